@@ -1,0 +1,163 @@
+"""The three networks of the agent: semantic encoder, conditional denoiser, student.
+
+The diffusion autoencoder follows Preechakul et al. (arXiv 2111.15640): a small latent says what the image shows, the
+inverted noise keeps the rest. The student is linear in the latent, so that its decision boundary is a plane and the
+way across it needs no search.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import torch
+from monai.networks.blocks import Convolution, ResidualUnit
+from monai.networks.nets import DiffusionModelUNet
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Sizes of the networks; everything needed to build them again.
+
+    Attributes:
+        spatial_dims: 2 or 3.
+        size: Voxels along each axis; each divisible by ``patch * 2 ** (len(channels) - 1)``.
+        image_channels: Channels of the images.
+        classes: Number of the student's outputs.
+        latent: Width of the semantic latent z.
+        patch: Edge of the cubes folded into channels (lossless) before the first convolution.
+        channels: Width of the denoiser per level; each level halves the grid.
+        encoder_channels: Width of the encoder per level.
+    """
+
+    spatial_dims: int
+    size: tuple[int, ...]
+    image_channels: int = 1
+    classes: int = 2
+    latent: int = 128
+    patch: int = 2
+    channels: tuple[int, ...] = (32, 64, 96)
+    encoder_channels: tuple[int, ...] = (32, 64, 96, 128)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, object]) -> Architecture:
+        """Read what ``to_dict`` wrote (JSON turns tuples into lists)."""
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})  # type: ignore[arg-type]
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def fold(images: Tensor, patch: int) -> Tensor:
+    """Fold cubes of edge ``patch`` into channels: ``(b, c, p*i, p*j[, p*k]) -> (b, c*p**n, i, j[, k])``."""
+    n = images.ndim - 2
+    batch, channels, *size = images.shape
+    split = [value for edge in size for value in (edge // patch, patch)]
+    order = [0, 1, *(3 + 2 * axis for axis in range(n)), *(2 + 2 * axis for axis in range(n))]
+    return images.reshape(batch, channels, *split).permute(order).reshape(
+        batch, channels * patch**n, *(edge // patch for edge in size)
+    )
+
+
+def unfold(folded: Tensor, patch: int) -> Tensor:
+    """Undo ``fold``."""
+    n = folded.ndim - 2
+    batch, channels, *size = folded.shape
+    split = folded.reshape(batch, channels // patch**n, *([patch] * n), *size)
+    order = [0, 1, *(index for axis in range(n) for index in (2 + n + axis, 2 + axis))]
+    return split.permute(order).reshape(batch, channels // patch**n, *(edge * patch for edge in size))
+
+
+def group_norm(width: int) -> tuple[str, dict[str, int]]:
+    """MONAI's description of a group normalisation for ``width`` channels."""
+    return ("GROUP", {"num_groups": min(8, width)})
+
+
+class Encoder(nn.Module):
+    """Semantic encoder: image ``(b, c, *size)`` to latent ``z (b, latent)``.
+
+    Mean and maximum over space are pooled, so z says what there is and leaves where to the inverted noise; a
+    parameter-free batch normalisation gives every latent unit the same scale, so that distances in z mean something.
+    """
+
+    def __init__(self, spatial_dims: int, in_channels: int, channels: Sequence[int], latent: int) -> None:
+        super().__init__()
+        widths = list(channels)
+        self.stem = Convolution(spatial_dims, in_channels, widths[0], norm=group_norm(widths[0]), act="SWISH")
+        self.levels = nn.ModuleList(
+            ResidualUnit(spatial_dims, a, b, strides=s, subunits=2, norm=group_norm(b), act="SWISH")
+            for a, b, s in zip(
+                [widths[0], *widths[:-1]], widths, [1, *([2] * (len(widths) - 1))], strict=True
+            )
+        )
+        self.project = nn.Linear(2 * widths[-1], latent)
+        self.standardise = nn.BatchNorm1d(latent, affine=False, momentum=0.02)
+
+    def features(self, folded: Tensor) -> Tensor:
+        """Feature maps of the last level, ``(b, width, *size)``."""
+        maps = self.stem(folded)
+        for level in self.levels:
+            maps = level(maps)
+        return maps
+
+    def forward(self, folded: Tensor) -> Tensor:
+        """Encode folded images."""
+        maps = self.features(folded).flatten(2)
+        return self.standardise(self.project(torch.cat([maps.mean(2), maps.amax(2)], dim=1)))
+
+
+class Denoiser(nn.Module):
+    """Predicts the velocity from the noised image, the time and the latent: MONAI's diffusion U-Net.
+
+    The U-Net adds a class embedding to its time embedding in every residual block; with a linear layer in the place of
+    the embedding table the latent enters the same way.
+    """
+
+    def __init__(self, spatial_dims: int, folded_channels: int, channels: Sequence[int], latent: int) -> None:
+        super().__init__()
+        widths = list(channels)
+        self.unet = DiffusionModelUNet(
+            spatial_dims=spatial_dims,
+            in_channels=folded_channels,
+            out_channels=folded_channels,
+            channels=widths,
+            num_res_blocks=1,
+            attention_levels=[False] * len(widths),
+            num_head_channels=widths[-1],
+            norm_num_groups=8,
+            num_class_embeds=1,
+        )
+        self.unet.class_embedding = nn.Sequential(
+            nn.Linear(latent, 4 * widths[0]), nn.SiLU(), nn.Linear(4 * widths[0], 4 * widths[0])
+        )
+
+    def forward(self, folded: Tensor, time: Tensor, latent: Tensor) -> Tensor:
+        """Velocity of folded images ``(b, c, *size)`` at times ``(b,)`` given ``z (b, latent)``."""
+        return self.unet(folded, timesteps=1000.0 * time, class_labels=latent)
+
+
+class DiffusionAutoencoder(nn.Module):
+    """Encoder, denoiser and student in one module. Images are ``(b, channels, *size)`` in [0, 1]."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        self.architecture = architecture
+        folded = architecture.image_channels * architecture.patch**architecture.spatial_dims
+        self.encoder = Encoder(architecture.spatial_dims, folded, architecture.encoder_channels, architecture.latent)
+        self.denoiser = Denoiser(architecture.spatial_dims, folded, architecture.channels, architecture.latent)
+        self.student = nn.Linear(architecture.latent, architecture.classes)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Semantic latent ``z (b, latent)``."""
+        return self.encoder(fold(2 * images - 1, self.architecture.patch))
+
+    def velocity(self, noised: Tensor, time: Tensor, latent: Tensor) -> Tensor:
+        """Velocity ``(b, channels, *size)`` of images scaled to [-1, 1] and noised to ``time (b,)``."""
+        patch = self.architecture.patch
+        return unfold(self.denoiser(fold(noised, patch), time, latent), patch)
+
+    def classify(self, latent: Tensor) -> Tensor:
+        """The student's logits ``(b, classes)``."""
+        return self.student(latent)

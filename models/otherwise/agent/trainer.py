@@ -1,0 +1,272 @@
+"""Train the agent: one loop for the diffusion autoencoder and its student; no label is read."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.parallel import DistributedDataParallel
+
+from otherwise.agent.checkpoint import load_checkpoint, save_checkpoint
+from otherwise.agent.distillation import ask, distillation_loss, perturbed, rendered
+from otherwise.agent.distributed import Processes
+from otherwise.agent.flow import noised, sample_times
+from otherwise.agent.networks import DiffusionAutoencoder
+from otherwise.blackbox.protocol import BlackBox
+from otherwise.errors import AgentError
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How to train.
+
+    Attributes:
+        steps: Stop after so many steps; or
+        minutes: stop after so much training time (whichever comes first; at least one must be given).
+        batch: Images a step and process.
+        learning_rate: Peak of a cosine schedule with a linear warm-up.
+        student_weight: Weight of the distillation loss beside the flow loss.
+        rendered_every: Steps between two batches of rendered images for the student.
+        rendered_from: Share of the training after which the agent's own renderings are good enough to learn from.
+        replay: How many rendered images are remembered.
+        flips: Mirror images at random along these spatial axes.
+        ema: Decay of the running average of the weights, which is what is kept.
+        precision: "bf16" or "fp32" arithmetic of the forward pass.
+        seed: Every step's randomness depends on (seed, step, process) alone.
+    """
+
+    steps: int | None = None
+    minutes: float | None = None
+    batch: int = 16
+    learning_rate: float = 6e-4
+    student_weight: float = 0.3
+    rendered_every: int = 8
+    rendered_from: float = 0.25
+    replay: int = 512
+    flips: tuple[int, ...] = (0,)
+    ema: float = 0.999
+    precision: str = "fp32"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.steps is None and self.minutes is None:
+            raise AgentError("Training has no end.", "Give --epochs or --minutes.")
+
+    def fraction(self, step: int, seconds: float) -> float:
+        """How much of the training is done, in [0, 1]."""
+        by_steps = step / self.steps if self.steps else 0.0
+        by_minutes = seconds / 60 / self.minutes if self.minutes else 0.0
+        return min(1.0, max(by_steps, by_minutes))
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Losses of one step, for the progress bar and the log."""
+
+    flow: float
+    student: float
+
+
+class Objective(nn.Module):
+    """Both losses as one module, so that gradients of several processes are averaged in one place."""
+
+    def __init__(self, model: DiffusionAutoencoder, multi_label: bool, student_weight: float) -> None:
+        super().__init__()
+        self.model = model
+        self.multi_label = multi_label
+        self.student_weight = student_weight
+
+    def forward(
+        self, images: Tensor, lessons: Tensor, answers: Tensor, noise: Tensor, times: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Total, flow and student loss. ``lessons`` are further images for the student; ``answers`` cover both."""
+        latent = self.model.encode(torch.cat([images, lessons]))
+        student = distillation_loss(self.model.classify(latent).float(), answers, self.multi_label)
+        clean = 2 * images - 1
+        velocity = self.model.velocity(noised(clean, noise, times), times, latent[: len(images)])
+        flow = functional.mse_loss(velocity.float(), noise - clean)
+        return flow + self.student_weight * student, flow, student
+
+
+@dataclass
+class Replay:
+    """Rendered images and the black box's answers to them, the newest first to be forgotten last."""
+
+    images: Tensor
+    answers: Tensor
+    filled: int = 0
+    next: int = 0
+
+    @classmethod
+    def empty(cls, capacity: int, image_shape: tuple[int, ...], classes: int) -> Replay:
+        """Room for ``capacity`` images."""
+        return cls(torch.zeros(capacity, *image_shape), torch.zeros(capacity, classes))
+
+    def add(self, images: Tensor, answers: Tensor) -> None:
+        """Remember a batch."""
+        for image, answer in zip(images.cpu(), answers.cpu(), strict=True):
+            self.images[self.next], self.answers[self.next] = image, answer
+            self.next = (self.next + 1) % len(self.images)
+            self.filled = min(self.filled + 1, len(self.images))
+
+    def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draw ``count`` at random (fewer while there are none)."""
+        if not self.filled:
+            return self.images[:0], self.answers[:0]
+        index = torch.randint(self.filled, (count,), generator=generator)
+        return self.images[index], self.answers[index]
+
+    def state(self) -> dict[str, Any]:
+        """Plain values for a checkpoint."""
+        return {"images": self.images, "answers": self.answers, "filled": self.filled, "next": self.next}
+
+
+@dataclass
+class Trainer:
+    """A training run that can be stopped at any step and resumed exactly.
+
+    Attributes:
+        model: The networks being trained.
+        teacher: The black box; its probabilities are the only supervision.
+        images: ``(n, channels, *size)`` float32 in [0, 1]; may be memory-mapped.
+        settings: How to train.
+        device: Where.
+        processes: The other processes of a torchrun, if any.
+    """
+
+    model: DiffusionAutoencoder
+    teacher: BlackBox
+    images: np.ndarray
+    settings: TrainingSettings
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    processes: Processes = field(default_factory=Processes)
+
+    def __post_init__(self) -> None:
+        if len(self.images) < 2:
+            raise AgentError(f"{len(self.images)} images are too few to train on.", "Give a folder of many images.")
+        self.step = 0
+        self.seconds = 0.0
+        self.model.to(self.device)
+        self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
+        objective = Objective(self.model, self.teacher.multi_label, self.settings.student_weight)
+        self.objective: nn.Module = (
+            DistributedDataParallel(objective) if self.processes.count > 1 else objective
+        )
+        self.optimiser = torch.optim.AdamW(self.model.parameters(), lr=self.settings.learning_rate, weight_decay=1e-4)
+        self.replay = Replay.empty(self.settings.replay, self.images.shape[1:], len(self.teacher.classes))
+
+    @property
+    def fraction(self) -> float:
+        """How much is done, in [0, 1]."""
+        return self.settings.fraction(self.step, self.seconds)
+
+    def run(self, after_step: Callable[[Trainer, Losses], None] = lambda trainer, losses: None) -> None:
+        """Train to the end; ``after_step`` may show progress, save, validate or raise to stop."""
+        while self.fraction < 1:
+            started = time.perf_counter()
+            losses = self.advance()
+            self.seconds = self.processes.agree(self.seconds + time.perf_counter() - started)
+            after_step(self, losses)
+
+    def advance(self) -> Losses:
+        """Take one step."""
+        generator = self._generator()
+        images = self._batch(generator)
+        half = max(1, len(images) // 2)
+        disturbed = perturbed(images[:half], generator)
+        answers = ask(self.teacher, torch.cat([images, disturbed]))
+        remembered, remembered_answers = self.replay.draw(half, generator)
+        lessons = torch.cat([disturbed, remembered.to(self.device)])
+        answers = torch.cat([answers, remembered_answers.to(self.device)])
+        noise = torch.randn(images.shape, generator=generator).to(self.device)
+        times = sample_times(len(images), generator, self.device)
+
+        self._set_learning_rate()
+        self.model.train()
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.settings.precision == "bf16"):
+            total, flow, student = self.objective(images, lessons, answers, noise, times)
+        if not torch.isfinite(total):
+            raise AgentError(f"The loss is not a number at step {self.step}.", "Lower --learning-rate and --resume.")
+        self.optimiser.zero_grad(set_to_none=True)
+        total.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimiser.step()
+        self._average()
+        self.step += 1
+        if self.fraction >= self.settings.rendered_from and self.step % self.settings.rendered_every == 0:
+            self._render(generator)
+        return Losses(float(flow.detach()), float(student.detach()))
+
+    def save(self, path: Path) -> None:
+        """Write everything that the next step depends on."""
+        save_checkpoint(
+            {
+                "step": self.step,
+                "seconds": self.seconds,
+                "architecture": self.model.architecture.to_dict(),
+                "teacher": self.teacher.version,
+                "model": self.model.state_dict(),
+                "average": self.average.state_dict(),
+                "optimiser": self.optimiser.state_dict(),
+                "replay": self.replay.state(),
+            },
+            path,
+        )
+
+    def resume(self, path: Path) -> None:
+        """Go on where ``save`` left off.
+
+        Raises:
+            AgentError: if the checkpoint is missing, damaged, or of another classifier or architecture.
+        """
+        state = load_checkpoint(path)
+        if state["teacher"] != self.teacher.version:
+            raise AgentError("The checkpoint was taught by another classifier.", "Start without --resume.")
+        if state["architecture"] != self.model.architecture.to_dict():
+            raise AgentError("The checkpoint has another architecture.", "Start without --resume.")
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.replay = Replay(**state["replay"])
+
+    def _generator(self) -> torch.Generator:
+        seed = np.random.SeedSequence([self.settings.seed, self.step, self.processes.rank]).generate_state(1, np.uint64)
+        return torch.Generator().manual_seed(int(seed[0] >> 1))
+
+    def _batch(self, generator: torch.Generator) -> Tensor:
+        index = torch.randint(len(self.images), (self.settings.batch,), generator=generator).sort().values
+        images = torch.from_numpy(np.ascontiguousarray(self.images[index.numpy()])).float()
+        for axis in self.settings.flips:
+            mirrored = torch.rand(len(images), generator=generator) < 0.5
+            images[mirrored] = images[mirrored].flip(2 + axis)
+        return images.to(self.device)
+
+    def _set_learning_rate(self) -> None:
+        warm_up = min(1.0, (self.step + 1) / 200)
+        rate = self.settings.learning_rate * warm_up * (0.02 + 0.98 * (1 + math.cos(math.pi * self.fraction)) / 2)
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        decay = min(self.settings.ema, (1 + self.step) / (10 + self.step))
+        for kept, new in zip(self.average.parameters(), self.model.parameters(), strict=True):
+            kept.lerp_(new, 1 - decay)
+        for kept, new in zip(self.average.buffers(), self.model.buffers(), strict=True):
+            kept.copy_(new)
+
+    def _render(self, generator: torch.Generator) -> None:
+        images = self._batch(generator)[:8]
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.settings.precision == "bf16"):
+            made = rendered(self.average, images, self.teacher.multi_label, generator).float()
+        self.replay.add(made, ask(self.teacher, made))

@@ -1,0 +1,1 @@
+"""Host a classifier: images in, probabilities out; nothing else is asked of it."""

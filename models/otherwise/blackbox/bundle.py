@@ -1,0 +1,304 @@
+"""A bundle: one folder that holds a model, in the layout and with the metadata of a MONAI bundle.
+
+Source: MONAI Bundle Specification (https://docs.monai.io/en/stable/mb_specification.html). What MONAI's metadata has no
+field for stands under the key ``otherwise``. Nothing in this file opens the weights, so it serves classifiers and
+agents alike. A bundle on disk is complete or absent: it is written under another name and then renamed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from otherwise.errors import BundleError
+from otherwise.images.atomic import atomic_folder
+
+METADATA = "configs/metadata.json"
+INFERENCE = "configs/inference.json"
+CARD = "docs/README.md"
+LICENSE = "LICENSE"
+USUAL_WEIGHTS = ("models/model.safetensors", "models/model.ts", "models/model.onnx", "models/model.pt")
+"""Where weights lie in a bundle that does not say so, in order of preference."""
+SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20220324.json"
+
+APACHE_NOTICE = """Licensed under the Apache License, Version 2.0 (the "License");
+you may not use this model except in compliance with the License.
+You may obtain a copy of the License at
+
+    http://www.apache.org/licenses/LICENSE-2.0
+
+Unless required by applicable law or agreed to in writing, software
+distributed under the License is distributed on an "AS IS" BASIS,
+WITHOUT WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied.
+See the License for the specific language governing permissions and
+limitations under the License.
+"""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle that has been read and is complete.
+
+    Attributes:
+        folder: Where it lies.
+        metadata: Content of ``configs/metadata.json``.
+        inference: Content of ``configs/inference.json``; empty where there is none.
+    """
+
+    folder: Path
+    metadata: dict[str, Any]
+    inference: dict[str, Any]
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """What the bundle says for us, under the key ``otherwise``."""
+        return self.metadata.get("otherwise", {})
+
+    @property
+    def name(self) -> str:
+        """Name for people."""
+        return str(self.metadata.get("name") or self.folder.resolve().name)
+
+    @property
+    def kind(self) -> str:
+        """``classifier`` or ``agent``."""
+        return str(self.own.get("kind", "classifier"))
+
+    @property
+    def weights(self) -> Path | None:
+        """File with the weights; None where the model is called by name (a Python function or a server)."""
+        if "weights" in self.own:
+            named = self.own["weights"]
+            return self.folder / named if named else None
+        return next((self.folder / usual for usual in USUAL_WEIGHTS if (self.folder / usual).is_file()), None)
+
+    @property
+    def scripts(self) -> tuple[Path, ...]:
+        """Python files that the bundle brings along, sorted."""
+        return tuple(sorted(self.folder.rglob("*.py")))
+
+
+def read_bundle(folder: str | Path, kind: str | None = None) -> Bundle:
+    """Read and check a bundle's texts; weights are not opened.
+
+    Args:
+        folder: The bundle.
+        kind: ``classifier`` or ``agent`` where only that will do.
+
+    Raises:
+        BundleError: if the folder, its metadata or its weights are missing or broken, or it is of another kind.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise BundleError(f"There is no bundle folder {folder}.", "Check the path.")
+    if not (folder / METADATA).is_file():
+        raise BundleError(f"{folder} is no bundle: {METADATA} is missing.", "Give the folder that holds configs/.")
+    metadata = _read_json(folder, METADATA)
+    inference = _read_json(folder, INFERENCE) if (folder / INFERENCE).is_file() else {}
+    own = metadata.get("otherwise", {})
+    if not isinstance(own, dict):
+        raise BundleError(f"{folder / METADATA}: 'otherwise' is no object.", "See docs for what belongs there.")
+    bundle = Bundle(folder, metadata, inference)
+    if kind is not None and bundle.kind != kind:
+        raise BundleError(f"{folder} is of kind {bundle.kind}, not {kind}.", f"Give a {kind} bundle.")
+    _check_weights(bundle)
+    return bundle
+
+
+def refuse_code(bundle: Bundle) -> None:
+    """Refuse a bundle that brings Python of its own, or whose configuration wants Python to be run.
+
+    Raises:
+        BundleError: naming what was found: a script, an import, an expression (``$``) or a macro (``%``).
+    """
+    hint = "If you trust whoever made it, allow it with --trust-code."
+    if bundle.scripts:
+        script = bundle.scripts[0].relative_to(bundle.folder).as_posix()
+        raise BundleError(f"{bundle.folder} brings its own Python ({script}).", hint)
+    for place, value in leaves(bundle.inference):
+        if place.split(".")[0] in ("imports", "_import_") or str(value).lstrip().startswith(("$", "%")):
+            raise BundleError(f"{bundle.folder / INFERENCE} wants to run code at {place}: {str(value)[:60]!r}.", hint)
+
+
+def leaves(content: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value within nested objects and lists, after the place where it stands (``a.b.0``)."""
+    if isinstance(content, Mapping):
+        for key, value in content.items():
+            yield from leaves(value, f"{place}.{key}" if place else str(key))
+    elif isinstance(content, (list, tuple)):
+        for index, value in enumerate(content):
+            yield from leaves(value, f"{place}.{index}")
+    else:
+        yield place, content
+
+
+def bundle_version(bundle: Bundle | str | Path) -> str:
+    """Hash of everything that decides how a bundle's model answers.
+
+    Covers the weights (and all of ``models/``, since ONNX weights may lie in several files), both configurations and
+    the bundle's own Python. Texts are hashed without regard to line endings, which version control may change.
+
+    Returns:
+        SHA-256 as 64 hexadecimal characters; ``short_version`` is what people see.
+    """
+    bundle = bundle if isinstance(bundle, Bundle) else read_bundle(bundle)
+    digest = hashlib.sha256()
+    for config in (bundle.metadata, bundle.inference):
+        digest.update(json.dumps(config, sort_keys=True, ensure_ascii=True).encode())
+    binaries = {path for path in (bundle.folder / "models").rglob("*") if path.is_file()} - set(bundle.scripts)
+    for path in sorted(binaries | ({bundle.weights} if bundle.weights else set())):
+        digest.update(path.relative_to(bundle.folder).as_posix().encode())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    for script in bundle.scripts:
+        digest.update(script.relative_to(bundle.folder).as_posix().encode())
+        digest.update(script.read_text(encoding="utf-8", errors="replace").encode())
+    return digest.hexdigest()
+
+
+def short_version(version: str) -> str:
+    """First 16 characters of a version, for people."""
+    return version[:16]
+
+
+def write_bundle(
+    folder: str | Path,
+    metadata: Mapping[str, Any],
+    inference: Mapping[str, Any],
+    write_weights: Callable[[Path], None] | None,
+    card: str,
+    *,
+    license_text: str = APACHE_NOTICE,
+    replace: bool = False,
+) -> Bundle:
+    """Write a bundle, all of it or nothing.
+
+    Args:
+        folder: Where; its parent is made if need be.
+        metadata: See ``common_metadata``; ``metadata["otherwise"]["weights"]`` names the weights file.
+        inference: Content of ``configs/inference.json``.
+        write_weights: Called with the path to write the weights to; None for a model that has none.
+        card: The model card, Markdown.
+        license_text: Content of ``LICENSE``.
+        replace: Whether an existing bundle may be replaced.
+
+    Raises:
+        BundleError: if the folder exists and may not be replaced, or what was written is no complete bundle.
+        WriteError: if writing fails (disk full, no permission). What was there before is then still there, no more.
+    """
+    folder = Path(folder)
+    refuse_existing(folder, replace)
+    with atomic_folder(folder) as draft:
+        for item in ("configs", "models", "docs"):
+            (draft / item).mkdir()
+        _write_text(draft / METADATA, json.dumps(metadata, indent=2, ensure_ascii=False) + "\n")
+        _write_text(draft / INFERENCE, json.dumps(inference, indent=2, ensure_ascii=False) + "\n")
+        _write_text(draft / CARD, card.rstrip() + "\n")
+        _write_text(draft / LICENSE, license_text)
+        if write_weights is not None:
+            write_weights(draft / metadata["otherwise"]["weights"])
+        read_bundle(draft)
+    return read_bundle(folder)
+
+
+def refuse_existing(folder: str | Path, replace: bool = False) -> None:
+    """Refuse to write where something is. Ask this before hours of work, not after.
+
+    Raises:
+        BundleError: if the folder exists and is not a bundle that may be replaced.
+    """
+    folder = Path(folder)
+    if not folder.exists():
+        return
+    if not replace:
+        raise BundleError(f"{folder} exists already.", "Choose another name, or allow it to be replaced.")
+    if not (folder / METADATA).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise BundleError(f"{folder} exists and is no bundle, so it is not replaced.", "Choose another name.")
+
+
+def common_metadata(
+    *,
+    name: str,
+    task: str,
+    description: str,
+    network_data_format: Mapping[str, Any],
+    own: Mapping[str, Any],
+    authors: str = "The Otherwise authors",
+    copyright: str = "Copyright (c) The Otherwise authors",
+    intended_use: str = "Research only; not for clinical use.",
+    **more: Any,
+) -> dict[str, Any]:
+    """Metadata by MONAI's schema (``SCHEMA``), with versions of the libraries at hand.
+
+    Args:
+        name: Name for people.
+        task: One line: what the model does.
+        description: More about it.
+        network_data_format: ``{"inputs": {...}, "outputs": {...}}`` as MONAI's specification has it.
+        own: What stands under ``otherwise``: ``kind``, ``weights`` and what the kind needs.
+        authors: Who made it.
+        copyright: Whose it is.
+        intended_use: What it is for.
+        more: Further top-level fields, such as ``data_source`` or ``eval_metrics``.
+    """
+    return {
+        "schema": SCHEMA,
+        "name": name,
+        "version": "1.0.0",
+        "changelog": {"1.0.0": "First version"},
+        "monai_version": _installed("monai"),
+        "pytorch_version": _installed("torch"),
+        "numpy_version": _installed("numpy"),
+        "optional_packages_version": {"safetensors": _installed("safetensors")},
+        "task": task,
+        "description": description,
+        "authors": authors,
+        "copyright": copyright,
+        "intended_use": intended_use,
+        **more,
+        "network_data_format": dict(network_data_format),
+        "otherwise": dict(own),
+    }
+
+
+def _installed(package: str) -> str:
+    try:
+        return version(package).split("+")[0]
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _read_json(folder: Path, name: str) -> dict[str, Any]:
+    try:
+        content = json.loads((folder / name).read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise BundleError(f"{folder / name} line {error.lineno}: {error.msg}.", "Correct the JSON there.") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise BundleError(f"{folder / name} cannot be read: {error}.", "Copy the bundle again.") from error
+    if not isinstance(content, dict):
+        raise BundleError(f"{folder / name} holds no JSON object.", "It should begin with a brace.")
+    return content
+
+
+def _check_weights(bundle: Bundle) -> None:
+    if not isinstance(bundle.own.get("weights", ""), str | None):
+        raise BundleError(f"{bundle.folder / METADATA}: otherwise.weights is no path.", "Name a file in models/.")
+    weights = bundle.weights
+    if weights is None:
+        if "callable" in bundle.own or "remote" in bundle.own:
+            return
+        raise BundleError(f"{bundle.folder} holds no weights.", f"Put them at one of {', '.join(USUAL_WEIGHTS)}.")
+    if not weights.resolve().is_relative_to(bundle.folder.resolve()):
+        raise BundleError(f"The weights of {bundle.folder} lie outside of it ({weights}).", "Put them into models/.")
+    if not weights.is_file():
+        raise BundleError(f"The weights {weights} are missing.", "Copy the bundle again, weights included.")
+
+
+def _write_text(path: Path, text: str) -> None:
+    # The same bytes on every operating system.
+    path.write_text(text, encoding="utf-8", newline="\n")

@@ -1,0 +1,145 @@
+"""Wrappers round a black box: one that trusts nothing it says, one that counts what it is asked."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+
+from otherwise.blackbox.protocol import BlackBox
+from otherwise.errors import ClassifierError, ImageError
+
+TOLERANCE = 1e-3
+"""By how much probabilities may leave [0, 1], and rows may differ from a sum of one."""
+
+
+class CheckedBlackBox:
+    """The same classifier, but what goes in and what comes out is checked.
+
+    Args:
+        inner: Any host.
+
+    Attributes:
+        inner: The host.
+        module: The host's differentiable module (see ``HostedClassifier``), or None.
+    """
+
+    def __init__(self, inner: BlackBox) -> None:
+        self.inner = inner
+        self.name = inner.name
+        self.version = inner.version
+        self.classes = inner.classes
+        self.inputs = inner.inputs
+        self.multi_label = inner.multi_label
+        self.module: Any = getattr(inner, "module", None)
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """Classify a batch; see ``BlackBox.predict``.
+
+        Raises:
+            ImageError: if the images are not ``(batch, channels, *size)`` numbers in [0, 1].
+            ClassifierError: if the answer is not one set of probabilities for each image.
+        """
+        images = self._check_images(np.asarray(images))
+        if len(images) == 0:
+            return np.zeros((0, len(self.classes)))
+        return self._check_answer(np.asarray(self.inner.predict(images)), len(images))
+
+    def _check_images(self, images: np.ndarray) -> np.ndarray:
+        wanted = (self.inputs.channels, *self.inputs.size)
+        if images.ndim != len(wanted) + 1 or images.shape[1:] != wanted:
+            raise ImageError(
+                f"Images of shape {images.shape} do not fit classifier {self.name}, which wants {wanted} for each.",
+                "Resample them to its input size.",
+            )
+        if not np.issubdtype(images.dtype, np.floating):
+            raise ImageError(f"Images are of type {images.dtype}.", "Give float32 in [0, 1].")
+        if images.size and not (images.min() >= -TOLERANCE and images.max() <= 1 + TOLERANCE):
+            raise ImageError(f"Images span {images.min():.4g} to {images.max():.4g}.", "Give finite values in [0, 1].")
+        return images.astype(np.float32, copy=False)
+
+    def _check_answer(self, answer: np.ndarray, batch: int) -> np.ndarray:
+        wanted = (batch, len(self.classes))
+        if answer.shape != wanted:
+            self._refuse(f"returned shape {answer.shape} instead of {wanted}", "Compare its outputs with its classes.")
+        if not np.issubdtype(answer.dtype, np.number) or np.iscomplexobj(answer):
+            self._refuse(f"returned values of type {answer.dtype}", "It should return numbers.")
+        answer = answer.astype(np.float64)
+        for fault, broken in (("NaN", np.isnan(answer)), ("infinity", np.isinf(answer))):
+            if broken.any():
+                count = int(broken.any(axis=1).sum())
+                self._refuse(f"returned {fault} for {count} of {batch} images", "Check its weights and value range.")
+        if answer.min() < -TOLERANCE or answer.max() > 1 + TOLERANCE:
+            self._refuse(
+                f"returned values from {answer.min():.4g} to {answer.max():.4g}, no probabilities",
+                "Set its activation to softmax or sigmoid.",
+            )
+        sums = answer.sum(axis=1)
+        off = np.abs(sums - 1) > TOLERANCE
+        if not self.multi_label and off.any():
+            count, worst = int(off.sum()), sums[np.abs(sums - 1).argmax()]
+            self._refuse(
+                f"returned rows that do not sum to one for {count} of {batch} images (for example {worst:.4g})",
+                "Set its activation to softmax, or multi_label to true.",
+            )
+        return np.clip(answer, 0.0, 1.0)
+
+    def _refuse(self, fault: str, hint: str) -> None:
+        raise ClassifierError(f"Classifier {self.name} {fault}.", hint)
+
+
+class CountingBlackBox:
+    """The same classifier, asked in batches of bounded size, with the number of images asked.
+
+    Args:
+        inner: Any black box.
+        batch_size: Most images asked at once, which bounds memory.
+
+    Attributes:
+        inner: The black box.
+        module: Its differentiable module, or None.
+    """
+
+    def __init__(self, inner: BlackBox, batch_size: int = 64) -> None:
+        self.inner = inner
+        self.name = inner.name
+        self.version = inner.version
+        self.classes = inner.classes
+        self.inputs = inner.inputs
+        self.multi_label = inner.multi_label
+        self.module: Any = getattr(inner, "module", None)
+        self.batch_size = max(1, batch_size)
+        self._queries = 0
+        self._lock = threading.Lock()
+
+    @property
+    def queries(self) -> int:
+        """Number of images asked so far."""
+        with self._lock:
+            return self._queries
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """Classify a batch of any length; see ``BlackBox.predict``."""
+        answers = [np.zeros((0, len(self.classes)))]
+        for start in range(0, len(images), self.batch_size):
+            batch = images[start : start + self.batch_size]
+            # Counted before the answer: a query that fails has cost as much.
+            with self._lock:
+                self._queries += len(batch)
+            answers.append(self.inner.predict(batch))
+        return np.concatenate(answers)
+
+
+def decision_value(probabilities: np.ndarray, target: int) -> np.ndarray:
+    """Log-odds of the target class, ``log p - log(1 - p)``: zero where it is as likely as not.
+
+    Args:
+        probabilities: ``(..., classes)`` in [0, 1]; clipped at 1e-6 so that the result is finite.
+        target: Index of the class.
+
+    Returns:
+        ``(...)`` float64 in [-13.9, 13.9]. The same for single-label and multi-label classifiers.
+    """
+    p = np.clip(np.asarray(probabilities, dtype=np.float64)[..., target], 1e-6, 1.0 - 1e-6)
+    return np.log(p) - np.log1p(-p)

@@ -1,0 +1,172 @@
+"""Can this classifier be hosted? A report in words."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from otherwise.blackbox.bundle import short_version
+from otherwise.blackbox.importing import probe_images
+from otherwise.blackbox.loading import load_classifier
+from otherwise.blackbox.protocol import BlackBox, InputSpec
+from otherwise.errors import ImageError, OtherwiseError
+
+BATCH_TOLERANCE = 1e-4
+"""By how much an image's probabilities may depend on its company in the batch, or change when asked again."""
+MOST_IMAGES = 64
+"""Images of a folder that are looked at."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        topic: A word or two.
+        state: ``ok``, ``warning`` or ``fault``.
+        text: One sentence.
+    """
+
+    topic: str
+    state: str
+    text: str
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """All that was found about a classifier.
+
+    Attributes:
+        reference: What was checked.
+        findings: In the order of looking; the last one may be the fault that ended it.
+    """
+
+    reference: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def hostable(self) -> bool:
+        """Whether it can be hosted."""
+        return all(finding.state != "fault" for finding in self.findings)
+
+    @property
+    def verdict(self) -> str:
+        """The answer in one line."""
+        faults = [finding.text for finding in self.findings if finding.state == "fault"]
+        warnings = sum(finding.state == "warning" for finding in self.findings)
+        if faults:
+            return f"Can be hosted: no. {' '.join(faults)}"
+        return "Can be hosted: yes" + (f", with {warnings} warning(s)." if warnings else ".")
+
+    def as_json(self) -> dict[str, Any]:
+        """The report for machines."""
+        return {
+            "reference": self.reference,
+            "hostable": self.hostable,
+            "verdict": self.verdict,
+            "findings": [vars(finding) for finding in self.findings],
+        }
+
+
+def check_classifier(
+    reference: str | Path,
+    images: str | Path | None = None,
+    *,
+    device: str = "cpu",
+    trust_code: bool = False,
+) -> CheckReport:
+    """Load a classifier, ask it, and report.
+
+    Args:
+        reference: A bundle's folder, or the name of a shipped bundle.
+        images: Folder of images to ask it about; without one, artificial images.
+        device: Where PyTorch runs it.
+        trust_code: Whether Python that the bundle brings or names may be run.
+
+    Returns:
+        The report; a classifier that cannot be loaded or asked is a fault in it, not an exception.
+    """
+    findings: list[Finding] = []
+    try:
+        classifier = load_classifier(reference, device=device, trust_code=trust_code)
+        findings += _describe(classifier)
+        batch = probe_images(classifier.inputs)
+        if images is not None:
+            batch, found = _read_folder(Path(images), classifier.inputs)
+            findings.append(found)
+        findings += _answers(classifier, batch, real=images is not None)
+    except OtherwiseError as error:
+        findings.append(Finding(error.code, "fault", str(error)))
+    return CheckReport(str(reference), tuple(findings))
+
+
+def _describe(classifier: BlackBox) -> Iterable[Finding]:
+    inputs = classifier.inputs
+    size, (low, high) = " x ".join(str(edge) for edge in inputs.size), inputs.intensity
+    field = (
+        f"at {' x '.join(f'{step:g}' for step in inputs.spacing)} mm"
+        if inputs.spacing
+        else "of the whole field of view"
+    )
+    kind = "each a yes or no of its own" if classifier.multi_label else "one of them for each image"
+    gradients = "yes" if getattr(classifier, "module", None) is not None else "no (not needed)"
+    yield Finding("model", "ok", f"{classifier.name} loads; version {short_version(classifier.version)}.")
+    yield Finding("classes", "ok", f"{len(classifier.classes)}: {', '.join(classifier.classes)}; {kind}.")
+    yield Finding(
+        "input",
+        "ok",
+        f"{inputs.modality}, {size} {field}, {inputs.channels} channel(s), intensity {low:g} to {high:g}.",
+    )
+    yield Finding("gradients", "ok", f"{gradients}.")
+
+
+def _answers(classifier: BlackBox, batch: np.ndarray, real: bool) -> Iterable[Finding]:
+    classifier.predict(batch[:1])  # The first call may compile or allocate.
+    started = time.perf_counter()
+    answers = classifier.predict(batch)
+    seconds = (time.perf_counter() - started) / len(batch)
+    sums = answers.sum(axis=1)
+    yield Finding(
+        "answers",
+        "ok",
+        f"probabilities {answers.min():.4f} to {answers.max():.4f}, rows sum to {sums.min():.4f} to {sums.max():.4f}.",
+    )
+    chosen = np.bincount(answers.argmax(axis=1), minlength=len(classifier.classes))
+    shares = ", ".join(f"{label} {count}" for label, count in zip(classifier.classes, chosen, strict=True))
+    one_sided = real and len(batch) > 4 and chosen.max() == len(batch)
+    hint = " All the same: is the intensity window right?" if one_sided else ""
+    yield Finding("choices", "warning" if one_sided else "ok", f"of {len(batch)} images: {shares}.{hint}")
+    yield _alike("repeatable", answers, classifier.predict(batch), "Answers differ by {:.2g} when asked again.")
+    alone = np.concatenate([classifier.predict(image[None]) for image in batch])
+    yield _alike("batches", answers, alone, "An image's answer differs by {:.2g} alone and in a batch.")
+    yield Finding("speed", "ok", f"{seconds * 1000:.2g} ms per image in a batch of {len(batch)}.")
+
+
+def _alike(topic: str, first: np.ndarray, second: np.ndarray, fault: str) -> Finding:
+    difference = float(np.abs(first - second).max())
+    if difference > BATCH_TOLERANCE:
+        return Finding(topic, "fault", fault.format(difference))
+    return Finding(topic, "ok", f"largest difference {difference:.1g}.")
+
+
+def _read_folder(folder: Path, inputs: InputSpec) -> tuple[np.ndarray, Finding]:
+    from otherwise.images.reading import read_image
+    from otherwise.images.resampling import to_model
+
+    if not folder.is_dir():
+        raise ImageError(f"There is no folder {folder}.", "Give a folder of images.")
+    batch, refused = [], ""
+    for path in sorted(item for item in folder.iterdir() if not item.name.startswith("."))[:MOST_IMAGES]:
+        try:
+            image = read_image(path)
+            batch.append(to_model(image, inputs.size, inputs.spacing, inputs.intensity, channels=inputs.channels))
+        except OtherwiseError as error:
+            refused = refused or f" Skipped others, such as {path.name}: {error.detail}"
+    if not batch:
+        raise ImageError(f"{folder} holds no image that can be used.{refused}", "Give a folder of images.")
+    return np.stack(batch), Finding("images", "warning" if refused else "ok", f"{len(batch)} read.{refused}")

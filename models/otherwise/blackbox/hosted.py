@@ -1,0 +1,84 @@
+"""A black box made of a specification and any function that scores images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.special import expit, softmax
+
+from otherwise.blackbox.spec import ClassifierSpec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Scores = Callable[[np.ndarray], np.ndarray]
+"""``(batch, channels, *size)`` float32 in the network's value range -> ``(batch, outputs)``, any real dtype."""
+
+
+class HostedClassifier:
+    """Implements ``BlackBox``; what the model returned is not checked here (see ``CheckedBlackBox``).
+
+    Args:
+        spec: How to ask, and how to read the answer.
+        scores: The model.
+        module: Where the model gives gradients: maps images in [0, 1] to what ``scores`` returns. An extra that no
+            explanation depends on.
+    """
+
+    def __init__(self, spec: ClassifierSpec, scores: Scores, module: nn.Module | None = None) -> None:
+        self.spec = spec
+        self.scores = scores
+        self.name = spec.name
+        self.version = spec.version
+        self.classes = spec.classes
+        self.inputs = spec.inputs
+        self.multi_label = spec.multi_label
+        self.module = module
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """Classify ``(batch, channels, *size)`` images in [0, 1]; see ``BlackBox.predict``."""
+        scores = np.asarray(self.scores(self.scale(images)), dtype=np.float64)
+        return probabilities(scores, self.spec.activation, len(self.classes), self.multi_label)
+
+    def scale(self, images: np.ndarray) -> np.ndarray:
+        """Map images in [0, 1] to the network's value range, float32 and contiguous."""
+        low, high = self.spec.value_range
+        return np.ascontiguousarray(images * np.float32(high - low) + np.float32(low), dtype=np.float32)
+
+
+def in_batches(scores: Scores, size: int, images: np.ndarray) -> np.ndarray:
+    """Ask for exactly ``size`` images at a time; the last batch is filled up with its last image.
+
+    For models whose file or server fixes the length of a batch.
+    """
+    answers = []
+    for start in range(0, len(images), size):
+        batch = images[start : start + size]
+        filling = np.repeat(batch[-1:], size - len(batch), axis=0)
+        answers.append(scores(np.concatenate([batch, filling]))[: len(batch)])
+    return np.concatenate(answers)
+
+
+def probabilities(scores: np.ndarray, activation: str, classes: int, multi_label: bool = False) -> np.ndarray:
+    """Turn a model's outputs into probabilities.
+
+    Args:
+        scores: ``(batch, outputs)``. One output for two classes stands for the second class.
+        activation: ``softmax``, ``sigmoid`` or ``none``.
+        classes: Number of classes.
+        multi_label: Whether each class is a yes or no of its own.
+
+    Returns:
+        ``(batch, classes)`` float64, if ``scores`` was as described; else of whatever shape it had.
+    """
+    single = classes == 2 and not multi_label and (scores.ndim == 1 or scores.shape[1:] == (1,))
+    if activation == "sigmoid" or (single and activation == "softmax"):
+        scores = expit(scores)
+    elif activation == "softmax" and scores.ndim > 1:
+        scores = softmax(scores, axis=1)
+    if single:
+        second = scores.reshape(-1, 1)
+        return np.concatenate([1.0 - second, second], axis=1)
+    return scores

@@ -1,0 +1,121 @@
+"""Labelled images from a folder and a table, on a classifier's grid, split for training and validation."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from otherwise.blackbox.protocol import InputSpec
+from otherwise.errors import OtherwiseError
+from otherwise.images.reading import read_image
+from otherwise.images.resampling import to_model
+
+COLUMNS = ("id", "file", "label")
+
+
+class LabelsError(OtherwiseError):
+    """A table of labels is missing, broken, or does not fit the images."""
+
+    code = "labels"
+    status = 422
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledImages:
+    """Images with their labels.
+
+    Attributes:
+        images: ``(count, channels, *size)`` float32 in [0, 1].
+        labels: ``(count,)`` integers, index into ``classes``.
+        classes: Class names.
+        groups: What must not be torn apart by a split, one for each image: the patient, or else the image's id.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    groups: tuple[str, ...]
+
+    def split(self, share: float, seed: int) -> tuple[LabelledImages, LabelledImages]:
+        """Split into training and validation images.
+
+        Whether a group is held out depends on its name and the seed only, so it stays put when images are added.
+
+        Args:
+            share: Fraction to hold out, about.
+            seed: Decides which.
+        """
+        held_out = np.array([_fraction(f"{seed}:{group}") < share for group in self.groups], dtype=bool)
+        return self._only(~held_out), self._only(held_out)
+
+    def _only(self, chosen: np.ndarray) -> LabelledImages:
+        groups = tuple(group for group, wanted in zip(self.groups, chosen, strict=True) if wanted)
+        return LabelledImages(self.images[chosen], self.labels[chosen], self.classes, groups)
+
+
+def read_labelled(
+    folder: str | Path,
+    table: str | Path,
+    inputs: InputSpec,
+    classes: Sequence[str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> LabelledImages:
+    """Read the images that a table names.
+
+    Args:
+        folder: Where the files are.
+        table: CSV with columns ``id, file, label``; a column ``patient`` keeps a patient's images together.
+        inputs: The grid and intensity window to bring them to.
+        classes: Class names in the order wanted; default: the labels in alphabetical order.
+        progress: Called after each image with how many are read, of how many.
+
+    Raises:
+        LabelsError: if the table is missing or broken, or names a class that is not wanted.
+        ImageError: if an image cannot be read or does not fit.
+    """
+    rows = _read_table(Path(table))
+    found = sorted({row["label"] for row in rows})
+    names = tuple(classes) if classes else tuple(found)
+    strange = [label for label in found if label not in names]
+    if strange or len(names) < 2:
+        raise LabelsError(
+            f"{table} has labels {', '.join(found)}, but the classes are {', '.join(names)}.",
+            "Name at least two classes, each label among them.",
+        )
+    images = np.empty((len(rows), inputs.channels, *inputs.size), dtype=np.float32)
+    for index, row in enumerate(rows):
+        image = read_image(Path(folder) / row["file"])
+        images[index] = to_model(image, inputs.size, inputs.spacing, inputs.intensity, channels=inputs.channels)
+        if progress is not None:
+            progress(index + 1, len(rows))
+    labels = np.array([names.index(row["label"]) for row in rows], dtype=np.int64)
+    return LabelledImages(images, labels, names, tuple(row.get("patient") or row["id"] for row in rows))
+
+
+def _read_table(path: Path) -> list[dict[str, str]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
+            if missing:
+                raise LabelsError(f"{path} lacks column {', '.join(missing)}.", f"It needs {', '.join(COLUMNS)}.")
+            rows = [dict(row) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise LabelsError(f"{path} cannot be read: {error}.", "Give a CSV table.") from error
+    for number, row in enumerate(rows, start=2):
+        empty = [column for column in COLUMNS if not row[column]]
+        if empty:
+            raise LabelsError(f"{path} line {number} has no {', '.join(empty)}.", "Complete or remove that line.")
+    if not rows:
+        raise LabelsError(f"{path} has no rows.", "Give an image in each row.")
+    return rows
+
+
+def _fraction(text: str) -> float:
+    """A number in [0, 1) that depends on a text only."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) / 2**64

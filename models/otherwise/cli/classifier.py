@@ -1,0 +1,241 @@
+"""``otherwise classifier import | check | train``: make, examine and train black boxes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from otherwise.errors import OtherwiseError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from otherwise.blackbox.labelled import LabelledImages
+    from otherwise.blackbox.protocol import InputSpec
+
+EXIT_NOT_HOSTABLE = 1
+"""The classifier was looked at, and cannot be hosted."""
+
+Size = Annotated[str, typer.Option(help="Voxels along each axis: columns,rows or columns,rows,slices.")]
+Intensity = Annotated[str, typer.Option(help="low,high in the image's own units, mapped to 0..1.")]
+Spacing = Annotated[str | None, typer.Option(help="Millimetres along each axis; without: whole field of view.")]
+Channels = Annotated[int, typer.Option(min=1, help="Channels of an image.")]
+Modality = Annotated[str, typer.Option(help="DICOM modality, such as MG or CT.")]
+Trust = Annotated[bool, typer.Option("--trust-code", help="Allow Python code that the bundle brings or names.")]
+Replace = Annotated[bool, typer.Option("--replace", help="Replace an existing bundle.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+Device = Annotated[str, typer.Option(help="Where PyTorch runs it: cpu, cuda, cuda:1, auto.")]
+
+
+class UsageError(OtherwiseError):
+    """An option cannot be understood."""
+
+    code = "usage"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    group = typer.Typer(help="Import, check or train a classifier.", no_args_is_help=True)
+    app.add_typer(group, name="classifier")
+    group.command("import")(import_)
+    group.command("check")(check)
+    group.command("train")(train)
+
+
+def import_(
+    model: Annotated[
+        str, typer.Argument(help="TorchScript or ONNX file, package.module:function, or http://.../v2/models/NAME.")
+    ],
+    classes: Annotated[str, typer.Option(help="Class names in the order of the outputs: a,b.")],
+    size: Size,
+    intensity: Intensity,
+    out: Annotated[Path, typer.Option(help="Bundle to write.")],
+    spacing: Spacing = None,
+    channels: Channels = 1,
+    modality: Modality = "OT",
+    activation: Annotated[str, typer.Option(help="softmax, sigmoid, none, or auto: look at its answers.")] = "auto",
+    multi_label: Annotated[bool, typer.Option("--multi-label", help="Each class is a yes or no of its own.")] = False,
+    value_range: Annotated[str, typer.Option(help="low,high that the network itself wants.")] = "0,1",
+    name: Annotated[str | None, typer.Option(help="Name for people.")] = None,
+    trust_code: Trust = False,
+    replace: Replace = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a bundle of a bare model, and ask it once."""
+    from otherwise.blackbox.bundle import bundle_version, short_version
+    from otherwise.blackbox.importing import import_classifier
+
+    low, high = _floats("--value-range", value_range, 2)
+    bundle = import_classifier(
+        model,
+        out,
+        classes=_names(classes),
+        inputs=_inputs(size, intensity, spacing, channels, modality),
+        activation=activation,
+        multi_label=multi_label,
+        value_range=(low, high),
+        name=name,
+        trust_code=trust_code,
+        replace=replace,
+    )
+    version, chosen = bundle_version(bundle), bundle.own["activation"]
+    if as_json:
+        typer.echo(json.dumps({"bundle": str(out), "version": version, "activation": chosen}))
+    else:
+        typer.echo(f"{out}: {bundle.name}, version {short_version(version)}, activation {chosen}.")
+        typer.echo(f"See whether it can be hosted: otherwise classifier check {out}")
+
+
+def check(
+    bundle: Annotated[str, typer.Argument(help="Bundle, or the name of a shipped one.")],
+    images: Annotated[Path | None, typer.Option(help="Folder of images to ask it about.")] = None,
+    device: Device = "cpu",
+    trust_code: Trust = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say in words whether a classifier can be hosted; exit code 1 if not."""
+    from otherwise.blackbox.checking import check_classifier
+
+    report = check_classifier(bundle, images, device=device, trust_code=trust_code)
+    if as_json:
+        typer.echo(json.dumps(report.as_json()))
+    else:
+        for finding in report.findings:
+            typer.echo(f"{finding.state:8} {finding.topic:11} {finding.text}")
+        typer.secho(report.verdict, fg=typer.colors.GREEN if report.hostable else typer.colors.RED)
+    if not report.hostable:
+        raise typer.Exit(EXIT_NOT_HOSTABLE)
+
+
+def train(
+    images: Annotated[Path, typer.Option(help="Folder of images.")],
+    labels: Annotated[
+        Path, typer.Option(help="CSV with columns id,file,label; patient keeps a patient's images together.")
+    ],
+    size: Size,
+    intensity: Intensity,
+    out: Annotated[Path, typer.Option(help="Bundle to write.")],
+    classes: Annotated[
+        str | None, typer.Option(help="Class names in the order wanted: a,b. Default: alphabetical.")
+    ] = None,
+    spacing: Spacing = None,
+    channels: Channels = 1,
+    modality: Modality = "OT",
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the images.")] = 20,
+    seed: Annotated[int, typer.Option(help="Decides everything random.")] = 0,
+    device: Device = "cpu",
+    name: Annotated[str | None, typer.Option(help="Name for people.")] = None,
+    validation_share: Annotated[
+        float, typer.Option(min=0.01, max=0.9, help="Part held out to choose the epoch.")
+    ] = 0.2,
+    replace: Replace = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train a small classifier on labelled images. Ctrl-C keeps the best epoch so far."""
+    from otherwise.blackbox.bundle import refuse_existing
+    from otherwise.blackbox.training import train_classifier
+
+    refuse_existing(out, replace)
+    inputs = _inputs(size, intensity, spacing, channels, modality)
+    data = _read(images, labels, inputs, classes)
+    training, validation = data.split(validation_share, seed)
+    finished = 0
+    with _bar() as bar:
+        task = bar.add_task("Training", total=epochs)
+
+        def progress(epoch: int, epochs: int, figures: dict[str, float]) -> None:
+            nonlocal finished
+            finished = epoch
+            told = f"AUC {figures['auc']:.3f}, best {figures['best_auc']:.3f}"
+            bar.update(task, completed=epoch, description=f"Epoch {epoch} of {epochs}: {told}")
+
+        try:
+            figures = train_classifier(
+                training.images,
+                training.labels,
+                data.classes,
+                inputs,
+                out,
+                validation=(validation.images, validation.labels),
+                epochs=epochs,
+                seed=seed,
+                device=device,
+                name=name,
+                progress=progress,
+                command=_command(images, labels, inputs, out, epochs, seed, device),
+                replace=replace,
+            )
+        except KeyboardInterrupt:
+            kept = f"the best epoch so far is in {out}" if finished else "nothing was written"
+            typer.echo(f"otherwise: interrupted; {kept}.", err=True)
+            raise
+    if as_json:
+        typer.echo(json.dumps({"bundle": str(out), **figures}))
+    else:
+        told = ", ".join(f"{key} {figures[key]:.3f}" for key in ("auc", "accuracy", "brier"))
+        typer.echo(f"{out}: {told} on {len(validation.labels)} held-out images, {figures['minutes']:g} minutes.")
+
+
+def _bar() -> Progress:
+    """Make a progress bar on standard error, so that what is printed for machines stays clean."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    return Progress(console=Console(stderr=True), transient=True)
+
+
+def _read(images: Path, labels: Path, inputs: InputSpec, classes: str | None) -> LabelledImages:
+    from otherwise.blackbox.labelled import read_labelled
+
+    with _bar() as bar:
+        task = bar.add_task("Reading images", total=None)
+        return read_labelled(
+            images,
+            labels,
+            inputs,
+            _names(classes) if classes else None,
+            lambda done, total: bar.update(task, completed=done, total=total),
+        )
+
+
+def _command(images: Path, labels: Path, inputs: InputSpec, out: Path, epochs: int, seed: int, device: str) -> str:
+    """Write the command for the model card: names of files and folders, but not where on this machine they are."""
+    spacing = f" --spacing {_joined(inputs.spacing)}" if inputs.spacing else ""
+    return (
+        f"otherwise classifier train --images {images.name} --labels {labels.name} --size {_joined(inputs.size)}"
+        f" --intensity {_joined(inputs.intensity)}{spacing} --channels {inputs.channels} --modality {inputs.modality}"
+        f" --epochs {epochs} --seed {seed} --device {device} --out {out.name}"
+    )
+
+
+def _joined(values: tuple[float, ...]) -> str:
+    return ",".join(f"{value:g}" for value in values)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _floats(option: str, text: str, *counts: int) -> tuple[float, ...]:
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if len(values) not in counts:
+        wanted = " or ".join(str(count) for count in counts)
+        raise UsageError(f"{option} {text!r} is not {wanted} numbers.", "Separate them by commas, such as 0,1.")
+    return values
+
+
+def _inputs(size: str, intensity: str, spacing: str | None, channels: int, modality: str) -> InputSpec:
+    from otherwise.blackbox.protocol import InputSpec
+
+    edges = _floats("--size", size, 2, 3)
+    low, high = _floats("--intensity", intensity, 2)
+    steps = _floats("--spacing", spacing, len(edges)) if spacing else None
+    if any(edge != int(edge) for edge in edges):
+        raise UsageError(f"--size {size!r} is not whole numbers.", "Give voxels, such as 96,96.")
+    return InputSpec(tuple(int(edge) for edge in edges), channels, steps, (low, high), modality)

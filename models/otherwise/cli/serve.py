@@ -1,0 +1,129 @@
+"""``otherwise serve``: MONAI Label's server with a classifier and its agent."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import socket
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from otherwise.errors import OtherwiseError
+from otherwise.resources import app_folder
+
+
+class ServeError(OtherwiseError):
+    """The server cannot be started as asked."""
+
+    code = "serve"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command()
+    def serve(
+        studies: Annotated[str, typer.Option(help="Folder of images, or address of a DICOMweb server.")],
+        classifier: Annotated[
+            str, typer.Option(help="Bundle of the classifier, or a shipped bundle's name.")
+        ] = "mammogram_classifier",
+        agent: Annotated[
+            str, typer.Option(help="Bundle of its agent, or a shipped bundle's name.")
+        ] = "mammogram_agent",
+        host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+        port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: any free one.")] = 8000,
+        device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+        state: Annotated[
+            Path | None, typer.Option(help="Folder for explanations and uploads. Default: beside the studies.")
+        ] = None,
+        trust_code: Annotated[bool, typer.Option("--trust-code", help="Let bundles run Python of their own.")] = False,
+    ) -> None:
+        """Serve explanations to 3D Slicer and other MONAI Label clients, until Ctrl-C."""
+        refuse_open_door(host)
+        remote = studies.startswith(("http://", "https://"))
+        if not remote and not Path(studies).is_dir():
+            raise ServeError(f"There is no folder {studies}.", "Give --studies the folder that holds the images.")
+        conf = {
+            "classifier": classifier,
+            "agent": agent,
+            "device": device,
+            "trust_code": str(trust_code).lower(),
+            **({"state": str(state.resolve())} if state else {}),
+        }
+        with listen(host, port) as door:
+            run(door, studies if remote else str(Path(studies).resolve()), conf)
+
+
+def refuse_open_door(host: str) -> None:
+    """Refuse to be reachable from other machines while everybody would be let in.
+
+    Raises:
+        ServeError: if so.
+    """
+    try:
+        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    guarded = os.environ.get("MONAI_LABEL_AUTH_ENABLE", "").lower() in ("true", "1", "yes", "on")
+    if not loopback and not guarded:
+        raise ServeError(
+            f"--host {host} would let everybody on the network in.",
+            "Set MONAI_LABEL_AUTH_ENABLE=true (see MONAI Label's documentation), or tunnel to 127.0.0.1 by ssh.",
+        )
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Take the port at once, so that a taken one is told before models are loaded.
+
+    Raises:
+        ServeError: if it cannot be had.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family)
+    except OSError as error:
+        raise ServeError(
+            f"Cannot listen on {host}:{port} ({os.strerror(error.errno) if error.errno else error}).",
+            "Choose another --port; 0 takes any free one.",
+        ) from error
+
+
+def run(door: socket.socket, studies: str, conf: dict[str, str]) -> None:
+    """Serve on a listening socket until interrupted.
+
+    MONAI Label's own ``start_server`` writes into the app's folder, which an installed package must not, hence its
+    settings are given here and its server is run as it is.
+
+    Raises:
+        OtherwiseError: if a model cannot be loaded.
+    """
+    host, port = door.getsockname()[:2]
+    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    # Settings are read when MONAI Label is first imported; its own subprocesses inherit them.
+    os.environ["MONAI_LABEL_APP_DIR"] = str(app_folder())
+    os.environ["MONAI_LABEL_STUDIES"] = studies
+    os.environ["MONAI_LABEL_APP_CONF"] = json.dumps(conf)
+    os.environ["MONAI_LABEL_SERVER_PORT"] = str(port)
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(app_folder())]))
+    # Left open, any web page could read this server through the browser of whoever runs it.
+    os.environ.setdefault("MONAI_LABEL_CORS_ORIGINS", json.dumps([address]))
+
+    import logging
+
+    import uvicorn
+    from monailabel.interfaces.utils.app import app_instance
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    app = app_instance()
+    from monailabel.app import app as server
+
+    typer.echo(f"Serving {studies} at {address} (this is the address for Slicer). Ctrl-C stops.")
+    try:
+        uvicorn.Server(uvicorn.Config(server, log_level="warning", timeout_graceful_shutdown=3)).run(sockets=[door])
+    except KeyboardInterrupt:
+        typer.echo("Stopped.")
+    finally:
+        app.close()

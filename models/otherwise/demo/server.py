@@ -1,0 +1,148 @@
+"""The demo's server: ``otherwise serve`` in a process of its own, which never outlives the demo."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import requests
+
+from otherwise.demo.client import session
+from otherwise.demo.setup import DemoError, Setup
+
+START_SECONDS = 180.0
+
+
+class Server:
+    """``otherwise serve`` in a process of its own.
+
+    Args:
+        process: That process.
+        url: Where it will answer.
+        log: File that it writes to.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+        self.process = process
+        self.url = url
+        self.log = log
+
+    def wait_until_ready(self) -> None:
+        """Ask until it answers.
+
+        Raises:
+            DemoError: with the last line of its log if it stops, or if it takes too long.
+        """
+        asking = session()
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            self.check_alive()
+            try:
+                if asking.get(f"{self.url}/info/", timeout=5).ok:
+                    return
+            except requests.RequestException:
+                pass
+            time.sleep(0.2)
+        raise DemoError(f"The server did not start within {START_SECONDS:.0f} s.", f"Its log is {self.log}.")
+
+    def check_alive(self) -> None:
+        """Raise a DemoError with the last line of the log if the server has stopped."""
+        if self.process.poll() is not None:
+            lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["it said nothing"]
+            raise DemoError(f"The server stopped: {lines[-1].removeprefix('otherwise: ')}", f"Its log is {self.log}.")
+
+    def serve_on(self) -> None:
+        """Wait until Ctrl-C.
+
+        Raises:
+            DemoError: if the server stops by itself.
+        """
+        try:
+            self.process.wait()
+        except KeyboardInterrupt:
+            return
+        self.check_alive()
+
+    def stop(self) -> None:
+        """End it, gently first."""
+        if self.process.poll() is not None:
+            return
+        self._end(signal.SIGTERM)
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._end(signal.SIGKILL if os.name != "nt" else signal.SIGTERM)
+            self.process.wait()
+
+    def _end(self, number: int) -> None:
+        if os.name == "nt":
+            self.process.terminate()
+        else:
+            # The group holds whatever the server has started in turn.
+            os.killpg(self.process.pid, number)
+
+
+@contextmanager
+def server(setup: Setup, studies: Path) -> Iterator[Server]:
+    """Start a server on a loopback port, and stop it whatever happens."""
+    port = setup.port or free_port()
+    log = setup.out / "server.log"
+    options = {
+        "--studies": studies,
+        "--classifier": setup.classifier,
+        "--agent": setup.agent,
+        "--device": setup.device,
+        "--state": setup.out / "state",
+        "--port": port,
+    }
+    command = [sys.executable, "-c", "from otherwise.cli import main; main()", "serve"]
+    command += [str(word) for option in options.items() for word in option]
+    # A group of its own: Ctrl-C is for the demo, which then stops the server in good order.
+    group: dict[str, Any] = {"start_new_session": True}
+    if os.name == "nt":
+        group = {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            **group,
+        )
+    running = Server(process, f"http://127.0.0.1:{port}", log)
+    try:
+        yield running
+    finally:
+        running.stop()
+
+
+@contextmanager
+def ending_on_termination() -> Iterator[None]:
+    """Let a polite end from outside (SIGTERM) pass through ``finally`` like Ctrl-C does, so that no server is left."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    former = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
+
+
+def free_port() -> int:
+    """Find a loopback port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,144 @@
+"""What an explanation is: numbers for ``explanation.json`` and volumes on the original's own grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from otherwise.images.image import Image
+
+SCHEMA = "otherwise.explanation/1"
+
+Probabilities = dict[str, float]
+"""Class name to probability, in the classifier's order."""
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """Which model answered: its name and content version."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The black box's answer for one image."""
+
+    label: str
+    probabilities: Probabilities
+
+
+@dataclass(frozen=True)
+class PathPoint:
+    """One image on the way from the original (strength 0) over the boundary and beyond.
+
+    Attributes:
+        strength: Movement in latent space; 1 reaches the student's boundary.
+        probabilities: The black box's answer.
+    """
+
+    strength: float
+    probabilities: Probabilities
+
+
+@dataclass(frozen=True)
+class Counterfactual:
+    """An image for which the black box should answer otherwise, and how far it lies from the original.
+
+    Attributes:
+        valid: Whether the black box's answer is the target. Nothing else decides this.
+        probabilities: The black box's answer for it.
+        changed_fraction: Share of the voxels that differ by more than the reconstruction floor, in [0, 1].
+        l1: Mean absolute change as a share of the classifier's intensity window.
+    """
+
+    valid: bool
+    probabilities: Probabilities
+    changed_fraction: float
+    l1: float
+
+
+@dataclass(frozen=True)
+class Region:
+    """A connected region whose change decides.
+
+    Attributes:
+        label: Its value in the label map ``regions``; 1 is the strongest.
+        centroid_ras: Centre of mass in RAS millimetres.
+        volume_mm3: Volume (for one slice: area times slice thickness).
+        effect: Measured change of the black box's log-odds towards the target: the mean of putting only this region in
+            and leaving only this region out.
+        sufficient: Putting only this region of the change into the original flips the black box.
+        necessary: Leaving only this region out of the change un-flips it.
+        above_floor: Its change exceeds the autoencoder's own reconstruction error; below it is no evidence.
+        concept: ``{name, code, confidence}`` once somebody has named it, else None.
+    """
+
+    label: int
+    centroid_ras: tuple[float, float, float]
+    volume_mm3: float
+    effect: float
+    sufficient: bool
+    necessary: bool
+    above_floor: bool
+    concept: dict[str, object] | None = None
+
+
+@dataclass(frozen=True)
+class Volumes:
+    """The images of an explanation, all on the original's own grid.
+
+    Attributes:
+        original: As given.
+        counterfactual: Least valid change (or nearest attempt), original units.
+        difference: ``counterfactual - original``, original units.
+        effect: Measured effect on the black box's log-odds at every voxel; positive speaks for the target.
+        regions: Label map (uint8) of the decisive regions, strongest first; 0 elsewhere.
+        minimal: The original with only those regions of the change that are needed to flip.
+        path: The images of ``Explanation.path``, in its order.
+        alternatives: The images of ``Explanation.alternatives``, in its order.
+    """
+
+    original: Image
+    counterfactual: Image
+    difference: Image
+    effect: Image
+    regions: Image
+    minimal: Image
+    path: tuple[Image, ...]
+    alternatives: tuple[Image, ...] = ()
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What would make the model decide otherwise, for one image.
+
+    Attributes:
+        id: Name of the explanation (``[A-Za-z0-9._-]{1,128}``), also of its folder.
+        created: ISO 8601 time with time zone.
+        seconds: Wall time of the whole search and measurement.
+        queries: Images that the black box was asked about.
+        reconstruction_l1: Mean absolute error of the autoencoder on this very image without any edit, share of the window.
+        minimal: The answer for ``Volumes.minimal``.
+        path: Original first, beyond the boundary last.
+        notes: Sentences that a reader must know, for example that the search found nothing valid.
+    """
+
+    id: str
+    image_id: str
+    image_sha256: str
+    classifier: ModelRef
+    agent: ModelRef
+    created: str
+    seconds: float
+    queries: int
+    prediction: Prediction
+    target: str
+    counterfactual: Counterfactual
+    reconstruction_l1: float
+    minimal: Counterfactual
+    path: tuple[PathPoint, ...]
+    alternatives: tuple[Counterfactual, ...]
+    regions: tuple[Region, ...]
+    notes: tuple[str, ...]
+    volumes: Volumes

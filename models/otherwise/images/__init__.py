@@ -1,0 +1,1 @@
+"""Images with geometry: read, write, resample. Knows no other room."""

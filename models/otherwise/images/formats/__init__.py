@@ -1,0 +1,1 @@
+"""One file format a file. Readers raise whatever their library raises; ``reading`` turns it into one line."""

@@ -1,0 +1,199 @@
+"""DICOM images: which files are one, and where their slices lie. Their pixels are the matter of ``dicom_pixels``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from pydicom.dataset import Dataset
+
+from otherwise.errors import ImageError
+from otherwise.images.formats.dicom_pixels import functional_group, read_pixels
+from otherwise.images.formats.dicom_planes import Plane, plane_affine, stack_planes
+from otherwise.images.formats.limits import check_geometry, check_size, plain
+from otherwise.images.image import Image
+
+_COLORS = {"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT", "PALETTE COLOR"}
+_GREYS = {"MONOCHROME1", "MONOCHROME2"}
+_RADIOGRAPH_SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
+_PLACE = (
+    *_RADIOGRAPH_SPACINGS,
+    *("SpacingBetweenSlices", "SliceThickness", "ImagePositionPatient", "ImageOrientationPatient"),
+)
+_NO_IMAGES = {"SEG", "RTDOSE", "RTSTRUCT", "PR", "KO", "SR", "REG"}
+
+
+def read_dicom_file(path: Path, id: str, max_bytes: int) -> Image:
+    """Read one DICOM file: a plane, or a multi-frame volume whose frames have positions.
+
+    Raises:
+        ImageError: if it is no image, is damaged or too large, or its frames are no volume.
+        Exception: whatever pydicom or GDCM raise on a damaged file.
+    """
+    header = _read_header(path)
+    _check_image(header)
+    frames = _number_of_frames(header)
+    size = (int(header.Columns), int(header.Rows))
+    check_size((*size, frames, _channels(header)), _itemsize(header), max_bytes)
+    planes = [_frame_plane(header, frame, size) for frame in range(frames)]
+    if frames == 1:
+        return _image(read_pixels(path), (*size, 1), plane_affine(planes[0]), id)
+    if planes[0].position is None:
+        raise ImageError(
+            f"It has {frames} frames without positions in space (a film).", "Export the one frame you mean."
+        )
+    order, affine = stack_planes(planes)
+    return _image(read_pixels(path)[..., order], (*size, frames), affine, id)
+
+
+def read_dicom_folder(folder: Path, id: str, max_bytes: int) -> Image:
+    """Read the one series whose slices lie directly in a folder; other files in it are passed over.
+
+    Raises:
+        ImageError: if there is no series or more than one, or its slices are no volume.
+        Exception: whatever pydicom or GDCM raise on a damaged file.
+    """
+    headers = {path: _read_header(path) for path in sorted(folder.iterdir()) if _is_dicom(path)}
+    headers = {path: header for path, header in headers.items() if _is_image(header)}
+    if not headers:
+        raise ImageError(
+            "The folder holds no DICOM images.", "Give a folder that directly holds one series, or one file."
+        )
+    series: dict[str, list[Path]] = {}
+    for path, header in headers.items():
+        series.setdefault(str(header.get("SeriesInstanceUID", "")), []).append(path)
+    if len(series) > 1:
+        counts = ", ".join(str(len(paths)) for paths in series.values())
+        raise ImageError(
+            f"The folder holds {len(series)} series (of {counts} files).", "Give a folder with one, or one file."
+        )
+    paths = list(headers)
+    if len(paths) == 1:
+        return read_dicom_file(paths[0], id, max_bytes)
+
+    for header in headers.values():
+        _check_image(header)
+        if _number_of_frames(header) > 1:
+            raise ImageError(f"The folder holds {len(paths)} files of several frames.", "Give one of the files.")
+    first = headers[paths[0]]
+    size = (int(first.Columns), int(first.Rows))
+    check_size((*size, len(paths), _channels(first)), _itemsize(first), max_bytes)
+    planes = [_plane(header, (int(header.Columns), int(header.Rows))) for header in headers.values()]
+    order, affine = stack_planes(planes)
+    slices = [read_pixels(paths[index]) for index in order]
+    if len({one.shape[0] for one in slices}) > 1:
+        raise ImageError("Its slices are partly grey and partly in colour.", "Keep only the slices of one volume.")
+    # Each slice is rescaled by its own slope (PET), so that types may differ.
+    return _image(np.concatenate(slices, axis=3), (*size, len(paths)), affine, id)
+
+
+def _is_dicom(path: Path) -> bool:
+    if not path.is_file() or path.name.upper() == "DICOMDIR":
+        return False
+    with path.open("rb") as file:
+        return file.read(132)[128:] == b"DICM"
+
+
+def _read_header(path: Path) -> Dataset:
+    return pydicom.dcmread(path, stop_before_pixels=True)
+
+
+def _is_image(header: Dataset) -> bool:
+    return "Rows" in header and "Columns" in header and str(header.get("Modality", "")) not in _NO_IMAGES
+
+
+def _check_image(header: Dataset) -> None:
+    if not _is_image(header):
+        kind = str(header.get("Modality", "")) or "other"
+        raise ImageError(f"It is a DICOM object of kind {kind}, not an image.", "Give the image that it belongs to.")
+    photometric = str(header.get("PhotometricInterpretation", ""))
+    if photometric not in _GREYS | _COLORS:
+        raise ImageError(
+            f"Its photometric interpretation {photometric or 'is missing'} is unknown.", "Convert it to grey."
+        )
+
+
+def _number_of_frames(header: Dataset) -> int:
+    return int(header.get("NumberOfFrames", 1) or 1)
+
+
+def _channels(header: Dataset) -> int:
+    return 1 if str(header.PhotometricInterpretation) in _GREYS else 3
+
+
+def _itemsize(header: Dataset) -> int:
+    return max(1, int(header.get("BitsAllocated", 16)) // 8)
+
+
+def _image(voxels: np.ndarray, shape: tuple[int, int, int], affine: np.ndarray, id: str) -> Image:
+    if voxels.shape[1:] != shape:
+        raise ImageError(f"Its pixels ({voxels.shape[1:]}) do not fit its header ({shape}).", "Export it again.")
+    return Image(plain(voxels), check_geometry(shape, affine), id, 2 if shape[2] == 1 else 3)
+
+
+def _plane(header: Dataset, size: tuple[int, int]) -> Plane:
+    position = _numbers(header, "ImagePositionPatient", 3)
+    orientation = _numbers(header, "ImageOrientationPatient", 6)
+    placed = position is not None and orientation is not None
+    right, down = _directions(orientation if placed else None)
+    thickness = _numbers(header, "SpacingBetweenSlices", 1), _numbers(header, "SliceThickness", 1)
+    return Plane(
+        position=position if placed else None,
+        right=right,
+        down=down,
+        spacing=_slice_spacing(header) if placed else _radiograph_spacing(header),
+        thickness=next((float(abs(value[0])) for value in thickness if value is not None and value[0] != 0), 1.0),
+        size=size,
+    )
+
+
+def _frame_plane(header: Dataset, frame: int, size: tuple[int, int]) -> Plane:
+    """Plane of one frame: of its functional groups if it is an enhanced image (PS3.3 C.7.6.16), else of the header."""
+    place = Dataset()
+    for name in _PLACE:
+        if name in header:
+            place[name] = header[name]
+    for name in ("PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence"):
+        place.update(functional_group(header, frame, name))
+    return _plane(place, size)
+
+
+def _directions(orientation: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    if orientation is None:
+        return np.array([1.0, 0.0, 0.0]), np.array([0.0, 1.0, 0.0])
+    right, down = orientation[:3], orientation[3:]
+    lengths = np.linalg.norm(right), np.linalg.norm(down)
+    if max(abs(lengths[0] - 1), abs(lengths[1] - 1), abs(right @ down)) > 1e-3:
+        raise ImageError("Its image orientation is no pair of unit vectors at right angles.", "Correct its header.")
+    return right, down
+
+
+def _slice_spacing(header: Dataset) -> tuple[float, float]:
+    spacing = _numbers(header, "PixelSpacing", 2)
+    if spacing is None or min(spacing) <= 0:
+        raise ImageError("Its pixel spacing is missing or zero.", "Correct its header and try again.")
+    return float(spacing[1]), float(spacing[0])
+
+
+def _radiograph_spacing(header: Dataset) -> tuple[float, float]:
+    """Spacing in the patient if calibrated, else at the detector or scanner (PS3.3 10.7), else 1 mm.
+
+    Zeros stand in some files of old film scanners where nothing is known.
+    """
+    for name in _RADIOGRAPH_SPACINGS:
+        spacing = _numbers(header, name, 2)
+        if spacing is not None and min(spacing) > 0:
+            return float(spacing[1]), float(spacing[0])
+    return 1.0, 1.0
+
+
+def _numbers(header: Dataset, name: str, count: int) -> np.ndarray | None:
+    """The finite numbers of an attribute, or None where it is absent or empty."""
+    value = header.get(name)
+    if value is None or value == "":
+        return None
+    numbers = np.atleast_1d(np.asarray(value, dtype=np.float64))
+    if numbers.shape != (count,) or not np.isfinite(numbers).all():
+        raise ImageError(f"Its {name} is not {count} numbers.", "Correct its header and try again.")
+    return numbers

@@ -1,0 +1,155 @@
+"""DICOM pixels in the units of their modality.
+
+GDCM (in SimpleITK) knows all transfer syntaxes of PS3.5, but what it makes of the values depends on the SOP class: it
+rescales some enhanced images by their first frame and others not at all, and refuses signed MONOCHROME1 of 12 bits. So
+it is shown the pixel module alone, as a secondary capture, and what the values mean is applied here.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import SimpleITK as sitk  # noqa: N813
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import generate_pixel_data_fragment
+from pydicom.filebase import DicomBytesIO
+from pydicom.pixel_data_handlers.util import apply_modality_lut
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
+
+from otherwise.errors import ImageError
+from otherwise.images.formats.limits import plain
+from otherwise.images.itk import quiet_itk
+
+_PIXEL_MODULE = (
+    *("SamplesPerPixel", "PlanarConfiguration", "NumberOfFrames", "Rows", "Columns"),
+    *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
+    *(f"{color}PaletteColorLookupTableDescriptor" for color in ("Red", "Green", "Blue")),
+    *(f"{color}PaletteColorLookupTableData" for color in ("Red", "Green", "Blue")),
+    *(f"Segmented{color}PaletteColorLookupTableData" for color in ("Red", "Green", "Blue")),
+)
+_FUNCTIONAL_GROUPS = ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
+
+
+def read_pixels(path: Path) -> np.ndarray:
+    """Read the pixels of one file, all frames in the order of the file.
+
+    Stored values are rescaled by slope and intercept, of each frame where they differ, or looked up in a modality table
+    (PS3.3 C.11.1). MONOCHROME1 is inverted within the range of the stored values, or of the table (C.7.6.3.1.2).
+
+    Returns:
+        ``(channels, columns, rows, frames)`` integers or float32; colours as RGB.
+
+    Raises:
+        ImageError: if pixels are missing.
+        Exception: whatever pydicom and GDCM raise on damaged ones.
+    """
+    data = pydicom.dcmread(path)
+    _check_pixels_present(data)
+    stored = _decode(data)
+    if stored.shape[0] > 1:
+        return plain(stored)
+    inverted = str(data.PhotometricInterpretation) == "MONOCHROME1"
+    if data.get("ModalityLUTSequence"):
+        values = apply_modality_lut(stored, data)
+        top = 2 ** int(data.ModalityLUTSequence[0].LUTDescriptor[2]) - 1
+        return _small(top - values.astype(np.int64)) if inverted else _small(values)
+    values = _stored_ends(data) - stored.astype(np.int64) if inverted else stored
+    slope, intercept = _rescale(data, stored.shape[3])
+    if (slope == 1).all() and (intercept == 0).all():
+        return _small(values) if inverted else plain(values)
+    rescaled = values * slope + intercept
+    whole = (slope == np.rint(slope)).all() and (intercept == np.rint(intercept)).all()
+    return _small(rescaled.astype(np.int64)) if whole else plain(rescaled)
+
+
+def functional_group(data: Dataset, frame: int, name: str) -> Dataset:
+    """One functional group of one frame (PS3.3 C.7.6.16), its own or the shared one; empty where there is none."""
+    for owner in _FUNCTIONAL_GROUPS:
+        groups = data.get(owner) or []
+        at = frame if owner.startswith("Per") else 0
+        if at < len(groups) and groups[at].get(name):
+            group: Dataset = groups[at][name][0]
+            return group
+    return Dataset()
+
+
+def _check_pixels_present(data: Dataset) -> None:
+    """Refuse a truncated file, for which decoders make up the missing pixels."""
+    pixels = data.get("PixelData")
+    frames = int(data.get("NumberOfFrames", 1) or 1)
+    whole = bool(pixels)
+    if pixels and data.file_meta.TransferSyntaxUID.is_encapsulated:
+        stream = DicomBytesIO(pixels)
+        stream.is_little_endian = True
+        _offset_table, *fragments = generate_pixel_data_fragment(stream)
+        whole = len(fragments) >= frames
+    elif pixels:
+        count = int(data.Rows) * int(data.Columns) * frames
+        # YBR_FULL_422 may be stored with two samples a pixel when uncompressed.
+        samples = 2 if data.PhotometricInterpretation == "YBR_FULL_422" else int(data.get("SamplesPerPixel", 1))
+        whole = len(pixels) >= count * samples * int(data.BitsAllocated) // 8
+    if not whole:
+        raise ImageError("It ends before its last pixel.", "Copy or export it again.")
+
+
+def _decode(data: Dataset) -> np.ndarray:
+    """Stored values ``(channels, columns, rows, frames)``, colours as RGB."""
+    with tempfile.TemporaryDirectory() as folder, quiet_itk():
+        file = Path(folder) / "pixels.dcm"
+        pydicom.dcmwrite(file, _secondary_capture(data), write_like_original=False)
+        reader = sitk.ImageFileReader()
+        reader.SetImageIO("GDCMImageIO")
+        reader.SetFileName(str(file))
+        image = reader.Execute()
+    array = sitk.GetArrayFromImage(image)
+    if image.GetNumberOfComponentsPerPixel() == 1:
+        array = array[..., None]
+    return array.T
+
+
+def _secondary_capture(data: Dataset) -> Dataset:
+    syntax = data.file_meta.TransferSyntaxUID
+    capture = Dataset()
+    capture.file_meta = FileMetaDataset()
+    capture.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian if syntax == DeflatedExplicitVRLittleEndian else syntax
+    capture.file_meta.MediaStorageSOPClassUID = capture.SOPClassUID = SecondaryCaptureImageStorage
+    capture.file_meta.MediaStorageSOPInstanceUID = capture.SOPInstanceUID = pydicom.uid.generate_uid()
+    capture.is_little_endian, capture.is_implicit_VR = syntax.is_little_endian, syntax.is_implicit_VR
+    for name in _PIXEL_MODULE:
+        if name in data:
+            capture[name] = data[name]
+    photometric = str(data.PhotometricInterpretation)
+    capture.PhotometricInterpretation = "MONOCHROME2" if photometric == "MONOCHROME1" else photometric
+    capture["PixelData"] = data["PixelData"]
+    return capture
+
+
+def _stored_ends(data: Dataset) -> int:
+    """Sum of the lowest and the highest value that may be stored."""
+    return -1 if int(data.PixelRepresentation) == 1 else 2 ** int(data.BitsStored) - 1
+
+
+def _rescale(data: Dataset, frames: int) -> tuple[np.ndarray, np.ndarray]:
+    """Slope and intercept of each frame."""
+
+    def of(frame: int, name: str, default: float) -> float:
+        value = functional_group(data, frame, "PixelValueTransformationSequence").get(name, data.get(name))
+        return default if value in (None, "") else float(value)
+
+    slope = np.array([of(frame, "RescaleSlope", 1.0) for frame in range(frames)])
+    intercept = np.array([of(frame, "RescaleIntercept", 0.0) for frame in range(frames)])
+    if not np.isfinite([slope, intercept]).all() or (slope == 0).any():
+        raise ImageError("Its rescale slope or intercept is zero or not a number.", "Correct its header and try again.")
+    return slope, intercept
+
+
+def _small(values: np.ndarray) -> np.ndarray:
+    """The same whole numbers in the smallest of int16, uint16 and int32 that holds them."""
+    low, high = int(values.min()), int(values.max())
+    for dtype in (np.int16, np.uint16, np.int32):
+        if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
+            return np.ascontiguousarray(values, dtype=dtype)
+    return plain(values)

@@ -1,0 +1,213 @@
+"""NRRD (teem.sourceforge.net/nrrd/format.html).
+
+Headers are read by pynrrd. Voxels are read here: ITK does not compare the checksum of compressed ones, and pynrrd
+inflates whatever there is before it looks how much was declared. Written here too: pynrrd knows only ASCII names.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import math
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import nrrd
+import numpy as np
+import SimpleITK as sitk  # noqa: N813
+
+from otherwise.errors import ImageError
+from otherwise.images.formats.limits import Readable, check_geometry, check_size, plain, read_voxels
+from otherwise.images.image import Geometry, Image
+from otherwise.images.itk import itk_affine, quiet_itk, swap_ras_lps
+
+_TYPES = {"i1": "int8", "u1": "uint8", "i2": "int16", "u2": "uint16", "i4": "int32", "u4": "uint32"}
+_TYPES |= {"i8": "int64", "u8": "uint64", "f4": "float", "f8": "double"}
+_COMPRESSION = 3  # half the time of level 9 and hardly larger on images
+
+
+def read_nrrd(path: Path, id: str, max_bytes: int) -> Image:
+    """Read one volume or plane; a vector axis becomes the channels.
+
+    Raises:
+        ImageError: if it holds a list of volumes, is truncated, or its header asks for the impossible.
+        Exception: whatever pynrrd, gzip or ITK raise on a damaged file.
+    """
+    with path.open("rb") as file:
+        header = nrrd.read_header(file)
+        start = file.tell()
+    dtype = _dtype(header)
+    sizes = [int(count) for count in header["sizes"]]
+    check_size(sizes, dtype.itemsize, max_bytes)
+    vector = _vector_axes(header, len(sizes))
+    affine = _exact_affine(header)
+    if affine is None:
+        affine = _affine_of_itk(path)
+    space = [count for axis, count in enumerate(sizes) if axis not in vector]
+    geometry = check_geometry((*space, 1)[:3], affine)
+    with _voxel_file(path, header, start) as file:
+        raw = read_voxels(file, math.prod(sizes) * dtype.itemsize)
+    array = np.moveaxis(np.frombuffer(raw, dtype).reshape(sizes, order="F"), vector, [0] * len(vector))
+    return Image(plain(array.reshape(-1, *geometry.shape)), geometry, id, 2 if geometry.shape[2] == 1 else 3)
+
+
+def write_nrrd(
+    path: Path,
+    array: np.ndarray,
+    geometry: Geometry,
+    *,
+    kind: str = "",
+    list_axis: int | None = None,
+    labels: Sequence[str] = (),
+    units: Sequence[str] = (),
+    extra: Mapping[str, str] | None = None,
+    compress: bool = True,
+) -> None:
+    """Write voxels with their grid; the header is UTF-8, and equal content gives equal bytes.
+
+    Args:
+        path: Target; written directly, so give a temporary name.
+        array: ``(i, j, k)``, and one axis more, the first, where ``kind`` is given, and for ``list_axis``.
+        geometry: Grid of the axes i, j, k; written as left-posterior-superior in as many digits as it takes.
+        kind: NRRD kind of a first axis that is not spatial, such as "vector" or "RGB-color".
+        list_axis: Which axis (0 or the last) counts the images of a sequence.
+        labels: One per axis.
+        units: One per axis.
+        extra: Further ``key:=value`` pairs.
+        compress: gzip, else raw.
+
+    Raises:
+        OSError: if the disk refuses.
+    """
+    affine = swap_ras_lps(geometry.affine)
+    kinds = ["domain", "domain", "domain"]
+    directions = ["(" + ",".join(repr(float(part)) for part in affine[:3, axis]) + ")" for axis in range(3)]
+    if kind:
+        kinds.insert(0, kind)
+        directions.insert(0, "none")
+    if list_axis is not None:
+        at = 0 if list_axis == 0 else len(kinds)
+        kinds.insert(at, "list")
+        directions.insert(at, "none")
+    lines = [
+        "NRRD0005",
+        f"type: {_TYPES[array.dtype.str[1:]]}",
+        f"dimension: {array.ndim}",
+        "space: left-posterior-superior",
+        "sizes: " + " ".join(str(count) for count in array.shape),
+        "space directions: " + " ".join(directions),
+        "kinds: " + " ".join(kinds),
+        "endian: little",
+        f"encoding: {'gzip' if compress else 'raw'}",
+        "space origin: (" + ",".join(repr(float(part)) for part in affine[:3, 3]) + ")",
+    ]
+    if any(labels):
+        lines.append("labels: " + " ".join(f'"{_quoted(label)}"' for label in labels))
+    if any(units):
+        lines.append("units: " + " ".join(f'"{_quoted(unit)}"' for unit in units))
+    lines += [f"{key}:={_escaped(value)}" for key, value in (extra or {}).items()]
+    little = array.dtype.newbyteorder("<")
+    with path.open("wb") as file:
+        file.write("\n".join([*lines, "", ""]).encode())
+        compressor = zlib.compressobj(_COMPRESSION, zlib.DEFLATED, zlib.MAX_WBITS | 16) if compress else None
+        for slab in array.T:  # NRRD's first axis is the fastest; slab by slab, so that no second copy is held
+            voxels = np.ascontiguousarray(slab, dtype=little).data
+            file.write(compressor.compress(voxels) if compressor else voxels)
+        if compressor:
+            file.write(compressor.flush())
+
+
+def _quoted(text: str) -> str:
+    return _escaped(text).replace('"', "'")
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("\n", "\\n")
+
+
+def _dtype(header: Mapping[str, Any]) -> np.dtype:
+    """Type of the voxels; NRRD has a dozen ways to spell each."""
+    name = str(header["type"]).removeprefix("signed ").replace("unsigned ", "u").replace("long long", "longlong")
+    name = name.removesuffix("_t").removesuffix(" int")
+    short = {"char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4"}
+    short |= {"longlong": "i8", "ulonglong": "u8", "float": "f4", "double": "f8"}
+    short |= {f"{sign}int{8 * size}": f"{sign or 'i'}{size}" for sign in ("", "u") for size in (1, 2, 4, 8)}
+    if name not in short:
+        raise ImageError(f"Voxels of type {header['type']} are unknown.", "Export it with real numbers as voxels.")
+    return np.dtype(short[name]).newbyteorder(">" if header.get("endian") == "big" else "<")
+
+
+def _vector_axes(header: Mapping[str, Any], dimension: int) -> list[int]:
+    """The axis, if any, that is not of space: its kind or its missing direction says so."""
+    kinds = [str(kind) for kind in header.get("kinds", [])]
+    directions = header.get("space directions")
+    if kinds and all(kind not in ("???", "none") for kind in kinds):
+        axes = [axis for axis, kind in enumerate(kinds) if kind not in ("domain", "space")]
+    elif directions is not None:
+        axes = np.flatnonzero(np.isnan(np.asarray(directions, np.float64)).any(axis=1)).tolist()
+    else:
+        axes = []
+    if any(kinds[axis : axis + 1] in (["list"], ["time"]) for axis in axes) or dimension - len(axes) not in (2, 3):
+        raise ImageError("It holds a list of volumes (a sequence or segmentation).", "Export the one volume you mean.")
+    if len(axes) > 1 or any(kinds[axis : axis + 1] == ["complex"] for axis in axes):
+        raise ImageError(f"Its voxels are of kind {' '.join(kinds)}.", "Export it with real numbers as voxels.")
+    return axes
+
+
+@contextmanager
+def _voxel_file(path: Path, header: Mapping[str, Any], start: int) -> Iterator[Readable]:
+    """The voxels' bytes, from the file itself or one beside it, but from no other place of this machine."""
+    name = str(header.get("data file", header.get("datafile", "")))
+    if name and (Path(name).name != name or "\\" in name or "%" in name or name.startswith("LIST")):
+        raise ImageError("Its voxels lie in another folder or in several files.", "Convert it to one .nrrd file.")
+    skips = ("line skip", "lineskip", "byte skip", "byteskip")
+    encoding = str(header.get("encoding", "")).lower()
+    if encoding not in ("raw", "gzip", "gz", "bzip2", "bz2") or any(header.get(skip) for skip in skips):
+        raise ImageError(f"Its encoding ({encoding or 'none'}) is unusual.", "Export it as raw or gzip.")
+    with (path.with_name(name) if name else path).open("rb") as file:
+        file.seek(0 if name else start)
+        if encoding == "raw":
+            yield file
+        elif encoding.startswith("gz"):
+            with gzip.GzipFile(fileobj=file) as gzipped:
+                yield gzipped
+        else:
+            with bz2.BZ2File(file) as bzipped:
+                yield bzipped
+
+
+def _affine_of_itk(path: Path) -> np.ndarray:
+    """For headers that give no full geometry, do as ITK does, and so Slicer."""
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO("NrrdImageIO")
+    reader.SetFileName(str(path))
+    with quiet_itk():
+        reader.ReadImageInformation()
+    return itk_affine(reader.GetSpacing(), reader.GetDirection(), reader.GetOrigin())
+
+
+def _exact_affine(header: Mapping[str, Any]) -> np.ndarray | None:
+    """The affine to RAS as written, where the header has a space that we know and three directions; else None."""
+    directions, origin = header.get("space directions"), header.get("space origin")
+    if directions is None or origin is None:
+        return None
+    rows = np.asarray(directions, np.float64)
+    rows = rows[~np.isnan(rows).all(axis=1)]
+    signs = {
+        "right-anterior-superior": (1, 1, 1),
+        "ras": (1, 1, 1),
+        "left-anterior-superior": (-1, 1, 1),
+        "las": (-1, 1, 1),
+        "left-posterior-superior": (-1, -1, 1),
+        "lps": (-1, -1, 1),
+    }.get(str(header.get("space", "")).lower())
+    place = np.asarray(origin, dtype=np.float64)
+    if signs is None or rows.shape != (3, 3) or place.shape != (3,):
+        return None
+    affine = np.eye(4)
+    affine[:3, :3] = rows.T
+    affine[:3, 3] = place
+    return np.diag([*signs, 1.0]) @ affine + 0.0

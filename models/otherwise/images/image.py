@@ -1,0 +1,105 @@
+"""An image and the grid in space that it is sampled on."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from otherwise.errors import ImageError
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """A regular voxel grid in patient space.
+
+    Attributes:
+        shape: Number of voxels along i, j, k. A 2-D image is a one-slice volume, ``k == 1``.
+        affine: ``(4, 4)`` float64 from voxel index ``(i, j, k)`` (voxel centres) to RAS millimetres.
+
+    Raises:
+        ImageError: if an axis is empty, or the affine is not finite or not invertible (zero spacing).
+    """
+
+    shape: tuple[int, int, int]
+    affine: np.ndarray
+
+    def __post_init__(self) -> None:
+        affine = np.array(self.affine, dtype=np.float64) + 0.0  # -0.0 is the same place, and would hash as another
+        affine.setflags(write=False)
+        object.__setattr__(self, "affine", affine)
+        if len(self.shape) != 3 or min(self.shape) < 1:
+            raise ImageError(f"The image has no voxels (shape {self.shape}).", "Give an image of at least one voxel.")
+        if affine.shape != (4, 4) or not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+            raise ImageError(
+                "The image's spacing or direction is zero or not a number.", "Correct its header and try again."
+            )
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Distance of voxel centres along i, j, k in millimetres."""
+        i, j, k = (float(np.linalg.norm(self.affine[:3, axis])) for axis in range(3))
+        return (i, j, k)
+
+    @property
+    def voxel_volume(self) -> float:
+        """Volume of one voxel in cubic millimetres."""
+        return float(abs(np.linalg.det(self.affine[:3, :3])))
+
+    def to_ras(self, index: np.ndarray) -> np.ndarray:
+        """Map voxel indices ``(..., 3)`` to RAS millimetres ``(..., 3)``."""
+        return np.asarray(index, dtype=np.float64) @ self.affine[:3, :3].T + self.affine[:3, 3]
+
+    def same_as(self, other: Geometry) -> bool:
+        """Whether both grids are identical to the last bit."""
+        return self.shape == other.shape and np.array_equal(self.affine, other.affine)
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """Voxels on a grid.
+
+    Attributes:
+        array: ``(channels, i, j, k)`` in the image's own units (HU, grey values); any real dtype.
+        geometry: The grid, shared by all channels.
+        id: Name shown to people; never a patient's name.
+        dimension: 2 where the source is one plane (radiograph, photograph), else 3.
+    """
+
+    array: np.ndarray
+    geometry: Geometry
+    id: str = "image"
+    dimension: int = 3
+    sha256: str = field(init=False, default="")
+
+    def __post_init__(self) -> None:
+        if self.array.ndim != 4 or self.array.shape[1:] != self.geometry.shape:
+            raise ImageError(
+                f"Voxels of shape {self.array.shape} do not fit a grid of {self.geometry.shape}.",
+                "Give channels first, then i, j, k.",
+            )
+        digest = hashlib.sha256(str((self.array.shape, self.array.dtype.str)).encode())
+        digest.update(np.ascontiguousarray(self.array).tobytes())
+        digest.update(self.geometry.affine.tobytes())
+        object.__setattr__(self, "sha256", digest.hexdigest())
+
+    def with_array(self, array: np.ndarray, id: str | None = None) -> Image:
+        """Make another image on the same grid."""
+        return Image(array, self.geometry, id or self.id, self.dimension)
+
+
+def check_content(image: Image) -> Image:
+    """Refuse voxels that no classifier can answer for.
+
+    Returns:
+        The same image.
+
+    Raises:
+        ImageError: if voxels are NaN or infinite, or all voxels are equal.
+    """
+    if not np.isfinite(image.array).all():
+        raise ImageError(f"Image {image.id} has voxels that are not numbers (NaN or infinite).", "Mask or crop them.")
+    if image.array.min() == image.array.max():
+        raise ImageError(f"Image {image.id} is constant: every voxel has the same value.", "Choose another image.")
+    return image

@@ -1,0 +1,1 @@
+"""Synthetic images whose decisive feature, and whose true counterfactual, are known exactly."""

@@ -1,0 +1,317 @@
+"""Synthetic mammograms with one mass: smooth (benign) or spiculated (malignant)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from otherwise.errors import ImageError
+from otherwise.images.image import Geometry, Image
+from otherwise.phantoms.phantom import BENIGN, CLASSES, MALIGNANT, Phantom
+from otherwise.phantoms.shapes import Stroke, draw_strokes, lobed_radius, power_law_noise, smooth_step
+
+LETTER = ("11110", "10001", "10001", "11110", "10100", "10010", "10001")
+"""The burned-in side marker, an R, row by row."""
+
+
+@dataclass(frozen=True)
+class MammogramSettings:
+    """What to draw.
+
+    Attributes:
+        size: Pixels along i (columns) and j (rows).
+        field_of_view: Length of the longer side in millimetres.
+        confound: None: no marker. Otherwise the probability with which the burned-in marker follows the class
+            (present exactly if malignant); in the remaining images it is present at random in every second one.
+
+    Raises:
+        ImageError: if a size is too small to show a mass, or ``confound`` is no probability.
+    """
+
+    size: tuple[int, int] = (96, 96)
+    field_of_view: float = 48.0
+    confound: float | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.size) != 2 or min(self.size) < 32:
+            raise ImageError(f"A mammogram of size {self.size} is too small.", "Give at least 32,32.")
+        if 2 * min(self.size) < max(self.size):
+            raise ImageError(f"A mammogram of size {self.size} is too narrow.", "Give sides of a ratio up to 2.")
+        if not 24 <= self.field_of_view <= 240:
+            raise ImageError(f"A field of view of {self.field_of_view} mm holds no breast.", "Give 24 to 240 mm.")
+        if self.confound is not None and not 0 <= self.confound <= 1:
+            raise ImageError(f"{self.confound} is no probability.", "Give the confound a value from 0 to 1.")
+
+    @property
+    def spacing(self) -> float:
+        """Distance of pixel centres in millimetres."""
+        return self.field_of_view / max(self.size)
+
+
+@dataclass(frozen=True)
+class _Breast:
+    """The breast's outline: half an ellipse on the chest wall."""
+
+    depth: np.ndarray
+    """Millimetres from the skin inwards, negative in air."""
+    reach: tuple[float, float]
+    """Half axes of the ellipse along i and j."""
+    middle: float
+    """Height of the nipple along j."""
+
+
+@dataclass(frozen=True)
+class _Mass:
+    """Where the mass is and how it looks without spicules."""
+
+    centre: tuple[float, float]
+    radius: float
+    contrast: float
+    softness: float
+    lobes: np.ndarray
+    phases: np.ndarray
+
+
+def make_mammogram(rng: np.random.Generator, settings: MammogramSettings, id: str = "mammogram") -> Phantom:
+    """Draw one mammogram, its truth and its true counterfactual.
+
+    Everything is drawn whatever the class, so that both classes differ in the spicules and in nothing else.
+
+    Args:
+        rng: Source of all randomness.
+        settings: What to draw.
+        id: Name of the image.
+
+    Returns:
+        A 2-D phantom with grey values in [0, 1] and the masks ``breast``, ``mass``, ``spicules``, ``margin`` (all
+        around the mass as far as its spicules reach or would reach), ``calcifications``, ``lines`` and ``marker``.
+    """
+    x, y = _grid(settings)
+    label = CLASSES[int(rng.random() < 0.5)]
+    marked = _draw_marked(rng, settings.confound, label)
+    mirrored = bool(rng.random() < 0.5)
+    breast = _draw_breast(rng, x, y)
+    density = float(rng.uniform(0.1, 0.9))
+    tissue = _draw_tissue(rng, settings, breast, density)
+    mass = _draw_mass(rng, breast)
+    lines = draw_strokes(_draw_lines(rng, breast, mass), x, y)
+    calcified = bool(rng.random() < 0.3)
+    calcifications = _draw_calcifications(rng, breast, mass, x, y) * calcified
+    spiculation = float(rng.uniform(0.2, 1.0))
+    strokes = _draw_spicules(rng, mass, spiculation)
+    blur = float(rng.uniform(0.2, 0.4))
+    dose = float(rng.uniform(300, 900))
+    noise = rng.standard_normal(settings.size, dtype=np.float32)
+
+    distance, edge = _polar(mass, x, y)
+    body = 1 / (1 + np.exp(np.clip((distance - edge) / mass.softness, -30, 30)))
+    spicules = draw_strokes(strokes, x, y)
+    # The further the ray's way through the tissue, the brighter; at the skin it is short.
+    thickness = np.sqrt(smooth_step(breast.depth / 9))
+    marker = _marker(settings) & marked
+
+    def render(spiculated: bool) -> np.ndarray:
+        lesion = body + spicules * (1 - body) if spiculated else body
+        grey = 0.03 + thickness * (tissue + lines + mass.contrast * lesion + calcifications)
+        grey = ndimage.gaussian_filter(grey, blur / settings.spacing, truncate=3)
+        # Quanta are counted: the variance follows the signal (Poisson, by its normal approximation).
+        grey = grey + noise * np.sqrt(np.maximum(grey, 0) / dose)
+        grey = np.where(marker, 0.95, np.clip(grey, 0, 1)).astype(np.float32)
+        return grey[::-1] if mirrored else grey
+
+    inside = breast.depth > 0
+    reach = max(float(np.hypot(s.start[0] - mass.centre[0], s.start[1] - mass.centre[1])) + s.length for s in strokes)
+    malignant = label == MALIGNANT
+    around = (distance > edge - 1.5 * settings.spacing) & (distance <= reach + settings.spacing)
+    masks = {
+        "breast": inside,
+        "mass": (body > 0.5) & inside,
+        "spicules": (spicules * (1 - body) > 0.1) & inside & malignant,
+        "margin": around & inside,
+        "calcifications": (calcifications > 0.05) & inside,
+        "lines": (lines > 0.02) & inside,
+        "marker": marker,
+    }
+    geometry = _geometry(settings)
+    image = Image(_one_slice(render(malignant))[None], geometry, id, dimension=2)
+    return Phantom(
+        image=image,
+        label=label,
+        classes=CLASSES,
+        attributes={
+            "size_mm": round(2 * mass.radius, 2),
+            "margin": "spiculated" if malignant else "circumscribed",
+            "spicules": len(strokes) if malignant else 0,
+            "spiculation": round(spiculation, 3) if malignant else 0.0,
+            "contrast": round(mass.contrast, 3),
+            "density": "abcd"[min(int((density - 0.1) / 0.2), 3)],
+            "calcified": calcified,
+            "marker": marked,
+            "mirrored": mirrored,
+        },
+        masks={name: _one_slice(mask[::-1] if mirrored else mask) for name, mask in masks.items()},
+        decisive="spicules" if malignant else "margin",
+        counterfactual=image.with_array(_one_slice(render(not malignant))[None], f"{id}-counterfactual"),
+    )
+
+
+def mammograms(seed: int, count: int, settings: MammogramSettings, start: int = 0) -> Iterator[Phantom]:
+    """Draw many mammograms; the n-th depends on ``seed`` and ``n`` alone, whatever is drawn before it.
+
+    Args:
+        seed: Names the whole endless series.
+        count: How many to draw.
+        settings: What to draw.
+        start: Number of the first one.
+    """
+    for number in range(start, start + count):
+        rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number,)))
+        yield make_mammogram(rng, settings, f"mammogram-{seed}-{number:05d}")
+
+
+def _grid(settings: MammogramSettings) -> tuple[np.ndarray, np.ndarray]:
+    """Millimetres along i ``(i, 1)`` and along j ``(1, j)``, from the image's corner."""
+    x, y = ((np.arange(n, dtype=np.float32) + 0.5) * np.float32(settings.spacing) for n in settings.size)
+    return x[:, None], y[None, :]
+
+
+def _geometry(settings: MammogramSettings) -> Geometry:
+    """Image plane as DICOM and ITK lay it (LPS), said in RAS."""
+    spacing = settings.spacing
+    return Geometry((*settings.size, 1), np.diag([-spacing, -spacing, 1.0, 1.0]))
+
+
+def _one_slice(plane: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(plane[..., None])
+
+
+def _draw_marked(rng: np.random.Generator, confound: float | None, label: str) -> bool:
+    # Drawn even if unused: the same seed shows the same breast, with or without a marker.
+    follows, by_chance = rng.random(2)
+    if confound is None:
+        return False
+    return label == MALIGNANT if follows < confound else bool(by_chance < 0.5)
+
+
+def _draw_breast(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> _Breast:
+    width, height = float(x[-1, 0]), float(y[0, -1])
+    reach = (width * float(rng.uniform(0.72, 0.9)), height * float(rng.uniform(0.5, 0.7)))
+    middle = height * float(rng.uniform(0.42, 0.58))
+    right, down = x / reach[0], (y - middle) / reach[1]
+    angle = np.arctan2(down, right)
+    wave = lobed_radius(angle, 1.0, rng.normal(0, 0.015, 3), rng.uniform(0, 2 * np.pi, 3))
+    depth = (wave - np.hypot(right, down)) * min(reach)
+    return _Breast(depth.astype(np.float32), reach, middle)
+
+
+def _draw_tissue(
+    rng: np.random.Generator, settings: MammogramSettings, breast: _Breast, density: float
+) -> np.ndarray:
+    """Fat with glandular tissue in it, and the skin."""
+    spacing = (settings.spacing, settings.spacing)
+    noise = power_law_noise(rng, settings.size, spacing, exponent=3.0, longest=settings.field_of_view)
+    gland = 1 / (1 + np.exp(-2.2 * (noise - 2.2 * (0.5 - density))))
+    gland *= smooth_step((breast.depth - 1.5) / 8)
+    skin = np.exp(-np.square((breast.depth - 0.7) / 0.5))
+    return 0.22 + 0.26 * gland + 0.035 * noise + 0.1 * skin
+
+
+def _draw_mass(rng: np.random.Generator, breast: _Breast) -> _Mass:
+    radius = min(breast.reach) * float(rng.uniform(0.12, 0.24))
+    angle, outwards = rng.uniform(-1.0, 1.0), rng.uniform(0.3, 0.62)
+    return _Mass(
+        centre=(
+            max(breast.reach[0] * outwards * np.cos(angle), 1.6 * radius),
+            breast.middle + breast.reach[1] * outwards * np.sin(angle),
+        ),
+        radius=radius,
+        contrast=float(rng.uniform(0.14, 0.3)),
+        softness=float(rng.uniform(0.2, 0.5)),
+        lobes=rng.normal(0, 1, 4) * np.array([0.08, 0.05, 0.035, 0.025]),
+        phases=rng.uniform(0, 2 * np.pi, 4),
+    )
+
+
+def _polar(mass: _Mass, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distance of every pixel from the mass's centre, and the mass's radius in its direction."""
+    right, down = x - mass.centre[0], y - mass.centre[1]
+    angle = np.arctan2(down, right)
+    return np.hypot(right, down), lobed_radius(angle, mass.radius, mass.lobes, mass.phases)
+
+
+def _draw_spicules(rng: np.random.Generator, mass: _Mass, spiculation: float) -> list[Stroke]:
+    """Thin lines that radiate from the edge of the mass; ``spiculation`` (0 to 1) makes them many, long, bright."""
+    count = int(rng.integers(5, 9)) + round(10 * spiculation)
+    # Roughly even around the mass, as a desmoplastic reaction is, but never regular.
+    angles = 2 * np.pi * (np.arange(count) + rng.uniform(-0.45, 0.45, count)) / count + rng.uniform(0, 2 * np.pi)
+    edges = 0.9 * lobed_radius(angles, mass.radius, mass.lobes, mass.phases)
+    return [
+        Stroke(
+            start=(mass.centre[0] + edge * np.cos(angle), mass.centre[1] + edge * np.sin(angle)),
+            angle=float(angle + rng.normal(0, 0.18)),
+            length=mass.radius * float(rng.uniform(0.4, 0.8) + 0.5 * spiculation * rng.random()),
+            bend=float(rng.normal(0, 0.015)),
+            width=float(rng.uniform(0.25, 0.42)),
+            strength=float(rng.uniform(0.5, 1.0)) * (0.15 + 0.75 * spiculation),
+            fade=float(rng.uniform(0.5, 1.2)),
+        )
+        for angle, edge in zip(angles, edges, strict=True)
+    ]
+
+
+def _draw_lines(rng: np.random.Generator, breast: _Breast, mass: _Mass) -> list[Stroke]:
+    """Ducts, ligaments and vessels that run anywhere, some of them across the mass: they look like spicules."""
+    strokes = []
+    for near in [False] * int(rng.integers(4, 10)) + [True] * int(rng.integers(1, 5)):
+        angle = float(rng.uniform(0, 2 * np.pi))
+        length = float(rng.uniform(0.25, 0.7)) * breast.reach[0]
+        if near:
+            point = rng.normal(0, 0.8 * mass.radius, 2) + mass.centre
+        else:
+            point = rng.uniform([0.05, -0.7], [0.85, 0.7]) * breast.reach + [0, breast.middle]
+        strokes.append(
+            Stroke(
+                start=(
+                    float(point[0] - 0.5 * length * np.cos(angle)),
+                    float(point[1] - 0.5 * length * np.sin(angle)),
+                ),
+                angle=angle,
+                length=length,
+                bend=float(rng.normal(0, 0.008)),
+                width=float(rng.uniform(0.25, 0.6)),
+                strength=float(rng.uniform(0.03, 0.13)),
+                fade=float(rng.uniform(0, 0.5)),
+            )
+        )
+    return strokes
+
+
+def _draw_calcifications(
+    rng: np.random.Generator, breast: _Breast, mass: _Mass, x: np.ndarray, y: np.ndarray
+) -> np.ndarray:
+    """A cluster of bright specks, in the mass or elsewhere; says nothing about the class."""
+    count = int(rng.integers(4, 14))
+    elsewhere = rng.uniform([0.15, -0.5], [0.6, 0.5]) * breast.reach + [0, breast.middle]
+    centre = np.asarray(mass.centre) if rng.random() < 0.5 else elsewhere
+    points = centre + rng.normal(0, 0.5 * mass.radius, (count, 2))
+    drawn = np.zeros(breast.depth.shape, dtype=np.float32)
+    for point, width, strength in zip(
+        points, rng.uniform(0.15, 0.35, count), rng.uniform(0.15, 0.4, count), strict=True
+    ):
+        squared = np.square(x - point[0]) + np.square(y - point[1])
+        drawn = np.maximum(drawn, strength * np.exp(squared / (-2 * width**2)))
+    return drawn * (breast.depth > 0)
+
+
+def _marker(settings: MammogramSettings) -> np.ndarray:
+    """Pixels of the burned-in letter, in the upper corner away from the chest wall."""
+    letter = np.array([[cell == "1" for cell in row] for row in LETTER]).T
+    dot = max(1, round(min(settings.size) / 96))
+    letter = np.kron(letter, np.ones((dot, dot), dtype=bool)).astype(bool)
+    drawn = np.zeros(settings.size, dtype=bool)
+    gap = 3 * dot
+    drawn[-gap - letter.shape[0] : -gap, gap : gap + letter.shape[1]] = letter
+    return drawn

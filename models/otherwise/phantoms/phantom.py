@@ -1,0 +1,56 @@
+"""One synthetic image together with everything that is true about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from otherwise.errors import ImageError
+from otherwise.images.image import Image
+
+BENIGN = "benign"
+MALIGNANT = "malignant"
+CLASSES = (BENIGN, MALIGNANT)
+
+Attribute = bool | int | float | str
+"""What an attribute may be: anything JSON can say in one word or number."""
+
+
+@dataclass(frozen=True, eq=False)
+class Phantom:
+    """A synthetic image, its class, its features, and the same image as it would be in the other class.
+
+    Attributes:
+        image: What a classifier sees: grey values in [0, 1] (mammogram) or HU (nodule), float32.
+        label: The true class, one of ``classes``.
+        classes: All classes, in the order of a classifier's outputs.
+        attributes: What a reader would say about it (size, margin, density ...), by name; lengths in millimetres.
+        masks: For every feature its voxels, bool ``(i, j, k)`` on the image's grid; empty where it is absent.
+        decisive: Name of the mask of the feature that makes the class: where the counterfactual differs.
+        counterfactual: The same phantom (background, noise, position, size) with only the decisive feature swapped.
+
+    Raises:
+        ImageError: if label, decisive feature, a mask or the counterfactual do not fit together.
+    """
+
+    image: Image
+    label: str
+    classes: tuple[str, ...]
+    attributes: Mapping[str, Attribute]
+    masks: Mapping[str, np.ndarray]
+    decisive: str
+    counterfactual: Image
+
+    def __post_init__(self) -> None:
+        if self.label not in self.classes or self.decisive not in self.masks:
+            raise ImageError(
+                f"The phantom has no class {self.label!r} or no mask {self.decisive!r}.", "Name one that it has."
+            )
+        shape = self.image.geometry.shape
+        fits = all(mask.shape == shape and mask.dtype == np.bool_ for mask in self.masks.values())
+        if not fits or not self.counterfactual.geometry.same_as(self.image.geometry):
+            raise ImageError(
+                "The phantom's masks and counterfactual do not lie on its image's grid.", "Make all on one grid."
+            )

@@ -1,0 +1,200 @@
+"""The pictures of a report as pure functions: planes in, pixels, PNG bytes or SVG text out.
+
+A plane is ``(rows, columns)`` or, of an image with channels, ``(channels, rows, columns)``, as it is displayed. Pixels are
+``(rows, columns, 3)`` uint8. Colours come from Crameri's diverging maps with a dark centre (doi 10.1038/s41467-020-19160-7),
+which are perceptually even and readable without red-green vision.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+import re
+from collections.abc import Mapping, Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from PIL import Image as Picture
+from skimage.measure import find_contours
+
+CHANGE_COLOURS = "managua_r"
+EFFECT_COLOURS = "berlin"
+LONGEST_SIDE = 800
+DIMMED = 0.45
+"""How much of an image's brightness stays when colours are laid over it."""
+_INK = "#123457"
+"""Stands for the page's own text colour while matplotlib draws; no other element uses it."""
+
+
+def intensity_window(*images: np.ndarray) -> tuple[float, float]:
+    """Choose black and white so that all images can be compared.
+
+    Args:
+        images: Arrays of any shape in the same units.
+
+    Returns:
+        ``(low, high)``, the 0.5 and 99.5 percentiles of all voxels; ``low < high`` always.
+    """
+    low, high = np.percentile(np.concatenate([image.ravel() for image in images]).astype(np.float64), (0.5, 99.5))
+    if not low < high:
+        low, high = min(float(image.min()) for image in images), max(float(image.max()) for image in images)
+    return (float(low), float(high)) if low < high else (float(low), float(low) + 1.0)
+
+
+def reduce(plane: np.ndarray, longest: int = LONGEST_SIDE, peak: bool = False) -> np.ndarray:
+    """Shrink a plane by a whole factor so that no side is longer than ``longest``; small planes stay as they are.
+
+    Args:
+        plane: ``(..., rows, columns)``.
+        peak: Keep the value of largest magnitude of each block instead of its mean, so that small regions do not vanish.
+    """
+    rows, columns = plane.shape[-2:]
+    factor = math.ceil(max(rows, columns) / longest)
+    if factor == 1:
+        return plane
+    margins = [(0, 0)] * (plane.ndim - 2) + [(0, -rows % factor), (0, -columns % factor)]
+    padded = np.pad(plane, margins, mode="edge")
+    shape = (*plane.shape[:-2], padded.shape[-2] // factor, factor, padded.shape[-1] // factor, factor)
+    blocks = np.moveaxis(padded.reshape(shape), -3, -2).reshape(*shape[:-3], shape[-2], factor * factor)
+    if not peak:
+        return blocks.mean(axis=-1)
+    strongest = np.abs(blocks.astype(np.float64)).argmax(axis=-1)
+    return np.take_along_axis(blocks, strongest[..., None], axis=-1)[..., 0]
+
+
+def grey(plane: np.ndarray, window: tuple[float, float]) -> np.ndarray:
+    """Show a plane in grey, or in its own colours where it has exactly three channels.
+
+    Args:
+        plane: ``(channels, rows, columns)``; of other than three channels the first is shown.
+        window: Values that become black and white.
+    """
+    low, high = window
+    shown = plane if plane.shape[0] == 3 else np.repeat(plane[:1], 3, axis=0)
+    scaled = np.clip((shown.astype(np.float64) - low) / (high - low), 0, 1)
+    return np.round(255 * np.moveaxis(scaled, 0, -1)).astype(np.uint8)
+
+
+def overlay(background: np.ndarray, values: np.ndarray, scale: float, floor: float, colours: str) -> np.ndarray:
+    """Lay signed values in colour over a dimmed image; what lies below the floor stays grey.
+
+    Args:
+        background: Pixels of the image.
+        values: ``(rows, columns)``, zero in the middle of the colour map.
+        scale: Magnitude that gets the full colour; larger ones are clipped.
+        floor: Magnitudes up to this are left grey.
+        colours: Name of a diverging matplotlib colour map with a dark centre.
+    """
+    relative = np.clip(values.astype(np.float64) / scale, -1, 1) if scale > 0 else np.zeros(values.shape)
+    colour = matplotlib.colormaps[colours]((relative + 1) / 2)[..., :3] * 255
+    opacity = np.where(np.abs(values) > floor, np.clip(1.6 * np.sqrt(np.abs(relative)), 0, 1), 0)[..., None]
+    return np.round(opacity * colour + (1 - opacity) * DIMMED * background).astype(np.uint8)
+
+
+def colour_bar(scale: float, floor: float, colours: str, width: int = 256) -> np.ndarray:
+    """Draw what ``overlay`` makes of all values from ``-scale`` to ``scale``, over mid-grey: ``(1, width, 3)`` pixels."""
+    values = np.linspace(-scale, scale, width)[None]
+    return overlay(np.full((1, width, 3), 160, dtype=np.uint8), values, scale, floor, colours)
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """Encode ``(rows, columns, 3)`` uint8 as PNG."""
+    buffer = io.BytesIO()
+    colourless = bool((pixels == pixels[..., :1]).all())
+    Picture.fromarray(np.ascontiguousarray(pixels[..., 0] if colourless else pixels)).save(buffer, "png", optimize=True)
+    return buffer.getvalue()
+
+
+def data_uri(encoded: bytes) -> str:
+    """Make PNG bytes the ``src`` of an ``img``."""
+    return "data:image/png;base64," + base64.b64encode(encoded).decode("ascii")
+
+
+def outline(mask: np.ndarray, width: float, height: float) -> str:
+    """Trace the border of a mask.
+
+    Args:
+        mask: ``(rows, columns)`` bool.
+        width, height: The plane's size in the units of the drawing.
+
+    Returns:
+        The ``d`` of an SVG path; empty where the mask is.
+    """
+    rows, columns = mask.shape
+    contours = find_contours(np.pad(mask, 1).astype(np.uint8), 0.5)
+    pieces = []
+    for contour in contours:
+        # Padding moved pixel centres by one; a pixel's centre lies half a pixel inside its edge.
+        down, right = (contour[:-1] - 0.5).T
+        points = (f"{x:.2f} {y:.2f}" for x, y in zip(right * width / columns, down * height / rows, strict=True))
+        pieces.append("M" + "L".join(points) + "Z")
+    return "".join(pieces)
+
+
+def path_plot(
+    strengths: Sequence[float], probabilities: Sequence[Mapping[str, float]], highlighted: Sequence[str]
+) -> tuple[str, list[float]]:
+    """Plot the classes' probabilities along the way from the original to beyond the boundary.
+
+    Args:
+        strengths: Movement in latent space of every step, ascending.
+        probabilities: The black box's answer at every step.
+        highlighted: The class that was answered first and the target; other classes are drawn thin and grey.
+
+    Returns:
+        SVG text for use inside HTML, drawn in the page's text colour on nothing, and the x of every step in its units.
+        The element with the id ``step`` is a vertical line at the first step.
+    """
+    figure = Figure(figsize=(6.4, 2.9), layout="none")
+    axes = figure.add_axes((0.075, 0.17, 0.73, 0.76))
+    for name in probabilities[0] if probabilities else ():
+        values = [step.get(name, float("nan")) for step in probabilities]
+        rank = list(highlighted).index(name) if name in highlighted else None
+        colour, width, style = ("#8a8f98", 1.0, "-") if rank is None else (("#0072b2", 2.2, "--"), ("#d55e00", 2.2, "-"))[rank]
+        axes.plot(strengths, values, style, color=colour, linewidth=width, marker="o", markersize=2 + width, clip_on=False)
+    # Names stand at the right end of their lines, apart from each other, rather than in a legend.
+    ends = sorted((probabilities[-1].get(name, 0.0), name) for name in highlighted) if probabilities else []
+    heights = _apart([value for value, _ in ends], 0.11)
+    for (_, name), height in zip(ends, heights, strict=True):
+        colour = "#d55e00" if name == highlighted[-1] else "#0072b2"
+        short = name if len(name) <= 18 else name[:17] + "…"
+        axes.annotate(
+            short, (1, height), xytext=(9, 0), textcoords="offset points", xycoords=("axes fraction", "data"), va="center",
+            color=colour, weight="bold", parse_math=False, annotation_clip=False,
+        )  # fmt: skip
+    axes.set(ylim=(0, 1), yticks=(0, 0.5, 1), xlabel="strength (1 = boundary of the student)")
+    axes.set_xlim(*((strengths[0], strengths[-1]) if len(set(strengths)) > 1 else (-0.5, 0.5)))
+    axes.axhline(0.5, color=_INK, linewidth=0.6, alpha=0.35)
+    axes.axvline(strengths[0] if strengths else 0, color=_INK, linewidth=1.2, alpha=0.7, gid="step")
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    figure.patch.set_visible(False)
+    axes.patch.set_visible(False)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(_INK)
+    axes.tick_params(colors=_INK)
+    axes.xaxis.label.set_color(_INK)
+    positions = [float(axes.transData.transform((x, 0))[0] * 72 / figure.dpi) for x in strengths]
+    return _inline_svg(figure), positions
+
+
+def _apart(values: Sequence[float], distance: float) -> list[float]:
+    """Shift ascending values in [0, 1] so that neighbours keep a distance."""
+    placed: list[float] = []
+    for value in values:
+        placed.append(max(value, placed[-1] + distance) if placed else value)
+    excess = max(0.0, placed[-1] - 1.0) if placed else 0.0
+    return [value - excess for value in placed]
+
+
+def _inline_svg(figure: Figure) -> str:
+    """Render SVG that may stand inside HTML: real text, no prologue, no namespaces."""
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "otherwise"}):
+        FigureCanvasSVG(figure).print_svg(buffer, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :].replace(_INK, "currentColor")
+    return re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", text)

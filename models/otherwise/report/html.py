@@ -1,0 +1,205 @@
+"""One explanation as one page: self-contained, readable and printable without network, scripts or colour vision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from otherwise.explain.explanation import Counterfactual, Explanation, PathPoint, Probabilities, Region
+from otherwise.images.image import Image
+from otherwise.report import figures, words
+from otherwise.report.panels import ColourBar, Panel, Panels
+from otherwise.report.storage import whole_file
+
+PICTURED_REGIONS = 12
+"""Regions beyond this stand in the table without pictures, so that the page stays small."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """A titled picture (in 3-D: one of each plane) with a sentence."""
+
+    title: str
+    text: str
+    panels: tuple[Panel, ...]
+    bar: ColourBar | None = None
+    unit: str = ""
+    ends: tuple[str, str] = ("", "")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One image of the path."""
+
+    panel: Panel
+    point: PathPoint
+    flipped: bool
+
+
+def write_report(explanation: Explanation, path: Path) -> Path:
+    """Write the page.
+
+    Args:
+        explanation: What to show.
+        path: The file to write; an existing one is replaced only once the new one is complete.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        StorageError: if the disk is full or the place cannot be written.
+    """
+    page = render_report(explanation)
+    with whole_file(path) as temporary:
+        temporary.write_text(page, encoding="utf-8", newline="\n")
+    return path
+
+
+def render_report(explanation: Explanation) -> str:
+    """Make the page as HTML text; every name in it is escaped."""
+    environment = Environment(
+        loader=PackageLoader("otherwise.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        probability=words.probability, share=words.share, signed=words.signed, concept=words.concept_name
+    )
+    panels = Panels(explanation)
+    plot, positions = figures.path_plot(
+        [point.strength for point in explanation.path],
+        [point.probabilities for point in explanation.path],
+        [explanation.prediction.label, explanation.target],
+    )
+    return environment.get_template("report.html.j2").render(
+        explanation=explanation,
+        question=words.question(explanation),
+        answer=words.answer(explanation),
+        bars=_bars(explanation),
+        cards=_cards(explanation, panels),
+        volumetric=explanation.volumes.original.dimension == 3,
+        regions=_regions(explanation, panels),
+        steps=_steps(explanation, panels),
+        plot=Markup(plot),
+        positions=positions,
+        alternatives=_alternatives(explanation, panels),
+        provenance=_provenance(explanation),
+    )
+
+
+def _bars(explanation: Explanation) -> list[tuple[str, list[Probabilities]]]:
+    """Each class with what the black box said of the original, of the minimal change and of the counterfactual."""
+    answers = [
+        explanation.prediction.probabilities,
+        explanation.minimal.probabilities,
+        explanation.counterfactual.probabilities,
+    ]
+    return [(name, answers) for name in explanation.prediction.probabilities]
+
+
+def _cards(explanation: Explanation, panels: Panels) -> list[Card]:
+    volumes, target = explanation.volumes, explanation.target
+    nearest = "" if explanation.counterfactual.valid else "Nearest attempt, the model does not change its mind. "
+    return [
+        Card("Original", _says(explanation.prediction.probabilities, explanation), panels.image(volumes.original, "Original")),
+        Card(
+            "Counterfactual",
+            nearest + _says(explanation.counterfactual.probabilities, explanation),
+            panels.image(volumes.counterfactual, "Counterfactual"),
+        ),
+        Card(
+            "Change",
+            "Counterfactual minus original. Grey: below the reconstruction floor, no meaning.",
+            panels.change(volumes.difference, "Change from original to counterfactual"),
+            panels.change_bar,
+            "in the image's own units",
+            ("darker", "brighter"),
+        ),
+        Card(
+            "Decisive regions",
+            "Outlined on the original; 1 is the strongest." if explanation.regions else "No region decides on its own.",
+            panels.image(volumes.original, "Original with the decisive regions outlined", outlined=True),
+        ),
+        Card(
+            "Measured effect",
+            f"How much each place moves the model towards {target} when only it is changed or only it is left out.",
+            panels.effect("Measured effect over the original"),
+            panels.effect_bar,
+            "log-odds",
+            ("against", "towards"),
+        ),
+        Card(
+            "Minimal change",
+            ("" if explanation.minimal.valid else "Not enough to change the answer. ")
+            + _says(explanation.minimal.probabilities, explanation),
+            panels.image(volumes.minimal, "Original with only the needed regions changed", outlined=True),
+        ),
+    ]
+
+
+def _says(probabilities: Probabilities, explanation: Explanation) -> str:
+    names = dict.fromkeys((explanation.prediction.label, explanation.target))
+    return ", ".join(f"{name} {words.probability(probabilities[name])}" for name in names if name in probabilities)
+
+
+def _regions(explanation: Explanation, panels: Panels) -> list[tuple[Region, tuple[Panel, ...], float]]:
+    """Each region with its pictures and the length of its bar as a share of the strongest effect."""
+    strongest = max((abs(region.effect) for region in explanation.regions), default=0.0) or 1.0
+    return [
+        (region, panels.before_and_after(region) if place < PICTURED_REGIONS else (), region.effect / strongest)
+        for place, region in enumerate(explanation.regions)
+    ]
+
+
+def _steps(explanation: Explanation, panels: Panels) -> list[Step]:
+    return [
+        Step(
+            panels.small(image, f"Path at strength {point.strength:g}"),
+            point,
+            words.answers(point.probabilities, explanation.target),
+        )
+        for point, image in zip(explanation.path, explanation.volumes.path, strict=True)
+    ]
+
+
+def _alternatives(explanation: Explanation, panels: Panels) -> list[tuple[Counterfactual, Panel, Panel, str]]:
+    original = explanation.volumes.original
+    rows = []
+    for number, (found, image) in enumerate(
+        zip(explanation.alternatives, explanation.volumes.alternatives, strict=True), start=1
+    ):
+        change = panels.small_change(_difference(image, original), f"Change of alternative {number}")
+        rows.append((found, panels.small(image, f"Alternative {number}"), change, _says(found.probabilities, explanation)))
+    return rows
+
+
+def _difference(image: Image, original: Image) -> Image:
+    return original.with_array(image.array.astype("float32") - original.array.astype("float32"))
+
+
+def _provenance(explanation: Explanation) -> list[tuple[str, str]]:
+    original = explanation.volumes.original
+    axes = slice(0, original.dimension)
+    size = " × ".join(str(count) for count in original.geometry.shape[axes])
+    spacing = " × ".join(f"{step:.3g}" for step in original.geometry.spacing[axes])
+    return [
+        ("Image", explanation.image_id),
+        ("Image SHA-256", explanation.image_sha256),
+        ("Grid", f"{size} voxels, {spacing} mm"),
+        ("Classifier", explanation.classifier.name),
+        ("Classifier version", explanation.classifier.version),
+        ("Agent", explanation.agent.name),
+        ("Agent version", explanation.agent.version),
+        ("Explanation", explanation.id),
+        ("Made", words.moment(explanation.created)),
+        ("Took", f"{words.duration(explanation.seconds)}, {explanation.queries} queries to the classifier"),
+        ("Reconstruction error", f"{explanation.reconstruction_l1:.4f} of the intensity window (mean absolute)"),
+        ("Counterfactual, mean change", f"{explanation.counterfactual.l1:.4f} of the intensity window"),
+        ("Minimal, mean change", f"{explanation.minimal.l1:.4f} of the intensity window"),
+    ]
+

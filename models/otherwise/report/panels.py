@@ -1,0 +1,201 @@
+"""The panels of a report: which picture shows what, with outlines and numbers over it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from otherwise.explain.explanation import Explanation, Region
+from otherwise.images.image import Image
+from otherwise.report import figures
+from otherwise.report.planes import Plane, planes_through, strongest_voxel
+
+SMALL_SIDE = 480
+"""Longest side in pixels of pictures that are never shown large."""
+
+
+@dataclass(frozen=True)
+class Outline:
+    """The border of a region over a panel.
+
+    Attributes:
+        label: The region's number.
+        d: SVG path in the panel's units.
+        left, top: Where its number stands, in per cent of the panel.
+        evidence: False: drawn dashed, its change is below the reconstruction floor.
+    """
+
+    label: int
+    d: str
+    left: float
+    top: float
+    evidence: bool
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture.
+
+    Attributes:
+        src: PNG as data URI.
+        alt: What it shows, for those who cannot see it.
+        width, height: In the proportions of the patient, the longer one 100.
+        caption: Which plane; empty for 2-D.
+        letters: Patient directions at the left, right, top and bottom edge; empty for 2-D.
+    """
+
+    src: str
+    alt: str
+    width: float
+    height: float
+    caption: str = ""
+    letters: tuple[str, ...] = ()
+    outlines: tuple[Outline, ...] = ()
+
+
+@dataclass(frozen=True)
+class ColourBar:
+    """What a panel's colours mean, in the units of the values."""
+
+    src: str
+    scale: float
+    floor: float
+
+
+class Panels:
+    """Draws everything of one explanation with the same window, planes and scales.
+
+    Args:
+        explanation: What to draw; 2-D or 3-D, any number of channels (three channels are shown in colour).
+    """
+
+    def __init__(self, explanation: Explanation) -> None:
+        volumes = explanation.volumes
+        self._explanation = explanation
+        self._geometry = volumes.original.geometry
+        self._window = figures.intensity_window(volumes.original.array, volumes.counterfactual.array)
+        self._floor = reconstruction_floor(explanation)
+        magnitude = np.abs(volumes.difference.array.astype(np.float64))
+        self._change_scale = max(float(np.quantile(magnitude, 0.999)), 2 * self._floor) or 1.0
+        self._effect_scale = float(np.abs(volumes.effect.array.astype(np.float64)).max()) or 1.0
+        self.planes = planes_through(self._geometry, volumes.original.dimension, strongest_voxel(explanation))
+
+    @property
+    def change_bar(self) -> ColourBar:
+        """The colours of ``change``."""
+        pixels = figures.colour_bar(self._change_scale, self._floor, figures.CHANGE_COLOURS)
+        return ColourBar(figures.data_uri(figures.png(pixels)), self._change_scale, self._floor)
+
+    @property
+    def effect_bar(self) -> ColourBar:
+        """The colours of ``effect``."""
+        pixels = figures.colour_bar(self._effect_scale, 0.0, figures.EFFECT_COLOURS)
+        return ColourBar(figures.data_uri(figures.png(pixels)), self._effect_scale, 0.0)
+
+    def image(self, image: Image, alt: str, outlined: bool = False) -> tuple[Panel, ...]:
+        """Show an image in every plane, on request with the regions' outlines."""
+        return tuple(self._panel(plane, self._grey(plane, image), alt, outlined) for plane in self.planes)
+
+    def small(self, image: Image, alt: str) -> Panel:
+        """Show an image in the first plane only, small."""
+        return self._panel(self.planes[0], self._grey(self.planes[0], image, SMALL_SIDE), alt)
+
+    def change(self, difference: Image, alt: str) -> tuple[Panel, ...]:
+        """Lay a change over the original in every plane; what is below the reconstruction floor stays grey."""
+        return tuple(self._panel(plane, self._change(plane, difference), alt, outlined=False) for plane in self.planes)
+
+    def small_change(self, difference: Image, alt: str) -> Panel:
+        """Lay a change over the original in the first plane only, small."""
+        return self._panel(self.planes[0], self._change(self.planes[0], difference, SMALL_SIDE), alt)
+
+    def effect(self, alt: str) -> tuple[Panel, ...]:
+        """Lay the measured effect over the original, with the regions' outlines, in every plane."""
+        return tuple(self._panel(plane, self._effect(plane), alt, outlined=True) for plane in self.planes)
+
+    def before_and_after(self, region: Region) -> tuple[Panel, ...]:
+        """Show the surroundings of a region in the original and in the counterfactual; empty if the label map lacks it."""
+        volumes = self._explanation.volumes
+        if not (volumes.regions.array[0] == region.label).any():
+            return ()
+        voxel = strongest_voxel(self._explanation, region.label)
+        plane = planes_through(self._geometry, volumes.original.dimension, voxel)[0]
+        mask = plane.cut(volumes.regions.array[0] == region.label)
+        rows, columns = _surroundings(mask, plane)
+        cropped = replace(
+            plane,
+            width_mm=plane.width_mm * (columns.stop - columns.start) / mask.shape[1],
+            height_mm=plane.height_mm * (rows.stop - rows.start) / mask.shape[0],
+            letters=(),
+        )
+        pictures = []
+        for image, word in ((volumes.original, "original"), (volumes.counterfactual, "counterfactual")):
+            part = figures.reduce(plane.cut(image.array)[:, rows, columns], SMALL_SIDE)
+            pixels = figures.grey(part, self._window)
+            pictures.append(self._panel(cropped, pixels, f"Region {region.label} in the {word}"))
+        return tuple(replace(picture, caption="") for picture in pictures)
+
+    def _grey(self, plane: Plane, image: Image, longest: int = figures.LONGEST_SIDE) -> np.ndarray:
+        return figures.grey(figures.reduce(plane.cut(image.array), longest), self._window)
+
+    def _change(self, plane: Plane, difference: Image, longest: int = figures.LONGEST_SIDE) -> np.ndarray:
+        values = figures.reduce(_strongest_channel(plane.cut(difference.array)), longest, peak=True)
+        background = self._grey(plane, self._explanation.volumes.original, longest)
+        return figures.overlay(background, values, self._change_scale, self._floor, figures.CHANGE_COLOURS)
+
+    def _effect(self, plane: Plane) -> np.ndarray:
+        volumes = self._explanation.volumes
+        values = figures.reduce(plane.cut(volumes.effect.array[0]), peak=True)
+        background = self._grey(plane, volumes.original)
+        return figures.overlay(background, values, self._effect_scale, 0.0, figures.EFFECT_COLOURS)
+
+    def _panel(self, plane: Plane, pixels: np.ndarray, alt: str, outlined: bool = False) -> Panel:
+        unit = 100 / max(plane.width_mm, plane.height_mm)
+        width, height = plane.width_mm * unit, plane.height_mm * unit
+        if plane.name == "image":
+            caption = ""
+        else:
+            caption = f"{plane.name}, slice {plane.index + 1} of {self._geometry.shape[plane.axis]}"
+            alt = f"{alt}, {caption}"
+        outlines = self._outlines(plane, width, height) if outlined else ()
+        return Panel(figures.data_uri(figures.png(pixels)), alt, width, height, caption, plane.letters, outlines)
+
+    def _outlines(self, plane: Plane, width: float, height: float) -> tuple[Outline, ...]:
+        labels = plane.cut(self._explanation.volumes.regions.array[0])
+        outlines = []
+        for region in self._explanation.regions:
+            mask = figures.reduce((labels == region.label).astype(np.uint8), peak=True) > 0
+            if not mask.any():
+                continue
+            rows, columns = np.nonzero(mask)
+            left, top = 100 * (columns.max() + 1) / mask.shape[1], 100 * rows.min() / mask.shape[0]
+            path = figures.outline(mask, width, height)
+            outlines.append(Outline(region.label, path, min(left, 94.0), max(top, 6.0), region.above_floor))
+        return tuple(outlines)
+
+
+def reconstruction_floor(explanation: Explanation) -> float:
+    """The floor in the image's own units: the change that exactly ``changed_fraction`` of the voxels exceed."""
+    magnitude = np.abs(explanation.volumes.difference.array.astype(np.float64)).max(axis=0)
+    below = float(np.clip(1 - explanation.counterfactual.changed_fraction, 0, 1))
+    return float(np.quantile(magnitude, below, method="lower"))
+
+
+def _strongest_channel(planes: np.ndarray) -> np.ndarray:
+    """Of ``(channels, rows, columns)`` keep at every pixel the value of largest magnitude."""
+    channel = np.abs(planes.astype(np.float64)).argmax(axis=0)
+    return np.take_along_axis(planes, channel[None], axis=0)[0]
+
+
+def _surroundings(mask: np.ndarray, plane: Plane) -> tuple[slice, slice]:
+    """Choose rows and columns around a mask: about a square in millimetres, at least a quarter of the plane's shorter side."""
+    spacing = (plane.height_mm / mask.shape[0], plane.width_mm / mask.shape[1])
+    found = [np.flatnonzero(mask.any(axis=1 - axis)) for axis in (0, 1)]
+    extents = [(places[-1] - places[0] + 1) * step for places, step in zip(found, spacing, strict=True)]
+    side = max(1.5 * max(extents), 0.25 * min(plane.height_mm, plane.width_mm))
+    slices = []
+    for places, step, size in zip(found, spacing, mask.shape, strict=True):
+        count = min(size, max(1, round(side / step)))
+        start = int(np.clip((places[0] + places[-1] + 1 - count) // 2, 0, size - count))
+        slices.append(slice(start, start + count))
+    return slices[0], slices[1]

@@ -1,0 +1,86 @@
+"""Numbers and answers as a person would write them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from otherwise.explain.explanation import Explanation, Probabilities, Region
+
+
+def probability(value: float) -> str:
+    """Two decimals, without pretending certainty: never "0.00" or "1.00" for what is neither."""
+    if 0 < value < 0.005:
+        return "<0.01"
+    if 0.995 <= value < 1:
+        return ">0.99"
+    return f"{value:.2f}"
+
+
+def share(value: float) -> str:
+    """A fraction in [0, 1] as per cent."""
+    percent = 100 * value
+    if 0 < percent < 0.1:
+        return "<0.1 %"
+    return f"{percent:.1f} %" if percent < 10 else f"{percent:.0f} %"
+
+
+def signed(value: float) -> str:
+    """Two decimals with a real minus sign."""
+    return f"{value:+.2f}".replace("-", "−")
+
+
+def duration(seconds: float) -> str:
+    """Wall time in the unit that suits it."""
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min"
+
+
+def moment(created: str) -> str:
+    """An ISO 8601 time as day and minute; anything else as it is."""
+    try:
+        time = datetime.fromisoformat(created)
+    except ValueError:
+        return created
+    return f"{time.day} {time:%B %Y, %H:%M} {time.tzname() or ''}".strip()
+
+
+def answers(probabilities: Probabilities, label: str) -> bool:
+    """Whether these probabilities answer ``label``: the most probable class, or at least 0.5 where classes do not compete."""
+    if abs(sum(probabilities.values()) - 1) > 1e-3:
+        return probabilities.get(label, 0.0) >= 0.5
+    return max(probabilities, key=lambda name: probabilities[name]) == label
+
+
+def with_probability(label: str, probabilities: Probabilities) -> str:
+    """A class with its probability in brackets, where it has one."""
+    return f"{label} ({probability(probabilities[label])})" if label in probabilities else label
+
+
+def concept_name(region: Region) -> str | None:
+    """What the region is called, or None as long as nobody has named it."""
+    name = (region.concept or {}).get("name")
+    return str(name) if name else None
+
+
+def question(explanation: Explanation) -> str:
+    """What the model says now."""
+    prediction = explanation.prediction
+    return f"The model says {with_probability(prediction.label, prediction.probabilities)}."
+
+
+def answer(explanation: Explanation) -> str:
+    """What would make it decide otherwise, in one sentence."""
+    target = explanation.target
+    if not explanation.counterfactual.valid:
+        return f"No change was found for which it would say {target}."
+    if explanation.minimal.valid and explanation.regions:
+        part = explanation.minimal
+        where = "region" if len(explanation.regions) == 1 else "regions"
+        names = [name for name in map(concept_name, explanation.regions) if name]
+        called = f" ({', '.join(names)})" if names else ""
+        condition = f"{share(part.changed_fraction)} of the image, inside the outlined {where}{called}, looked as shown"
+    else:
+        part = explanation.counterfactual
+        condition = f"{share(part.changed_fraction)} of the image changed as shown"
+    return f"It would say {with_probability(target, part.probabilities)} if {condition}."

@@ -1,0 +1,94 @@
+"""What the server hosts: one classifier, its agent, the thread that runs both, and the place for what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from lib.options import Options, choose_device
+from lib.store import ExplanationStore
+from lib.worker import Worker
+from otherwise.blackbox.protocol import BlackBox
+from otherwise.explain.explanation import Explanation, ModelRef, Prediction
+from otherwise.images.image import Image
+
+
+class AgentLike(Protocol):
+    """What the server needs to know of an agent."""
+
+    name: str
+    version: str
+
+
+class ExplainerLike(Protocol):
+    """What answers: ``otherwise.explain.explainer.Explainer``, or a stand-in for it in tests."""
+
+    classifier: BlackBox
+    agent: AgentLike
+
+    def classify(self, image: Image, slice_index: int | None = None) -> Prediction:
+        """Ask the black box."""
+        ...
+
+    def explain(
+        self,
+        image: Image,
+        *,
+        target: str | None = None,
+        seed: int = 0,
+        slice_index: int | None = None,
+        progress: Callable[[str, float], None] = ...,
+        cancelled: Callable[[], bool] = ...,
+    ) -> Explanation:
+        """Search for what would make the black box decide otherwise."""
+        ...
+
+
+@dataclass(frozen=True)
+class Host:
+    """The parts of a running server."""
+
+    explainer: ExplainerLike
+    worker: Worker
+    store: ExplanationStore
+    device: str
+
+    @property
+    def classifier(self) -> BlackBox:
+        """The hosted black box."""
+        return self.explainer.classifier
+
+    @property
+    def classifier_ref(self) -> ModelRef:
+        """Which classifier answers."""
+        return ModelRef(self.classifier.name, self.classifier.version)
+
+    @property
+    def agent_ref(self) -> ModelRef:
+        """Which agent searches."""
+        return ModelRef(self.explainer.agent.name, self.explainer.agent.version)
+
+
+def start_host(options: Options, explainer: ExplainerLike | None = None) -> Host:
+    """Load the models and start the worker.
+
+    Args:
+        explainer: Used instead of the one that ``options`` name.
+
+    Raises:
+        OtherwiseError: if a model cannot be loaded, the device is absent, or the state folder cannot be made.
+    """
+    device = choose_device(options.device)
+    store = ExplanationStore(options.state / "explanations")
+    return Host(explainer or _load(options, device), Worker(f"otherwise-{device}"), store, device)
+
+
+def _load(options: Options, device: str) -> ExplainerLike:
+    from otherwise.agent.bundle import load_agent
+    from otherwise.explain.explainer import Explainer
+
+    from otherwise.blackbox.loading import load_classifier
+
+    classifier = load_classifier(options.classifier, device=device, trust_code=options.trust_code)
+    return Explainer(classifier, load_agent(options.agent, device=device))

@@ -1,0 +1,1 @@
+"""What the server can be asked about one image: ``classify`` and ``explain``."""

@@ -1,0 +1,110 @@
+"""What ``classify`` and ``explain`` share: checked options, reading the image, and running on the worker."""
+
+from __future__ import annotations
+
+import tempfile
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
+
+from lib.host import Host
+from lib.infers.params import Params, refuse_unknown, whole_number
+from lib.worker import Cancelled, Job
+from otherwise.errors import OtherwiseError
+from otherwise.images.image import Image, check_content
+from otherwise.images.reading import read_image
+
+MAX_SLICES = 100_000
+MAX_SEED = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Source:
+    """An image on the server's disk.
+
+    Attributes:
+        path: File, or folder of a DICOM series.
+        id: What people call it; the only name that ever leaves the server.
+    """
+
+    path: Path
+    id: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an infer task returns.
+
+    Attributes:
+        json: Becomes the ``params`` of the reply.
+        label_map: Content of an .nrrd file, or None.
+    """
+
+    json: dict[str, Any]
+    label_map: bytes | None = None
+
+
+class HostedTask(InferTask):
+    """An infer task that runs on the host's worker.
+
+    Args:
+        host: What runs.
+        type: Decides where stock clients list the task.
+        labels: Names of the values of its result.
+        description: One sentence for people.
+        config: Options with their defaults or choices, as shown by ``/info``; stock clients send them back.
+    """
+
+    def __init__(
+        self, host: Host, type: InferType, labels: Mapping[str, int], description: str, config: Mapping[str, Any]
+    ) -> None:
+        dimension = host.classifier.inputs.spatial_dims
+        super().__init__(type, dict(labels), dimension, description, {"slice_index": "auto", **config})
+        self.host = host
+
+    def is_valid(self) -> bool:
+        """Hosted models were checked when they were loaded."""
+        return True
+
+    def check(self, params: Params) -> dict[str, Any]:
+        """Turn the params of a request into arguments of the explainer.
+
+        Raises:
+            ParamsError: naming what is wrong.
+        """
+        refuse_unknown(params, self.config())
+        return {"slice_index": whole_number(params, "slice_index", 0, MAX_SLICES)}
+
+    def start(self, source: Source, arguments: dict[str, Any]) -> Job[Answer]:
+        """Read the image here, then queue the work: a broken image is refused without waiting for the worker.
+
+        Raises:
+            OtherwiseError: if the image cannot be used, or too many requests wait.
+        """
+        try:
+            image = check_content(read_image(source.path, id=source.id))
+        except OtherwiseError as error:
+            # Readers name the file; outside the server it has an id only.
+            error.detail = error.detail.replace(source.path.name, source.id)
+            raise
+        return self.host.worker.submit(lambda cancelled: self.answer(image, arguments, cancelled))
+
+    @abstractmethod
+    def answer(self, image: Image, arguments: dict[str, Any], cancelled: Cancelled) -> Answer:
+        """Do the work; called on the worker's thread."""
+
+    def __call__(self, request: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
+        """Answer MONAI Label's own callers (batch inference), whose requests carry many keys that are not for us."""
+        source = Source(Path(request["image"]), str(request.get("image_id", "image")))
+        arguments = self.check({key: request[key] for key in self.config() if key in request})
+        answer = self.start(source, arguments).future.result()
+        if answer.label_map is None:
+            return None, answer.json
+        # The caller deletes it: that is MONAI Label's contract.
+        with tempfile.NamedTemporaryFile(prefix="otherwise-", suffix=".nrrd", delete=False) as file:
+            file.write(answer.label_map)
+        return file.name, answer.json

@@ -1,0 +1,1 @@
+"""Our routes in MONAI Label's server."""

@@ -1,0 +1,84 @@
+"""What is running: versions, models and limits; and whether it is alive."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import APIRouter, Depends
+from fastapi.routing import APIRoute
+from monailabel.config import RBAC_USER, settings
+from monailabel.endpoints.user.auth import RBAC
+
+from lib.host import Host
+from lib.infers.params import AUTO
+from lib.options import Options
+from lib.routes.sources import READABLE
+from lib.store import NotFoundError
+from otherwise import __version__
+
+METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+
+
+def about_router(host: Host, options: Options, route: type[APIRoute]) -> APIRouter:
+    """Make the routes ``/otherwise/about`` and ``/otherwise/health``."""
+    router = APIRouter(prefix="/otherwise", tags=["Otherwise"], route_class=route)
+
+    @router.get(
+        "/about",
+        summary=f"{RBAC_USER}Versions, classifiers, agents, devices and limits",
+        dependencies=[Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))],
+    )
+    async def about() -> dict[str, Any]:
+        return describe(host, options)
+
+    # Open to everybody, as probes carry no token; it tells nothing but that the server lives.
+    @router.get("/health", summary="Whether the server takes work")
+    async def health() -> dict[str, Any]:
+        state = "ok" if host.worker.alive else "closing"
+        return {"status": state, "running": int(host.worker.running), "waiting": host.worker.waiting}
+
+    return router
+
+
+def unknown_router(route: type[APIRoute]) -> APIRouter:
+    """Make the route that answers for every other address below ``/otherwise``; it has to come last."""
+    router = APIRouter(prefix="/otherwise", route_class=route)
+
+    @router.api_route("/{rest:path}", methods=METHODS, include_in_schema=False)
+    async def unknown(rest: str) -> None:
+        raise NotFoundError(f"There is no /otherwise/{rest[:128]}.", "See /docs for what there is.")
+
+    return router
+
+
+def describe(host: Host, options: Options) -> dict[str, Any]:
+    """Say what is running, as JSON."""
+    import torch
+
+    classifier = host.classifier
+    return {
+        "versions": {
+            "otherwise": __version__,
+            **{name: version(name) for name in ("monailabel", "monai", "torch")},
+        },
+        "classifiers": [
+            {
+                **asdict(host.classifier_ref),
+                "classes": list(classifier.classes),
+                "multi_label": classifier.multi_label,
+                "inputs": {**asdict(classifier.inputs), "spatial_dims": classifier.inputs.spatial_dims},
+            }
+        ],
+        "agents": [{**asdict(host.agent_ref), "classifier": host.classifier.name}],
+        "devices": [
+            {"name": host.device, "title": torch.cuda.get_device_name(host.device) if "cuda" in host.device else "CPU"}
+        ],
+        "limits": {
+            "upload_bytes": options.upload_limit,
+            "waiting": host.worker.limit,
+            "upload_endings": list(READABLE),
+            "targets": [AUTO, *classifier.classes],
+        },
+    }

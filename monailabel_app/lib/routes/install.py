@@ -1,0 +1,51 @@
+"""Put our routes in front of MONAI Label's own, in the server as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, FastAPI
+
+from lib.routes.about import about_router, unknown_router
+from lib.routes.errors import route_class
+from lib.routes.explanations import explanations_router
+from lib.routes.infer import infer_router
+
+if TYPE_CHECKING:
+    from main import OtherwiseApp
+
+
+def install_app(app: OtherwiseApp) -> None:
+    """Let MONAI Label's server answer with this app, and with no other any more."""
+    from monailabel.app import app as server
+
+    route = route_class(app.options.upload_limit)
+    routers = [
+        infer_router(app, app.tasks, route),
+        about_router(app.host, app.options, route),
+        explanations_router(app.host.store, route),
+        unknown_router(route),
+    ]
+    install(server, routers)
+    # There is a former one after POST /reload.
+    former, server.state.otherwise = getattr(server.state, "otherwise", None), app
+    if former is not None:
+        former.host.worker.close(timeout=0)
+
+
+def install(server: FastAPI, routers: Sequence[APIRouter]) -> None:
+    """Add routers before every other route; those of an earlier call are taken out.
+
+    FastAPI has no way to insert, so they are added at the end and moved.
+    """
+    routes = server.router.routes
+    earlier = getattr(server.state, "otherwise_routes", [])
+    routes[:] = [route for route in routes if not any(route is old for old in earlier)]
+    kept = len(routes)
+    for router in routers:
+        server.include_router(router)
+    ours = routes[kept:]
+    routes[:] = [*ours, *routes[:kept]]
+    server.state.otherwise_routes = ours
+    server.openapi_schema = None

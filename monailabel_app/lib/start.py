@@ -1,0 +1,38 @@
+"""What happens before MONAI Label makes the app: options, models, and settings of its own that must be ours."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+
+from monailabel.config import settings
+
+from lib.host import ExplainerLike, Host, start_host
+from lib.options import Options
+from lib.routes.sources import READABLE
+from otherwise.errors import OtherwiseError
+
+
+def start(conf: Mapping[str, str], studies: str, explainer: ExplainerLike | None = None) -> tuple[Options, Host]:
+    """Read the options and load the models.
+
+    Raises:
+        OtherwiseError: if an option is wrong or a model cannot be loaded.
+    """
+    try:
+        options = Options.read(conf, studies)
+        host = start_host(options, explainer)
+    except OtherwiseError:
+        _end_in_one_line()
+        raise
+    settings.MONAI_LABEL_SESSION_PATH = settings.MONAI_LABEL_SESSION_PATH or str(options.state / "sessions")
+    settings.MONAI_LABEL_DATASTORE_FILE_EXT = [f"*{ending}" for ending in READABLE]
+    return options, host
+
+
+def _end_in_one_line() -> None:
+    # Started by `monailabel start_server`, the app is made while the server starts, and what is raised there is printed
+    # with its traceback before the server gives up. Only then, and nothing comes after it.
+    server = sys.modules.get("monailabel.app")
+    if server is not None and not hasattr(server.app.state, "otherwise"):
+        sys.tracebacklimit = 0

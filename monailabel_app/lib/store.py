@@ -1,0 +1,89 @@
+"""The folders of finished explanations, found by id and by nothing else."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from otherwise.errors import OtherwiseError
+
+NAME = re.compile(r"(?![.])[A-Za-z0-9._-]{1,128}")
+"""What an explanation or one of its files may be called: no separators; a leading dot marks unfinished files."""
+
+
+class NotFoundError(OtherwiseError):
+    """What was asked for by name does not exist."""
+
+    code = "not-found"
+    status = 404
+
+
+class StorageError(OtherwiseError):
+    """The server cannot keep a result."""
+
+    code = "storage"
+    status = 507
+
+
+class ExplanationStore:
+    """Explanations as folders of one parent folder.
+
+    Args:
+        root: The parent folder; made if missing.
+
+    Raises:
+        StorageError: if it cannot be made.
+    """
+
+    def __init__(self, root: Path) -> None:
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(
+                f"Cannot make the folder for explanations {root} ({error.strerror}).", "Give another one as state."
+            ) from error
+        self.root = root.resolve()
+
+    def new(self, id: str) -> Path:
+        """Name the folder that an explanation is to be written to.
+
+        Raises:
+            ValueError: if the id does not obey the grammar; ours always do.
+        """
+        if not NAME.fullmatch(id):
+            raise ValueError(f"bad explanation id {id!r}")
+        return self.root / id
+
+    def folder(self, id: str) -> Path:
+        """Find an explanation.
+
+        Raises:
+            NotFoundError: if there is none of this id.
+        """
+        folder = self._inside(self.root, id)
+        if folder is None or not (folder / "explanation.json").is_file():
+            raise NotFoundError(
+                f"There is no explanation {id[:128]!r}.", "Ask /infer/explain for one; ids are in its reply."
+            )
+        return folder
+
+    def file(self, id: str, name: str) -> Path:
+        """Find one file of an explanation.
+
+        Raises:
+            NotFoundError: if there is no such explanation or file.
+        """
+        file = self._inside(self.folder(id), name)
+        if file is None or not file.is_file():
+            raise NotFoundError(
+                f"Explanation {id} has no file {name[:128]!r}.", "Its explanation.json lists its files."
+            )
+        return file
+
+    @staticmethod
+    def _inside(parent: Path, name: str) -> Path | None:
+        if not NAME.fullmatch(name):
+            return None
+        # Resolved, so that a link planted in the folder does not open the rest of the disk.
+        path = (parent / name).resolve()
+        return path if path.parent == parent else None

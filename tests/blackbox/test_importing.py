@@ -1,0 +1,156 @@
+"""A bare model becomes a bundle if it answers as described; a report says in words whether it can be hosted."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from otherwise.blackbox.checking import check_classifier
+from otherwise.blackbox.importing import detect_activation, import_classifier, probe_images
+from otherwise.blackbox.loading import load_classifier
+from otherwise.blackbox.protocol import InputSpec
+from otherwise.errors import BundleError, ClassifierError
+
+CLASSES = ("benign", "malignant")
+
+
+class Broken(torch.nn.Module):
+    """Divides zero by zero for black images."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        mean = x.mean(dim=(1, 2, 3))
+        return torch.stack([mean / mean, mean], dim=1)
+
+
+def test_a_torchscript_file(tmp_path, tiny, inputs, images):
+    model = tiny.save_torchscript(tmp_path / "net.pt")
+    bundle = import_classifier(model, tmp_path / "out", classes=CLASSES, inputs=inputs)
+    assert bundle.own["activation"] == "softmax"
+    hosted = load_classifier(tmp_path / "out")
+    assert (hosted.name, hosted.inputs) == ("net", inputs)
+    np.testing.assert_allclose(hosted.predict(images), tiny.answers(images), atol=1e-5)
+    assert check_classifier(tmp_path / "out").hostable
+
+
+def test_an_onnx_file_that_ends_in_softmax(tmp_path, tiny, inputs, images):
+    model = tiny.save_onnx(tmp_path / "net.onnx", finish="Softmax")
+    bundle = import_classifier(model, tmp_path / "out", classes=CLASSES, inputs=inputs)
+    assert bundle.own["activation"] == "none"
+    np.testing.assert_allclose(load_classifier(tmp_path / "out").predict(images), tiny.answers(images), atol=1e-5)
+
+
+def test_an_onnx_file_with_its_weights_beside_it(tmp_path, tiny, inputs, images):
+    import onnx
+
+    model = onnx.load(str(tiny.save_onnx(tmp_path / "one.onnx")))
+    onnx.save(model, str(tmp_path / "net.onnx"), save_as_external_data=True, location="net.onnx.data", size_threshold=0)
+    import_classifier(tmp_path / "net.onnx", tmp_path / "out", classes=CLASSES, inputs=inputs)
+    (tmp_path / "net.onnx.data").unlink()
+    np.testing.assert_allclose(load_classifier(tmp_path / "out").predict(images), tiny.answers(images), atol=1e-5)
+
+
+def test_a_remote_model(tmp_path, tiny, inputs, images, model_server):
+    bundle = import_classifier(f"{model_server.url}/v2/models/tiny", tmp_path / "out", classes=CLASSES, inputs=inputs)
+    assert bundle.own["remote"]["url"] == model_server.url
+    np.testing.assert_allclose(load_classifier(tmp_path / "out").predict(images), tiny.answers(images), atol=1e-5)
+
+
+def test_a_callable_needs_trust(tmp_path, inputs):
+    with pytest.raises(BundleError, match="--trust-code"):
+        import_classifier("json:loads", tmp_path / "out", classes=CLASSES, inputs=inputs)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"classes": ("a", "b", "c")}, r"2 outputs for 3 classes \(a, b, c\)"),
+        ({"classes": ("a",)}, "two or more"),
+        ({"activation": "relu"}, "'relu' is unknown"),
+        ({"inputs": InputSpec((9, 9))}, "The network failed"),
+        ({"inputs": InputSpec((8, 6), channels=3)}, "The network failed"),
+    ],
+)
+def test_a_model_that_is_not_as_described_is_refused(tmp_path, tiny, inputs, change, said):
+    model = tiny.save_torchscript(tmp_path / "net.ts")
+    with pytest.raises((BundleError, ClassifierError), match=said):
+        import_classifier(model, tmp_path / "out", **{"classes": CLASSES, "inputs": inputs, **change})
+    assert [item.name for item in tmp_path.iterdir()] == ["net.ts"]
+
+
+def test_a_model_that_returns_nan_is_refused(tmp_path, tiny, inputs):
+    model = tiny.save_torchscript(tmp_path / "net.ts", Broken())
+    with pytest.raises(ClassifierError, match="NaN or infinity for 1 of 16"):
+        import_classifier(model, tmp_path / "out", classes=CLASSES, inputs=inputs)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("none.ts", "no model file"), ("state.pt", "no TorchScript"), ("w.safetensors", "without a network")],
+)
+def test_what_is_no_model_is_refused(tmp_path, inputs, name, said):
+    if name != "none.ts":
+        torch.save({"a": torch.zeros(1)}, tmp_path / name)
+    with pytest.raises(BundleError, match=said):
+        import_classifier(tmp_path / name, tmp_path / "out", classes=CLASSES, inputs=inputs)
+
+
+def test_activation_is_detected():
+    logits = np.array([[-3.0, 2.0], [0.1, 0.2]])
+    rows = np.array([[0.3, 0.7], [1.0, 0.0]])
+    labels = np.array([[0.9, 0.9], [0.1, 0.2]])
+    assert [detect_activation(scores) for scores in (logits, rows, labels)] == ["softmax", "none", "softmax"]
+    assert [detect_activation(scores, True) for scores in (logits, rows, labels)] == ["sigmoid", "none", "none"]
+    assert [detect_activation(scores[:, :1]) for scores in (logits, rows)] == ["sigmoid", "none"]
+
+
+@pytest.mark.parametrize("size", [(8, 6), (5, 4, 3)])
+def test_probe_images_are_many_and_valid(size):
+    images = probe_images(InputSpec(size, channels=2), 16)
+    assert images.shape == (16, 2, *size)
+    assert (images.min(), images.max()) == (0, 1)
+    assert len({image.tobytes() for image in images}) == 16
+
+
+class Restless(torch.nn.Module):
+    """Dropout that never stops."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.dropout(x.flatten(1)[:, :2] * 0 + 1, 0.5, training=True)
+
+
+class Sociable(torch.nn.Module):
+    """Normalises over the batch."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        mean = x.mean(dim=(1, 2, 3))
+        return torch.stack([mean - mean.mean(), mean * 0], dim=1)
+
+
+@pytest.mark.parametrize(
+    ("module", "topic", "said"), [(Restless(), "repeatable", "asked again"), (Sociable(), "batches", "alone")]
+)
+def test_a_classifier_that_changes_its_mind_cannot_be_hosted(make_bundle, tiny, module, topic, said):
+    report = check_classifier(make_bundle(write=lambda path: tiny.save_torchscript(path, module)).folder)
+    assert not report.hostable
+    assert report.verdict.startswith("Can be hosted: no.")
+    assert said in report.verdict
+    assert topic in [finding.topic for finding in report.findings if finding.state == "fault"]
+
+
+def test_the_report_is_in_words_and_json(make_bundle):
+    report = check_classifier(make_bundle().folder)
+    assert report.verdict == "Can be hosted: yes."
+    topics = [finding.topic for finding in report.findings]
+    assert topics == ["model", "classes", "input", "gradients", "answers", "choices", "repeatable", "batches", "speed"]
+    assert json.loads(json.dumps(report.as_json()))["hostable"] is True
+
+
+def test_a_classifier_that_cannot_be_loaded_is_a_no(tmp_path, make_bundle):
+    report = check_classifier(tmp_path / "nowhere")
+    assert not report.hostable
+    assert "no bundle folder" in report.verdict
+    raw = check_classifier(make_bundle(activation="none").folder)
+    assert "no probabilities" in raw.verdict

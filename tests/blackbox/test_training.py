@@ -1,0 +1,113 @@
+"""A small classifier learns, repeatably, and an interrupted training loses nothing that was good."""
+
+import numpy as np
+import pytest
+import torch
+
+from otherwise.blackbox.bundle import read_bundle
+from otherwise.blackbox.loading import load_classifier
+from otherwise.blackbox.networks import read_weights
+from otherwise.blackbox.protocol import InputSpec
+from otherwise.blackbox.training import train_classifier, validation_figures
+from otherwise.errors import BundleError
+
+INPUTS = InputSpec((24, 16), modality="MG")
+CLASSES = ("plain", "spot")
+
+
+def pictures(count: int, seed: int, size=(24, 16)) -> tuple[np.ndarray, np.ndarray]:
+    """Noise, half of them with a bright spot somewhere."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % 2
+    images = rng.random((count, 1, *size)) * 0.5
+    for image, label in zip(images, labels, strict=True):
+        corner = tuple(slice(at, at + 5) for at in rng.integers(0, np.array(size) - 5))
+        image[0][corner] += 0.4 * label
+    return images.astype(np.float32), labels
+
+
+def train(out, epochs=4, seed=3, **changes):
+    arguments = {"validation": pictures(60, 2), "epochs": epochs, "seed": seed, **changes}
+    return train_classifier(*pictures(160, 1), CLASSES, INPUTS, out, **arguments)
+
+
+def test_it_learns_and_can_be_loaded(tmp_path):
+    seen = []
+    figures = train(tmp_path / "spots", epochs=8, progress=lambda *told: seen.append(told), command="typed this")
+    assert figures["auc"] > 0.95
+    assert [told[:2] for told in seen] == [(epoch, 8) for epoch in range(1, 9)]
+    hosted = load_classifier(tmp_path / "spots")
+    images, labels = pictures(60, 2)
+    again = validation_figures(hosted.predict(images), labels)
+    assert again["auc"] == pytest.approx(figures["auc"], abs=1e-6)
+    assert again["brier"] == pytest.approx(figures["brier"], abs=1e-5)
+    assert (hosted.classes, hosted.inputs) == (CLASSES, INPUTS)
+    card = (tmp_path / "spots" / "docs" / "README.md").read_text(encoding="utf-8")
+    assert "typed this" in card
+    assert f"auc {figures['auc']:.3f}" in card
+
+
+def test_the_best_epoch_is_kept_and_not_the_last(tmp_path):
+    """Against labels drawn by lot the figures go up and down."""
+    images, labels = pictures(60, 2)
+    lot = np.random.default_rng(0).permutation(labels)
+    seen = []
+    figures = train(
+        tmp_path / "n", epochs=6, validation=(images, lot), progress=lambda epoch, epochs, told: seen.append(told)
+    )
+    ranks = [(round(told["auc"], 2), -told["brier"]) for told in seen]
+    assert (round(figures["auc"], 2), -figures["brier"]) == max(ranks) != ranks[-1]
+    kept = validation_figures(load_classifier(tmp_path / "n").predict(images), lot)
+    assert kept["brier"] == pytest.approx(figures["brier"], abs=1e-5)
+
+
+def test_the_same_seed_gives_the_same_weights_and_touches_no_other_randomness(tmp_path):
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    for name in ("a", "b"):
+        train(tmp_path / name, epochs=1)
+    train(tmp_path / "c", epochs=1, seed=4)
+    assert torch.equal(torch.get_rng_state(), before)
+    a, b, c = (read_weights(read_bundle(tmp_path / name).weights) for name in "abc")
+    assert all(torch.equal(a[key], b[key]) for key in a)
+    assert not all(torch.equal(a[key], c[key]) for key in a)
+
+
+def test_interrupting_keeps_the_best_epoch(tmp_path):
+    figures = []
+
+    def interrupt(epoch, epochs, told):
+        figures.append(told)
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "spots", epochs=50, progress=interrupt)
+    images, labels = pictures(60, 2)
+    kept = validation_figures(load_classifier(tmp_path / "spots").predict(images), labels)
+    assert any(kept["brier"] == pytest.approx(told["brier"], abs=1e-5) for told in figures)
+    assert [item.name for item in tmp_path.iterdir()] == ["spots"]
+
+
+def test_an_existing_bundle_is_refused_before_training(tmp_path):
+    (tmp_path / "spots").mkdir()
+    with pytest.raises(BundleError, match="exists already"):
+        train(tmp_path / "spots", progress=lambda *told: pytest.fail("trained"))
+
+
+def test_data_that_do_not_fit_are_refused(tmp_path):
+    images, labels = pictures(60, 2)
+    with pytest.raises(BundleError, match="none of class spot"):
+        train(tmp_path / "spots", validation=(images, labels * 0))
+    with pytest.raises(BundleError, match=r"shape \(60, 1, 24, 8\)"):
+        train(tmp_path / "spots", validation=(images[..., :8], labels))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_three_dimensions_and_three_classes(tmp_path):
+    rng = np.random.default_rng(0)
+    labels = np.arange(18) % 3
+    images = (rng.random((18, 1, 16, 16, 8)) * 0.2 + labels[:, None, None, None, None] * 0.3).astype(np.float32)
+    inputs = InputSpec((16, 16, 8), 1, (0.7, 0.7, 1.5), (-1000.0, 400.0), "CT")
+    train_classifier(images, labels, "abc", inputs, tmp_path / "n", validation=(images, labels), epochs=1)
+    assert load_classifier(tmp_path / "n").predict(images).shape == (18, 3)

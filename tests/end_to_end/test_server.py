@@ -1,0 +1,126 @@
+"""An image goes to a real MONAI Label server, and an explanation comes back that holds what it promises."""
+
+from __future__ import annotations
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from requests_toolbelt import MultipartDecoder
+
+from otherwise.images.image import Image
+from otherwise.images.reading import read_image
+
+if TYPE_CHECKING:
+    from conftest import Served
+
+CASE = "mammogram-31415-00000"
+
+
+def volumes(served: Served, explanation: dict[str, Any], folder: Path) -> dict[str, Image]:
+    """Fetch the volumes of an explanation."""
+    found = {}
+    for kind in ("counterfactual", "difference", "effect", "regions"):
+        name = explanation["files"][kind]
+        (folder / name).write_bytes(served.get(f"/otherwise/explanations/{explanation['id']}/files/{name}").content)
+        found[kind] = read_image(folder / name)
+    return found
+
+
+@pytest.fixture(scope="module")
+def explanation(served: Served) -> dict[str, Any]:
+    content: dict[str, Any] = served.infer("explain", '{"seed": 1}', image=CASE, output="json").json()
+    return content
+
+
+def test_the_server_says_which_shipped_models_it_hosts(served: Served) -> None:
+    about = served.get("/otherwise/about").json()
+
+    assert about["classifiers"][0]["classes"] == ["benign", "malignant"]
+    assert about["agents"][0]["version"]
+    assert set(served.get("/info/").json()["models"]) == {"classify", "explain"}
+
+
+def test_classification_gives_probabilities(served: Served) -> None:
+    answer = served.infer("classify", image=CASE).json()
+
+    scores = {score["label"]: score["score"] for score in answer["prediction"]}
+    assert sum(scores.values()) == pytest.approx(1)
+    assert answer["label"] == max(scores, key=lambda name: scores[name])
+
+
+def test_the_counterfactual_is_what_the_classifier_itself_calls_the_target(
+    served: Served, explanation: dict[str, Any], tmp_path: Path
+) -> None:
+    before = served.infer("classify", image=CASE).json()
+    assert explanation["prediction"]["label"] == before["label"] != explanation["target"]
+    assert explanation["counterfactual"]["valid"]
+    assert explanation["regions"], "something decides"
+
+    found = volumes(served, explanation, tmp_path)
+    with (tmp_path / explanation["files"]["counterfactual"]).open("rb") as file:
+        after = served.infer("classify", files={"file": ("counterfactual.nrrd", file)}).json()
+    assert after["label"] == explanation["target"]
+    original = read_image(served.studies / f"{CASE}.nrrd")
+    change = found["counterfactual"].array.astype(np.float64) - original.array
+    assert np.abs(change - found["difference"].array).max() < 1e-5
+
+
+def test_the_same_seed_gives_the_same_explanation(served: Served, explanation: dict[str, Any]) -> None:
+    again = served.infer("explain", '{"seed": 1}', image=CASE, output="json").json()
+
+    assert again["id"] != explanation["id"]
+    for key in ("counterfactual", "regions", "target", "queries"):
+        assert again[key] == explanation[key]
+
+
+def test_the_label_map_comes_with_the_json_and_lies_where_the_image_does(served: Served, tmp_path: Path) -> None:
+    reply = served.infer("explain", image="oblique")
+
+    params, image = MultipartDecoder.from_response(reply).parts
+    content = json.loads(params.text)
+    (tmp_path / "regions.nrrd").write_bytes(image.content)
+    original = read_image(served.studies / "oblique.nrrd")
+    labels = read_image(tmp_path / "regions.nrrd")
+    assert labels.geometry.same_as(original.geometry)
+    assert set(np.unique(labels.array)) - {0} == set(content["label_names"].values())
+    for volume in volumes(served, content, tmp_path).values():
+        assert volume.geometry.same_as(original.geometry)
+
+
+@pytest.mark.parametrize(("image", "status"), [("volume", 422), ("colours", 422), ("nobody", 404)])
+@pytest.mark.parametrize("model", ["classify", "explain"])
+def test_what_the_model_cannot_take_is_refused_in_words(served: Served, model: str, image: str, status: int) -> None:
+    reply = served.infer(model, image=image)
+
+    assert reply.status_code == status, reply.text
+    assert set(reply.json()) == {"error", "detail", "hint"}
+
+
+def test_an_explanation_that_runs_does_not_freeze_the_server(served: Served) -> None:
+    with ThreadPoolExecutor(1) as clients:
+        running = clients.submit(served.infer, "explain", '{"seed": 2}', image=CASE, output="json")
+        waits = []
+        while not running.done():
+            begun = time.perf_counter()
+            assert served.get("/info/").ok
+            waits.append(time.perf_counter() - begun)
+        assert running.result().ok
+    assert len(waits) >= 3, "several answers within one explanation"
+    assert sorted(waits)[len(waits) // 2] < 1
+
+
+def test_the_report_needs_no_network(served: Served, explanation: dict[str, Any]) -> None:
+    page = served.get(f"/otherwise/explanations/{explanation['id']}/report.html").text
+
+    assert CASE in page
+    for word in ('src="http', 'href="http', "url(http", "@import"):
+        assert word not in page
+
+
+def test_nothing_went_wrong_unnoticed(served: Served, explanation: dict[str, Any]) -> None:
+    assert "Traceback" not in served.log.read_text(encoding="utf-8", errors="replace")

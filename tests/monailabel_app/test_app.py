@@ -1,0 +1,106 @@
+"""The app by itself: options, MONAI Label's own callers, and a start that fails in one line."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from fastapi import APIRouter, FastAPI
+
+from otherwise.errors import OtherwiseError
+
+if TYPE_CHECKING:
+    from conftest import Running
+
+
+@pytest.fixture
+def options(app_class: Any) -> Any:
+    return importlib.import_module("lib.options")
+
+
+def test_batch_inference_goes_through_the_worker(running: Running) -> None:
+    request = {
+        "model": "explain",
+        "images": ["dark", "bright one"],
+        "device": "cuda",
+        "max_workers": 1,
+        "logging": "INFO",
+    }
+
+    result = running.app.batch_infer(request)
+
+    assert result["dark"]["params"]["target"] == "malignant"
+    assert result["bright one"]["params"]["target"] == "benign"
+    assert running.explainer.threads == {"otherwise-cpu"}
+    assert (running.studies / "labels" / "original" / "dark.nrrd").is_file(), "the stock caller saves the label map"
+
+
+def test_a_caller_in_the_process_gets_the_stock_result(running: Running) -> None:
+    result = running.app.infer({"model": "explain", "image": "dark"})
+    try:
+        assert Path(result["file"]).read_bytes().startswith(b"NRRD")
+    finally:
+        Path(result["file"]).unlink()
+    assert result["params"]["label_names"] == {"region 1": 1}
+    assert running.app.infer({"model": "classify", "image": "dark"})["file"] is None
+
+
+def test_a_caller_in_the_process_cannot_name_a_path_either(running: Running) -> None:
+    with pytest.raises(OtherwiseError, match="no image"):
+        running.app.infer({"model": "classify", "image": str(running.studies / "dark.nrrd")})
+
+
+def test_state_lies_beside_the_studies_and_not_among_them(options: Any, tmp_path: Path) -> None:
+    read = options.Options.read({}, str(tmp_path / "studies"))
+
+    assert read.state == tmp_path / "studies-otherwise"
+    assert (read.classifier, read.agent, read.device) == ("mammogram_classifier", "mammogram_agent", "auto")
+
+
+@pytest.mark.parametrize(
+    "conf", [{"classifer": "x"}, {"trust_code": "perhaps"}, {"upload_mib": "0"}, {"upload_mib": "many"}]
+)
+def test_slips_in_the_options_are_told(options: Any, conf: dict[str, str]) -> None:
+    with pytest.raises(options.OptionError, match=next(iter(conf))):
+        options.Options.read(conf, "studies")
+
+
+def test_studies_on_a_server_need_a_state_folder(options: Any) -> None:
+    with pytest.raises(options.OptionError, match="state DIR"):
+        options.Options.read({}, "http://localhost/dicom-web")
+
+
+@pytest.mark.parametrize("name", ["tpu", "cuda:99", "cuda:x", "cpu:1"])
+def test_devices_that_are_not_there(options: Any, name: str) -> None:
+    with pytest.raises(options.OptionError):
+        options.choose_device(name)
+
+
+def test_routes_go_in_front_and_are_replaced_when_the_app_is_made_anew(app_class: Any) -> None:
+    install = importlib.import_module("lib.routes.install").install
+    server, routers = FastAPI(), [APIRouter(), APIRouter()]
+    stock = list(server.router.routes)
+    for number, router in enumerate(routers):
+        router.add_api_route("/infer", lambda number=number: number)
+
+    install(server, routers[:1])
+    (first,) = server.router.routes[: -len(stock)]
+    install(server, routers[1:])
+    (second,) = server.router.routes[: -len(stock)]
+
+    assert server.router.routes == [second, *stock]
+    assert second is not first
+
+
+def test_a_missing_bundle_ends_the_start_in_one_line_of_words(app_class: Any, tmp_path: Path) -> None:
+    conf = {"classifier": str(tmp_path / "nothing"), "state": str(tmp_path / "state"), "device": "cpu"}
+
+    with pytest.raises(OtherwiseError) as caught:
+        app_class("unused", str(tmp_path / "studies"), conf)
+
+    assert "nothing" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert getattr(sys, "tracebacklimit", None) is None, "outside the server's loop tracebacks stay as they were"
