@@ -17,15 +17,29 @@ from otherwise.images.image import Image
 class AgentLike(Protocol):
     """What the server needs to know of an agent."""
 
-    name: str
-    version: str
+    @property
+    def name(self) -> str:
+        """Name for people."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Content version."""
+        ...
 
 
 class ExplainerLike(Protocol):
     """What answers: ``otherwise.explain.explainer.Explainer``, or a stand-in for it in tests."""
 
-    classifier: BlackBox
-    agent: AgentLike
+    @property
+    def classifier(self) -> BlackBox:
+        """The black box."""
+        ...
+
+    @property
+    def agent(self) -> AgentLike:
+        """What searches."""
+        ...
 
     def classify(self, image: Image, slice_index: int | None = None) -> Prediction:
         """Ask the black box."""

@@ -26,7 +26,7 @@ MALIGNANT = (0.934, 0.861, 0.622, 0.381, 0.157, 0.052, 0.003)
 
 
 def oblique(spacing: tuple[float, float, float]) -> np.ndarray:
-    """An affine whose directions are no multiples of anything: rotations about two axes, columns towards L, rows towards P."""
+    """An affine turned about two axes by odd angles; columns run towards L, rows towards P."""
     a, b = 0.21, -0.13
     about_z = np.array([[np.cos(a), -np.sin(a), 0], [np.sin(a), np.cos(a), 0], [0, 0, 1]])
     about_x = np.array([[1, 0, 0], [0, np.cos(b), -np.sin(b)], [0, np.sin(b), np.cos(b)]])
@@ -60,7 +60,9 @@ def mammogram(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarr
     return background, spiculated + 0.05 * second, smooth, [np.hypot(di, dj) < 0.13, second]
 
 
-def nodule(rng: np.random.Generator, shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[np.ndarray]]:
+def nodule(
+    rng: np.random.Generator, shape: tuple[int, int, int]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[np.ndarray]]:
     """The same for a nodule in lung, each ``(i, j, k)``, in HU."""
     grids = np.meshgrid(*[np.linspace(-1, 1, size) for size in shape], indexing="ij")
     background = -830 + 60 * tissue(rng, shape, 1.2)
@@ -137,7 +139,7 @@ def explanation(dimension: int, size: int = 96) -> Explanation:
         regions=(
             region(
                 1, 2.934, sufficient=True, necessary=True, above_floor=True,
-                concept={"name": "mass with spiculated margin", "code": ["RADLEX", "RID5713", "spiculated"], "confidence": 0.8},
+                concept={"name": "mass with spiculated margin", "code": "RID5713", "confidence": 0.8},
             ),
             region(2, 0.316, sufficient=False, necessary=False, above_floor=False),
         ),

@@ -1,7 +1,7 @@
 """What the student learns from: the black box's soft answers on real, perturbed and rendered images.
 
-The student has to agree with the black box on what the decoder emits, not only on photographs of patients; so images that
-the agent itself rendered are put to the black box as well (DiffExplainer's teacher-student learning, arXiv 2406.15182).
+The student has to agree with the black box on what the decoder emits, not only on images of patients; so images that
+the agent itself rendered are put to the black box too (DiffExplainer's teacher-student learning, arXiv 2406.15182).
 """
 
 from __future__ import annotations

@@ -8,10 +8,14 @@ directions use the same rule on the same time grid, so what inversion loses is s
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
+
+StepDone = Callable[[], None]
+"""Called after each solver step; may raise to cancel."""
 
 Velocity = Callable[[Tensor, Tensor], Tensor]
 """``(x_t (batch, ...), t (batch,)) -> velocity (batch, ...)``"""
@@ -34,7 +38,7 @@ def sample_times(count: int, generator: torch.Generator, device: torch.device) -
 
 
 def integrate(
-    velocity: Velocity, start: Tensor, begin: float, end: float, steps: int, step_done: Callable[[], None] | None = None
+    velocity: Velocity, start: Tensor, begin: float, end: float, steps: int, step_done: StepDone | None = None
 ) -> Tensor:
     """Solve ``dx/dt = velocity(x, t)`` from time ``begin`` to ``end`` with Heun's rule.
 
@@ -46,7 +50,7 @@ def integrate(
         begin: Time in [0, 1]; ``begin < end`` inverts, ``begin > end`` renders.
         end: Time in [0, 1].
         steps: Number of equal steps.
-        step_done: Called after each step; may raise to cancel.
+        step_done: See ``StepDone``.
 
     Returns:
         ``(batch, ...)`` at time ``end``.
@@ -54,7 +58,7 @@ def integrate(
     x = start
     times = torch.linspace(begin, end, steps + 1, device=start.device, dtype=start.dtype)
     ones = torch.ones(len(start), device=start.device, dtype=start.dtype)
-    for now, after in zip(times[:-1], times[1:], strict=True):
+    for now, after in itertools.pairwise(times):
         slope = velocity(x, now * ones)
         ahead = x + (after - now) * slope
         x = x + (after - now) * (slope + velocity(ahead, after * ones)) / 2
@@ -63,12 +67,12 @@ def integrate(
     return x
 
 
-def invert(velocity: Velocity, images: Tensor, depth: float, steps: int, step_done: Callable[[], None] | None = None) -> Tensor:
+def invert(velocity: Velocity, images: Tensor, depth: float, steps: int, step_done: StepDone | None = None) -> Tensor:
     """Bring images to the noise of time ``depth`` that renders them again (DDIM inversion, arXiv 2010.02502)."""
     return integrate(velocity, images, 0.0, depth, steps, step_done)
 
 
-def render(velocity: Velocity, noise: Tensor, depth: float, steps: int, step_done: Callable[[], None] | None = None) -> Tensor:
+def render(velocity: Velocity, noise: Tensor, depth: float, steps: int, step_done: StepDone | None = None) -> Tensor:
     """Bring the noise of time ``depth`` back to images."""
     return integrate(velocity, noise, depth, 0.0, steps, step_done)
 

@@ -56,8 +56,10 @@ def fold(images: Tensor, patch: int) -> Tensor:
     batch, channels, *size = images.shape
     split = [value for edge in size for value in (edge // patch, patch)]
     order = [0, 1, *(3 + 2 * axis for axis in range(n)), *(2 + 2 * axis for axis in range(n))]
-    return images.reshape(batch, channels, *split).permute(order).reshape(
-        batch, channels * patch**n, *(edge // patch for edge in size)
+    return (
+        images.reshape(batch, channels, *split)
+        .permute(order)
+        .reshape(batch, channels * patch**n, *(edge // patch for edge in size))
     )
 
 
@@ -88,9 +90,7 @@ class Encoder(nn.Module):
         self.stem = Convolution(spatial_dims, in_channels, widths[0], norm=group_norm(widths[0]), act="SWISH")
         self.levels = nn.ModuleList(
             ResidualUnit(spatial_dims, a, b, strides=s, subunits=2, norm=group_norm(b), act="SWISH")
-            for a, b, s in zip(
-                [widths[0], *widths[:-1]], widths, [1, *([2] * (len(widths) - 1))], strict=True
-            )
+            for a, b, s in zip([widths[0], *widths[:-1]], widths, [1, *([2] * (len(widths) - 1))], strict=True)
         )
         self.project = nn.Linear(2 * widths[-1], latent)
         self.standardise = nn.BatchNorm1d(latent, affine=False, momentum=0.02)
@@ -129,9 +129,10 @@ class Denoiser(nn.Module):
             norm_num_groups=8,
             num_class_embeds=1,
         )
-        self.unet.class_embedding = nn.Sequential(
+        embedding = nn.Sequential(
             nn.Linear(latent, 4 * widths[0]), nn.SiLU(), nn.Linear(4 * widths[0], 4 * widths[0])
         )
+        self.unet.register_module("class_embedding", embedding)
 
     def forward(self, folded: Tensor, time: Tensor, latent: Tensor) -> Tensor:
         """Velocity of folded images ``(b, c, *size)`` at times ``(b,)`` given ``z (b, latent)``."""

@@ -158,9 +158,7 @@ class Trainer:
         self.model.to(self.device)
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
         objective = Objective(self.model, self.teacher.multi_label, self.settings.student_weight)
-        self.objective: nn.Module = (
-            DistributedDataParallel(objective) if self.processes.count > 1 else objective
-        )
+        self.objective: nn.Module = DistributedDataParallel(objective) if self.processes.count > 1 else objective
         self.optimiser = torch.optim.AdamW(self.model.parameters(), lr=self.settings.learning_rate, weight_decay=1e-4)
         self.replay = Replay.empty(self.settings.replay, self.images.shape[1:], len(self.teacher.classes))
 
@@ -241,7 +239,7 @@ class Trainer:
 
     def _generator(self) -> torch.Generator:
         seed = np.random.SeedSequence([self.settings.seed, self.step, self.processes.rank]).generate_state(1, np.uint64)
-        return torch.Generator().manual_seed(int(seed[0] >> 1))
+        return torch.Generator().manual_seed(int(seed[0]) >> 1)
 
     def _batch(self, generator: torch.Generator) -> Tensor:
         index = torch.randint(len(self.images), (self.settings.batch,), generator=generator).sort().values
@@ -262,8 +260,8 @@ class Trainer:
         decay = min(self.settings.ema, (1 + self.step) / (10 + self.step))
         for kept, new in zip(self.average.parameters(), self.model.parameters(), strict=True):
             kept.lerp_(new, 1 - decay)
-        for kept, new in zip(self.average.buffers(), self.model.buffers(), strict=True):
-            kept.copy_(new)
+        for buffer, newer in zip(self.average.buffers(), self.model.buffers(), strict=True):
+            buffer.copy_(newer)
 
     def _render(self, generator: torch.Generator) -> None:
         images = self._batch(generator)[:8]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Annotated
 
 import typer
 
@@ -11,7 +12,7 @@ from otherwise import __version__
 from otherwise.errors import OtherwiseError
 
 EXIT_REFUSED = 2
-"""What was asked cannot be done; the one line on standard error says why."""
+"""What was asked cannot be done, or was asked wrongly; the one line on standard error says why."""
 EXIT_INTERRUPTED = 130
 """Ctrl-C; finished work is kept."""
 
@@ -26,25 +27,56 @@ def build() -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
+    app.callback()(_common)
     for module in (demo, serve, explain, train, classifier, phantoms):
         module.register(app)
-
-    @app.callback(invoke_without_command=True)
-    def version(show: bool = typer.Option(False, "--version", help="Print the version and stop.")) -> None:
-        if show:
-            typer.echo(__version__)
-            raise typer.Exit
-
     return app
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command; an error is one line and an exit code other than 0."""
+    """Run one command and leave with its exit code; an error is one line on standard error."""
+    sys.exit(run(build, arguments))
+
+
+def run(assemble: Callable[[], typer.Typer], arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        assemble: Makes the command tree; called here, so that Ctrl-C while it still imports is caught too.
+        arguments: The words after ``otherwise``; without: this process's own.
+
+    Returns:
+        0, the code that the command gave ``typer.Exit``, ``EXIT_REFUSED`` or ``EXIT_INTERRUPTED``.
+    """
+    words = None if arguments is None else list(arguments)
     try:
-        code = build()(args=list(arguments) if arguments is not None else None, standalone_mode=False)
+        code = assemble()(args=words, prog_name="otherwise", standalone_mode=False)
     except OtherwiseError as error:
-        typer.secho(f"otherwise: {error}", fg=typer.colors.RED, err=True)
-        sys.exit(EXIT_REFUSED)
-    except typer.TyperError if hasattr(typer, "TyperError") else () as error:  # pragma: no cover
-        raise error
-    sys.exit(code if isinstance(code, int) else 0)
+        return _refused(str(error))
+    except typer.TyperException as error:
+        return _refused(error.format_message())
+    except (KeyboardInterrupt, typer.Abort):
+        typer.echo("otherwise: interrupted.", err=True)
+        return EXIT_INTERRUPTED
+    return code if isinstance(code, int) else 0
+
+
+def _refused(message: str) -> int:
+    # typer reports a call without any command as an error without words: the help has been printed by then.
+    if message:
+        typer.secho(f"otherwise: {' '.join(message.splitlines())}", fg=typer.colors.RED, err=True)
+    return EXIT_REFUSED
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """What would make the model decide otherwise?"""

@@ -118,7 +118,7 @@ class Explanation:
         created: ISO 8601 time with time zone.
         seconds: Wall time of the whole search and measurement.
         queries: Images that the black box was asked about.
-        reconstruction_l1: Mean absolute error of the autoencoder on this very image without any edit, share of the window.
+        reconstruction_l1: Mean absolute error of the autoencoder on this image without an edit, share of the window.
         minimal: The answer for ``Volumes.minimal``.
         path: Original first, beyond the boundary last.
         notes: Sentences that a reader must know, for example that the search found nothing valid.

@@ -10,11 +10,13 @@ from scipy import ndimage
 
 from otherwise.errors import ImageError
 from otherwise.images.image import Geometry, Image
-from otherwise.phantoms.phantom import BENIGN, CLASSES, MALIGNANT, Phantom
+from otherwise.phantoms.phantom import CLASSES, MALIGNANT, Phantom
+from otherwise.phantoms.series import check_confound, draw_label, draw_marked, numbered_rng
 from otherwise.phantoms.shapes import Stroke, draw_strokes, lobed_radius, power_law_noise, smooth_step
 
-LETTER = ("11110", "10001", "10001", "11110", "10100", "10010", "10001")
-"""The burned-in side marker, an R, row by row."""
+RIGHT = ("11110", "10001", "10001", "11110", "10100", "10010", "10001")
+LEFT = ("10000", "10000", "10000", "10000", "10000", "10000", "11111")
+"""The burned-in side markers R and L, row by row."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,7 @@ class MammogramSettings:
             raise ImageError(f"A mammogram of size {self.size} is too narrow.", "Give sides of a ratio up to 2.")
         if not 24 <= self.field_of_view <= 240:
             raise ImageError(f"A field of view of {self.field_of_view} mm holds no breast.", "Give 24 to 240 mm.")
-        if self.confound is not None and not 0 <= self.confound <= 1:
-            raise ImageError(f"{self.confound} is no probability.", "Give the confound a value from 0 to 1.")
+        check_confound(self.confound)
 
     @property
     def spacing(self) -> float:
@@ -90,8 +91,8 @@ def make_mammogram(rng: np.random.Generator, settings: MammogramSettings, id: st
         around the mass as far as its spicules reach or would reach), ``calcifications``, ``lines`` and ``marker``.
     """
     x, y = _grid(settings)
-    label = CLASSES[int(rng.random() < 0.5)]
-    marked = _draw_marked(rng, settings.confound, label)
+    label = draw_label(rng)
+    marked = draw_marked(rng, settings.confound, label)
     mirrored = bool(rng.random() < 0.5)
     breast = _draw_breast(rng, x, y)
     density = float(rng.uniform(0.1, 0.9))
@@ -111,7 +112,7 @@ def make_mammogram(rng: np.random.Generator, settings: MammogramSettings, id: st
     spicules = draw_strokes(strokes, x, y)
     # The further the ray's way through the tissue, the brighter; at the skin it is short.
     thickness = np.sqrt(smooth_step(breast.depth / 9))
-    marker = _marker(settings) & marked
+    marker = _marker(settings, mirrored) & marked
 
     def render(spiculated: bool) -> np.ndarray:
         lesion = body + spicules * (1 - body) if spiculated else body
@@ -119,7 +120,8 @@ def make_mammogram(rng: np.random.Generator, settings: MammogramSettings, id: st
         grey = ndimage.gaussian_filter(grey, blur / settings.spacing, truncate=3)
         # Quanta are counted: the variance follows the signal (Poisson, by its normal approximation).
         grey = grey + noise * np.sqrt(np.maximum(grey, 0) / dose)
-        grey = np.where(marker, 0.95, np.clip(grey, 0, 1)).astype(np.float32)
+        # A detector counts in 16 bits; so a DICOM file holds the very same values.
+        grey = (np.round(np.where(marker, 0.95, np.clip(grey, 0, 1)) * 65535) / 65535).astype(np.float32)
         return grey[::-1] if mirrored else grey
 
     inside = breast.depth > 0
@@ -168,8 +170,7 @@ def mammograms(seed: int, count: int, settings: MammogramSettings, start: int = 
         start: Number of the first one.
     """
     for number in range(start, start + count):
-        rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(number,)))
-        yield make_mammogram(rng, settings, f"mammogram-{seed}-{number:05d}")
+        yield make_mammogram(numbered_rng(seed, number), settings, f"mammogram-{seed}-{number:05d}")
 
 
 def _grid(settings: MammogramSettings) -> tuple[np.ndarray, np.ndarray]:
@@ -188,14 +189,6 @@ def _one_slice(plane: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(plane[..., None])
 
 
-def _draw_marked(rng: np.random.Generator, confound: float | None, label: str) -> bool:
-    # Drawn even if unused: the same seed shows the same breast, with or without a marker.
-    follows, by_chance = rng.random(2)
-    if confound is None:
-        return False
-    return label == MALIGNANT if follows < confound else bool(by_chance < 0.5)
-
-
 def _draw_breast(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> _Breast:
     width, height = float(x[-1, 0]), float(y[0, -1])
     reach = (width * float(rng.uniform(0.72, 0.9)), height * float(rng.uniform(0.5, 0.7)))
@@ -207,9 +200,7 @@ def _draw_breast(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> _Bre
     return _Breast(depth.astype(np.float32), reach, middle)
 
 
-def _draw_tissue(
-    rng: np.random.Generator, settings: MammogramSettings, breast: _Breast, density: float
-) -> np.ndarray:
+def _draw_tissue(rng: np.random.Generator, settings: MammogramSettings, breast: _Breast, density: float) -> np.ndarray:
     """Fat with glandular tissue in it, and the skin."""
     spacing = (settings.spacing, settings.spacing)
     noise = power_law_noise(rng, settings.size, spacing, exponent=3.0, longest=settings.field_of_view)
@@ -252,11 +243,11 @@ def _draw_spicules(rng: np.random.Generator, mass: _Mass, spiculation: float) ->
         Stroke(
             start=(mass.centre[0] + edge * np.cos(angle), mass.centre[1] + edge * np.sin(angle)),
             angle=float(angle + rng.normal(0, 0.18)),
-            length=mass.radius * float(rng.uniform(0.4, 0.8) + 0.5 * spiculation * rng.random()),
+            length=mass.radius * float(rng.uniform(0.6, 1.0) + 0.8 * spiculation * rng.random()),
             bend=float(rng.normal(0, 0.015)),
-            width=float(rng.uniform(0.25, 0.42)),
-            strength=float(rng.uniform(0.5, 1.0)) * (0.15 + 0.75 * spiculation),
-            fade=float(rng.uniform(0.5, 1.2)),
+            width=float(rng.uniform(0.4, 0.6)),
+            strength=float(rng.uniform(0.75, 1.0)) * (0.5 + 1.1 * spiculation),
+            fade=float(rng.uniform(0.4, 0.9)),
         )
         for angle, edge in zip(angles, edges, strict=True)
     ]
@@ -265,7 +256,7 @@ def _draw_spicules(rng: np.random.Generator, mass: _Mass, spiculation: float) ->
 def _draw_lines(rng: np.random.Generator, breast: _Breast, mass: _Mass) -> list[Stroke]:
     """Ducts, ligaments and vessels that run anywhere, some of them across the mass: they look like spicules."""
     strokes = []
-    for near in [False] * int(rng.integers(4, 10)) + [True] * int(rng.integers(1, 5)):
+    for near in [False] * int(rng.integers(4, 10)) + [True] * int(rng.integers(0, 3)):
         angle = float(rng.uniform(0, 2 * np.pi))
         length = float(rng.uniform(0.25, 0.7)) * breast.reach[0]
         if near:
@@ -306,11 +297,13 @@ def _draw_calcifications(
     return drawn * (breast.depth > 0)
 
 
-def _marker(settings: MammogramSettings) -> np.ndarray:
+def _marker(settings: MammogramSettings, mirrored: bool) -> np.ndarray:
     """Pixels of the burned-in letter, in the upper corner away from the chest wall."""
-    letter = np.array([[cell == "1" for cell in row] for row in LETTER]).T
+    letter = np.array([[cell == "1" for cell in row] for row in (LEFT if mirrored else RIGHT)]).T
+    if mirrored:  # the breast will be turned over, the letter is to be read
+        letter = letter[::-1]
     dot = max(1, round(min(settings.size) / 96))
-    letter = np.kron(letter, np.ones((dot, dot), dtype=bool)).astype(bool)
+    letter = np.repeat(np.repeat(letter, dot, axis=0), dot, axis=1)
     drawn = np.zeros(settings.size, dtype=bool)
     gap = 3 * dot
     drawn[-gap - letter.shape[0] : -gap, gap : gap + letter.shape[1]] = letter

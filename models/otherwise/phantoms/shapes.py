@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 
 
-
 @dataclass(frozen=True)
 class Stroke:
     """A line that bends, thins out and fades: a spicule, a vessel, a ligament.

@@ -1,8 +1,8 @@
 """The pictures of a report as pure functions: planes in, pixels, PNG bytes or SVG text out.
 
-A plane is ``(rows, columns)`` or, of an image with channels, ``(channels, rows, columns)``, as it is displayed. Pixels are
-``(rows, columns, 3)`` uint8. Colours come from Crameri's diverging maps with a dark centre (doi 10.1038/s41467-020-19160-7),
-which are perceptually even and readable without red-green vision.
+A plane is ``(rows, columns)`` or, of an image with channels, ``(channels, rows, columns)``, as it is displayed. Pixels
+are ``(rows, columns, 3)`` uint8. Signed values run between two hues (blue and orange, violet and yellow) that all kinds
+of colour vision keep apart; the magnitude is both brightness and opacity.
 """
 
 from __future__ import annotations
@@ -12,17 +12,32 @@ import io
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import matplotlib
 import numpy as np
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import blended_transform_factory
 from PIL import Image as Picture
 from skimage.measure import find_contours
 
-CHANGE_COLOURS = "managua_r"
-EFFECT_COLOURS = "berlin"
+
+@dataclass(frozen=True)
+class Hues:
+    """Colours of signed values, red, green and blue from 0 to 255.
+
+    Attributes:
+        negative, positive: Each the colour of a small and of the largest magnitude.
+    """
+
+    negative: tuple[tuple[int, int, int], tuple[int, int, int]]
+    positive: tuple[tuple[int, int, int], tuple[int, int, int]]
+
+
+CHANGE_HUES = Hues(negative=((20, 95, 215), (130, 215, 255)), positive=((215, 85, 0), (255, 205, 110)))
+EFFECT_HUES = Hues(negative=((105, 70, 220), (205, 190, 255)), positive=((190, 130, 0), (255, 240, 110)))
 LONGEST_SIDE = 800
 DIMMED = 0.45
 """How much of an image's brightness stays when colours are laid over it."""
@@ -50,7 +65,7 @@ def reduce(plane: np.ndarray, longest: int = LONGEST_SIDE, peak: bool = False) -
 
     Args:
         plane: ``(..., rows, columns)``.
-        peak: Keep the value of largest magnitude of each block instead of its mean, so that small regions do not vanish.
+        peak: Keep the value of largest magnitude of each block, not its mean, so that small regions do not vanish.
     """
     rows, columns = plane.shape[-2:]
     factor = math.ceil(max(rows, columns) / longest)
@@ -79,33 +94,34 @@ def grey(plane: np.ndarray, window: tuple[float, float]) -> np.ndarray:
     return np.round(255 * np.moveaxis(scaled, 0, -1)).astype(np.uint8)
 
 
-def overlay(background: np.ndarray, values: np.ndarray, scale: float, floor: float, colours: str) -> np.ndarray:
+def overlay(background: np.ndarray, values: np.ndarray, scale: float, floor: float, hues: Hues) -> np.ndarray:
     """Lay signed values in colour over a dimmed image; what lies below the floor stays grey.
 
     Args:
         background: Pixels of the image.
         values: ``(rows, columns)``, zero in the middle of the colour map.
-        scale: Magnitude that gets the full colour; larger ones are clipped.
+        scale: Magnitude that gets the full colour, above 0; larger ones are clipped.
         floor: Magnitudes up to this are left grey.
-        colours: Name of a diverging matplotlib colour map with a dark centre.
+        hues: Colours of both signs.
     """
-    relative = np.clip(values.astype(np.float64) / scale, -1, 1) if scale > 0 else np.zeros(values.shape)
-    colour = matplotlib.colormaps[colours]((relative + 1) / 2)[..., :3] * 255
-    opacity = np.where(np.abs(values) > floor, np.clip(1.6 * np.sqrt(np.abs(relative)), 0, 1), 0)[..., None]
+    strength = np.clip(np.abs(values.astype(np.float64)) / scale, 0, 1)[..., None]
+    weak, strong = (np.where(values[..., None] < 0, *pair) for pair in zip(hues.negative, hues.positive, strict=True))
+    opacity = np.where(np.abs(values)[..., None] > floor, np.clip(0.2 + 1.6 * strength, 0, 1), 0)
+    colour = weak + (strong - weak) * strength
     return np.round(opacity * colour + (1 - opacity) * DIMMED * background).astype(np.uint8)
 
 
-def colour_bar(scale: float, floor: float, colours: str, width: int = 256) -> np.ndarray:
-    """Draw what ``overlay`` makes of all values from ``-scale`` to ``scale``, over mid-grey: ``(1, width, 3)`` pixels."""
+def colour_bar(scale: float, floor: float, hues: Hues, width: int = 256) -> np.ndarray:
+    """Draw what ``overlay`` makes of the values from ``-scale`` to ``scale``, over grey: ``(1, width, 3)`` pixels."""
     values = np.linspace(-scale, scale, width)[None]
-    return overlay(np.full((1, width, 3), 160, dtype=np.uint8), values, scale, floor, colours)
+    return overlay(np.full((1, width, 3), 160, dtype=np.uint8), values, scale, floor, hues)
 
 
 def png(pixels: np.ndarray) -> bytes:
     """Encode ``(rows, columns, 3)`` uint8 as PNG."""
     buffer = io.BytesIO()
     colourless = bool((pixels == pixels[..., :1]).all())
-    Picture.fromarray(np.ascontiguousarray(pixels[..., 0] if colourless else pixels)).save(buffer, "png", optimize=True)
+    Picture.fromarray(np.ascontiguousarray(pixels[..., 0] if colourless else pixels)).save(buffer, "png")
     return buffer.getvalue()
 
 
@@ -149,23 +165,25 @@ def path_plot(
         SVG text for use inside HTML, drawn in the page's text colour on nothing, and the x of every step in its units.
         The element with the id ``step`` is a vertical line at the first step.
     """
-    figure = Figure(figsize=(6.4, 2.9), layout="none")
+    figure = Figure(figsize=(6.4, 2.9))
     axes = figure.add_axes((0.075, 0.17, 0.73, 0.76))
     for name in probabilities[0] if probabilities else ():
         values = [step.get(name, float("nan")) for step in probabilities]
         rank = list(highlighted).index(name) if name in highlighted else None
-        colour, width, style = ("#8a8f98", 1.0, "-") if rank is None else (("#0072b2", 2.2, "--"), ("#d55e00", 2.2, "-"))[rank]
-        axes.plot(strengths, values, style, color=colour, linewidth=width, marker="o", markersize=2 + width, clip_on=False)
+        colour, width, style = (
+            ("#8a8f98", 1.0, "-") if rank is None else (("#0072b2", 2.2, "--"), ("#d55e00", 2.2, "-"))[rank]
+        )
+        axes.plot(
+            strengths, values, style, color=colour, linewidth=width, marker="o", markersize=2 + width, clip_on=False
+        )
     # Names stand at the right end of their lines, apart from each other, rather than in a legend.
     ends = sorted((probabilities[-1].get(name, 0.0), name) for name in highlighted) if probabilities else []
     heights = _apart([value for value, _ in ends], 0.11)
     for (_, name), height in zip(ends, heights, strict=True):
         colour = "#d55e00" if name == highlighted[-1] else "#0072b2"
         short = name if len(name) <= 18 else name[:17] + "…"
-        axes.annotate(
-            short, (1, height), xytext=(9, 0), textcoords="offset points", xycoords=("axes fraction", "data"), va="center",
-            color=colour, weight="bold", parse_math=False, annotation_clip=False,
-        )  # fmt: skip
+        place = blended_transform_factory(axes.transAxes, axes.transData)
+        axes.text(1.03, height, short, color=colour, weight="bold", va="center", transform=place, parse_math=False)
     axes.set(ylim=(0, 1), yticks=(0, 0.5, 1), xlabel="strength (1 = boundary of the student)")
     axes.set_xlim(*((strengths[0], strengths[-1]) if len(set(strengths)) > 1 else (-0.5, 0.5)))
     axes.axhline(0.5, color=_INK, linewidth=0.6, alpha=0.35)

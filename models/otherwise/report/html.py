@@ -9,10 +9,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from otherwise.explain.explanation import Counterfactual, Explanation, PathPoint, Probabilities, Region
+from otherwise.images.atomic import atomic_path
 from otherwise.images.image import Image
 from otherwise.report import figures, words
-from otherwise.report.panels import ColourBar, Panel, Panels
-from otherwise.report.storage import whole_file
+from otherwise.report.panels import WEAK, ColourBar, Panel, Panels
 
 PICTURED_REGIONS = 12
 """Regions beyond this stand in the table without pictures, so that the page stays small."""
@@ -26,7 +26,6 @@ class Card:
     text: str
     panels: tuple[Panel, ...]
     bar: ColourBar | None = None
-    unit: str = ""
     ends: tuple[str, str] = ("", "")
 
 
@@ -50,10 +49,11 @@ def write_report(explanation: Explanation, path: Path) -> Path:
         ``path``.
 
     Raises:
-        StorageError: if the disk is full or the place cannot be written.
+        WriteError: if the disk is full or the place cannot be written.
     """
     page = render_report(explanation)
-    with whole_file(path) as temporary:
+    path = Path(path)
+    with atomic_path(path) as temporary:
         temporary.write_text(page, encoding="utf-8", newline="\n")
     return path
 
@@ -104,20 +104,23 @@ def _bars(explanation: Explanation) -> list[tuple[str, list[Probabilities]]]:
 
 def _cards(explanation: Explanation, panels: Panels) -> list[Card]:
     volumes, target = explanation.volumes, explanation.target
-    nearest = "" if explanation.counterfactual.valid else "Nearest attempt, the model does not change its mind. "
+    found, minimal = explanation.counterfactual, explanation.minimal
     return [
-        Card("Original", _says(explanation.prediction.probabilities, explanation), panels.image(volumes.original, "Original")),
         Card(
-            "Counterfactual",
-            nearest + _says(explanation.counterfactual.probabilities, explanation),
-            panels.image(volumes.counterfactual, "Counterfactual"),
+            "Original",
+            _says(explanation.prediction.probabilities, explanation),
+            panels.image(volumes.original, "Original"),
+        ),
+        Card(
+            "Counterfactual" if found.valid else "Nearest attempt",
+            _found(found, explanation),
+            panels.image(volumes.counterfactual, "Counterfactual" if found.valid else "Nearest attempt"),
         ),
         Card(
             "Change",
-            "Counterfactual minus original. Grey: below the reconstruction floor, no meaning.",
+            "Counterfactual minus original, in the image's units. Grey: below the reconstruction floor, no meaning.",
             panels.change(volumes.difference, "Change from original to counterfactual"),
             panels.change_bar,
-            "in the image's own units",
             ("darker", "brighter"),
         ),
         Card(
@@ -127,19 +130,24 @@ def _cards(explanation: Explanation, panels: Panels) -> list[Card]:
         ),
         Card(
             "Measured effect",
-            f"How much each place moves the model towards {target} when only it is changed or only it is left out.",
+            f"Log-odds of {target}, measured by changing one place at a time and by leaving one out. "
+            f"Grey: below {WEAK:.0%} of the strongest.",
             panels.effect("Measured effect over the original"),
             panels.effect_bar,
-            "log-odds",
             ("against", "towards"),
         ),
         Card(
-            "Minimal change",
-            ("" if explanation.minimal.valid else "Not enough to change the answer. ")
-            + _says(explanation.minimal.probabilities, explanation),
+            "Minimal change" if minimal.valid else "Minimal change: none found",
+            _found(minimal, explanation),
             panels.image(volumes.minimal, "Original with only the needed regions changed", outlined=True),
         ),
     ]
+
+
+def _found(found: Counterfactual, explanation: Explanation) -> str:
+    unchanged = "" if found.valid else "; the model keeps its answer"
+    changed = f"{words.share(found.changed_fraction)} of the image changed"
+    return f"{_says(found.probabilities, explanation)}{unchanged}. {changed}."
 
 
 def _says(probabilities: Probabilities, explanation: Explanation) -> str:
@@ -167,14 +175,14 @@ def _steps(explanation: Explanation, panels: Panels) -> list[Step]:
     ]
 
 
-def _alternatives(explanation: Explanation, panels: Panels) -> list[tuple[Counterfactual, Panel, Panel, str]]:
+def _alternatives(explanation: Explanation, panels: Panels) -> list[tuple[Panel, Panel, str]]:
     original = explanation.volumes.original
     rows = []
     for number, (found, image) in enumerate(
         zip(explanation.alternatives, explanation.volumes.alternatives, strict=True), start=1
     ):
         change = panels.small_change(_difference(image, original), f"Change of alternative {number}")
-        rows.append((found, panels.small(image, f"Alternative {number}"), change, _says(found.probabilities, explanation)))
+        rows.append((panels.small(image, f"Alternative {number}"), change, _found(found, explanation)))
     return rows
 
 
@@ -184,9 +192,9 @@ def _difference(image: Image, original: Image) -> Image:
 
 def _provenance(explanation: Explanation) -> list[tuple[str, str]]:
     original = explanation.volumes.original
-    axes = slice(0, original.dimension)
-    size = " × ".join(str(count) for count in original.geometry.shape[axes])
-    spacing = " × ".join(f"{step:.3g}" for step in original.geometry.spacing[axes])
+    count = original.dimension
+    size = " × ".join(str(number) for number in original.geometry.shape[:count])
+    spacing = " × ".join(f"{step:.3g}" for step in original.geometry.spacing[:count])
     return [
         ("Image", explanation.image_id),
         ("Image SHA-256", explanation.image_sha256),
@@ -202,4 +210,3 @@ def _provenance(explanation: Explanation) -> list[tuple[str, str]]:
         ("Counterfactual, mean change", f"{explanation.counterfactual.l1:.4f} of the intensity window"),
         ("Minimal, mean change", f"{explanation.minimal.l1:.4f} of the intensity window"),
     ]
-

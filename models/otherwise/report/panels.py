@@ -13,6 +13,8 @@ from otherwise.report.planes import Plane, planes_through, strongest_voxel
 
 SMALL_SIDE = 480
 """Longest side in pixels of pictures that are never shown large."""
+WEAK = 0.05
+"""Effects below this share of the strongest are left uncoloured."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,6 @@ class ColourBar:
 
     src: str
     scale: float
-    floor: float
 
 
 class Panels:
@@ -79,19 +80,20 @@ class Panels:
         magnitude = np.abs(volumes.difference.array.astype(np.float64))
         self._change_scale = max(float(np.quantile(magnitude, 0.999)), 2 * self._floor) or 1.0
         self._effect_scale = float(np.abs(volumes.effect.array.astype(np.float64)).max()) or 1.0
+        self._effect_floor = WEAK * self._effect_scale
         self.planes = planes_through(self._geometry, volumes.original.dimension, strongest_voxel(explanation))
 
     @property
     def change_bar(self) -> ColourBar:
         """The colours of ``change``."""
-        pixels = figures.colour_bar(self._change_scale, self._floor, figures.CHANGE_COLOURS)
-        return ColourBar(figures.data_uri(figures.png(pixels)), self._change_scale, self._floor)
+        pixels = figures.colour_bar(self._change_scale, self._floor, figures.CHANGE_HUES)
+        return ColourBar(figures.data_uri(figures.png(pixels)), self._change_scale)
 
     @property
     def effect_bar(self) -> ColourBar:
         """The colours of ``effect``."""
-        pixels = figures.colour_bar(self._effect_scale, 0.0, figures.EFFECT_COLOURS)
-        return ColourBar(figures.data_uri(figures.png(pixels)), self._effect_scale, 0.0)
+        pixels = figures.colour_bar(self._effect_scale, self._effect_floor, figures.EFFECT_HUES)
+        return ColourBar(figures.data_uri(figures.png(pixels)), self._effect_scale)
 
     def image(self, image: Image, alt: str, outlined: bool = False) -> tuple[Panel, ...]:
         """Show an image in every plane, on request with the regions' outlines."""
@@ -114,7 +116,7 @@ class Panels:
         return tuple(self._panel(plane, self._effect(plane), alt, outlined=True) for plane in self.planes)
 
     def before_and_after(self, region: Region) -> tuple[Panel, ...]:
-        """Show the surroundings of a region in the original and in the counterfactual; empty if the label map lacks it."""
+        """Show where a region lies in the original and in the counterfactual; empty if the label map lacks it."""
         volumes = self._explanation.volumes
         if not (volumes.regions.array[0] == region.label).any():
             return ()
@@ -141,13 +143,13 @@ class Panels:
     def _change(self, plane: Plane, difference: Image, longest: int = figures.LONGEST_SIDE) -> np.ndarray:
         values = figures.reduce(_strongest_channel(plane.cut(difference.array)), longest, peak=True)
         background = self._grey(plane, self._explanation.volumes.original, longest)
-        return figures.overlay(background, values, self._change_scale, self._floor, figures.CHANGE_COLOURS)
+        return figures.overlay(background, values, self._change_scale, self._floor, figures.CHANGE_HUES)
 
     def _effect(self, plane: Plane) -> np.ndarray:
         volumes = self._explanation.volumes
         values = figures.reduce(plane.cut(volumes.effect.array[0]), peak=True)
         background = self._grey(plane, volumes.original)
-        return figures.overlay(background, values, self._effect_scale, 0.0, figures.EFFECT_COLOURS)
+        return figures.overlay(background, values, self._effect_scale, self._effect_floor, figures.EFFECT_HUES)
 
     def _panel(self, plane: Plane, pixels: np.ndarray, alt: str, outlined: bool = False) -> Panel:
         unit = 100 / max(plane.width_mm, plane.height_mm)
@@ -175,10 +177,19 @@ class Panels:
 
 
 def reconstruction_floor(explanation: Explanation) -> float:
-    """The floor in the image's own units: the change that exactly ``changed_fraction`` of the voxels exceed."""
+    """One floor for the whole picture, in the image's own units.
+
+    An explanation says which share of the classifier's field changes by more than the floor, not the floor itself,
+    which varies from place to place. So this is the magnitude that just this share exceeds, within the box of all that
+    differs.
+    """
     magnitude = np.abs(explanation.volumes.difference.array.astype(np.float64)).max(axis=0)
+    if not magnitude.any():
+        return 0.0
+    # Outside of the classifier's field the difference is exactly zero, and would dilute the share.
+    field = magnitude[tuple(slice(places.min(), places.max() + 1) for places in np.nonzero(magnitude))]
     below = float(np.clip(1 - explanation.counterfactual.changed_fraction, 0, 1))
-    return float(np.quantile(magnitude, below, method="lower"))
+    return float(np.quantile(field, below, method="lower"))
 
 
 def _strongest_channel(planes: np.ndarray) -> np.ndarray:
@@ -188,7 +199,7 @@ def _strongest_channel(planes: np.ndarray) -> np.ndarray:
 
 
 def _surroundings(mask: np.ndarray, plane: Plane) -> tuple[slice, slice]:
-    """Choose rows and columns around a mask: about a square in millimetres, at least a quarter of the plane's shorter side."""
+    """Choose rows and columns around a mask: a square in millimetres, at least a quarter of the shorter side."""
     spacing = (plane.height_mm / mask.shape[0], plane.width_mm / mask.shape[1])
     found = [np.flatnonzero(mask.any(axis=1 - axis)) for axis in (0, 1)]
     extents = [(places[-1] - places[0] + 1) * step for places, step in zip(found, spacing, strict=True)]

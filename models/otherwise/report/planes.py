@@ -58,20 +58,14 @@ class Plane:
             plane = np.flip(plane, axis=-1)
         return plane
 
-    def position(self, voxel: Voxel, shape: Voxel) -> tuple[float, float]:
-        """Where the centre of a voxel appears: (from the left, from the top), each as a share in (0, 1)."""
-        left = (voxel[self.columns] + 0.5) / shape[self.columns]
-        top = (voxel[self.rows] + 0.5) / shape[self.rows]
-        return (1 - left if self.flip_columns else left, 1 - top if self.flip_rows else top)
-
 
 def planes_through(geometry: Geometry, dimension: int, voxel: Voxel) -> tuple[Plane, ...]:
     """Choose the planes that show a voxel.
 
     Args:
         geometry: The image's grid.
-        dimension: 2: the image itself, rows along j and columns along i. 3: three planes along the grid's own axes, named
-            after the nearest anatomical ones and turned as radiologists see them.
+        dimension: 2: the image itself, rows along j and columns along i. 3: three planes along the grid's own axes,
+            named after the nearest anatomical ones and turned as radiologists see them.
         voxel: ``(i, j, k)`` inside the grid.
 
     Returns:
@@ -121,5 +115,5 @@ def strongest_voxel(explanation: Explanation, label: int | None = None) -> Voxel
     if weight.min() == weight.max():
         i, j, k = (size // 2 for size in weight.shape)
     else:
-        i, j, k = np.unravel_index(np.argmax(weight), weight.shape)
-    return (int(i), int(j), int(k))
+        i, j, k = (int(place) for place in np.unravel_index(np.argmax(weight), weight.shape))
+    return (i, j, k)

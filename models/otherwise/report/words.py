@@ -46,7 +46,7 @@ def moment(created: str) -> str:
 
 
 def answers(probabilities: Probabilities, label: str) -> bool:
-    """Whether these probabilities answer ``label``: the most probable class, or at least 0.5 where classes do not compete."""
+    """Whether the answer is ``label``: the most probable class, or at least 0.5 where classes do not compete."""
     if abs(sum(probabilities.values()) - 1) > 1e-3:
         return probabilities.get(label, 0.0) >= 0.5
     return max(probabilities, key=lambda name: probabilities[name]) == label
@@ -73,7 +73,7 @@ def answer(explanation: Explanation) -> str:
     """What would make it decide otherwise, in one sentence."""
     target = explanation.target
     if not explanation.counterfactual.valid:
-        return f"No change was found for which it would say {target}."
+        return f"The nearest attempt reaches {with_probability(target, explanation.counterfactual.probabilities)}."
     if explanation.minimal.valid and explanation.regions:
         part = explanation.minimal
         where = "region" if len(explanation.regions) == 1 else "regions"

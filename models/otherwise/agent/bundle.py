@@ -1,0 +1,122 @@
+"""A trained agent: load it from its bundle, write it as one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+
+from otherwise.agent.networks import Architecture, DiffusionAutoencoder
+from otherwise.blackbox.bundle import Bundle, bundle_version, common_metadata, read_bundle, write_bundle
+from otherwise.blackbox.loading import find_bundle
+from otherwise.blackbox.networks import read_weights
+from otherwise.blackbox.protocol import BlackBox
+from otherwise.blackbox.torch_host import check_device
+from otherwise.errors import BundleError
+
+WEIGHTS = "models/model.safetensors"
+
+
+@dataclass(frozen=True)
+class Agent:
+    """A trained agent, ready to search.
+
+    Attributes:
+        model: The networks, in evaluation mode on ``device``.
+        name: Name for people.
+        version: Content version of its bundle.
+        classifier_version: Version of the black box that taught it.
+        device: Where it computes.
+    """
+
+    model: DiffusionAutoencoder
+    name: str
+    version: str
+    classifier_version: str
+    device: torch.device
+
+
+def load_agent(reference: str | Path, *, device: str = "cpu") -> Agent:
+    """Load an agent from a bundle folder or by the name of a shipped bundle.
+
+    Raises:
+        BundleError: if the bundle is missing, broken, of another kind, or its weights do not fit its architecture.
+    """
+    bundle = read_bundle(find_bundle(reference), kind="agent")
+    try:
+        model = DiffusionAutoencoder(Architecture.from_dict(bundle.own["architecture"]))
+        if bundle.weights is None:
+            raise BundleError(f"{bundle.folder} holds no weights.", "Copy the bundle again.")
+        model.load_state_dict(read_weights(bundle.weights))
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise BundleError(
+            f"The agent {bundle.name} does not fit its own architecture.", "Copy the bundle again, or train anew."
+        ) from error
+    place = check_device(device)
+    model.eval().requires_grad_(False).to(place)
+    taught_by = str(bundle.own.get("classifier", {}).get("version", ""))
+    return Agent(model, bundle.name, bundle_version(bundle), taught_by, place)
+
+
+def write_agent(
+    folder: str | Path,
+    model: DiffusionAutoencoder,
+    classifier: BlackBox,
+    *,
+    name: str,
+    card: str,
+    figures: Mapping[str, Any],
+    replace: bool = False,
+) -> Bundle:
+    """Write a trained agent as a MONAI bundle, all of it or nothing.
+
+    Args:
+        folder: Where.
+        model: The networks.
+        classifier: The black box that taught it.
+        name: Name for people.
+        card: Model card, Markdown.
+        figures: Validation figures by name.
+        replace: Whether an existing bundle may be replaced.
+    """
+    architecture = model.architecture
+    image = {
+        "type": "image",
+        "format": "magnitude",
+        "modality": classifier.inputs.modality,
+        "num_channels": architecture.image_channels,
+        "spatial_shape": list(architecture.size),
+        "dtype": "float32",
+        "value_range": [0, 1],
+        "is_patch_data": False,
+        "channel_def": {str(index): "image" for index in range(architecture.image_channels)},
+    }
+    metadata = common_metadata(
+        name=name,
+        task="Counterfactual images of a black-box classifier",
+        description=f"Diffusion autoencoder and student of {classifier.name}, taught by its probabilities alone.",
+        network_data_format={"inputs": {"image": image}, "outputs": {"pred": image}},
+        own={
+            "kind": "agent",
+            "weights": WEIGHTS,
+            "architecture": architecture.to_dict(),
+            "classifier": {"name": classifier.name, "version": classifier.version},
+        },
+        eval_metrics=dict(figures),
+    )
+    definition = {
+        "network_def": {
+            "_target_": "otherwise.agent.networks.DiffusionAutoencoder",
+            "architecture": architecture.to_dict(),
+        }
+    }
+
+    def write_weights(path: Path) -> None:
+        state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+        path.write_bytes(safetensors.torch.save(state))
+
+    return write_bundle(folder, metadata, definition, write_weights, card, replace=replace)

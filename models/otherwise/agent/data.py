@@ -1,0 +1,103 @@
+"""The images that an agent learns from: a folder, prepared once as the classifier wants them. No label is read."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from otherwise.blackbox.protocol import InputSpec
+from otherwise.errors import AgentError, ImageError
+from otherwise.images.atomic import atomic_path
+from otherwise.images.reading import read_image
+from otherwise.images.resampling import to_model
+
+
+@dataclass(frozen=True)
+class TrainingImages:
+    """Images for training and held-out ones for validation: ``(n, channels, *size)`` float32 in [0, 1]."""
+
+    train: np.ndarray
+    held_out: np.ndarray
+    skipped: tuple[str, ...] = ()
+
+
+def image_files(folder: Path) -> list[Path]:
+    """Every file below a folder, and every folder that holds a DICOM series, sorted; hidden ones are left out.
+
+    Raises:
+        AgentError: if there is no such folder or nothing in it.
+    """
+    if not folder.is_dir():
+        raise AgentError(f"There is no folder {folder}.", "Give --images a folder of images.")
+    files = [p for p in sorted(folder.rglob("*")) if p.is_file() and not p.name.startswith(".")]
+    series: dict[Path, list[Path]] = {}
+    for file in files:
+        if file.suffix.lower() == ".dcm":
+            series.setdefault(file.parent, []).append(file)
+    several = {parent for parent, members in series.items() if len(members) > 1 and parent != folder}
+    found = [file for file in files if file.parent not in several] + sorted(several)
+    if not found:
+        raise AgentError(f"{folder} holds no images.", "Give --images a folder of images.")
+    return found
+
+
+def prepare_images(
+    folder: Path,
+    inputs: InputSpec,
+    cache: Path,
+    progress: Callable[[float], None] = lambda fraction: None,
+    share: float = 0.05,
+) -> TrainingImages:
+    """Bring every image of a folder into the classifier's form, once; the result is memory-mapped.
+
+    Args:
+        folder: The images, of any format that we read.
+        inputs: What the classifier wants.
+        cache: Where to keep the prepared images (``.npy``); reused if it belongs to the same files and inputs.
+        progress: Told the share done.
+        share: Share held out for validation (16 to 64 images), chosen at random but always alike.
+
+    Raises:
+        AgentError: if fewer than 32 images can be read.
+    """
+    files = image_files(folder)
+    key = _fingerprint(files, inputs)
+    index = cache.with_suffix(".txt")
+    if cache.is_file() and index.is_file() and index.read_text(encoding="utf-8").startswith(key):
+        images = np.load(cache, mmap_mode="r")
+        skipped = tuple(index.read_text(encoding="utf-8").splitlines()[1:])
+    else:
+        prepared, skipped_list = [], []
+        for number, file in enumerate(files):
+            progress(number / len(files))
+            try:
+                prepared.append(
+                    to_model(read_image(file), inputs.size, inputs.spacing, inputs.intensity, channels=inputs.channels)
+                )
+            except ImageError as error:
+                skipped_list.append(f"{file.name}: {error.detail}")
+        if len(prepared) < 32:
+            first = f" (first: {skipped_list[0]})" if skipped_list else ""
+            raise AgentError(f"Only {len(prepared)} images of {folder} can be used{first}.", "Give at least 32.")
+        skipped = tuple(skipped_list)
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(cache) as draft, draft.open("wb") as file_out:
+            np.save(file_out, np.stack(prepared))
+        with atomic_path(index) as draft:
+            draft.write_text("\n".join([key, *skipped]), encoding="utf-8")
+        images = np.load(cache, mmap_mode="r")
+    held = max(16, min(64, round(share * len(images))))
+    order = np.random.default_rng(np.random.SeedSequence(len(images))).permutation(len(images))
+    return TrainingImages(images[np.sort(order[held:])], np.array(images[np.sort(order[:held])]), skipped)
+
+
+def _fingerprint(files: list[Path], inputs: InputSpec) -> str:
+    digest = hashlib.sha256(repr(inputs).encode())
+    for file in files:
+        status = file.stat()
+        digest.update(f"{file.name}{status.st_size}{status.st_mtime_ns}".encode())
+    return digest.hexdigest()

@@ -1,0 +1,276 @@
+"""The search for the least change that flips the black box.
+
+The student proposes where to go in latent space, the decoder renders it from the image's own inverted noise, and the
+black box alone decides whether the result is valid. Shallow inversion keeps more of the image, so it is tried first;
+among what flips, the least movement wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from otherwise.agent.bundle import Agent
+from otherwise.agent.distillation import across_boundary
+from otherwise.agent.flow import guided, invert, render
+from otherwise.blackbox.checked import CountingBlackBox, decision_value
+from otherwise.errors import CancelledError
+
+Progress = Callable[[str, float], None]
+Cancelled = Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """How hard to search.
+
+    Attributes:
+        steps: Solver steps each way (two network calls a step).
+        attempts: ``(depth, guidance)`` in the order tried: time up to which the image is inverted, in (0, 1), and how
+            much the edit is exaggerated.
+        strengths: Movements tried, ascending; 1 reaches the student's boundary.
+        refinements: Movements tried between the last that did not flip and the first that did.
+        alternatives: How many further, different answers to look for.
+        diversity: Length of the random sideways movement of an alternative, relative to the movement itself.
+        budget: Most images that the black box may be asked about in the search, or None.
+    """
+
+    steps: int = 4
+    attempts: tuple[tuple[float, float], ...] = ((0.4, 2.0), (0.55, 2.0), (0.55, 5.0), (0.7, 4.0), (0.85, 4.0))
+    strengths: tuple[float, ...] = (1.0, 2.0, 3.5, 6.0)
+    refinements: int = 3
+    alternatives: int = 2
+    diversity: float = 1.0
+    budget: int | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One edited image and the black box's answer.
+
+    Attributes:
+        image: ``(channels, *size)`` float32 in [0, 1].
+        probabilities: ``(classes,)``.
+        strength: Movement in latent space; 1 reaches the student's boundary.
+    """
+
+    image: np.ndarray
+    probabilities: np.ndarray
+    strength: float
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What the search found.
+
+    Attributes:
+        original: The image itself, strength 0.
+        target: Index of the class to flip to.
+        best: The least movement that flips or, failing that, what came nearest.
+        valid: Whether ``best`` flips the black box.
+        path: From the original over ``best`` and beyond, by strength.
+        alternatives: Other images that flip, different from ``best``.
+        reconstruction: ``(channels, *size)``: what the decoder makes of the image without any edit.
+        exhausted: The budget ended the search.
+    """
+
+    original: Candidate
+    target: int
+    best: Candidate
+    valid: bool
+    path: tuple[Candidate, ...]
+    alternatives: tuple[Candidate, ...]
+    reconstruction: np.ndarray
+    exhausted: bool
+
+
+def decides(probabilities: np.ndarray, target: int, multi_label: bool) -> np.ndarray:
+    """Whether the black box decides for the target: most probable class, or (multi-label) above one half."""
+    if multi_label:
+        return np.asarray(probabilities[..., target] > 0.5)
+    return np.asarray(probabilities.argmax(-1) == target)
+
+
+def choose_target(probabilities: np.ndarray, multi_label: bool) -> int:
+    """The class that is nearest to becoming the answer: the runner-up, or (multi-label) the least certain "no"."""
+    if multi_label:
+        rest = np.where(probabilities > 0.5, -1.0, probabilities)
+        return int(rest.argmax())
+    return int(np.argsort(-probabilities, kind="stable")[1])
+
+
+class Search:
+    """Looks for counterfactuals of one image on the classifier's grid.
+
+    Args:
+        agent: Proposes and renders.
+        classifier: Decides; counts what it is asked.
+        settings: How hard to search.
+    """
+
+    def __init__(self, agent: Agent, classifier: CountingBlackBox, settings: SearchSettings) -> None:
+        self.agent = agent
+        self.classifier = classifier
+        self.settings = settings
+
+    def run(
+        self,
+        image: np.ndarray,
+        target: int | None = None,
+        seed: int = 0,
+        progress: Progress = lambda stage, fraction: None,
+        cancelled: Cancelled = lambda: False,
+    ) -> SearchResult:
+        """Search.
+
+        Args:
+            image: ``(channels, *size)`` float32 in [0, 1].
+            target: Index of the wanted class; None: the nearest other one.
+            seed: For the alternatives.
+            progress: Told the stage and the share of the search done.
+            cancelled: Asked between solver steps.
+
+        Raises:
+            CancelledError: if ``cancelled`` says so.
+        """
+        start_queries = self.classifier.queries
+        original = Candidate(image, self.classifier.predict(image[None])[0], 0.0)
+        multi_label = self.classifier.multi_label
+        target = choose_target(original.probabilities, multi_label) if target is None else target
+        pixels = torch.from_numpy(image)[None].to(self.agent.device)
+        with torch.inference_mode():
+            latent = self.agent.model.encode(pixels)
+            way = across_boundary(
+                self.agent.model, latent, torch.tensor([target], device=self.agent.device), multi_label
+            )
+        # Where student and black box disagree the student may stand beyond the boundary already: go on, not back.
+        way = self._forwards(way, target)
+
+        found: list[Candidate] = []
+        reconstruction = image
+        best: Candidate | None = None
+        exhausted = False
+        for number, (depth, guidance) in enumerate(self.settings.attempts):
+            progress("search", number / len(self.settings.attempts))
+            renderer = _Renderer(self.agent, self.settings.steps, pixels, latent, depth, guidance, cancelled)
+            strengths = self.settings.strengths
+            if self._over_budget(start_queries, len(strengths)):
+                exhausted = True
+                break
+            found = self._ask(renderer, [strength * way for strength in strengths], strengths)
+            reconstruction = renderer.reconstruction
+            first = next((i for i, c in enumerate(found) if decides(c.probabilities, target, multi_label)), None)
+            if first is None:
+                best = max([*found, *([best] if best else [])], key=lambda c: _value(c, target))
+                continue
+            best = found[first]
+            below = strengths[first - 1] if first else 0.0
+            between = np.linspace(below, strengths[first], self.settings.refinements + 2)[1:-1].tolist()
+            if between and not self._over_budget(start_queries, len(between)):
+                found += self._ask(renderer, [strength * way for strength in between], between)
+            flips = [c for c in found if decides(c.probabilities, target, multi_label)]
+            best = min(flips, key=lambda c: c.strength)
+            progress("alternatives", 0.8)
+            others = self._alternatives(renderer, way, best, target, seed, start_queries)
+            return SearchResult(
+                original, target, best, True, _path(original, found, best), others, reconstruction, False
+            )
+        nearest = best or original
+        return SearchResult(
+            original, target, nearest, False, _path(original, found, nearest), (), reconstruction, exhausted
+        )
+
+    def _forwards(self, way: Tensor, target: int) -> Tensor:
+        weight = self.agent.model.student.weight[target]
+        towards = way if float((way @ weight).sum()) >= 0 else -way
+        # A student that sits on the boundary would propose no movement at all.
+        least = 0.5
+        length = float(towards.norm())
+        return towards * max(1.0, least / max(length, 1e-6))
+
+    def _over_budget(self, start: int, more: int) -> bool:
+        budget = self.settings.budget
+        return budget is not None and self.classifier.queries - start + more > budget
+
+    def _ask(self, renderer: _Renderer, moves: Sequence[Tensor], strengths: Sequence[float]) -> list[Candidate]:
+        images = renderer(torch.cat(list(moves)))
+        answers = self.classifier.predict(images)
+        return [Candidate(i, a, float(s)) for i, a, s in zip(images, answers, strengths, strict=True)]
+
+    def _alternatives(
+        self, renderer: _Renderer, way: Tensor, best: Candidate, target: int, seed: int, start: int
+    ) -> tuple[Candidate, ...]:
+        """Go across the boundary elsewhere: the same way plus a random movement that the student does not see."""
+        wanted = self.settings.alternatives
+        if not wanted or self._over_budget(start, 2 * wanted):
+            return ()
+        generator = torch.Generator().manual_seed(seed)
+        sideways = torch.randn(wanted, way.shape[1], generator=generator).to(way)
+        unit = way / way.norm()
+        sideways = sideways - (sideways @ unit.T) * unit
+        sideways = self.settings.diversity * way.norm() * sideways / sideways.norm(dim=1, keepdim=True)
+        strengths = [factor * best.strength for factor in (1.0, 1.5) for _ in range(wanted)]
+        moves = [s * (way + sideways[index % wanted][None]) for index, s in enumerate(strengths)]
+        tried = self._ask(renderer, moves, strengths)
+        chosen = []
+        for index in range(wanted):
+            flips = [c for c in tried[index::wanted] if decides(c.probabilities, target, self.classifier.multi_label)]
+            chosen += flips[:1]
+        return tuple(chosen)
+
+
+class _Renderer:
+    """Renders edits of one image from its own noise, inverted once.
+
+    What is added to the image is the difference between the rendered edit and the rendered image itself: the
+    autoencoder's own error cancels, and the fine detail stays the patient's.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        steps: int,
+        pixels: Tensor,
+        latent: Tensor,
+        depth: float,
+        guidance: float,
+        cancelled: Cancelled,
+    ) -> None:
+        self.agent, self.steps, self.pixels, self.latent = agent, steps, pixels, latent
+        self.depth, self.guidance, self.cancelled = depth, guidance, cancelled
+        with torch.inference_mode():
+            self.noise = invert(self._velocity(latent), 2 * pixels - 1, depth, steps, self._step_done)
+            self.plain = (render(self._velocity(latent), self.noise, depth, steps, self._step_done) + 1) / 2
+        self.reconstruction: np.ndarray = self.plain.clamp(0, 1)[0].float().cpu().numpy()
+
+    def __call__(self, moves: Tensor) -> np.ndarray:
+        """Edited images ``(n, channels, *size)`` in [0, 1] for movements ``(n, latent)``."""
+        count = len(moves)
+        with torch.inference_mode():
+            base = self.latent.expand(count, -1)
+            noise = self.noise.expand(count, *self.noise.shape[1:])
+            field = guided(self._velocity(base), self._velocity(base + moves), self.guidance)
+            edited = (render(field, noise, self.depth, self.steps, self._step_done) + 1) / 2
+            images = (self.pixels + edited - self.plain).clamp(0, 1)
+        return np.asarray(images.float().cpu().numpy(), dtype=np.float32)
+
+    def _velocity(self, latent: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+        return lambda x, t: self.agent.model.velocity(x, t, latent)
+
+    def _step_done(self) -> None:
+        if self.cancelled():
+            raise CancelledError("The search was cancelled.", "Ask again when you want the explanation.")
+
+
+def _value(candidate: Candidate, target: int) -> float:
+    return float(decision_value(candidate.probabilities, target))
+
+
+def _path(original: Candidate, found: Sequence[Candidate], best: Candidate) -> tuple[Candidate, ...]:
+    """The original, what was tried at the same depth, and the best, by strength."""
+    others = {c.strength: c for c in [*found, best]}
+    return (original, *(others[s] for s in sorted(others)))

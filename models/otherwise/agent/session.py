@@ -1,0 +1,210 @@
+"""One run of ``otherwise train agent``: prepare, train with checkpoints, validate, write the bundle."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from torch.utils.tensorboard import SummaryWriter
+
+from otherwise.agent.bundle import Agent, write_agent
+from otherwise.agent.data import TrainingImages, prepare_images
+from otherwise.agent.distributed import Processes
+from otherwise.agent.networks import Architecture, DiffusionAutoencoder
+from otherwise.agent.trainer import Losses, Trainer, TrainingSettings
+from otherwise.agent.validation import Figures, agreement, reconstruction_error, validate
+from otherwise.blackbox.bundle import refuse_existing
+from otherwise.blackbox.model_card import machine_class
+from otherwise.blackbox.protocol import BlackBox
+
+SAVE_SECONDS = 60.0
+"""Training time between two checkpoints."""
+WATCH_SECONDS = 180.0
+"""Training time between two looks at the held-out images."""
+
+
+@dataclass(frozen=True)
+class TrainingSession:
+    """What was asked for on the command line."""
+
+    classifier: BlackBox
+    images: Path
+    out: Path
+    architecture: Architecture
+    settings: TrainingSettings
+    epochs: float | None
+    device: str
+    resume: bool
+    replace: bool
+    threads: int | None
+    name: str
+    command: str
+
+    @property
+    def folder(self) -> Path:
+        """Checkpoint, prepared images and TensorBoard logs, beside the bundle."""
+        return self.out.with_name(self.out.name + ".training")
+
+    @property
+    def checkpoint(self) -> Path:
+        """The last good checkpoint."""
+        return self.folder / "checkpoint.pt"
+
+
+def run_session(session: TrainingSession) -> bool:
+    """Train to the end and write the bundle.
+
+    Returns:
+        False if Ctrl-C stopped it; the checkpoint is then complete.
+
+    Raises:
+        OtherwiseError: if the images, the classifier, the checkpoint or the disk do not allow it.
+    """
+    refuse_existing(session.out, session.replace)
+    if session.threads:
+        torch.set_num_threads(session.threads)
+    processes = Processes.from_environment(session.device)
+    device = torch.device(f"cuda:{processes.local_rank}" if session.device.startswith("cuda") else session.device)
+    with _bar(processes) as bar:
+        data = _prepare(session, processes, bar)
+        settings = session.settings
+        if session.epochs is not None:
+            steps = math.ceil(session.epochs * len(data.train) / (settings.batch * processes.count))
+            settings = replace(settings, steps=max(1, steps))
+        torch.manual_seed(settings.seed)
+        trainer = Trainer(
+            DiffusionAutoencoder(session.architecture), session.classifier, data.train, settings, device, processes
+        )
+        if session.resume:
+            trainer.resume(session.checkpoint)
+        watch = _Watch(session, trainer, data, bar)
+        try:
+            trainer.run(watch)
+        except KeyboardInterrupt:
+            watch.save()
+            return False
+        watch.save()
+        if processes.rank == 0:
+            _finish(session, trainer, data, bar)
+        processes.wait()
+    return True
+
+
+class _Watch:
+    """After each step: progress bar, logs, and now and then a checkpoint and a look at the held-out images."""
+
+    def __init__(self, session: TrainingSession, trainer: Trainer, data: TrainingImages, bar: Progress) -> None:
+        self.session, self.trainer, self.data, self.bar = session, trainer, data, bar
+        self.task = bar.add_task("train", total=1.0)
+        self.saved = self.watched = trainer.seconds
+        self.log = SummaryWriter(str(session.folder / "tensorboard")) if trainer.processes.rank == 0 else None
+
+    def __call__(self, trainer: Trainer, losses: Losses) -> None:
+        text = f"step {trainer.step} flow {losses.flow:.4f} student {losses.student:.4f}"
+        self.bar.update(self.task, completed=trainer.fraction, description=text)
+        if self.log is not None and trainer.step % 10 == 0:
+            self.log.add_scalar("loss/flow", losses.flow, trainer.step)
+            self.log.add_scalar("loss/student", losses.student, trainer.step)
+        if trainer.seconds - self.saved > SAVE_SECONDS:
+            self.save()
+        if self.log is not None and trainer.seconds - self.watched > WATCH_SECONDS:
+            self.watched = trainer.seconds
+            agent = _agent(self.session, trainer)
+            self.log.add_scalar("held out/agreement", self._agreement(agent), trainer.step)
+            self.log.add_scalar("held out/l1", reconstruction_error(agent, self.data.held_out[:16]), trainer.step)
+            self.log.flush()
+
+    def _agreement(self, agent: Agent) -> float:
+        share = agreement(agent, self.session.classifier, self.data.held_out)
+        self.bar.console.print(f"step {self.trainer.step}: held-out agreement {share:.3f}")
+        return share
+
+    def save(self) -> None:
+        self.saved = self.trainer.seconds
+        if self.trainer.processes.rank == 0:
+            self.trainer.save(self.session.checkpoint)
+
+
+def _agent(session: TrainingSession, trainer: Trainer) -> Agent:
+    return Agent(trainer.average.eval(), session.name, "", session.classifier.version, trainer.device)
+
+
+def _bar(processes: Processes) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=Console(stderr=True), disable=processes.rank != 0)
+
+
+def _prepare(session: TrainingSession, processes: Processes, bar: Progress) -> TrainingImages:
+    task = bar.add_task("read images", total=1.0)
+
+    def read() -> TrainingImages:
+        return prepare_images(
+            session.images,
+            session.classifier.inputs,
+            session.folder / "images.npy",
+            lambda part: bar.update(task, completed=part),
+        )
+
+    # Rank 0 prepares; the others then find the work done.
+    data = read() if processes.rank == 0 else None
+    processes.wait()
+    data = data or read()
+    bar.update(task, completed=1.0)
+    if data.skipped:
+        bar.console.print(f"{len(data.skipped)} files were left out, the first because: {data.skipped[0]}")
+    return data
+
+
+def _finish(session: TrainingSession, trainer: Trainer, data: TrainingImages, bar: Progress) -> None:
+    agent = _agent(session, trainer)
+    task = bar.add_task("validate", total=1.0)
+    figures = validate(
+        agent, session.classifier, data.held_out, progress=lambda stage, part: bar.update(task, completed=part)
+    )
+    card = _card(session, trainer, len(data.train), figures)
+    write_agent(
+        session.out,
+        trainer.average,
+        session.classifier,
+        name=session.name,
+        card=card,
+        figures=figures.to_dict(),
+        replace=session.replace,
+    )
+
+
+def _card(session: TrainingSession, trainer: Trainer, images: int, figures: Figures) -> str:
+    parameters = sum(p.numel() for p in trainer.model.parameters()) / 1e6
+    rows = {
+        "Explains": f"{session.classifier.name}, version `{session.classifier.version[:16]}`",
+        "Networks": f"diffusion autoencoder with linear student, {parameters:.2f} million parameters",
+        "Command": f"`{session.command}`",
+        "Seed": str(session.settings.seed),
+        "Training": f"{images} images without labels, {trainer.step} steps of "
+        f"{session.settings.batch * trainer.processes.count}, {session.settings.precision}",
+        "Time": f"{trainer.seconds / 60:.1f} minutes on {machine_class(str(trainer.device))}, "
+        f"{torch.get_num_threads()} threads, {trainer.processes.count} process(es)",
+        "Held-out images": str(figures.images),
+        "Validity on the black box": f"{figures.validity:.3f}",
+        "Student-teacher agreement": f"{figures.agreement:.3f}",
+        "Reconstruction L1": f"{figures.reconstruction_l1:.4f} of the intensity window",
+    }
+    if figures.changed_l1 is not None:
+        rows["Mean change of a counterfactual (L1)"] = f"{figures.changed_l1:.4f} of the intensity window"
+    return "\n".join(
+        [
+            f"# {session.name}",
+            "",
+            "A counterfactual agent. For research only; not for clinical use. After DiffExplainer (arXiv 2406.15182).",
+            "",
+            "| | |",
+            "|---|---|",
+            *(f"| {title} | {text} |" for title, text in rows.items()),
+            "",
+            "The weights are the running average of the training. The black box alone decides what is valid.",
+        ]
+    )

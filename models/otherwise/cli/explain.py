@@ -1,0 +1,69 @@
+"""``otherwise explain IMAGE``: explain one image without a server."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command("explain")
+    def explain(
+        image: Annotated[Path, typer.Argument(help="NIfTI, NRRD, MHA, PNG, a DICOM file, or a folder of one series.")],
+        out: Annotated[Path, typer.Option(help="Folder to write the explanation to; must not exist.")],
+        classifier: Annotated[str, typer.Option(help="Bundle folder, or name of a shipped bundle.")] = (
+            "mammogram_classifier"
+        ),
+        agent: Annotated[str, typer.Option(help="Bundle folder, or name of a shipped bundle.")] = "mammogram_agent",
+        target: Annotated[str | None, typer.Option(help="Class to flip to; default: the nearest other one.")] = None,
+        slice_index: Annotated[
+            int | None, typer.Option("--slice", help="For a 2-D classifier and a volume: which slice.")
+        ] = None,
+        seed: Annotated[int, typer.Option(help="For the alternatives.")] = 0,
+        device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
+        trust_code: Annotated[bool, typer.Option(help="Allow a classifier bundle to run its own Python.")] = False,
+        as_json: Annotated[bool, typer.Option("--json", help="Print explanation.json.")] = False,
+    ) -> None:
+        """Find the least change for which the classifier changes its mind; write it with a report."""
+        from rich.console import Console
+        from rich.progress import Progress
+
+        from otherwise.agent.bundle import load_agent
+        from otherwise.blackbox.loading import load_classifier
+        from otherwise.explain.explainer import Explainer
+        from otherwise.images.reading import read_image
+        from otherwise.report.folder import write_explanation
+        from otherwise.report.html import write_report
+
+        explainer = Explainer(
+            load_classifier(classifier, device=device, trust_code=trust_code), load_agent(agent, device=device)
+        )
+        source = read_image(image)
+        with Progress(console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task("explain", total=1.0)
+            explanation = explainer.explain(
+                source,
+                target=target,
+                seed=seed,
+                slice_index=slice_index,
+                progress=lambda stage, part: bar.update(task, description=stage, completed=part),
+            )
+        write_explanation(explanation, out)
+        write_report(explanation, out / "report.html")
+        if as_json:
+            typer.echo(json.dumps(json.loads((out / "explanation.json").read_text(encoding="utf-8"))))
+            return
+        answer = explanation.prediction
+        typer.echo(f"{source.id}: {answer.label} ({answer.probabilities[answer.label]:.2f})")
+        verdict = "would say" if explanation.counterfactual.valid else "was not brought to say"
+        typer.echo(
+            f"{explainer.classifier.name} {verdict} {explanation.target} "
+            f"({explanation.counterfactual.probabilities[explanation.target]:.2f}) after a change of "
+            f"{100 * explanation.counterfactual.changed_fraction:.1f} % of the image"
+        )
+        typer.echo(f"Report: {out / 'report.html'}")

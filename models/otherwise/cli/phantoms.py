@@ -1,0 +1,111 @@
+"""``otherwise phantoms``: synthetic images whose truth is known."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from otherwise.errors import OtherwiseError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from otherwise.phantoms.phantom import Phantom
+
+
+class Kind(StrEnum):
+    """What to draw."""
+
+    mammogram = "mammogram"
+    nodule = "nodule"
+
+
+class Format(StrEnum):
+    """How to write it."""
+
+    nifti = "nifti"
+    dicom = "dicom"
+
+
+class PhantomOptionError(OtherwiseError):
+    """An option of the command cannot be used."""
+
+    code = "option"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command()
+    def phantoms(
+        kind: Annotated[Kind, typer.Argument(help="2-D mammograms, or 3-D chest CT nodules.")],
+        out: Annotated[Path, typer.Option(help="New or empty folder.")],
+        count: Annotated[int, typer.Option(min=1, help="How many.")] = 100,
+        seed: Annotated[int, typer.Option(min=0, help="Names the series; image n depends on it and n alone.")] = 0,
+        start: Annotated[int, typer.Option(min=0, help="Number of the first one.")] = 0,
+        size: Annotated[str | None, typer.Option(help="Voxels: 96,96 (mammogram) or 48,48,24 (nodule).")] = None,
+        confound: Annotated[
+            float | None, typer.Option(min=0, max=1, help="Burn in a marker that follows the class this often.")
+        ] = None,
+        format: Annotated[Format, typer.Option(help="Format of the images; the truth is always NIfTI.")] = Format.nifti,
+        oblique: Annotated[bool, typer.Option("--oblique", help="Turn each image's axes at random.")] = False,
+        json: Annotated[bool, typer.Option("--json", help="Say what was written as JSON.")] = False,
+    ) -> None:
+        """Draw images with masks of every feature and the true counterfactual of each."""
+        import json as codec
+
+        from rich.console import Console
+        from rich.progress import Progress
+
+        from otherwise.phantoms.writing import write_phantoms
+
+        series = draw(kind, count, seed, start, size, confound, oblique)
+        # Progress is for people: results alone go to standard output.
+        with Progress(console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task("Drawing", total=count)
+            ids = write_phantoms(series, out, format.value, lambda done: bar.update(task, completed=done))
+        if json:
+            told = {"images": str(out / "images"), "labels": str(out / "labels.csv"), "ids": ids}
+            typer.echo(codec.dumps(told, indent=2))
+        else:
+            typer.echo(f"{out}: {len(ids)} {kind.value}s with their truth.")
+
+
+def draw(
+    kind: Kind, count: int, seed: int, start: int, size: str | None, confound: float | None, oblique: bool
+) -> Iterator[Phantom]:
+    """Set up the series that the options name.
+
+    Raises:
+        PhantomOptionError: if the size is not the right number of whole numbers.
+        ImageError: if nothing can be drawn at this size.
+    """
+    from otherwise.phantoms.mammogram import MammogramSettings, mammograms
+    from otherwise.phantoms.nodule import NoduleSettings, nodules
+    from otherwise.phantoms.oblique import all_turned
+
+    if kind is Kind.mammogram:
+        i, j = parse_size(size or "96,96", 2)
+        series = mammograms(seed, count, MammogramSettings(size=(i, j), confound=confound), start)
+    else:
+        i, j, k = parse_size(size or "48,48,24", 3)
+        series = nodules(seed, count, NoduleSettings(size=(i, j, k), confound=confound), start)
+    return all_turned(series, seed, start) if oblique else series
+
+
+def parse_size(text: str, dimensions: int) -> tuple[int, ...]:
+    """Read a size such as ``96,96``.
+
+    Raises:
+        PhantomOptionError: if it is no such thing.
+    """
+    parts = text.split(",")
+    if len(parts) != dimensions or not all(part.strip().isdecimal() for part in parts):
+        raise PhantomOptionError(
+            f"Size {text!r} is not {dimensions} whole numbers.",
+            "Give --size 96,96 for mammograms or --size 48,48,24 for nodules.",
+        )
+    return tuple(int(part) for part in parts)

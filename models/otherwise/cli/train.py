@@ -1,0 +1,80 @@
+"""``otherwise train agent``: teach a counterfactual agent by a classifier's answers."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+INTERRUPTED = 130
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    train = typer.Typer(help="Train what the server hosts.", no_args_is_help=True)
+    app.add_typer(train, name="train")
+
+    @train.command("agent")
+    def agent(
+        classifier: Annotated[str, typer.Option(help="The black box: a bundle folder or the name of a shipped one.")],
+        images: Annotated[Path, typer.Option(help="Folder of images; no label is read.")],
+        out: Annotated[Path, typer.Option(help="The agent's bundle.")],
+        minutes: Annotated[float | None, typer.Option(help="Stop after so many minutes of training.")] = None,
+        epochs: Annotated[float | None, typer.Option(help="Stop after so many passes over the images.")] = None,
+        device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
+        resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+        replace: Annotated[bool, typer.Option("--replace", help="Replace an existing bundle.")] = False,
+        batch: Annotated[int, typer.Option(help="Images a step and process.")] = 16,
+        learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 6e-4,
+        channels: Annotated[str, typer.Option(help="Denoiser's widths per level.")] = "48,80,112",
+        latent: Annotated[int, typer.Option(help="Width of the semantic latent.")] = 128,
+        precision: Annotated[str, typer.Option(help="fp32 or bf16.")] = "fp32",
+        threads: Annotated[int | None, typer.Option(help="CPU threads; default: all.")] = None,
+        seed: Annotated[int, typer.Option(help="Same seed, same agent (with --epochs).")] = 0,
+        name: Annotated[str | None, typer.Option(help="Name for people.")] = None,
+        trust_code: Annotated[bool, typer.Option(help="Allow the classifier to run its own Python.")] = False,
+    ) -> None:
+        """Train a diffusion autoencoder and its student; the classifier's probabilities are the only teacher."""
+        from otherwise.agent.networks import Architecture
+        from otherwise.agent.session import TrainingSession, run_session
+        from otherwise.agent.trainer import TrainingSettings
+        from otherwise.blackbox.loading import load_classifier
+        from otherwise.blackbox.torch_host import check_device
+
+        place = str(check_device(device))
+        box = load_classifier(classifier, device=place, trust_code=trust_code)
+        architecture = Architecture(
+            spatial_dims=box.inputs.spatial_dims,
+            size=tuple(box.inputs.size),
+            image_channels=box.inputs.channels,
+            classes=len(box.classes),
+            latent=latent,
+            channels=tuple(int(width) for width in channels.split(",")),
+        )
+        session = TrainingSession(
+            classifier=box,
+            images=images,
+            out=out,
+            architecture=architecture,
+            settings=TrainingSettings(
+                steps=None if epochs is None else 1,
+                minutes=minutes,
+                batch=batch,
+                learning_rate=learning_rate,
+                precision=precision,
+                seed=seed,
+            ),
+            epochs=epochs,
+            device=place,
+            resume=resume,
+            replace=replace,
+            threads=threads,
+            name=name or out.name,
+            command="otherwise " + " ".join(sys.argv[1:]),
+        )
+        if not run_session(session):
+            typer.echo("Stopped; the checkpoint is kept. Go on with --resume.", err=True)
+            raise typer.Exit(INTERRUPTED)
+        typer.echo(f"Agent: {out}")

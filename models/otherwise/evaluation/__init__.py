@@ -1,0 +1,1 @@
+"""Metrics and benchmarks: how good explanations are, measured."""

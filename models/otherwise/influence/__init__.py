@@ -1,0 +1,1 @@
+"""From a counterfactual to the regions that decide, and how much each one weighs on the black box."""

@@ -1,0 +1,138 @@
+"""The effect map: what each part of a counterfactual's change does to the black box.
+
+A window slides over the change. Put in alone: the original with only this window of the change (is it sufficient?).
+Left out alone: the counterfactual without it (is it necessary?). The mean of both changes of the target's log-odds is
+this window's measured effect: the first and the last marginal contribution of a Shapley value (Shapley 1953), without
+the ones in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import product
+
+import numpy as np
+
+from otherwise.blackbox.checked import decision_value
+from otherwise.blackbox.protocol import BlackBox
+
+MAX_WINDOWS = 256
+"""Most windows over an image; their number along an axis follows from it."""
+
+
+def window_centres(size: tuple[int, ...], most: int = MAX_WINDOWS) -> tuple[list[np.ndarray], float]:
+    """Lay a regular grid of half-overlapping windows over an image.
+
+    Returns:
+        Centres along each axis (voxels), and the stride; a window reaches one stride to either side of its centre.
+    """
+    stride = 1.0
+    while np.prod([max(1, round(edge / stride)) for edge in size]) > most:
+        stride *= 1.02
+    counts = [max(1, round(edge / stride)) for edge in size]
+    return [(np.arange(n) + 0.5) * edge / n - 0.5 for n, edge in zip(counts, size, strict=True)], stride
+
+
+def windows(size: tuple[int, ...], most: int = MAX_WINDOWS) -> Iterator[np.ndarray]:
+    """Smooth windows that sum to one everywhere: products of triangular hats (a partition of unity).
+
+    Yields:
+        ``size`` float32 in [0, 1].
+    """
+    centres, _ = window_centres(size, most)
+    hats = [_hats(c, edge) for c, edge in zip(centres, size, strict=True)]
+    for combination in product(*hats):
+        window = combination[0]
+        for hat in combination[1:]:
+            window = np.multiply.outer(window, hat)
+        yield window.astype(np.float32)
+
+
+def _hats(centres: np.ndarray, edge: int) -> list[np.ndarray]:
+    identity = np.eye(len(centres))
+    places = np.arange(edge)
+    return [np.interp(places, centres, row) for row in identity]
+
+
+def put_in_and_leave_out(
+    classifier: BlackBox,
+    image: np.ndarray,
+    counterfactual: np.ndarray,
+    masks: np.ndarray,
+    checkpoint: Callable[[float], None] = lambda fraction: None,
+    batch: int = 32,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ask the black box about each part of the change alone, and about the change without it.
+
+    Args:
+        classifier: The black box.
+        image: ``(channels, *size)`` in [0, 1].
+        counterfactual: Likewise.
+        masks: ``(n, *size)`` in [0, 1]: share of the change that belongs to the part.
+        checkpoint: Called between batches with the share done; may raise to cancel.
+        batch: Masks at a time, which bounds memory.
+
+    Returns:
+        Probabilities ``(n, classes)`` with the part put in alone, and with the part left out alone.
+    """
+    change = counterfactual - image
+    alone, without = [], []
+    for start in range(0, len(masks), batch):
+        checkpoint(start / len(masks))
+        part = masks[start : start + batch, None] * change[None]
+        both = np.concatenate([image[None] + part, counterfactual[None] - part]).astype(np.float32)
+        answers = classifier.predict(both.clip(0, 1))
+        alone.append(answers[: len(part)])
+        without.append(answers[len(part) :])
+    return np.concatenate(alone), np.concatenate(without)
+
+
+def measured_effect(
+    before: np.ndarray, after: np.ndarray, alone: np.ndarray, without: np.ndarray, target: int
+) -> np.ndarray:
+    """Mean gain in the target's log-odds by putting a part in and by not leaving it out.
+
+    Args:
+        before: Probabilities of the original ``(classes,)``.
+        after: Probabilities of the counterfactual ``(classes,)``.
+        alone: ``(n, classes)``, see ``put_in_and_leave_out``.
+        without: ``(n, classes)``.
+        target: Index of the target class.
+    """
+    sufficient = decision_value(alone, target) - decision_value(before, target)
+    necessary = decision_value(after, target) - decision_value(without, target)
+    return np.asarray((sufficient + necessary) / 2)
+
+
+def effect_map(
+    classifier: BlackBox,
+    image: np.ndarray,
+    counterfactual: np.ndarray,
+    target: int,
+    checkpoint: Callable[[float], None] = lambda fraction: None,
+    most: int = MAX_WINDOWS,
+) -> np.ndarray:
+    """Measure the effect of the change everywhere.
+
+    Windows in which nothing changes are not asked about: their effect is zero.
+
+    Args:
+        classifier: The black box.
+        image: ``(channels, *size)`` in [0, 1].
+        counterfactual: Likewise.
+        target: Index of the target class.
+        checkpoint: See ``put_in_and_leave_out``.
+        most: Most windows.
+
+    Returns:
+        ``size`` float32: measured log-odds of the window at each voxel, interpolated between windows.
+    """
+    change = np.abs(counterfactual - image).max(axis=0)
+    masks = np.stack(list(windows(image.shape[1:], most)))
+    changed = np.array([float((mask * change).max()) > 1e-4 for mask in masks])
+    if not changed.any():
+        return np.zeros(image.shape[1:], dtype=np.float32)
+    before, after = classifier.predict(np.stack([image, counterfactual]).astype(np.float32))
+    alone, without = put_in_and_leave_out(classifier, image, counterfactual, masks[changed], checkpoint)
+    effects = measured_effect(before, after, alone, without, target)
+    return np.asarray(np.tensordot(effects, masks[changed], axes=1), dtype=np.float32)

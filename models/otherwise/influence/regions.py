@@ -1,0 +1,96 @@
+"""Decisive regions: connected parts of the effect map, each measured on the black box."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from otherwise.agent.search import decides
+from otherwise.blackbox.protocol import BlackBox
+from otherwise.influence.effect import measured_effect, put_in_and_leave_out
+from otherwise.influence.minimal import soft
+
+MOST_REGIONS = 5
+"""More than a handful is no explanation."""
+
+
+@dataclass(frozen=True)
+class MeasuredRegion:
+    """One region on the classifier's grid.
+
+    Attributes:
+        mask: bool ``size``.
+        effect: Measured change of the target's log-odds.
+        sufficient: Alone it flips the black box.
+        necessary: Without it the black box does not flip.
+        above_floor: Its mean change exceeds the mean reconstruction error there.
+    """
+
+    mask: np.ndarray
+    effect: float
+    sufficient: bool
+    necessary: bool
+    above_floor: bool
+
+
+def reconstruction_floor(image: np.ndarray, reconstruction: np.ndarray, width: float = 1.5) -> np.ndarray:
+    """The autoencoder's own error about each voxel: changes below it are no evidence.
+
+    Args:
+        image: ``(channels, *size)`` in [0, 1].
+        reconstruction: Likewise, without any edit.
+        width: Standard deviation of the neighbourhood in voxels.
+
+    Returns:
+        ``size`` float32, never below one grey level of 255.
+    """
+    error = np.abs(reconstruction - image).mean(axis=0)
+    return np.maximum(ndimage.gaussian_filter(error, width), 1 / 255).astype(np.float32)
+
+
+def candidate_regions(effect: np.ndarray, threshold: float = 0.35, most: int = MOST_REGIONS) -> list[np.ndarray]:
+    """Connected parts in which the effect exceeds ``threshold`` times its maximum; masks bool ``size``."""
+    peak = float(effect.max())
+    if peak <= 0:
+        return []
+    labels, count = ndimage.label(effect > threshold * peak)
+    sums = ndimage.sum_labels(effect, labels, np.arange(1, count + 1))
+    return [labels == 1 + index for index in np.argsort(-sums)[:most]]
+
+
+def measure_regions(
+    classifier: BlackBox,
+    image: np.ndarray,
+    counterfactual: np.ndarray,
+    effect: np.ndarray,
+    floor: np.ndarray,
+    target: int,
+) -> list[MeasuredRegion]:
+    """Find the decisive regions and measure each: put in alone and left out alone.
+
+    Returns:
+        Strongest measured effect first; none where nothing speaks for the target.
+    """
+    masks = candidate_regions(effect)
+    if not masks:
+        return []
+    before, after = classifier.predict(np.stack([image, counterfactual]).astype(np.float32))
+    alone, without = put_in_and_leave_out(classifier, image, counterfactual, np.stack([soft(mask) for mask in masks]))
+    effects = measured_effect(before, after, alone, without, target)
+    flips = decides(alone, target, classifier.multi_label)
+    unflips = ~decides(without, target, classifier.multi_label)
+    after_flips = bool(decides(after, target, classifier.multi_label))
+    change = np.abs(counterfactual - image).mean(axis=0)
+    regions = [
+        MeasuredRegion(
+            mask,
+            float(e),
+            bool(s),
+            bool(n) and after_flips,
+            bool(change[mask].mean() > floor[mask].mean()),
+        )
+        for mask, e, s, n in zip(masks, effects, flips, unflips, strict=True)
+    ]
+    return sorted(regions, key=lambda region: -region.effect)

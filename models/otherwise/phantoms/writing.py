@@ -1,0 +1,148 @@
+"""A folder of phantoms: images for a study folder, and beside it what is true about them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+
+from otherwise.errors import ImageError
+from otherwise.images.atomic import atomic_folder, atomic_path
+from otherwise.images.image import Image
+from otherwise.images.reading import read_image
+from otherwise.images.writing import write_image
+from otherwise.phantoms.dicom import write_dicom
+from otherwise.phantoms.phantom import Phantom
+
+SCHEMA = "otherwise.phantom/1"
+FORMATS = ("nifti", "dicom")
+
+
+def write_phantoms(
+    phantoms: Iterable[Phantom],
+    folder: Path,
+    format: str = "nifti",
+    progress: Callable[[int], None] | None = None,
+) -> list[str]:
+    """Write phantoms as they are drawn.
+
+    The folder then holds ``images/`` (nothing but images, so that a server can offer it as its studies),
+    ``truth/<id>/`` (``truth.json``, ``counterfactual.nii.gz`` and ``mask-<feature>.nii.gz`` of what is present) and,
+    last, ``labels.csv`` (id, file, label; files relative to ``folder``).
+
+    Args:
+        phantoms: What to write; ids must differ.
+        folder: New, or empty.
+        format: ``nifti``: ``images/<id>.nii.gz``. ``dicom``: ``images/<id>.dcm`` for a plane, a folder ``images/<id>``
+            of slices for a volume.
+        progress: Called after each phantom with how many are written.
+
+    Returns:
+        Their ids, in order.
+
+    Raises:
+        ImageError: if the folder holds something, the format is unknown, or an id is used twice.
+        WriteError: if the disk refuses.
+    """
+    folder = Path(folder)
+    if format not in FORMATS:
+        raise ImageError(f"Format {format!r} is unknown.", f"Choose one of {', '.join(FORMATS)}.")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ImageError(f"{folder} is not empty.", "Give a new or an empty folder.")
+    rows: dict[str, tuple[str, str, str]] = {}
+    for phantom in phantoms:
+        id = phantom.image.id
+        if id in rows:
+            raise ImageError(f"Two phantoms are called {id}.", "Give each an id of its own.")
+        file = _file_name(phantom.image, format)
+        # Truth first: an image that is there has its truth.
+        _write_truth(phantom, folder / "truth" / id, file)
+        write = write_image if format == "nifti" else write_dicom
+        write(phantom.image, folder / file)
+        rows[id] = (id, file, phantom.label)
+        if progress is not None:
+            progress(len(rows))
+    with atomic_path(folder / "labels.csv") as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(("id", "file", "label"))
+        writer.writerows(rows.values())
+    return list(rows)
+
+
+def read_truth(folder: Path, id: str) -> Phantom:
+    """Read one phantom back, its image included.
+
+    Args:
+        folder: As given to :func:`write_phantoms`.
+        id: Of the image.
+
+    Returns:
+        The phantom. Masks and counterfactual lie on the grid of the image as it was read.
+
+    Raises:
+        ImageError: if there is no truth about it, or it is damaged.
+    """
+    folder = Path(folder)
+    truth = folder / "truth" / _checked(id)
+    try:
+        told = json.loads((truth / "truth.json").read_text(encoding="utf-8"))
+        if told["schema"] != SCHEMA:
+            raise ImageError(f"The truth about {id} has schema {told['schema']}.", f"This version reads {SCHEMA}.")
+        image = read_image(folder / "images" / Path(told["file"]).name, id=id)
+        counterfactual = read_image(truth / "counterfactual.nii.gz")
+        masks = {name: np.zeros(image.geometry.shape, dtype=bool) for name in told["masks"]}
+        for name in told["present"]:
+            masks[name] = read_image(truth / f"mask-{_checked(name)}.nii.gz").array[0] > 0
+        return Phantom(
+            image=image,
+            label=told["label"],
+            classes=tuple(told["classes"]),
+            attributes=told["attributes"],
+            masks=masks,
+            decisive=told["decisive"],
+            counterfactual=image.with_array(counterfactual.array, f"{id}-counterfactual"),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ImageError(
+            f"The truth about {id} is missing or damaged in {folder}.", "Draw the phantoms again."
+        ) from error
+
+
+def _write_truth(phantom: Phantom, target: Path, file: str) -> None:
+    # Empty masks need no file of their own.
+    present = [name for name, mask in phantom.masks.items() if mask.any()]
+    told = {
+        "schema": SCHEMA,
+        "id": phantom.image.id,
+        "file": file,
+        "label": phantom.label,
+        "classes": phantom.classes,
+        "decisive": phantom.decisive,
+        "attributes": dict(phantom.attributes),
+        "masks": list(phantom.masks),
+        "present": present,
+    }
+    with atomic_folder(target) as temporary:
+        (temporary / "truth.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        write_image(phantom.counterfactual, temporary / "counterfactual.nii.gz")
+        for name in present:
+            image = phantom.image.with_array(phantom.masks[name][None].astype(np.uint8), name)
+            write_image(image, temporary / f"mask-{_checked(name)}.nii.gz")
+
+
+def _file_name(image: Image, format: str) -> str:
+    """Where an image goes, relative to the folder; with forward slashes on every system."""
+    id = _checked(image.id)
+    ending = ".nii.gz" if format == "nifti" else ".dcm" if image.dimension == 2 else ""
+    return f"images/{id}{ending}"
+
+
+def _checked(name: str) -> str:
+    """A name that is safe as a part of a path."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+        raise ImageError(f"{name!r} is no id of a phantom.", "Use letters, digits, - and _ only.")
+    return name

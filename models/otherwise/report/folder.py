@@ -1,0 +1,247 @@
+"""One explanation as a folder: ``explanation.json`` and volumes that 3D Slicer opens by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.resources import files
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import nrrd
+import numpy as np
+
+from otherwise.errors import OtherwiseError
+from otherwise.explain.explanation import (
+    SCHEMA,
+    Counterfactual,
+    Explanation,
+    ModelRef,
+    PathPoint,
+    Prediction,
+    Region,
+    Volumes,
+)
+from otherwise.images.atomic import atomic_folder
+from otherwise.images.image import Geometry, Image
+from otherwise.images.reading import read_image
+from otherwise.images.writing import SegmentInfo, write_image, write_label_map, write_sequence
+
+JSON_NAME = "explanation.json"
+_SINGLE = ("original", "counterfactual", "difference", "effect", "minimal")
+# Okabe and Ito's palette, for readers of any colour vision; without black and grey, which vanish on an image.
+_COLORS = (
+    (0.34, 0.71, 0.91), (0.90, 0.62, 0.00), (0.94, 0.89, 0.26), (0.80, 0.47, 0.65),
+    (0.00, 0.62, 0.45), (0.84, 0.37, 0.00), (0.00, 0.45, 0.70),
+)  # fmt: skip
+
+
+class ReportError(OtherwiseError):
+    """An explanation folder is missing, damaged, or would be overwritten."""
+
+    code = "report"
+    status = 409
+
+
+def write_explanation(explanation: Explanation, folder: Path, *, replace: bool = False) -> Path:
+    """Write an explanation as a folder that appears whole or not at all.
+
+    Args:
+        explanation: What to write. Voxels of bool and float16, which NRRD lacks, come back as uint8 and float32.
+        folder: The folder to make; by custom its name is the explanation's id.
+        replace: Whether an existing folder may be replaced, reports in it included.
+
+    Returns:
+        ``folder``.
+
+    Raises:
+        ReportError: if the folder exists and must not be replaced.
+        WriteError: if the disk is full or the place cannot be written.
+        ImageError: if the volumes do not fit each other.
+    """
+    folder = Path(folder)
+    if folder.exists() and not replace:
+        raise ReportError(f"There is already an explanation in {folder.name}.", "Remove it, or choose another name.")
+    volumes = explanation.volumes
+    content = explanation_json(explanation)
+    with atomic_folder(folder) as temporary:
+        names = content["files"]
+        for name in _SINGLE:
+            write_image(getattr(volumes, name), temporary / names[name])
+        for image, name in zip(volumes.alternatives, names["alternatives"], strict=True):
+            write_image(image, temporary / name)
+        write_label_map(volumes.regions, temporary / names["regions"], _segments(explanation.regions))
+        write_sequence(_one_type(volumes.path), _index_values(explanation.path), temporary / names["path"])
+        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+        (temporary / JSON_NAME).write_text(text + "\n", encoding="utf-8", newline="\n")
+    return folder
+
+
+def read_explanation(folder: Path) -> Explanation:
+    """Read what :func:`write_explanation` wrote, voxels and geometry to the last bit.
+
+    Args:
+        folder: The explanation's folder.
+
+    Raises:
+        ReportError: if there is no explanation, or it is damaged or of another schema.
+        ImageError: if one of its volumes cannot be read.
+    """
+    folder = Path(folder)
+    try:
+        content = json.loads((folder / JSON_NAME).read_text(encoding="utf-8"))
+        if content["schema"] != SCHEMA:
+            raise ReportError(f"{folder.name} has schema {content['schema']!r}, not {SCHEMA}.", "Update Otherwise.")
+        return _from_json(content, _read_volumes(content, folder))
+    except FileNotFoundError:
+        raise ReportError(f"There is no explanation in {folder.name}.", f"Give a folder with {JSON_NAME}.") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        # What the system says of a file starts with its whole path.
+        words = error.strerror if isinstance(error, OSError) else str(error)
+        reason = f"{type(error).__name__}: {words}".partition("\n")[0]
+        raise ReportError(
+            f"The explanation in {folder.name} is damaged ({reason}).", "Copy or make it again."
+        ) from error
+
+
+def explanation_json(explanation: Explanation) -> dict[str, Any]:
+    """The content of ``explanation.json``, as :func:`schema` describes it; nothing in it is numpy's.
+
+    Raises:
+        ValueError: if a number is NaN or infinite, which JSON lacks.
+    """
+    found, geometry = explanation.counterfactual, explanation.volumes.original.geometry
+    content = {
+        "schema": SCHEMA,
+        "id": explanation.id,
+        "image": {"id": explanation.image_id, "sha256": explanation.image_sha256},
+        "classifier": asdict(explanation.classifier),
+        "agent": asdict(explanation.agent),
+        "created": explanation.created,
+        "seconds": explanation.seconds,
+        "queries": explanation.queries,
+        "prediction": asdict(explanation.prediction),
+        "target": explanation.target,
+        "counterfactual": {
+            **asdict(found),
+            "reconstruction_l1": explanation.reconstruction_l1,
+            "path": [asdict(point) for point in explanation.path],
+        },
+        "minimal": asdict(explanation.minimal),
+        "alternatives": [asdict(alternative) for alternative in explanation.alternatives],
+        "regions": [{**asdict(region), "centroid_ras": list(region.centroid_ras)} for region in explanation.regions],
+        "notes": list(explanation.notes),
+        "geometry": {"shape": list(geometry.shape), "affine": geometry.affine.tolist()},
+        "files": {
+            **{name: f"{name}.nrrd" for name in _SINGLE},
+            "regions": "regions.seg.nrrd",
+            "path": "path.seq.nrrd",
+            "alternatives": [f"alternative-{number + 1}.nrrd" for number in range(len(explanation.alternatives))],
+        },
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(content, allow_nan=False, default=np.generic.item))
+    return plain
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (draft 7) of ``explanation.json``."""
+    content: dict[str, Any] = json.loads(files("otherwise.report").joinpath("schema.json").read_text(encoding="utf-8"))
+    return content
+
+
+def _one_type(images: Sequence[Image]) -> list[Image]:
+    """Give the images of a sequence one type of voxels that holds them all."""
+    dtype = np.result_type(*(image.array for image in images)) if images else None
+    return [image.with_array(image.array.astype(dtype, copy=False)) for image in images]
+
+
+def _index_values(path: Sequence[PathPoint]) -> list[float]:
+    """Strengths; where they do not ascend, Slicer could not sort by them, and steps are counted instead."""
+    strengths = [float(point.strength) for point in path]
+    ascending = all(before < after for before, after in pairwise(strengths))
+    return strengths if ascending else [float(step) for step in range(len(strengths))]
+
+
+def _segments(regions: Sequence[Region]) -> list[SegmentInfo]:
+    """Name and colour every region; named ones keep their number, by which reports speak of them."""
+    infos = []
+    for place, region in enumerate(regions):
+        name = (region.concept or {}).get("name")
+        title = f"region {region.label}: {name}" if name else f"region {region.label}"
+        infos.append(SegmentInfo(region.label, title, _COLORS[place % len(_COLORS)]))
+    return infos
+
+
+def _read_volumes(content: dict[str, Any], folder: Path) -> Volumes:
+    names, grid = content["files"], content["geometry"]
+    i, j, k = grid["shape"]
+    geometry = Geometry((i, j, k), np.array(grid["affine"]))
+
+    def image(name: str) -> Image:
+        found = read_image(_inside(folder, name))
+        if found.geometry.shape != geometry.shape or not np.allclose(found.geometry.affine, geometry.affine, atol=1e-6):
+            raise ReportError(f"{name} in {folder.name} lies on another grid.", "Copy or make the explanation again.")
+        return Image(found.array, geometry, content["image"]["id"], found.dimension)
+
+    original = image(names["original"])
+    singles = {name: image(names[name]) for name in _SINGLE if name != "original"}
+    return Volumes(
+        original=original,
+        **singles,
+        regions=image(names["regions"]),
+        path=tuple(original.with_array(array) for array in _read_sequence(_inside(folder, names["path"]))),
+        alternatives=tuple(image(name) for name in names["alternatives"]),
+    )
+
+
+def _read_sequence(path: Path) -> list[np.ndarray]:
+    """The images of a sequence, each ``(channels, i, j, k)``; images with several channels are listed last."""
+    try:
+        with path.open("rb") as file:
+            header = nrrd.read_header(file)
+            if "data file" in header or "datafile" in header:  # it could be any file of this machine
+                raise ValueError("its voxels lie in another file")
+            axis = list(header["kinds"]).index("list")
+            voxels = nrrd.read_data(header, file, str(path), index_order="F")
+    except Exception as error:  # the parser of a damaged file raises anything
+        raise ReportError(f"{path.name} is no sequence, or damaged.", "Copy or make the explanation again.") from error
+    images = [np.ascontiguousarray(image) for image in np.moveaxis(voxels, axis, 0)]
+    return [image if image.ndim == 4 else image[None] for image in images]
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """A file of the folder and of no other place, whatever the JSON says."""
+    if Path(name).name != name or "\\" in name or name in ("", "..", "."):
+        raise ReportError(f"{folder.name} names the file {name!r} outside of itself.", "Do not trust this explanation.")
+    return folder / name
+
+
+def _from_json(content: dict[str, Any], volumes: Volumes) -> Explanation:
+    found = dict(content["counterfactual"])
+    path = tuple(PathPoint(**point) for point in found.pop("path"))
+    if len(path) != len(volumes.path) or len(content["alternatives"]) != len(volumes.alternatives):
+        raise ValueError("numbers of images and answers differ")
+    return Explanation(
+        id=content["id"],
+        image_id=content["image"]["id"],
+        image_sha256=content["image"]["sha256"],
+        classifier=ModelRef(**content["classifier"]),
+        agent=ModelRef(**content["agent"]),
+        created=content["created"],
+        seconds=content["seconds"],
+        queries=content["queries"],
+        prediction=Prediction(**content["prediction"]),
+        target=content["target"],
+        reconstruction_l1=found.pop("reconstruction_l1"),
+        counterfactual=Counterfactual(**found),
+        minimal=Counterfactual(**content["minimal"]),
+        path=path,
+        alternatives=tuple(Counterfactual(**alternative) for alternative in content["alternatives"]),
+        regions=tuple(
+            Region(**{**region, "centroid_ras": tuple(region["centroid_ras"])}) for region in content["regions"]
+        ),
+        notes=tuple(content["notes"]),
+        volumes=volumes,
+    )

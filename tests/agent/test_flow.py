@@ -1,0 +1,46 @@
+"""The flow between image and noise: exact where the field is a straight line, and reversible where it is not."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from otherwise.agent.flow import guided, integrate, invert, noised, render
+
+
+def test_the_line_ends_in_image_and_noise() -> None:
+    images, noise = torch.rand(3, 1, 4, 4), torch.randn(3, 1, 4, 4)
+    assert torch.equal(noised(images, noise, torch.zeros(3)), images)
+    assert torch.equal(noised(images, noise, torch.ones(3)), noise)
+
+
+def test_a_straight_field_is_solved_exactly() -> None:
+    images, noise = torch.rand(2, 1, 4, 4), torch.randn(2, 1, 4, 4)
+    reached = integrate(lambda x, t: noise - images, images, 0.0, 0.5, steps=2)
+    torch.testing.assert_close(reached, noised(images, noise, torch.full((2,), 0.5)))
+
+
+def test_rendering_undoes_inversion_to_second_order() -> None:
+    def curved(x: Tensor, t: Tensor) -> Tensor:
+        return torch.sin(3 * x) + t[:, None]
+
+    images = torch.rand(4, 5, dtype=torch.float64)
+    errors = [
+        float((render(curved, invert(curved, images, 0.7, steps), 0.7, steps) - images).abs().max()) for steps in (4, 8)
+    ]
+    assert errors[1] < errors[0] / 3
+
+
+def test_guidance_exaggerates_the_difference() -> None:
+    x, t = torch.zeros(1, 2), torch.zeros(1)
+    field = guided(lambda x, t: x + 1, lambda x, t: x + 3, weight=2.0)
+    assert field(x, t).tolist() == [[7.0, 7.0]]
+
+
+def test_a_step_may_cancel() -> None:
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        integrate(lambda x, t: x, torch.zeros(1, 1), 0.0, 1.0, 3, stop)

@@ -1,0 +1,60 @@
+"""The networks: lossless folding, shapes in 2-D and 3-D, and a plane that is reached exactly."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from otherwise.agent.distillation import across_boundary
+from otherwise.agent.networks import Architecture, DiffusionAutoencoder, fold, unfold
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    st.integers(1, 3), st.lists(st.integers(1, 4), min_size=2, max_size=3), st.integers(1, 3), st.integers(0, 2**31)
+)
+def test_unfolding_undoes_folding(channels: int, edges: list[int], patch: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randn(2, channels, *(patch * edge for edge in edges), generator=generator)
+    folded = fold(images, patch)
+    assert folded.shape == (2, channels * patch ** len(edges), *edges)
+    assert torch.equal(unfold(folded, patch), images)
+
+
+def test_folding_keeps_neighbours_together() -> None:
+    image = torch.arange(16.0).reshape(1, 1, 4, 4)
+    assert sorted(fold(image, 2)[0, :, 0, 0].tolist()) == [0.0, 1.0, 4.0, 5.0]
+
+
+def test_velocity_has_the_shape_of_the_image(model: DiffusionAutoencoder, size: tuple[int, ...]) -> None:
+    images = torch.rand(2, 1, *size)
+    latent = model.encode(images)
+    assert latent.shape == (2, 8)
+    assert model.velocity(images, torch.rand(2), latent).shape == images.shape
+    assert model.classify(latent).shape == (2, 2)
+
+
+def test_architecture_survives_json() -> None:
+    import json
+
+    architecture = Architecture(3, (8, 16, 24), classes=4)
+    assert Architecture.from_dict(json.loads(json.dumps(architecture.to_dict()))) == architecture
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_one_movement_reaches_the_boundary(multi_label: bool) -> None:
+    torch.manual_seed(3)
+    model = DiffusionAutoencoder(
+        Architecture(2, (8, 8), classes=3, latent=8, channels=(16, 16), encoder_channels=(8, 16))
+    )
+    latent = torch.randn(5, 8)
+    target = torch.tensor([0, 1, 2, 0, 1])
+    logits = model.classify(latent + across_boundary(model, latent, target, multi_label))
+    own = logits.gather(1, target[:, None])[:, 0]
+    if multi_label:
+        torch.testing.assert_close(own, torch.zeros(5), atol=1e-5, rtol=0)
+    else:
+        before = model.classify(latent).scatter(1, target[:, None], -torch.inf).argmax(1)
+        torch.testing.assert_close(own, logits.gather(1, before[:, None])[:, 0], atol=1e-5, rtol=0)

@@ -1,0 +1,84 @@
+"""Training: the losses fall, a resumed run is the same run, and nothing half written is left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import SquareClassifier, architecture  # type: ignore[import-not-found]
+
+from otherwise.agent.bundle import Agent
+from otherwise.agent.checkpoint import load_checkpoint, save_checkpoint
+from otherwise.agent.networks import DiffusionAutoencoder
+from otherwise.agent.trainer import Trainer, TrainingSettings
+from otherwise.agent.validation import agreement
+from otherwise.errors import AgentError
+
+
+def trainer(images: np.ndarray, classifier: SquareClassifier, steps: int = 6) -> Trainer:
+    torch.manual_seed(0)
+    model = DiffusionAutoencoder(architecture(classifier.inputs.size))
+    settings = TrainingSettings(steps=steps, batch=4, rendered_every=2, rendered_from=0.3, replay=8)
+    return Trainer(model, classifier, images, settings)
+
+
+def test_a_resumed_run_is_the_same_run(images: np.ndarray, classifier: SquareClassifier, tmp_path: Path) -> None:
+    whole = trainer(images, classifier)
+    whole.run()
+    first = trainer(images, classifier)
+    while first.step < 3:
+        first.advance()
+    first.save(tmp_path / "checkpoint.pt")
+    second = trainer(images, classifier)
+    second.resume(tmp_path / "checkpoint.pt")
+    second.run()
+    for expected, got in zip(whole.average.parameters(), second.average.parameters(), strict=True):
+        assert torch.equal(expected, got)
+
+
+def test_the_student_learns_from_the_black_box_alone() -> None:
+    from conftest import squares
+    from otherwise.blackbox.protocol import InputSpec
+
+    classifier = SquareClassifier(InputSpec((16, 16)))
+    run = trainer(squares((16, 16), 128, seed=0), classifier, steps=250)
+    first = run.advance()
+    losses = []
+    run.run(lambda _, step: losses.append(step.flow))
+    agent = Agent(run.average.eval(), "tiny", "", "", torch.device("cpu"))
+    assert np.mean(losses[-20:]) < first.flow / 2
+    assert agreement(agent, classifier, squares((16, 16), 64, seed=9)) > 0.85
+
+
+def test_training_without_an_end_is_refused() -> None:
+    with pytest.raises(AgentError, match="no end"):
+        TrainingSettings()
+
+
+def test_a_checkpoint_of_another_teacher_is_refused(
+    images: np.ndarray, classifier: SquareClassifier, tmp_path: Path
+) -> None:
+    trainer(images, classifier).save(tmp_path / "checkpoint.pt")
+    other = SquareClassifier(classifier.inputs, version="3" * 64)
+    with pytest.raises(AgentError, match="another classifier"):
+        trainer(images, other).resume(tmp_path / "checkpoint.pt")
+
+
+def test_a_failed_save_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    save_checkpoint({"step": 1}, path)
+    (tmp_path / "checkpoint.pt.partial").mkdir()
+    with pytest.raises(AgentError, match="could not be written"):
+        save_checkpoint({"step": 2}, path)
+    assert load_checkpoint(path) == {"step": 1}
+
+
+def test_a_damaged_checkpoint_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    path.write_bytes(b"not a checkpoint")
+    with pytest.raises(AgentError, match="damaged"):
+        load_checkpoint(path)
+    with pytest.raises(AgentError, match="no checkpoint"):
+        load_checkpoint(tmp_path / "absent.pt")
