@@ -12,9 +12,7 @@ from otherwise.agent.networks import Architecture, DiffusionAutoencoder, fold, u
 
 
 @settings(deadline=None, max_examples=25)
-@given(
-    st.integers(1, 3), st.lists(st.integers(1, 4), min_size=2, max_size=3), st.integers(1, 3), st.integers(0, 2**31)
-)
+@given(st.integers(1, 3), st.lists(st.integers(1, 4), min_size=2, max_size=3), st.integers(1, 3), st.integers(0, 2**31))
 def test_unfolding_undoes_folding(channels: int, edges: list[int], patch: int, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     images = torch.randn(2, channels, *(patch * edge for edge in edges), generator=generator)

@@ -117,6 +117,7 @@ class Search:
         self.classifier = classifier
         self.settings = settings
 
+    @torch.inference_mode()
     def run(
         self,
         image: np.ndarray,
@@ -142,11 +143,8 @@ class Search:
         multi_label = self.classifier.multi_label
         target = choose_target(original.probabilities, multi_label) if target is None else target
         pixels = torch.from_numpy(image)[None].to(self.agent.device)
-        with torch.inference_mode():
-            latent = self.agent.model.encode(pixels)
-            way = across_boundary(
-                self.agent.model, latent, torch.tensor([target], device=self.agent.device), multi_label
-            )
+        latent = self.agent.model.encode(pixels)
+        way = across_boundary(self.agent.model, latent, torch.tensor([target], device=self.agent.device), multi_label)
         # Where student and black box disagree the student may stand beyond the boundary already: go on, not back.
         way = self._forwards(way, target)
 
@@ -242,20 +240,18 @@ class _Renderer:
     ) -> None:
         self.agent, self.steps, self.pixels, self.latent = agent, steps, pixels, latent
         self.depth, self.guidance, self.cancelled = depth, guidance, cancelled
-        with torch.inference_mode():
-            self.noise = invert(self._velocity(latent), 2 * pixels - 1, depth, steps, self._step_done)
-            self.plain = (render(self._velocity(latent), self.noise, depth, steps, self._step_done) + 1) / 2
+        self.noise = invert(self._velocity(latent), 2 * pixels - 1, depth, steps, self._step_done)
+        self.plain = (render(self._velocity(latent), self.noise, depth, steps, self._step_done) + 1) / 2
         self.reconstruction: np.ndarray = self.plain.clamp(0, 1)[0].float().cpu().numpy()
 
     def __call__(self, moves: Tensor) -> np.ndarray:
         """Edited images ``(n, channels, *size)`` in [0, 1] for movements ``(n, latent)``."""
         count = len(moves)
-        with torch.inference_mode():
-            base = self.latent.expand(count, -1)
-            noise = self.noise.expand(count, *self.noise.shape[1:])
-            field = guided(self._velocity(base), self._velocity(base + moves), self.guidance)
-            edited = (render(field, noise, self.depth, self.steps, self._step_done) + 1) / 2
-            images = (self.pixels + edited - self.plain).clamp(0, 1)
+        base = self.latent.expand(count, -1)
+        noise = self.noise.expand(count, *self.noise.shape[1:])
+        field = guided(self._velocity(base), self._velocity(base + moves), self.guidance)
+        edited = (render(field, noise, self.depth, self.steps, self._step_done) + 1) / 2
+        images = (self.pixels + edited - self.plain).clamp(0, 1)
         return np.asarray(images.float().cpu().numpy(), dtype=np.float32)
 
     def _velocity(self, latent: Tensor) -> Callable[[Tensor, Tensor], Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -72,7 +71,12 @@ def register(app: typer.Typer) -> None:
             replace=replace,
             threads=threads,
             name=name or out.name,
-            command="otherwise " + " ".join(sys.argv[1:]),
+            command=(
+                f"otherwise train agent --classifier {Path(classifier).name} --images {images.name} --out {out.name}"
+                f"{f' --minutes {minutes:g}' if minutes else ''}{f' --epochs {epochs:g}' if epochs else ''}"
+                f" --batch {batch} --learning-rate {learning_rate:g} --channels {channels} --latent {latent}"
+                f" --precision {precision} --seed {seed}"
+            ),
         )
         if not run_session(session):
             typer.echo("Stopped; the checkpoint is kept. Go on with --resume.", err=True)

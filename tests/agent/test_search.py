@@ -1,0 +1,101 @@
+"""The search: the black box alone decides, the same seed gives the same answer, and it can be stopped."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from otherwise.agent.bundle import Agent
+from otherwise.agent.search import Search, SearchSettings, choose_target, decides
+from otherwise.blackbox.checked import CountingBlackBox
+from otherwise.errors import CancelledError
+from toys import SquareClassifier
+
+SETTINGS = SearchSettings(steps=2, attempts=((0.5, 2.0), (0.8, 4.0)), strengths=(1.0, 3.0), refinements=2)
+
+
+@pytest.fixture
+def eager_agent(agent: Agent, size: tuple[int, ...]) -> Agent:
+    """An agent whose decoder brightens the whole image with the latent's distance from the boundary."""
+
+    def velocity(noised: torch.Tensor, time: torch.Tensor, latent: torch.Tensor) -> torch.Tensor:
+        level = agent.model.classify(latent).diff(dim=1)
+        return -level.reshape(-1, *([1] * (noised.ndim - 1))).expand_as(noised) * 0.3
+
+    agent.model.velocity = velocity  # type: ignore[method-assign]
+    return agent
+
+
+def test_what_is_called_valid_flips_the_black_box(
+    eager_agent: Agent, classifier: SquareClassifier, images: np.ndarray
+) -> None:
+    search = Search(eager_agent, CountingBlackBox(classifier), SETTINGS)
+    results = [search.run(image) for image in images[:6]]
+    assert any(result.valid for result in results)
+    for image, result in zip(images, results, strict=False):
+        answer = classifier.predict(result.best.image[None])[0]
+        assert result.valid == (answer.argmax() == result.target)
+        assert result.target != classifier.predict(image[None])[0].argmax()
+        np.testing.assert_allclose(answer, result.best.probabilities)
+
+
+def test_the_path_begins_at_the_original_and_ascends(
+    eager_agent: Agent, classifier: SquareClassifier, images: np.ndarray
+) -> None:
+    result = Search(eager_agent, CountingBlackBox(classifier), SETTINGS).run(images[0])
+    strengths = [candidate.strength for candidate in result.path]
+    assert strengths == sorted(strengths)
+    assert strengths[0] == 0.0
+    assert np.array_equal(result.path[0].image, images[0])
+    assert any(candidate is result.best for candidate in result.path)
+
+
+def test_a_decoder_that_does_nothing_is_never_valid(
+    agent: Agent, classifier: SquareClassifier, images: np.ndarray
+) -> None:
+    # The last convolution of an untrained denoiser is zero, so no edit changes the image.
+    counted = CountingBlackBox(classifier)
+    result = Search(agent, counted, SETTINGS).run(images[0])
+    assert not result.valid
+    assert result.alternatives == ()
+    np.testing.assert_allclose(result.best.image, images[0], atol=1e-6)
+    assert counted.queries == 1 + 2 * len(SETTINGS.attempts)
+
+
+def test_the_same_seed_gives_the_same_answer(
+    eager_agent: Agent, classifier: SquareClassifier, images: np.ndarray
+) -> None:
+    search = Search(eager_agent, CountingBlackBox(classifier), SETTINGS)
+    first, second = search.run(images[1], seed=4), search.run(images[1], seed=4)
+    assert np.array_equal(first.best.image, second.best.image)
+    assert len(first.alternatives) == len(second.alternatives)
+    for one, other in zip(first.alternatives, second.alternatives, strict=True):
+        assert np.array_equal(one.image, other.image)
+
+
+def test_the_budget_is_kept(agent: Agent, classifier: SquareClassifier, images: np.ndarray) -> None:
+    counted = CountingBlackBox(classifier)
+    result = Search(agent, counted, SearchSettings(steps=1, budget=6)).run(images[0])
+    assert result.exhausted
+    assert not result.valid
+    assert counted.queries <= 6
+
+
+def test_it_stops_between_steps_when_asked(agent: Agent, classifier: SquareClassifier, images: np.ndarray) -> None:
+    asked = []
+
+    def cancelled() -> bool:
+        asked.append(1)
+        return len(asked) >= 3
+
+    with pytest.raises(CancelledError):
+        Search(agent, CountingBlackBox(classifier), SETTINGS).run(images[0], cancelled=cancelled)
+    assert len(asked) == 3
+
+
+def test_targets_of_single_and_multi_label_answers() -> None:
+    assert choose_target(np.array([0.1, 0.6, 0.3]), multi_label=False) == 2
+    assert choose_target(np.array([0.9, 0.4, 0.2]), multi_label=True) == 1
+    assert decides(np.array([0.4, 0.3, 0.3]), 0, multi_label=False)
+    assert not decides(np.array([0.4, 0.3, 0.3]), 0, multi_label=True)

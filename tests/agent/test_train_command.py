@@ -1,0 +1,78 @@
+"""``otherwise train agent`` from a folder of images to a bundle, and the ways it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from otherwise.agent.bundle import load_agent
+from otherwise.blackbox.loading import load_classifier
+from otherwise.blackbox.protocol import InputSpec
+from otherwise.blackbox.training import train_classifier
+from otherwise.cli import build
+from otherwise.errors import AgentError, BundleError
+from toys import squares
+
+
+@pytest.fixture
+def classifier_bundle(tmp_path: Path) -> Path:
+    images = squares((16, 16), 40, seed=2)
+    labels = (images[:, 0, 4:12, 4:12].mean(axis=(1, 2)) > 0.5).astype(int)
+    out = tmp_path / "classifier"
+    train_classifier(
+        images,
+        labels,
+        ("dark", "bright"),
+        InputSpec((16, 16)),
+        out,
+        validation=(images, labels),
+        epochs=1,
+        seed=0,
+        device="cpu",
+    )
+    return out
+
+
+def arguments(classifier: Path, images: Path, out: Path, *more: str) -> list[str]:
+    return [
+        *("train", "agent", "--classifier", str(classifier), "--images", str(images), "--out", str(out)),
+        *("--epochs", "1", "--batch", "8", "--channels", "16,16", "--latent", "8", "--device", "cpu", *more),
+    ]
+
+
+def test_a_folder_of_images_becomes_an_agent(classifier_bundle: Path, training_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "agent"
+    result = CliRunner().invoke(build(), arguments(classifier_bundle, training_folder, out), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    agent = load_agent(out)
+    assert agent.classifier_version == load_classifier(classifier_bundle).version
+    assert agent.model.architecture.size == (16, 16)
+    card = (out / "docs" / "README.md").read_text()
+    assert "Student-teacher agreement" in card
+    assert (out.with_name("agent.training") / "checkpoint.pt").is_file()
+
+    with pytest.raises(BundleError, match="exists already"):
+        CliRunner().invoke(build(), arguments(classifier_bundle, training_folder, out), catch_exceptions=False)
+
+    # A finished run that is resumed has nothing left to do and writes the same weights.
+    again = arguments(classifier_bundle, training_folder, out, "--resume", "--replace")
+    assert CliRunner().invoke(build(), again, catch_exceptions=False).exit_code == 0
+    assert load_agent(out).version != ""
+    for one, other in zip(agent.model.parameters(), load_agent(out).model.parameters(), strict=True):
+        assert np.array_equal(one.numpy(), other.numpy())
+
+
+def test_too_few_images_are_refused_in_one_line(classifier_bundle: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "none"
+    empty.mkdir()
+    with pytest.raises(AgentError, match="holds no images"):
+        CliRunner().invoke(build(), arguments(classifier_bundle, empty, tmp_path / "agent"), catch_exceptions=False)
+    assert not (tmp_path / "agent").exists()
+
+
+def test_a_classifier_is_no_agent(classifier_bundle: Path) -> None:
+    with pytest.raises(BundleError, match="not agent"):
+        load_agent(classifier_bundle)

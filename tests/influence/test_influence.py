@@ -1,0 +1,110 @@
+"""Influence: windows that cover everything once, effects that are where the classifier looks, minimal composites."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+
+from otherwise.blackbox.protocol import InputSpec
+from otherwise.influence.effect import effect_map, windows
+from otherwise.influence.minimal import composite, minimal_mask, soft
+from otherwise.influence.regions import candidate_regions, measure_regions, reconstruction_floor
+
+
+@dataclass(frozen=True)
+class SpotClassifier:
+    """Looks at one spot and at nothing else."""
+
+    spot: tuple[slice, ...]
+    inputs: InputSpec
+    name: str = "spot"
+    version: str = "1" * 64
+    classes: tuple[str, ...] = ("no", "yes")
+    multi_label: bool = False
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        mean = images[(slice(None), 0, *self.spot)].reshape(len(images), -1).mean(axis=1).astype(np.float64)
+        yes = 1 / (1 + np.exp(-12 * (mean - 0.5)))
+        return np.stack([1 - yes, yes], axis=1)
+
+
+def scene(size: tuple[int, ...]) -> tuple[SpotClassifier, np.ndarray, np.ndarray, np.ndarray]:
+    """A classifier, an image, a counterfactual that changes everywhere, and the spot that counts as a mask."""
+    spot = tuple(slice(edge // 8, edge // 8 + max(2, edge // 5)) for edge in size)
+    classifier = SpotClassifier(spot, InputSpec(size))
+    image = np.full((1, *size), 0.2, np.float32)
+    truth = np.zeros(size, bool)
+    truth[spot] = True
+    return classifier, image, image + 0.6, truth
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.lists(st.integers(3, 30), min_size=2, max_size=3), st.integers(1, 60))
+def test_windows_cover_every_voxel_exactly_once(size: list[int], most: int) -> None:
+    drawn = list(windows(tuple(size), most))
+    assert len(drawn) <= most
+    np.testing.assert_allclose(np.sum(drawn, axis=0), 1.0, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(48, 40), (16, 20, 12)])
+def test_the_effect_is_strongest_where_the_classifier_looks(size: tuple[int, ...]) -> None:
+    classifier, image, counterfactual, truth = scene(size)
+    effect = effect_map(classifier, image, counterfactual, target=1)
+    near = ndimage.binary_dilation(truth, iterations=2)
+    assert near[np.unravel_index(effect.argmax(), size)]
+    assert effect[truth].mean() > 4 * np.abs(effect[~near]).mean()
+
+
+def test_no_change_has_no_effect_and_costs_no_query() -> None:
+    _, image, _, _ = scene((24, 24))
+
+    class Silent:
+        def predict(self, images: np.ndarray) -> np.ndarray:
+            raise AssertionError("asked")
+
+    assert not effect_map(Silent(), image, image.copy(), target=1).any()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("size", [(48, 40), (16, 20, 12)])
+def test_the_minimal_part_flips_and_is_small(size: tuple[int, ...]) -> None:
+    classifier, image, counterfactual, truth = scene(size)
+    effect = effect_map(classifier, image, counterfactual, target=1)
+    mask = minimal_mask(classifier, image, counterfactual, effect, target=1)
+    assert classifier.predict(composite(image, counterfactual, soft(mask))[None])[0].argmax() == 1
+    assert mask.mean() < 0.5
+    assert mask[truth].mean() > mask[~truth].mean()
+
+
+def test_the_spot_is_one_necessary_and_sufficient_region() -> None:
+    classifier, image, counterfactual, truth = scene((48, 40))
+    effect = effect_map(classifier, image, counterfactual, target=1)
+    floor = reconstruction_floor(image, image)
+    first, *_ = measure_regions(classifier, image, counterfactual, effect, floor, target=1)
+    assert first.necessary
+    assert first.sufficient
+    assert first.above_floor
+    assert first.effect > 3
+    assert (first.mask & truth).sum() > truth.sum() / 2
+
+
+def test_a_change_below_the_reconstruction_error_is_marked() -> None:
+    classifier, image, counterfactual, _ = scene((48, 40))
+    effect = effect_map(classifier, image, counterfactual, target=1)
+    floor = reconstruction_floor(image, image + 0.7)
+    regions = measure_regions(classifier, image, counterfactual, effect, floor, target=1)
+    assert regions
+    assert not any(region.above_floor for region in regions)
+
+
+def test_regions_are_found_strongest_first_and_none_where_nothing_speaks_for_the_target() -> None:
+    effect = np.zeros((20, 20), np.float32)
+    effect[2:4, 2:4], effect[10:14, 10:14] = 1.0, 0.9
+    first, second = candidate_regions(effect)
+    assert first[11, 11]
+    assert second[2, 2]
+    assert candidate_regions(-effect) == []
