@@ -100,9 +100,8 @@ def start_host(options: Options, explainer: ExplainerLike | None = None) -> Host
 
 def _load(options: Options, device: str) -> ExplainerLike:
     from otherwise.agent.bundle import load_agent
-    from otherwise.explain.explainer import Explainer
-
     from otherwise.blackbox.loading import load_classifier
+    from otherwise.explain.explainer import Explainer
 
     classifier = load_classifier(options.classifier, device=device, trust_code=options.trust_code)
     return Explainer(classifier, load_agent(options.agent, device=device))

@@ -93,7 +93,7 @@ def make_nodule(rng: np.random.Generator, settings: NoduleSettings, id: str = "n
     nodule = _draw_nodule(rng, settings, lobulated)
     solid = bool(rng.random() < 0.7)
     calcified = bool(rng.random() < 0.2)
-    spiculation = float(rng.uniform(0.1, 1.0))
+    spiculation = float(rng.uniform(0.25, 1.0))
     needles = _draw_spicules(rng, nodule, spiculation)
     vessels = draw_tubes(_draw_vessels(rng, settings, nodule), points)
     wall, attached = _draw_wall(rng, points, nodule)
@@ -219,7 +219,7 @@ def _draw_spicules(rng: np.random.Generator, nodule: _Nodule, spiculation: float
             end=tuple(start + direction / np.linalg.norm(direction) * length),
             radius=float(rng.uniform(0.65, 1.0)),
             end_radius=0.3,
-            strength=float(rng.uniform(0.7, 1.0)) * (0.25 + 0.75 * spiculation),
+            strength=float(rng.uniform(0.7, 1.0)) * (0.45 + 0.55 * spiculation),
         )
         for start, direction, length in zip(starts, tilted, lengths, strict=True)
     ]
