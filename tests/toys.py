@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
-from otherwise.agent.networks import Architecture
+from otherwise.agent.bundle import Agent
+from otherwise.agent.networks import Architecture, DiffusionAutoencoder
 from otherwise.blackbox.protocol import InputSpec
 
 
@@ -38,3 +40,16 @@ def squares(size: tuple[int, ...], count: int, seed: int) -> np.ndarray:
 
 def architecture(size: tuple[int, ...]) -> Architecture:
     return Architecture(len(size), size, latent=8, channels=(16, 16), encoder_channels=(8, 16))
+
+
+def eager_agent(classifier: SquareClassifier) -> Agent:
+    """An agent whose decoder brightens or darkens the whole image with the latent's way across the boundary."""
+    torch.manual_seed(0)
+    model = DiffusionAutoencoder(architecture(classifier.inputs.size)).eval().requires_grad_(False)
+
+    def velocity(noised: torch.Tensor, time: torch.Tensor, latent: torch.Tensor) -> torch.Tensor:
+        level = model.classify(latent).diff(dim=1)
+        return -level.reshape(-1, *([1] * (noised.ndim - 1))).expand_as(noised) * 0.3
+
+    model.velocity = velocity  # type: ignore[method-assign]
+    return Agent(model, "eager", "2" * 64, classifier.version, torch.device("cpu"))

@@ -4,33 +4,25 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
 from otherwise.agent.bundle import Agent
 from otherwise.agent.search import Search, SearchSettings, choose_target, decides
 from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.errors import CancelledError
-from toys import SquareClassifier
+from toys import SquareClassifier, eager_agent
 
 SETTINGS = SearchSettings(steps=2, attempts=((0.5, 2.0), (0.8, 4.0)), strengths=(1.0, 3.0), refinements=2)
 
 
 @pytest.fixture
-def eager_agent(agent: Agent, size: tuple[int, ...]) -> Agent:
-    """An agent whose decoder brightens the whole image with the latent's distance from the boundary."""
-
-    def velocity(noised: torch.Tensor, time: torch.Tensor, latent: torch.Tensor) -> torch.Tensor:
-        level = agent.model.classify(latent).diff(dim=1)
-        return -level.reshape(-1, *([1] * (noised.ndim - 1))).expand_as(noised) * 0.3
-
-    agent.model.velocity = velocity  # type: ignore[method-assign]
-    return agent
+def eager(classifier: SquareClassifier) -> Agent:
+    return eager_agent(classifier)
 
 
 def test_what_is_called_valid_flips_the_black_box(
-    eager_agent: Agent, classifier: SquareClassifier, images: np.ndarray
+    eager: Agent, classifier: SquareClassifier, images: np.ndarray
 ) -> None:
-    search = Search(eager_agent, CountingBlackBox(classifier), SETTINGS)
+    search = Search(eager, CountingBlackBox(classifier), SETTINGS)
     results = [search.run(image) for image in images[:6]]
     assert any(result.valid for result in results)
     for image, result in zip(images, results, strict=False):
@@ -41,9 +33,9 @@ def test_what_is_called_valid_flips_the_black_box(
 
 
 def test_the_path_begins_at_the_original_and_ascends(
-    eager_agent: Agent, classifier: SquareClassifier, images: np.ndarray
+    eager: Agent, classifier: SquareClassifier, images: np.ndarray
 ) -> None:
-    result = Search(eager_agent, CountingBlackBox(classifier), SETTINGS).run(images[0])
+    result = Search(eager, CountingBlackBox(classifier), SETTINGS).run(images[0])
     strengths = [candidate.strength for candidate in result.path]
     assert strengths == sorted(strengths)
     assert strengths[0] == 0.0
@@ -63,10 +55,8 @@ def test_a_decoder_that_does_nothing_is_never_valid(
     assert counted.queries == 1 + 2 * len(SETTINGS.attempts)
 
 
-def test_the_same_seed_gives_the_same_answer(
-    eager_agent: Agent, classifier: SquareClassifier, images: np.ndarray
-) -> None:
-    search = Search(eager_agent, CountingBlackBox(classifier), SETTINGS)
+def test_the_same_seed_gives_the_same_answer(eager: Agent, classifier: SquareClassifier, images: np.ndarray) -> None:
+    search = Search(eager, CountingBlackBox(classifier), SETTINGS)
     first, second = search.run(images[1], seed=4), search.run(images[1], seed=4)
     assert np.array_equal(first.best.image, second.best.image)
     assert len(first.alternatives) == len(second.alternatives)

@@ -36,7 +36,8 @@ def test_real_nodules_fall_into_three_splits_without_a_common_patient() -> None:
     assert len(kept) > 400
     assert 0.3 < sum(n.label for n in kept) / len(kept) < 0.6
     assert all(len(members) > 20 for members in patients.values())
-    assert not (patients["train"] & patients["test"] or patients["validation"] & patients["test"])
+    assert not (patients["train"] & patients["test"])
+    assert not (patients["validation"] & patients["test"])
     image = next(lidc.test_images(DATA))
     assert image.dimension == 3
     assert image.array.min() < -500
