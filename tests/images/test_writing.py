@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nibabel
@@ -196,23 +197,24 @@ def test_sequences_that_make_no_sense(tmp_path: Path) -> None:
 # --- all or nothing ---------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
+@contextmanager
 def full_disk() -> Iterator[None]:
-    """No file may grow beyond a few bytes, as on a full disk."""
+    """No file may grow beyond a few bytes, as on a full disk; nor may pytest's own log, so it must be short."""
     resource = pytest.importorskip("resource", reason="needs the file size limit of POSIX")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (64, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize("name", ["x.nrrd", "x.nii", "x.nii.gz"])
-def test_full_disk_leaves_nothing_half_and_the_old_file_whole(
-    tmp_path: Path, name: str, full_disk: None, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_full_disk_leaves_nothing_half_and_the_old_file_whole(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"the old one")
-    with pytest.raises(WriteError, match=f"{name} cannot be written") as caught:
-        write_image(make(), tmp_path / name)
+    image = make()
+    with full_disk(), pytest.raises(WriteError, match=f"{name} cannot be written") as caught:
+        write_image(image, tmp_path / name)
     assert "\n" not in str(caught.value)
     assert caught.value.status == 507
     assert [path.name for path in tmp_path.iterdir()] == [name]

@@ -129,9 +129,7 @@ class Denoiser(nn.Module):
             norm_num_groups=8,
             num_class_embeds=1,
         )
-        embedding = nn.Sequential(
-            nn.Linear(latent, 4 * widths[0]), nn.SiLU(), nn.Linear(4 * widths[0], 4 * widths[0])
-        )
+        embedding = nn.Sequential(nn.Linear(latent, 4 * widths[0]), nn.SiLU(), nn.Linear(4 * widths[0], 4 * widths[0]))
         self.unet.register_module("class_embedding", embedding)
 
     def forward(self, folded: Tensor, time: Tensor, latent: Tensor) -> Tensor:
