@@ -106,7 +106,8 @@ def test_train_then_check(tmp_path, study):
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["bundle"] == str(out)
     card = (out / "docs" / "README.md").read_text(encoding="utf-8")
-    assert "--images study --labels labels.csv --size 16,16" in card
+    assert "--images study --labels study/labels.csv --classes dark,light --size 16,16" in card
+    assert "--validation-share 0.5" in card
     assert str(tmp_path) not in card
     assert run("check", out, "--images", study).exit_code == 0
 

@@ -14,6 +14,7 @@ import torch
 from monai.networks.blocks import Convolution, ResidualUnit
 from monai.networks.nets import DiffusionModelUNet
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 @dataclass(frozen=True)
@@ -22,12 +23,13 @@ class Architecture:
 
     Attributes:
         spatial_dims: 2 or 3.
-        size: Voxels along each axis; each divisible by ``patch * 2 ** (len(channels) - 1)``.
+        size: Voxels along each axis, any number; inside, images are padded to what the levels can halve.
         image_channels: Channels of the images.
         classes: Number of the student's outputs.
         latent: Width of the semantic latent z.
-        patch: Edge of the cubes folded into channels (lossless) before the first convolution.
+        patch: Edge of the cubes folded into channels (lossless) before the denoiser's first convolution.
         channels: Width of the denoiser per level; each level halves the grid.
+        encoder_patch: The same for the encoder, which needs finer detail to agree with the black box.
         encoder_channels: Width of the encoder per level.
     """
 
@@ -38,6 +40,7 @@ class Architecture:
     latent: int = 128
     patch: int = 2
     channels: tuple[int, ...] = (32, 64, 96)
+    encoder_patch: int = 2
     encoder_channels: tuple[int, ...] = (32, 64, 96, 128)
 
     @classmethod
@@ -70,6 +73,14 @@ def unfold(folded: Tensor, patch: int) -> Tensor:
     split = folded.reshape(batch, channels // patch**n, *([patch] * n), *size)
     order = [0, 1, *(index for axis in range(n) for index in (2 + n + axis, 2 + axis))]
     return split.permute(order).reshape(batch, channels // patch**n, *(edge * patch for edge in size))
+
+
+def padded(images: Tensor, multiple: int) -> Tensor:
+    """Repeat the last voxels of ``(b, c, *size)`` until each edge is a multiple of ``multiple``."""
+    missing = [-edge % multiple for edge in images.shape[2:]]
+    if not any(missing):
+        return images
+    return functional.pad(images, [value for edge in reversed(missing) for value in (0, edge)], mode="replicate")
 
 
 def group_norm(width: int) -> tuple[str, dict[str, int]]:
@@ -143,19 +154,24 @@ class DiffusionAutoencoder(nn.Module):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
         self.architecture = architecture
-        folded = architecture.image_channels * architecture.patch**architecture.spatial_dims
-        self.encoder = Encoder(architecture.spatial_dims, folded, architecture.encoder_channels, architecture.latent)
-        self.denoiser = Denoiser(architecture.spatial_dims, folded, architecture.channels, architecture.latent)
+        dims, channels = architecture.spatial_dims, architecture.image_channels
+        self.encoder = Encoder(
+            dims, channels * architecture.encoder_patch**dims, architecture.encoder_channels, architecture.latent
+        )
+        self.denoiser = Denoiser(dims, channels * architecture.patch**dims, architecture.channels, architecture.latent)
         self.student = nn.Linear(architecture.latent, architecture.classes)
 
     def encode(self, images: Tensor) -> Tensor:
         """Semantic latent ``z (b, latent)``."""
-        return self.encoder(fold(2 * images - 1, self.architecture.patch))
+        patch = self.architecture.encoder_patch
+        return self.encoder(fold(padded(2 * images - 1, patch), patch))
 
     def velocity(self, noised: Tensor, time: Tensor, latent: Tensor) -> Tensor:
         """Velocity ``(b, channels, *size)`` of images scaled to [-1, 1] and noised to ``time (b,)``."""
         patch = self.architecture.patch
-        return unfold(self.denoiser(fold(noised, patch), time, latent), patch)
+        whole = padded(noised, patch * 2 ** (len(self.architecture.channels) - 1))
+        velocity = unfold(self.denoiser(fold(whole, patch), time, latent), patch)
+        return velocity[(..., *(slice(edge) for edge in noised.shape[2:]))]
 
     def classify(self, latent: Tensor) -> Tensor:
         """The student's logits ``(b, classes)``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -165,7 +166,7 @@ def train(
                 device=device,
                 name=name,
                 progress=progress,
-                command=_command(images, labels, inputs, out, epochs, seed, device),
+                command=_command(images, labels, inputs, data.classes, out, epochs, validation_share, seed, device),
                 replace=replace,
             )
         except KeyboardInterrupt:
@@ -201,13 +202,26 @@ def _read(images: Path, labels: Path, inputs: InputSpec, classes: str | None) ->
         )
 
 
-def _command(images: Path, labels: Path, inputs: InputSpec, out: Path, epochs: int, seed: int, device: str) -> str:
+def _command(
+    images: Path,
+    labels: Path,
+    inputs: InputSpec,
+    names: Sequence[str],
+    out: Path,
+    epochs: int,
+    share: float,
+    seed: int,
+    device: str,
+) -> str:
     """Write the command for the model card: names of files and folders, but not where on this machine they are."""
     spacing = f" --spacing {_joined(inputs.spacing)}" if inputs.spacing else ""
+    inside = labels.resolve().is_relative_to(images.resolve())
+    table = Path(images.name, labels.resolve().relative_to(images.resolve())) if inside else Path(labels.name)
     return (
-        f"otherwise classifier train --images {images.name} --labels {labels.name} --size {_joined(inputs.size)}"
-        f" --intensity {_joined(inputs.intensity)}{spacing} --channels {inputs.channels} --modality {inputs.modality}"
-        f" --epochs {epochs} --seed {seed} --device {device} --out {out.name}"
+        f"otherwise classifier train --images {images.name} --labels {table.as_posix()} --classes {','.join(names)}"
+        f" --size {_joined(inputs.size)} --intensity {_joined(inputs.intensity)}{spacing} --channels {inputs.channels}"
+        f" --modality {inputs.modality} --epochs {epochs} --validation-share {share:g} --seed {seed} --device {device}"
+        f" --out {out.name}"
     )
 
 

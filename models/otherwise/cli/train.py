@@ -27,7 +27,8 @@ def register(app: typer.Typer) -> None:
         replace: Annotated[bool, typer.Option("--replace", help="Replace an existing bundle.")] = False,
         batch: Annotated[int, typer.Option(help="Images a step and process.")] = 16,
         learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 6e-4,
-        channels: Annotated[str, typer.Option(help="Denoiser's widths per level.")] = "48,80,112",
+        channels: Annotated[str, typer.Option(help="Denoiser's widths per level.")] = "64,96,128",
+        patch: Annotated[int, typer.Option(help="Edge of the cubes folded into channels; 4 is quick in 2-D.")] = 4,
         latent: Annotated[int, typer.Option(help="Width of the semantic latent.")] = 128,
         precision: Annotated[str, typer.Option(help="fp32 or bf16.")] = "fp32",
         threads: Annotated[int | None, typer.Option(help="CPU threads; default: all.")] = None,
@@ -50,6 +51,7 @@ def register(app: typer.Typer) -> None:
             image_channels=box.inputs.channels,
             classes=len(box.classes),
             latent=latent,
+            patch=patch,
             channels=tuple(int(width) for width in channels.split(",")),
         )
         session = TrainingSession(
@@ -74,7 +76,8 @@ def register(app: typer.Typer) -> None:
             command=(
                 f"otherwise train agent --classifier {Path(classifier).name} --images {images.name} --out {out.name}"
                 f"{f' --minutes {minutes:g}' if minutes else ''}{f' --epochs {epochs:g}' if epochs else ''}"
-                f" --batch {batch} --learning-rate {learning_rate:g} --channels {channels} --latent {latent}"
+                f" --batch {batch} --learning-rate {learning_rate:g} --channels {channels} --patch {patch}"
+                f" --latent {latent}"
                 f" --precision {precision} --seed {seed}"
             ),
         )

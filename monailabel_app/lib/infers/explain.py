@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from monailabel.interfaces.tasks.infer_v2 import InferType
-from otherwise.report.folder import write_explanation
 
 from lib.host import Host
 from lib.infers.params import AUTO, Params, one_of, whole_number
@@ -17,6 +16,7 @@ from lib.store import StorageError
 from lib.worker import Cancelled
 from otherwise.explain.explanation import Explanation
 from otherwise.images.image import Image
+from otherwise.report.folder import write_explanation
 from otherwise.report.html import write_report
 
 logger = logging.getLogger(__name__)
