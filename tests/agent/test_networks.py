@@ -26,6 +26,17 @@ def test_folding_keeps_neighbours_together() -> None:
     assert sorted(fold(image, 2)[0, :, 0, 0].tolist()) == [0.0, 1.0, 4.0, 5.0]
 
 
+@pytest.mark.parametrize("size", [(17, 30), (9, 12, 5)])
+def test_any_size_will_do(size: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    widths = {"channels": (16, 16), "encoder_channels": (8, 16)}
+    model = DiffusionAutoencoder(Architecture(len(size), size, latent=8, patch=4, **widths)).eval()
+    images = torch.rand(2, 1, *size)
+    velocity = model.velocity(images, torch.rand(2), model.encode(images))
+    assert velocity.shape == images.shape
+    assert torch.isfinite(velocity).all()
+
+
 def test_velocity_has_the_shape_of_the_image(model: DiffusionAutoencoder, size: tuple[int, ...]) -> None:
     images = torch.rand(2, 1, *size)
     latent = model.encode(images)

@@ -21,6 +21,7 @@ from otherwise.demo.setup import DemoError, Setup, claim
 from otherwise.demo.story import choose, run_demo
 from otherwise.images.image import Geometry, Image
 from otherwise.images.writing import write_image
+from otherwise.report.folder import read_explanation
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -53,12 +54,11 @@ def test_the_demo_does_the_whole_job(otherwise: Run, tmp_path: Path) -> None:
         requests.get(f"{url}/info/", timeout=5)
 
 
-def test_the_demo_explains_ones_own_images_with_ones_own_models(tmp_path: Path) -> None:
+def test_the_demo_explains_ones_own_volumes_with_ones_own_2d_models_slice_by_slice(tmp_path: Path) -> None:
     images = tmp_path / "mine"
-    square = Geometry((96, 96, 1), np.eye(4))
     for seed in (1, 2):
-        noise = np.random.default_rng(seed).uniform(size=(1, 96, 96, 1)).astype(np.float32)
-        write_image(Image(noise, square, dimension=2), images / f"case {seed}.nii.gz")
+        noise = np.random.default_rng(seed).uniform(size=(1, 96, 96, 5)).astype(np.float32)
+        write_image(Image(noise, Geometry((96, 96, 5), np.eye(4))), images / f"case {seed}.nii.gz")
     (images / "notes.txt").write_text("no image")
     setup = Setup(tmp_path / "out", "folder", images, "mammogram_classifier", "mammogram_agent", "cpu", once=True)
 
@@ -69,6 +69,11 @@ def test_the_demo_explains_ones_own_images_with_ones_own_models(tmp_path: Path) 
         "case-1.nrrd",
         "case-2.nrrd",
     }
+    explanation = read_explanation(report.parent)
+    assert explanation.slice_index == 2
+    difference = explanation.volumes.difference
+    assert difference.geometry.shape == (96, 96, 5)
+    assert {int(k) for k in np.flatnonzero(np.abs(difference.array[0]).sum(axis=(0, 1)))} <= {2}
 
 
 def test_a_server_that_cannot_start_is_one_line_and_leaves_nothing_running(otherwise: Run, tmp_path: Path) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from otherwise.errors import ImageError
 from otherwise.evaluation import lidc
+from otherwise.images.image import Geometry, Image
+from otherwise.images.reading import read_image
+from otherwise.images.writing import write_image
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "lidc_nodules"
 
@@ -27,6 +32,56 @@ def test_a_missing_table_or_column_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "nodules.csv").write_text("file,patient_id\na,b\n")
     with pytest.raises(ImageError, match="Malignancy_value"):
         lidc.nodules(tmp_path)
+
+
+def study(folder: Path, patients: str) -> Path:
+    """One nodule a patient, of radius 3 voxels about slice 4 of 7; every third is indeterminate."""
+    geometry = Geometry((20, 18, 7), np.diag([0.7, 0.7, 2.0, 1.0]))
+    place = np.indices(geometry.shape) - np.array([9, 8, 4]).reshape(3, 1, 1, 1)
+    mask = (place**2).sum(axis=0) <= 9
+    lines = ["file,patient_id,Malignancy_value,Diagnosis_value"]
+    for number, patient in enumerate(patients):
+        hu = np.where(mask, 50, -800) + np.arange(7)
+        write_image(Image(hu[None].astype(np.int16), geometry), folder / "image" / f"n{patient}.nii.gz")
+        write_image(Image(mask[None].astype(np.uint8), geometry), folder / "mask" / f"n{patient}.nii.gz")
+        lines.append(f"n{patient}.nii.gz,{patient},{(1, 5, 3)[number % 3]},{(0, 1, 0)[number % 3]}")
+    (folder / "nodules.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def test_slices_lie_where_the_nodule_is_and_in_their_patients_split(tmp_path: Path) -> None:
+    patients = "abcdefghijklmnopqrstuvwxyz"
+    counts = lidc.write_slices(study(tmp_path / "data", patients), tmp_path / "out")
+
+    clean = {n.patient: n for n in lidc.nodules(tmp_path / "data")}
+    assert len(clean) == 18
+    for split in lidc.SPLITS:
+        with (tmp_path / "out" / split / "labels.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        assert len(rows) == counts[split]
+        assert {row["patient"] for row in rows} == {p for p, n in clean.items() if n.split == split}
+        for row in rows:
+            image = read_image(tmp_path / "out" / split / row["file"])
+            assert image.geometry.shape == (20, 18, 1)
+            k = round(image.geometry.affine[2, 3] / 2.0)
+            assert k in ((3, 4, 5) if split == "train" else (4,))
+            assert image.array[0, 0, 0, 0] == -800 + k
+            assert row["label"] == lidc.CLASSES[clean[row["patient"]].label or 0]
+    # A ball of radius 3 voxels lies in slices 1 to 6 of 0 to 6.
+    learners = [p for p in patients if lidc.split_of(p) == "train"]
+    assert counts["unlabelled"] == 6 * len(learners) == len(list((tmp_path / "out/unlabelled/images").iterdir()))
+
+
+def test_slices_are_written_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
+    data = study(tmp_path / "data", "abcd")
+    (data / "mask" / "nd.nii.gz").write_bytes(b"broken")
+    with pytest.raises(ImageError):
+        lidc.write_slices(data, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").touch()
+    with pytest.raises(ImageError, match="holds other things"):
+        lidc.write_slices(data, tmp_path / "mine")
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="real CT nodules (shared/data/lidc_nodules) are not here")

@@ -155,3 +155,14 @@ def test_constant_image_and_window_that_sees_nothing() -> None:
 def test_integer_images_are_not_rounded() -> None:
     image = Image(np.array([0, 1], np.uint8).reshape(1, 2, 1, 1), Geometry((2, 1, 1), np.eye(4)))
     assert resample(image, model_grid(image.geometry, (4, 1), None)).array.ravel().tolist() == [0, 0.25, 0.75, 1]
+
+
+def test_a_slice_lies_where_it_lay_in_the_volume() -> None:
+    affine = np.array([[0.0, 0.5, 0.1, 3.0], [0.7, 0.0, 0.0, -2.0], [0.1, 0.0, 2.0, 9.0], [0.0, 0.0, 0.0, 1.0]])
+    volume = Image(np.arange(60.0).reshape(1, 3, 4, 5), Geometry((3, 4, 5), affine))
+    plane = volume.slice(2)
+    assert plane.dimension == 2
+    assert (plane.array[..., 0] == volume.array[..., 2]).all()
+    assert np.allclose(plane.geometry.to_ras(np.array([1, 2, 0])), volume.geometry.to_ras(np.array([1, 2, 2])))
+    with pytest.raises(ImageError, match="no slice 5"):
+        volume.slice(5)

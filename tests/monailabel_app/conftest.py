@@ -145,6 +145,7 @@ class StandInExplainer:
                 counterfactual=other,
                 difference=image.with_array(change),
                 effect=image.with_array(change),
+                floor=image.with_array(np.full(change[:1].shape, 0.01, np.float32)),
                 regions=image.with_array(regions),
                 minimal=other,
                 path=(image.with_array(image.array.astype(np.float32)), other),

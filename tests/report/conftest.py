@@ -149,6 +149,7 @@ def explanation(dimension: int, size: int = 96) -> Explanation:
             counterfactual=counterfactual,
             difference=image(difference[0], np.dtype(np.float32)),
             effect=image(effect, np.dtype(np.float32)),
+            floor=image(np.full(shape, floor), np.dtype(np.float32)),
             regions=image(labels, np.dtype(np.uint8)),
             minimal=image(minimal[0]),
             path=path,

@@ -43,7 +43,7 @@ def test_the_json_obeys_its_schema_and_names_every_file(explanation: Explanation
     jsonschema.validate(content, schema())
     assert content == explanation_json(explanation)
     files = [name for names in content["files"].values() for name in ([names] if isinstance(names, str) else names)]
-    assert sorted([*files, "explanation.json"]) == sorted(path.name for path in folder.iterdir())
+    assert sorted([*files, "explanation.json", "report.html"]) == sorted(path.name for path in folder.iterdir())
     assert content["files"]["regions"].endswith(".seg.nrrd")
     assert content["files"]["path"].endswith(".seq.nrrd")
 

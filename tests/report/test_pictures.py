@@ -17,7 +17,7 @@ from PIL import Image as Picture
 from otherwise.explain.explanation import Explanation
 from otherwise.images.image import Geometry, Image
 from otherwise.report import figures, words
-from otherwise.report.panels import Panels, reconstruction_floor
+from otherwise.report.panels import Panels, typical_floor
 from otherwise.report.planes import planes_through, strongest_voxel
 
 Explain = Callable[..., Explanation]
@@ -81,21 +81,24 @@ def test_slices_go_through_the_strongest_place_of_the_first_region(explain: Expl
     assert abs(volumes.effect.array[(0, *voxel)]) == np.abs(volumes.effect.array[0][inside]).max()
 
 
-def test_floor_divides_the_voxels_as_the_explanation_says(explain: Explain) -> None:
-    for share in (0.0, 0.046, 0.5, 1.0):
-        explanation = explain()
-        explanation = replace(explanation, counterfactual=replace(explanation.counterfactual, changed_fraction=share))
-        above = np.abs(explanation.volumes.difference.array) > reconstruction_floor(explanation)
-        assert above.mean() == pytest.approx(share, abs=1e-3)
+def test_what_is_below_the_floor_of_its_place_stays_grey() -> None:
+    background = np.full((1, 4, 3), 100, np.uint8)
+    values, floor = np.array([[0.5, 0.5, -0.5, -0.5]]), np.array([[0.4, 0.6, 0.4, 0.6]])
+    pixels = figures.overlay(background, values, 1.0, floor, figures.CHANGE_HUES)
+    coloured = (pixels != pixels[..., :1]).any(axis=-1)
+    assert coloured.tolist() == [[True, False, True, False]]
 
 
-def test_floor_does_not_depend_on_how_much_lies_outside_of_the_field(explain: Explain) -> None:
-    explanation = explain()
-    difference = explanation.volumes.difference
-    wide = np.pad(difference.array, ((0, 0), (30, 10), (0, 50), (0, 0)))
-    geometry = Geometry(wide.shape[1:], difference.geometry.affine)
-    wider = replace(explanation.volumes, difference=Image(wide, geometry))
-    assert reconstruction_floor(replace(explanation, volumes=wider)) == reconstruction_floor(explanation)
+def test_floor_of_the_colour_bar_does_not_depend_on_what_lies_outside_of_the_field(explain: Explain) -> None:
+    floor = explain().volumes.floor
+    wide = np.pad(floor.array, ((0, 0), (30, 10), (0, 50), (0, 0)))
+    assert typical_floor(Image(wide, Geometry(wide.shape[1:], floor.geometry.affine))) == typical_floor(floor) > 0
+
+
+def test_a_classifier_that_saw_one_slice_is_shown_with_that_slice_alone(explain: Explain) -> None:
+    panels = Panels(replace(explain(3), slice_index=2))
+    assert [(plane.axis, plane.index) for plane in panels.planes] == [(2, 2)]
+    assert len(Panels(explain(3)).planes) == 3
 
 
 def test_overlay_tells_signs_apart_and_keeps_grey_below_the_floor() -> None:

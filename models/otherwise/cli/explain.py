@@ -37,9 +37,9 @@ def register(app: typer.Typer) -> None:
         from otherwise.blackbox.loading import load_classifier
         from otherwise.explain.explainer import Explainer
         from otherwise.images.reading import read_image
-        from otherwise.report.folder import write_explanation
-        from otherwise.report.html import write_report
+        from otherwise.report.folder import REPORT_NAME, refuse_existing, write_explanation
 
+        refuse_existing(out)
         explainer = Explainer(
             load_classifier(classifier, device=device, trust_code=trust_code), load_agent(agent, device=device)
         )
@@ -54,7 +54,6 @@ def register(app: typer.Typer) -> None:
                 progress=lambda stage, part: bar.update(task, description=stage, completed=part),
             )
         write_explanation(explanation, out)
-        write_report(explanation, out / "report.html")
         if as_json:
             typer.echo(json.dumps(json.loads((out / "explanation.json").read_text(encoding="utf-8"))))
             return
@@ -66,4 +65,4 @@ def register(app: typer.Typer) -> None:
             f"({explanation.counterfactual.probabilities[explanation.target]:.2f}) after a change of "
             f"{100 * explanation.counterfactual.changed_fraction:.1f} % of the image"
         )
-        typer.echo(f"Report: {out / 'report.html'}")
+        typer.echo(f"Report: {out / REPORT_NAME}")

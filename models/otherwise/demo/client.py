@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +32,27 @@ class Client:
         self.url = url
         self._session = session()
 
-    def infer(self, model: str, image: str) -> dict[str, Any]:
-        """Ask a model about an image of the studies.
+    def dimension(self, model: str) -> int:
+        """Ask whether a model looks at planes (2) or volumes (3).
 
         Raises:
             DemoError: with what the server says is wrong.
         """
-        reply = self._ask("POST", f"/infer/{model}", params={"image": image, "output": "json"}, data={"params": "{}"})
+        return int(self._ask("GET", "/info/").json()["models"][model]["dimension"])
+
+    def infer(self, model: str, image: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Ask a model about an image of the studies.
+
+        Args:
+            model: ``classify`` or ``explain``.
+            image: Its id.
+            options: As ``/info/`` lists them; without: the server's own choice.
+
+        Raises:
+            DemoError: with what the server says is wrong.
+        """
+        query, form = {"image": image, "output": "json"}, {"params": json.dumps(dict(options or {}))}
+        reply = self._ask("POST", f"/infer/{model}", params=query, data=form)
         answer: dict[str, Any] = reply.json()
         return answer
 

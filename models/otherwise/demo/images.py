@@ -62,16 +62,16 @@ def images_of_folder(folder: Path) -> Iterator[Image]:
         raise DemoError(f"No file in {folder} can be read as an image.", "Give DICOM, NIfTI, NRRD, PNG or the like.")
 
 
-def write_studies(images: Iterable[Image], folder: Path) -> list[str]:
+def write_studies(images: Iterable[Image], folder: Path) -> dict[str, int]:
     """Write images as a study folder.
 
     Returns:
-        Their ids, as MONAI Label will know them.
+        Their ids, as MONAI Label will know them, each with its number of slices.
     """
-    names: list[str] = []
+    names: dict[str, int] = {}
     for image in images:
         name = re.sub(r"[^A-Za-z0-9_-]+", "-", image.id).strip("-") or "image"
         name = name if name not in names else f"{name}-{len(names)}"
         write_image(image, folder / f"{name}.nrrd")
-        names.append(name)
+        names[name] = image.geometry.shape[2]
     return names

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,20 +33,23 @@ def run_demo(setup: Setup, console: Console) -> Path:
     claim(setup.out)
     studies = setup.out / "studies" / setup.source
     with console.status("Preparing images"):
-        names = write_studies(demo_images(setup), studies)
-    console.print(f"{len(names)} images in {studies}")
+        slices = write_studies(demo_images(setup), studies)
+    console.print(f"{len(slices)} images in {studies}")
     with ending_on_termination(), server(setup, studies) as running:
         with console.status("Starting MONAI Label's server"):
             running.wait_until_ready()
         console.print(f"Server: {running.url}  ({setup.out / 'server.log'})")
         client = Client(running.url)
+        planes = middle_slices(slices) if client.dimension("classify") == 2 else {}
+        if planes:
+            console.print("The classifier is 2-D: it is shown the middle slice of each volume.")
         with console.status("Classifying"):
-            answers = {name: client.infer("classify", name) for name in names}
+            answers = {name: client.infer("classify", name, planes.get(name)) for name in slices}
         console.print(table_of(answers))
         chosen = choose(answers)
         begun = time.perf_counter()
         with console.status(f"Explaining {chosen}: what would make the model decide otherwise?"):
-            explanation = client.infer("explain", chosen)
+            explanation = client.infer("explain", chosen, planes.get(chosen))
         console.print(f"Explained {chosen} in {time.perf_counter() - begun:.1f} s ({explanation['queries']} queries)")
         folder = client.download(explanation, setup.out / "explanations")
         check_folder(folder, read_image(studies / f"{chosen}.nrrd"))
@@ -55,6 +59,11 @@ def run_demo(setup: Setup, console: Console) -> Path:
             console.print(f"In 3D Slicer, give MONAI Label or Otherwise the server {running.url}. Ctrl-C stops.")
             running.serve_on()
     return report
+
+
+def middle_slices(slices: Mapping[str, int]) -> dict[str, dict[str, int]]:
+    """Options that show a 2-D classifier the middle slice of each volume; ``slices`` is the number of each image."""
+    return {name: {"slice_index": count // 2} for name, count in slices.items() if count > 1}
 
 
 def choose(answers: dict[str, dict[str, Any]]) -> str:

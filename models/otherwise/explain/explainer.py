@@ -199,11 +199,13 @@ class Explainer:
                 counterfactual=best_image,
                 difference=image.with_array(best_image.array - image.array.astype(np.float32)),
                 effect=effect_image,
+                floor=image.with_array(view.back(floor[None], self.classifier.inputs.intensity)[:1]),
                 regions=label_image,
                 minimal=least_image,
                 path=tuple(view.carry(c.image) for c in path),
                 alternatives=tuple(volume for _, volume in alternatives),
             ),
+            slice_index=slice_index,
         )
 
     def _index(self, target: str | None) -> int | None:

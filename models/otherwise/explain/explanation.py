@@ -93,6 +93,7 @@ class Volumes:
         counterfactual: Least valid change (or nearest attempt), original units.
         difference: ``counterfactual - original``, original units.
         effect: Measured effect on the black box's log-odds at every voxel; positive speaks for the target.
+        floor: What the autoencoder changes there without any edit, original units: a smaller difference is no evidence.
         regions: Label map (uint8) of the decisive regions, strongest first; 0 elsewhere.
         minimal: The original with only those regions of the change that are needed to flip.
         path: The images of ``Explanation.path``, in its order.
@@ -103,6 +104,7 @@ class Volumes:
     counterfactual: Image
     difference: Image
     effect: Image
+    floor: Image
     regions: Image
     minimal: Image
     path: tuple[Image, ...]
@@ -118,6 +120,7 @@ class Explanation:
         created: ISO 8601 time with time zone.
         seconds: Wall time of the whole search and measurement.
         queries: Images that the black box was asked about.
+        slice_index: For a 2-D classifier and a volume: the slice that it looked at.
         reconstruction_l1: Mean absolute error of the autoencoder on this image without an edit, share of the window.
         minimal: The answer for ``Volumes.minimal``.
         path: Original first, beyond the boundary last.
@@ -142,3 +145,4 @@ class Explanation:
     regions: tuple[Region, ...]
     notes: tuple[str, ...]
     volumes: Volumes
+    slice_index: int | None = None

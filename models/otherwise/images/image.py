@@ -84,6 +84,19 @@ class Image:
         digest.update(self.geometry.affine.tobytes())
         object.__setattr__(self, "sha256", digest.hexdigest())
 
+    def slice(self, k: int) -> Image:
+        """Take one slice along k, where it lies in space, as a 2-D image.
+
+        Raises:
+            ImageError: if there is no such slice.
+        """
+        count = self.geometry.shape[2]
+        if not 0 <= k < count:
+            raise ImageError(f"Image {self.id} has no slice {k}.", f"Choose one from 0 to {count - 1}.")
+        affine = self.geometry.affine.copy()
+        affine[:3, 3] = self.geometry.to_ras(np.array([0, 0, k]))
+        return Image(self.array[..., k : k + 1], Geometry((*self.geometry.shape[:2], 1), affine), self.id, 2)
+
     def with_array(self, array: np.ndarray, id: str | None = None) -> Image:
         """Make another image on the same grid."""
         return Image(array, self.geometry, id or self.id, self.dimension)

@@ -94,19 +94,21 @@ def grey(plane: np.ndarray, window: tuple[float, float]) -> np.ndarray:
     return np.round(255 * np.moveaxis(scaled, 0, -1)).astype(np.uint8)
 
 
-def overlay(background: np.ndarray, values: np.ndarray, scale: float, floor: float, hues: Hues) -> np.ndarray:
+def overlay(
+    background: np.ndarray, values: np.ndarray, scale: float, floor: float | np.ndarray, hues: Hues
+) -> np.ndarray:
     """Lay signed values in colour over a dimmed image; what lies below the floor stays grey.
 
     Args:
         background: Pixels of the image.
         values: ``(rows, columns)``, zero in the middle of the colour map.
         scale: Magnitude that gets the full colour, above 0; larger ones are clipped.
-        floor: Magnitudes up to this are left grey.
+        floor: Magnitudes up to this are left grey; one for all, or ``(rows, columns)``.
         hues: Colours of both signs.
     """
     strength = np.clip(np.abs(values.astype(np.float64)) / scale, 0, 1)[..., None]
     weak, strong = (np.where(values[..., None] < 0, *pair) for pair in zip(hues.negative, hues.positive, strict=True))
-    opacity = np.where(np.abs(values)[..., None] > floor, np.clip(0.2 + 1.6 * strength, 0, 1), 0)
+    opacity = np.where((np.abs(values) > floor)[..., None], np.clip(0.2 + 1.6 * strength, 0, 1), 0)
     colour = weak + (strong - weak) * strength
     return np.round(opacity * colour + (1 - opacity) * DIMMED * background).astype(np.uint8)
 

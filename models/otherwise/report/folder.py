@@ -1,4 +1,4 @@
-"""One explanation as a folder: ``explanation.json`` and volumes that 3D Slicer opens by hand."""
+"""One explanation as a folder: ``explanation.json``, volumes that 3D Slicer opens by hand, and a page to read."""
 
 from __future__ import annotations
 
@@ -28,9 +28,11 @@ from otherwise.images.atomic import atomic_folder
 from otherwise.images.image import Geometry, Image
 from otherwise.images.reading import read_image
 from otherwise.images.writing import SegmentInfo, write_image, write_label_map, write_sequence
+from otherwise.report.html import write_report
 
 JSON_NAME = "explanation.json"
-_SINGLE = ("original", "counterfactual", "difference", "effect", "minimal")
+REPORT_NAME = "report.html"
+_SINGLE = ("original", "counterfactual", "difference", "effect", "floor", "minimal")
 # Okabe and Ito's palette, for readers of any colour vision; without black and grey, which vanish on an image.
 _COLORS = (
     (0.34, 0.71, 0.91), (0.90, 0.62, 0.00), (0.94, 0.89, 0.26), (0.80, 0.47, 0.65),
@@ -62,8 +64,8 @@ def write_explanation(explanation: Explanation, folder: Path, *, replace: bool =
         ImageError: if the volumes do not fit each other.
     """
     folder = Path(folder)
-    if folder.exists() and not replace:
-        raise ReportError(f"There is already an explanation in {folder.name}.", "Remove it, or choose another name.")
+    if not replace:
+        refuse_existing(folder)
     volumes = explanation.volumes
     content = explanation_json(explanation)
     with atomic_folder(folder) as temporary:
@@ -76,7 +78,14 @@ def write_explanation(explanation: Explanation, folder: Path, *, replace: bool =
         write_sequence(_one_type(volumes.path), _index_values(explanation.path), temporary / names["path"])
         text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
         (temporary / JSON_NAME).write_text(text + "\n", encoding="utf-8", newline="\n")
+        write_report(explanation, temporary / REPORT_NAME)
     return folder
+
+
+def refuse_existing(folder: Path) -> None:
+    """Raise a ReportError if something is there; worth asking before the work."""
+    if folder.exists():
+        raise ReportError(f"There is already something in {folder.name}.", "Remove it, or choose another name.")
 
 
 def read_explanation(folder: Path) -> Explanation:
@@ -124,6 +133,7 @@ def explanation_json(explanation: Explanation) -> dict[str, Any]:
         "queries": explanation.queries,
         "prediction": asdict(explanation.prediction),
         "target": explanation.target,
+        "slice_index": explanation.slice_index,
         "counterfactual": {
             **asdict(found),
             "reconstruction_l1": explanation.reconstruction_l1,
@@ -244,4 +254,5 @@ def _from_json(content: dict[str, Any], volumes: Volumes) -> Explanation:
         ),
         notes=tuple(content["notes"]),
         volumes=volumes,
+        slice_index=content["slice_index"],
     )

@@ -191,7 +191,7 @@ def _difference(image: Image, original: Image) -> Image:
 
 
 def _provenance(explanation: Explanation) -> list[tuple[str, str]]:
-    original = explanation.volumes.original
+    original, index = explanation.volumes.original, explanation.slice_index
     count = original.dimension
     size = " × ".join(str(number) for number in original.geometry.shape[:count])
     spacing = " × ".join(f"{step:.3g}" for step in original.geometry.spacing[:count])
@@ -199,6 +199,11 @@ def _provenance(explanation: Explanation) -> list[tuple[str, str]]:
         ("Image", explanation.image_id),
         ("Image SHA-256", explanation.image_sha256),
         ("Grid", f"{size} voxels, {spacing} mm"),
+        *(
+            [("Slice shown to the classifier", f"{index + 1} of {original.geometry.shape[2]}")]
+            if index is not None
+            else []
+        ),
         ("Classifier", explanation.classifier.name),
         ("Classifier version", explanation.classifier.version),
         ("Agent", explanation.agent.name),

@@ -76,12 +76,17 @@ class Panels:
         self._explanation = explanation
         self._geometry = volumes.original.geometry
         self._window = figures.intensity_window(volumes.original.array, volumes.counterfactual.array)
-        self._floor = reconstruction_floor(explanation)
+        self._floor = typical_floor(volumes.floor)
         magnitude = np.abs(volumes.difference.array.astype(np.float64))
         self._change_scale = max(float(np.quantile(magnitude, 0.999)), 2 * self._floor) or 1.0
         self._effect_scale = float(np.abs(volumes.effect.array.astype(np.float64)).max()) or 1.0
         self._effect_floor = WEAK * self._effect_scale
-        self.planes = planes_through(self._geometry, volumes.original.dimension, strongest_voxel(explanation))
+        voxel, shown = strongest_voxel(explanation), explanation.slice_index
+        if shown is not None:
+            voxel = (*voxel[:2], shown)
+        planes = planes_through(self._geometry, volumes.original.dimension, voxel)
+        # Where the classifier saw a single slice, planes across it have nothing to show.
+        self.planes = planes if shown is None else planes[:1]
 
     @property
     def change_bar(self) -> ColourBar:
@@ -143,7 +148,8 @@ class Panels:
     def _change(self, plane: Plane, difference: Image, longest: int = figures.LONGEST_SIDE) -> np.ndarray:
         values = figures.reduce(_strongest_channel(plane.cut(difference.array)), longest, peak=True)
         background = self._grey(plane, self._explanation.volumes.original, longest)
-        return figures.overlay(background, values, self._change_scale, self._floor, figures.CHANGE_HUES)
+        floor = figures.reduce(plane.cut(self._explanation.volumes.floor.array)[0], longest, peak=True)
+        return figures.overlay(background, values, self._change_scale, floor, figures.CHANGE_HUES)
 
     def _effect(self, plane: Plane) -> np.ndarray:
         volumes = self._explanation.volumes
@@ -176,20 +182,10 @@ class Panels:
         return tuple(outlines)
 
 
-def reconstruction_floor(explanation: Explanation) -> float:
-    """One floor for the whole picture, in the image's own units.
-
-    An explanation says which share of the classifier's field changes by more than the floor, not the floor itself,
-    which varies from place to place. So this is the magnitude that just this share exceeds, within the box of all that
-    differs.
-    """
-    magnitude = np.abs(explanation.volumes.difference.array.astype(np.float64)).max(axis=0)
-    if not magnitude.any():
-        return 0.0
-    # Outside of the classifier's field the difference is exactly zero, and would dilute the share.
-    field = magnitude[tuple(slice(places.min(), places.max() + 1) for places in np.nonzero(magnitude))]
-    below = float(np.clip(1 - explanation.counterfactual.changed_fraction, 0, 1))
-    return float(np.quantile(field, below, method="lower"))
+def typical_floor(floor: Image) -> float:
+    """The median of the reconstruction floor within the classifier's field, where alone it is above zero."""
+    field = floor.array[floor.array > 0]
+    return float(np.median(field)) if field.size else 0.0
 
 
 def _strongest_channel(planes: np.ndarray) -> np.ndarray:

@@ -17,7 +17,6 @@ from lib.worker import Cancelled
 from otherwise.explain.explanation import Explanation
 from otherwise.images.image import Image
 from otherwise.report.folder import write_explanation
-from otherwise.report.html import write_report
 
 logger = logging.getLogger(__name__)
 
@@ -65,9 +64,7 @@ class Explain(HostedTask):
 
     def _keep(self, explanation: Explanation) -> Path:
         folder = self.host.store.new(explanation.id)
-        write_explanation(explanation, folder)
-        write_report(explanation, folder / "report.html")
-        return folder
+        return write_explanation(explanation, folder)
 
 
 def _log_progress(stage: str, fraction: float) -> None:

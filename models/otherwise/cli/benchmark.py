@@ -1,0 +1,68 @@
+"""``otherwise benchmark``: figures as JSON, by commands that anybody can run again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Classifier = Annotated[str, typer.Option(help="The black box: a bundle folder or the name of a shipped one.")]
+Agent = Annotated[str, typer.Option(help="Its agent: a bundle folder or the name of a shipped one.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    benchmark = typer.Typer(help="Measure, and print JSON.", no_args_is_help=True)
+    app.add_typer(benchmark, name="benchmark")
+
+    @benchmark.command("agent")
+    def agent_(
+        classifier: Classifier = "mammogram_classifier",
+        agent: Agent = "mammogram_agent",
+        count: Annotated[int, typer.Option(min=1, help="How many unseen phantoms.")] = 200,
+        seed: Annotated[int, typer.Option(min=0, help="Of their series.")] = 31,
+        device: Device = "auto",
+    ) -> None:
+        """Validity, agreement and reconstruction on unseen phantom mammograms."""
+        from rich.console import Console
+        from rich.progress import Progress
+
+        from otherwise.agent.bundle import load_agent
+        from otherwise.blackbox.loading import load_classifier
+        from otherwise.blackbox.torch_host import check_device
+        from otherwise.evaluation.quality import measure_quality
+
+        place = str(check_device(device))
+        with Progress(console=Console(stderr=True)) as bar:
+            task = bar.add_task("Searching", total=1.0)
+            figures = measure_quality(
+                load_agent(agent, device=place),
+                load_classifier(classifier, device=place),
+                count,
+                seed,
+                lambda stage, done: bar.update(task, completed=done),
+            )
+        typer.echo(json.dumps(figures.to_dict(), indent=2))
+
+    @benchmark.command("server")
+    def server_(
+        out: Annotated[Path, typer.Option(help="New folder for studies, log and explanations.")],
+        classifier: Classifier = "mammogram_classifier",
+        agent: Agent = "mammogram_agent",
+        count: Annotated[int, typer.Option(min=1, help="Images to explain, alone and again beside a client.")] = 15,
+        device: Device = "auto",
+    ) -> None:
+        """Seconds, memory and responsiveness of the real server, and the time of the demo."""
+        from rich.console import Console
+
+        from otherwise.demo.measure import measure_demo, measure_server
+        from otherwise.demo.setup import Setup
+
+        console = Console(stderr=True)
+        figures = measure_server(Setup(out, "phantoms", None, classifier, agent, device, once=True), count, console)
+        with console.status("Running the demo"):
+            demo = measure_demo(Setup(out / "demo", "phantoms", None, classifier, agent, device, once=True))
+        typer.echo(json.dumps({**figures.to_dict(), "demo_seconds": demo}, indent=2))
