@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from otherwise.agent.bundle import Agent
+from otherwise.agent.code import Code
 from otherwise.agent.networks import Architecture, DiffusionAutoencoder
 from otherwise.blackbox.protocol import InputSpec
 
@@ -47,8 +48,8 @@ def eager_agent(classifier: SquareClassifier) -> Agent:
     torch.manual_seed(0)
     model = DiffusionAutoencoder(architecture(classifier.inputs.size)).eval().requires_grad_(False)
 
-    def velocity(noised: torch.Tensor, time: torch.Tensor, latent: torch.Tensor) -> torch.Tensor:
-        level = model.classify(latent).diff(dim=1)
+    def velocity(noised: torch.Tensor, time: torch.Tensor, code: Code) -> torch.Tensor:
+        level = model.classify(code.latent).diff(dim=1)
         return -level.reshape(-1, *([1] * (noised.ndim - 1))).expand_as(noised) * 0.3
 
     model.velocity = velocity  # type: ignore[method-assign]

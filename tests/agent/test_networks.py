@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otherwise.agent.distillation import across_boundary
+from otherwise.agent.code import Code, evidence, way_across
 from otherwise.agent.networks import Architecture, DiffusionAutoencoder, fold, unfold
 
 
@@ -32,7 +32,7 @@ def test_any_size_will_do(size: tuple[int, ...]) -> None:
     widths = {"channels": (16, 16), "encoder_channels": (8, 16)}
     model = DiffusionAutoencoder(Architecture(len(size), size, latent=8, patch=4, **widths)).eval()
     images = torch.rand(2, 1, *size)
-    velocity = model.velocity(images, torch.rand(2), model.encode(images))
+    velocity = model.velocity(images, torch.rand(2), Code.of(model.encode(images), torch.zeros(2, 2)))
     assert velocity.shape == images.shape
     assert torch.isfinite(velocity).all()
 
@@ -41,7 +41,7 @@ def test_velocity_has_the_shape_of_the_image(model: DiffusionAutoencoder, size: 
     images = torch.rand(2, 1, *size)
     latent = model.encode(images)
     assert latent.shape == (2, 8)
-    assert model.velocity(images, torch.rand(2), latent).shape == images.shape
+    assert model.velocity(images, torch.rand(2), Code.of(latent, torch.zeros(2, 2))).shape == images.shape
     assert model.classify(latent).shape == (2, 2)
 
 
@@ -60,7 +60,10 @@ def test_one_movement_reaches_the_boundary(multi_label: bool) -> None:
     )
     latent = torch.randn(5, 8)
     target = torch.tensor([0, 1, 2, 0, 1])
-    logits = model.classify(latent + across_boundary(model, latent, target, multi_label))
+    told = evidence(torch.rand(5, 3))
+    code = Code.of(latent, told)
+    moved = code.moved(way_across(model, code, target, multi_label), torch.ones(5))
+    logits = model.classify(moved.latent)
     own = logits.gather(1, target[:, None])[:, 0]
     if multi_label:
         torch.testing.assert_close(own, torch.zeros(5), atol=1e-5, rtol=0)

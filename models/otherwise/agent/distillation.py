@@ -12,7 +12,8 @@ from monai.networks.utils import one_hot
 from torch import Tensor
 from torch.nn import functional
 
-from otherwise.agent.flow import expand, guided, integrate
+from otherwise.agent.code import Code, edit_velocity, evidence, way_across
+from otherwise.agent.flow import expand, integrate
 from otherwise.agent.networks import DiffusionAutoencoder
 from otherwise.blackbox.protocol import BlackBox
 
@@ -71,64 +72,35 @@ def perturbed(images: Tensor, generator: torch.Generator) -> Tensor:
     return (mixed * uniform(0.9, 1.1) + uniform(-0.04, 0.04) + noise * uniform(0.0, 0.04)).clamp(0, 1)
 
 
-def across_boundary(model: DiffusionAutoencoder, latent: Tensor, target: Tensor, multi_label: bool) -> Tensor:
-    """The shortest way in latent space from ``latent`` to the student's boundary towards ``target``.
-
-    The student is linear, so the boundary between the decided class and the target is a plane, and the way is along
-    its normal. For a single-label classifier it is the plane between the target and its strongest rival; for a
-    multi-label one the plane of the target class alone (towards yes where it says no, and the reverse).
-
-    Args:
-        model: Gives the student.
-        latent: ``(b, latent)``.
-        target: ``(b,)`` class indices.
-        multi_label: See ``BlackBox.multi_label``.
-
-    Returns:
-        ``(b, latent)``: adding it once reaches the boundary, adding it twice mirrors the margin.
-    """
-    weight, logits = model.student.weight, model.classify(latent)
-    own = logits.gather(1, target[:, None])[:, 0]
-    if multi_label:
-        normal, margin = weight[target], -own
-    else:
-        rival_index = logits.scatter(1, target[:, None], -torch.inf).argmax(1)
-        rival = logits.gather(1, rival_index[:, None])[:, 0]
-        normal, margin = weight[target] - weight[rival_index], rival - own
-    return margin[:, None] * normal / normal.square().sum(1, keepdim=True).clamp_min(1e-12)
-
-
 @torch.no_grad()
 def rendered(
-    model: DiffusionAutoencoder, images: Tensor, multi_label: bool, generator: torch.Generator, steps: int = 4
+    model: DiffusionAutoencoder,
+    images: Tensor,
+    probabilities: Tensor,
+    multi_label: bool,
+    generator: torch.Generator,
+    steps: int = 4,
 ) -> Tensor:
-    """Let the agent render images moved towards, onto and beyond the student's boundary, to ask the black box about.
+    """Let the agent render images moved towards, onto and beyond the boundary, to ask the black box about.
 
     Args:
         model: The agent as it is.
         images: ``(b, c, *size)`` in [0, 1].
+        probabilities: ``(b, classes)`` of the black box.
         multi_label: See ``BlackBox.multi_label``.
-        generator: Draws target class, strength (0 to 4), guidance (0 to 2) and depth (0.35 to 0.7).
+        generator: Draws target class, strength (0 to 4), guidance (0 to 3) and depth (0.35 to 0.8).
         steps: Solver steps each way.
 
     Returns:
         ``(b, c, *size)`` in [0, 1].
     """
     count, classes = len(images), model.architecture.classes
-    latent = model.encode(images)
-    current = model.classify(latent).argmax(1)
+    code = Code.of(model.encode(images), evidence(probabilities))
     shift = torch.randint(0 if multi_label else 1, classes, (count,), generator=generator).to(images.device)
-    target = (current + shift) % classes
+    target = (probabilities.argmax(1) + shift) % classes
     strength = (4 * torch.rand(count, generator=generator)).to(images.device)
-    depth = 0.35 + 0.35 * float(torch.rand((), generator=generator))
-    weight = 2.0 * float(torch.rand((), generator=generator))
-    moved = latent + strength[:, None] * across_boundary(model, latent, target, multi_label)
-
-    def own(x: Tensor, t: Tensor) -> Tensor:
-        return model.velocity(x, t, latent)
-
-    def towards(x: Tensor, t: Tensor) -> Tensor:
-        return model.velocity(x, t, moved)
-
-    noise = integrate(own, 2 * images - 1, 0.0, depth, steps)
-    return ((integrate(guided(own, towards, weight), noise, depth, 0.0, steps) + 1) / 2).clamp(0, 1)
+    depth = 0.35 + 0.45 * float(torch.rand((), generator=generator))
+    weight = 3.0 * float(torch.rand((), generator=generator))
+    moved = code.moved(way_across(model, code, target, multi_label), strength)
+    noise = integrate(lambda x, t: model.velocity(x, t, code), 2 * images - 1, 0.0, depth, steps)
+    return ((integrate(edit_velocity(model, code, moved, weight), noise, depth, 0.0, steps) + 1) / 2).clamp(0, 1)

@@ -75,16 +75,3 @@ def invert(velocity: Velocity, images: Tensor, depth: float, steps: int, step_do
 def render(velocity: Velocity, noise: Tensor, depth: float, steps: int, step_done: StepDone | None = None) -> Tensor:
     """Bring the noise of time ``depth`` back to images."""
     return integrate(velocity, noise, depth, 0.0, steps, step_done)
-
-
-def guided(base: Velocity, changed: Velocity, weight: float) -> Velocity:
-    """Exaggerate what a changed condition does: ``changed + weight (changed - base)``.
-
-    Classifier-free guidance (Ho & Salimans, arXiv 2207.12598) with the image's own latent as the reference.
-    """
-
-    def velocity(x: Tensor, t: Tensor) -> Tensor:
-        towards = changed(x, t)
-        return towards if weight == 0 else towards + weight * (towards - base(x, t))
-
-    return velocity

@@ -1,8 +1,8 @@
 """The three networks of the agent: semantic encoder, conditional denoiser, student.
 
 The diffusion autoencoder follows Preechakul et al. (arXiv 2111.15640): a small latent says what the image shows, the
-inverted noise keeps the rest. The student is linear in the latent, so that its decision boundary is a plane and the
-way across it needs no search.
+inverted noise keeps the rest; beside the latent the denoiser is told what the black box says (see ``code``). The
+student is linear in the latent, so that its decision boundary is a plane and the way across it needs no search.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from monai.networks.blocks import Convolution, ResidualUnit
 from monai.networks.nets import DiffusionModelUNet
 from torch import Tensor, nn
 from torch.nn import functional
+
+from otherwise.agent.code import Code
 
 
 @dataclass(frozen=True)
@@ -120,13 +122,13 @@ class Encoder(nn.Module):
 
 
 class Denoiser(nn.Module):
-    """Predicts the velocity from the noised image, the time and the latent: MONAI's diffusion U-Net.
+    """Predicts the velocity from the noised image, the time and the code: MONAI's diffusion U-Net.
 
-    The U-Net adds a class embedding to its time embedding in every residual block; with a linear layer in the place of
-    the embedding table the latent enters the same way.
+    The U-Net adds a class embedding to its time embedding in every residual block; with linear layers in the place of
+    the embedding table the code enters the same way.
     """
 
-    def __init__(self, spatial_dims: int, folded_channels: int, channels: Sequence[int], latent: int) -> None:
+    def __init__(self, spatial_dims: int, folded_channels: int, channels: Sequence[int], code: int) -> None:
         super().__init__()
         widths = list(channels)
         self.unet = DiffusionModelUNet(
@@ -140,12 +142,12 @@ class Denoiser(nn.Module):
             norm_num_groups=8,
             num_class_embeds=1,
         )
-        embedding = nn.Sequential(nn.Linear(latent, 4 * widths[0]), nn.SiLU(), nn.Linear(4 * widths[0], 4 * widths[0]))
+        embedding = nn.Sequential(nn.Linear(code, 4 * widths[0]), nn.SiLU(), nn.Linear(4 * widths[0], 4 * widths[0]))
         self.unet.register_module("class_embedding", embedding)
 
-    def forward(self, folded: Tensor, time: Tensor, latent: Tensor) -> Tensor:
-        """Velocity of folded images ``(b, c, *size)`` at times ``(b,)`` given ``z (b, latent)``."""
-        return self.unet(folded, timesteps=1000.0 * time, class_labels=latent)
+    def forward(self, folded: Tensor, time: Tensor, code: Tensor) -> Tensor:
+        """Velocity of folded images ``(b, c, *size)`` at times ``(b,)`` given ``Code.tensor()``."""
+        return self.unet(folded, timesteps=1000.0 * time, class_labels=code)
 
 
 class DiffusionAutoencoder(nn.Module):
@@ -158,7 +160,8 @@ class DiffusionAutoencoder(nn.Module):
         self.encoder = Encoder(
             dims, channels * architecture.encoder_patch**dims, architecture.encoder_channels, architecture.latent
         )
-        self.denoiser = Denoiser(dims, channels * architecture.patch**dims, architecture.channels, architecture.latent)
+        code = architecture.latent + architecture.classes + 1
+        self.denoiser = Denoiser(dims, channels * architecture.patch**dims, architecture.channels, code)
         self.student = nn.Linear(architecture.latent, architecture.classes)
 
     def encode(self, images: Tensor) -> Tensor:
@@ -166,12 +169,13 @@ class DiffusionAutoencoder(nn.Module):
         patch = self.architecture.encoder_patch
         return self.encoder(fold(padded(2 * images - 1, patch), patch))
 
-    def velocity(self, noised: Tensor, time: Tensor, latent: Tensor) -> Tensor:
+    def velocity(self, noised: Tensor, time: Tensor, code: Code) -> Tensor:
         """Velocity ``(b, channels, *size)`` of images scaled to [-1, 1] and noised to ``time (b,)``."""
         patch = self.architecture.patch
         whole = padded(noised, patch * 2 ** (len(self.architecture.channels) - 1))
-        velocity = unfold(self.denoiser(fold(whole, patch), time, latent), patch)
-        return velocity[(..., *(slice(edge) for edge in noised.shape[2:]))]
+        velocity = unfold(self.denoiser(fold(whole, patch), time, code.tensor()), patch)
+        inside = (slice(None), slice(None), *(slice(edge) for edge in noised.shape[2:]))
+        return velocity[inside]
 
     def classify(self, latent: Tensor) -> Tensor:
         """The student's logits ``(b, classes)``."""

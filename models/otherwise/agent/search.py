@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from otherwise.agent.bundle import Agent
-from otherwise.agent.distillation import across_boundary
-from otherwise.agent.flow import guided, invert, render
+from otherwise.agent.code import Code, Way, edit_velocity, evidence, way_across
+from otherwise.agent.flow import invert, render
 from otherwise.blackbox.checked import CountingBlackBox, decision_value
 from otherwise.errors import CancelledError
 
@@ -143,8 +143,9 @@ class Search:
         multi_label = self.classifier.multi_label
         target = choose_target(original.probabilities, multi_label) if target is None else target
         pixels = torch.from_numpy(image)[None].to(self.agent.device)
-        latent = self.agent.model.encode(pixels)
-        way = across_boundary(self.agent.model, latent, torch.tensor([target], device=self.agent.device), multi_label)
+        answer = torch.from_numpy(np.asarray(original.probabilities, np.float32))[None].to(pixels)
+        code = Code.of(self.agent.model.encode(pixels), evidence(answer))
+        way = way_across(self.agent.model, code, torch.tensor([target], device=self.agent.device), multi_label)
         # Where student and black box disagree the student may stand beyond the boundary already: go on, not back.
         way = self._forwards(way, target)
 
@@ -154,12 +155,12 @@ class Search:
         exhausted = False
         for number, (depth, guidance) in enumerate(self.settings.attempts):
             progress("search", number / len(self.settings.attempts))
-            renderer = _Renderer(self.agent, self.settings.steps, pixels, latent, depth, guidance, cancelled)
+            renderer = _Renderer(self.agent, self.settings.steps, pixels, code, depth, guidance, cancelled)
             strengths = self.settings.strengths
             if self._over_budget(start_queries, len(strengths)):
                 exhausted = True
                 break
-            found = self._ask(renderer, [strength * way for strength in strengths], strengths)
+            found = self._ask(renderer, way, strengths)
             reconstruction = renderer.reconstruction
             first = next((i for i, c in enumerate(found) if decides(c.probabilities, target, multi_label)), None)
             if first is None:
@@ -169,7 +170,7 @@ class Search:
             below = strengths[first - 1] if first else 0.0
             between = np.linspace(below, strengths[first], self.settings.refinements + 2)[1:-1].tolist()
             if between and not self._over_budget(start_queries, len(between)):
-                found += self._ask(renderer, [strength * way for strength in between], between)
+                found += self._ask(renderer, way, between)
             flips = [c for c in found if decides(c.probabilities, target, multi_label)]
             best = min(flips, key=lambda c: c.strength)
             progress("alternatives", 0.8)
@@ -182,38 +183,38 @@ class Search:
             original, target, nearest, False, _path(original, found, nearest), (), reconstruction, exhausted
         )
 
-    def _forwards(self, way: Tensor, target: int) -> Tensor:
+    def _forwards(self, way: Way, target: int) -> Way:
         weight = self.agent.model.student.weight[target]
-        towards = way if float((way @ weight).sum()) >= 0 else -way
+        towards = way.latent if float((way.latent @ weight).sum()) >= 0 else -way.latent
         # A student that sits on the boundary would propose no movement at all.
         least = 0.5
         length = float(towards.norm())
-        return towards * max(1.0, least / max(length, 1e-6))
+        return Way(towards * max(1.0, least / max(length, 1e-6)), way.evidence)
 
     def _over_budget(self, start: int, more: int) -> bool:
         budget = self.settings.budget
         return budget is not None and self.classifier.queries - start + more > budget
 
-    def _ask(self, renderer: _Renderer, moves: Sequence[Tensor], strengths: Sequence[float]) -> list[Candidate]:
-        images = renderer(torch.cat(list(moves)))
+    def _ask(self, renderer: _Renderer, way: Way, strengths: Sequence[float]) -> list[Candidate]:
+        images = renderer(way, strengths)
         answers = self.classifier.predict(images)
         return [Candidate(i, a, float(s)) for i, a, s in zip(images, answers, strengths, strict=True)]
 
     def _alternatives(
-        self, renderer: _Renderer, way: Tensor, best: Candidate, target: int, seed: int, start: int
+        self, renderer: _Renderer, way: Way, best: Candidate, target: int, seed: int, start: int
     ) -> tuple[Candidate, ...]:
         """Go across the boundary elsewhere: the same way plus a random movement that the student does not see."""
         wanted = self.settings.alternatives
         if not wanted or self._over_budget(start, 2 * wanted):
             return ()
         generator = torch.Generator().manual_seed(seed)
-        sideways = torch.randn(wanted, way.shape[1], generator=generator).to(way)
-        unit = way / way.norm()
+        sideways = torch.randn(wanted, way.latent.shape[1], generator=generator).to(way.latent)
+        length = way.latent.norm()
+        unit = way.latent / length
         sideways = sideways - (sideways @ unit.T) * unit
-        sideways = self.settings.diversity * way.norm() * sideways / sideways.norm(dim=1, keepdim=True)
+        sideways = self.settings.diversity * length * sideways / sideways.norm(dim=1, keepdim=True)
         strengths = [factor * best.strength for factor in (1.0, 1.5) for _ in range(wanted)]
-        moves = [s * (way + sideways[index % wanted][None]) for index, s in enumerate(strengths)]
-        tried = self._ask(renderer, moves, strengths)
+        tried = self._ask(renderer, Way((way.latent + sideways).repeat(2, 1), way.evidence), strengths)
         chosen = []
         for index in range(wanted):
             flips = [c for c in tried[index::wanted] if decides(c.probabilities, target, self.classifier.multi_label)]
@@ -233,29 +234,29 @@ class _Renderer:
         agent: Agent,
         steps: int,
         pixels: Tensor,
-        latent: Tensor,
+        code: Code,
         depth: float,
         guidance: float,
         cancelled: Cancelled,
     ) -> None:
-        self.agent, self.steps, self.pixels, self.latent = agent, steps, pixels, latent
+        self.agent, self.steps, self.pixels, self.code = agent, steps, pixels, code
         self.depth, self.guidance, self.cancelled = depth, guidance, cancelled
-        self.noise = invert(self._velocity(latent), 2 * pixels - 1, depth, steps, self._step_done)
-        self.plain = (render(self._velocity(latent), self.noise, depth, steps, self._step_done) + 1) / 2
+        self.noise = invert(self._own, 2 * pixels - 1, depth, steps, self._step_done)
+        self.plain = (render(self._own, self.noise, depth, steps, self._step_done) + 1) / 2
         self.reconstruction: np.ndarray = self.plain.clamp(0, 1)[0].float().cpu().numpy()
 
-    def __call__(self, moves: Tensor) -> np.ndarray:
-        """Edited images ``(n, channels, *size)`` in [0, 1] for movements ``(n, latent)``."""
-        count = len(moves)
-        base = self.latent.expand(count, -1)
-        noise = self.noise.expand(count, *self.noise.shape[1:])
-        field = guided(self._velocity(base), self._velocity(base + moves), self.guidance)
+    def __call__(self, way: Way, strengths: Sequence[float]) -> np.ndarray:
+        """Edited images ``(n, channels, *size)`` in [0, 1], one for each strength; one way for all or one for each."""
+        count = len(strengths)
+        base, noise = self.code.expand(count), self.noise.expand(count, *self.noise.shape[1:])
+        moved = base.moved(way, torch.tensor(strengths, device=noise.device, dtype=noise.dtype))
+        field = edit_velocity(self.agent.model, base, moved, self.guidance)
         edited = (render(field, noise, self.depth, self.steps, self._step_done) + 1) / 2
         images = (self.pixels + edited - self.plain).clamp(0, 1)
         return np.asarray(images.float().cpu().numpy(), dtype=np.float32)
 
-    def _velocity(self, latent: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-        return lambda x, t: self.agent.model.velocity(x, t, latent)
+    def _own(self, x: Tensor, t: Tensor) -> Tensor:
+        return self.agent.model.velocity(x, t, self.code)
 
     def _step_done(self) -> None:
         if self.cancelled():

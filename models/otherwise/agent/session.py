@@ -115,7 +115,8 @@ class _Watch:
             self.watched = trainer.seconds
             agent = _agent(self.session, trainer)
             self.log.add_scalar("held out/agreement", self._agreement(agent), trainer.step)
-            self.log.add_scalar("held out/l1", reconstruction_error(agent, self.data.held_out[:16]), trainer.step)
+            error = reconstruction_error(agent, self.session.classifier, self.data.held_out[:16])
+            self.log.add_scalar("held out/l1", error, trainer.step)
             self.log.flush()
 
     def _agreement(self, agent: Agent) -> float:

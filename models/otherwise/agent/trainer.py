@@ -17,6 +17,7 @@ from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
 from otherwise.agent.checkpoint import load_checkpoint, save_checkpoint
+from otherwise.agent.code import Code, evidence
 from otherwise.agent.distillation import ask, distillation_loss, perturbed, rendered
 from otherwise.agent.distributed import Processes
 from otherwise.agent.flow import noised, sample_times
@@ -35,6 +36,7 @@ class TrainingSettings:
         batch: Images a step and process.
         learning_rate: Peak of a cosine schedule with a linear warm-up.
         student_weight: Weight of the distillation loss beside the flow loss.
+        withhold: Share of the images whose latent the denoiser is not told; see ``code``.
         rendered_every: Steps between two batches of rendered images for the student.
         rendered_from: Share of the training after which the agent's own renderings are good enough to learn from.
         replay: How many rendered images are remembered.
@@ -49,6 +51,7 @@ class TrainingSettings:
     batch: int = 16
     learning_rate: float = 6e-4
     student_weight: float = 0.3
+    withhold: float = 0.5
     rendered_every: int = 8
     rendered_from: float = 0.25
     replay: int = 512
@@ -86,13 +89,19 @@ class Objective(nn.Module):
         self.student_weight = student_weight
 
     def forward(
-        self, images: Tensor, lessons: Tensor, answers: Tensor, noise: Tensor, times: Tensor
+        self, images: Tensor, lessons: Tensor, answers: Tensor, known: Tensor, noise: Tensor, times: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Total, flow and student loss. ``lessons`` are further images for the student; ``answers`` cover both."""
+        """Total, flow and student loss.
+
+        ``lessons`` are further images for the student; ``answers`` cover both. ``known (b, 1)`` says for which images
+        the denoiser is told the latent.
+        """
         latent = self.model.encode(torch.cat([images, lessons]))
         student = distillation_loss(self.model.classify(latent).float(), answers, self.multi_label)
         clean = 2 * images - 1
-        velocity = self.model.velocity(noised(clean, noise, times), times, latent[: len(images)])
+        count = len(images)
+        code = Code(latent[:count], evidence(answers[:count]), known)
+        velocity = self.model.velocity(noised(clean, noise, times), times, code)
         flow = functional.mse_loss(velocity.float(), noise - clean)
         return flow + self.student_weight * student, flow, student
 
@@ -187,11 +196,12 @@ class Trainer:
         answers = torch.cat([answers, remembered_answers.to(self.device)])
         noise = torch.randn(images.shape, generator=generator).to(self.device)
         times = sample_times(len(images), generator, self.device)
+        known = (torch.rand(len(images), 1, generator=generator) >= self.settings.withhold).float().to(self.device)
 
         self._set_learning_rate()
         self.model.train()
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.settings.precision == "bf16"):
-            total, flow, student = self.objective(images, lessons, answers, noise, times)
+            total, flow, student = self.objective(images, lessons, answers, known, noise, times)
         if not torch.isfinite(total):
             raise AgentError(f"The loss is not a number at step {self.step}.", "Lower --learning-rate and --resume.")
         self.optimiser.zero_grad(set_to_none=True)
@@ -266,5 +276,6 @@ class Trainer:
     def _render(self, generator: torch.Generator) -> None:
         images = self._batch(generator)[:8]
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.settings.precision == "bf16"):
-            made = rendered(self.average, images, self.teacher.multi_label, generator).float()
+            answers = ask(self.teacher, images)
+            made = rendered(self.average, images, answers, self.teacher.multi_label, generator).float()
         self.replay.add(made, ask(self.teacher, made))

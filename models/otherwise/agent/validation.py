@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from otherwise.agent.bundle import Agent
+from otherwise.agent.code import Code, evidence
 from otherwise.agent.distillation import ask, decisions
 from otherwise.agent.flow import invert, render
 from otherwise.agent.search import Progress, Search, SearchSettings
@@ -40,16 +41,18 @@ class Figures:
         return {key: round(float(value), 5) for key, value in asdict(self).items() if value is not None}
 
 
-def reconstruction_error(agent: Agent, images: np.ndarray, depth: float = 0.5, steps: int = 4) -> float:
+def reconstruction_error(
+    agent: Agent, classifier: BlackBox, images: np.ndarray, depth: float = 0.5, steps: int = 4
+) -> float:
     """Mean absolute error of ``images (n, c, *size)`` in [0, 1] after inversion to ``depth`` and rendering."""
     total = 0.0
     with torch.inference_mode():
         for batch in np.array_split(images, max(1, len(images) // 32)):
             x = torch.from_numpy(batch).to(agent.device)
-            latent = agent.model.encode(x)
+            code = Code.of(agent.model.encode(x), evidence(ask(classifier, x)))
 
-            def velocity(y: torch.Tensor, t: torch.Tensor, z: torch.Tensor = latent) -> torch.Tensor:
-                return agent.model.velocity(y, t, z)
+            def velocity(y: torch.Tensor, t: torch.Tensor, code: Code = code) -> torch.Tensor:
+                return agent.model.velocity(y, t, code)
 
             noise = invert(velocity, 2 * x - 1, depth, steps)
             made = ((render(velocity, noise, depth, steps) + 1) / 2).clamp(0, 1)
@@ -99,7 +102,7 @@ def validate(
         progress("validate", (number + 1) / len(images))
     return Figures(
         len(images),
-        reconstruction_error(agent, images),
+        reconstruction_error(agent, classifier, images),
         agreement(agent, classifier, images),
         valid / len(images),
         float(np.mean(changes)) if changes else None,

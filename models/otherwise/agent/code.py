@@ -1,0 +1,146 @@
+"""The code of an image: what it shows, and what the black box says of it.
+
+Both steer the denoiser. ``latent`` is the semantic latent of the encoder; ``evidence`` is the black box's own answer
+as clipped log-odds. During training the latent is withheld now and then, so that the denoiser learns what the answer
+alone says about an image; the difference between its fields for two answers then points from one class to the other
+(classifier-free guidance, Ho & Salimans, arXiv 2207.12598).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from otherwise.agent.flow import Velocity
+
+if TYPE_CHECKING:
+    from otherwise.agent.networks import DiffusionAutoencoder
+
+MOST_LOG_ODDS = 4.0
+"""Beyond this (probability 0.982) the black box is just sure."""
+LEAST_MOVEMENT = 0.25
+"""Evidence that strength 1 moves at least: an image on the boundary would not be moved at all."""
+
+
+@dataclass(frozen=True)
+class Code:
+    """What the denoiser is told about a batch of images.
+
+    Attributes:
+        latent: ``(b, latent)`` what the image shows.
+        evidence: ``(b, classes)`` what the black box says of it, in [-1, 1]; see ``evidence``.
+        known: ``(b, 1)`` 1 where the latent is told, 0 where it is withheld.
+    """
+
+    latent: Tensor
+    evidence: Tensor
+    known: Tensor
+
+    @classmethod
+    def of(cls, latent: Tensor, evidence: Tensor) -> Code:
+        """A code whose latent is told."""
+        return cls(latent, evidence, torch.ones_like(latent[:, :1]))
+
+    def withheld(self, known: Tensor | None = None) -> Code:
+        """The same with the latent withheld where ``known (b, 1)`` is 0; without ``known``: everywhere."""
+        return Code(self.latent, self.evidence, torch.zeros_like(self.known) if known is None else known)
+
+    def expand(self, count: int) -> Code:
+        """The same code ``count`` times; the batch must be one."""
+        return Code(*(part.expand(count, -1) for part in (self.latent, self.evidence, self.known)))
+
+    def moved(self, way: Way, strength: Tensor) -> Code:
+        """The code ``strength (b,)`` times ``way`` further; evidence stays in [-1, 1]."""
+        by = strength[:, None]
+        return Code(self.latent + by * way.latent, (self.evidence + by * way.evidence).clamp(-1, 1), self.known)
+
+    def tensor(self) -> Tensor:
+        """``(b, latent + classes + 1)``: the input of the denoiser's embedding."""
+        return torch.cat([self.latent * self.known, self.evidence, self.known], dim=1)
+
+    def __add__(self, other: Code) -> Code:
+        """Both batches, one after the other."""
+        pairs = ((self.latent, other.latent), (self.evidence, other.evidence), (self.known, other.known))
+        return Code(*(torch.cat(pair) for pair in pairs))
+
+
+@dataclass(frozen=True)
+class Way:
+    """The shortest way to the boundary between the present class and the target: once reaches it, twice mirrors it.
+
+    Attributes:
+        latent: ``(b, latent)``.
+        evidence: ``(b, classes)``.
+    """
+
+    latent: Tensor
+    evidence: Tensor
+
+
+def evidence(probabilities: Tensor) -> Tensor:
+    """Log-odds of each class, clipped and scaled to [-1, 1].
+
+    Args:
+        probabilities: ``(b, classes)`` of the black box.
+    """
+    return probabilities.float().logit(eps=1e-6).clamp(-MOST_LOG_ODDS, MOST_LOG_ODDS) / MOST_LOG_ODDS
+
+
+def way_across(model: DiffusionAutoencoder, code: Code, target: Tensor, multi_label: bool) -> Way:
+    """The way to the boundary towards ``target``, in the latent and in the evidence.
+
+    The student is linear in the latent, so its boundary between the decided class and the target is a plane, and the
+    way is along its normal. For a single-label classifier it is the plane between the target and its strongest rival;
+    for a multi-label one the plane of the target class alone (towards yes where it says no, and the reverse).
+
+    Args:
+        model: Gives the student.
+        code: Of ``(b)`` images.
+        target: ``(b,)`` class indices.
+        multi_label: See ``BlackBox.multi_label``.
+    """
+    latent = _across_student(model, code.latent, target, multi_label)
+    own = code.evidence.gather(1, target[:, None])
+    if multi_label:
+        step = torch.where(own > 0, (-own).clamp_max(-LEAST_MOVEMENT), (-own).clamp_min(LEAST_MOVEMENT))
+        return Way(latent, torch.zeros_like(code.evidence).scatter(1, target[:, None], step))
+    rival = code.evidence.scatter(1, target[:, None], -torch.inf).argmax(1, keepdim=True)
+    step = ((code.evidence.gather(1, rival) - own) / 2).clamp_min(LEAST_MOVEMENT)
+    return Way(latent, torch.zeros_like(code.evidence).scatter(1, target[:, None], step).scatter(1, rival, -step))
+
+
+def _across_student(model: DiffusionAutoencoder, latent: Tensor, target: Tensor, multi_label: bool) -> Tensor:
+    weight, logits = model.student.weight, model.classify(latent)
+    own = logits.gather(1, target[:, None])[:, 0]
+    if multi_label:
+        normal, margin = weight[target], -own
+    else:
+        rival_index = logits.scatter(1, target[:, None], -torch.inf).argmax(1)
+        rival = logits.gather(1, rival_index[:, None])[:, 0]
+        normal, margin = weight[target] - weight[rival_index], rival - own
+    return margin[:, None] * normal / normal.square().sum(1, keepdim=True).clamp_min(1e-12)
+
+
+def edit_velocity(model: DiffusionAutoencoder, code: Code, moved: Code, weight: float) -> Velocity:
+    """The field that renders the moved code, with the change of evidence exaggerated.
+
+    ``v(moved) + weight (v(moved evidence alone) - v(present evidence alone))``, in one call of the network.
+
+    Args:
+        model: The agent's networks.
+        code: Of the image as it is.
+        moved: As it should be.
+        weight: 0: not exaggerated.
+    """
+    if weight == 0:
+        return lambda x, t: model.velocity(x, t, moved)
+    every = moved + moved.withheld() + code.withheld()
+
+    def velocity(x: Tensor, t: Tensor) -> Tensor:
+        whole, towards, away = model.velocity(x.repeat(3, *[1] * (x.ndim - 1)), t.repeat(3), every).chunk(3)
+        return whole + weight * (towards - away)
+
+    return velocity
