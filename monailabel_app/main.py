@@ -12,6 +12,7 @@ from lib.host import ExplainerLike
 from lib.infers.classify import Classify
 from lib.infers.explain import REGION_NAMES, Explain
 from lib.infers.task import HostedTask
+from lib.jobs import Jobs
 from lib.routes.install import install_app
 from lib.routes.sources import from_datastore
 from lib.start import start
@@ -36,6 +37,7 @@ class OtherwiseApp(MONAILabelApp):
     ) -> None:
         self.options, self.host = start(conf, studies, explainer)
         self.tasks: dict[str, HostedTask] = {"classify": Classify(self.host), "explain": Explain(self.host)}
+        self.jobs = Jobs()
         question = f"What would make {self.host.classifier.name} decide otherwise?"
         super().__init__(app_dir, studies, dict(conf), "Otherwise", question, __version__, list(REGION_NAMES))
         install_app(self)

@@ -8,7 +8,7 @@ from typing import Any
 from monailabel.interfaces.tasks.infer_v2 import InferType
 
 from lib.host import Host
-from lib.infers.task import Answer, HostedTask
+from lib.infers.task import Answer, HostedTask, Report
 from lib.worker import Cancelled
 from otherwise.images.image import Image
 
@@ -25,7 +25,7 @@ class Classify(HostedTask):
             {},
         )
 
-    def answer(self, image: Image, arguments: dict[str, Any], cancelled: Cancelled) -> Answer:
+    def answer(self, image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report) -> Answer:
         """Classify on the worker's thread."""
         prediction = self.host.explainer.classify(image, **arguments)
         scores = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +10,12 @@ from monailabel.interfaces.tasks.infer_v2 import InferType
 
 from lib.host import Host
 from lib.infers.params import AUTO, Params, one_of, whole_number
-from lib.infers.task import MAX_SEED, Answer, HostedTask
+from lib.infers.task import MAX_SEED, Answer, HostedTask, Report
 from lib.store import StorageError
 from lib.worker import Cancelled
 from otherwise.explain.explanation import Explanation
 from otherwise.images.image import Image
 from otherwise.report.folder import write_explanation
-
-logger = logging.getLogger(__name__)
 
 REGION_NAMES = {f"region {label}": label for label in range(1, 10)}
 """What regions are called until somebody names what they show; stock clients prepare one segment for each."""
@@ -48,9 +45,9 @@ class Explain(HostedTask):
             "seed": whole_number(params, "seed", 0, MAX_SEED) or 0,
         }
 
-    def answer(self, image: Image, arguments: dict[str, Any], cancelled: Cancelled) -> Answer:
+    def answer(self, image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report) -> Answer:
         """Explain on the worker's thread, and keep the result."""
-        explanation = self.host.explainer.explain(image, **arguments, progress=_log_progress, cancelled=cancelled)
+        explanation = self.host.explainer.explain(image, **arguments, progress=report, cancelled=cancelled)
         try:
             folder = self._keep(explanation)
             content = json.loads((folder / "explanation.json").read_text(encoding="utf-8"))
@@ -65,7 +62,3 @@ class Explain(HostedTask):
     def _keep(self, explanation: Explanation) -> Path:
         folder = self.host.store.new(explanation.id)
         return write_explanation(explanation, folder)
-
-
-def _log_progress(stage: str, fraction: float) -> None:
-    logger.debug("%s %.0f %%", stage, 100 * fraction)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,9 @@ from lib.worker import Cancelled, Job
 from otherwise.errors import OtherwiseError
 from otherwise.images.image import Image, check_content
 from otherwise.images.reading import read_image
+
+Report = Callable[[str, float], None]
+"""Told the stage and the share of the whole that is done."""
 
 MAX_SLICES = 100_000
 MAX_SEED = 2**31 - 1
@@ -79,7 +82,9 @@ class HostedTask(InferTask):
         refuse_unknown(params, self.config())
         return {"slice_index": whole_number(params, "slice_index", 0, MAX_SLICES)}
 
-    def start(self, source: Source, arguments: dict[str, Any]) -> Job[Answer]:
+    def start(
+        self, source: Source, arguments: dict[str, Any], report: Report = lambda stage, fraction: None
+    ) -> Job[Answer]:
         """Read the image here, then queue the work: a broken image is refused without waiting for the worker.
 
         Raises:
@@ -91,10 +96,10 @@ class HostedTask(InferTask):
             # Readers name the file; outside the server it has an id only.
             error.detail = error.detail.replace(source.path.name, source.id)
             raise
-        return self.host.worker.submit(lambda cancelled: self.answer(image, arguments, cancelled))
+        return self.host.worker.submit(lambda cancelled: self.answer(image, arguments, cancelled, report))
 
     @abstractmethod
-    def answer(self, image: Image, arguments: dict[str, Any], cancelled: Cancelled) -> Answer:
+    def answer(self, image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report) -> Answer:
         """Do the work; called on the worker's thread."""
 
     def __call__(self, request: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:

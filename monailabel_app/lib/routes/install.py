@@ -11,6 +11,7 @@ from lib.routes.about import about_router, unknown_router
 from lib.routes.errors import route_class
 from lib.routes.explanations import explanations_router
 from lib.routes.infer import infer_router
+from lib.routes.jobs import jobs_router
 
 if TYPE_CHECKING:
     from main import OtherwiseApp
@@ -24,6 +25,7 @@ def install_app(app: OtherwiseApp) -> None:
     routers = [
         infer_router(app, app.tasks, route),
         about_router(app.host, app.options, route),
+        jobs_router(app, app.tasks, app.jobs, route),
         explanations_router(app.host.store, route),
         unknown_router(route),
     ]
