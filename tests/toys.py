@@ -11,6 +11,16 @@ from otherwise.agent.bundle import Agent
 from otherwise.agent.code import Code
 from otherwise.agent.networks import Architecture, DiffusionAutoencoder
 from otherwise.blackbox.protocol import InputSpec
+from otherwise.explain.explanation import (
+    Counterfactual,
+    Explanation,
+    ModelRef,
+    PathPoint,
+    Prediction,
+    Region,
+    Volumes,
+)
+from otherwise.images.image import Geometry, Image
 
 
 @dataclass(frozen=True)
@@ -40,7 +50,7 @@ def squares(size: tuple[int, ...], count: int, seed: int) -> np.ndarray:
 
 
 def architecture(size: tuple[int, ...]) -> Architecture:
-    return Architecture(len(size), size, latent=8, channels=(16, 16), encoder_channels=(8, 16))
+    return Architecture(len(size), size, latent=8, channels=(16, 16), encoder_channels=(8, 8, 16, 16))
 
 
 def eager_agent(classifier: SquareClassifier) -> Agent:
@@ -54,3 +64,60 @@ def eager_agent(classifier: SquareClassifier) -> Agent:
 
     model.velocity = velocity  # type: ignore[method-assign]
     return Agent(model, "eager", "2" * 64, classifier.version, torch.device("cpu"))
+
+
+def toy_explanation(geometry: Geometry, channels: int = 1) -> Explanation:
+    """An explanation of two regions in opposite corners, whose numbers are simple to check."""
+    rng = np.random.default_rng(5)
+    shape = geometry.shape
+    background = rng.uniform(0.2, 0.4, (channels, *shape)).astype(np.float32)
+    labels = np.zeros((1, *shape), np.uint8)
+    labels[0, 1:5, 1:4, : max(1, shape[2] // 2)] = 1
+    labels[0, 7:9, 6:8, shape[2] // 2 :] = 2
+    change = 0.4 * (labels == 1) - 0.2 * (labels == 2)
+    original = Image(background, geometry, "toy", 2 if shape[2] == 1 else 3)
+
+    def edited(share: float) -> Image:
+        return original.with_array((background + share * change).astype(np.float32))
+
+    def says(bright: float) -> dict[str, float]:
+        return {"dark": 1 - bright, "bright": bright}
+
+    def region(label: int, effect: float) -> Region:
+        voxels = np.argwhere(labels[0] == label)
+        r, a, s = (float(x) for x in geometry.to_ras(voxels.mean(axis=0)))
+        volume = len(voxels) * geometry.voxel_volume
+        return Region(label, (r, a, s), volume, effect, label == 1, label == 1, label == 1)
+
+    strengths, brightness = (0.0, 0.5, 1.0, 1.5), (0.1, 0.3, 0.8, 0.95)
+    found = Counterfactual(True, says(0.8), 0.2, 0.05)
+    return Explanation(
+        id=f"toy-{channels}",
+        image_id="toy",
+        image_sha256=original.sha256,
+        classifier=ModelRef("square", "1" * 64),
+        agent=ModelRef("eager", "2" * 64),
+        created="2026-11-22T08:00:00+00:00",
+        seconds=1.0,
+        queries=9,
+        prediction=Prediction("dark", says(0.1)),
+        target="bright",
+        counterfactual=found,
+        reconstruction_l1=0.01,
+        minimal=found,
+        path=tuple(PathPoint(s, says(p)) for s, p in zip(strengths, brightness, strict=True)),
+        alternatives=(found,),
+        regions=(region(1, 2.0), region(2, 0.5)),
+        notes=(),
+        volumes=Volumes(
+            original=original,
+            counterfactual=edited(1.0),
+            difference=edited(1.0).with_array(edited(1.0).array - background),
+            effect=original.with_array(np.abs(change).astype(np.float32) * 5),
+            floor=original.with_array(np.full((1, *shape), 0.05, np.float32)),
+            regions=original.with_array(labels),
+            minimal=original.with_array(np.where(labels == 1, edited(1.0).array, background)),
+            path=tuple(edited(s) for s in strengths),
+            alternatives=(edited(1.2),),
+        ),
+    )

@@ -16,7 +16,7 @@ from otherwise.agent.networks import Architecture, DiffusionAutoencoder
 def model() -> DiffusionAutoencoder:
     torch.manual_seed(1)
     return DiffusionAutoencoder(
-        Architecture(2, (8, 8), classes=3, latent=8, channels=(16, 16), encoder_channels=(8, 16))
+        Architecture(2, (8, 8), classes=3, latent=8, channels=(16, 16), encoder_channels=(8, 8, 16, 16))
     )
 
 

@@ -29,7 +29,7 @@ def test_folding_keeps_neighbours_together() -> None:
 @pytest.mark.parametrize("size", [(17, 30), (9, 12, 5)])
 def test_any_size_will_do(size: tuple[int, ...]) -> None:
     torch.manual_seed(0)
-    widths = {"channels": (16, 16), "encoder_channels": (8, 16)}
+    widths = {"channels": (16, 16), "encoder_channels": (8, 8, 16, 16)}
     model = DiffusionAutoencoder(Architecture(len(size), size, latent=8, patch=4, **widths)).eval()
     images = torch.rand(2, 1, *size)
     velocity = model.velocity(images, torch.rand(2), Code.of(model.encode(images), torch.zeros(2, 2)))
@@ -56,7 +56,7 @@ def test_architecture_survives_json() -> None:
 def test_one_movement_reaches_the_boundary(multi_label: bool) -> None:
     torch.manual_seed(3)
     model = DiffusionAutoencoder(
-        Architecture(2, (8, 8), classes=3, latent=8, channels=(16, 16), encoder_channels=(8, 16))
+        Architecture(2, (8, 8), classes=3, latent=8, channels=(16, 16), encoder_channels=(8, 8, 16, 16))
     )
     latent = torch.randn(5, 8)
     target = torch.tensor([0, 1, 2, 0, 1])

@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import torch
-from monai.networks.blocks import Convolution, ResidualUnit
-from monai.networks.nets import DiffusionModelUNet
+from monai.networks.nets import DiffusionModelUNet, ResNet
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -31,8 +30,7 @@ class Architecture:
         latent: Width of the semantic latent z.
         patch: Edge of the cubes folded into channels (lossless) before the denoiser's first convolution.
         channels: Width of the denoiser per level; each level halves the grid.
-        encoder_patch: The same for the encoder, which needs finer detail to agree with the black box.
-        encoder_channels: Width of the encoder per level.
+        encoder_channels: Widths of the encoder's four levels, divisible by 8.
     """
 
     spatial_dims: int
@@ -42,8 +40,7 @@ class Architecture:
     latent: int = 128
     patch: int = 2
     channels: tuple[int, ...] = (32, 64, 96)
-    encoder_patch: int = 2
-    encoder_channels: tuple[int, ...] = (32, 64, 96, 128)
+    encoder_channels: tuple[int, ...] = (16, 32, 64, 128)
 
     @classmethod
     def from_dict(cls, values: dict[str, object]) -> Architecture:
@@ -85,39 +82,43 @@ def padded(images: Tensor, multiple: int) -> Tensor:
     return functional.pad(images, [value for edge in reversed(missing) for value in (0, edge)], mode="replicate")
 
 
-def group_norm(width: int) -> tuple[str, dict[str, int]]:
-    """MONAI's description of a group normalisation for ``width`` channels."""
-    return ("GROUP", {"num_groups": min(8, width)})
-
-
 class Encoder(nn.Module):
     """Semantic encoder: image ``(b, c, *size)`` to latent ``z (b, latent)``.
 
-    Mean and maximum over space are pooled, so z says what there is and leaves where to the inverted noise; a
-    parameter-free batch normalisation gives every latent unit the same scale, so that distances in z mean something.
+    MONAI's residual network with group normalisation. Mean and maximum over space are pooled, so z says what there is
+    and leaves where to the inverted noise; a parameter-free batch normalisation gives every latent unit the same scale,
+    so that distances in z mean something.
     """
 
     def __init__(self, spatial_dims: int, in_channels: int, channels: Sequence[int], latent: int) -> None:
         super().__init__()
         widths = list(channels)
-        self.stem = Convolution(spatial_dims, in_channels, widths[0], norm=group_norm(widths[0]), act="SWISH")
-        self.levels = nn.ModuleList(
-            ResidualUnit(spatial_dims, a, b, strides=s, subunits=2, norm=group_norm(b), act="SWISH")
-            for a, b, s in zip([widths[0], *widths[:-1]], widths, [1, *([2] * (len(widths) - 1))], strict=True)
+        self.resnet = ResNet(
+            block="basic",
+            layers=[1] * len(widths),
+            block_inplanes=widths,
+            spatial_dims=spatial_dims,
+            n_input_channels=in_channels,
+            conv1_t_size=3,
+            conv1_t_stride=2,
+            no_max_pool=True,
+            feed_forward=False,
+            norm=("group", {"num_groups": 8}),
         )
         self.project = nn.Linear(2 * widths[-1], latent)
         self.standardise = nn.BatchNorm1d(latent, affine=False, momentum=0.02)
 
-    def features(self, folded: Tensor) -> Tensor:
+    def features(self, images: Tensor) -> Tensor:
         """Feature maps of the last level, ``(b, width, *size)``."""
-        maps = self.stem(folded)
-        for level in self.levels:
+        net = self.resnet
+        maps = net.act(net.bn1(net.conv1(images)))
+        for level in (net.layer1, net.layer2, net.layer3, net.layer4):
             maps = level(maps)
         return maps
 
-    def forward(self, folded: Tensor) -> Tensor:
-        """Encode folded images."""
-        maps = self.features(folded).flatten(2)
+    def forward(self, images: Tensor) -> Tensor:
+        """Encode images in [-1, 1]."""
+        maps = self.features(images).flatten(2)
         return self.standardise(self.project(torch.cat([maps.mean(2), maps.amax(2)], dim=1)))
 
 
@@ -157,17 +158,14 @@ class DiffusionAutoencoder(nn.Module):
         super().__init__()
         self.architecture = architecture
         dims, channels = architecture.spatial_dims, architecture.image_channels
-        self.encoder = Encoder(
-            dims, channels * architecture.encoder_patch**dims, architecture.encoder_channels, architecture.latent
-        )
+        self.encoder = Encoder(dims, channels, architecture.encoder_channels, architecture.latent)
         code = architecture.latent + architecture.classes + 1
         self.denoiser = Denoiser(dims, channels * architecture.patch**dims, architecture.channels, code)
         self.student = nn.Linear(architecture.latent, architecture.classes)
 
     def encode(self, images: Tensor) -> Tensor:
         """Semantic latent ``z (b, latent)``."""
-        patch = self.architecture.encoder_patch
-        return self.encoder(fold(padded(2 * images - 1, patch), patch))
+        return self.encoder(2 * images - 1)
 
     def velocity(self, noised: Tensor, time: Tensor, code: Code) -> Tensor:
         """Velocity ``(b, channels, *size)`` of images scaled to [-1, 1] and noised to ``time (b,)``."""

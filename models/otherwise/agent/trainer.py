@@ -50,12 +50,12 @@ class TrainingSettings:
     minutes: float | None = None
     batch: int = 16
     learning_rate: float = 6e-4
-    student_weight: float = 0.3
+    student_weight: float = 1.0
     withhold: float = 0.5
     rendered_every: int = 8
     rendered_from: float = 0.25
     replay: int = 512
-    flips: tuple[int, ...] = (0,)
+    flips: tuple[int, ...] = ()
     ema: float = 0.999
     precision: str = "fp32"
     seed: int = 0
@@ -189,7 +189,7 @@ class Trainer:
         generator = self._generator()
         images = self._batch(generator)
         half = max(1, len(images) // 2)
-        disturbed = perturbed(images[:half], generator)
+        disturbed = perturbed(images, generator)
         answers = ask(self.teacher, torch.cat([images, disturbed]))
         remembered, remembered_answers = self.replay.draw(half, generator)
         lessons = torch.cat([disturbed, remembered.to(self.device)])

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from otherwise.errors import AgentError
+
 INTERRUPTED = 130
 
 
@@ -30,6 +32,7 @@ def register(app: typer.Typer) -> None:
         channels: Annotated[str, typer.Option(help="Denoiser's widths per level.")] = "64,96,128",
         patch: Annotated[int, typer.Option(help="Edge of the cubes folded into channels; 4 is quick in 2-D.")] = 4,
         latent: Annotated[int, typer.Option(help="Width of the semantic latent.")] = 128,
+        mirror: Annotated[str, typer.Option(help="Axes along which a mirrored image is as good: i or i,j.")] = "",
         precision: Annotated[str, typer.Option(help="fp32 or bf16.")] = "fp32",
         threads: Annotated[int | None, typer.Option(help="CPU threads; default: all.")] = None,
         seed: Annotated[int, typer.Option(help="Same seed, same agent (with --epochs).")] = 0,
@@ -65,6 +68,7 @@ def register(app: typer.Typer) -> None:
                 batch=batch,
                 learning_rate=learning_rate,
                 precision=precision,
+                flips=_axes(mirror, box.inputs.spatial_dims),
                 seed=seed,
             ),
             epochs=epochs,
@@ -77,7 +81,7 @@ def register(app: typer.Typer) -> None:
                 f"otherwise train agent --classifier {Path(classifier).name} --images {images.name} --out {out.name}"
                 f"{f' --minutes {minutes:g}' if minutes else ''}{f' --epochs {epochs:g}' if epochs else ''}"
                 f" --batch {batch} --learning-rate {learning_rate:g} --channels {channels} --patch {patch}"
-                f" --latent {latent}"
+                f" --latent {latent}{f' --mirror {mirror}' if mirror else ''}"
                 f" --precision {precision} --seed {seed}"
             ),
         )
@@ -85,3 +89,11 @@ def register(app: typer.Typer) -> None:
             typer.echo("Stopped; the checkpoint is kept. Go on with --resume.", err=True)
             raise typer.Exit(INTERRUPTED)
         typer.echo(f"Agent: {out}")
+
+
+def _axes(text: str, dimensions: int) -> tuple[int, ...]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    known = "ijk"[:dimensions]
+    if any(name not in tuple(known) for name in names):
+        raise AgentError(f"--mirror {text!r} names no axes.", f"Give some of {','.join(known)}.")
+    return tuple(known.index(name) for name in names)

@@ -1,0 +1,35 @@
+"""A signal without Qt: PythonQt has no ``qt.Signal``, and partners connected this way are tested without Slicer."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+
+class Signal:
+    """Calls everybody who is connected, in the order of connection, on the emitting thread."""
+
+    def __init__(self) -> None:
+        self._slots: list[Callable[..., Any]] = []
+
+    def connect(self, slot: Callable[..., Any]) -> None:
+        """Call ``slot`` on every emit; connecting twice calls it once."""
+        if slot not in self._slots:
+            self._slots.append(slot)
+
+    def disconnect(self, slot: Callable[..., Any]) -> None:
+        """Call it no more; unknown ones are ignored."""
+        if slot in self._slots:
+            self._slots.remove(slot)
+
+    def clear(self) -> None:
+        """Disconnect everybody."""
+        self._slots.clear()
+
+    def emit(self, *values: Any) -> None:
+        """Call everybody who is connected now."""
+        for slot in list(self._slots):
+            slot(*values)
+
+    def __len__(self) -> int:
+        """How many are connected."""
+        return len(self._slots)

@@ -1,0 +1,90 @@
+"""Servers that behave badly in every way a client may meet, and explanations to show."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+ABOUT = {
+    "versions": {"otherwise": "0.1.0"},
+    "classifiers": [{"name": "c", "version": "1", "classes": ["a", "b"], "inputs": {"spatial_dims": 2}}],
+    "agents": [{"name": "agent", "version": "2"}],
+    "devices": [{"name": "cpu", "title": "CPU"}],
+}
+
+Answer = Callable[["Visit"], None]
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One request, and ways to answer it well or badly."""
+
+    handler: BaseHTTPRequestHandler
+    method: str
+    path: str
+    body: bytes
+
+    def send(self, status: int, body: bytes, length: int | None = None, **headers: str) -> None:
+        self.handler.send_response(status)
+        for name, value in headers.items():
+            self.handler.send_header(name.replace("_", "-"), value)
+        self.handler.send_header("Content-Length", str(len(body) if length is None else length))
+        self.handler.end_headers()
+        self.handler.wfile.write(body)
+
+    def json(self, content: Any, status: int = 200) -> None:
+        self.send(status, json.dumps(content).encode(), Content_Type="application/json")
+
+
+@dataclass
+class BadServer:
+    """A server whose answers a test decides; the longest matching beginning of the path wins."""
+
+    url: str
+    answers: dict[str, Answer] = field(default_factory=dict)
+    visits: list[tuple[str, str]] = field(default_factory=list)
+    leave: threading.Event = field(default_factory=threading.Event)
+
+    def on(self, path: str, answer: Answer) -> None:
+        self.answers[path] = answer
+
+
+@pytest.fixture
+def bad_server() -> Iterator[BadServer]:
+    bad = BadServer("")
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+        def answer(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            bad.visits.append((self.command, self.path))
+            fitting = [path for path in bad.answers if self.path.startswith(path)]
+            visit = Visit(self, self.command, self.path, body)
+            if fitting:
+                bad.answers[max(fitting, key=len)](visit)
+            else:
+                visit.send(404, b"nothing here")
+            self.close_connection = True
+
+        do_GET = do_POST = do_PUT = do_DELETE = answer  # noqa: N815
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    bad.url = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    yield bad
+    bad.leave.set()
+    server.shutdown()
+    server.server_close()
+    thread.join(5)

@@ -1,0 +1,244 @@
+"""Explanations as real MRML nodes: they lie where the files say, and come and go without a trace."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK
+
+slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
+
+from otherwise.explain.explanation import Explanation  # noqa: E402
+from otherwise.images.image import Geometry  # noqa: E402
+from otherwise.report.folder import write_explanation  # noqa: E402
+from OtherwiseLib import scene as scenes  # noqa: E402
+from OtherwiseLib import views  # noqa: E402
+from OtherwiseLib.scene import SceneError  # noqa: E402
+from toys import toy_explanation  # noqa: E402
+
+GEOMETRIES = {
+    "axial": np.diag([0.7, 0.7, 2.0, 1.0]),
+    "flipped": np.array([[-0.7, 0, 0, 30], [0, -0.7, 0, 12], [0, 0, 2.5, -7], [0, 0, 0, 1.0]]),
+    "sagittal": np.array([[0, 0, 1.5, 3], [0.8, 0, 0, 4], [0, -0.9, 0, 5], [0, 0, 0, 1.0]]),
+    "oblique": np.array([[0.56, -0.42, 0.3, 12.5], [0.42, 0.55, -0.2, -7.0], [0.1, 0.12, 1.9, 3.25], [0, 0, 0, 1.0]]),
+}
+
+
+@pytest.fixture
+def scene():
+    """A scene that knows the node classes of the modules we use, as Slicer's own does."""
+    made = slicer.vtkMRMLScene()
+    logics = [
+        slicer.vtkSlicerSegmentationsModuleLogic(),
+        slicer.vtkSlicerSequencesLogic(),
+        slicer.vtkSlicerSubjectHierarchyModuleLogic(),
+    ]
+    for logic in logics:
+        logic.SetMRMLScene(made)
+    yield made
+    for logic in logics:
+        logic.SetMRMLScene(None)
+    made.Clear(True)
+
+
+@pytest.fixture(params=GEOMETRIES, ids=str)
+def explanation(request: pytest.FixtureRequest) -> Explanation:
+    affine = GEOMETRIES[request.param]
+    # NRRD wants orthogonal axes of SimpleITK, so the oblique one is made so.
+    rotation, _ = np.linalg.qr(affine[:3, :3])
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    signs = np.sign(np.sum(rotation * affine[:3, :3], axis=0))
+    affine = affine.copy()
+    affine[:3, :3] = rotation * signs * spacing
+    return toy_explanation(Geometry((12, 10, 5), affine))
+
+
+@pytest.fixture
+def folder(explanation: Explanation, tmp_path: Path) -> Path:
+    return write_explanation(explanation, tmp_path / explanation.id)
+
+
+def nodes_of(scene: object) -> set[str]:
+    return {scene.GetNthNode(number).GetID() for number in range(scene.GetNumberOfNodes())}
+
+
+def test_every_volume_lies_where_simpleitk_says_to_a_millionth_of_a_millimetre(scene, folder, explanation) -> None:
+    shown = scenes.show(scene, folder)
+    for role in scenes.VOLUMES:
+        shape, affine = scenes.geometry_of(shown.get(role))
+        image = SimpleITK.ReadImage(str(folder / f"{role}.nrrd"))
+        assert shape == image.GetSize()
+        for index in ((0, 0, 0), (shape[0] - 1, 2, shape[2] - 1)):
+            lps = np.array(image.TransformIndexToPhysicalPoint(index))
+            ras = affine[:3, :3] @ index + affine[:3, 3]
+            np.testing.assert_allclose(ras, lps * [-1, -1, 1], atol=1e-6)
+        voxels = getattr(explanation.volumes, role).array[0]
+        np.testing.assert_array_equal(scenes.voxels_of(shown.get(role)), voxels.transpose(2, 1, 0))
+
+
+def test_regions_are_segments_where_the_label_map_is(scene, folder, explanation) -> None:
+    node = scenes.show(scene, folder).get("regions")
+    segmentation = node.GetSegmentation()
+    assert segmentation.GetNumberOfSegments() == len(explanation.regions) == 2
+    labels = explanation.volumes.regions
+    for number, region in enumerate(explanation.regions):
+        centre = node.GetSegmentCenterRAS(segmentation.GetNthSegmentID(number))
+        assert np.linalg.norm(np.array(centre) - region.centroid_ras) < 1.5 * max(labels.geometry.spacing)
+
+
+def test_the_path_can_be_walked_and_every_step_is_what_the_file_holds(scene, folder, explanation) -> None:
+    shown = scenes.show(scene, folder)
+    browser, frame = shown.get("browser"), shown.get("frame")
+    assert browser.GetNumberOfItems() == len(explanation.path)
+    logic = slicer.vtkSlicerSequencesLogic()
+    logic.SetMRMLScene(scene)
+    for step, image in enumerate(explanation.volumes.path):
+        browser.SetSelectedItemNumber(step)
+        logic.UpdateProxyNodesFromSequences(browser)
+        np.testing.assert_allclose(scenes.voxels_of(frame), image.array[0].transpose(2, 1, 0))
+    table = shown.get("path-table")
+    told = [table.GetTable().GetValueByName(row, "bright").ToDouble() for row in range(table.GetNumberOfRows())]
+    assert told == pytest.approx([point.probabilities["bright"] for point in explanation.path])
+
+
+def test_the_region_table_tells_rank_effect_and_evidence(scene, folder, explanation) -> None:
+    table = scenes.show(scene, folder).get("region-table").GetTable()
+    assert [table.GetColumnName(n) for n in range(table.GetNumberOfColumns())] == list(scenes.REGION_COLUMNS)
+    for row, region in enumerate(explanation.regions):
+        assert table.GetValueByName(row, "rank").ToInt() == row + 1
+        assert table.GetValueByName(row, "effect").ToDouble() == pytest.approx(region.effect)
+        assert bool(table.GetValueByName(row, "evidence").ToInt()) == region.above_floor
+        assert table.GetValueByName(row, "R").ToDouble() == pytest.approx(region.centroid_ras[0])
+
+
+def test_ten_explanations_come_and_go_without_a_trace(scene, folder) -> None:
+    scenes.remove(scene, scenes.show(scene, folder))  # the subject hierarchy is there from now on
+    before = nodes_of(scene)
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    items = hierarchy.GetNumberOfItems()
+    for _ in range(10):
+        shown = scenes.show(scene, folder)
+        assert nodes_of(scene) > before
+        scenes.remove(scene, shown)
+    assert nodes_of(scene) == before
+    assert hierarchy.GetNumberOfItems() == items
+
+
+def test_the_volume_that_was_explained_is_used_and_stays(scene, folder, explanation, tmp_path: Path) -> None:
+    source = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "mine")
+    storage = scene.AddNewNodeByClass("vtkMRMLNRRDStorageNode")
+    storage.SetFileName(str(folder / "original.nrrd"))
+    assert storage.ReadData(source)
+    shown = scenes.show(scene, folder, source)
+    assert shown.get("original") is source
+    scenes.remove(scene, shown)
+    assert scene.IsNodePresent(source)
+
+    moved = slicer.vtkMRMLScalarVolumeNode()
+    moved.Copy(source)
+    scene.AddNode(moved)
+    moved.SetOrigin(1000, 0, 0)
+    before = nodes_of(scene)
+    with pytest.raises(SceneError, match="elsewhere"):
+        scenes.show(scene, folder, moved)
+    assert nodes_of(scene) == before
+
+
+@pytest.mark.parametrize("name", ["effect.nrrd", "regions.seg.nrrd", "path.seq.nrrd", "explanation.json"])
+@pytest.mark.parametrize("harm", ["missing", "truncated", "nonsense"])
+def test_a_damaged_folder_is_told_in_words_and_leaves_nothing(scene, tmp_path: Path, name: str, harm: str) -> None:
+    folder = write_explanation(toy_explanation(Geometry((12, 10, 5), np.eye(4))), tmp_path / "one")
+    scenes.remove(scene, scenes.show(scene, folder))
+    before = nodes_of(scene)
+    path = folder / name
+    if harm == "missing":
+        path.unlink()
+    elif harm == "truncated":
+        path.write_bytes(path.read_bytes()[: len(path.read_bytes()) // 2])
+    else:
+        path.write_bytes(b"\0" * 400)
+    with pytest.raises(SceneError):
+        scenes.show(scene, folder)
+    assert nodes_of(scene) == before
+
+
+def test_everything_is_found_again_after_saving_and_loading_a_scene(scene, folder, tmp_path: Path) -> None:
+    shown = scenes.show(scene, folder)
+    path = tmp_path / "saved" / "scene.mrb"
+    path.parent.mkdir()
+    scene.SetRootDirectory(str(path.parent))
+    assert scene.WriteToMRB(str(path))
+    voxels = {role: scenes.voxels_of(shown.get(role)).copy() for role in scenes.VOLUMES}
+    scene.Clear(False)
+    assert list(scenes.all_shown(scene)) == []
+    (tmp_path / "unpacked").mkdir()
+    assert scene.ReadFromMRB(str(path), True)
+    (again,) = scenes.all_shown(scene)
+    assert again.content == json.loads((folder / "explanation.json").read_text())
+    for role, array in voxels.items():
+        np.testing.assert_array_equal(scenes.voxels_of(again.get(role)), array)
+    assert all(again.get(role) is not None for role in scenes.ROLES)
+    scenes.remove(scene, again)
+    assert list(scenes.all_shown(scene)) == []
+
+
+def test_change_below_the_floor_is_transparent(scene, folder) -> None:
+    node = scenes.show(scene, folder).get("difference")
+    scenes.set_floor(node, floor=0.5, scale=1.0)
+    table = node.GetDisplayNode().GetColorNode().GetLookupTable()
+    opacity = np.array([table.GetTableValue(step)[3] for step in range(256)])
+    values = np.linspace(-1, 1, 256)
+    assert (opacity[np.abs(values) < 0.49] == 0).all()
+    assert (opacity[np.abs(values) > 0.51] > 0.5).all()
+    assert (node.GetDisplayNode().GetWindow(), node.GetDisplayNode().GetLevel()) == (2.0, 0.0)
+
+
+def test_layouts_are_understood_and_views_are_filled(scene, folder) -> None:
+    layout = slicer.vtkMRMLLayoutNode()
+    scene.AddNode(layout)
+    views.set_layout(scene, views.FOUR)
+    assert layout.GetViewArrangement() == views.FOUR
+    assert layout.IsLayoutDescription(views.SIDE_BY_SIDE)
+    for name in views.VIEWS:
+        for kind in ("vtkMRMLSliceCompositeNode", "vtkMRMLSliceNode"):
+            node = scene.CreateNodeByClass(kind)
+            node.SetSingletonTag(name)
+            node.SetLayoutName(name)
+            scene.AddNode(node)
+            node.UnRegister(None)
+    shown = scenes.show(scene, folder)
+    views.fill(scene, shown)
+    change = views.composite_of(scene, views.CHANGE)
+    assert change.GetBackgroundVolumeID() == shown.get("original").GetID()
+    assert change.GetForegroundVolumeID() == shown.get("difference").GetID()
+    views.fill(scene, shown, on_path=True)
+    second = views.composite_of(scene, views.COUNTERFACTUAL)
+    assert second.GetBackgroundVolumeID() == shown.get("frame").GetID()
+    views.blend(scene, shown, 0.3)
+    assert views.composite_of(scene, views.ORIGINAL).GetForegroundOpacity() == pytest.approx(0.3)
+    # The view's plane is the plane of the volume's slices.
+    _, affine = scenes.geometry_of(shown.get("original"))
+    matrix = scene.GetSingletonNode(views.ORIGINAL, "vtkMRMLSliceNode").GetSliceToRAS()
+    normal = np.array([matrix.GetElement(row, 2) for row in range(3)])
+    across = affine[:3, 2] / np.linalg.norm(affine[:3, 2])
+    assert abs(normal @ across) > 0.999
+
+
+def test_a_colour_image_is_shown_too(scene, tmp_path: Path) -> None:
+    explanation = toy_explanation(Geometry((12, 10, 1), np.eye(4)), channels=3)
+    shown = scenes.show(scene, write_explanation(explanation, tmp_path / "colour"))
+    assert shown.get("counterfactual").GetClassName() == "vtkMRMLVectorVolumeNode"
+
+
+def test_deleted_nodes_are_survived(scene, folder) -> None:
+    shown = scenes.show(scene, folder)
+    for role in ("counterfactual", "browser", "difference"):
+        scene.RemoveNode(shown.get(role))
+    views.fill(scene, shown)
+    views.blend(scene, shown, 0.5)
+    views.highlight(shown, 1)
+    assert shown.get("counterfactual") is None
+    scenes.remove(scene, shown)
