@@ -34,6 +34,7 @@ class Visit:
         self.handler.send_response(status)
         for name, value in headers.items():
             self.handler.send_header(name.replace("_", "-"), value)
+        self.handler.send_header("Connection", "close")
         self.handler.send_header("Content-Length", str(len(body) if length is None else length))
         self.handler.end_headers()
         self.handler.wfile.write(body)

@@ -40,7 +40,7 @@ def complete_address(text: str) -> str:
     Raises:
         ServerError: ``address`` if it is none.
     """
-    text = text.strip().rstrip("/")
+    text = text.strip()
     if "://" not in text:
         text = f"http://{text}"
     try:
@@ -50,7 +50,7 @@ def complete_address(text: str) -> str:
         good = False
     if not good or " " in text or parts.username or parts.query or parts.fragment:
         raise ServerError("address", "This is no server address.", "Type it like 127.0.0.1:8000.")
-    return text
+    return text.rstrip("/")
 
 
 def host_of(address: str) -> str:
