@@ -63,7 +63,7 @@ def test_guidance_exaggerates_what_the_answer_alone_says() -> None:
     code = Code.of(torch.ones(2, 1), torch.zeros(2, 2))
     moved = Code.of(2 * torch.ones(2, 1), torch.tensor([[0.5, 0.0], [1.0, 0.0]]))
     x, t = torch.zeros(2, 1), torch.zeros(2)
-    plain = edit_velocity(stand_in, code, moved, 0.0)(x, t)
-    strong = edit_velocity(stand_in, code, moved, 2.0)(x, t)
+    plain = edit_velocity(stand_in, code, moved, torch.zeros(2))(x, t)
+    strong = edit_velocity(stand_in, code, moved, torch.tensor([2.0, 3.0]))(x, t)
     assert plain[:, 0].tolist() == [20.5, 21.0]
-    assert strong[:, 0].tolist() == [20.5 + 2 * 0.5, 21.0 + 2 * 1.0]
+    assert strong[:, 0].tolist() == [20.5 + 2 * 0.5, 21.0 + 3 * 1.0]

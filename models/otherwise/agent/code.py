@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from otherwise.agent.flow import Velocity
+from otherwise.agent.flow import Velocity, expand
 
 if TYPE_CHECKING:
     from otherwise.agent.networks import DiffusionAutoencoder
@@ -124,7 +124,7 @@ def _across_student(model: DiffusionAutoencoder, latent: Tensor, target: Tensor,
     return margin[:, None] * normal / normal.square().sum(1, keepdim=True).clamp_min(1e-12)
 
 
-def edit_velocity(model: DiffusionAutoencoder, code: Code, moved: Code, weight: float) -> Velocity:
+def edit_velocity(model: DiffusionAutoencoder, code: Code, moved: Code, weight: Tensor) -> Velocity:
     """The field that renders the moved code, with the change of evidence exaggerated.
 
     ``v(moved) + weight (v(moved evidence alone) - v(present evidence alone))``, in one call of the network.
@@ -133,14 +133,12 @@ def edit_velocity(model: DiffusionAutoencoder, code: Code, moved: Code, weight: 
         model: The agent's networks.
         code: Of the image as it is.
         moved: As it should be.
-        weight: 0: not exaggerated.
+        weight: ``(b,)``; 0: not exaggerated.
     """
-    if weight == 0:
-        return lambda x, t: model.velocity(x, t, moved)
     every = moved + moved.withheld() + code.withheld()
 
     def velocity(x: Tensor, t: Tensor) -> Tensor:
         whole, towards, away = model.velocity(x.repeat(3, *[1] * (x.ndim - 1)), t.repeat(3), every).chunk(3)
-        return whole + weight * (towards - away)
+        return whole + expand(weight, x) * (towards - away)
 
     return velocity

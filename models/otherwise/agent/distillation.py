@@ -100,7 +100,7 @@ def rendered(
     target = (probabilities.argmax(1) + shift) % classes
     strength = (4 * torch.rand(count, generator=generator)).to(images.device)
     depth = 0.35 + 0.45 * float(torch.rand((), generator=generator))
-    weight = 3.0 * float(torch.rand((), generator=generator))
+    weight = (3 * torch.rand((), generator=generator)).to(images.device).expand(count)
     moved = code.moved(way_across(model, code, target, multi_label), strength)
     noise = integrate(lambda x, t: model.velocity(x, t, code), 2 * images - 1, 0.0, depth, steps)
     return ((integrate(edit_velocity(model, code, moved, weight), noise, depth, 0.0, steps) + 1) / 2).clamp(0, 1)

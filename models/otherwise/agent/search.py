@@ -20,6 +20,9 @@ from otherwise.agent.flow import invert, render
 from otherwise.blackbox.checked import CountingBlackBox, decision_value
 from otherwise.errors import CancelledError
 
+MIRRORED = 2.0
+"""Strength at which the code says of the target what it said of the present class; beyond it codes are unlike any."""
+
 Progress = Callable[[str, float], None]
 Cancelled = Callable[[], bool]
 
@@ -31,17 +34,18 @@ class SearchSettings:
     Attributes:
         steps: Solver steps each way (two network calls a step).
         attempts: ``(depth, guidance)`` in the order tried: time up to which the image is inverted, in (0, 1), and how
-            much the edit is exaggerated.
-        strengths: Movements tried, ascending; 1 reaches the student's boundary.
-        refinements: Movements tried between the last that did not flip and the first that did.
+            much the edit is exaggerated at strength 1.
+        strengths: Edits tried, ascending. The code moves to the boundary at 1, to its mirror image at 2 and no
+            further; the guidance goes on growing with the strength.
+        refinements: Edits tried between the last that did not flip and the first that did.
         alternatives: How many further, different answers to look for.
         diversity: Length of the random sideways movement of an alternative, relative to the movement itself.
         budget: Most images that the black box may be asked about in the search, or None.
     """
 
     steps: int = 4
-    attempts: tuple[tuple[float, float], ...] = ((0.4, 2.0), (0.55, 2.0), (0.55, 5.0), (0.7, 4.0), (0.85, 4.0))
-    strengths: tuple[float, ...] = (1.0, 2.0, 3.5, 6.0)
+    attempts: tuple[tuple[float, float], ...] = ((0.6, 10.0), (0.8, 15.0))
+    strengths: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0, 8.0)
     refinements: int = 3
     alternatives: int = 2
     diversity: float = 1.0
@@ -55,7 +59,7 @@ class Candidate:
     Attributes:
         image: ``(channels, *size)`` float32 in [0, 1].
         probabilities: ``(classes,)``.
-        strength: Movement in latent space; 1 reaches the student's boundary.
+        strength: See ``SearchSettings.strengths``; 0: unchanged.
     """
 
     image: np.ndarray
@@ -249,8 +253,9 @@ class _Renderer:
         """Edited images ``(n, channels, *size)`` in [0, 1], one for each strength; one way for all or one for each."""
         count = len(strengths)
         base, noise = self.code.expand(count), self.noise.expand(count, *self.noise.shape[1:])
-        moved = base.moved(way, torch.tensor(strengths, device=noise.device, dtype=noise.dtype))
-        field = edit_velocity(self.agent.model, base, moved, self.guidance)
+        strength = torch.tensor(strengths, device=noise.device, dtype=noise.dtype)
+        moved = base.moved(way, strength.clamp(max=MIRRORED))
+        field = edit_velocity(self.agent.model, base, moved, self.guidance * strength)
         edited = (render(field, noise, self.depth, self.steps, self._step_done) + 1) / 2
         images = (self.pixels + edited - self.plain).clamp(0, 1)
         return np.asarray(images.float().cpu().numpy(), dtype=np.float32)

@@ -24,7 +24,7 @@ PART = "Otherwise.part"
 """Marks every node that came into the scene with an explanation; the value is the explanation's id."""
 SCHEMA = "otherwise.explanation/1"
 VOLUMES = ("original", "counterfactual", "difference", "effect", "floor", "minimal")
-ROLES = (*VOLUMES, "regions", "path", "browser", "frame", "region-table", "path-table", "chart", "bars")
+ROLES = (*VOLUMES, "regions", "path", "browser", "frame", "region-table", "path-table", "chart", "bars", "report")
 """What an explanation's text node refers to; ``frame`` is the volume that the path's slider moves."""
 REGION_COLUMNS = ("rank", "name", "effect", "mm3", "sufficient", "necessary", "evidence", "R", "A", "S")
 
@@ -164,6 +164,7 @@ def _fill(scene: Any, folder: Path, content: dict, source: Any, update_proxies: 
     nodes["region-table"] = _region_table(scene, content)
     nodes["path-table"], nodes["chart"] = _path_chart(scene, content)
     nodes["bars"] = _bars(scene, content)
+    nodes["report"] = _report(scene, folder / "report.html")
     for role, node in nodes.items():
         text.SetNodeReferenceID(role, node.GetID())
     _display(scene, nodes)
@@ -330,6 +331,17 @@ def _bars(scene: Any, content: dict) -> Any:
             column.InsertNextValue(values[name])
         table.AddColumn(column)
     return table
+
+
+def _report(scene: Any, path: Path) -> Any:
+    """The page to read, so that it is saved with the scene."""
+    node = scene.AddNewNodeByClass("vtkMRMLTextNode", "Report")
+    try:
+        node.SetText(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise SceneError("The report cannot be read. Explain the image again.") from error
+    node.SetForceCreateStorageNode(slicer.vtkMRMLTextNode.CreateStorageNodeAlways)
+    return node
 
 
 def _display(scene: Any, nodes: dict[str, Any]) -> None:
