@@ -200,6 +200,11 @@ class Logic:
 
         self._run(work, done, folder.cleanup)
 
+    def update_frame(self, browser: Any) -> None:
+        """Let the image on the path follow a browser's slider."""
+        if self._update_proxies is not None:
+            self._update_proxies(browser)
+
     def cancel(self) -> None:
         """Stop the job; ``cancelled()`` follows."""
         if self._job is not None:

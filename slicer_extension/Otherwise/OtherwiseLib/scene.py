@@ -358,8 +358,7 @@ def _display(scene: Any, nodes: dict[str, Any]) -> None:
         if hasattr(display, "SetWindowLevel") and hasattr(window, "GetWindow"):
             display.SetWindowLevel(window.GetWindow(), window.GetLevel())
     change = float(np.abs(voxels_of(nodes["difference"])).max())
-    floor = voxels_of(nodes["floor"])
-    typical = float(np.median(floor[floor > 0])) if (floor > 0).any() else 0.0
+    typical = typical_floor(nodes["floor"])
     _diverge(scene, nodes["difference"], "Otherwise change", max(change, 2 * typical), typical, colours.CHANGE)
     effect = float(np.abs(voxels_of(nodes["effect"])).max())
     _diverge(scene, nodes["effect"], "Otherwise effect", effect, 0.05 * effect, colours.EFFECT)
@@ -389,6 +388,12 @@ def set_floor(node: Any, floor: float, scale: float | None = None, hues: colours
     scale = display.GetWindow() / 2 if scale is None else scale
     display.SetWindowLevel(2 * scale, 0.0)
     colours.fill(display.GetColorNode(), min(1.0, floor / scale), hues)
+
+
+def typical_floor(volume: Any) -> float:
+    """The median reconstruction error where the classifier looked, in the image's units; 0 without a volume."""
+    floor = voxels_of(volume) if volume is not None else np.zeros(0)
+    return float(np.median(floor[floor > 0])) if (floor > 0).any() else 0.0
 
 
 def _gather(scene: Any, text: Any, nodes: dict[str, Any], source: Any) -> None:

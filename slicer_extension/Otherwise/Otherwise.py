@@ -1,0 +1,107 @@
+"""What would make the model decide otherwise? The 3D Slicer module: everything of interest is in OtherwiseLib."""
+
+from __future__ import annotations
+
+import slicer
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
+    ScriptedLoadableModuleWidget,
+)
+from slicer.util import VTKObservationMixin
+
+
+class Otherwise(ScriptedLoadableModule):
+    """What Slicer shows of the module before it is opened."""
+
+    def __init__(self, parent: object) -> None:
+        ScriptedLoadableModule.__init__(self, parent)
+        self.parent.title = _("Otherwise")
+        self.parent.categories = [translate("qSlicerAbstractCoreModule", "Machine Learning")]
+        self.parent.dependencies = ["Sequences", "Segmentations"]
+        self.parent.contributors = ["The Otherwise developers"]
+        self.parent.helpText = _(
+            "What would make a classifier of medical images decide otherwise? The image is sent to an Otherwise server, "
+            "which searches the smallest plausible change for which the classifier changes its mind. For research only."
+        )
+        self.parent.acknowledgementText = _(
+            "After DiffExplainer (arXiv 2406.15182) and Lu and Perer (arXiv 2210.08979)."
+        )
+        slicer.app.connect("startupCompleted()", register_sample_data)
+
+
+def register_sample_data() -> None:
+    """Offer the phantoms in the Sample Data module."""
+    from OtherwiseLib.samples import register
+
+    register()
+
+
+class OtherwiseWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """Brings widget, logic and scene together."""
+
+    def __init__(self, parent: object = None) -> None:
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+        self.panel = None
+
+    def setup(self) -> None:
+        """Make the panel."""
+        from OtherwiseLib import slicer_parts
+        from OtherwiseLib.panel import Panel
+
+        ScriptedLoadableModuleWidget.setup(self)
+        widget = slicer.util.loadUI(self.resourcePath("UI/Otherwise.ui"))
+        self.layout.addWidget(widget)
+        widget.setMRMLScene(slicer.mrmlScene)
+        self.logic = OtherwiseLogic().make()
+        self.panel = Panel(
+            slicer.util.childWidgetVariables(widget),
+            self.logic,
+            slicer_parts.confirm,
+            slicer_parts.open_page,
+            slicer_parts.ask_path,
+            slicer_parts.grab,
+        )
+        scene = slicer.mrmlScene
+        self.addObserver(scene, scene.StartCloseEvent, lambda *_unused: self.logic.close())
+        for event in (scene.EndCloseEvent, scene.EndImportEvent):
+            self.addObserver(scene, event, lambda *_unused: self.panel.scene_changed())
+
+    def cleanup(self) -> None:
+        """End what the panel has begun."""
+        self.removeObservers()
+        if self.panel is not None:
+            self.panel.close()
+
+
+class OtherwiseLogic(ScriptedLoadableModuleLogic):
+    """Makes the logic with Slicer's own parts; usable from Python scripts without the panel."""
+
+    def make(self) -> object:
+        """A new ``OtherwiseLib.logic.Logic`` on Slicer's scene."""
+        from OtherwiseLib import slicer_parts
+        from OtherwiseLib.logic import Logic
+
+        return Logic(
+            slicer.mrmlScene,
+            slicer_parts.QtSettings(),
+            slicer_parts.QtTimer,
+            update_proxies=slicer_parts.update_proxies,
+        )
+
+
+class OtherwiseTest(ScriptedLoadableModuleTest):
+    """What users can run inside Slicer: Reload and Test."""
+
+    def runTest(self) -> None:  # noqa: N802 - Slicer's name
+        """Draw a phantom and bring a made-up explanation of it into the scene and out again."""
+        from OtherwiseLib.selftest import run
+
+        slicer.mrmlScene.Clear()
+        self.delayDisplay(_("Testing"))
+        run(slicer.mrmlScene)
+        self.delayDisplay(_("Passed"))

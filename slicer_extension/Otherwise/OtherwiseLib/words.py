@@ -1,0 +1,89 @@
+"""What people read: every sentence of the panel, from an explanation's numbers."""
+
+from __future__ import annotations
+
+from typing import Callable
+
+Translate = Callable[[str], str]
+
+STAGES = {
+    "upload": "Sending the image",
+    "queued": "Waiting for the server",
+    "running": "Working",
+    "search": "Searching for a change of mind",
+    "alternatives": "Looking for other ways",
+    "influence": "Measuring what decides",
+    "geometry": "Bringing it to the image",
+    "download": "Fetching the explanation",
+}
+
+
+def stage(name: str, tr: Translate) -> str:
+    """What goes on."""
+    return tr(STAGES.get(name, "Working"))
+
+
+def hosted(about: dict, tr: Translate) -> str:
+    """What the server hosts, in a few lines."""
+    classifier, agent = about["classifiers"][0], about["agents"][0]
+    inputs = classifier["inputs"]
+    device = (about.get("devices") or [{}])[0].get("title", "")
+    size = " × ".join(str(edge) for edge in inputs.get("size", []))
+    return "\n".join(
+        [
+            tr("Classifier: {name} ({version})").format(
+                name=classifier["name"], version=str(classifier["version"])[:8]
+            ),
+            tr("Tells apart: {classes}").format(classes=", ".join(classifier["classes"])),
+            tr("Looks at: {modality} {dims}-D, {size}").format(
+                modality=inputs.get("modality", ""), dims=inputs["spatial_dims"], size=size
+            ),
+            tr("Agent: {name} ({version})").format(name=agent["name"], version=str(agent["version"])[:8]),
+            tr("Runs on: {device}, Otherwise {version}").format(device=device, version=about["versions"]["otherwise"]),
+        ]
+    )
+
+
+def verdict(content: dict, tr: Translate) -> str:
+    """The answer, with its probabilities."""
+    before, found, target = content["prediction"], content["counterfactual"], content["target"]
+    first = tr("The classifier says {label} ({probability:.0%}).").format(
+        label=before["label"], probability=before["probabilities"][before["label"]]
+    )
+    if found["valid"]:
+        second = tr("It would say {target} ({probability:.0%}) if {share:.1%} of the image were changed.")
+    else:
+        second = tr(
+            "It was not brought to say {target}: with {share:.1%} of the image changed it reaches {probability:.0%}."
+        )
+    numbers = {"target": target, "probability": found["probabilities"][target], "share": found["changed_fraction"]}
+    return f"{first} {second.format(**numbers)}"
+
+
+def warnings(content: dict, tr: Translate) -> list[str]:
+    """What a reader must know before believing it."""
+    told = []
+    if not content["counterfactual"]["valid"]:
+        told.append(tr("Not valid: this is the nearest attempt, not a counterfactual."))
+    told += [str(note) for note in content.get("notes", [])]
+    regions = content["regions"]
+    if regions and not any(region["above_floor"] for region in regions):
+        told.append(tr("Every change is below the agent's own reconstruction error: no evidence."))
+    if content["counterfactual"]["reconstruction_l1"] > 0.05:
+        told.append(tr("The agent draws this image badly: it is unlike those it was trained on."))
+    return list(dict.fromkeys(told))
+
+
+def on_path(content: dict, step: int, tr: Translate) -> str:
+    """Where one is on the path, and what the classifier says there."""
+    point = content["counterfactual"]["path"][step]
+    told = ", ".join(f"{name} {value:.0%}" for name, value in point["probabilities"].items())
+    return tr("Strength {strength:.2f}: {told}").format(strength=point["strength"], told=told)
+
+
+def trouble(error: BaseException, tr: Translate) -> str:
+    """An error in one or two sentences."""
+    detail, hint = getattr(error, "detail", ""), getattr(error, "hint", "")
+    if detail:
+        return f"{tr(detail)} {tr(hint)}".strip()
+    return str(error) or tr("Something went wrong ({kind}).").format(kind=type(error).__name__)
