@@ -24,8 +24,8 @@ class Otherwise(ScriptedLoadableModule):
         self.parent.dependencies = ["Sequences", "Segmentations"]
         self.parent.contributors = ["The Otherwise developers"]
         self.parent.helpText = _(
-            "What would make a classifier of medical images decide otherwise? The image is sent to an Otherwise server, "
-            "which searches the smallest plausible change for which the classifier changes its mind. For research only."
+            "What would make a classifier of medical images decide otherwise? An Otherwise server gets the image and "
+            "searches the smallest plausible change for which the classifier changes its mind. For research only."
         )
         self.parent.acknowledgementText = _(
             "After DiffExplainer (arXiv 2406.15182) and Lu and Perer (arXiv 2210.08979)."

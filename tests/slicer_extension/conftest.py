@@ -89,3 +89,28 @@ def bad_server() -> Iterator[BadServer]:
     server.shutdown()
     server.server_close()
     thread.join(5)
+
+
+@pytest.fixture
+def scene(tmp_path_factory: pytest.TempPathFactory):
+    """A scene that knows the node classes of the modules we use, as Slicer's own does."""
+    slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
+    made = slicer.vtkMRMLScene()
+    # Bundles are unpacked into the cache of the application.
+    cache, files = slicer.vtkCacheManager(), slicer.vtkDataIOManager()
+    cache.SetRemoteCacheDirectory(str(tmp_path_factory.mktemp("cache")))
+    files.SetCacheManager(cache)
+    made.SetDataIOManager(files)
+    made.SetCacheManager(cache)
+    slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(made)
+    logics = [
+        slicer.vtkSlicerSegmentationsModuleLogic(),
+        slicer.vtkSlicerSequencesLogic(),
+        slicer.vtkSlicerSubjectHierarchyModuleLogic(),
+    ]
+    for logic in logics:
+        logic.SetMRMLScene(made)
+    yield made
+    for logic in logics:
+        logic.SetMRMLScene(None)
+    made.Clear(True)

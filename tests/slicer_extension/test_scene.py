@@ -27,30 +27,6 @@ GEOMETRIES = {
 }
 
 
-@pytest.fixture
-def scene(tmp_path_factory: pytest.TempPathFactory):
-    """A scene that knows the node classes of the modules we use, as Slicer's own does."""
-    made = slicer.vtkMRMLScene()
-    # Bundles are unpacked into the cache of the application.
-    cache, files = slicer.vtkCacheManager(), slicer.vtkDataIOManager()
-    cache.SetRemoteCacheDirectory(str(tmp_path_factory.mktemp("cache")))
-    files.SetCacheManager(cache)
-    made.SetDataIOManager(files)
-    made.SetCacheManager(cache)
-    slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(made)
-    logics = [
-        slicer.vtkSlicerSegmentationsModuleLogic(),
-        slicer.vtkSlicerSequencesLogic(),
-        slicer.vtkSlicerSubjectHierarchyModuleLogic(),
-    ]
-    for logic in logics:
-        logic.SetMRMLScene(made)
-    yield made
-    for logic in logics:
-        logic.SetMRMLScene(None)
-    made.Clear(True)
-
-
 @pytest.fixture(params=GEOMETRIES, ids=str)
 def explanation(request: pytest.FixtureRequest) -> Explanation:
     affine = GEOMETRIES[request.param]

@@ -90,20 +90,24 @@ def channels(fields: dict[str, str]) -> int:
     return counts[0] if counts else 1
 
 
-def write(path: Path, voxels: np.ndarray, affine: np.ndarray) -> Path:
+def write(
+    path: Path, voxels: np.ndarray, affine: np.ndarray, kind: str = "vector", pairs: dict[str, str] | None = None
+) -> Path:
     """Write voxels and geometry, and nothing else: no name, no date, no tag of a patient.
 
     Args:
         path: Ends in ``.nrrd``.
         voxels: ``(k, j, i)`` or ``(k, j, i, channels)``.
         affine: ``(4, 4)`` from voxel index to RAS millimetres.
+        kind: Of the last axis, where there are channels; ``list`` for a sequence of images.
+        pairs: Key/value pairs for Slicer.
     """
     lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
     axes = [f"({','.join(repr(float(value)) for value in lps[:3, axis])})" for axis in range(3)]
     sizes = [str(edge) for edge in reversed(voxels.shape[:3])]
     kinds = ["domain"] * 3
     if voxels.ndim == 4:
-        axes, sizes, kinds = ["none", *axes], [str(voxels.shape[3]), *sizes], ["vector", *kinds]
+        axes, sizes, kinds = ["none", *axes], [str(voxels.shape[3]), *sizes], [kind, *kinds]
     voxels = np.ascontiguousarray(voxels.astype(voxels.dtype.newbyteorder("<"), copy=False))
     header = [
         "NRRD0004",
@@ -116,6 +120,7 @@ def write(path: Path, voxels: np.ndarray, affine: np.ndarray) -> Path:
         "endian: little",
         "encoding: gzip",
         f"space origin: ({','.join(repr(float(value)) for value in lps[:3, 3])})",
+        *(f"{key}:={value}" for key, value in (pairs or {}).items()),
     ]
     with path.open("wb") as file:
         file.write(("\n".join(header) + "\n\n").encode("ascii"))
@@ -123,6 +128,27 @@ def write(path: Path, voxels: np.ndarray, affine: np.ndarray) -> Path:
         with gzip.GzipFile(fileobj=file, mode="wb", compresslevel=1, filename="", mtime=0) as packed:
             packed.write(voxels.tobytes())
     return path
+
+
+def write_segments(path: Path, labels: np.ndarray, affine: np.ndarray, names: dict[int, str]) -> Path:
+    """Write a label map ``(k, j, i)`` as a segmentation (``.seg.nrrd``), one segment for each name."""
+    pairs = {"Segmentation_MasterRepresentation": "Binary labelmap"}
+    extent = " ".join(f"0 {edge - 1}" for edge in reversed(labels.shape))
+    for number, (value, name) in enumerate(names.items()):
+        told = {"ID": f"Segment_{value}", "Name": name, "LabelValue": value, "Layer": 0, "Extent": extent}
+        pairs.update({f"Segment{number}_{key}": str(entry) for key, entry in told.items()})
+    return write(path, labels, affine, pairs=pairs)
+
+
+def write_sequence(path: Path, images: list[np.ndarray], affine: np.ndarray, values: list[float]) -> Path:
+    """Write images ``(k, j, i)`` as a sequence (``.seq.nrrd``) with an index value each."""
+    told = " ".join(f"{value:g}" for value in values)
+    pairs = {
+        "axis 0 index type": "numeric",
+        "axis 0 index values": told,
+        "DataNodeClassName": "vtkMRMLScalarVolumeNode",
+    }
+    return write(path, np.stack(images, axis=-1), affine, "list", pairs)
 
 
 def _length(path: Path, begin: int, encoding: str, expected: int) -> int:

@@ -43,7 +43,7 @@ class Panel:
         self._confirm, self._open_page, self._ask_path, self._grab = confirm, open_page, ask_path, grab
         self._shown: scenes.ShownExplanation | None = None
         self._flicker = qt.QTimer()
-        self._flicker.setInterval(FLICKER_MILLISECONDS)
+        self._flicker.interval = FLICKER_MILLISECONDS
         self._filling = False
         self._fill_once()
         self._connect()
@@ -331,17 +331,18 @@ class Panel:
 
     def _regions(self, regions: list) -> None:
         table = self.ui.regionTable
-        table.setRowCount(len(regions))
+        table.rowCount = len(regions)
         for row, region in enumerate(regions):
             name = (region.get("concept") or {}).get("name") or _("not named")
             flags = [_("yes") if region[key] else _("no") for key in ("sufficient", "necessary", "above_floor")]
             cells = [str(region["label"]), name, f"{region['effect']:+.2f}", f"{region['volume_mm3']:.1f}", *flags]
             for column, text in enumerate(cells):
                 table.setItem(row, column, qt.QTableWidgetItem(text))
+        table.resizeColumnsToContents()
 
     def _bars(self, probabilities: dict) -> None:
         table = self.ui.probabilityTable
-        table.setRowCount(len(probabilities))
+        table.rowCount = len(probabilities)
         for row, (name, value) in enumerate(probabilities.items()):
             table.setItem(row, 0, qt.QTableWidgetItem(name))
             table.setItem(row, 1, qt.QTableWidgetItem(f"{value:.1%}"))

@@ -1,0 +1,91 @@
+"""The self test that users run inside Slicer: needs no server, network or data."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import nrrd, samples, views
+from . import scene as scenes
+from .image import snapshot
+
+
+def run(scene: Any) -> None:
+    """Draw a phantom, make up an explanation of it, show it, walk through it and remove it.
+
+    Raises:
+        AssertionError: if anything is not where it should be.
+    """
+    volume = samples.add_volume(scene, samples.NODULE, *samples.nodule())
+    sent = snapshot(volume)
+    with tempfile.TemporaryDirectory(prefix="otherwise-") as folder:
+        path = made_up(Path(folder), sent.voxels, sent.affine)
+        before = scene.GetNumberOfNodes()
+        shown = scenes.show(scene, path, volume)
+        views.set_layout(scene, views.FOUR)
+        views.fill(scene, shown)
+        shape, affine = scenes.geometry_of(shown.get("difference"))
+        check(shape == tuple(reversed(sent.voxels.shape)), "shape")
+        check(bool(np.allclose(affine, sent.affine, atol=1e-6)), "place")
+        check(shown.get("browser").GetNumberOfItems() == len(shown.path), "path")
+        check([found.id for found in scenes.all_shown(scene)] == [shown.id], "found again")
+        views.jump_to(scene, tuple(shown.regions[0]["centroid_ras"]))
+        scenes.remove(scene, shown)
+        check(scene.GetNumberOfNodes() <= before + 1, "removed")
+
+
+def check(good: bool, what: str) -> None:
+    """Raise an AssertionError that names what is wrong."""
+    if not good:
+        raise AssertionError(f"Otherwise self test: {what}")
+
+
+def made_up(folder: Path, voxels: np.ndarray, affine: np.ndarray) -> Path:
+    """Write an explanation that nobody computed: the middle of the volume decides."""
+    k, j, i = voxels.shape
+    labels = np.zeros(voxels.shape, np.uint8)
+    labels[k // 3 : 2 * k // 3 + 1, j // 3 : 2 * j // 3, i // 3 : 2 * i // 3] = 1
+    original = voxels.astype(np.float32)
+    change = np.where(labels > 0, -0.3 * np.ptp(original), 0).astype(np.float32)
+    steps = [0.0, 1.0, 2.0]
+    volumes = {
+        "original": original,
+        "counterfactual": original + change,
+        "difference": change,
+        "effect": labels.astype(np.float32),
+        "floor": np.full(voxels.shape, 0.01 * np.ptp(original), np.float32),
+        "minimal": original + change,
+    }
+    for name, array in volumes.items():
+        nrrd.write(folder / f"{name}.nrrd", array, affine)
+    nrrd.write_segments(folder / "regions.seg.nrrd", labels, affine, {1: "region 1"})
+    nrrd.write_sequence(folder / "path.seq.nrrd", [original + step / 2 * change for step in steps], affine, steps)
+    (folder / "report.html").write_text("<p>made up</p>", encoding="utf-8")
+    ras = affine[:3, :3] @ [(edge - 1) / 2 for edge in (i, j, k)] + affine[:3, 3]
+    says = [{"benign": 0.1, "malignant": 0.9}, {"benign": 0.5, "malignant": 0.5}, {"benign": 0.8, "malignant": 0.2}]
+    region = {"label": 1, "centroid_ras": ras.tolist(), "volume_mm3": float((labels > 0).sum()), "effect": 2.0}
+    region.update(sufficient=True, necessary=True, above_floor=True, concept=None)
+    content = {
+        "schema": scenes.SCHEMA,
+        "id": "made-up",
+        "image": {"id": "phantom"},
+        "prediction": {"label": "malignant", "probabilities": says[0]},
+        "target": "benign",
+        "counterfactual": {
+            "valid": True,
+            "probabilities": says[2],
+            "changed_fraction": float((labels > 0).mean()),
+            "l1": 0.01,
+            "reconstruction_l1": 0.01,
+            "path": [{"strength": step, "probabilities": told} for step, told in zip(steps, says)],
+        },
+        "regions": [region],
+        "notes": [],
+        "files": {**{name: f"{name}.nrrd" for name in volumes}, "regions": "regions.seg.nrrd", "path": "path.seq.nrrd"},
+    }
+    (folder / "explanation.json").write_text(json.dumps(content), encoding="utf-8")
+    return folder

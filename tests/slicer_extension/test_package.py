@@ -1,0 +1,102 @@
+"""What the Extensions Index asks for: every file is listed, and nothing runs or is installed by an import."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MODULE = ROOT / "slicer_extension" / "Otherwise"
+AT_FILE_SCOPE = {"slicer", "vtk", "qt", "ctk", "numpy", "OtherwiseLib"}
+WITHIN_FUNCTIONS = AT_FILE_SCOPE | {"requests", "SampleData"}
+SOURCES = sorted(MODULE.rglob("*.py"))
+
+
+def listed(name: str) -> set[str]:
+    """Files of one ``set(NAME ...)`` of the module's CMakeLists.txt."""
+    text = (MODULE / "CMakeLists.txt").read_text()
+    found = re.search(rf"set\({name}\s+(.*?)\)", text, re.DOTALL)
+    assert found
+    return {word.replace("${MODULE_NAME}", "Otherwise") for word in found.group(1).split()}
+
+
+def test_every_script_and_resource_is_listed() -> None:
+    scripts = {path.relative_to(MODULE).as_posix() for path in SOURCES}
+    assert listed("MODULE_PYTHON_SCRIPTS") == scripts
+    resources = {path.relative_to(MODULE).as_posix() for path in (MODULE / "Resources").rglob("*") if path.is_file()}
+    assert listed("MODULE_PYTHON_RESOURCES") == resources
+
+
+def test_the_catalogue_entry_fits_the_project() -> None:
+    entry = json.loads((ROOT / "slicer_extension" / "Otherwise.json").read_text())
+    text = (ROOT / "CMakeLists.txt").read_text()
+    project = re.search(r"project\((\w+)\)", text)
+    assert project
+    assert project.group(1) == "Otherwise"
+    assert not project.group(1).startswith("Slicer")
+    assert set(entry) >= {"$schema", "category", "scm_url", "scm_revision", "build_dependencies", "tier"}
+    for name in ("HOMEPAGE", "CONTRIBUTORS", "DESCRIPTION", "ICONURL", "SCREENSHOTURLS", "DEPENDS"):
+        assert re.search(rf'set\(EXTENSION_{name} "[^"]+"\)', text), name
+    assert (ROOT / "LICENSE").is_file()
+    for url in re.findall(r"/main/(\S+?\.png)", text):
+        assert (ROOT / url).is_file(), f"{url} is announced and not there"
+
+
+def imports(tree: ast.AST) -> set[str]:
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.split(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_imports_at_file_scope_are_in_every_slicer(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    top = ast.Module([node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))], [])
+    assert imports(top) - AT_FILE_SCOPE <= set(sys.stdlib_module_names)
+    assert imports(tree) - WITHIN_FUNCTIONS <= set(sys.stdlib_module_names)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_syntax_is_that_of_python_3_9(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 9))
+    # Unions are written with | in annotations alone, which nobody evaluates.
+    lazy = any(isinstance(n, ast.ImportFrom) and n.module == "__future__" for n in tree.body)
+    assert lazy or path.name == "__init__.py"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
+def test_traps_of_pythonqt_are_avoided(path: Path) -> None:
+    """Properties are attributes there, and signals, threads and event loops of Qt are not safe."""
+    text = path.read_text(encoding="utf-8")
+    properties = "currentText|currentIndex|checked|enabled|visible|value|maximum|minimum|toolTip|collapsed"
+    called = re.findall(rf"\bui\.\w+\.({properties})\(", text)
+    assert not called, f"called like methods: {called}"
+    for trap in ("qt.Signal", "QThread", "processEvents", "pip_install", "exec_("):
+        assert trap not in text, trap
+
+
+def test_the_module_file_is_short() -> None:
+    assert len((MODULE / "Otherwise.py").read_text().splitlines()) < 120
+
+
+def test_every_visible_sentence_can_be_translated() -> None:
+    """Texts that the panel sets go through ``_`` or come from ``words``, which is given a translator."""
+    tree = ast.parse((MODULE / "OtherwiseLib" / "panel.py").read_text(encoding="utf-8"))
+    bare = [
+        ast.unparse(node)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign)
+        and any(isinstance(t, ast.Attribute) and t.attr in ("text", "toolTip") for t in node.targets)
+        and isinstance(node.value, ast.Constant)
+        and node.value.value
+    ]
+    assert bare == []
