@@ -94,7 +94,7 @@ def bad_server() -> Iterator[BadServer]:
 @pytest.fixture
 def scene(tmp_path_factory: pytest.TempPathFactory):
     """A scene that knows the node classes of the modules we use, as Slicer's own does."""
-    slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
+    slicer = pytest.importorskip("slicer", exc_type=ImportError, reason="slicer-core is not installed")
     made = slicer.vtkMRMLScene()
     # Bundles are unpacked into the cache of the application.
     cache, files = slicer.vtkCacheManager(), slicer.vtkDataIOManager()

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
-pytest.importorskip("PySide6", reason="PySide6-Essentials is not installed")
+slicer = pytest.importorskip("slicer", exc_type=ImportError, reason="slicer-core is not installed")
+pytest.importorskip("PySide6", exc_type=ImportError, reason="PySide6-Essentials is not installed")
 
 import slicer_standin as standin  # noqa: E402
 from OtherwiseLib import samples, selftest, views  # noqa: E402
 from OtherwiseLib import scene as scenes  # noqa: E402
-from OtherwiseLib.client import ServerError, complete_address  # noqa: E402
+from OtherwiseLib.client import Client, ServerError, complete_address  # noqa: E402
 from OtherwiseLib.logic import CONSENT, Logic  # noqa: E402
 
 ABOUT = {
@@ -162,7 +162,9 @@ def desk(scene: Any, tmp_path: Path):
     settings, clients, questions, pages = Memory(), [], [], []
     answers: dict[str, Any] = {"confirm": True, "path": "", "failure": None, "about": ABOUT}
 
-    def new_client(address: str, token: str | None) -> StandInClient:
+    def new_client(address: str, token: str | None) -> Any:
+        if answers.get("real"):
+            return Client(address, token)
         client = StandInClient(complete_address(address), token, answers["about"], answers["failure"])
         client.keep = tmp_path
         client.hold.set()
@@ -467,6 +469,28 @@ def test_an_invalid_counterfactual_is_called_so(desk: Desk, volume: Any, monkeyp
     for part in ("Not valid", "Nothing was found.", "no evidence", "unlike those"):
         assert part in told
     desk.picture("invalid")
+
+
+def test_a_real_server_explains_a_volume_of_the_scene_and_an_image_of_its_own(desk: Desk, served: Any) -> None:
+    desk.answers["real"] = True
+    desk.ui.addressEdit.setText(served.url)
+    desk.press("connectButton")
+    desk.until(lambda: not desk.logic.busy and desk.ui.studyBox.count() > 3)
+    breast = samples.add_volume(desk.scene, "mine", *samples.mammogram())
+    desk.choose(breast)
+    desk.press("explainButton")
+    desk.until(lambda: not desk.logic.busy, 120)
+    assert desk.ui.trouble.text() == ""
+    (shown,) = scenes.all_shown(desk.scene)
+    assert shown.get("original") is breast
+    assert scenes.geometry_of(shown.get("effect"))[0] == (192, 192, 1)
+    assert "mine" not in shown.content["image"]["id"], "the name stayed here"
+
+    desk.ui.volumeSelector.setCurrentIndex(0)
+    desk.ui.studyBox.setCurrentText("oblique")
+    desk.press("explainButton")
+    desk.until(lambda: not desk.logic.busy, 120)
+    assert [found.content["image"]["id"] for found in scenes.all_shown(desk.scene)][-1] == "oblique"
 
 
 def test_a_slice_is_asked_for_where_the_classifier_is_flat(desk: Desk, volume: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
+slicer = pytest.importorskip("slicer", exc_type=ImportError, reason="slicer-core is not installed")
 
 from OtherwiseLib import samples, selftest  # noqa: E402
 from OtherwiseLib import scene as scenes  # noqa: E402

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK
 
-slicer = pytest.importorskip("slicer", reason="slicer-core is not installed")
+slicer = pytest.importorskip("slicer", exc_type=ImportError, reason="slicer-core is not installed")
 
 from otherwise.explain.explanation import Explanation  # noqa: E402
 from otherwise.images.image import Geometry  # noqa: E402

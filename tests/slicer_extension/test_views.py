@@ -1,0 +1,109 @@
+"""What people see: Slicer's own slice views, rendered without a window and looked at pixel by pixel."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Picture
+
+slicer = pytest.importorskip("slicer", exc_type=ImportError, reason="slicer-core is not installed")
+pytest.importorskip("trame_slicer", exc_type=ImportError, reason="trame-slicer is not installed")
+
+from OtherwiseLib import samples, selftest, views  # noqa: E402
+from OtherwiseLib import scene as scenes  # noqa: E402
+from OtherwiseLib.scene import ShownExplanation  # noqa: E402
+from slicer_rendering import Room  # noqa: E402
+
+STORED = Path(__file__).parent / "pictures"
+
+
+@pytest.fixture(scope="module")
+def room() -> Iterator[Room]:
+    made = Room(views.VIEWS)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def shown(room: Room, tmp_path_factory: pytest.TempPathFactory) -> ShownExplanation:
+    """A made-up explanation of the phantom nodule."""
+    folder = selftest.made_up(tmp_path_factory.mktemp("made-up"), *samples.nodule())
+    found = scenes.show(room.scene, folder, None, room.sequences.UpdateProxyNodesFromSequences)
+    views.fill(room.scene, found)
+    room.fit()
+    views.jump_to(room.scene, tuple(found.regions[0]["centroid_ras"]))
+    views.highlight(found, None)
+    return found
+
+
+def coloured(picture: np.ndarray) -> np.ndarray:
+    """Where a picture is not grey."""
+    spread = picture.astype(int).max(axis=2) - picture.min(axis=2)
+    return spread > 30
+
+
+@pytest.mark.parametrize("name", views.VIEWS)
+def test_each_view_looks_like_the_stored_picture(room: Room, shown: ShownExplanation, name: str) -> None:
+    views.fill(room.scene, shown)
+    picture = room.picture(name)
+    if "OTHERWISE_PICTURES" in os.environ:
+        Picture.fromarray(picture).save(Path(os.environ["OTHERWISE_PICTURES"]) / f"{name}.png")
+    stored = np.asarray(Picture.open(STORED / f"{name}.png").convert("RGB"))
+    assert picture.shape == stored.shape
+    # Renderers differ in the last bits of a colour and in the pixels of a line.
+    assert np.abs(picture.astype(int) - stored).mean() < 3
+
+
+def test_images_are_grey_and_maps_are_coloured_where_something_changes(room: Room, shown: ShownExplanation) -> None:
+    views.fill(room.scene, shown)
+    shares = {name: float(coloured(room.picture(name)).mean()) for name in views.VIEWS}
+    assert shares[views.ORIGINAL] < 0.02, "an outline at most"
+    assert shares[views.COUNTERFACTUAL] < 0.02
+    for name in (views.CHANGE, views.EFFECT):
+        assert 0.05 < shares[name] < 0.25, "the middle ninth of the image"
+
+
+def test_nothing_is_coloured_below_the_floor(room: Room, shown: ShownExplanation) -> None:
+    views.fill(room.scene, shown)
+    node = shown.get("difference")
+    before = coloured(room.picture(views.CHANGE)).mean()
+    scenes.set_floor(node, 1e9)
+    after = coloured(room.picture(views.CHANGE)).mean()
+    scenes.set_floor(node, scenes.typical_floor(shown.get("floor")))
+    assert after < 0.02 < before
+
+
+def test_blending_goes_from_one_image_to_the_other(room: Room, shown: ShownExplanation) -> None:
+    views.fill(room.scene, shown)
+    original, other = (room.picture(name).astype(float) for name in (views.ORIGINAL, views.COUNTERFACTUAL))
+    for share, wanted in ((0.0, original), (1.0, other), (0.5, (original + other) / 2)):
+        views.blend(room.scene, shown, share)
+        assert np.abs(room.picture(views.ORIGINAL) - wanted).mean() < 3
+    assert np.abs(original - other).mean() > 5
+    views.blend(room.scene, shown, 0.0)
+
+
+def test_the_second_view_follows_the_path(room: Room, shown: ShownExplanation) -> None:
+    views.fill(room.scene, shown, on_path=True)
+    pictures = []
+    for step in range(3):
+        shown.get("browser").SetSelectedItemNumber(step)
+        room.sequences.UpdateProxyNodesFromSequences(shown.get("browser"))
+        pictures.append(room.picture(views.COUNTERFACTUAL).astype(float))
+    assert np.abs(pictures[0] - room.picture(views.ORIGINAL)).mean() < 3
+    assert np.abs(pictures[1] - pictures[0]).mean() > 2
+    assert np.abs(pictures[2] - pictures[1]).mean() > 2
+
+
+def test_a_highlighted_region_stands_out(room: Room, shown: ShownExplanation) -> None:
+    views.fill(room.scene, shown)
+    views.highlight(shown, 99)
+    faint = room.picture(views.ORIGINAL).astype(int)
+    views.highlight(shown, 1)
+    strong = room.picture(views.ORIGINAL).astype(int)
+    assert np.abs(strong - faint).max() > 60
+    views.highlight(shown, None)

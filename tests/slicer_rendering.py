@@ -1,0 +1,61 @@
+"""Slicer's own slice views, drawn into memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+class Room:
+    """An application without windows: a scene, and one slice view for each name.
+
+    Args:
+        names: Of the views.
+        edge: Pixels along each side of a view.
+    """
+
+    def __init__(self, names: tuple[str, ...], edge: int = 300) -> None:
+        import slicer
+        from trame_slicer.core import SlicerApp
+        from trame_slicer.views import DirectViewFactory, ViewLayoutDefinition
+
+        self.application = SlicerApp()
+        self.scene = self.application.scene
+        self.sequences = slicer.vtkSlicerSequencesLogic()
+        self.sequences.SetMRMLScene(self.scene)
+        self.application.view_manager.register_factory(DirectViewFactory(do_render_offscreen=True))
+        self.views: dict[str, Any] = {}
+        for name in names:
+            definition = ViewLayoutDefinition.axial_view()
+            definition.singleton_tag = name
+            view = self.application.view_manager.create_view(definition)
+            view.render_window().SetSize(edge, edge)
+            self.views[name] = view
+
+    def fit(self) -> None:
+        """Let every view show the whole of its image."""
+        for view in self.views.values():
+            view.fit_view_to_content()
+
+    def picture(self, name: str) -> np.ndarray:
+        """What a view shows: ``(rows, columns, 3)`` uint8."""
+        import vtk
+        from vtk.util.numpy_support import vtk_to_numpy
+
+        view = self.views[name]
+        view.render()
+        grabber = vtk.vtkWindowToImageFilter()
+        grabber.SetInput(view.render_window())
+        grabber.ReadFrontBufferOff()
+        grabber.Update()
+        image = grabber.GetOutput()
+        columns, rows, _ = image.GetDimensions()
+        pixels = vtk_to_numpy(image.GetPointData().GetScalars()).reshape(rows, columns, -1)
+        return np.ascontiguousarray(pixels[::-1, :, :3])
+
+    def close(self) -> None:
+        """Give everything back."""
+        for view in self.views.values():
+            view.finalize()
+        self.scene.Clear(True)
