@@ -90,6 +90,16 @@ def test_an_id_is_used_once(tmp_path: Path, twelve_mammograms: list[Phantom]) ->
         write_phantoms([twelve_mammograms[0], twelve_mammograms[0]], tmp_path)
 
 
+def test_an_interrupted_run_leaves_nothing(tmp_path: Path, twelve_mammograms: list[Phantom]) -> None:
+    def stop(done: int) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_phantoms(twelve_mammograms, tmp_path / "new", progress=stop)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("id", ["unknown", "../secret", ""])
 def test_truth_that_is_not_there_is_one_line(tmp_path: Path, id: str) -> None:
     with pytest.raises(ImageError) as refused:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from otherwise.errors import ImageError
-from otherwise.images.atomic import atomic_folder, atomic_path
+from otherwise.images.atomic import atomic_folder
 from otherwise.images.image import Image
 from otherwise.images.reading import read_image
 from otherwise.images.writing import write_image
@@ -28,11 +28,11 @@ def write_phantoms(
     format: str = "nifti",
     progress: Callable[[int], None] | None = None,
 ) -> list[str]:
-    """Write phantoms as they are drawn.
+    """Write phantoms, all of them or none: an interrupted run leaves nothing.
 
-    The folder then holds ``images/`` (nothing but images, so that a server can offer it as its studies),
-    ``truth/<id>/`` (``truth.json``, ``counterfactual.nii.gz`` and ``mask-<feature>.nii.gz`` of what is present) and,
-    last, ``labels.csv`` (id, file, label; files relative to ``folder``).
+    The folder holds ``images/`` (nothing but images, so that a server can offer it as its studies),
+    ``truth/<id>/`` (``truth.json``, ``counterfactual.nii.gz`` and ``mask-<feature>.nii.gz`` of what is present) and
+    ``labels.csv`` (id, file, label; files relative to ``folder``).
 
     Args:
         phantoms: What to write; ids must differ.
@@ -54,22 +54,22 @@ def write_phantoms(
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ImageError(f"{folder} is not empty.", "Give a new or an empty folder.")
     rows: dict[str, tuple[str, str, str]] = {}
-    for phantom in phantoms:
-        id = phantom.image.id
-        if id in rows:
-            raise ImageError(f"Two phantoms are called {id}.", "Give each an id of its own.")
-        file = _file_name(phantom.image, format)
-        # Truth first: an image that is there has its truth.
-        _write_truth(phantom, folder / "truth" / id, file)
-        write = write_image if format == "nifti" else write_dicom
-        write(phantom.image, folder / file)
-        rows[id] = (id, file, phantom.label)
-        if progress is not None:
-            progress(len(rows))
-    with atomic_path(folder / "labels.csv") as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(("id", "file", "label"))
-        writer.writerows(rows.values())
+    with atomic_folder(folder) as draft:
+        for phantom in phantoms:
+            id = phantom.image.id
+            if id in rows:
+                raise ImageError(f"Two phantoms are called {id}.", "Give each an id of its own.")
+            file = _file_name(phantom.image, format)
+            _write_truth(phantom, draft / "truth" / id, file)
+            write = write_image if format == "nifti" else write_dicom
+            write(phantom.image, draft / file)
+            rows[id] = (id, file, phantom.label)
+            if progress is not None:
+                progress(len(rows))
+        with (draft / "labels.csv").open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.writer(stream, lineterminator="\n")
+            writer.writerow(("id", "file", "label"))
+            writer.writerows(rows.values())
     return list(rows)
 
 
