@@ -44,7 +44,7 @@ class SearchSettings:
     """
 
     steps: int = 4
-    attempts: tuple[tuple[float, float], ...] = ((0.6, 10.0), (0.8, 15.0))
+    attempts: tuple[tuple[float, float], ...] = ((0.5, 10.0), (0.5, 20.0), (0.4, 20.0), (0.6, 20.0), (0.7, 20.0))
     strengths: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0, 8.0)
     refinements: int = 3
     alternatives: int = 2

@@ -1,0 +1,73 @@
+"""``otherwise explain`` on real DICOM: radiographs (JPEG 2000, MONOCHROME1) and a folder with a CT series."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from otherwise.cli import build
+from otherwise.images.image import Geometry, Image
+from otherwise.images.reading import read_image
+from otherwise.images.writing import write_image
+from otherwise.report.folder import read_explanation
+from toys import squares
+
+DICOM = Path(__file__).parents[2].parent / "shared" / "data" / "dicom"
+pytestmark = pytest.mark.skipif(not DICOM.is_dir(), reason="real DICOM (shared/data/dicom) is not here")
+
+IMAGES = {
+    "cr/RG3_J2KR.dcm": None,  # JPEG 2000, MONOCHROME1
+    "mg/MG1_small_derived.dcm": None,
+    "ct_series": 1,
+}
+
+
+class Middle(torch.nn.Module):
+    """Says "bright" by the mean of the central square."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        bright = 12 * (images[:, 0, 8:24, 8:24].mean(dim=(1, 2)) - 0.4)
+        return torch.stack([-bright, bright], dim=1)
+
+
+def run(*words: object) -> str:
+    result = CliRunner().invoke(build(), [str(word) for word in words], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_real_dicom_is_explained_in_its_own_geometry(name: str, tmp_path: Path) -> None:
+    source = read_image(DICOM / name)
+    low, high = float(source.array.min()), float(source.array.max())
+    torch.jit.script(Middle()).save(str(tmp_path / "middle.pt"))
+    options = ["--classes", "dark,bright", "--size", "32,32", f"--intensity={low},{high}"]
+    run("classifier", "import", tmp_path / "middle.pt", *options, "--out", tmp_path / "classifier")
+    for number, array in enumerate(squares((32, 32), 40, seed=3)):
+        image = Image((low + (high - low) * array)[..., None], Geometry((32, 32, 1), np.eye(4)), dimension=2)
+        write_image(image, tmp_path / "images" / f"{number}.nii.gz")
+    small = ["--epochs", 1, "--batch", 8, "--channels", "16,16", "--latent", 8, "--device", "cpu"]
+    taught = ["--classifier", tmp_path / "classifier", "--images", tmp_path / "images"]
+    run("train", "agent", *taught, "--out", tmp_path / "agent", *small)
+
+    slice_index = IMAGES[name]
+    chosen = [] if slice_index is None else ["--slice", slice_index]
+    models = ["--classifier", tmp_path / "classifier", "--agent", tmp_path / "agent"]
+    content = json.loads(run("explain", DICOM / name, *models, *chosen, "--out", tmp_path / "out", "--json"))
+
+    explanation = read_explanation(tmp_path / "out")
+    assert content["geometry"]["shape"] == list(source.geometry.shape)
+    np.testing.assert_allclose(explanation.volumes.effect.geometry.affine, source.geometry.affine, atol=1e-6)
+    np.testing.assert_array_equal(explanation.volumes.original.array, source.array)
+    assert explanation.slice_index == slice_index
+    assert (tmp_path / "out" / "report.html").stat().st_size > 10_000
+    text = (tmp_path / "out" / "explanation.json").read_text() + (tmp_path / "out" / "report.html").read_text()
+    first = DICOM / name if slice_index is None else sorted((DICOM / name).iterdir())[0]
+    patient = str(pydicom.dcmread(first, stop_before_pixels=True).get("PatientName", ""))
+    assert not patient or patient not in text
