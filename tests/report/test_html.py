@@ -173,7 +173,7 @@ def test_large_images_are_reduced(explain: Explain) -> None:
     volumes = explanation.volumes
     repeated = {
         name: enlarged(getattr(volumes, name), 12)
-        for name in ("original", "counterfactual", "difference", "effect", "regions", "minimal")
+        for name in ("original", "counterfactual", "difference", "effect", "floor", "regions", "minimal")
     }
     large = replace(volumes, **repeated, path=(repeated["original"],), alternatives=())
     html = render_report(replace(explanation, volumes=large, path=explanation.path[:1], alternatives=()))

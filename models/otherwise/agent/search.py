@@ -8,7 +8,7 @@ among what flips, the least movement wins.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ from otherwise.agent.flow import invert, render
 from otherwise.blackbox.checked import CountingBlackBox, decision_value
 from otherwise.errors import CancelledError
 
+LEAST_GAIN = 0.05
+"""Log-odds that a round must bring for another one to be worth while."""
 MIRRORED = 2.0
 """Strength at which the code says of the target what it said of the present class; beyond it codes are unlike any."""
 
@@ -33,8 +35,9 @@ class SearchSettings:
 
     Attributes:
         steps: Solver steps each way (two network calls a step).
-        attempts: ``(depth, guidance)`` in the order tried: time up to which the image is inverted, in (0, 1), and how
-            much the edit is exaggerated at strength 1.
+        rounds: Rounds of attempts; all but the first begin at the nearest attempt so far, and the change adds up.
+        attempts: ``(depth, guidance)`` in the order tried in each round: time up to which the image is inverted, in
+            (0, 1), and how much the edit is exaggerated at strength 1.
         strengths: Edits tried, ascending. The code moves to the boundary at 1, to its mirror image at 2 and no
             further; the guidance goes on growing with the strength.
         refinements: Edits tried between the last that did not flip and the first that did.
@@ -44,6 +47,7 @@ class SearchSettings:
     """
 
     steps: int = 4
+    rounds: int = 3
     attempts: tuple[tuple[float, float], ...] = ((0.5, 10.0), (0.5, 20.0), (0.4, 20.0), (0.6, 20.0), (0.7, 20.0))
     strengths: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0, 8.0)
     refinements: int = 3
@@ -144,48 +148,58 @@ class Search:
         """
         start_queries = self.classifier.queries
         original = Candidate(image, self.classifier.predict(image[None])[0], 0.0)
+        if target is None:
+            target = choose_target(original.probabilities, self.classifier.multi_label)
+        base, trail = original, [original]
+        reconstruction = image
+        for number in range(self.settings.rounds):
+            found = self._round(base, target, start_queries, _share(progress, number), cancelled)
+            reconstruction = reconstruction if number else found.reconstruction
+            path = _path(trail, found.tried, found.best)
+            if found.valid:
+                progress("alternatives", 0.9)
+                others = self._alternatives(found, base, target, seed, start_queries)
+                return SearchResult(original, target, found.best, True, path, others, reconstruction, False)
+            if found.exhausted or _value(found.best, target) < _value(base, target) + LEAST_GAIN:
+                break
+            base, trail = found.best, [c for c in path if c.strength <= found.best.strength]
+        return SearchResult(original, target, found.best, False, path, (), reconstruction, found.exhausted)
+
+    def _round(
+        self, base: Candidate, target: int, start_queries: int, progress: Progress, cancelled: Cancelled
+    ) -> _Round:
+        """Try every depth and guidance from one image, until one of them flips the black box."""
         multi_label = self.classifier.multi_label
-        target = choose_target(original.probabilities, multi_label) if target is None else target
-        pixels = torch.from_numpy(image)[None].to(self.agent.device)
-        answer = torch.from_numpy(np.asarray(original.probabilities, np.float32))[None].to(pixels)
+        pixels = torch.from_numpy(base.image)[None].to(self.agent.device)
+        answer = torch.from_numpy(np.asarray(base.probabilities, np.float32))[None].to(pixels)
         code = Code.of(self.agent.model.encode(pixels), evidence(answer))
         way = way_across(self.agent.model, code, torch.tensor([target], device=self.agent.device), multi_label)
         # Where student and black box disagree the student may stand beyond the boundary already: go on, not back.
         way = self._forwards(way, target)
-
-        found: list[Candidate] = []
-        reconstruction = image
-        best: Candidate | None = None
-        exhausted = False
+        nearest = _Round(base, False, [], base.image, None, way)
+        reconstruction: np.ndarray | None = None
+        strengths = self.settings.strengths
         for number, (depth, guidance) in enumerate(self.settings.attempts):
             progress("search", number / len(self.settings.attempts))
-            renderer = _Renderer(self.agent, self.settings.steps, pixels, code, depth, guidance, cancelled)
-            strengths = self.settings.strengths
             if self._over_budget(start_queries, len(strengths)):
-                exhausted = True
-                break
-            found = self._ask(renderer, way, strengths)
-            reconstruction = renderer.reconstruction
-            first = next((i for i, c in enumerate(found) if decides(c.probabilities, target, multi_label)), None)
-            if first is None:
-                best = max([*found, *([best] if best else [])], key=lambda c: _value(c, target))
-                continue
-            best = found[first]
-            below = strengths[first - 1] if first else 0.0
-            between = np.linspace(below, strengths[first], self.settings.refinements + 2)[1:-1].tolist()
-            if between and not self._over_budget(start_queries, len(between)):
-                found += self._ask(renderer, way, between)
-            flips = [c for c in found if decides(c.probabilities, target, multi_label)]
-            best = min(flips, key=lambda c: c.strength)
-            progress("alternatives", 0.8)
-            others = self._alternatives(renderer, way, best, target, seed, start_queries)
-            return SearchResult(
-                original, target, best, True, _path(original, found, best), others, reconstruction, False
-            )
-        nearest = best or original
-        return SearchResult(
-            original, target, nearest, False, _path(original, found, nearest), (), reconstruction, exhausted
-        )
+                return replace(nearest, exhausted=True)
+            renderer = _Renderer(self.agent, self.settings.steps, pixels, code, depth, guidance, cancelled)
+            reconstruction = renderer.reconstruction if reconstruction is None else reconstruction
+            tried = self._ask(renderer, way, strengths, base.strength)
+            flips = [bool(decides(c.probabilities, target, multi_label)) for c in tried]
+            if any(flips):
+                first = flips.index(True)
+                below = strengths[first - 1] if first else 0.0
+                between = np.linspace(below, strengths[first], self.settings.refinements + 2)[1:-1].tolist()
+                if between and not self._over_budget(start_queries, len(between)):
+                    tried += self._ask(renderer, way, between, base.strength)
+                valid = [c for c in tried if decides(c.probabilities, target, multi_label)]
+                best = min(valid, key=lambda c: c.strength)
+                return _Round(best, True, tried, reconstruction, renderer, way)
+            best = max(tried, key=lambda c: _value(c, target))
+            if not nearest.tried or _value(best, target) > _value(nearest.best, target):
+                nearest = _Round(best, False, tried, reconstruction, renderer, way)
+        return nearest
 
     def _forwards(self, way: Way, target: int) -> Way:
         weight = self.agent.model.student.weight[target]
@@ -199,17 +213,17 @@ class Search:
         budget = self.settings.budget
         return budget is not None and self.classifier.queries - start + more > budget
 
-    def _ask(self, renderer: _Renderer, way: Way, strengths: Sequence[float]) -> list[Candidate]:
+    def _ask(self, renderer: _Renderer, way: Way, strengths: Sequence[float], already: float = 0.0) -> list[Candidate]:
         images = renderer(way, strengths)
         answers = self.classifier.predict(images)
-        return [Candidate(i, a, float(s)) for i, a, s in zip(images, answers, strengths, strict=True)]
+        return [Candidate(i, a, already + float(s)) for i, a, s in zip(images, answers, strengths, strict=True)]
 
     def _alternatives(
-        self, renderer: _Renderer, way: Way, best: Candidate, target: int, seed: int, start: int
+        self, found: _Round, base: Candidate, target: int, seed: int, start: int
     ) -> tuple[Candidate, ...]:
         """Go across the boundary elsewhere: the same way plus a random movement that the student does not see."""
-        wanted = self.settings.alternatives
-        if not wanted or self._over_budget(start, 2 * wanted):
+        wanted, way = self.settings.alternatives, found.way
+        if not wanted or found.renderer is None or self._over_budget(start, 2 * wanted):
             return ()
         generator = torch.Generator().manual_seed(seed)
         sideways = torch.randn(wanted, way.latent.shape[1], generator=generator).to(way.latent)
@@ -217,13 +231,28 @@ class Search:
         unit = way.latent / length
         sideways = sideways - (sideways @ unit.T) * unit
         sideways = self.settings.diversity * length * sideways / sideways.norm(dim=1, keepdim=True)
-        strengths = [factor * best.strength for factor in (1.0, 1.5) for _ in range(wanted)]
-        tried = self._ask(renderer, Way((way.latent + sideways).repeat(2, 1), way.evidence), strengths)
+        own = found.best.strength - base.strength
+        strengths = [factor * own for factor in (1.0, 1.5) for _ in range(wanted)]
+        other = Way((way.latent + sideways).repeat(2, 1), way.evidence)
+        tried = self._ask(found.renderer, other, strengths, base.strength)
         chosen = []
         for index in range(wanted):
             flips = [c for c in tried[index::wanted] if decides(c.probabilities, target, self.classifier.multi_label)]
             chosen += flips[:1]
         return tuple(chosen)
+
+
+@dataclass(frozen=True)
+class _Round:
+    """What came of one round: of all attempts, the one that flipped or came nearest."""
+
+    best: Candidate
+    valid: bool
+    tried: list[Candidate]
+    reconstruction: np.ndarray
+    renderer: _Renderer | None
+    way: Way
+    exhausted: bool = False
 
 
 class _Renderer:
@@ -272,7 +301,12 @@ def _value(candidate: Candidate, target: int) -> float:
     return float(decision_value(candidate.probabilities, target))
 
 
-def _path(original: Candidate, found: Sequence[Candidate], best: Candidate) -> tuple[Candidate, ...]:
-    """The original, what was tried at the same depth, and the best, by strength."""
-    others = {c.strength: c for c in [*found, best]}
-    return (original, *(others[s] for s in sorted(others)))
+def _path(trail: Sequence[Candidate], tried: Sequence[Candidate], best: Candidate) -> tuple[Candidate, ...]:
+    """The original, the way to where the last round began, what was tried there, and the best, by strength."""
+    every = {c.strength: c for c in [*trail, *tried, best]}
+    return tuple(every[strength] for strength in sorted(every))
+
+
+def _share(progress: Progress, number: int) -> Progress:
+    """Progress of one of several rounds; nearly always the first is the last."""
+    return lambda stage, part: progress(stage, 1 - 0.2**number * (1 - 0.8 * part))

@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
         classifier: Classifier = "mammogram_classifier",
         agent: Agent = "mammogram_agent",
         count: Annotated[int, typer.Option(min=1, help="How many unseen phantoms.")] = 200,
-        seed: Annotated[int, typer.Option(min=0, help="Of their series.")] = 31,
+        seed: Annotated[int, typer.Option(min=0, help="Of their series.")] = 32,
         device: Device = "auto",
     ) -> None:
         """Validity, agreement and reconstruction on unseen phantom mammograms."""
