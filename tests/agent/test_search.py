@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -41,6 +43,28 @@ def test_the_path_begins_at_the_original_and_ascends(
     assert strengths[0] == 0.0
     assert np.array_equal(result.path[0].image, images[0])
     assert any(candidate is result.best for candidate in result.path)
+    assert sum(strength > result.best.strength for strength in strengths) <= 1, "one step beyond"
+
+
+def test_where_nothing_flips_the_search_goes_on_from_the_nearest_attempt(
+    eager: Agent, classifier: SquareClassifier, images: np.ndarray
+) -> None:
+    # Far too weak to flip in one round; each round comes nearer.
+    weak = SearchSettings(steps=2, attempts=((0.3, 0.0),), strengths=(0.2, 0.4), refinements=2, rounds=1)
+    image = images[int(np.argmax(classifier.predict(images)[:, 0]))]
+    once = Search(eager, CountingBlackBox(classifier), weak).run(image)
+    assert not once.valid
+    counted = CountingBlackBox(classifier)
+    often = Search(eager, counted, replace(weak, rounds=40)).run(image)
+    value = often.best.probabilities[often.target]
+    assert value > once.best.probabilities[once.target]
+    assert often.best.strength > once.best.strength
+    strengths = [candidate.strength for candidate in often.path]
+    assert strengths == sorted(strengths)
+    assert strengths[0] == 0
+    assert len(strengths) > 4, "the way of every round is on the path"
+    budgeted = Search(eager, CountingBlackBox(classifier), replace(weak, rounds=40, budget=6)).run(image)
+    assert budgeted.valid or budgeted.exhausted
 
 
 def test_a_decoder_that_does_nothing_is_never_valid(

@@ -302,9 +302,13 @@ def _value(candidate: Candidate, target: int) -> float:
 
 
 def _path(trail: Sequence[Candidate], tried: Sequence[Candidate], best: Candidate) -> tuple[Candidate, ...]:
-    """The original, the way to where the last round began, what was tried there, and the best, by strength."""
+    """The original, the way to the best, the best, and one step beyond, by strength.
+
+    Far beyond the boundary exaggeration ends in images unlike any; nobody learns from those.
+    """
     every = {c.strength: c for c in [*trail, *tried, best]}
-    return tuple(every[strength] for strength in sorted(every))
+    beyond = [strength for strength in sorted(every) if strength > best.strength][1:]
+    return tuple(every[strength] for strength in sorted(every) if strength not in beyond)
 
 
 def _share(progress: Progress, number: int) -> Progress:
