@@ -219,7 +219,7 @@ def _command(
     table = Path(images.name, labels.resolve().relative_to(images.resolve())) if inside else Path(labels.name)
     return (
         f"otherwise classifier train --images {images.name} --labels {table.as_posix()} --classes {','.join(names)}"
-        f" --size {_joined(inputs.size)} --intensity {_joined(inputs.intensity)}{spacing} --channels {inputs.channels}"
+        f" --size {_joined(inputs.size)} --intensity={_joined(inputs.intensity)}{spacing} --channels {inputs.channels}"
         f" --modality {inputs.modality} --epochs {epochs} --validation-share {share:g} --seed {seed} --device {device}"
         f" --out {out.name}"
     )
