@@ -33,8 +33,15 @@ def install() -> Any:
     i18n.tr = lambda text: text  # type: ignore[attr-defined]
     i18n.translate = lambda context, text: text  # type: ignore[attr-defined]
     sys.modules["slicer.i18n"] = i18n
-    for name in ("OtherwiseLib.panel", "OtherwiseLib.slicer_parts"):
-        feature.set_selection(TRUE_PROPERTY, name)
+    # PySide6 reads the source of every module that is loaded; PyTorch's make-believe ones do not bear it.
+    strange = {name: module for name, module in sys.modules.items() if type(module) is not types.ModuleType}
+    for name in strange:
+        del sys.modules[name]
+    try:
+        for name in ("OtherwiseLib.panel", "OtherwiseLib.slicer_parts"):
+            feature.set_selection(TRUE_PROPERTY, name)
+    finally:
+        sys.modules.update(strange)
     return application
 
 

@@ -43,7 +43,7 @@ def test_the_student_learns_from_the_black_box_alone() -> None:
     from toys import squares
 
     classifier = SquareClassifier(InputSpec((16, 16)))
-    run = trainer(squares((16, 16), 128, seed=0), classifier, steps=120)
+    run = trainer(squares((16, 16), 128, seed=0), classifier, steps=300)
     first = run.advance()
     losses = []
     run.run(lambda _, step: losses.append(step.flow))

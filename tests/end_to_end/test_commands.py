@@ -167,7 +167,7 @@ def test_a_folder_without_images_is_told(tmp_path: Path) -> None:
 
 def test_images_of_one_name_stay_apart(tmp_path: Path) -> None:
     images = [Image(np.full((1, 4, 4, 1), value), Geometry((4, 4, 1), np.eye(4)), "A/B 1") for value in (1, 2)]
-    assert write_studies(images, tmp_path) == ["A-B-1", "A-B-1-1"]
+    assert write_studies(images, tmp_path) == {"A-B-1": 1, "A-B-1-1": 1}
     assert len(list(tmp_path.iterdir())) == 2
 
 

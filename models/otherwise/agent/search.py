@@ -37,7 +37,8 @@ class SearchSettings:
         steps: Solver steps each way (two network calls a step).
         rounds: Rounds of attempts; all but the first begin at the nearest attempt so far, and the change adds up.
         attempts: ``(depth, guidance)`` in the order tried in each round: time up to which the image is inverted, in
-            (0, 1), and how much the edit is exaggerated at strength 1.
+            (0, 1), and how much the edit is exaggerated at strength 1. Going deeper redraws more of the image, but
+            exaggerating more ends in images unlike any: so the deeper comes first, and the utmost last.
         strengths: Edits tried, ascending. The code moves to the boundary at 1, to its mirror image at 2 and no
             further; the guidance goes on growing with the strength.
         refinements: Edits tried between the last that did not flip and the first that did.
@@ -48,8 +49,15 @@ class SearchSettings:
 
     steps: int = 4
     rounds: int = 3
-    attempts: tuple[tuple[float, float], ...] = ((0.5, 10.0), (0.5, 20.0), (0.4, 20.0), (0.6, 20.0), (0.7, 20.0))
-    strengths: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0, 8.0)
+    attempts: tuple[tuple[float, float], ...] = (
+        (0.5, 5.0),
+        (0.7, 3.0),
+        (0.85, 2.0),
+        (0.95, 1.0),
+        (0.5, 20.0),
+        (0.7, 20.0),
+    )
+    strengths: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)
     refinements: int = 3
     alternatives: int = 2
     diversity: float = 1.0
