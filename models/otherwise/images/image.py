@@ -51,6 +51,21 @@ class Geometry:
         """Map voxel indices ``(..., 3)`` to RAS millimetres ``(..., 3)``."""
         return np.asarray(index, dtype=np.float64) @ self.affine[:3, :3].T + self.affine[:3, 3]
 
+    def slice(self, k: int) -> Geometry:
+        """The grid of one slice along k, where it lies in space.
+
+        Raises:
+            ImageError: if there is no such slice.
+        """
+        count = self.shape[2]
+        if not 0 <= k < count:
+            raise ImageError(f"The image has no slice {k}.", f"Choose one from 0 to {count - 1}.")
+        if count == 1:
+            return self
+        affine = self.affine.copy()
+        affine[:3, 3] = self.to_ras(np.array([0, 0, k]))
+        return Geometry((*self.shape[:2], 1), affine)
+
     def same_as(self, other: Geometry) -> bool:
         """Whether both grids are identical to the last bit."""
         return self.shape == other.shape and np.array_equal(self.affine, other.affine)
@@ -85,17 +100,9 @@ class Image:
         object.__setattr__(self, "sha256", digest.hexdigest())
 
     def slice(self, k: int) -> Image:
-        """Take one slice along k, where it lies in space, as a 2-D image.
-
-        Raises:
-            ImageError: if there is no such slice.
-        """
-        count = self.geometry.shape[2]
-        if not 0 <= k < count:
-            raise ImageError(f"Image {self.id} has no slice {k}.", f"Choose one from 0 to {count - 1}.")
-        affine = self.geometry.affine.copy()
-        affine[:3, 3] = self.geometry.to_ras(np.array([0, 0, k]))
-        return Image(self.array[..., k : k + 1], Geometry((*self.geometry.shape[:2], 1), affine), self.id, 2)
+        """Take one slice along k as a 2-D image; see :meth:`Geometry.slice`."""
+        geometry = self.geometry.slice(k)
+        return Image(self.array[..., k : k + 1], geometry, self.id, 2)
 
     def with_array(self, array: np.ndarray, id: str | None = None) -> Image:
         """Make another image on the same grid."""

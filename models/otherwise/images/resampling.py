@@ -172,13 +172,7 @@ def _slice_plane(geometry: Geometry, slice_index: int | None) -> Geometry:
             f"The classifier is 2-D and the image is a volume of {slices} slices.",
             f"Choose the slice that it should look at, from 0 to {slices - 1} (for example --slice {slices // 2}).",
         )
-    if not 0 <= slice_index < slices:
-        raise ImageError(f"The image has no slice {slice_index}.", f"Choose one from 0 to {slices - 1}.")
-    if slices == 1:
-        return geometry
-    affine = geometry.affine.copy()
-    affine[:3, 3] = geometry.to_ras(np.array([0, 0, slice_index]))
-    return Geometry((geometry.shape[0], geometry.shape[1], 1), affine)
+    return geometry.slice(slice_index)
 
 
 def _with_channels(image: Image, channels: int | None) -> Image:
