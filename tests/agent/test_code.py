@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from otherwise.agent.code import LEAST_MOVEMENT, Code, edit_velocity, evidence, way_across
+from otherwise.agent.code import LEAST_DISTANCE, LEAST_MOVEMENT, Code, edit_velocity, evidence, way_across
 from otherwise.agent.networks import Architecture, DiffusionAutoencoder
 
 
@@ -37,6 +37,35 @@ def test_once_reaches_the_boundary_in_evidence_and_twice_mirrors_it(model: Diffu
     torch.testing.assert_close(twice, torch.tensor([-0.4, 0.6, -0.8]))
     far = code.moved(way, torch.tensor([50.0])).evidence
     assert far.abs().max() == 1
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_once_reaches_the_student_s_boundary(model: DiffusionAutoencoder, multi_label: bool) -> None:
+    latent = 20 * torch.randn(100, 8)
+    answers = model.classify(latent).sigmoid() if multi_label else model.classify(latent).softmax(1)
+    # Beyond the clipped evidence classes tie and the rival is a guess.
+    sure = (answers > 0.02).sum(1) >= 2
+    code = Code.of(latent[sure], evidence(answers[sure]))
+    target = answers[sure].argsort(1)[:, -2]
+    logits = model.classify(code.moved(way_across(model, code, target, multi_label), torch.ones(len(target))).latent)
+    own = logits.gather(1, target[:, None])[:, 0]
+    beyond = own if multi_label else own - logits.gather(1, answers[sure].argmax(1, keepdim=True))[:, 0]
+    far = way_across(model, code, target, multi_label).latent.norm(dim=1) > LEAST_DISTANCE + 1e-4
+    assert far.sum() >= 10
+    torch.testing.assert_close(beyond[far], torch.zeros(int(far.sum())), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_where_the_student_thinks_it_across_already_the_way_goes_on(
+    model: DiffusionAutoencoder, multi_label: bool
+) -> None:
+    code = Code.of(20 * torch.randn(50, 8), torch.tensor([[0.9, -0.9, -0.9]]).expand(50, 3))
+    target = torch.ones(50, dtype=torch.long)
+    way = way_across(model, code, target, multi_label)
+    before, after = model.classify(code.latent), model.classify(code.latent + way.latent)
+    gain = after - before
+    assert (before[:, 1] > before[:, 0]).any(), "some the student has wrong"
+    assert (gain[:, 1] > (0 if multi_label else gain[:, 0])).all()
 
 
 @pytest.mark.parametrize("present", [0.01, -0.01])

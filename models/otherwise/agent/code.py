@@ -23,6 +23,8 @@ MOST_LOG_ODDS = 4.0
 """Beyond this (probability 0.982) the black box is just sure."""
 LEAST_MOVEMENT = 0.25
 """Evidence that strength 1 moves at least: an image on the boundary would not be moved at all."""
+LEAST_DISTANCE = 0.5
+"""The same in the latent."""
 
 
 @dataclass(frozen=True)
@@ -92,9 +94,10 @@ def evidence(probabilities: Tensor) -> Tensor:
 def way_across(model: DiffusionAutoencoder, code: Code, target: Tensor, multi_label: bool) -> Way:
     """The way to the boundary towards ``target``, in the latent and in the evidence.
 
-    The student is linear in the latent, so its boundary between the decided class and the target is a plane, and the
+    The student is linear in the latent, so its boundary between the present class and the target is a plane, and the
     way is along its normal. For a single-label classifier it is the plane between the target and its strongest rival;
-    for a multi-label one the plane of the target class alone (towards yes where it says no, and the reverse).
+    for a multi-label one the plane of the target class alone (towards yes where it says no, and the reverse). The
+    black box says on which side an image is: where the student thinks it across already, the way goes on, not back.
 
     Args:
         model: Gives the student.
@@ -102,26 +105,23 @@ def way_across(model: DiffusionAutoencoder, code: Code, target: Tensor, multi_la
         target: ``(b,)`` class indices.
         multi_label: See ``BlackBox.multi_label``.
     """
-    latent = _across_student(model, code.latent, target, multi_label)
-    own = code.evidence.gather(1, target[:, None])
+    weight, logits, index = model.student.weight, model.classify(code.latent), target[:, None]
+    own, own_logit = code.evidence.gather(1, index), logits.gather(1, index)
     if multi_label:
-        step = torch.where(own > 0, (-own).clamp_max(-LEAST_MOVEMENT), (-own).clamp_min(LEAST_MOVEMENT))
-        return Way(latent, torch.zeros_like(code.evidence).scatter(1, target[:, None], step))
-    rival = code.evidence.scatter(1, target[:, None], -torch.inf).argmax(1, keepdim=True)
+        away = torch.where(own > 0, -1.0, 1.0)
+        step = away * own.abs().clamp_min(LEAST_MOVEMENT)
+        moved = torch.zeros_like(code.evidence).scatter(1, index, step)
+        return Way(_along(away * weight[target], own_logit), moved)
+    rival = code.evidence.scatter(1, index, -torch.inf).argmax(1, keepdim=True)
     step = ((code.evidence.gather(1, rival) - own) / 2).clamp_min(LEAST_MOVEMENT)
-    return Way(latent, torch.zeros_like(code.evidence).scatter(1, target[:, None], step).scatter(1, rival, -step))
+    moved = torch.zeros_like(code.evidence).scatter(1, index, step).scatter(1, rival, -step)
+    return Way(_along(weight[target] - weight[rival[:, 0]], logits.gather(1, rival) - own_logit), moved)
 
 
-def _across_student(model: DiffusionAutoencoder, latent: Tensor, target: Tensor, multi_label: bool) -> Tensor:
-    weight, logits = model.student.weight, model.classify(latent)
-    own = logits.gather(1, target[:, None])[:, 0]
-    if multi_label:
-        normal, margin = weight[target], -own
-    else:
-        rival_index = logits.scatter(1, target[:, None], -torch.inf).argmax(1)
-        rival = logits.gather(1, rival_index[:, None])[:, 0]
-        normal, margin = weight[target] - weight[rival_index], rival - own
-    return margin[:, None] * normal / normal.square().sum(1, keepdim=True).clamp_min(1e-12)
+def _along(normal: Tensor, margin: Tensor) -> Tensor:
+    """Along ``normal (b, latent)`` as far as the plane at ``margin (b, 1)`` logits, at least ``LEAST_DISTANCE``."""
+    length = normal.norm(dim=1, keepdim=True).clamp_min(1e-6)
+    return (margin.abs() / length).clamp_min(LEAST_DISTANCE) * normal / length
 
 
 def edit_velocity(model: DiffusionAutoencoder, code: Code, moved: Code, weight: Tensor) -> Velocity:

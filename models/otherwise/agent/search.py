@@ -182,8 +182,6 @@ class Search:
         answer = torch.from_numpy(np.asarray(base.probabilities, np.float32))[None].to(pixels)
         code = Code.of(self.agent.model.encode(pixels), evidence(answer))
         way = way_across(self.agent.model, code, torch.tensor([target], device=self.agent.device), multi_label)
-        # Where student and black box disagree the student may stand beyond the boundary already: go on, not back.
-        way = self._forwards(way, target)
         nearest = _Round(base, False, [], base.image, None, way)
         reconstruction: np.ndarray | None = None
         strengths = self.settings.strengths
@@ -208,14 +206,6 @@ class Search:
             if not nearest.tried or _value(best, target) > _value(nearest.best, target):
                 nearest = _Round(best, False, tried, reconstruction, renderer, way)
         return nearest
-
-    def _forwards(self, way: Way, target: int) -> Way:
-        weight = self.agent.model.student.weight[target]
-        towards = way.latent if float((way.latent @ weight).sum()) >= 0 else -way.latent
-        # A student that sits on the boundary would propose no movement at all.
-        least = 0.5
-        length = float(towards.norm())
-        return Way(towards * max(1.0, least / max(length, 1e-6)), way.evidence)
 
     def _over_budget(self, start: int, more: int) -> bool:
         budget = self.settings.budget
