@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from torch import distributed
 from typer.testing import CliRunner
 
+import otherwise
 from otherwise.agent.bundle import load_agent
 from otherwise.blackbox.loading import load_classifier
 from otherwise.blackbox.protocol import InputSpec
@@ -76,3 +81,21 @@ def test_too_few_images_are_refused_in_one_line(classifier_bundle: Path, tmp_pat
 def test_a_classifier_is_no_agent(classifier_bundle: Path) -> None:
     with pytest.raises(BundleError, match="not agent"):
         load_agent(classifier_bundle)
+
+
+@pytest.mark.skipif(not distributed.is_available(), reason="this PyTorch was built without torch.distributed")
+def test_two_processes_of_torchrun_write_one_agent(
+    classifier_bundle: Path, training_folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "agent"
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*launch, "-m", "otherwise", *arguments(classifier_bundle, training_folder, out)]
+    package = Path(otherwise.__file__).parents[1]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(package)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    assert load_agent(out).model.architecture.size == (16, 16)
+    card = (out / "docs" / "README.md").read_text()
+    assert "2 process(es)" in card
+    # 24 images are trained on; an epoch is shared by two processes of 8 images each.
+    assert "24 images without labels, 2 steps of 16" in card

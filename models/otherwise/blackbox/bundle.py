@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from otherwise.errors import BundleError
-from otherwise.images.atomic import atomic_folder
+from otherwise.images.atomic import atomic_folder, is_occupied
 
 METADATA = "configs/metadata.json"
 INFERENCE = "configs/inference.json"
@@ -217,7 +217,7 @@ def refuse_existing(folder: str | Path, replace: bool = False) -> None:
         return
     if not replace:
         raise BundleError(f"{folder} exists already.", "Choose another name, or allow it to be replaced.")
-    if not (folder / METADATA).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+    if is_occupied(folder) and not (folder / METADATA).is_file():
         raise BundleError(f"{folder} exists and is no bundle, so it is not replaced.", "Choose another name.")
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from otherwise.errors import OtherwiseError
+from otherwise.images.atomic import is_occupied
 
 MARKER = ".otherwise-demo"
 """Lies in folders that a demo made, and may therefore write to again."""
@@ -48,8 +49,8 @@ def claim(out: Path) -> None:
     Raises:
         DemoError: if it holds other things.
     """
-    if (out.exists() and not out.is_dir()) or (out.is_dir() and any(out.iterdir()) and not (out / MARKER).is_file()):
-        raise DemoError(f"{out} holds other things.", "Give --out a new folder.")
+    if is_occupied(out) and not (out / MARKER).is_file():
+        raise DemoError(f"{out} is not empty.", "Give --out a new or an empty folder.")
     try:
         out.mkdir(parents=True, exist_ok=True)
         (out / MARKER).touch()

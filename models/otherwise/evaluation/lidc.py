@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from otherwise.errors import ImageError
-from otherwise.images.atomic import atomic_folder
+from otherwise.images.atomic import atomic_folder, is_occupied
 from otherwise.images.image import Image
 from otherwise.images.reading import read_image
 from otherwise.images.writing import write_image
@@ -105,8 +105,8 @@ def write_slices(folder: Path, out: Path, progress: Callable[[float], None] = la
     Raises:
         ImageError: if the table or an image cannot be read, or ``out`` holds something.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ImageError(f"{out} holds other things.", "Give --out a new folder.")
+    if is_occupied(out):
+        raise ImageError(f"{out} is not empty.", "Give a new or an empty folder.")
     everything = [nodule for nodule in all_nodules(folder) if (folder / "image" / nodule.file).is_file()]
     if not everything:
         raise ImageError("None of the table's images is in image/.", "Give the folder as it was published.")

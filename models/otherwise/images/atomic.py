@@ -45,6 +45,11 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     yield from _lend(Path(target), _make_folder, _replace_folder)
 
 
+def is_occupied(path: Path) -> bool:
+    """Whether a new folder of this name would meet a file, or a folder that holds something."""
+    return path.exists() and (not path.is_dir() or any(path.iterdir()))
+
+
 def _lend(target: Path, prepare: Callable[[Path], None], finish: Callable[[Path, Path], None]) -> Iterator[Path]:
     temporary = target.with_name(f".{uuid.uuid4().hex[:12]}.{target.name}")
     try:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from otherwise.errors import ImageError
-from otherwise.images.atomic import atomic_folder
+from otherwise.images.atomic import atomic_folder, is_occupied
 from otherwise.images.image import Image
 from otherwise.images.reading import read_image
 from otherwise.images.writing import write_image
@@ -51,7 +51,7 @@ def write_phantoms(
     folder = Path(folder)
     if format not in FORMATS:
         raise ImageError(f"Format {format!r} is unknown.", f"Choose one of {', '.join(FORMATS)}.")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if is_occupied(folder):
         raise ImageError(f"{folder} is not empty.", "Give a new or an empty folder.")
     rows: dict[str, tuple[str, str, str]] = {}
     with atomic_folder(folder) as draft:
