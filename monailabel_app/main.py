@@ -7,6 +7,8 @@ from typing import Any
 
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.tasks.strategy import Strategy
+from monailabel.tasks.activelearning.random import Random
 
 from lib.host import ExplainerLike
 from lib.infers.classify import Classify
@@ -45,6 +47,10 @@ class OtherwiseApp(MONAILabelApp):
     def init_infers(self) -> dict[str, HostedTask]:
         """What may be asked about one image."""
         return self.tasks
+
+    def init_strategies(self) -> dict[str, Strategy]:
+        """How the next case is chosen."""
+        return {"random": Random()}
 
     def infer(self, request: Mapping[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         """Answer MONAI Label's own callers, by image id only: it would take any path of the server for an image."""

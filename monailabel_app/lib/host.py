@@ -58,6 +58,19 @@ class ExplainerLike(Protocol):
         """Search for what would make the black box decide otherwise."""
         ...
 
+    def attribute(
+        self,
+        image: Image,
+        method: str,
+        *,
+        label: str | None = None,
+        slice_index: int | None = None,
+        progress: Callable[[str, float], None] = ...,
+        cancelled: Callable[[], bool] = ...,
+    ) -> Image:
+        """Ask a method that users know where the black box looks."""
+        ...
+
 
 @dataclass(frozen=True)
 class Host:

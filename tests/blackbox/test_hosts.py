@@ -8,9 +8,11 @@ import pytest
 import torch
 
 from otherwise.blackbox.callable_host import callable_host
+from otherwise.blackbox.checked import decision_value
 from otherwise.blackbox.loading import load_classifier
 from otherwise.blackbox.protocol import BlackBox, InputSpec
 from otherwise.blackbox.spec import ClassifierSpec
+from otherwise.blackbox.torch_host import module_host
 from otherwise.errors import BundleError, ClassifierError
 
 
@@ -56,15 +58,32 @@ def test_every_host_answers_as_the_model_does(hosted, tiny, images):
 def test_a_network_wants_its_own_value_range(make_bundle, tiny, images):
     hosted = load_classifier(make_bundle(value_range=(-1.0, 1.0)).folder)
     np.testing.assert_allclose(hosted.predict(images), tiny.answers(images * 2 - 1), atol=1e-5)
-    logits = hosted.module(torch.from_numpy(images))
-    np.testing.assert_allclose(logits.detach().numpy(), tiny.logits(images * 2 - 1), atol=1e-4)
+    told = hosted.module(torch.from_numpy(images)).detach().numpy()
+    logits = tiny.logits(images * 2 - 1)
+    np.testing.assert_allclose(told, np.stack([-np.diff(logits)[:, 0], np.diff(logits)[:, 0]], axis=1), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("classes", "activation", "multi_label", "outputs"),
+    [(2, "softmax", False, 2), (3, "softmax", False, 3), (2, "sigmoid", False, 1), (3, "sigmoid", True, 3)],
+)
+def test_what_is_differentiated_are_the_log_odds_of_what_is_answered(classes, activation, multi_label, outputs, images):
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(images[0].size, outputs))
+    names = tuple(f"class {number}" for number in range(classes))
+    spec = ClassifierSpec("any", "0" * 64, names, InputSpec(images.shape[2:]), activation, multi_label)
+    hosted = module_host(network, spec)
+    told = hosted.module(torch.from_numpy(images)).detach().numpy()
+    answers = hosted.predict(images)
+    wanted = [decision_value(answers, index) for index in range(classes)]
+    np.testing.assert_allclose(told, np.stack(wanted, axis=1), atol=1e-4)
 
 
 def test_gradients_are_given_where_the_model_has_them(make_bundle, tiny, images, tmp_path):
     hosted = load_classifier(make_bundle().folder)
     batch = torch.from_numpy(images).requires_grad_(True)
     hosted.module(batch)[:, 1].sum().backward()
-    np.testing.assert_allclose(batch.grad[0].numpy().ravel(), tiny.weight[1], atol=1e-6)
+    np.testing.assert_allclose(batch.grad[0].numpy().ravel(), tiny.weight[1] - tiny.weight[0], atol=1e-6)
     onnx = make_bundle("models/model.onnx", tiny.save_onnx, folder=tmp_path / "onnx")
     assert load_classifier(onnx.folder).module is None
 

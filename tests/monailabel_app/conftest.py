@@ -152,6 +152,21 @@ class StandInExplainer:
             ),
         )
 
+    def attribute(
+        self,
+        image: Image,
+        method: str,
+        *,
+        label: str | None = None,
+        slice_index: int | None = None,
+        progress: Callable[[str, float], None] = lambda stage, fraction: None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Image:
+        self.calls.append({"image": image.id, "method": method, "label": label, "slice_index": slice_index})
+        if self.failure:
+            raise self.failure
+        return image.with_array(image.array.astype(np.float32) / 2)
+
 
 @dataclass(frozen=True)
 class Running:

@@ -124,3 +124,44 @@ def test_only_so_many_finished_jobs_are_remembered(running: Any) -> None:
         assert running.get(f"/otherwise/jobs/{ids[-1]}").status_code == 200
     finally:
         jobs.kept = former
+
+
+def test_another_method_is_asked_about_an_explained_image_once(running: Any) -> None:
+    about = running.get("/otherwise/about").json()
+    assert [method["name"] for method in about["methods"]] == ["occlusion"], "the stand-in gives no gradients"
+    explained = wait(running, post(running, image="dark").json()["id"])["result"]["id"]
+    for _ in range(2):
+        job = wait(
+            running, post(running, kind="attribute", explanation=explained, params={"method": "occlusion"}).json()["id"]
+        )
+        assert job["state"] == "done", job["error"]
+        assert job["image"] == "dark"
+        result = job["result"]
+        assert (result["label"], result["title"]) == ("benign", "Occlusion")
+        assert "arXiv" in result["source"]
+    asked = [call for call in running.explainer.calls if call.get("method")]
+    assert asked == [{"image": "dark", "method": "occlusion", "label": "benign", "slice_index": None}]
+    reply = running.get(f"/otherwise/explanations/{explained}/files/{result['file']}")
+    assert reply.content.startswith(b"NRRD")
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"explanation": "none", "params": {"method": "occlusion"}}, 404),
+        ({"explanation": "../x", "params": {"method": "occlusion"}}, 404),
+        ({"explanation": "none", "params": {"method": "magic"}}, 422),
+        ({"explanation": "none", "params": {}}, 422),
+        ({"explanation": "none", "params": {"method": "occlusion", "label": "benign"}}, 422),
+    ],
+)
+def test_an_attribution_of_nothing_is_refused(running: Any, body: dict[str, Any], status: int) -> None:
+    reply = post(running, kind="attribute", **body)
+    assert reply.status_code == status
+    assert set(reply.json()) == {"error", "detail", "hint"}
+
+
+def test_the_next_case_is_one_of_the_studies(running: Any) -> None:
+    reply = requests.post(f"{running.url}/activelearning/random", json={}, timeout=20)
+    assert reply.status_code == 200
+    assert reply.json()["id"] in {"dark", "bright one"} | set(running.get("/datastore/?output=all").json()["objects"])

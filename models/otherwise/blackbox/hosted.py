@@ -23,7 +23,7 @@ class HostedClassifier:
     Args:
         spec: How to ask, and how to read the answer.
         scores: The model.
-        module: Where the model gives gradients: maps images in [0, 1] to what ``scores`` returns. An extra that no
+        module: Where the model gives gradients: maps images in [0, 1] to the log-odds of each class. An extra that no
             explanation depends on.
     """
 

@@ -15,23 +15,32 @@ from otherwise.blackbox.spec import ClassifierSpec
 from otherwise.errors import BundleError, ClassifierError
 
 
-class ScaledNetwork(nn.Module):
-    """A network that takes images in [0, 1]: its own value range is applied inside, differentiably.
+class LogOdds(nn.Module):
+    """A classifier as a differentiable function: images in [0, 1] to the log-odds of each class.
 
     Args:
         network: Maps ``(batch, channels, *size)`` in its own value range to ``(batch, outputs)``.
-        value_range: The network's own input range.
+        spec: Its value range, and how its outputs become probabilities.
     """
 
-    def __init__(self, network: nn.Module, value_range: tuple[float, float]) -> None:
+    def __init__(self, network: nn.Module, spec: ClassifierSpec) -> None:
         super().__init__()
         self.network = network
-        self.value_range = value_range
+        self.spec = spec
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Map images in [0, 1] to the network's raw outputs."""
-        low, high = self.value_range
-        return _first(self.network(images * (high - low) + low))
+        """``log p - log(1 - p)`` of each class: ``(batch, classes)``."""
+        low, high = self.spec.value_range
+        scores = _first(self.network(images * (high - low) + low)).float()
+        if self.spec.activation == "none":
+            scores = scores.logit(eps=1e-6)
+        if not self.spec.multi_label and len(self.spec.classes) == 2 and scores.numel() == len(images):
+            second = scores.reshape(-1, 1)
+            return torch.cat([-second, second], dim=1)
+        if self.spec.activation != "softmax":
+            return scores
+        own = torch.eye(scores.shape[1], dtype=torch.bool, device=scores.device)
+        return scores - scores[:, None].masked_fill(own, -torch.inf).logsumexp(2)
 
 
 def network_host(
@@ -65,9 +74,7 @@ def module_host(network: nn.Module, spec: ClassifierSpec, device: str = "cpu") -
     """Host any network in memory."""
     for parameter in network.parameters():
         parameter.requires_grad_(False)
-    return HostedClassifier(
-        spec, _scores(network, check_device(device)), ScaledNetwork(network, spec.value_range).eval()
-    )
+    return HostedClassifier(spec, _scores(network, check_device(device)), LogOdds(network, spec).eval())
 
 
 def check_device(device: str) -> torch.device:

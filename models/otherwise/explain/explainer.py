@@ -12,6 +12,7 @@ import numpy as np
 
 from otherwise.agent.bundle import Agent
 from otherwise.agent.search import Cancelled, Candidate, Progress, Search, SearchResult, SearchSettings, decides
+from otherwise.attribution.methods import find_method
 from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.errors import AgentError, CancelledError, ClassifierError
@@ -207,6 +208,48 @@ class Explainer:
             ),
             slice_index=slice_index,
         )
+
+    def attribute(
+        self,
+        image: Image,
+        method: str,
+        *,
+        label: str | None = None,
+        slice_index: int | None = None,
+        progress: Progress = lambda stage, fraction: None,
+        cancelled: Cancelled = lambda: False,
+    ) -> Image:
+        """Ask a method that users know where the black box looks, for comparison.
+
+        Args:
+            image: The image.
+            method: Name of a method of ``otherwise.attribution``.
+            label: The class to attribute; None: the one that the black box says.
+            slice_index: See ``explain``.
+            progress: See ``explain``.
+            cancelled: Asked between steps.
+
+        Returns:
+            float32 on the image's own grid: positive speaks for the class, zero outside the classifier's field.
+
+        Raises:
+            ImageError: if the image does not suit the classifier.
+            ClassifierError: if there is no such method or class, or the classifier does not suit the method.
+            CancelledError: if ``cancelled`` says so.
+        """
+        found = find_method(method, self.classifier)
+        view = _View(image, self.classifier, slice_index)
+        index = self._index(label)
+        if index is None:
+            index = int(self.classifier.predict(view.array[None])[0].argmax())
+
+        def checkpoint(part: float) -> None:
+            progress("attribute", part)
+            if cancelled():
+                raise CancelledError("The attribution was cancelled.", "Ask again when you want it.")
+
+        values = found(self.classifier, view.array, index, checkpoint)
+        return image.with_array(view.back(values[None])[:1])
 
     def _index(self, target: str | None) -> int | None:
         if target is None:

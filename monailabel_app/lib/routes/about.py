@@ -17,6 +17,7 @@ from lib.options import Options
 from lib.routes.sources import READABLE
 from lib.store import NotFoundError
 from otherwise import __version__
+from otherwise.attribution.methods import offered
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
@@ -72,6 +73,9 @@ def describe(host: Host, options: Options) -> dict[str, Any]:
             }
         ],
         "agents": [{**asdict(host.agent_ref), "classifier": host.classifier.name}],
+        "methods": [
+            {"name": method.name, "title": method.title, "source": method.source} for method in offered(classifier)
+        ],
         "devices": [
             {"name": host.device, "title": torch.cuda.get_device_name(host.device) if "cuda" in host.device else "CPU"}
         ],

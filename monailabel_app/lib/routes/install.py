@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, FastAPI
 
+from lib.infers.attribute import Attribute
 from lib.routes.about import about_router, unknown_router
 from lib.routes.errors import route_class
 from lib.routes.explanations import explanations_router
@@ -25,7 +26,7 @@ def install_app(app: OtherwiseApp) -> None:
     routers = [
         infer_router(app, app.tasks, route),
         about_router(app.host, app.options, route),
-        jobs_router(app, app.tasks, app.jobs, route),
+        jobs_router(app, {**app.tasks, "attribute": Attribute(app.host)}, app.jobs, app.host.store, route),
         explanations_router(app.host.store, route),
         unknown_router(route),
     ]

@@ -16,11 +16,13 @@ from monailabel.endpoints.user.auth import RBAC
 from monailabel.interfaces.app import MONAILabelApp
 from pydantic import BaseModel, ConfigDict, Field
 
+from lib.infers.attribute import explained_source
 from lib.infers.params import ParamsError
 from lib.infers.task import HostedTask
 from lib.jobs import Jobs
 from lib.jobs import Request as JobRequest
 from lib.routes.sources import from_datastore, from_session
+from lib.store import ExplanationStore
 
 LOOK_SECONDS = 0.1
 """Between two looks at a job whose events somebody follows."""
@@ -31,19 +33,27 @@ class JobBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    kind: Literal["explain", "classify"] = "explain"
+    kind: Literal["explain", "classify", "attribute"] = "explain"
     image: str = Field("", max_length=255, description="Id of an image of the studies")
     session: str = Field("", max_length=64, description="Id of a session, which goes before an image")
+    explanation: str = Field("", max_length=128, description="Id of the explanation that an attribution is about")
     params: dict[str, Any] = Field(default_factory=dict, description="Options, as /info/ lists them")
 
 
-def jobs_router(app: MONAILabelApp, tasks: Mapping[str, HostedTask], jobs: Jobs, route: type[APIRoute]) -> APIRouter:
+def jobs_router(
+    app: MONAILabelApp,
+    tasks: Mapping[str, HostedTask],
+    jobs: Jobs,
+    store: ExplanationStore,
+    route: type[APIRoute],
+) -> APIRouter:
     """Make the routes.
 
     Args:
         app: Owner of the datastore and the sessions.
         tasks: What may be asked for, by name.
         jobs: Where jobs are kept.
+        store: Where explanations are kept.
         route: Class of the routes.
     """
     router = APIRouter(
@@ -55,18 +65,21 @@ def jobs_router(app: MONAILabelApp, tasks: Mapping[str, HostedTask], jobs: Jobs,
 
     @router.post("", status_code=202, summary=f"{RBAC_USER}Start a job")
     async def start(body: JobBody) -> dict[str, Any]:
-        if not body.image and not body.session:
-            raise ParamsError("Neither image nor session is given.", "Send one of them.")
         task = tasks[body.kind]
         arguments = task.check(body.params)
+        if body.kind != "attribute" and not body.image and not body.session:
+            raise ParamsError("Neither image nor session is given.", "Send one of them.")
 
         def queue() -> JobRequest:
-            found = (
+            if body.kind == "attribute":
+                source, about = explained_source(store, body.explanation)
+                return jobs.start(body.kind, task, source, {**arguments, **about})
+            source = (
                 from_session(app.sessions(), body.session)
                 if body.session
                 else from_datastore(app.datastore(), body.image)
             )
-            return jobs.start(body.kind, task, found, arguments)
+            return jobs.start(body.kind, task, source, arguments)
 
         return (await run_in_threadpool(queue)).describe()
 

@@ -1,0 +1,68 @@
+"""``attribute``: what a method that users know says of an image that was explained, to compare with."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from monailabel.interfaces.tasks.infer_v2 import InferType
+
+from lib.host import Host
+from lib.infers.params import Params, ParamsError, one_of, refuse_unknown
+from lib.infers.task import Answer, HostedTask, Report, Source
+from lib.store import ExplanationStore
+from lib.worker import Cancelled
+from otherwise.attribution.methods import find_method, offered
+from otherwise.images.atomic import atomic_path
+from otherwise.images.image import Image
+from otherwise.images.writing import write_image
+
+
+class Attribute(HostedTask):
+    """Attributes the answer that an explanation is about; the map joins the explanation's files.
+
+    It is done once for each explanation and method: what is there already is not done again.
+    """
+
+    def __init__(self, host: Host) -> None:
+        names = [method.name for method in offered(host.classifier)]
+        super().__init__(host, InferType.OTHERS, {}, "Where other methods say that it looks", {"method": names})
+
+    def check(self, params: Params) -> dict[str, Any]:
+        """Which method; slice and class are the explanation's own."""
+        refuse_unknown(params, ["method"])
+        method = one_of(params, "method", [method.name for method in offered(self.host.classifier)])
+        if method is None:
+            raise ParamsError("No method is named.", "GET /otherwise/about lists them.")
+        return {"method": method}
+
+    def answer(self, image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report) -> Answer:
+        """Attribute on the worker's thread."""
+        method = find_method(arguments["method"], self.host.classifier)
+        folder = self.host.store.folder(arguments["explanation"])
+        file = folder / f"attribution-{method.name}.nrrd"
+        if not file.is_file():
+            found = self.host.explainer.attribute(
+                image,
+                method.name,
+                label=arguments["label"],
+                slice_index=arguments["slice_index"],
+                progress=report,
+                cancelled=cancelled,
+            )
+            with atomic_path(file) as draft:
+                write_image(found, draft)
+        about = {"method": method.name, "title": method.title, "source": method.source, "label": arguments["label"]}
+        return Answer({"explanation": arguments["explanation"], "file": file.name, **about})
+
+
+def explained_source(store: ExplanationStore, id: str) -> tuple[Source, dict[str, Any]]:
+    """The image that an explanation is about, and what has to be known to look at it alike.
+
+    Raises:
+        NotFoundError: if there is no explanation of this id.
+    """
+    content = json.loads((store.folder(id) / "explanation.json").read_text(encoding="utf-8"))
+    source = Source(store.file(id, content["files"]["original"]), content["image"]["id"])
+    about = {"explanation": id, "slice_index": content["slice_index"], "label": content["prediction"]["label"]}
+    return source, about
