@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import types
+import typing
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +34,40 @@ def install() -> Any:
     i18n.tr = lambda text: text  # type: ignore[attr-defined]
     i18n.translate = lambda context, text: text  # type: ignore[attr-defined]
     sys.modules["slicer.i18n"] = i18n
+    wrapping = types.ModuleType("slicer.parameterNodeWrapper")
+    wrapping.parameterNodeWrapper = parameter_node_wrapper  # type: ignore[attr-defined]
+    sys.modules["slicer.parameterNodeWrapper"] = wrapping
     # PySide6 reads the source of every module that is loaded; PyTorch's make-believe ones do not bear it.
     strange = {name: module for name, module in sys.modules.items() if type(module) is not types.ModuleType}
     for name in strange:
         del sys.modules[name]
     try:
-        for name in ("OtherwiseLib.panel", "OtherwiseLib.slicer_parts"):
+        for name in ("OtherwiseLib.panel", "OtherwiseLib.viewer", "OtherwiseLib.slicer_parts"):
             feature.set_selection(TRUE_PROPERTY, name)
     finally:
         sys.modules.update(strange)
     return application
+
+
+def parameter_node_wrapper(wrapped: type) -> type:
+    """Typed attributes that live in a ``vtkMRMLScriptedModuleNode``: nodes as references, the rest as text."""
+    import slicer
+
+    def kept(name: str, kind: type) -> property:
+        if issubclass(kind, slicer.vtkMRMLNode):
+            return property(
+                lambda self: self.node.GetNodeReference(name),
+                lambda self, value: self.node.SetNodeReferenceID(name, value.GetID() if value is not None else None),
+            )
+        return property(
+            lambda self: kind(self.node.GetParameter(name) or kind()),
+            lambda self, value: self.node.SetParameter(name, str(value)),
+        )
+
+    for name, kind in typing.get_type_hints(wrapped).items():
+        setattr(wrapped, name, kept(name, kind))
+    wrapped.__init__ = lambda self, node: setattr(self, "node", node)  # type: ignore[misc]
+    return wrapped
 
 
 def load_ui() -> tuple[Any, types.SimpleNamespace]:
@@ -73,6 +98,10 @@ def load_ui() -> tuple[Any, types.SimpleNamespace]:
             return self._nodes[max(0, self.currentIndex())]
 
         def setCurrentNode(self, node: Any) -> None:  # noqa: N802
+            gone = [n for n, known in enumerate(self._nodes) if known is not None and known.GetScene() is None]
+            for index in reversed(gone):
+                del self._nodes[index]
+                self.removeItem(index)
             if node not in self._nodes:
                 self._nodes.append(node)
                 self.addItem(node.GetName())

@@ -52,20 +52,17 @@ class OtherwiseWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Make the panel."""
         from OtherwiseLib import slicer_parts
         from OtherwiseLib.panel import Panel
+        from OtherwiseLib.viewer import Viewer
 
         ScriptedLoadableModuleWidget.setup(self)
         widget = slicer.util.loadUI(self.resourcePath("UI/Otherwise.ui"))
         self.layout.addWidget(widget)
         widget.setMRMLScene(slicer.mrmlScene)
-        self.logic = OtherwiseLogic().make()
-        self.panel = Panel(
-            slicer.util.childWidgetVariables(widget),
-            self.logic,
-            slicer_parts.confirm,
-            slicer_parts.open_page,
-            slicer_parts.ask_path,
-            slicer_parts.grab,
-        )
+        logic = OtherwiseLogic()
+        self.logic = logic.make()
+        ui = slicer.util.childWidgetVariables(widget)
+        viewer = Viewer(ui, self.logic, slicer_parts.open_page, slicer_parts.ask_path, slicer_parts.grab)
+        self.panel = Panel(ui, self.logic, viewer, logic.parameters, slicer_parts.confirm)
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, lambda *_unused: self.logic.close())
         for event in (scene.EndCloseEvent, scene.EndImportEvent):
@@ -92,6 +89,12 @@ class OtherwiseLogic(ScriptedLoadableModuleLogic):
             slicer_parts.QtTimer,
             update_proxies=slicer_parts.update_proxies,
         )
+
+    def parameters(self) -> object:
+        """What is chosen in the present scene."""
+        from OtherwiseLib.parameters import Parameters
+
+        return Parameters(self.getParameterNode())
 
 
 class OtherwiseTest(ScriptedLoadableModuleTest):

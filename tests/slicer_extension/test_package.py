@@ -77,7 +77,7 @@ def test_syntax_is_that_of_python_3_9(path: Path) -> None:
 def test_traps_of_pythonqt_are_avoided(path: Path) -> None:
     """Properties are attributes there, and signals, threads and event loops of Qt are not safe."""
     text = path.read_text(encoding="utf-8")
-    properties = "currentText|currentIndex|checked|enabled|visible|value|maximum|minimum|toolTip|collapsed"
+    properties = "currentText|currentIndex|count|checked|enabled|visible|value|maximum|minimum|toolTip|collapsed"
     called = re.findall(rf"\bui\.\w+\.({properties})\(", text)
     assert not called, f"called like methods: {called}"
     used = {ast.unparse(node) for node in ast.walk(ast.parse(text)) if isinstance(node, (ast.Attribute, ast.Name))}
@@ -89,9 +89,10 @@ def test_the_module_file_is_short() -> None:
     assert len((MODULE / "Otherwise.py").read_text().splitlines()) < 120
 
 
-def test_every_visible_sentence_can_be_translated() -> None:
+@pytest.mark.parametrize("name", ["panel", "viewer"])
+def test_every_visible_sentence_can_be_translated(name: str) -> None:
     """Texts that the panel sets go through ``_`` or come from ``words``, which is given a translator."""
-    tree = ast.parse((MODULE / "OtherwiseLib" / "panel.py").read_text(encoding="utf-8"))
+    tree = ast.parse((MODULE / "OtherwiseLib" / f"{name}.py").read_text(encoding="utf-8"))
     bare = [
         ast.unparse(node)
         for node in ast.walk(tree)

@@ -14,10 +14,17 @@ slicer = pytest.importorskip("slicer", exc_type=ImportError, reason="slicer-core
 pytest.importorskip("PySide6", exc_type=ImportError, reason="PySide6-Essentials is not installed")
 
 import slicer_standin as standin  # noqa: E402
-from OtherwiseLib import samples, selftest, views  # noqa: E402
+from OtherwiseLib import (  # noqa: E402
+    display,
+    nrrd,
+    samples,
+    selftest,
+    views,
+)
 from OtherwiseLib import scene as scenes  # noqa: E402
 from OtherwiseLib.client import Client, ServerError, complete_address  # noqa: E402
 from OtherwiseLib.logic import CONSENT, Logic  # noqa: E402
+from OtherwiseLib.volumes import geometry_of, voxels_of  # noqa: E402
 
 ABOUT = {
     "versions": {"otherwise": "0.1.0"},
@@ -30,6 +37,7 @@ ABOUT = {
         }
     ],
     "agents": [{"name": "nodule agent", "version": "beefbeef1234"}],
+    "methods": [{"name": "occlusion", "title": "Occlusion", "source": "a paper"}],
     "devices": [{"name": "cuda:0", "title": "A GPU"}],
 }
 
@@ -47,7 +55,7 @@ class StandInClient:
     started: list[dict] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
     keep: Path | None = None
-    state: str = "running"
+    next_left: bool = True
 
     def log_in(self, user: str, password: str) -> None:
         if password != "right":
@@ -60,6 +68,13 @@ class StandInClient:
 
     def images(self) -> list[str]:
         return ["case-1", "case-2"]
+
+    def next_image(self) -> str:
+        return "case-2" if self.next_left else ""
+
+    def file(self, id: str, name: str, folder: Path) -> Path:
+        voxels, affine = samples.nodule()
+        return nrrd.write(folder / name, (voxels > -500).astype("float32"), affine)
 
     def upload(self, path: Path) -> str:
         kept = Path(str(self.keep)) / f"sent-{len(self.sent)}.nrrd"
@@ -80,7 +95,10 @@ class StandInClient:
         if not self.hold.is_set():
             return {"id": id, "state": "running", "stage": "influence", "fraction": 0.7}
         scores = [{"label": "benign", "score": 0.2}, {"label": "malignant", "score": 0.8}]
-        return {"id": id, "state": "done", "fraction": 1.0, "result": {"id": "made-up", "prediction": scores}}
+        result: dict[str, Any] = {"id": "made-up", "prediction": scores}
+        if self.started[-1]["kind"] == "attribute":
+            result = {"file": "map.nrrd", "method": "occlusion", "title": "Occlusion", "label": "malignant"}
+        return {"id": id, "state": "done", "fraction": 1.0, "result": result}
 
     def cancel(self, id: str) -> None:
         self.cancelled.append(id)
@@ -156,7 +174,9 @@ class Desk:
 def desk(scene: Any, tmp_path: Path):
     application = standin.install()
     from OtherwiseLib.panel import Panel
+    from OtherwiseLib.parameters import Parameters
     from OtherwiseLib.slicer_parts import QtTimer
+    from OtherwiseLib.viewer import Viewer
 
     widget, ui = standin.load_ui()
     settings, clients, questions, pages = Memory(), [], [], []
@@ -178,10 +198,20 @@ def desk(scene: Any, tmp_path: Path):
     logics = slicer.vtkSlicerSequencesLogic()
     logics.SetMRMLScene(scene)
     logic = Logic(scene, settings, QtTimer, new_client, logics.UpdateProxyNodesFromSequences)
-    panel = Panel(
-        ui, logic, confirm, lambda name, page: pages.append((name, page)), lambda s: answers["path"],
+    viewer = Viewer(
+        ui, logic, lambda name, page: pages.append((name, page)), lambda s: answers["path"],
         lambda path: Path(path).write_bytes(b"png"),
     )  # fmt: skip
+
+    def parameters() -> Any:
+        node = scene.GetSingletonNode("Otherwise", "vtkMRMLScriptedModuleNode")
+        if node is None:
+            node = slicer.vtkMRMLScriptedModuleNode()
+            node.SetSingletonTag("Otherwise")
+            node = scene.AddNode(node)
+        return Parameters(node)
+
+    panel = Panel(ui, logic, viewer, parameters, confirm)
     yield Desk(application, widget, ui, panel, logic, scene, settings, clients, questions, answers, pages)
     panel.close()
     widget.deleteLater()
@@ -282,7 +312,8 @@ def test_an_explanation_comes_with_progress_and_is_shown(desk: Desk, volume: Any
     desk.picture("explaining")
     client.hold.set()
     desk.until(lambda: not desk.logic.busy)
-    assert client.started[-1] == {"kind": "explain", "image": "", "session": "session", "params": {"target": "benign"}}
+    started = {key: value for key, value in client.started[-1].items() if value}
+    assert started == {"kind": "explain", "session": "session", "params": {"target": "benign"}}
     assert "would say benign (80%)" in desk.ui.verdictLabel.text()
     assert desk.ui.warningLabel.isHidden()
     (shown,) = scenes.all_shown(desk.scene)
@@ -307,13 +338,13 @@ def test_the_path_moves_image_and_probability_together(explained: Desk) -> None:
     explained.ui.pathSlider.setValue(2)
     assert shown.get("browser").GetSelectedItemNumber() == 2
     assert explained.ui.pathLabel.text() == "Strength 2.00: benign 80%, malignant 20%"
-    change = scenes.voxels_of(shown.get("frame")) - scenes.voxels_of(shown.get("original"))
+    change = voxels_of(shown.get("frame")) - voxels_of(shown.get("original"))
     assert abs(change).max() > 100
 
 
 def test_the_floor_decides_what_change_is_coloured(explained: Desk) -> None:
     (shown,) = scenes.all_shown(explained.scene)
-    assert explained.ui.floorSpin.value() == pytest.approx(scenes.typical_floor(shown.get("floor")), rel=1e-3)
+    assert explained.ui.floorSpin.value() == pytest.approx(display.typical_floor(shown.get("floor")), rel=1e-3)
     table = shown.get("difference").GetDisplayNode().GetColorNode()
     before = sum(table.GetLookupTable().GetTableValue(step)[3] == 0 for step in range(256))
     explained.ui.floorSpin.setValue(explained.ui.floorSpin.value() * 10)
@@ -483,7 +514,7 @@ def test_a_real_server_explains_a_volume_of_the_scene_and_an_image_of_its_own(de
     assert desk.ui.trouble.text() == ""
     (shown,) = scenes.all_shown(desk.scene)
     assert shown.get("original") is breast
-    assert scenes.geometry_of(shown.get("effect"))[0] == (192, 192, 1)
+    assert geometry_of(shown.get("effect"))[0] == (192, 192, 1)
     assert "mine" not in shown.content["image"]["id"], "the name stayed here"
 
     desk.ui.volumeSelector.setCurrentIndex(0)
@@ -513,7 +544,7 @@ def test_a_region_of_interest_is_cut_out_and_keeps_its_place(desk: Desk, volume:
     desk.connect()
     roi = slicer.vtkMRMLMarkupsROINode()
     desk.scene.AddNode(roi)
-    _, affine = scenes.geometry_of(volume)
+    _, affine = geometry_of(volume)
     centre = affine[:3, :3] @ [20, 24, 12] + affine[:3, 3]
     roi.SetCenter(*centre)
     roi.SetSize(7.2, 7.2, 10.2)
@@ -523,6 +554,111 @@ def test_a_region_of_interest_is_cut_out_and_keeps_its_place(desk: Desk, volume:
     desk.until(lambda: not desk.logic.busy)
     sent = read_image(desk.clients[-1].sent[-1])
     assert sent.geometry.shape == (11, 11, 9)
-    whole = scenes.voxels_of(volume)
+    whole = voxels_of(volume)
     index = np.rint(np.linalg.inv(affine) @ [*sent.geometry.to_ras(np.zeros(3)), 1])[:3].astype(int)
     np.testing.assert_array_equal(sent.array[0, 0, 0, 0], whole[index[2], index[1], index[0]])
+
+
+def test_another_method_is_fetched_once_and_shown_beside(explained: Desk) -> None:
+    (shown,) = scenes.all_shown(explained.scene)
+    box = explained.ui.overlayBox
+    assert [box.itemText(n) for n in range(box.count())] == ["measured effect", "Occlusion"]
+    assert explained.ui.legendLabel.text() == "Last view: measured effect, towards benign."
+    for _ in range(2):
+        box.setCurrentIndex(1)
+        explained.until(lambda: not explained.logic.busy)
+        assert box.currentText() == "Occlusion"
+        assert "Occlusion: speaks for malignant" in explained.ui.legendLabel.text()
+        assert "not checked" in explained.ui.legendLabel.text()
+        box.setCurrentIndex(0)
+    asked = [started for started in explained.clients[-1].started if started["kind"] == "attribute"]
+    assert [(started["explanation"], started["params"]) for started in asked] == [("made-up", {"method": "occlusion"})]
+    assert geometry_of(shown.overlay("occlusion"))[0] == geometry_of(shown.get("original"))[0]
+    before = explained.scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")
+    explained.press("removeButton")
+    assert explained.scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") < before - 5
+    assert shown.overlay("occlusion") is None
+
+
+def test_a_comparison_that_fails_leaves_the_list_as_what_is_seen(explained: Desk) -> None:
+    explained.clients[-1].failure = ServerError("refused", "There is no explanation.", "Explain it again.")
+    explained.clients[-1].hold.clear()
+    explained.ui.overlayBox.setCurrentIndex(1)
+    explained.until(lambda: not explained.logic.busy)
+    assert "There is no explanation." in explained.ui.trouble.text()
+    assert explained.ui.overlayBox.currentIndex() == 0
+    assert "measured effect" in explained.ui.legendLabel.text()
+
+
+def test_the_server_offers_the_next_case(desk: Desk, volume: Any) -> None:
+    desk.connect()
+    desk.choose(volume)
+    desk.press("nextButton")
+    desk.until(lambda: not desk.logic.busy)
+    assert desk.ui.studyBox.currentText() == "case-2"
+    assert desk.ui.volumeSelector.currentNode() is None
+    desk.press("explainButton")
+    desk.until(lambda: not desk.logic.busy)
+    assert desk.clients[-1].started[-1]["image"] == "case-2"
+    desk.clients[-1].next_left = False
+    desk.press("nextButton")
+    desk.until(lambda: not desk.logic.busy)
+    assert "has been looked at" in desk.ui.trouble.text()
+
+
+def test_what_was_chosen_is_saved_with_the_scene(desk: Desk, volume: Any, tmp_path: Path) -> None:
+    desk.connect()
+    desk.choose(volume)
+    desk.ui.sliceSpin.setValue(7)
+    desk.ui.targetBox.setCurrentIndex(2)
+    path = tmp_path / "saved" / "scene.mrb"
+    path.parent.mkdir()
+    desk.scene.SetRootDirectory(str(path.parent))
+    assert desk.scene.WriteToMRB(str(path))
+    saved = path.read_bytes()
+    desk.scene.Clear(True)
+    desk.panel.scene_changed()
+    assert desk.ui.volumeSelector.currentNode() is None
+    assert desk.ui.targetBox.currentIndex() == 0
+    desk.scene.Clear(True)
+    assert desk.scene.ReadFromMRB(str(path), True)
+    desk.panel.scene_changed()
+    assert desk.ui.volumeSelector.currentNode().GetName() == "CT of somebody"
+    assert (desk.ui.sliceSpin.value(), desk.ui.targetBox.currentText()) == (7, "malignant")
+    assert b"127.0.0.1" not in saved
+
+
+def test_a_volume_that_is_gone_cannot_be_explained(desk: Desk, volume: Any) -> None:
+    from OtherwiseLib.logic import Source
+
+    desk.connect()
+    empty = slicer.vtkMRMLScalarVolumeNode()
+    desk.scene.AddNode(empty)
+    desk.choose(empty)
+    desk.press("explainButton")
+    assert "empty" in desk.ui.trouble.text()
+    desk.scene.RemoveNode(volume)
+    desk.logic.explain(Source(volume=volume))
+    assert "no longer in the scene" in desk.ui.trouble.text()
+    assert not desk.logic.busy
+    assert desk.clients[-1].sent == []
+
+
+def test_two_servers_one_after_the_other(desk: Desk, volume: Any) -> None:
+    """Explanations of the first stay; the second is asked for its own consent, and knows none of the first's."""
+    desk.connect()
+    desk.choose(volume)
+    desk.press("explainButton")
+    desk.until(lambda: not desk.logic.busy)
+    desk.answers["about"] = {**ABOUT, "classifiers": [{**ABOUT["classifiers"][0], "classes": ["calm", "alarm"]}]}
+    desk.ui.addressEdit.setText("other.example.org")
+    desk.connect()
+    assert desk.clients[0].address != desk.clients[1].address
+    assert [desk.ui.targetBox.itemText(n) for n in (1, 2)] == ["calm", "alarm"]
+    assert len(list(scenes.all_shown(desk.scene))) == 1
+    assert "would say benign" in desk.ui.verdictLabel.text()
+    desk.press("explainButton")
+    desk.until(lambda: not desk.logic.busy)
+    assert ["other.example.org" in question for question in desk.questions] == [True]
+    assert (len(desk.clients[0].sent), len(desk.clients[1].sent)) == (1, 1)
+    assert len(list(scenes.all_shown(desk.scene))) == 2

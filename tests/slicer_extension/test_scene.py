@@ -14,9 +14,11 @@ slicer = pytest.importorskip("slicer", exc_type=ImportError, reason="slicer-core
 from otherwise.explain.explanation import Explanation  # noqa: E402
 from otherwise.images.image import Geometry  # noqa: E402
 from otherwise.report.folder import write_explanation  # noqa: E402
+from OtherwiseLib import display, views  # noqa: E402
 from OtherwiseLib import scene as scenes  # noqa: E402
-from OtherwiseLib import views  # noqa: E402
 from OtherwiseLib.scene import SceneError  # noqa: E402
+from OtherwiseLib.tables import REGION_COLUMNS  # noqa: E402
+from OtherwiseLib.volumes import geometry_of, voxels_of  # noqa: E402
 from toys import toy_explanation  # noqa: E402
 
 GEOMETRIES = {
@@ -45,9 +47,9 @@ def folder(explanation: Explanation, tmp_path: Path) -> Path:
 
 
 def value_at(volume: object, ras: np.ndarray) -> float:
-    _, affine = scenes.geometry_of(volume)
+    _, affine = geometry_of(volume)
     i, j, k = np.rint(np.linalg.inv(affine) @ [*ras, 1])[:3].astype(int)
-    return float(scenes.voxels_of(volume)[k, j, i])
+    return float(voxels_of(volume)[k, j, i])
 
 
 def nodes_of(scene: object) -> set[str]:
@@ -57,7 +59,7 @@ def nodes_of(scene: object) -> set[str]:
 def test_every_volume_lies_where_simpleitk_says_to_a_millionth_of_a_millimetre(scene, folder, explanation) -> None:
     shown = scenes.show(scene, folder)
     for role in scenes.VOLUMES:
-        shape, affine = scenes.geometry_of(shown.get(role))
+        shape, affine = geometry_of(shown.get(role))
         image = SimpleITK.ReadImage(str(folder / f"{role}.nrrd"))
         assert shape == image.GetSize()
         for index in ((0, 0, 0), (shape[0] - 1, 2, shape[2] - 1)):
@@ -65,7 +67,7 @@ def test_every_volume_lies_where_simpleitk_says_to_a_millionth_of_a_millimetre(s
             ras = affine[:3, :3] @ index + affine[:3, 3]
             np.testing.assert_allclose(ras, lps * [-1, -1, 1], atol=1e-6)
         voxels = getattr(explanation.volumes, role).array[0]
-        np.testing.assert_array_equal(scenes.voxels_of(shown.get(role)), voxels.transpose(2, 1, 0))
+        np.testing.assert_array_equal(voxels_of(shown.get(role)), voxels.transpose(2, 1, 0))
 
 
 def test_regions_are_segments_where_the_label_map_is(scene, folder, explanation) -> None:
@@ -87,7 +89,7 @@ def test_the_path_can_be_walked_and_every_step_is_what_the_file_holds(scene, fol
     for step, image in enumerate(explanation.volumes.path):
         browser.SetSelectedItemNumber(step)
         logic.UpdateProxyNodesFromSequences(browser)
-        np.testing.assert_allclose(scenes.voxels_of(frame), image.array[0].transpose(2, 1, 0))
+        np.testing.assert_allclose(voxels_of(frame), image.array[0].transpose(2, 1, 0))
     table = shown.get("path-table")
     told = [table.GetTable().GetValueByName(row, "bright").ToDouble() for row in range(table.GetNumberOfRows())]
     assert told == pytest.approx([point.probabilities["bright"] for point in explanation.path])
@@ -95,7 +97,7 @@ def test_the_path_can_be_walked_and_every_step_is_what_the_file_holds(scene, fol
 
 def test_the_region_table_tells_rank_effect_and_evidence(scene, folder, explanation) -> None:
     table = scenes.show(scene, folder).get("region-table").GetTable()
-    assert [table.GetColumnName(n) for n in range(table.GetNumberOfColumns())] == list(scenes.REGION_COLUMNS)
+    assert [table.GetColumnName(n) for n in range(table.GetNumberOfColumns())] == list(REGION_COLUMNS)
     for row, region in enumerate(explanation.regions):
         assert table.GetValueByName(row, "rank").ToInt() == row + 1
         assert table.GetValueByName(row, "effect").ToDouble() == pytest.approx(region.effect)
@@ -161,7 +163,7 @@ def test_everything_is_found_again_after_saving_and_loading_a_scene(scene, folde
     scene.SetRootDirectory(str(path.parent))
     assert scene.WriteToMRB(str(path))
     places = [(0, 0, 0), (11, 9, 4), (3, 2, 1), (8, 7, 3)]
-    _, affine = scenes.geometry_of(shown.get("original"))
+    _, affine = geometry_of(shown.get("original"))
     points = [affine[:3, :3] @ place + affine[:3, 3] for place in places]
     values = {role: [value_at(shown.get(role), point) for point in points] for role in scenes.VOLUMES}
     scene.Clear(False)
@@ -179,7 +181,7 @@ def test_everything_is_found_again_after_saving_and_loading_a_scene(scene, folde
 
 def test_change_below_the_floor_is_transparent(scene, folder) -> None:
     node = scenes.show(scene, folder).get("difference")
-    scenes.set_floor(node, floor=0.5, scale=1.0)
+    display.set_floor(node, floor=0.5, scale=1.0)
     table = node.GetDisplayNode().GetColorNode().GetLookupTable()
     opacity = np.array([table.GetTableValue(step)[3] for step in range(256)])
     values = np.linspace(-1, 1, 256)
@@ -212,7 +214,7 @@ def test_layouts_are_understood_and_views_are_filled(scene, folder) -> None:
     views.blend(scene, shown, 0.3)
     assert views.composite_of(scene, views.ORIGINAL).GetForegroundOpacity() == pytest.approx(0.3)
     # The view's plane is the plane of the volume's slices.
-    _, affine = scenes.geometry_of(shown.get("original"))
+    _, affine = geometry_of(shown.get("original"))
     matrix = scene.GetSingletonNode(views.ORIGINAL, "vtkMRMLSliceNode").GetSliceToRAS()
     normal = np.array([matrix.GetElement(row, 2) for row in range(3)])
     across = affine[:3, 2] / np.linalg.norm(affine[:3, 2])
@@ -234,3 +236,65 @@ def test_deleted_nodes_are_survived(scene, folder) -> None:
     views.highlight(shown, 1)
     assert shown.get("counterfactual") is None
     scenes.remove(scene, shown)
+
+
+def test_another_methods_map_joins_the_explanation_and_survives_saving(scene, folder, explanation, tmp_path) -> None:
+    from otherwise.images.writing import write_image
+
+    shown = scenes.show(scene, folder)
+    before = nodes_of(scene)
+    about = {"method": "grad-cam", "title": "Grad-CAM", "label": "dark"}
+    path = tmp_path / "map.nrrd"
+    write_image(explanation.volumes.effect, path)
+    node = scenes.add_overlay(scene, shown, path, about)
+    np.testing.assert_allclose(geometry_of(node)[1], geometry_of(shown.get("effect"))[1], atol=1e-6)
+    assert shown.overlays == {"grad-cam": "Grad-CAM"}
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    parents = {hierarchy.GetItemParent(hierarchy.GetItemByDataNode(n)) for n in (node, shown.node)}
+    assert len(parents) == 1
+
+    archive = tmp_path / "saved" / "scene.mrb"
+    archive.parent.mkdir()
+    scene.SetRootDirectory(str(archive.parent))
+    assert scene.WriteToMRB(str(archive))
+    scene.Clear(False)
+    assert scene.ReadFromMRB(str(archive), True)
+    (again,) = scenes.all_shown(scene)
+    assert again.overlays == {"grad-cam": "Grad-CAM"}
+    scenes.remove(scene, again)
+    assert again.overlays == {}
+    assert not any(id.startswith("vtkMRMLScalarVolumeNode") for id in nodes_of(scene) - before)
+
+
+def test_a_map_from_elsewhere_is_refused_and_leaves_nothing(scene, folder, tmp_path: Path) -> None:
+    from otherwise.images.writing import write_image
+
+    shown = scenes.show(scene, folder)
+    before = nodes_of(scene)
+    path = tmp_path / "map.nrrd"
+    write_image(toy_explanation(Geometry((12, 10, 5), np.diag([9.0, 9, 9, 1]))).volumes.effect, path)
+    with pytest.raises(SceneError, match="Grad-CAM lies elsewhere"):
+        scenes.add_overlay(scene, shown, path, {"method": "grad-cam", "title": "Grad-CAM", "label": "dark"})
+    assert nodes_of(scene) == before
+    assert shown.overlays == {}
+
+
+def test_regions_of_a_volume_have_surfaces_where_they_are(scene, folder, explanation) -> None:
+    regions = scenes.show(scene, folder).get("regions")
+    display.show_surfaces(regions)
+    assert regions.GetDisplayNode().GetVisibility3D()
+    segmentation = regions.GetSegmentation()
+    for number, region in enumerate(explanation.regions):
+        surface = segmentation.GetNthSegment(number).GetRepresentation("Closed surface")
+        bounds = np.array(surface.GetBounds()).reshape(3, 2)
+        assert (bounds[:, 0] < region.centroid_ras).all()
+        assert (bounds[:, 1] > region.centroid_ras).all()
+
+
+def test_a_single_slice_has_no_surface(scene, tmp_path: Path) -> None:
+    folder = write_explanation(toy_explanation(Geometry((12, 10, 1), np.eye(4))), tmp_path / "flat")
+    regions = scenes.show(scene, folder).get("regions")
+    display.show_surfaces(regions)
+    assert not regions.GetDisplayNode().GetVisibility3D() or not regions.GetSegmentation().ContainsRepresentation(
+        "Closed surface"
+    )

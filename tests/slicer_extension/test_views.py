@@ -13,7 +13,12 @@ from PIL import Image as Picture
 slicer = pytest.importorskip("slicer", exc_type=ImportError, reason="slicer-core is not installed")
 pytest.importorskip("trame_slicer", exc_type=ImportError, reason="trame-slicer is not installed")
 
-from OtherwiseLib import samples, selftest, views  # noqa: E402
+from OtherwiseLib import (  # noqa: E402
+    display,
+    samples,
+    selftest,
+    views,
+)
 from OtherwiseLib import scene as scenes  # noqa: E402
 from OtherwiseLib.scene import ShownExplanation  # noqa: E402
 from slicer_rendering import Room  # noqa: E402
@@ -71,9 +76,9 @@ def test_nothing_is_coloured_below_the_floor(room: Room, shown: ShownExplanation
     views.fill(room.scene, shown)
     node = shown.get("difference")
     before = coloured(room.picture(views.CHANGE)).mean()
-    scenes.set_floor(node, 1e9)
+    display.set_floor(node, 1e9)
     after = coloured(room.picture(views.CHANGE)).mean()
-    scenes.set_floor(node, scenes.typical_floor(shown.get("floor")))
+    display.set_floor(node, display.typical_floor(shown.get("floor")))
     assert after < 0.02 < before
 
 

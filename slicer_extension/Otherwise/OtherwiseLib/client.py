@@ -149,6 +149,11 @@ class Client:
             raise _broken("an image file")
         return _save(reply, target.with_name(target.name + ending))
 
+    def next_image(self, strategy: str = "random") -> str:
+        """Id of the image of the studies that the server would have looked at next; empty: none is left."""
+        reply = self._ask("POST", f"/activelearning/{quote(strategy, safe='')}", json={})
+        return str(_json(reply).get("id") or "")
+
     def upload(self, path: Path) -> str:
         """Send an image for a session of its own; it does not join the studies.
 
@@ -170,19 +175,24 @@ class Client:
         """Delete an uploaded image."""
         self._ask("DELETE", f"/session/{quote(session, safe='')}")
 
-    def start(self, kind: str, *, image: str = "", session: str = "", params: dict | None = None) -> dict:
+    def start(
+        self, kind: str, *, image: str = "", session: str = "", explanation: str = "", params: dict | None = None
+    ) -> dict:
         """Start a job.
 
         Args:
-            kind: ``explain`` or ``classify``.
+            kind: ``explain``, ``classify`` or ``attribute``.
             image: Id of an image of the studies; or
-            session: of an uploaded one.
+            session: of an uploaded one; or
+            explanation: of an explanation, to ask another method about the same image.
             params: Options.
 
         Returns:
             The job; see ``job``.
         """
         body = {"kind": kind, "image": image, "session": session, "params": params or {}}
+        if explanation:
+            body["explanation"] = explanation
         return _checked_job(_json(self._ask("POST", "/otherwise/jobs", json=body)))
 
     def job(self, id: str) -> dict:
@@ -230,6 +240,17 @@ class Client:
                 folder.rmdir()
             raise
         return folder
+
+    def file(self, id: str, name: str, folder: Path) -> Path:
+        """Download one file of an explanation.
+
+        Raises:
+            ServerError: ``broken`` if its name is none; nothing is left then.
+        """
+        if not SAFE_NAME.fullmatch(name) or not SAFE_NAME.fullmatch(id):
+            raise _broken("the name of a file")
+        reply = self._ask("GET", f"/otherwise/explanations/{id}/files/{name}", stream=True)
+        return _save(reply, folder / name)
 
     def _what_else(self) -> ServerError:
         """Tell apart a MONAI Label server without our app, and something else altogether."""

@@ -10,7 +10,7 @@ import numpy as np
 import vtk
 
 from . import nrrd
-from .scene import geometry_of, voxels_of
+from .volumes import geometry_of, voxels_of
 
 
 class ImageError(Exception):

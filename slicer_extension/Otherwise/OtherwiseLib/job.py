@@ -190,12 +190,35 @@ def classify(
     return run(client, "classify", image=image, file=file, params=params, report=report, cancel=cancel)
 
 
+def attribute(
+    client: Client, folder: Path, explanation: str, method: str, *, report: Report, cancel: Cancel
+) -> tuple[Path, dict]:
+    """Let the server ask another method about an explained image, and download its map.
+
+    Args:
+        client: The server.
+        folder: Gets the file.
+        explanation: Id of an explanation of this server.
+        method: One of those that ``about`` lists.
+        report: As for ``explain``.
+        cancel: As for ``explain``.
+
+    Returns:
+        The file, and ``method``, ``title``, ``source`` and ``label``.
+    """
+    params = {"method": method}
+    about = run(client, "attribute", explanation=explanation, params=params, report=report, cancel=cancel)
+    report("download", 0.97)
+    return client.file(explanation, str(about.get("file", "")), folder), about
+
+
 def run(
     client: Client,
     kind: str,
     *,
-    image: str,
-    file: Path | None,
+    image: str = "",
+    file: Path | None = None,
+    explanation: str = "",
     params: dict | None,
     report: Report,
     cancel: Cancel,
@@ -211,7 +234,8 @@ def run(
             report("upload", 0.0)
             session = client.upload(file)
         cancel.check()
-        job = client.start(kind, image="" if session else image, session=session, params=params)
+        image = "" if session else image
+        job = client.start(kind, image=image, session=session, explanation=explanation, params=params)
         try:
             while job["state"] in ("queued", "running"):
                 report(str(job.get("stage") or job["state"]), 0.05 + 0.9 * job["fraction"])

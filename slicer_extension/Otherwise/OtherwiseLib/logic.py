@@ -15,6 +15,7 @@ from . import scene as scenes
 from .client import Client, ServerError, complete_address, host_of, is_loopback
 from .image import Snapshot, snapshot
 from .job import Cancel, Job, Report, Timer
+from .loading import sequence_proxies
 from .signal import Signal
 
 CONSENT = "Otherwise/consent/"
@@ -72,12 +73,12 @@ class Logic:
         self.settings = settings
         self.about: dict | None = None
         self.busy_changed, self.progressed = Signal(), Signal()
-        self.connected, self.listed, self.loaded = Signal(), Signal(), Signal()
-        self.classified, self.explained = Signal(), Signal()
+        self.connected, self.listed, self.offered = Signal(), Signal(), Signal()
+        self.classified, self.explained, self.compared = Signal(), Signal(), Signal()
         self.failed, self.cancelled = Signal(), Signal()
         self._new_timer = new_timer
         self._new_client = new_client
-        self._update_proxies = update_proxies
+        self._update_proxies = update_proxies or sequence_proxies(scene)
         self._client: Client | None = None
         self._job: Job | None = None
 
@@ -95,6 +96,11 @@ class Logic:
     def classes(self) -> list[str]:
         """What the hosted classifier tells apart."""
         return list(self.about["classifiers"][0]["classes"]) if self.about else []
+
+    @property
+    def methods(self) -> dict[str, str]:
+        """Titles of the methods that the server offers for comparison, by name."""
+        return {m["name"]: m["title"] for m in (self.about or {}).get("methods", [])}
 
     @property
     def spatial_dims(self) -> int:
@@ -148,6 +154,18 @@ class Logic:
         if client is not None:
             self._run(lambda report, cancel: client.images(), self.listed.emit)
 
+    def next_case(self) -> None:
+        """Ask the server which image to look at next; ``offered(id)`` follows."""
+        client = self._connected()
+
+        def done(image: str) -> None:
+            if not image:
+                raise ServerError("refused", "Every image of the server has been looked at.", "Choose one yourself.")
+            self.offered.emit(image)
+
+        if client is not None:
+            self._run(lambda report, cancel: client.next_image(), done)
+
     def classify(self, source: Source) -> None:
         """Ask for probabilities; ``classified(answer)`` follows."""
         prepared = self._prepare(source)
@@ -200,10 +218,32 @@ class Logic:
 
         self._run(work, done, folder.cleanup)
 
+    def compare(self, shown: scenes.ShownExplanation, method: str) -> None:
+        """Ask the server what another method says of an explained image; ``compared(shown, method)`` follows.
+
+        Args:
+            shown: An explanation of the scene, made by the server that is connected.
+            method: One of ``methods``.
+        """
+        client = self._connected()
+        if client is None:
+            return
+        folder = tempfile.TemporaryDirectory(prefix="otherwise-")
+
+        def work(report: Report, cancel: Cancel) -> tuple[Path, dict]:
+            return jobs.attribute(client, Path(folder.name), shown.id, method, report=report, cancel=cancel)
+
+        def done(found: tuple[Path, dict]) -> None:
+            path, about = found
+            if self.scene.IsNodePresent(shown.node):
+                scenes.add_overlay(self.scene, shown, path, about)
+                self.compared.emit(shown, method)
+
+        self._run(work, done, folder.cleanup)
+
     def update_frame(self, browser: Any) -> None:
         """Let the image on the path follow a browser's slider."""
-        if self._update_proxies is not None:
-            self._update_proxies(browser)
+        self._update_proxies(browser)
 
     def cancel(self) -> None:
         """Stop the job; ``cancelled()`` follows."""
@@ -229,6 +269,9 @@ class Logic:
             return None
         if source.volume is None:
             return client, None, {}
+        if not self.scene.IsNodePresent(source.volume):
+            self.failed.emit(ServerError("gone", "The volume is no longer in the scene.", "Choose another one."))
+            return None
         host = self.consent_needed()
         if host:
             self.failed.emit(ServerError("consent", f"Nobody agreed to send images to {host}.", "Agree first."))

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Callable
 
 import qt
 from slicer.i18n import tr as _
 
 from . import scene as scenes
-from . import views, words
+from . import words
 from .logic import Logic, Source
+from .viewer import Viewer
+from .volumes import geometry_of
 
 NEAREST = ""
-FLICKER_MILLISECONDS = 250
-LAYOUTS = (views.SIDE_BY_SIDE, views.FOUR, views.ONE)
 
 
 class Panel:
@@ -23,42 +22,42 @@ class Panel:
     Args:
         ui: Namespace of the widgets of ``Otherwise.ui``, by name.
         logic: What does the work.
+        viewer: The half of the panel that shows explanations.
+        parameters: Gives the ``Parameters`` of the present scene.
         confirm: Asks a question with yes and no.
-        open_page: Shows an HTML text.
-        ask_path: Asks where to save: takes a suggestion, gives a path or an empty text.
-        grab: Saves a picture of the views to a path.
     """
 
     def __init__(
         self,
         ui: Any,
         logic: Logic,
+        viewer: Viewer,
+        parameters: Callable[[], Any],
         confirm: Callable[[str], bool],
-        open_page: Callable[[str, str], None],
-        ask_path: Callable[[str], str],
-        grab: Callable[[str], None],
     ) -> None:
         self.ui = ui
         self.logic = logic
-        self._confirm, self._open_page, self._ask_path, self._grab = confirm, open_page, ask_path, grab
-        self._shown: scenes.ShownExplanation | None = None
-        self._flicker = qt.QTimer()
-        self._flicker.interval = FLICKER_MILLISECONDS
-        self._filling = False
-        self._fill_once()
+        self.viewer = viewer
+        self._confirm, self._parameters = confirm, parameters
+        self._restoring = False
+        ui.addressEdit.text = logic.address
+        self._tell("")
         self._connect()
+        self._restore()
         self.update()
 
     def close(self) -> None:
         """Stop timers and jobs, and hear of nothing any more."""
-        self._flicker.stop()
+        self.viewer.close()
         for signal, slot in self._slots():
             signal.disconnect(slot)
         self.logic.close()
 
     def scene_changed(self) -> None:
         """Look again at what the scene holds: after loading, and after it was closed."""
-        self.refresh_shown()
+        self._restore()
+        self.viewer.refresh()
+        self.update()
 
     # -- what happens when something is pressed ------------------------------------------------------------------
 
@@ -81,8 +80,7 @@ class Panel:
         """Explain the chosen image."""
         if self._may_send():
             self._tell("")
-            target = self.ui.targetBox.currentText if self.ui.targetBox.currentIndex > 0 else NEAREST
-            self.logic.explain(self.source(), target)
+            self.logic.explain(self.source(), self._target())
 
     def on_cancel(self, *_unused: object) -> None:
         """Stop."""
@@ -102,93 +100,25 @@ class Panel:
     def on_volume(self, *_unused: object) -> None:
         """Another volume was chosen."""
         volume = self.ui.volumeSelector.currentNode()
-        count = scenes.geometry_of(volume)[0][2] if volume is not None else 0
+        count = geometry_of(volume)[0][2] if volume is not None else 0
         self.ui.sliceSpin.maximum = max(0, count - 1)
         self.ui.sliceSpin.value = count // 2
+        self.on_choice()
         self.update()
 
-    def on_shown(self, *_unused: object) -> None:
-        """Another explanation was chosen."""
-        if self._filling:
+    def on_choice(self, *_unused: object) -> None:
+        """Remember in the scene what was chosen."""
+        scene = self.logic.scene
+        if self._restoring or scene.IsClosing() or scene.IsImporting():
             return
-        found = list(scenes.all_shown(self.logic.scene))
-        index = self.ui.shownBox.currentIndex
-        self._show(found[index] if 0 <= index < len(found) else None)
+        kept, ui = self._parameters(), self.ui
+        kept.volume, kept.region = ui.volumeSelector.currentNode(), ui.roiSelector.currentNode()
+        kept.sliceIndex, kept.study, kept.target = int(ui.sliceSpin.value), ui.studyBox.currentText, self._target()
 
-    def on_remove(self, *_unused: object) -> None:
-        """Take the explanation out of the scene."""
-        if self._shown is not None:
-            shown, self._shown = self._shown, None
-            scenes.remove(self.logic.scene, shown)
-            self.refresh_shown()
-
-    def on_layout(self, *_unused: object) -> None:
-        """Arrange the views."""
-        if self._shown is not None and not self._filling:
-            views.set_layout(self.logic.scene, LAYOUTS[max(0, self.ui.layoutBox.currentIndex)])
-            views.fill(self.logic.scene, self._shown, on_path=self.ui.pathSlider.value > 0)
-
-    def on_blend(self, *_unused: object) -> None:
-        """Blend original and counterfactual."""
-        if self._shown is not None:
-            views.blend(self.logic.scene, self._shown, self.ui.blendSlider.value / 100)
-
-    def on_flicker(self, *_unused: object) -> None:
-        """Begin or end to flicker."""
-        if self.ui.flickerCheck.checked and self._shown is not None:
-            self._flicker.start()
-        else:
-            self._flicker.stop()
-
-    def on_flicker_turn(self, *_unused: object) -> None:
-        """Change sides."""
-        self.ui.blendSlider.value = 0 if self.ui.blendSlider.value > 50 else 100
-
-    def on_path(self, *_unused: object) -> None:
-        """Walk along the path: image and probability together."""
-        if self._shown is None or self._filling:
-            return
-        step = self.ui.pathSlider.value
-        browser = self._shown.get("browser")
-        if browser is not None:
-            browser.SetSelectedItemNumber(step)
-            self.logic.update_frame(browser)
-        views.fill(self.logic.scene, self._shown, on_path=True)
-        self.ui.pathLabel.text = words.on_path(self._shown.content, step, _)
-
-    def on_floor(self, *_unused: object) -> None:
-        """Show changes above another floor."""
-        node = self._shown.get("difference") if self._shown is not None else None
-        if node is not None and not self._filling:
-            scenes.set_floor(node, float(self.ui.floorSpin.value))
-
-    def on_region(self, *_unused: object) -> None:
-        """Go to a region, and show it alone."""
-        row = self.ui.regionTable.currentRow()
-        if self._shown is None or self._filling or not 0 <= row < len(self._shown.regions):
-            return
-        region = self._shown.regions[row]
-        views.jump_to(self.logic.scene, tuple(region["centroid_ras"]))
-        views.highlight(self._shown, region["label"])
-
-    def on_report(self, *_unused: object) -> None:
-        """Open the report."""
-        page = self._page()
-        if page:
-            self._open_page(self._shown.id, page)
-
-    def on_save_report(self, *_unused: object) -> None:
-        """Write the report to a file."""
-        page = self._page()
-        path = self._ask_path(f"{self._shown.id}.html") if page else ""
-        if path:
-            Path(path).write_bytes(page.encode("utf-8"))
-
-    def on_picture(self, *_unused: object) -> None:
-        """Write a picture of the views."""
-        path = self._ask_path(f"{self._shown.id}.png") if self._shown is not None else ""
-        if path:
-            self._grab(path)
+    def on_next_case(self, *_unused: object) -> None:
+        """Ask the server which of its images to look at next."""
+        self._tell("")
+        self.logic.next_case()
 
     # -- what the logic tells ------------------------------------------------------------------------------------
 
@@ -196,19 +126,23 @@ class Panel:
         """A server answered."""
         self.ui.serverLabel.text = words.hosted(about, _)
         self.ui.passwordEdit.text = ""
-        self.ui.targetBox.clear()
-        self.ui.targetBox.addItem(_("another class, the nearest"))
-        for name in self.logic.classes:
-            self.ui.targetBox.addItem(name)
+        self._fill(self.ui.targetBox, [_("another class, the nearest"), *self.logic.classes])
+        self.viewer.refresh_methods()
         self.update()
         self.logic.list_images()
 
     def listed(self, images: list) -> None:
         """The server's images."""
-        self.ui.studyBox.clear()
-        for name in images:
-            self.ui.studyBox.addItem(name)
+        self._fill(self.ui.studyBox, images)
         self.update()
+
+    def offered(self, image: str) -> None:
+        """The server says which image to look at next."""
+        self.ui.volumeSelector.setCurrentNode(None)
+        if self.ui.studyBox.findText(image) < 0:
+            self.ui.studyBox.addItem(image)
+        self.ui.studyBox.currentIndex = self.ui.studyBox.findText(image)
+        self._tell(_("Next: {image}. Press Explain.").format(image=image))
 
     def progressed(self, stage: str, fraction: float) -> None:
         """A job goes on."""
@@ -222,7 +156,7 @@ class Panel:
     def explained(self, shown: scenes.ShownExplanation) -> None:
         """An explanation came."""
         self._bars(shown.content["prediction"]["probabilities"])
-        self.refresh_shown(shown.id)
+        self.viewer.refresh(shown.id)
         self.ui.lookSection.collapsed = False
 
     def failed(self, error: BaseException) -> None:
@@ -272,73 +206,44 @@ class Panel:
             button.enabled = not why
             button.toolTip = why or tip
         self.ui.connectButton.enabled = not self.logic.busy
-        self.ui.refreshButton.enabled = self.logic.about is not None and not self.logic.busy
+        for button in (self.ui.refreshButton, self.ui.nextButton):
+            button.enabled = self.logic.about is not None and not self.logic.busy
         self.ui.cancelButton.enabled = self.logic.busy
         self.ui.progressBar.visible = self.logic.busy
-        several = volume is not None and scenes.geometry_of(volume)[0][2] > 1
+        several = volume is not None and geometry_of(volume)[0][2] > 1
         flat = self.logic.spatial_dims == 2 and several
         self.ui.sliceSpin.enabled = flat
         self.ui.sliceHereButton.enabled = flat
         self.ui.roiSelector.enabled = volume is not None
         self.ui.studyBox.enabled = volume is None
 
-    def refresh_shown(self, id: str = "") -> None:
-        """List the explanations of the scene, and show the one of this id, or the one that was shown, or the newest."""
-        found = list(scenes.all_shown(self.logic.scene))
-        wanted = id or (self._shown.id if self._shown is not None else "")
-        index = next((n for n, shown in enumerate(found) if shown.id == wanted), len(found) - 1)
-        self._filling = True
-        self.ui.shownBox.clear()
-        for shown in found:
-            self.ui.shownBox.addItem(f"{shown.content['image']['id']}: {shown.content['target']}")
-        self.ui.shownBox.currentIndex = index
-        self._filling = False
-        self._show(found[index] if found else None)
+    def _target(self) -> str:
+        """The class to flip to; empty: the nearest other one."""
+        # While no server is connected the list is empty, and what was chosen before stands.
+        if self.ui.targetBox.count == 0:
+            return str(self._parameters().target)
+        return self.ui.targetBox.currentText if self.ui.targetBox.currentIndex > 0 else NEAREST
 
-    def _show(self, shown: scenes.ShownExplanation | None) -> None:
-        self._shown = shown
-        ui, some = self.ui, shown is not None
-        self._filling = True
-        for widget in (
-            ui.shownBox, ui.removeButton, ui.layoutBox, ui.blendSlider, ui.flickerCheck, ui.pathSlider, ui.floorSpin,
-            ui.regionTable, ui.reportButton, ui.saveReportButton, ui.pictureButton,
-        ):  # fmt: skip
-            widget.enabled = some
-        ui.verdictLabel.text = words.verdict(shown.content, _) if some else _("Nothing has been explained yet.")
-        warnings = words.warnings(shown.content, _) if some else []
-        ui.warningLabel.text = "\n".join(f"⚠ {text}" for text in warnings)
-        ui.warningLabel.visible = bool(warnings)
-        ui.pathSlider.maximum = len(shown.path) - 1 if some else 0
-        ui.pathSlider.value = 0
-        ui.pathLabel.text = words.on_path(shown.content, 0, _) if some else ""
-        ui.blendSlider.value = 0
-        ui.flickerCheck.checked = False
-        self._regions(shown.regions if some else [])
-        if some:
-            node = shown.get("difference")
-            floor = scenes.typical_floor(shown.get("floor"))
-            ui.floorSpin.singleStep = max(floor / 4, 1e-4)
-            ui.floorSpin.value = floor
-            if node is not None:
-                scenes.set_floor(node, floor)
-            views.set_layout(self.logic.scene, LAYOUTS[max(0, ui.layoutBox.currentIndex)])
-            views.fill(self.logic.scene, shown)
-            regions = shown.regions
-            place = regions[0]["centroid_ras"] if regions else views.middle_of(shown.get("counterfactual"))
-            views.jump_to(self.logic.scene, tuple(place))
-            views.highlight(shown, None)
-        self._filling = False
+    def _fill(self, box: Any, items: list) -> None:
+        """List other items, and choose again what the scene remembers."""
+        self._restoring = True
+        box.clear()
+        for item in items:
+            box.addItem(item)
+        self._restore()
 
-    def _regions(self, regions: list) -> None:
-        table = self.ui.regionTable
-        table.rowCount = len(regions)
-        for row, region in enumerate(regions):
-            name = (region.get("concept") or {}).get("name") or _("not named")
-            flags = [_("yes") if region[key] else _("no") for key in ("sufficient", "necessary", "above_floor")]
-            cells = [str(region["label"]), name, f"{region['effect']:+.2f}", f"{region['volume_mm3']:.1f}", *flags]
-            for column, text in enumerate(cells):
-                table.setItem(row, column, qt.QTableWidgetItem(text))
-        table.resizeColumnsToContents()
+    def _restore(self) -> None:
+        """Choose what the scene remembers, as far as it is there."""
+        kept, ui = self._parameters(), self.ui
+        volume, region, study, slice_index, target = kept.volume, kept.region, kept.study, kept.sliceIndex, kept.target
+        self._restoring = True
+        ui.volumeSelector.setCurrentNode(volume)
+        ui.roiSelector.setCurrentNode(region)
+        if volume is not None:
+            ui.sliceSpin.value = slice_index
+        ui.studyBox.currentIndex = max(0, ui.studyBox.findText(study))
+        ui.targetBox.currentIndex = max(0, ui.targetBox.findText(target)) if target else 0
+        self._restoring = False
 
     def _bars(self, probabilities: dict) -> None:
         table = self.ui.probabilityTable
@@ -351,10 +256,6 @@ class Panel:
             bar.value = round(1000 * value)
             bar.textVisible = False
             table.setCellWidget(row, 2, bar)
-
-    def _page(self) -> str:
-        node = self._shown.get("report") if self._shown is not None else None
-        return node.GetText() if node is not None else ""
 
     def _may_send(self) -> bool:
         """Ask for consent where an image would leave this machine for the first time."""
@@ -376,16 +277,10 @@ class Panel:
         self.ui.trouble.text = text
         self.ui.trouble.visible = bool(text)
 
-    def _fill_once(self) -> None:
-        self.ui.addressEdit.text = self.logic.address
-        for title in (_("Side by side"), _("With change and effect"), _("One view, to blend")):
-            self.ui.layoutBox.addItem(title)
-        self._tell("")
-        self._show(None)
-
     def _slots(self) -> list:
-        names = ("connected", "listed", "progressed", "classified", "explained", "failed", "cancelled", "busy_changed")
-        return [(getattr(self.logic, name), getattr(self, name)) for name in names]
+        names = ("connected", "listed", "offered", "progressed", "classified", "explained", "failed", "cancelled")
+        ours = [(getattr(self.logic, name), getattr(self, name)) for name in (*names, "busy_changed")]
+        return [*ours, (self.logic.compared, self.viewer.compared)]
 
     def _connect(self) -> None:
         for signal, slot in self._slots():
@@ -398,15 +293,8 @@ class Panel:
         ui.refreshButton.clicked.connect(lambda *_unused: self.logic.list_images())
         ui.sliceHereButton.clicked.connect(self.on_slice_here)
         ui.volumeSelector.currentNodeChanged.connect(self.on_volume)
-        ui.shownBox.currentIndexChanged.connect(self.on_shown)
-        ui.removeButton.clicked.connect(self.on_remove)
-        ui.layoutBox.currentIndexChanged.connect(self.on_layout)
-        ui.blendSlider.valueChanged.connect(self.on_blend)
-        ui.flickerCheck.toggled.connect(self.on_flicker)
-        ui.pathSlider.valueChanged.connect(self.on_path)
-        ui.floorSpin.valueChanged.connect(self.on_floor)
-        ui.regionTable.itemSelectionChanged.connect(self.on_region)
-        ui.reportButton.clicked.connect(self.on_report)
-        ui.saveReportButton.clicked.connect(self.on_save_report)
-        ui.pictureButton.clicked.connect(self.on_picture)
-        self._flicker.timeout.connect(self.on_flicker_turn)
+        ui.nextButton.clicked.connect(self.on_next_case)
+        ui.roiSelector.currentNodeChanged.connect(self.on_choice)
+        ui.sliceSpin.valueChanged.connect(self.on_choice)
+        ui.studyBox.currentIndexChanged.connect(self.on_choice)
+        ui.targetBox.currentIndexChanged.connect(self.on_choice)

@@ -12,6 +12,8 @@ import numpy as np
 from . import nrrd, samples, views
 from . import scene as scenes
 from .image import snapshot
+from .loading import SCHEMA
+from .volumes import geometry_of
 
 
 def run(scene: Any) -> None:
@@ -28,7 +30,7 @@ def run(scene: Any) -> None:
         shown = scenes.show(scene, path, volume)
         views.set_layout(scene, views.FOUR)
         views.fill(scene, shown)
-        shape, affine = scenes.geometry_of(shown.get("difference"))
+        shape, affine = geometry_of(shown.get("difference"))
         check(shape == tuple(reversed(sent.voxels.shape)), "shape")
         check(bool(np.allclose(affine, sent.affine, atol=1e-6)), "place")
         check(shown.get("browser").GetNumberOfItems() == len(shown.path), "path")
@@ -70,7 +72,7 @@ def made_up(folder: Path, voxels: np.ndarray, affine: np.ndarray) -> Path:
     region = {"label": 1, "centroid_ras": ras.tolist(), "volume_mm3": float((labels > 0).sum()), "effect": 2.0}
     region.update(sufficient=True, necessary=True, above_floor=True, concept=None)
     content = {
-        "schema": scenes.SCHEMA,
+        "schema": SCHEMA,
         "id": "made-up",
         "image": {"id": "phantom"},
         "prediction": {"label": "malignant", "probabilities": says[0]},

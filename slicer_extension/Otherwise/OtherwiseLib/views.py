@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import slicer
 
-from .scene import ShownExplanation, geometry_of
+from .scene import ShownExplanation
+from .volumes import geometry_of
 
 ORIGINAL, COUNTERFACTUAL, CHANGE, EFFECT = (
     "OtherwiseOriginal",
@@ -21,7 +22,9 @@ ORIGINAL, COUNTERFACTUAL, CHANGE, EFFECT = (
 """Names of our slice views."""
 VIEWS = (ORIGINAL, COUNTERFACTUAL, CHANGE, EFFECT)
 PLOT = "OtherwisePlot"
-SIDE_BY_SIDE, FOUR, ONE = 73101, 73102, 73103
+SOLID = "OtherwiseSolid"
+"""Name of our 3-D view."""
+SIDE_BY_SIDE, FOUR, ONE, WITH_SOLID = 73101, 73102, 73103, 73104
 """Numbers of our layouts; Slicer's own are below 1000."""
 _COLOURS = {ORIGINAL: "#8CB4D2", COUNTERFACTUAL: "#E8A23D", CHANGE: "#D27DB4", EFFECT: "#6FB98F"}
 _LABELS = {ORIGINAL: "O", COUNTERFACTUAL: "CF", CHANGE: "Δ", EFFECT: "E"}
@@ -37,6 +40,7 @@ def install_layouts(layout_node: Any) -> None:
         (SIDE_BY_SIDE, _rows(_row(ORIGINAL, COUNTERFACTUAL), _plot())),
         (FOUR, _rows(_row(ORIGINAL, COUNTERFACTUAL), _row(CHANGE, EFFECT), _plot())),
         (ONE, _rows(_row(ORIGINAL), _plot())),
+        (WITH_SOLID, _rows(_row(ORIGINAL, COUNTERFACTUAL), _beside(_slice(CHANGE), _solid()), _plot())),
     ):
         if not layout_node.IsLayoutDescription(number):
             layout_node.AddLayoutDescription(number, description)
@@ -50,20 +54,21 @@ def set_layout(scene: Any, number: int) -> None:
         node.SetViewArrangement(number)
 
 
-def fill(scene: Any, shown: ShownExplanation, on_path: bool = False) -> None:
+def fill(scene: Any, shown: ShownExplanation, on_path: bool = False, method: str = "") -> None:
     """Say what each of our slice views shows; all are linked and lie in the image's own plane.
 
     Args:
         scene: The scene.
         shown: The explanation.
         on_path: The second view shows the image on the path instead of the counterfactual.
+        method: The last view shows this other method's map instead of the measured effect.
     """
     original = shown.get("original")
     layers = {
         ORIGINAL: (original, None),
         COUNTERFACTUAL: (shown.get("frame" if on_path else "counterfactual"), None),
         CHANGE: (original, shown.get("difference")),
-        EFFECT: (original, shown.get("effect")),
+        EFFECT: (original, (shown.overlay(method) if method else None) or shown.get("effect")),
     }
     for name, (background, foreground) in layers.items():
         composite = composite_of(scene, name)
@@ -131,14 +136,6 @@ def highlight(shown: ShownExplanation, label: int | None) -> None:
         display.SetSegmentOpacity3D(id, 1.0 if strong else 0.2)
 
 
-def middle_of(volume: Any) -> tuple[float, float, float]:
-    """The centre of a volume in RAS millimetres."""
-    shape, affine = geometry_of(volume)
-    centre = [(edge - 1) / 2 for edge in shape]
-    x, y, z = (float(affine[row, :3] @ centre + affine[row, 3]) for row in range(3))
-    return (x, y, z)
-
-
 def composite_of(scene: Any, name: str) -> Any:
     """The layers of one of our slice views; None where the layout has not made it."""
     return scene.GetSingletonNode(name, "vtkMRMLSliceCompositeNode")
@@ -149,7 +146,11 @@ def _rows(*items: str) -> str:
 
 
 def _row(*names: str) -> str:
-    return '<layout type="horizontal" split="true">' + "".join(f"<item>{_slice(n)}</item>" for n in names) + "</layout>"
+    return _beside(*(_slice(name) for name in names))
+
+
+def _beside(*items: str) -> str:
+    return '<layout type="horizontal" split="true">' + "".join(f"<item>{item}</item>" for item in items) + "</layout>"
 
 
 def _slice(name: str) -> str:
@@ -159,6 +160,13 @@ def _slice(name: str) -> str:
         f'<property name="viewlabel" action="default">{_LABELS[name]}</property>'
         f'<property name="viewcolor" action="default">{_COLOURS[name]}</property>'
         "</view>"
+    )
+
+
+def _solid() -> str:
+    return (
+        f'<view class="vtkMRMLViewNode" singletontag="{SOLID}">'
+        '<property name="viewlabel" action="default">3D</property></view>'
     )
 
 

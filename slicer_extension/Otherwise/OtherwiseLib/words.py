@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable
+from typing import Any, Callable
 
 Translate = Callable[[str], str]
 
@@ -13,6 +13,7 @@ STAGES = {
     "search": "Searching for a change of mind",
     "alternatives": "Looking for other ways",
     "influence": "Measuring what decides",
+    "attribute": "Asking another method",
     "geometry": "Bringing it to the image",
     "download": "Fetching the explanation",
 }
@@ -79,6 +80,14 @@ def on_path(content: dict, step: int, tr: Translate) -> str:
     point = content["counterfactual"]["path"][step]
     told = ", ".join(f"{name} {value:.0%}" for name, value in point["probabilities"].items())
     return tr("Strength {strength:.2f}: {told}").format(strength=point["strength"], told=told)
+
+
+def legend(shown: Any, method: str, tr: Translate) -> str:
+    """What the maps show."""
+    overlay = shown.overlay(method) if method else None
+    if overlay is None:
+        return tr("Last view: measured effect, towards {target}.").format(target=shown.content["target"])
+    return tr("Last view: {title}. It was not checked by changing the image.").format(title=overlay.GetName())
 
 
 def trouble(error: BaseException, tr: Translate) -> str:

@@ -1,0 +1,81 @@
+"""The numbers of an explanation as tables and a chart of the scene."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import slicer
+import vtk
+
+from . import colours
+
+REGION_COLUMNS = ("rank", "name", "effect", "mm3", "sufficient", "necessary", "evidence", "R", "A", "S")
+
+
+def region_table(scene: Any, content: dict) -> Any:
+    """A table of the decisive regions; its columns are ``REGION_COLUMNS``."""
+    table = scene.AddNewNodeByClass("vtkMRMLTableNode", "Decisive regions")
+    rows = []
+    for rank, region in enumerate(content["regions"], start=1):
+        name = (region.get("concept") or {}).get("name") or f"region {region['label']}"
+        flags = [bool(region[key]) for key in ("sufficient", "necessary", "above_floor")]
+        rows.append((rank, name, region["effect"], region["volume_mm3"], *flags, *region["centroid_ras"]))
+    kinds = {"rank": vtk.vtkIntArray, "name": vtk.vtkStringArray}
+    kinds.update({name: vtk.vtkBitArray for name in ("sufficient", "necessary", "evidence")})
+    for place, name in enumerate(REGION_COLUMNS):
+        column = kinds.get(name, vtk.vtkDoubleArray)()
+        column.SetName(name)
+        for row in rows:
+            column.InsertNextValue(row[place])
+        table.AddColumn(column)
+    return table
+
+
+def path_chart(scene: Any, content: dict) -> tuple:
+    """A table of the probabilities along the path, and a chart of it."""
+    path, classes = content["counterfactual"]["path"], list(content["prediction"]["probabilities"])
+    table = scene.AddNewNodeByClass("vtkMRMLTableNode", "Probabilities along the path")
+    for name, values in [("strength", [point["strength"] for point in path])] + [
+        (name, [point["probabilities"][name] for point in path]) for name in classes
+    ]:
+        column = vtk.vtkDoubleArray()
+        column.SetName(name)
+        for value in values:
+            column.InsertNextValue(value)
+        table.AddColumn(column)
+    chart = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", "Probability along the path")
+    chart.SetTitle("What the classifier says along the path")
+    chart.SetXAxisTitle("Strength of the change")
+    chart.SetYAxisTitle("Probability")
+    chart.SetYAxisRangeAuto(False)
+    chart.SetYAxisRange(0.0, 1.0)
+    for number, name in enumerate(classes):
+        series = scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", name)
+        series.SetAndObserveTableNodeID(table.GetID())
+        series.SetXColumnName("strength")
+        series.SetYColumnName(name)
+        series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
+        series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleCircle)
+        series.SetColor(*colours.SERIES[number % len(colours.SERIES)])
+        chart.AddAndObservePlotSeriesNodeID(series.GetID())
+    return table, chart
+
+
+def probability_table(scene: Any, content: dict) -> Any:
+    """A table of each class's probability before and after."""
+    table = scene.AddNewNodeByClass("vtkMRMLTableNode", "Probabilities")
+    before = content["prediction"]["probabilities"]
+    after = content["counterfactual"]["probabilities"]
+    names = vtk.vtkStringArray()
+    names.SetName("class")
+    columns = [("original", before), ("counterfactual", after)]
+    for name in before:
+        names.InsertNextValue(name)
+    table.AddColumn(names)
+    for title, values in columns:
+        column = vtk.vtkDoubleArray()
+        column.SetName(title)
+        for name in before:
+            column.InsertNextValue(values[name])
+        table.AddColumn(column)
+    return table

@@ -1,0 +1,273 @@
+"""The lower half of the panel: one explanation of the scene, and how it is looked at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Callable
+
+import qt
+from slicer.i18n import tr as _
+
+from . import display, views, words
+from . import scene as scenes
+from .logic import Logic
+from .volumes import middle_of
+
+FLICKER_MILLISECONDS = 250
+LAYOUTS = (views.SIDE_BY_SIDE, views.FOUR, views.WITH_SOLID, views.ONE)
+
+
+class Viewer:
+    """Shows an explanation, and what is pressed about it.
+
+    Args:
+        ui: Namespace of the widgets of ``Otherwise.ui``, by name.
+        logic: Moves the path, and asks for other methods' maps.
+        open_page: Shows an HTML text.
+        ask_path: Asks where to save: takes a suggestion, gives a path or an empty text.
+        grab: Saves a picture of the views to a path.
+    """
+
+    def __init__(
+        self,
+        ui: Any,
+        logic: Logic,
+        open_page: Callable[[str, str], None],
+        ask_path: Callable[[str], str],
+        grab: Callable[[str], None],
+    ) -> None:
+        self.ui = ui
+        self.logic = logic
+        self.shown: scenes.ShownExplanation | None = None
+        self._open_page, self._ask_path, self._grab = open_page, ask_path, grab
+        self._flicker = qt.QTimer()
+        self._flicker.interval = FLICKER_MILLISECONDS
+        self._filling = False
+        self._methods: list[str] = []
+        self._seen = ""
+        for title in (
+            _("Side by side"),
+            _("With change and effect"),
+            _("With regions in 3-D"),
+            _("One view, to blend"),
+        ):
+            ui.layoutBox.addItem(title)
+        self._connect()
+        self._show(None)
+
+    def close(self) -> None:
+        """Stop to flicker."""
+        self._flicker.stop()
+
+    def refresh(self, id: str = "") -> None:
+        """List the explanations of the scene, and show the one of this id, or the one that was shown, or the newest."""
+        found = list(scenes.all_shown(self.logic.scene))
+        wanted = id or (self.shown.id if self.shown is not None else "")
+        index = next((n for n, shown in enumerate(found) if shown.id == wanted), len(found) - 1)
+        self._filling = True
+        self.ui.shownBox.clear()
+        for shown in found:
+            self.ui.shownBox.addItem(f"{shown.content['image']['id']}: {shown.content['target']}")
+        self.ui.shownBox.currentIndex = index
+        self._filling = False
+        self._show(found[index] if found else None)
+
+    def refresh_methods(self, chosen: str = "") -> None:
+        """List what can be compared with: what the server offers, and what the scene has already."""
+        there = self.shown.overlays if self.shown is not None else {}
+        titles = {**there, **self.logic.methods}
+        self._filling = True
+        self._methods = ["", *titles]
+        self.ui.overlayBox.clear()
+        for title in (_("measured effect"), *titles.values()):
+            self.ui.overlayBox.addItem(title)
+        self.ui.overlayBox.currentIndex = self._methods.index(chosen) if chosen in self._methods else 0
+        self.ui.overlayBox.enabled = self.shown is not None
+        self._filling = False
+        self._legend()
+
+    # -- what happens when something is pressed ------------------------------------------------------------------
+
+    def on_shown(self, *_unused: object) -> None:
+        """Another explanation was chosen."""
+        if self._filling:
+            return
+        found = list(scenes.all_shown(self.logic.scene))
+        index = self.ui.shownBox.currentIndex
+        self._show(found[index] if 0 <= index < len(found) else None)
+
+    def on_remove(self, *_unused: object) -> None:
+        """Take the explanation out of the scene."""
+        if self.shown is not None:
+            shown, self.shown = self.shown, None
+            scenes.remove(self.logic.scene, shown)
+            self.refresh()
+
+    def on_layout(self, *_unused: object) -> None:
+        """Arrange the views."""
+        if self.shown is not None and not self._filling:
+            self._arrange()
+
+    def on_overlay(self, *_unused: object) -> None:
+        """Compare with another method: its map is fetched the first time."""
+        if self.shown is None or self._filling:
+            return
+        method = self._method()
+        if method and self.shown.overlay(method) is None:
+            # Until it is there, the list says what is seen.
+            self.refresh_methods(self._seen)
+            self.logic.compare(self.shown, method)
+        else:
+            self._arrange()
+
+    def compared(self, shown: scenes.ShownExplanation, method: str) -> None:
+        """Another method's map is there."""
+        if self.shown is not None and shown.id == self.shown.id:
+            self.refresh_methods(method)
+            self._arrange()
+
+    def on_blend(self, *_unused: object) -> None:
+        """Blend original and counterfactual."""
+        if self.shown is not None:
+            views.blend(self.logic.scene, self.shown, self.ui.blendSlider.value / 100)
+
+    def on_flicker(self, *_unused: object) -> None:
+        """Begin or end to flicker."""
+        if self.ui.flickerCheck.checked and self.shown is not None:
+            self._flicker.start()
+        else:
+            self._flicker.stop()
+
+    def on_flicker_turn(self, *_unused: object) -> None:
+        """Change sides."""
+        self.ui.blendSlider.value = 0 if self.ui.blendSlider.value > 50 else 100
+
+    def on_path(self, *_unused: object) -> None:
+        """Walk along the path: image and probability together."""
+        if self.shown is None or self._filling:
+            return
+        step = self.ui.pathSlider.value
+        browser = self.shown.get("browser")
+        if browser is not None:
+            browser.SetSelectedItemNumber(step)
+            self.logic.update_frame(browser)
+        views.fill(self.logic.scene, self.shown, on_path=True, method=self._method())
+        self.ui.pathLabel.text = words.on_path(self.shown.content, step, _)
+
+    def on_floor(self, *_unused: object) -> None:
+        """Show changes above another floor."""
+        node = self.shown.get("difference") if self.shown is not None else None
+        if node is not None and not self._filling:
+            display.set_floor(node, float(self.ui.floorSpin.value))
+
+    def on_region(self, *_unused: object) -> None:
+        """Go to a region, and show it alone."""
+        row = self.ui.regionTable.currentRow()
+        if self.shown is None or self._filling or not 0 <= row < len(self.shown.regions):
+            return
+        region = self.shown.regions[row]
+        views.jump_to(self.logic.scene, tuple(region["centroid_ras"]))
+        views.highlight(self.shown, region["label"])
+
+    def on_report(self, *_unused: object) -> None:
+        """Open the report."""
+        page = self._page()
+        if page:
+            self._open_page(self.shown.id, page)
+
+    def on_save_report(self, *_unused: object) -> None:
+        """Write the report to a file."""
+        page = self._page()
+        path = self._ask_path(f"{self.shown.id}.html") if page else ""
+        if path:
+            Path(path).write_bytes(page.encode("utf-8"))
+
+    def on_picture(self, *_unused: object) -> None:
+        """Write a picture of the views."""
+        path = self._ask_path(f"{self.shown.id}.png") if self.shown is not None else ""
+        if path:
+            self._grab(path)
+
+    # -- what the widgets show -----------------------------------------------------------------------------------
+
+    def _show(self, shown: scenes.ShownExplanation | None) -> None:
+        self.shown = shown
+        ui, some = self.ui, shown is not None
+        self._filling = True
+        for widget in (
+            ui.shownBox, ui.removeButton, ui.layoutBox, ui.blendSlider, ui.flickerCheck, ui.pathSlider, ui.floorSpin,
+            ui.regionTable, ui.reportButton, ui.saveReportButton, ui.pictureButton,
+        ):  # fmt: skip
+            widget.enabled = some
+        ui.verdictLabel.text = words.verdict(shown.content, _) if some else _("Nothing has been explained yet.")
+        warnings = words.warnings(shown.content, _) if some else []
+        ui.warningLabel.text = "\n".join(f"⚠ {text}" for text in warnings)
+        ui.warningLabel.visible = bool(warnings)
+        ui.pathSlider.maximum = len(shown.path) - 1 if some else 0
+        ui.pathSlider.value = 0
+        ui.pathLabel.text = words.on_path(shown.content, 0, _) if some else ""
+        ui.blendSlider.value = 0
+        ui.flickerCheck.checked = False
+        self._regions(shown.regions if some else [])
+        self.refresh_methods()
+        self._filling = True
+        if some:
+            node = shown.get("difference")
+            floor = display.typical_floor(shown.get("floor"))
+            ui.floorSpin.singleStep = max(floor / 4, 1e-4)
+            ui.floorSpin.value = floor
+            if node is not None:
+                display.set_floor(node, floor)
+            self._arrange()
+            regions = shown.regions
+            place = regions[0]["centroid_ras"] if regions else middle_of(shown.get("counterfactual"))
+            views.jump_to(self.logic.scene, tuple(place))
+            views.highlight(shown, None)
+        self._filling = False
+
+    def _arrange(self) -> None:
+        number = LAYOUTS[max(0, self.ui.layoutBox.currentIndex)]
+        if number == views.WITH_SOLID and self.shown.get("regions") is not None:
+            display.show_surfaces(self.shown.get("regions"))
+        views.set_layout(self.logic.scene, number)
+        views.fill(self.logic.scene, self.shown, on_path=self.ui.pathSlider.value > 0, method=self._method())
+        self._legend()
+
+    def _method(self) -> str:
+        index = self.ui.overlayBox.currentIndex
+        return self._methods[index] if 0 <= index < len(self._methods) else ""
+
+    def _legend(self) -> None:
+        self._seen = self._method()
+        self.ui.legendLabel.text = words.legend(self.shown, self._method(), _) if self.shown is not None else ""
+
+    def _regions(self, regions: list) -> None:
+        table = self.ui.regionTable
+        table.rowCount = len(regions)
+        for row, region in enumerate(regions):
+            name = (region.get("concept") or {}).get("name") or _("not named")
+            flags = [_("yes") if region[key] else _("no") for key in ("sufficient", "necessary", "above_floor")]
+            cells = [str(region["label"]), name, f"{region['effect']:+.2f}", f"{region['volume_mm3']:.1f}", *flags]
+            for column, text in enumerate(cells):
+                table.setItem(row, column, qt.QTableWidgetItem(text))
+        table.resizeColumnsToContents()
+
+    def _page(self) -> str:
+        node = self.shown.get("report") if self.shown is not None else None
+        return node.GetText() if node is not None else ""
+
+    def _connect(self) -> None:
+        ui = self.ui
+        ui.shownBox.currentIndexChanged.connect(self.on_shown)
+        ui.removeButton.clicked.connect(self.on_remove)
+        ui.layoutBox.currentIndexChanged.connect(self.on_layout)
+        ui.overlayBox.currentIndexChanged.connect(self.on_overlay)
+        ui.blendSlider.valueChanged.connect(self.on_blend)
+        ui.flickerCheck.toggled.connect(self.on_flicker)
+        ui.pathSlider.valueChanged.connect(self.on_path)
+        ui.floorSpin.valueChanged.connect(self.on_floor)
+        ui.regionTable.itemSelectionChanged.connect(self.on_region)
+        ui.reportButton.clicked.connect(self.on_report)
+        ui.saveReportButton.clicked.connect(self.on_save_report)
+        ui.pictureButton.clicked.connect(self.on_picture)
+        self._flicker.timeout.connect(self.on_flicker_turn)
