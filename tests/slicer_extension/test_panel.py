@@ -103,7 +103,7 @@ class StandInClient:
     def cancel(self, id: str) -> None:
         self.cancelled.append(id)
 
-    def download(self, id: str, parent: Path) -> Path:
+    def download(self, id: str, parent: Path, arrived: Any = None) -> Path:
         folder = parent / id
         folder.mkdir()
         return selftest.made_up(folder, *samples.nodule())
@@ -219,7 +219,7 @@ def desk(scene: Any, tmp_path: Path):
 
 @pytest.fixture
 def volume(scene: Any) -> Any:
-    return samples.add_volume(scene, "CT of somebody", *samples.nodule())
+    return samples.add_sample(scene, "CT of somebody", *samples.nodule())
 
 
 def test_before_anything_nothing_can_be_pressed_and_it_says_why(desk: Desk) -> None:
@@ -480,7 +480,7 @@ def test_an_invalid_counterfactual_is_called_so(desk: Desk, volume: Any, monkeyp
 
     original = StandInClient.download
 
-    def invalid(client: StandInClient, id: str, parent: Path) -> Path:
+    def invalid(client: StandInClient, id: str, parent: Path, arrived: Any = None) -> Path:
         folder = original(client, id, parent)
         content = json.loads((folder / "explanation.json").read_text())
         content["counterfactual"]["valid"] = False
@@ -507,7 +507,7 @@ def test_a_real_server_explains_a_volume_of_the_scene_and_an_image_of_its_own(de
     desk.ui.addressEdit.setText(served.url)
     desk.press("connectButton")
     desk.until(lambda: not desk.logic.busy and desk.ui.studyBox.count() > 3)
-    breast = samples.add_volume(desk.scene, "mine", *samples.mammogram())
+    breast = samples.add_sample(desk.scene, "mine", *samples.mammogram())
     desk.choose(breast)
     desk.press("explainButton")
     desk.until(lambda: not desk.logic.busy, 120)

@@ -16,7 +16,7 @@ from otherwise.images.image import Geometry  # noqa: E402
 from otherwise.report.folder import write_explanation  # noqa: E402
 from OtherwiseLib import display, views  # noqa: E402
 from OtherwiseLib import scene as scenes  # noqa: E402
-from OtherwiseLib.scene import SceneError  # noqa: E402
+from OtherwiseLib.files import SceneError, read_grid  # noqa: E402
 from OtherwiseLib.tables import REGION_COLUMNS  # noqa: E402
 from OtherwiseLib.volumes import geometry_of, voxels_of  # noqa: E402
 from toys import toy_explanation  # noqa: E402
@@ -246,7 +246,7 @@ def test_another_methods_map_joins_the_explanation_and_survives_saving(scene, fo
     about = {"method": "grad-cam", "title": "Grad-CAM", "label": "dark"}
     path = tmp_path / "map.nrrd"
     write_image(explanation.volumes.effect, path)
-    node = scenes.add_overlay(scene, shown, path, about)
+    node = scenes.add_overlay(scene, shown, read_grid(path), about)
     np.testing.assert_allclose(geometry_of(node)[1], geometry_of(shown.get("effect"))[1], atol=1e-6)
     assert shown.overlays == {"grad-cam": "Grad-CAM"}
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
@@ -274,7 +274,7 @@ def test_a_map_from_elsewhere_is_refused_and_leaves_nothing(scene, folder, tmp_p
     path = tmp_path / "map.nrrd"
     write_image(toy_explanation(Geometry((12, 10, 5), np.diag([9.0, 9, 9, 1]))).volumes.effect, path)
     with pytest.raises(SceneError, match="Grad-CAM lies elsewhere"):
-        scenes.add_overlay(scene, shown, path, {"method": "grad-cam", "title": "Grad-CAM", "label": "dark"})
+        scenes.add_overlay(scene, shown, read_grid(path), {"method": "grad-cam", "title": "Grad-CAM", "label": "dark"})
     assert nodes_of(scene) == before
     assert shown.overlays == {}
 

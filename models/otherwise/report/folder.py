@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from importlib.resources import files
 from itertools import pairwise
@@ -32,6 +33,7 @@ from otherwise.report.html import write_report
 
 JSON_NAME = "explanation.json"
 REPORT_NAME = "report.html"
+_WRITERS = 4
 _SINGLE = ("original", "counterfactual", "difference", "effect", "floor", "minimal")
 # Okabe and Ito's palette, for readers of any colour vision; without black and grey, which vanish on an image.
 _COLORS = (
@@ -51,7 +53,8 @@ def write_explanation(explanation: Explanation, folder: Path, *, replace: bool =
     """Write an explanation as a folder that appears whole or not at all.
 
     Args:
-        explanation: What to write. Voxels of bool and float16, which NRRD lacks, come back as uint8 and float32.
+        explanation: What to write. Voxels of bool and float16, which NRRD lacks, come back as uint8 and float32. The
+            images of the path, which are there to be looked at, come back in the original's own type.
         folder: The folder to make; by custom its name is the explanation's id.
         replace: Whether an existing folder may be replaced, reports in it included.
 
@@ -70,12 +73,16 @@ def write_explanation(explanation: Explanation, folder: Path, *, replace: bool =
     content = explanation_json(explanation)
     with atomic_folder(folder) as temporary:
         names = content["files"]
-        for name in _SINGLE:
-            write_image(getattr(volumes, name), temporary / names[name])
-        for image, name in zip(volumes.alternatives, names["alternatives"], strict=True):
-            write_image(image, temporary / name)
-        write_label_map(volumes.regions, temporary / names["regions"], _segments(explanation.regions))
-        write_sequence(_one_type(volumes.path), _index_values(explanation.path), temporary / names["path"])
+        images = {names[name]: getattr(volumes, name) for name in _SINGLE}
+        images |= dict(zip(names["alternatives"], volumes.alternatives, strict=True))
+        path = _in_type_of(volumes.original, volumes.path)
+        # Most of the time goes into compression, which does not hold Python's lock.
+        with ThreadPoolExecutor(_WRITERS) as writers:
+            done = [writers.submit(write_sequence, path, _index_values(explanation.path), temporary / names["path"])]
+            done += [writers.submit(write_image, image, temporary / name) for name, image in images.items()]
+            write_label_map(volumes.regions, temporary / names["regions"], _segments(explanation.regions))
+            for writing in done:
+                writing.result()
         text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
         (temporary / JSON_NAME).write_text(text + "\n", encoding="utf-8", newline="\n")
         write_report(explanation, temporary / REPORT_NAME)
@@ -161,10 +168,14 @@ def schema() -> dict[str, Any]:
     return content
 
 
-def _one_type(images: Sequence[Image]) -> list[Image]:
-    """Give the images of a sequence one type of voxels that holds them all."""
-    dtype = np.result_type(*(image.array for image in images)) if images else None
-    return [image.with_array(image.array.astype(dtype, copy=False)) for image in images]
+def _in_type_of(original: Image, images: Sequence[Image]) -> list[Image]:
+    """Round images to the original's type where that is whole numbers: half the size for CT, and no less to see."""
+    dtype = original.array.dtype
+    if not np.issubdtype(dtype, np.integer):
+        dtype = np.result_type(*(image.array for image in images)) if images else dtype
+        return [image.with_array(image.array.astype(dtype, copy=False)) for image in images]
+    low, high = np.iinfo(dtype).min, np.iinfo(dtype).max
+    return [image.with_array(np.rint(image.array).clip(low, high).astype(dtype)) for image in images]
 
 
 def _index_values(path: Sequence[PathPoint]) -> list[float]:

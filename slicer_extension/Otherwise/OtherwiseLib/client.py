@@ -6,6 +6,7 @@ import contextlib
 import json
 import re
 from pathlib import Path
+from typing import Callable
 from urllib.parse import quote, urlsplit
 
 OLDEST_SERVER = (0, 1, 0)
@@ -203,8 +204,13 @@ class Client:
         """Cancel a job; one that is over stays as it is."""
         self._ask("DELETE", f"/otherwise/jobs/{quote(id, safe='')}")
 
-    def download(self, id: str, parent: Path) -> Path:
-        """Download a whole explanation, its report included.
+    def download(self, id: str, parent: Path, arrived: Callable[[Path], None] = lambda path: None) -> Path:
+        """Download a whole explanation but for its alternatives, its report included.
+
+        Args:
+            id: Of the explanation.
+            parent: Gets a folder of this name.
+            arrived: Told each file as soon as it is there, the largest first.
 
         Returns:
             Folder with ``explanation.json``, everything that it names, and ``report.html``.
@@ -215,7 +221,8 @@ class Client:
         base = f"/otherwise/explanations/{quote(id, safe='')}"
         content = _json(self._ask("GET", base))
         try:
-            listed = [n for names in content["files"].values() for n in ([names] if isinstance(names, str) else names)]
+            listed = [name for name in content["files"].values() if not isinstance(name, list)]
+            listed.sort(key=lambda name: name != content["files"].get("path"))
             good = bool(listed) and all(SAFE_NAME.fullmatch(name) for name in listed) and content["id"] == id
         except (KeyError, TypeError, AttributeError):
             good = False
@@ -227,7 +234,7 @@ class Client:
         try:
             for name in listed:
                 made.append(folder / name)
-                _save(self._ask("GET", f"{base}/files/{name}", stream=True), folder / name)
+                arrived(_save(self._ask("GET", f"{base}/files/{name}", stream=True), folder / name))
             made.append(folder / "report.html")
             _save(self._ask("GET", f"{base}/report.html", stream=True), folder / "report.html")
             made.append(folder / "explanation.json")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Callable, Protocol
 
 from .client import Client, ServerError
+from .files import ExplanationFiles, Reading
 from .signal import Signal
 
 PUMP_MILLISECONDS = 50
@@ -149,8 +150,8 @@ def explain(
     params: dict | None = None,
     report: Report,
     cancel: Cancel,
-) -> Path:
-    """Let the server explain an image, and download the explanation.
+) -> ExplanationFiles:
+    """Let the server explain an image, and fetch the explanation.
 
     Args:
         client: The server.
@@ -162,15 +163,20 @@ def explain(
         cancel: Asked between steps; the server is told to stop as well.
 
     Returns:
-        The explanation's folder.
+        The explanation, read.
 
     Raises:
         ServerError: if the server does not do it.
+        SceneError: if what it sent does not fit together.
         JobCancelled: if cancelled.
     """
     result = run(client, "explain", image=image, file=file, params=params, report=report, cancel=cancel)
     report("download", 0.97)
-    return client.download(str(result.get("id", "")), folder)
+    reading = Reading()
+    try:
+        return reading.finish(client.download(str(result.get("id", "")), folder, reading.begin))
+    finally:
+        reading.close()
 
 
 def classify(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Protocol
 
+from . import files
 from . import job as jobs
 from . import scene as scenes
 from .client import Client, ServerError, complete_address, host_of, is_loopback
@@ -195,7 +196,7 @@ class Logic:
             params["target"] = target
         folder = tempfile.TemporaryDirectory(prefix="otherwise-")
 
-        def work(report: Report, cancel: Cancel) -> Path:
+        def work(report: Report, cancel: Cancel) -> files.ExplanationFiles:
             file = image.write(Path(folder.name) / "image.nrrd") if image is not None else None
             return jobs.explain(
                 client,
@@ -207,11 +208,11 @@ class Logic:
                 cancel=cancel,
             )
 
-        def done(path: Path) -> None:
+        def done(read: files.ExplanationFiles) -> None:
             whole = source.volume if image is not None and image.whole else None
             if whole is not None and not self.scene.IsNodePresent(whole):
                 whole = None  # deleted meanwhile: the explanation brings its own copy
-            shown = scenes.show(self.scene, path, whole, self._update_proxies)
+            shown = scenes.show(self.scene, read, whole, self._update_proxies)
             if source.volume is not None and self.scene.IsNodePresent(source.volume):
                 follow_transform(shown, source.volume)
             self.explained.emit(shown)
@@ -230,13 +231,14 @@ class Logic:
             return
         folder = tempfile.TemporaryDirectory(prefix="otherwise-")
 
-        def work(report: Report, cancel: Cancel) -> tuple[Path, dict]:
-            return jobs.attribute(client, Path(folder.name), shown.id, method, report=report, cancel=cancel)
+        def work(report: Report, cancel: Cancel) -> tuple[files.Grid, dict]:
+            path, about = jobs.attribute(client, Path(folder.name), shown.id, method, report=report, cancel=cancel)
+            return files.read_grid(path), about
 
-        def done(found: tuple[Path, dict]) -> None:
-            path, about = found
+        def done(found: tuple[files.Grid, dict]) -> None:
+            grid, about = found
             if self.scene.IsNodePresent(shown.node):
-                scenes.add_overlay(self.scene, shown, path, about)
+                scenes.add_overlay(self.scene, shown, grid, about)
                 self.compared.emit(shown, method)
 
         self._run(work, done, folder.cleanup)

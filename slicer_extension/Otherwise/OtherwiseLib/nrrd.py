@@ -1,4 +1,4 @@
-"""NRRD files: check one before Slicer reads it (a damaged one can end the application), and write voxels and geometry.
+"""NRRD files: read and written without Slicer, so on any thread; checked, since a damaged one can end the application.
 
 Format: teem.sourceforge.net/nrrd/format.html. Only what the server sends is accepted: header and voxels in one file,
 raw or gzip.
@@ -7,22 +7,42 @@ raw or gzip.
 from __future__ import annotations
 
 import gzip
+import math
+import re
 import zlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 MOST_HEADER = 1 << 20
-_BYTES = {
-    "int8": 1, "signed char": 1, "uint8": 1, "unsigned char": 1, "uchar": 1,
-    "int16": 2, "short": 2, "uint16": 2, "unsigned short": 2, "ushort": 2,
-    "int32": 4, "int": 4, "uint32": 4, "unsigned int": 4, "uint": 4, "float": 4,
-    "int64": 8, "long long": 8, "longlong": 8, "uint64": 8, "unsigned long long": 8, "double": 8,
+MOST_BYTES = 1 << 34
+BLOCK = 1 << 22
+_TYPES = {
+    "int8": "i1", "signed char": "i1", "uint8": "u1", "unsigned char": "u1", "uchar": "u1",
+    "int16": "i2", "short": "i2", "uint16": "u2", "unsigned short": "u2", "ushort": "u2",
+    "int32": "i4", "int": "i4", "uint32": "u4", "unsigned int": "u4", "uint": "u4", "float": "f4",
+    "int64": "i8", "long long": "i8", "longlong": "i8", "uint64": "u8", "unsigned long long": "u8", "double": "f8",
 }  # fmt: skip
 _NAMES = {
     "i1": "int8", "u1": "uint8", "i2": "int16", "u2": "uint16", "i4": "int32", "u4": "uint32",
     "i8": "int64", "u8": "uint64", "f4": "float", "f8": "double",
 }  # fmt: skip
+
+
+class Voxels(NamedTuple):
+    """What a file holds.
+
+    Attributes:
+        voxels: ``(k, j, i)``, with channels as a further last axis; a list of volumes as a further first axis.
+        affine: ``(4, 4)`` from voxel index to RAS millimetres.
+        listed: Whether there is such a first axis.
+    """
+
+    voxels: np.ndarray
+    affine: np.ndarray
+    listed: bool
 
 
 class NrrdError(Exception):
@@ -64,30 +84,27 @@ def check(path: Path) -> dict[str, str]:
         NrrdError: saying what is wrong.
     """
     fields, begin = read_header(path)
-    try:
-        sizes = [int(size) for size in fields["sizes"].split()]
-        expected = _BYTES[fields["type"].lower()]
-        encoding = fields.get("encoding", "raw").lower()
-    except (KeyError, ValueError) as error:
-        raise NrrdError(f"{path.name} has a damaged header.") from error
-    if "data file" in fields or "datafile" in fields:
-        raise NrrdError(f"{path.name} keeps its voxels in another file.")
-    if not sizes or min(sizes) < 1 or encoding not in ("raw", "gzip", "gz"):
-        raise NrrdError(f"{path.name} has a damaged header.")
-    for size in sizes:
-        expected *= size
-    if _length(path, begin, encoding, expected) != expected:
-        raise NrrdError(f"{path.name} is incomplete.")
+    _voxels(path, fields, begin)
     return fields
 
 
-def channels(fields: dict[str, str]) -> int:
-    """How many values a voxel has."""
-    kinds, sizes = fields.get("kinds", "").split(), fields.get("sizes", "").split()
-    if len(kinds) != len(sizes):
-        return 1
-    counts = [int(size) for kind, size in zip(kinds, sizes) if kind.lower() not in ("domain", "space", "list")]
-    return counts[0] if counts else 1
+def read(path: Path) -> Voxels:
+    """Read voxels and geometry.
+
+    Raises:
+        NrrdError: if the file is damaged, or anything else than volumes in LPS coordinates.
+    """
+    fields, begin = read_header(path)
+    array = _voxels(path, fields, begin)
+    kinds = fields.get("kinds", "domain domain domain").lower().split()
+    spatial = [axis for axis, kind in enumerate(kinds) if kind in ("domain", "space")]
+    listed = [axis for axis, kind in enumerate(kinds) if kind == "list"]
+    others = [axis for axis in range(len(kinds)) if axis not in (*spatial, *listed)]
+    if len(kinds) != array.ndim or len(spatial) != 3 or len(listed) > 1 or len(others) > 1:
+        raise NrrdError(f"{path.name} is no volume.")
+    # Slowest first here, fastest first in the file: so axis n of the file is the last but n of the array.
+    order = [array.ndim - 1 - axis for axis in (*listed, *reversed(spatial), *others)]
+    return Voxels(np.ascontiguousarray(array.transpose(order)), _affine(path, fields, spatial), bool(listed))
 
 
 def write(
@@ -151,18 +168,71 @@ def write_sequence(path: Path, images: list[np.ndarray], affine: np.ndarray, val
     return write(path, np.stack(images, axis=-1), affine, "list", pairs)
 
 
-def _length(path: Path, begin: int, encoding: str, expected: int) -> int:
-    """Bytes of voxels; reading stops once there are more than expected."""
-    length = 0
+def _voxels(path: Path, fields: dict[str, str], begin: int) -> np.ndarray:
+    """All voxels, in the shape of the file, slowest axis first; not one more is unpacked than the header announces."""
+    try:
+        sizes = [int(size) for size in fields["sizes"].split()]
+        dtype = np.dtype(_TYPES[fields["type"].lower()]).newbyteorder(">" if fields.get("endian") == "big" else "<")
+        encoding = fields.get("encoding", "raw").lower()
+    except (KeyError, ValueError) as error:
+        raise NrrdError(f"{path.name} has a damaged header.") from error
+    if "data file" in fields or "datafile" in fields:
+        raise NrrdError(f"{path.name} keeps its voxels in another file.")
+    if not sizes or min(sizes) < 1 or encoding not in ("raw", "gzip", "gz"):
+        raise NrrdError(f"{path.name} has a damaged header.")
+    expected = math.prod(sizes) * dtype.itemsize
+    if expected > MOST_BYTES:
+        raise NrrdError(f"{path.name} announces more voxels than can be shown.")
+    data = np.empty(expected, np.uint8)
     try:
         with path.open("rb") as file:
             file.seek(begin)
-            source = file if encoding == "raw" else gzip.GzipFile(fileobj=file)
-            while length <= expected:
-                block = source.read(1 << 22)
-                if not block:
-                    break
-                length += len(block)
+            blocks = iter(lambda: file.read(BLOCK), b"")
+            length = _fill(memoryview(data), blocks if encoding == "raw" else _unpacked(blocks))
     except (OSError, EOFError, zlib.error) as error:
         raise NrrdError(f"{path.name} is damaged.") from error
+    if length != expected:
+        raise NrrdError(f"{path.name} is incomplete.")
+    return data.view(dtype).reshape(sizes[::-1]).astype(dtype.newbyteorder("="), copy=False)
+
+
+def _fill(target: memoryview, blocks: Iterable[bytes]) -> int:
+    """Fill a buffer block by block; large copies at once would hold up the other threads."""
+    length = 0
+    for block in blocks:
+        if length + len(block) > len(target):
+            return length + len(block)
+        target[length : length + len(block)] = block
+        length += len(block)
     return length
+
+
+def _unpacked(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    stream = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    for packed in blocks:
+        while packed:
+            yield stream.decompress(packed, BLOCK)
+            packed = stream.unconsumed_tail
+    # Only at the end of the stream has its checksum been compared.
+    while not stream.eof:
+        rest = stream.decompress(b"", BLOCK)
+        if not rest:
+            raise EOFError
+        yield rest
+
+
+def _affine(path: Path, fields: dict[str, str], spatial: list[int]) -> np.ndarray:
+    """From voxel index to RAS millimetres."""
+    try:
+        if fields["space"].lower() not in ("left-posterior-superior", "lps"):
+            raise ValueError("space")
+        vectors = re.findall(r"none|\([^)]*\)", fields["space directions"])
+        columns = [[float(part) for part in vectors[axis].strip("()").split(",")] for axis in spatial]
+        origin = [float(part) for part in fields["space origin"].strip("()").split(",")]
+        affine = np.eye(4)
+        affine[:3, :3], affine[:3, 3] = np.array(columns).T, origin
+        if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+            raise ValueError("geometry")
+    except (KeyError, ValueError, IndexError) as error:
+        raise NrrdError(f"{path.name} does not say where it lies.") from error
+    return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 import slicer
-from vtk.util import numpy_support
+
+from .volumes import add_volume
 
 MAMMOGRAM, NODULE = "OtherwiseMammogram", "OtherwiseNodule"
 
@@ -57,22 +58,9 @@ def nodule(seed: int = 7, shape: tuple[int, int, int] = (24, 48, 48)) -> tuple[n
     return hu.astype(np.int16), np.diag([-0.7, -0.7, 1.25, 1.0])
 
 
-def add_volume(scene: Any, name: str, voxels: np.ndarray, affine: np.ndarray) -> Any:
-    """Make a scalar volume of ``(k, j, i)`` voxels."""
-    import vtk
-
-    data = vtk.vtkImageData()
-    data.SetDimensions(*reversed(voxels.shape))
-    scalars = numpy_support.numpy_to_vtk(np.ascontiguousarray(voxels).ravel(), deep=True)
-    scalars.SetName("ImageScalars")
-    data.GetPointData().SetScalars(scalars)
-    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
-    matrix = vtk.vtkMatrix4x4()
-    for row in range(4):
-        for column in range(4):
-            matrix.SetElement(row, column, float(affine[row, column]))
-    node.SetIJKToRASMatrix(matrix)
-    node.SetAndObserveImageData(data)
+def add_sample(scene: Any, name: str, voxels: np.ndarray, affine: np.ndarray) -> Any:
+    """Make a volume of ``(k, j, i)`` voxels, and show it as any other."""
+    node = add_volume(scene, name, voxels, affine)
     node.CreateDefaultDisplayNodes()
     return node
 
@@ -88,7 +76,7 @@ def register() -> None:
             uris="",
             fileNames=None,
             nodeNames=name,
-            customDownloader=lambda source, name=name, draw=draw: [add_volume(slicer.mrmlScene, name, *draw())],
+            customDownloader=lambda source, name=name, draw=draw: [add_sample(slicer.mrmlScene, name, *draw())],
         )
 
 

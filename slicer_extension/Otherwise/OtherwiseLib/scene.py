@@ -12,10 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import slicer
 
 from . import colours, display, loading, tables
-from .loading import SCHEMA, SceneError, UpdateProxies
+from .files import SCHEMA, VOLUMES, ExplanationFiles, Grid, SceneError, read
+from .loading import UpdateProxies
+from .volumes import geometry_of
 
 ATTRIBUTE = "Otherwise.explanation"
 """Marks the text node of an explanation; the value is its id."""
@@ -23,7 +26,6 @@ PART = "Otherwise.part"
 """Marks every node that came into the scene with an explanation; the value is the explanation's id."""
 OVERLAY = "overlay-"
 """Beginning of the role of another method's map; MRML separates roles by colons, so there is none in it."""
-VOLUMES = ("original", "counterfactual", "difference", "effect", "floor", "minimal")
 ROLES = (*VOLUMES, "regions", "path", "browser", "frame", "region-table", "path-table", "chart", "bars", "report")
 """What an explanation's text node refers to; ``frame`` is the volume that the path's slider moves."""
 
@@ -90,12 +92,14 @@ def all_shown(scene: Any) -> Iterator[ShownExplanation]:
                 continue
 
 
-def show(scene: Any, folder: Path, source: Any = None, update_proxies: UpdateProxies | None = None) -> ShownExplanation:
+def show(
+    scene: Any, files: ExplanationFiles | Path, source: Any = None, update_proxies: UpdateProxies | None = None
+) -> ShownExplanation:
     """Bring an explanation into a scene, under one folder of the subject hierarchy.
 
     Args:
         scene: Where to.
-        folder: The downloaded explanation.
+        files: The explanation, read already; or its folder, which is then read here.
         source: The volume that was sent; None: the explanation's own copy of it is loaded.
         update_proxies: Of the Sequences module; None: a logic of our own.
 
@@ -105,32 +109,33 @@ def show(scene: Any, folder: Path, source: Any = None, update_proxies: UpdatePro
     Raises:
         SceneError: if a file is missing, damaged, or lies elsewhere than the source; nothing is left in the scene then.
     """
-    content = loading.read_json(folder)
-    with _all_or_nothing(scene, content["id"]):
-        text = _fill(scene, folder, content, source, update_proxies or loading.sequence_proxies(scene))
+    if isinstance(files, Path):
+        files = read(files)
+    with _all_or_nothing(scene, files.content["id"]):
+        text = _fill(scene, files, source, update_proxies or loading.sequence_proxies(scene))
     return ShownExplanation(text)
 
 
-def add_overlay(scene: Any, shown: ShownExplanation, path: Path, about: dict) -> Any:
+def add_overlay(scene: Any, shown: ShownExplanation, found: Grid, about: dict) -> Any:
     """Bring what another method says of the same image into an explanation.
 
     Args:
         scene: Of the explanation.
         shown: The explanation.
-        path: NRRD file on the image's grid; positive speaks for the class.
+        found: On the image's grid; positive speaks for the class.
         about: ``method``, ``title`` and ``label``, as the server tells them.
 
     Returns:
         The volume, now found by ``shown.overlay(about["method"])``.
 
     Raises:
-        SceneError: if the file is damaged or lies elsewhere; nothing is left in the scene then.
+        SceneError: if it lies elsewhere; nothing is left in the scene then.
     """
     title = f"{about['title']}: speaks for {about['label']}"
+    _refuse_other_place(shown.get("original") or shown.get("counterfactual"), found, about["title"])
     with _all_or_nothing(scene, shown.id):
-        node = loading.load_volume(scene, path, title)
-        loading.refuse_other_place(shown.get("original") or shown.get("counterfactual"), node, about["title"])
-        display.show_signed(scene, node, title, colours.EFFECT)
+        node = loading.add_grid(scene, found, title)
+        display.show_signed(scene, node, title, colours.EFFECT, float(np.abs(found.voxels).max()))
         shown.node.SetNodeReferenceID(f"{OVERLAY}{about['method']}", node.GetID())
         _gather(scene, shown.node, [node])
     return node
@@ -166,31 +171,37 @@ def _all_or_nothing(scene: Any, id: str) -> Iterator[None]:
             scene.GetNodeByID(new).SetAttribute(PART, id)
 
 
-def _fill(scene: Any, folder: Path, content: dict, source: Any, update_proxies: UpdateProxies) -> Any:
+def _fill(scene: Any, files: ExplanationFiles, source: Any, update_proxies: UpdateProxies) -> Any:
+    content = files.content
     name = content["image"]["id"]
+    if source is not None:
+        _refuse_other_place(source, files.volumes["original"], "explanation")
     text = scene.AddNewNodeByClass("vtkMRMLTextNode", f"Explanation of {name}")
     text.SetText(json.dumps(content))
     text.SetAttribute(ATTRIBUTE, content["id"])
     text.SetForceCreateStorageNode(slicer.vtkMRMLTextNode.CreateStorageNodeAlways)
-    files = content["files"]
     nodes = {}
-    for role in VOLUMES:
+    for role, grid in files.volumes.items():
         given = source if role == "original" else None
-        nodes[role] = given or loading.load_volume(scene, folder / files[role], f"{name} {role}")
-    for role in VOLUMES[1:]:
-        loading.refuse_other_place(nodes["original"], nodes[role], role)
-    nodes["regions"] = loading.load_regions(scene, folder / files["regions"], nodes["original"])
-    nodes["path"] = loading.load_path(scene, folder / files["path"], content)
+        nodes[role] = given or loading.add_grid(scene, grid, f"{name} {role}")
+    nodes["regions"] = loading.load_regions(scene, files.regions, nodes["original"])
+    nodes["path"] = loading.add_path(scene, files)
     nodes["browser"], nodes["frame"] = loading.browse(scene, nodes["path"], update_proxies)
     nodes["region-table"] = tables.region_table(scene, content)
     nodes["path-table"], nodes["chart"] = tables.path_chart(scene, content)
     nodes["bars"] = tables.probability_table(scene, content)
-    nodes["report"] = loading.load_report(scene, folder / "report.html")
+    nodes["report"] = loading.add_page(scene, files.report)
     for role, node in nodes.items():
         text.SetNodeReferenceID(role, node.GetID())
-    display.show_images(scene, nodes)
+    display.show_images(scene, nodes, files)
     _gather(scene, text, [node for node in nodes.values() if node is not source])
     return text
+
+
+def _refuse_other_place(volume: Any, grid: Grid, what: str) -> None:
+    shape, affine = geometry_of(volume)
+    if shape != tuple(reversed(grid.voxels.shape[:3])) or np.abs(affine - grid.affine).max() > 1e-4:
+        raise SceneError(f"The {what} lies elsewhere than the image. It may have been moved or cropped meanwhile.")
 
 
 def _gather(scene: Any, text: Any, nodes: list) -> None:

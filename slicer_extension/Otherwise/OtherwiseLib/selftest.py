@@ -11,8 +11,8 @@ import numpy as np
 
 from . import nrrd, samples, views
 from . import scene as scenes
+from .files import SCHEMA
 from .image import snapshot
-from .loading import SCHEMA
 from .volumes import geometry_of
 
 
@@ -22,7 +22,7 @@ def run(scene: Any) -> None:
     Raises:
         AssertionError: if anything is not where it should be.
     """
-    volume = samples.add_volume(scene, samples.NODULE, *samples.nodule())
+    volume = samples.add_sample(scene, samples.NODULE, *samples.nodule())
     sent = snapshot(volume)
     with tempfile.TemporaryDirectory(prefix="otherwise-") as folder:
         path = made_up(Path(folder), sent.voxels, sent.affine)

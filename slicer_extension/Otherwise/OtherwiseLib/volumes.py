@@ -1,4 +1,4 @@
-"""Voxels and geometry of volume nodes, as numpy sees them."""
+"""Volume nodes, as numpy sees them."""
 
 from __future__ import annotations
 
@@ -31,3 +31,35 @@ def middle_of(volume: Any) -> tuple[float, float, float]:
     centre = [(edge - 1) / 2 for edge in shape]
     x, y, z = (float(affine[row, :3] @ centre + affine[row, 3]) for row in range(3))
     return (x, y, z)
+
+
+def add_volume(scene: Any, name: str, voxels: np.ndarray, affine: np.ndarray) -> Any:
+    """Make a volume, without display.
+
+    Args:
+        scene: Where to.
+        name: Of the node.
+        voxels: ``(k, j, i)`` for a scalar volume, ``(k, j, i, channels)`` for a vector volume; shared if contiguous.
+        affine: ``(4, 4)`` from voxel index to RAS millimetres.
+    """
+    kind = "vtkMRMLVectorVolumeNode" if voxels.ndim == 4 else "vtkMRMLScalarVolumeNode"
+    node = scene.AddNewNodeByClass(kind, name)
+    set_voxels(node, voxels, affine)
+    return node
+
+
+def set_voxels(node: Any, voxels: np.ndarray, affine: np.ndarray) -> None:
+    """Give a volume other voxels and another place; arguments as for ``add_volume``."""
+    voxels = np.ascontiguousarray(voxels)
+    data = vtk.vtkImageData()
+    data.SetDimensions(*reversed(voxels.shape[:3]))
+    flat = voxels.reshape(-1, voxels.shape[3]) if voxels.ndim == 4 else voxels.ravel()
+    scalars = numpy_support.numpy_to_vtk(flat)
+    scalars.SetName("ImageScalars")
+    data.GetPointData().SetScalars(scalars)
+    matrix = vtk.vtkMatrix4x4()
+    for row in range(4):
+        for column in range(4):
+            matrix.SetElement(row, column, float(affine[row, column]))
+    node.SetIJKToRASMatrix(matrix)
+    node.SetAndObserveImageData(data)

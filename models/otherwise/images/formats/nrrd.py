@@ -26,7 +26,7 @@ from otherwise.images.itk import itk_affine, quiet_itk, swap_ras_lps
 
 _TYPES = {"i1": "int8", "u1": "uint8", "i2": "int16", "u2": "uint16", "i4": "int32", "u4": "uint32"}
 _TYPES |= {"i8": "int64", "u8": "uint64", "f4": "float", "f8": "double"}
-_COMPRESSION = 3  # half the time of level 9 and hardly larger on images
+_COMPRESSION = 2  # a sixth of the time of level 6 and a twentieth larger, on CT
 
 
 def read_nrrd(path: Path, id: str, max_bytes: int) -> Image:

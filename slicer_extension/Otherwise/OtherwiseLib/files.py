@@ -1,0 +1,153 @@
+"""An explanation's folder, read and checked. It takes its time, so it happens on a job's thread."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from . import nrrd
+
+SCHEMA = "otherwise.explanation/1"
+VOLUMES = ("original", "counterfactual", "difference", "effect", "floor", "minimal")
+READERS = 4
+"""Files read at a time; most of it is decompression, which does not hold Python's lock."""
+
+
+class SceneError(Exception):
+    """An explanation is damaged, or does not fit the scene; the text is for people."""
+
+
+class Grid(NamedTuple):
+    """Voxels where they lie.
+
+    Attributes:
+        voxels: ``(k, j, i)`` or ``(k, j, i, channels)``.
+        affine: ``(4, 4)`` from voxel index to RAS millimetres.
+    """
+
+    voxels: np.ndarray
+    affine: np.ndarray
+
+    def same_place(self, other: Grid) -> bool:
+        """Whether both have the same voxels in space, to a ten thousandth of a millimetre."""
+        return self.voxels.shape[:3] == other.voxels.shape[:3] and np.allclose(self.affine, other.affine, 0, 1e-4)
+
+
+@dataclass(frozen=True)
+class ExplanationFiles:
+    """Everything that is shown of an explanation.
+
+    Attributes:
+        content: ``explanation.json``.
+        volumes: By role, see ``VOLUMES``; all in the same place.
+        path: Images from the original over the boundary and beyond, likewise.
+        regions: Label map of the decisive regions; a file, since Slicer itself reads segmentations.
+        report: The page to read.
+        floor: Median reconstruction error where the classifier looked, in the image's units.
+        largest: Largest absolute value of the difference and of the effect.
+    """
+
+    content: dict
+    volumes: dict[str, Grid]
+    path: list[np.ndarray]
+    regions: Path
+    report: str
+    floor: float
+    largest: dict[str, float]
+
+
+class Reading:
+    """Reads an explanation while its files come in."""
+
+    def __init__(self) -> None:
+        self._readers = ThreadPoolExecutor(READERS)
+        self._volumes: dict[str, Future[nrrd.Voxels]] = {}
+
+    def begin(self, path: Path) -> None:
+        """Begin to read a volume or a list of volumes; other files are left for the end."""
+        if path.name.endswith(".nrrd") and not path.name.endswith(".seg.nrrd") and path.name not in self._volumes:
+            self._volumes[path.name] = self._readers.submit(nrrd.read, path)
+
+    def finish(self, folder: Path) -> ExplanationFiles:
+        """Read the rest, and check that all fits together.
+
+        Raises:
+            SceneError: if a file is missing, damaged, or lies elsewhere than the others.
+        """
+        content = read_json(folder)
+        names = content["files"]
+        try:
+            for role in ("path", *VOLUMES):
+                self.begin(folder / names[role])
+            regions = folder / names["regions"]
+            nrrd.check(regions)
+            report = (folder / "report.html").read_text(encoding="utf-8")
+            frames = self._volumes[names["path"]].result()
+            found = {role: _grid(self._volumes[names[role]].result(), names[role]) for role in VOLUMES}
+        except nrrd.NrrdError as error:
+            raise SceneError(f"{error} Explain the image again.") from error
+        except (OSError, UnicodeDecodeError, KeyError, TypeError) as error:
+            raise SceneError("The explanation is incomplete. Explain the image again.") from error
+        if not frames.listed or len(frames.voxels) != len(content["counterfactual"]["path"]):
+            raise SceneError("The path is incomplete. Explain the image again.")
+        for name, grid in {**found, "path": Grid(frames.voxels[0], frames.affine)}.items():
+            if not grid.same_place(found["original"]):
+                raise SceneError(f"The {name} lies elsewhere than the image. Explain the image again.")
+        largest = {role: float(np.abs(found[role].voxels).max()) for role in ("difference", "effect")}
+        floor = typical(found["floor"].voxels)
+        return ExplanationFiles(content, found, list(frames.voxels), regions, report, floor, largest)
+
+    def close(self) -> None:
+        """End, whatever has been read."""
+        self._readers.shutdown()
+
+
+def read(folder: Path) -> ExplanationFiles:
+    """Read an explanation whose files are all there; see ``Reading``."""
+    reading = Reading()
+    try:
+        return reading.finish(folder)
+    finally:
+        reading.close()
+
+
+def read_json(folder: Path) -> dict:
+    """Read and check ``explanation.json``."""
+    try:
+        content = json.loads((folder / "explanation.json").read_text(encoding="utf-8"))
+        if content["schema"] != SCHEMA:
+            raise SceneError(f"The explanation has schema {content['schema']!r}, not {SCHEMA}. Update the module.")
+        names = content["files"]
+        _ = content["image"]["id"], content["counterfactual"]["path"][0], content["regions"], names["path"]
+        _ = [names[role] for role in (*VOLUMES, "regions")]
+    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+        raise SceneError("The explanation cannot be read. Explain the image again.") from error
+    return content
+
+
+def read_grid(path: Path) -> Grid:
+    """Read one volume.
+
+    Raises:
+        SceneError: if it is damaged, or no volume.
+    """
+    try:
+        return _grid(nrrd.read(path), path.name)
+    except nrrd.NrrdError as error:
+        raise SceneError(f"{error} Ask again.") from error
+
+
+def typical(floor: np.ndarray) -> float:
+    """The median of what is above zero; 0 if nothing is."""
+    return float(np.median(floor[floor > 0])) if (floor > 0).any() else 0.0
+
+
+def _grid(image: nrrd.Voxels, name: str) -> Grid:
+    if image.listed:
+        raise nrrd.NrrdError(f"{name} is a list of volumes.")
+    return Grid(image.voxels, image.affine)

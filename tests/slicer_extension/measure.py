@@ -1,0 +1,152 @@
+"""How quickly the extension is: ``python tests/slicer_extension/measure.py`` prints JSON.
+
+A volume of 256 x 256 x 100 voxels is sent to a real server on loopback, explained (one of its slices, by the shipped
+LIDC pair), fetched, and shown in a real MRML scene, with the real panel on an event loop meanwhile.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "slicer_extension" / "Otherwise")]
+
+from OtherwiseLib.client import Client  # noqa: E402
+from OtherwiseLib.image import snapshot  # noqa: E402
+
+SHAPE = (100, 256, 256)
+TURNS = 5
+
+
+def main() -> None:
+    """Measure and print."""
+    import slicer
+
+    import slicer_standin as standin
+    from otherwise.blackbox.model_card import machine_class
+    from otherwise.demo.server import server
+    from otherwise.demo.setup import Setup
+    from OtherwiseLib import samples
+
+    application = standin.install()
+    scene = slicer.vtkMRMLScene()
+    logics = [slicer.vtkSlicerSegmentationsModuleLogic(), slicer.vtkSlicerSequencesLogic()]
+    for logic in logics:
+        logic.SetMRMLScene(scene)
+    volume = samples.add_sample(scene, "large", *samples.nodule(shape=SHAPE))
+    figures: dict[str, Any] = {"machine": machine_class("cpu"), "voxels": list(reversed(SHAPE))}
+    with tempfile.TemporaryDirectory(prefix="otherwise-") as name:
+        folder = Path(name)
+        studies = folder / "studies"
+        studies.mkdir()
+        snapshot(volume).write(studies / "large.nrrd")
+        with server(Setup(folder, "test", None, "lidc_classifier", "lidc_agent", device="cpu"), studies) as running:
+            running.wait_until_ready()
+            figures |= transfer(running.url, volume, folder)
+            figures |= explain(application, running.url, scene, volume)
+    print(json.dumps(figures, indent=2))
+
+
+def transfer(url: str, volume: Any, folder: Path) -> dict[str, Any]:
+    """From a volume of the scene to the server, and from the server's studies to a file here."""
+    client = Client(url)
+    up, down = [], []
+    for turn in range(TURNS):
+        begun = time.perf_counter()
+        session = client.upload(snapshot(volume).write(folder / "image.nrrd"))
+        up.append(time.perf_counter() - begun)
+        client.forget(session)
+        begun = time.perf_counter()
+        client.image("large", folder / f"down-{turn}")
+        down.append(time.perf_counter() - begun)
+    client.close()
+    return {"upload_seconds": median(up), "download_seconds": median(down)}
+
+
+class WatchedClient(Client):
+    """Notes when the server said that a job was done, and when all its files were here."""
+
+    told: ClassVar[float] = 0.0
+    here: ClassVar[float] = 0.0
+
+    def job(self, id: str) -> dict:
+        """As it is."""
+        job = super().job(id)
+        if job["state"] == "done":
+            WatchedClient.told = time.perf_counter()
+        return job
+
+    def download(self, id: str, parent: Path, arrived: Callable[[Path], None] = lambda path: None) -> Path:
+        """As it is."""
+        folder = super().download(id, parent, arrived)
+        WatchedClient.here = time.perf_counter()
+        return folder
+
+
+class Memory(dict):
+    """Settings that last as long as this run."""
+
+    def set(self, key: str, value: str) -> None:
+        """Remember a value."""
+        self[key] = value
+
+
+def explain(application: Any, url: str, scene: Any, volume: Any) -> dict[str, Any]:
+    """With the logic on an event loop: how long the answer takes to be seen, and how long the loop stands still."""
+    from OtherwiseLib.logic import Logic, Source
+    from OtherwiseLib.slicer_parts import QtTimer
+
+    logic = Logic(scene, Memory(), QtTimer, WatchedClient)
+    errors: list[BaseException] = []
+    logic.failed.connect(errors.append)
+    shown: list[float] = []
+    logic.explained.connect(lambda explanation: shown.append(time.perf_counter()))
+    logic.connect(url)
+    turns(application, logic)
+    whole, files, seen, job_blocks, show_blocks = [], [], [], [], []
+    for _ in range(TURNS):
+        begun = time.perf_counter()
+        logic.explain(Source(volume=volume, slice_index=SHAPE[0] // 2))
+        pressed = time.perf_counter() - begun
+        blocks = turns(application, logic)
+        if errors:
+            raise errors[0]
+        whole.append(shown[-1] - begun)
+        files.append(WatchedClient.here - WatchedClient.told)
+        seen.append(shown[-1] - WatchedClient.here)
+        # The last turn of the loop is the one that shows the answer.
+        job_blocks.append(max([pressed, *blocks[:-1]]))
+        show_blocks.append(blocks[-1])
+    return {
+        "explain_seconds": median(whole),
+        "fetch_explanation_seconds": median(files),
+        "reply_to_shown_seconds": median(seen),
+        "longest_block_during_job_seconds": round(max(job_blocks), 3),
+        "longest_block_while_showing_seconds": round(max(show_blocks), 3),
+    }
+
+
+def turns(application: Any, logic: Any) -> list[float]:
+    """Let the application live until the logic rests; how long each turn of its loop took."""
+    took = []
+    while logic.busy:
+        begun = time.perf_counter()
+        application.processEvents()
+        took.append(time.perf_counter() - begun)
+        time.sleep(0.001)
+    return took
+
+
+def median(values: list[float]) -> float:
+    """The middle value, in milliseconds' precision."""
+    return round(sorted(values)[len(values) // 2], 3)
+
+
+if __name__ == "__main__":
+    main()
