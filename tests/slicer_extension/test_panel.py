@@ -662,3 +662,33 @@ def test_two_servers_one_after_the_other(desk: Desk, volume: Any) -> None:
     assert ["other.example.org" in question for question in desk.questions] == [True]
     assert (len(desk.clients[0].sent), len(desk.clients[1].sent)) == (1, 1)
     assert len(list(scenes.all_shown(desk.scene))) == 2
+
+
+def test_slicers_own_controls_move_the_panel_too(explained: Desk) -> None:
+    """The path's slider of the Sequences toolbar, and window and level of the original."""
+    (shown,) = scenes.all_shown(explained.scene)
+    shown.get("browser").SetSelectedItemNumber(1)
+    assert explained.ui.pathSlider.value() == 1
+    assert explained.ui.pathLabel.text().startswith("Strength 1.00")
+    here = shown.get("here").GetTable()
+    assert [here.GetValue(0, column).ToDouble() for column in (0, 1)] == [1.0, 0.5]
+    window = shown.get("original").GetDisplayNode()
+    window.SetAutoWindowLevel(False)
+    window.SetWindowLevel(123, 45)
+    for role in ("counterfactual", "frame"):
+        display_node = shown.get(role).GetDisplayNode()
+        assert (display_node.GetWindow(), display_node.GetLevel()) == (123, 45)
+
+
+def test_nothing_observes_an_explanation_that_is_gone(explained: Desk, volume: Any) -> None:
+    (shown,) = scenes.all_shown(explained.scene)
+    browser, window = shown.get("browser"), volume.GetDisplayNode()
+    watching = [node.HasObserver("ModifiedEvent") for node in (browser, window)]
+    assert all(watching)
+    tags = explained.panel.viewer._observed
+    assert len(tags) == 2
+    explained.press("removeButton")
+    assert explained.panel.viewer._observed == []
+    window.SetWindowLevel(10, 5)
+    browser.SetSelectedItemNumber(0)
+    assert explained.ui.pathSlider.value() == 0

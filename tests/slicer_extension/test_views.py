@@ -112,3 +112,21 @@ def test_a_highlighted_region_stands_out(room: Room, shown: ShownExplanation) ->
     strong = room.picture(views.ORIGINAL).astype(int)
     assert np.abs(strong - faint).max() > 60
     views.highlight(shown, None)
+
+
+def test_all_views_go_together(room: Room, shown: ShownExplanation) -> None:
+    """As when somebody scrolls and zooms in one of them."""
+    views.fill(room.scene, shown)
+    nodes = [room.scene.GetSingletonNode(name, "vtkMRMLSliceNode") for name in views.VIEWS]
+    before = nodes[0].GetSliceOffset()
+    flags = slicer.vtkMRMLSliceNode
+    nodes[2].SetInteracting(1)
+    nodes[2].SetInteractionFlags(flags.SliceToRASFlag)
+    nodes[2].SetSliceOffset(before + 2)
+    nodes[2].SetInteractionFlags(flags.FieldOfViewFlag)
+    nodes[2].SetFieldOfView(10, 10, 1)
+    nodes[2].SetInteracting(0)
+    assert [node.GetSliceOffset() for node in nodes] == pytest.approx([before + 2] * 4)
+    assert [node.GetFieldOfView()[0] for node in nodes] == pytest.approx([10] * 4)
+    room.fit()
+    views.jump_to(room.scene, tuple(shown.regions[0]["centroid_ras"]))

@@ -15,6 +15,7 @@ SERIES: tuple[Colour, ...] = (
     (0.34, 0.71, 0.91),
     (0.90, 0.62, 0.00),
 )
+HERE: Colour = (0.25, 0.25, 0.25)
 
 
 class Hues(NamedTuple):

@@ -26,7 +26,19 @@ PART = "Otherwise.part"
 """Marks every node that came into the scene with an explanation; the value is the explanation's id."""
 OVERLAY = "overlay-"
 """Beginning of the role of another method's map; MRML separates roles by colons, so there is none in it."""
-ROLES = (*VOLUMES, "regions", "path", "browser", "frame", "region-table", "path-table", "chart", "bars", "report")
+ROLES = (
+    *VOLUMES,
+    "regions",
+    "path",
+    "browser",
+    "frame",
+    "region-table",
+    "path-table",
+    "chart",
+    "here",
+    "bars",
+    "report",
+)
 """What an explanation's text node refers to; ``frame`` is the volume that the path's slider moves."""
 
 
@@ -188,7 +200,7 @@ def _fill(scene: Any, files: ExplanationFiles, source: Any, update_proxies: Upda
     nodes["path"] = loading.add_path(scene, files)
     nodes["browser"], nodes["frame"] = loading.browse(scene, nodes["path"], update_proxies)
     nodes["region-table"] = tables.region_table(scene, content)
-    nodes["path-table"], nodes["chart"] = tables.path_chart(scene, content)
+    nodes["path-table"], nodes["chart"], nodes["here"] = tables.path_chart(scene, content)
     nodes["bars"] = tables.probability_table(scene, content)
     nodes["report"] = loading.add_page(scene, files.report)
     for role, node in nodes.items():

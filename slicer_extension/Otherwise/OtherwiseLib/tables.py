@@ -32,7 +32,7 @@ def region_table(scene: Any, content: dict) -> Any:
 
 
 def path_chart(scene: Any, content: dict) -> tuple:
-    """A table of the probabilities along the path, and a chart of it."""
+    """A table of the probabilities along the path, a chart of it, and a table of where one is on it."""
     path, classes = content["counterfactual"]["path"], list(content["prediction"]["probabilities"])
     table = scene.AddNewNodeByClass("vtkMRMLTableNode", "Probabilities along the path")
     for name, values in [("strength", [point["strength"] for point in path])] + [
@@ -58,7 +58,34 @@ def path_chart(scene: Any, content: dict) -> tuple:
         series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleCircle)
         series.SetColor(*colours.SERIES[number % len(colours.SERIES)])
         chart.AddAndObservePlotSeriesNodeID(series.GetID())
-    return table, chart
+    here = scene.AddNewNodeByClass("vtkMRMLTableNode", "Place on the path")
+    for name in ("strength", content["target"]):
+        column = vtk.vtkDoubleArray()
+        column.SetName(name)
+        column.SetNumberOfValues(1)
+        here.AddColumn(column)
+    mark_place(here, content, 0)
+    series = scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", "shown")
+    series.SetAndObserveTableNodeID(here.GetID())
+    series.SetXColumnName("strength")
+    series.SetYColumnName(content["target"])
+    series.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeScatter)
+    series.SetLineStyle(slicer.vtkMRMLPlotSeriesNode.LineStyleNone)
+    series.SetMarkerStyle(slicer.vtkMRMLPlotSeriesNode.MarkerStyleDiamond)
+    series.SetMarkerSize(14)
+    series.SetColor(*colours.HERE)
+    chart.AddAndObservePlotSeriesNodeID(series.GetID())
+    return table, chart, here
+
+
+def mark_place(here: Any, content: dict, step: int) -> None:
+    """Move the mark in the chart to a step of the path."""
+    point = content["counterfactual"]["path"][step]
+    table = here.GetTable()
+    table.SetValueByName(0, "strength", vtk.vtkVariant(float(point["strength"])))
+    table.SetValueByName(0, content["target"], vtk.vtkVariant(float(point["probabilities"][content["target"]])))
+    table.Modified()
+    here.Modified()
 
 
 def probability_table(scene: Any, content: dict) -> Any:

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any, Callable
 
 import qt
+import vtk
 from slicer.i18n import tr as _
 
-from . import display, views, words
+from . import display, tables, views, words
 from . import scene as scenes
 from .logic import Logic
 from .volumes import middle_of
@@ -45,6 +46,7 @@ class Viewer:
         self._filling = False
         self._methods: list[str] = []
         self._seen = ""
+        self._observed: list[tuple[Any, int]] = []
         for title in (
             _("Side by side"),
             _("With change and effect"),
@@ -56,8 +58,9 @@ class Viewer:
         self._show(None)
 
     def close(self) -> None:
-        """Stop to flicker."""
+        """Stop to flicker and to observe."""
         self._flicker.stop()
+        self._observe(None)
 
     def refresh(self, id: str = "") -> None:
         """List the explanations of the scene, and show the one of this id, or the one that was shown, or the newest."""
@@ -147,12 +150,27 @@ class Viewer:
         if self.shown is None or self._filling:
             return
         step = self.ui.pathSlider.value
-        browser = self.shown.get("browser")
+        browser, here = self.shown.get("browser"), self.shown.get("here")
         if browser is not None:
-            browser.SetSelectedItemNumber(step)
+            if browser.GetSelectedItemNumber() != step:
+                browser.SetSelectedItemNumber(step)
             self.logic.update_frame(browser)
+        if here is not None:
+            tables.mark_place(here, self.shown.content, step)
         views.fill(self.logic.scene, self.shown, on_path=True, method=self._method())
         self.ui.pathLabel.text = words.on_path(self.shown.content, step, _)
+
+    def browser_moved(self, *_unused: object) -> None:
+        """Somebody moved Slicer's own slider of the path, or plays it."""
+        browser = self.shown.get("browser") if self.shown is not None else None
+        step = browser.GetSelectedItemNumber() if browser is not None else -1
+        if step >= 0 and step != self.ui.pathSlider.value:
+            self.ui.pathSlider.value = step
+
+    def window_changed(self, *_unused: object) -> None:
+        """Somebody changed window and level of the original."""
+        if self.shown is not None:
+            views.same_window(self.shown)
 
     def on_floor(self, *_unused: object) -> None:
         """Show changes above another floor."""
@@ -192,6 +210,7 @@ class Viewer:
 
     def _show(self, shown: scenes.ShownExplanation | None) -> None:
         self.shown = shown
+        self._observe(shown)
         ui, some = self.ui, shown is not None
         self._filling = True
         for widget in (
@@ -224,6 +243,20 @@ class Viewer:
             views.jump_to(self.logic.scene, tuple(place))
             views.highlight(shown, None)
         self._filling = False
+
+    def _observe(self, shown: scenes.ShownExplanation | None) -> None:
+        """Hear of what Slicer's own controls do to this explanation, and no longer to the one before."""
+        for node, tag in self._observed:
+            node.RemoveObserver(tag)
+        self._observed = []
+        original = shown.get("original") if shown is not None else None
+        watched = [
+            (shown.get("browser") if shown is not None else None, self.browser_moved),
+            (original.GetDisplayNode() if original is not None else None, self.window_changed),
+        ]
+        for node, slot in watched:
+            if node is not None:
+                self._observed.append((node, node.AddObserver(vtk.vtkCommand.ModifiedEvent, slot)))
 
     def _arrange(self) -> None:
         number = LAYOUTS[max(0, self.ui.layoutBox.currentIndex)]

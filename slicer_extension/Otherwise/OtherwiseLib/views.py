@@ -26,6 +26,8 @@ SOLID = "OtherwiseSolid"
 """Name of our 3-D view."""
 SIDE_BY_SIDE, FOUR, ONE, WITH_SOLID = 73101, 73102, 73103, 73104
 """Numbers of our layouts; Slicer's own are below 1000."""
+GROUP = 731
+"""Views of this group are linked with each other, and not with Slicer's own."""
 _COLOURS = {ORIGINAL: "#8CB4D2", COUNTERFACTUAL: "#E8A23D", CHANGE: "#D27DB4", EFFECT: "#6FB98F"}
 _LABELS = {ORIGINAL: "O", COUNTERFACTUAL: "CF", CHANGE: "Δ", EFFECT: "E"}
 
@@ -74,8 +76,9 @@ def fill(scene: Any, shown: ShownExplanation, on_path: bool = False, method: str
         composite = composite_of(scene, name)
         if composite is None:
             continue
-        # Unlinked while they differ: a linked view hands its layers on to the others.
-        composite.SetLinkedControl(False)
+        # Linked at once, so that slices, zoom and place go together; layers set from a program are not handed on.
+        composite.SetHotLinkedControl(True)
+        composite.SetLinkedControl(True)
         composite.SetBackgroundVolumeID(background.GetID() if background is not None else None)
         composite.SetForegroundVolumeID(foreground.GetID() if foreground is not None else None)
         composite.SetForegroundOpacity(1.0)
@@ -110,8 +113,23 @@ def align(scene: Any, volume: Any) -> None:
         node = scene.GetSingletonNode(name, "vtkMRMLSliceNode")
         if node is None:
             continue
+        node.SetViewGroup(GROUP)
         node.SetOrientation(nearest)
         node.RotateToVolumePlane(volume)
+
+
+def same_window(shown: ShownExplanation) -> None:
+    """Give every image of an explanation the window and level of the original."""
+    original = shown.get("original")
+    window = original.GetDisplayNode() if original is not None else None
+    if not hasattr(window, "GetWindow"):
+        return
+    for role in ("counterfactual", "minimal", "frame"):
+        node = shown.get(role)
+        display = node.GetDisplayNode() if node is not None else None
+        if hasattr(display, "SetWindowLevel"):
+            display.SetAutoWindowLevel(False)
+            display.SetWindowLevel(window.GetWindow(), window.GetLevel())
 
 
 def jump_to(scene: Any, ras: tuple[float, float, float]) -> None:
