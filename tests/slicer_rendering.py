@@ -33,6 +33,17 @@ class Room:
             view.render_window().SetSize(edge, edge)
             self.views[name] = view
 
+    def add_solid(self, name: str, edge: int = 300) -> Any:
+        """Open a 3-D view as well."""
+        from trame_slicer.views import ViewLayoutDefinition
+
+        definition = ViewLayoutDefinition.threed_view()
+        definition.singleton_tag = name
+        view = self.application.view_manager.create_view(definition)
+        view.render_window().SetSize(edge, edge)
+        self.views[name] = view
+        return view
+
     def fit(self) -> None:
         """Let every view show the whole of its image."""
         for view in self.views.values():

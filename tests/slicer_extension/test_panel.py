@@ -569,7 +569,7 @@ def test_another_method_is_fetched_once_and_shown_beside(explained: Desk) -> Non
         explained.until(lambda: not explained.logic.busy)
         assert box.currentText() == "Occlusion"
         assert "Occlusion: speaks for malignant" in explained.ui.legendLabel.text()
-        assert "not checked" in explained.ui.legendLabel.text()
+        assert "no plausible image" in explained.ui.legendLabel.text()
         box.setCurrentIndex(0)
     asked = [started for started in explained.clients[-1].started if started["kind"] == "attribute"]
     assert [(started["explanation"], started["params"]) for started in asked] == [("made-up", {"method": "occlusion"})]

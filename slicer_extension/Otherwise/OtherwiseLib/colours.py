@@ -37,6 +37,8 @@ def fill(table: Any, floor: float, hues: Hues) -> None:
         floor: Share of the map about zero that stays transparent, in [0, 1].
         hues: Colours of both ends.
     """
+    # One event at the end: every view would draw itself anew for each colour.
+    modified = table.StartModify()
     table.SetTypeToUser()
     table.SetNumberOfColors(STEPS)
     table.GetLookupTable().SetTableRange(0, STEPS - 1)
@@ -48,3 +50,4 @@ def fill(table: Any, floor: float, hues: Hues) -> None:
         # From pale near zero to the full hue.
         colour = [1 - (1 - part) * (0.4 + 0.6 * strength) for part in hue]
         table.SetColor(step, f"{value:+.2f}", *colour, opacity)
+    table.EndModify(modified)

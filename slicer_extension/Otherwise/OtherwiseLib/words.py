@@ -87,7 +87,9 @@ def legend(shown: Any, method: str, tr: Translate) -> str:
     overlay = shown.overlay(method) if method else None
     if overlay is None:
         return tr("Last view: measured effect, towards {target}.").format(target=shown.content["target"])
-    return tr("Last view: {title}. It was not checked by changing the image.").format(title=overlay.GetName())
+    return tr("Last view: {title}. For comparison: no plausible image was put to the classifier.").format(
+        title=overlay.GetName()
+    )
 
 
 def trouble(error: BaseException, tr: Translate) -> str:

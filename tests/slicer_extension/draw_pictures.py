@@ -1,0 +1,134 @@
+"""Draw the pictures of the README and of ``test_views.py``: ``python tests/slicer_extension/draw_pictures.py``.
+
+A phantom mammogram is explained by the shipped models and shown by the extension in slice views of Slicer's core. The
+explanation is stored, so that the tests draw the same pictures again without the models. The picture of the panel is
+taken by ``test_panel.py`` (``OTHERWISE_PICTURES=DIR``).
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "slicer_extension" / "Otherwise")]
+
+from OtherwiseLib import files, views  # noqa: E402
+from OtherwiseLib import scene as scenes  # noqa: E402
+
+EXPLANATION, STORED, PICTURES = HERE / "explanation", HERE / "pictures", ROOT / "docs" / "pictures"
+METHODS = {"occlusion": "Occlusion", "integrated-gradients": "Integrated gradients", "grad-cam": "Grad-CAM"}
+SEED, NUMBER = 987_654, 1
+"""A phantom of the demo, malignant."""
+TITLES = {
+    views.ORIGINAL: "Original",
+    views.COUNTERFACTUAL: "Counterfactual",
+    views.CHANGE: "Change",
+    views.EFFECT: "Measured effect",
+}
+
+
+def main() -> None:
+    """Explain, show and draw."""
+    from slicer_rendering import Room
+
+    explain()
+    room = Room(views.VIEWS)
+    shown = scenes.show(room.scene, EXPLANATION, None, room.sequences.UpdateProxyNodesFromSequences)
+    for method, title in METHODS.items():
+        about = {"method": method, "title": title, "label": shown.content["prediction"]["label"]}
+        scenes.add_overlay(room.scene, shown, files.read_grid(EXPLANATION / f"attribution-{method}.nrrd"), about)
+    views.fill(room.scene, shown)
+    room.fit()
+    views.highlight(shown, None)
+    STORED.mkdir(exist_ok=True)
+    four = {name: room.picture(name) for name in views.VIEWS}
+    for name, picture in four.items():
+        save(picture, STORED / f"{name}.png")
+    says = {
+        views.ORIGINAL: said(shown.content["prediction"]["probabilities"]),
+        views.COUNTERFACTUAL: said(shown.content["counterfactual"]["probabilities"]),
+        views.CHANGE: "in the image's own units",
+        views.EFFECT: f"towards {shown.content['target']}",
+    }
+    strip([(TITLES[name], says[name], four[name]) for name in views.VIEWS], PICTURES / "views.png")
+    strip(list(path(room, shown)), PICTURES / "path.png")
+    strip(list(compared(room, shown)), PICTURES / "compare.png")
+    room.close()
+
+
+def explain() -> None:
+    """Explain the phantom and ask the other methods, into the stored folder."""
+    from otherwise.agent.bundle import load_agent
+    from otherwise.blackbox.loading import load_classifier
+    from otherwise.explain.explainer import Explainer
+    from otherwise.images.writing import write_image
+    from otherwise.phantoms.mammogram import MammogramSettings, mammograms
+    from otherwise.report.folder import write_explanation
+
+    image = list(mammograms(SEED, NUMBER + 1, MammogramSettings()))[NUMBER].image
+    explainer = Explainer(load_classifier("mammogram_classifier"), load_agent("mammogram_agent"))
+    write_explanation(explainer.explain(image), EXPLANATION, replace=True)
+    for method in METHODS:
+        write_image(explainer.attribute(image, method), EXPLANATION / f"attribution-{method}.nrrd")
+    # The extension shows neither, and the tests need not carry them.
+    for other in EXPLANATION.glob("alternative-*.nrrd"):
+        other.unlink()
+    (EXPLANATION / "report.html").write_text("<p>The report is left out of the tests' copy.</p>\n", encoding="utf-8")
+
+
+def path(room: Any, shown: scenes.ShownExplanation) -> Any:
+    """What the second view shows at some steps of the path."""
+    views.fill(room.scene, shown, on_path=True)
+    steps = np.unique(np.linspace(0, len(shown.path) - 1, 4).round().astype(int))
+    for step in steps:
+        shown.get("browser").SetSelectedItemNumber(int(step))
+        room.sequences.UpdateProxyNodesFromSequences(shown.get("browser"))
+        point = shown.path[step]
+        yield f"strength {point['strength']:.2g}", said(point["probabilities"]), room.picture(views.COUNTERFACTUAL)
+    views.fill(room.scene, shown)
+
+
+def compared(room: Any, shown: scenes.ShownExplanation) -> Any:
+    """What the last view shows: our measured effect, and other methods."""
+    target, label = shown.content["target"], shown.content["prediction"]["label"]
+    yield "Measured effect", f"what moves it to {target}", room.picture(views.EFFECT)
+    for method, title in METHODS.items():
+        views.fill(room.scene, shown, method=method)
+        yield title, f"what speaks for {label}", room.picture(views.EFFECT)
+    views.fill(room.scene, shown)
+
+
+def said(probabilities: dict[str, float]) -> str:
+    """The most probable class with its probability."""
+    label = max(probabilities, key=lambda name: probabilities[name])
+    return f"{label} {probabilities[label]:.0%}"
+
+
+def strip(pictures: list[tuple[str, str, np.ndarray]], target: Path) -> None:
+    """Pictures side by side, each with a title and what is said of it."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(3 * len(pictures), 3.6), dpi=110, layout="constrained", facecolor="white")
+    for axis, (title, told, picture) in zip(figure.subplots(1, len(pictures)), pictures, strict=True):
+        axis.imshow(picture)
+        axis.set_title(title, fontsize=12, fontweight="bold")
+        axis.set_xlabel(told, fontsize=10)
+        axis.set_xticks([])
+        axis.set_yticks([])
+    figure.savefig(target, pil_kwargs={"optimize": True})
+
+
+def save(picture: np.ndarray, target: Path) -> None:
+    """Write a picture as PNG."""
+    from PIL import Image as Picture
+
+    Picture.fromarray(picture).save(target, optimize=True)
+
+
+if __name__ == "__main__":
+    main()
