@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+import torch
 from scipy.spatial.transform import Rotation
 
+from otherwise.agent.code import Code
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.errors import AgentError, CancelledError, ClassifierError, ImageError
 from otherwise.explain.explainer import Explainer
@@ -117,3 +119,40 @@ def test_it_can_be_cancelled_while_measuring(explainer: Explainer) -> None:
 
     with pytest.raises(CancelledError):
         explainer.explain(oblique_volume(), progress=progress, cancelled=lambda: stage == "influence")
+
+
+@dataclass(frozen=True)
+class StripeClassifier(SquareClassifier):
+    """Says "bright" by the contrast of the finest stripes, which any resampling softens."""
+
+    name: str = "stripes"
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        contrast = (images[:, 0, ..., 1::2] - images[:, 0, ..., ::2]).reshape(len(images), -1).mean(axis=1)
+        bright = 1 / (1 + np.exp(-40 * (contrast.astype(np.float64) - 0.1)))
+        return np.stack([1 - bright, bright], axis=1)
+
+
+def test_what_is_shown_flips_the_black_box_although_resampling_softens_it() -> None:
+    classifier = StripeClassifier(InputSpec((8, 8, 8)))
+    agent = eager_agent(classifier)
+    smooth = agent.model.velocity
+
+    def striped(noised: torch.Tensor, time: torch.Tensor, code: Code) -> torch.Tensor:
+        field = smooth(noised, time, code)
+        field[..., ::2] *= -1
+        return field
+
+    agent.model.velocity = striped  # type: ignore[method-assign]
+    explainer = Explainer(classifier, agent)
+    slope = np.broadcast_to(np.linspace(0.4, 0.6, 20, dtype=np.float32)[:, None, None], (1, 20, 20, 20))
+    explanation = explainer.explain(Image(slope.copy(), Geometry((20, 20, 20), np.eye(4)), "fine"))
+    assert explanation.prediction.label == "dark"
+    assert explanation.counterfactual.valid
+    shown = explanation.volumes
+    assert explainer.classify(shown.counterfactual).label == "bright"
+    # The path says what the classifier says of the images that it shows, not of those before resampling.
+    for point, image in zip(explanation.path, shown.path, strict=True):
+        assert explainer.classify(image).probabilities == pytest.approx(point.probabilities)
+    flipped = [point for point in explanation.path if point.probabilities["bright"] > 0.5]
+    assert flipped[0].probabilities == pytest.approx(explanation.counterfactual.probabilities)

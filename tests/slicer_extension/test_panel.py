@@ -166,7 +166,7 @@ class Desk:
 
         folder = os.environ.get("OTHERWISE_PICTURES")
         if folder:
-            self.widget.resize(420, 1180)
+            self.widget.resize(430, 1260)
             self.widget.grab().save(str(Path(folder) / f"panel-{name}.png"))
 
 
@@ -507,7 +507,7 @@ def test_a_real_server_explains_a_volume_of_the_scene_and_an_image_of_its_own(de
     desk.ui.addressEdit.setText(served.url)
     desk.press("connectButton")
     desk.until(lambda: not desk.logic.busy and desk.ui.studyBox.count() > 3)
-    breast = samples.add_sample(desk.scene, "mine", *samples.mammogram())
+    breast = samples.add_sample(desk.scene, "phantom mammogram", *samples.mammogram())
     desk.choose(breast)
     desk.press("explainButton")
     desk.until(lambda: not desk.logic.busy, 120)
@@ -515,7 +515,9 @@ def test_a_real_server_explains_a_volume_of_the_scene_and_an_image_of_its_own(de
     (shown,) = scenes.all_shown(desk.scene)
     assert shown.get("original") is breast
     assert geometry_of(shown.get("effect"))[0] == (192, 192, 1)
-    assert "mine" not in shown.content["image"]["id"], "the name stayed here"
+    assert "phantom" not in shown.content["image"]["id"], "the name stayed here"
+    assert desk.ui.shownBox.currentText() == "phantom mammogram: benign"
+    desk.picture("real")
 
     desk.ui.volumeSelector.setCurrentIndex(0)
     desk.ui.studyBox.setCurrentText("oblique")

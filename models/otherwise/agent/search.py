@@ -88,7 +88,7 @@ class SearchResult:
         target: Index of the class to flip to.
         best: The least movement that flips or, failing that, what came nearest.
         valid: Whether ``best`` flips the black box.
-        path: From the original over ``best`` and beyond, by strength.
+        tried: Everything on the way from the original over ``best`` and beyond, by strength.
         alternatives: Other images that flip, different from ``best``.
         reconstruction: ``(channels, *size)``: what the decoder makes of the image without any edit.
         exhausted: The budget ended the search.
@@ -98,10 +98,20 @@ class SearchResult:
     target: int
     best: Candidate
     valid: bool
-    path: tuple[Candidate, ...]
+    tried: tuple[Candidate, ...]
     alternatives: tuple[Candidate, ...]
     reconstruction: np.ndarray
     exhausted: bool
+
+    @property
+    def path(self) -> tuple[Candidate, ...]:
+        """The original, the way to the best, the best, and one step beyond."""
+        return self.path_to(self.best)
+
+    def path_to(self, candidate: Candidate) -> tuple[Candidate, ...]:
+        """The same for another candidate: far beyond it come images unlike any, from which nobody learns."""
+        beyond = [c for c in self.tried if c.strength > candidate.strength]
+        return (*(c for c in self.tried if c.strength <= candidate.strength), *beyond[:1])
 
 
 def decides(probabilities: np.ndarray, target: int, multi_label: bool) -> np.ndarray:
@@ -163,15 +173,15 @@ class Search:
         for number in range(self.settings.rounds):
             found = self._round(base, target, start_queries, _share(progress, number), cancelled)
             reconstruction = reconstruction if number else found.reconstruction
-            path = _path(trail, found.tried, found.best)
+            tried = _by_strength([*trail, *found.tried, found.best])
             if found.valid:
                 progress("alternatives", 0.9)
                 others = self._alternatives(found, base, target, seed, start_queries)
-                return SearchResult(original, target, found.best, True, path, others, reconstruction, False)
+                return SearchResult(original, target, found.best, True, tried, others, reconstruction, False)
             if found.exhausted or _value(found.best, target) < _value(base, target) + LEAST_GAIN:
                 break
-            base, trail = found.best, [c for c in path if c.strength <= found.best.strength]
-        return SearchResult(original, target, found.best, False, path, (), reconstruction, found.exhausted)
+            base, trail = found.best, [c for c in tried if c.strength <= found.best.strength]
+        return SearchResult(original, target, found.best, False, tried, (), reconstruction, found.exhausted)
 
     def _round(
         self, base: Candidate, target: int, start_queries: int, progress: Progress, cancelled: Cancelled
@@ -299,14 +309,9 @@ def _value(candidate: Candidate, target: int) -> float:
     return float(decision_value(candidate.probabilities, target))
 
 
-def _path(trail: Sequence[Candidate], tried: Sequence[Candidate], best: Candidate) -> tuple[Candidate, ...]:
-    """The original, the way to the best, the best, and one step beyond, by strength.
-
-    Far beyond the boundary exaggeration ends in images unlike any; nobody learns from those.
-    """
-    every = {c.strength: c for c in [*trail, *tried, best]}
-    beyond = [strength for strength in sorted(every) if strength > best.strength][1:]
-    return tuple(every[strength] for strength in sorted(every) if strength not in beyond)
+def _by_strength(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
+    every = {c.strength: c for c in candidates}
+    return tuple(every[strength] for strength in sorted(every))
 
 
 def _share(progress: Progress, number: int) -> Progress:

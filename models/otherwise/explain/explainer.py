@@ -157,9 +157,10 @@ class Explainer:
             if cancelled():
                 raise CancelledError("The explanation was cancelled.", "Ask again when you want it.")
 
-        edited = result.best.image
-        effect = effect_map(counted, view.array, edited, result.target, between)
         floor = reconstruction_floor(view.array, result.reconstruction)
+        chosen = self._still_flips(view, counted, result, floor)
+        edited = chosen.image
+        effect = effect_map(counted, view.array, edited, result.target, between)
         mask = (
             minimal_mask(counted, view.array, edited, effect, result.target)
             if result.valid
@@ -171,7 +172,9 @@ class Explainer:
         progress("geometry", 0.9)
         best, best_image = self._carried(view, counted, edited, result.target, floor)
         least, least_image = self._carried(view, counted, minimal, result.target, floor)
-        path = _thinned(result.path, result.best)
+        steps = _thinned(result.path_to(chosen), chosen)
+        path = tuple(view.carry(c.image) for c in steps)
+        told = counted.predict(np.stack([view.see(image) for image in path]))
         alternatives = [self._carried(view, counted, c.image, result.target, floor) for c in result.alternatives]
         effect_image = image.with_array(view.back(effect[None])[:1])
         labels = _label_map(regions, effect.shape)
@@ -191,7 +194,7 @@ class Explainer:
             counterfactual=best,
             reconstruction_l1=float(np.abs(result.reconstruction - view.array).mean()),
             minimal=least,
-            path=tuple(PathPoint(c.strength, self._named(c.probabilities)) for c in path),
+            path=tuple(PathPoint(c.strength, self._named(answer)) for c, answer in zip(steps, told, strict=True)),
             alternatives=tuple(answer for answer, _ in alternatives),
             regions=tuple(self._regions(regions, label_image)),
             notes=tuple(self._notes(result, best, regions)),
@@ -203,7 +206,7 @@ class Explainer:
                 floor=image.with_array(view.back(floor[None], self.classifier.inputs.intensity)[:1]),
                 regions=label_image,
                 minimal=least_image,
-                path=tuple(view.carry(c.image) for c in path),
+                path=path,
                 alternatives=tuple(volume for _, volume in alternatives),
             ),
             slice_index=slice_index,
@@ -264,6 +267,16 @@ class Explainer:
         answer = decides(result.original.probabilities, result.target, self.classifier.multi_label)
         if target is not None and bool(answer):
             raise ClassifierError(f"{self.classifier.name} says {target} already.", "Choose another target class.")
+
+    def _still_flips(self, view: _View, classifier: BlackBox, result: SearchResult, floor: np.ndarray) -> Candidate:
+        """The least change that flips the black box on the full image too: carrying it there smooths it a little."""
+        for candidate in result.tried:
+            enough = result.valid and candidate.strength >= result.best.strength
+            if enough and decides(candidate.probabilities, result.target, classifier.multi_label):
+                carried, _ = self._carried(view, classifier, candidate.image, result.target, floor)
+                if carried.valid:
+                    return candidate
+        return result.best
 
     def _carried(
         self, view: _View, classifier: BlackBox, edited: np.ndarray, target: int, floor: np.ndarray

@@ -22,6 +22,8 @@ from .volumes import geometry_of
 
 ATTRIBUTE = "Otherwise.explanation"
 """Marks the text node of an explanation; the value is its id."""
+IMAGE = "Otherwise.image"
+"""What the image is called here."""
 PART = "Otherwise.part"
 """Marks every node that came into the scene with an explanation; the value is the explanation's id."""
 OVERLAY = "overlay-"
@@ -65,6 +67,11 @@ class ShownExplanation:
     def id(self) -> str:
         """The explanation's id."""
         return str(self.content["id"])
+
+    @property
+    def image_name(self) -> str:
+        """What the image is called in this scene."""
+        return str(self.node.GetAttribute(IMAGE) or self.content["image"]["id"])
 
     def get(self, role: str) -> Any:
         """The node of a role of ``ROLES``; None if somebody deleted it."""
@@ -185,12 +192,14 @@ def _all_or_nothing(scene: Any, id: str) -> Iterator[None]:
 
 def _fill(scene: Any, files: ExplanationFiles, source: Any, update_proxies: UpdateProxies) -> Any:
     content = files.content
-    name = content["image"]["id"]
+    # A volume's name stays here; the server knows it by the number of a session.
+    name = source.GetName() if source is not None else content["image"]["id"]
     if source is not None:
         _refuse_other_place(source, files.volumes["original"], "explanation")
     text = scene.AddNewNodeByClass("vtkMRMLTextNode", f"Explanation of {name}")
     text.SetText(json.dumps(content))
     text.SetAttribute(ATTRIBUTE, content["id"])
+    text.SetAttribute(IMAGE, name)
     text.SetForceCreateStorageNode(slicer.vtkMRMLTextNode.CreateStorageNodeAlways)
     nodes = {}
     for role, grid in files.volumes.items():

@@ -70,7 +70,7 @@ class Viewer:
         self._filling = True
         self.ui.shownBox.clear()
         for shown in found:
-            self.ui.shownBox.addItem(f"{shown.content['image']['id']}: {shown.content['target']}")
+            self.ui.shownBox.addItem(f"{shown.image_name}: {shown.content['target']}")
         self.ui.shownBox.currentIndex = index
         self._filling = False
         self._show(found[index] if found else None)
