@@ -11,6 +11,31 @@ from otherwise.errors import BundleError
 
 
 @dataclass(frozen=True)
+class PatchSpec:
+    """How a classifier of patches is brought over a whole image.
+
+    Attributes:
+        wanted: Classes worth finding; patches are ranked by the sum of their probabilities.
+        overlap: Share of its edge that a patch has in common with the next one, in [0, 1).
+        foreground: Voxels above this value, in the image's own units, are foreground; None: all are.
+        share: Patches with a smaller share of foreground are not looked at.
+    """
+
+    wanted: tuple[str, ...]
+    overlap: float = 0.5
+    foreground: float | None = None
+    share: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not self.wanted:
+            raise BundleError("A classifier of patches finds no class.", "Name those worth finding as wanted.")
+        if not 0 <= self.overlap < 1 or not 0 <= self.share <= 1:
+            raise BundleError(
+                f"Patches cannot overlap by {self.overlap} or hold {self.share} foreground.", "Give shares below 1."
+            )
+
+
+@dataclass(frozen=True)
 class InputSpec:
     """The images that a classifier wants, as written in its bundle.
 
@@ -21,6 +46,8 @@ class InputSpec:
             field of ``size * spacing`` millimetres about the image's centre is resampled (outside the image: ``low``).
         intensity: ``(low, high)`` in the image's own units (for example HU); mapped linearly to [0, 1] and clipped.
         modality: DICOM modality such as "MG" or "CT"; for people.
+        patches: Where the classifier looks at patches of a larger image: how they are laid. None: it looks at all of
+            an image at once.
     """
 
     size: tuple[int, ...]
@@ -28,8 +55,11 @@ class InputSpec:
     spacing: tuple[float, ...] | None = None
     intensity: tuple[float, float] = (0.0, 1.0)
     modality: str = "OT"
+    patches: PatchSpec | None = None
 
     def __post_init__(self) -> None:
+        if self.patches is not None and self.spacing is None:
+            raise BundleError("A classifier of patches does not say how large they are.", "Give its spacing.")
         low, high = self.intensity
         if len(self.size) not in (2, 3) or min(self.size) < 1 or self.channels < 1:
             raise BundleError(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from otherwise.blackbox.bundle import Bundle, bundle_version, common_metadata
-from otherwise.blackbox.protocol import InputSpec
+from otherwise.blackbox.protocol import InputSpec, PatchSpec
 from otherwise.errors import BundleError
 
 ACTIVATIONS = ("softmax", "sigmoid", "none")
@@ -81,12 +81,13 @@ def read_spec(bundle: Bundle) -> ClassifierSpec:
                 spacing=tuple(float(step) for step in own["spacing"]) if own.get("spacing") else None,
                 intensity=_pair(intensity),
                 modality=str(own.get("modality", image.get("modality", "OT"))),
+                patches=_patches(own.get("patches")),
             ),
             activation=str(activation),
             multi_label=bool(own.get("multi_label", False)),
             value_range=_pair(value_range),
         )
-    except (TypeError, ValueError, OverflowError) as error:
+    except (TypeError, ValueError, KeyError, OverflowError) as error:
         raise BundleError(
             f"{bundle.folder}: configs/metadata.json has a wrong value ({error}).", "Correct it."
         ) from error
@@ -162,10 +163,18 @@ def classifier_metadata(
             "activation": activation,
             "multi_label": multi_label,
             "modality": inputs.modality,
+            **({"patches": asdict(inputs.patches)} if inputs.patches else {}),
             **(own or {}),
         },
         **more,
     )
+
+
+def _patches(content: Mapping[str, Any] | None) -> PatchSpec | None:
+    if content is None:
+        return None
+    fields = dict(content)
+    return PatchSpec(**{**fields, "wanted": tuple(str(name) for name in fields["wanted"])})
 
 
 def _mapping(content: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:

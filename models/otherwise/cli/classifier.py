@@ -25,6 +25,12 @@ Intensity = Annotated[str, typer.Option(help="low,high in the image's own units,
 Spacing = Annotated[str | None, typer.Option(help="Millimetres along each axis; without: whole field of view.")]
 Channels = Annotated[int, typer.Option(min=1, help="Channels of an image.")]
 Modality = Annotated[str, typer.Option(help="DICOM modality, such as MG or CT.")]
+Find = Annotated[
+    str | None, typer.Option(help="It looks at patches of larger images: the classes worth finding there, a,b.")
+]
+Foreground = Annotated[
+    float | None, typer.Option(help="With --find: only patches with values above this are looked at.")
+]
 Trust = Annotated[bool, typer.Option("--trust-code", help="Allow Python code that the bundle brings or names.")]
 Replace = Annotated[bool, typer.Option("--replace", help="Replace an existing bundle.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
@@ -57,6 +63,8 @@ def import_(
     spacing: Spacing = None,
     channels: Channels = 1,
     modality: Modality = "OT",
+    find: Find = None,
+    foreground: Foreground = None,
     activation: Annotated[str, typer.Option(help="softmax, sigmoid, none, or auto: look at its answers.")] = "auto",
     multi_label: Annotated[bool, typer.Option("--multi-label", help="Each class is a yes or no of its own.")] = False,
     value_range: Annotated[str, typer.Option(help="low,high that the network itself wants.")] = "0,1",
@@ -74,7 +82,7 @@ def import_(
         model,
         out,
         classes=_names(classes),
-        inputs=_inputs(size, intensity, spacing, channels, modality),
+        inputs=_inputs(size, intensity, spacing, channels, modality, find, foreground),
         activation=activation,
         multi_label=multi_label,
         value_range=(low, high),
@@ -125,6 +133,8 @@ def train(
     spacing: Spacing = None,
     channels: Channels = 1,
     modality: Modality = "OT",
+    find: Find = None,
+    foreground: Foreground = None,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the images.")] = 20,
     seed: Annotated[int, typer.Option(help="Decides everything random.")] = 0,
     device: Device = "cpu",
@@ -140,7 +150,7 @@ def train(
     from otherwise.blackbox.training import train_classifier
 
     refuse_existing(out, replace)
-    inputs = _inputs(size, intensity, spacing, channels, modality)
+    inputs = _inputs(size, intensity, spacing, channels, modality, find, foreground)
     data = _read(images, labels, inputs, classes)
     training, validation = data.split(validation_share, seed)
     finished = 0
@@ -215,13 +225,16 @@ def _command(
 ) -> str:
     """Write the command for the model card: names of files and folders, but not where on this machine they are."""
     spacing = f" --spacing {_joined(inputs.spacing)}" if inputs.spacing else ""
+    found = f" --find {','.join(inputs.patches.wanted)}" if inputs.patches else ""
+    if inputs.patches and inputs.patches.foreground is not None:
+        found += f" --foreground={inputs.patches.foreground:g}"
     inside = labels.resolve().is_relative_to(images.resolve())
     table = Path(images.name, labels.resolve().relative_to(images.resolve())) if inside else Path(labels.name)
     return (
         f"otherwise classifier train --images {images.name} --labels {table.as_posix()} --classes {','.join(names)}"
         f" --size {_joined(inputs.size)} --intensity={_joined(inputs.intensity)}{spacing} --channels {inputs.channels}"
-        f" --modality {inputs.modality} --epochs {epochs} --validation-share {share:g} --seed {seed} --device {device}"
-        f" --out {out.name}"
+        f" --modality {inputs.modality}{found} --epochs {epochs} --validation-share {share:g} --seed {seed}"
+        f" --device {device} --out {out.name}"
     )
 
 
@@ -244,12 +257,23 @@ def _floats(option: str, text: str, *counts: int) -> tuple[float, ...]:
     return values
 
 
-def _inputs(size: str, intensity: str, spacing: str | None, channels: int, modality: str) -> InputSpec:
-    from otherwise.blackbox.protocol import InputSpec
+def _inputs(
+    size: str,
+    intensity: str,
+    spacing: str | None,
+    channels: int,
+    modality: str,
+    find: str | None,
+    foreground: float | None,
+) -> InputSpec:
+    from otherwise.blackbox.protocol import InputSpec, PatchSpec
 
     edges = _floats("--size", size, 2, 3)
     low, high = _floats("--intensity", intensity, 2)
     steps = _floats("--spacing", spacing, len(edges)) if spacing else None
     if any(edge != int(edge) for edge in edges):
         raise UsageError(f"--size {size!r} is not whole numbers.", "Give voxels, such as 96,96.")
-    return InputSpec(tuple(int(edge) for edge in edges), channels, steps, (low, high), modality)
+    if foreground is not None and not find:
+        raise UsageError("--foreground is for classifiers of patches.", "Name the classes worth finding with --find.")
+    patches = PatchSpec(_names(find), foreground=foreground) if find else None
+    return InputSpec(tuple(int(edge) for edge in edges), channels, steps, (low, high), modality, patches)

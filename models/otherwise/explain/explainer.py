@@ -43,18 +43,20 @@ class _View:
     image: Image
     classifier: BlackBox
     slice_index: int | None
+    centre: tuple[float, float, float] | None = None
     grid: Geometry = field(init=False)
     array: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
         spec = self.classifier.inputs
         object.__setattr__(self, "array", self.see(self.image))
-        object.__setattr__(self, "grid", model_grid(self.image.geometry, spec.size, spec.spacing, self.slice_index))
+        grid = model_grid(self.image.geometry, spec.size, spec.spacing, self.slice_index, self.centre)
+        object.__setattr__(self, "grid", grid)
 
     def see(self, image: Image) -> np.ndarray:
         """``(channels, *size)`` in [0, 1]."""
         spec = self.classifier.inputs
-        return to_model(image, spec.size, spec.spacing, spec.intensity, self.slice_index, spec.channels)
+        return to_model(image, spec.size, spec.spacing, spec.intensity, self.slice_index, spec.channels, self.centre)
 
     def carry(self, edited: np.ndarray) -> Image:
         """The original with the change of an edited ``(channels, *size)``; its own fine detail stays.

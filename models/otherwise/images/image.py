@@ -51,6 +51,11 @@ class Geometry:
         """Map voxel indices ``(..., 3)`` to RAS millimetres ``(..., 3)``."""
         return np.asarray(index, dtype=np.float64) @ self.affine[:3, :3].T + self.affine[:3, 3]
 
+    def to_index(self, ras: np.ndarray) -> np.ndarray:
+        """Map RAS millimetres ``(..., 3)`` to voxel indices ``(..., 3)``."""
+        offset = np.asarray(ras, dtype=np.float64) - self.affine[:3, 3]
+        return np.linalg.solve(self.affine[:3, :3], offset[..., None])[..., 0]
+
     def slice(self, k: int) -> Geometry:
         """The grid of one slice along k, where it lies in space.
 
@@ -65,6 +70,19 @@ class Geometry:
         affine = self.affine.copy()
         affine[:3, 3] = self.to_ras(np.array([0, 0, k]))
         return Geometry((*self.shape[:2], 1), affine)
+
+    def crop(self, low: tuple[int, int, int], high: tuple[int, int, int]) -> Geometry:
+        """The grid of the voxels from ``low`` up to but not including ``high``, where they lie in space.
+
+        Raises:
+            ImageError: if the box is empty or reaches beyond the grid.
+        """
+        if not all(0 <= a < b <= count for a, b, count in zip(low, high, self.shape, strict=True)):
+            raise ImageError(f"There are no voxels from {low} to {high} in a grid of {self.shape}.", "Move the box.")
+        affine = self.affine.copy()
+        affine[:3, 3] = self.to_ras(np.array(low))
+        i, j, k = (b - a for a, b in zip(low, high, strict=True))
+        return Geometry((i, j, k), affine)
 
     def same_as(self, other: Geometry) -> bool:
         """Whether both grids are identical to the last bit."""
@@ -103,6 +121,11 @@ class Image:
         """Take one slice along k as a 2-D image; see :meth:`Geometry.slice`."""
         geometry = self.geometry.slice(k)
         return Image(self.array[..., k : k + 1], geometry, self.id, 2)
+
+    def crop(self, low: tuple[int, int, int], high: tuple[int, int, int]) -> Image:
+        """Take a box of voxels; see :meth:`Geometry.crop`."""
+        part = (slice(None), *(slice(a, b) for a, b in zip(low, high, strict=True)))
+        return Image(self.array[part], self.geometry.crop(low, high), self.id, self.dimension)
 
     def with_array(self, array: np.ndarray, id: str | None = None) -> Image:
         """Make another image on the same grid."""

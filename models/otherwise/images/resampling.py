@@ -23,6 +23,7 @@ def model_grid(
     size: tuple[int, ...],
     spacing: tuple[float, ...] | None,
     slice_index: int | None = None,
+    centre: tuple[float, float, float] | None = None,
 ) -> Geometry:
     """Lay the grid of a classifier over an image.
 
@@ -32,6 +33,7 @@ def model_grid(
         spacing: Millimetres per axis: a field of ``size * spacing`` about the image's centre. None: the whole field of
             view, outer voxel edges on outer voxel edges.
         slice_index: For a 2-D classifier and a volume: which slice along k. The grid is then that slice's own plane.
+        centre: Where the field's centre lies instead, RAS millimetres (for a 2-D classifier: its foot in the plane).
 
     Returns:
         Grid of shape ``size`` (k = 1 for a 2-D classifier) with the image's directions; ``geometry`` itself, to the
@@ -39,8 +41,10 @@ def model_grid(
 
     Raises:
         ImageError: if the classifier is 2-D, the image a volume and no slice is given or it does not exist; or the
-            classifier is 3-D and the image has one slice.
+            classifier is 3-D and the image has one slice; or a centre is given and no spacing.
     """
+    if centre is not None and spacing is None:
+        raise ImageError("The classifier looks at all of an image and not at a place.", "Leave the place out.")
     if len(size) == 2:
         plane = _slice_plane(geometry, slice_index)
     elif geometry.shape[2] == 1:
@@ -56,8 +60,12 @@ def model_grid(
     else:
         ratios = np.array([*spacing, 1.0][:3] if len(size) == 3 else [*spacing, plane.spacing[2]]) / plane.spacing
     # Index in the plane = ratios * index in the grid + shift: the centres of both fields coincide.
-    shift = (np.array(plane.shape) - 1) / 2 - ratios * (np.array(shape) - 1) / 2
-    if shape == plane.shape and np.abs(ratios - 1).max() * max(shape) < _SNAP:
+    middle = (np.array(plane.shape) - 1) / 2
+    if centre is not None:
+        foot = plane.to_index(np.array(centre))
+        middle = np.array([*foot[:2], middle[2]]) if len(size) == 2 else foot
+    shift = middle - ratios * (np.array(shape) - 1) / 2
+    if np.abs(shift).max() < _SNAP and shape == plane.shape and np.abs(ratios - 1).max() * max(shape) < _SNAP:
         return plane
     affine = plane.affine.copy()
     affine[:3, :3] = plane.affine[:3, :3] * ratios
@@ -97,6 +105,7 @@ def to_model(
     intensity: tuple[float, float],
     slice_index: int | None = None,
     channels: int | None = None,
+    centre: tuple[float, float, float] | None = None,
 ) -> np.ndarray:
     """Show an image as a classifier wants it.
 
@@ -108,6 +117,7 @@ def to_model(
         slice_index: See :func:`model_grid`.
         channels: Number the classifier wants; None: as many as the image has. Grey becomes colour by repetition, and
             colour becomes grey only where its channels are equal.
+        centre: See :func:`model_grid`.
 
     Returns:
         ``(channels, *size)`` float32 in [0, 1].
@@ -118,7 +128,7 @@ def to_model(
     """
     check_content(image)
     low, high = intensity
-    grid = model_grid(image.geometry, size, spacing, slice_index)
+    grid = model_grid(image.geometry, size, spacing, slice_index, centre)
     suited = _with_channels(image, channels)
     array = resample(suited, grid, order=1, outside=low).array.astype(np.float32)
     array = np.clip((array - np.float32(low)) / np.float32(high - low), 0, 1, dtype=np.float32)

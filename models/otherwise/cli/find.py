@@ -1,0 +1,51 @@
+"""``otherwise find IMAGE``: which patches of a whole image are worth explaining."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command("find")
+    def find(
+        image: Annotated[Path, typer.Argument(help="NIfTI, NRRD, MHA, PNG, a DICOM file, or a folder of one series.")],
+        classifier: Annotated[str, typer.Option(help="Bundle of a classifier of patches, or name of a shipped one.")],
+        slice_index: Annotated[
+            int | None, typer.Option("--slice", help="For a 2-D classifier and a volume: which slice.")
+        ] = None,
+        most: Annotated[int, typer.Option(min=1, help="Most finds.")] = 10,
+        device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
+        trust_code: Annotated[bool, typer.Option(help="Allow a classifier bundle to run its own Python.")] = False,
+        as_json: Annotated[bool, typer.Option("--json", help="Print the finds as JSON.")] = False,
+    ) -> None:
+        """Look at every patch of an image with a classifier of patches; print the most probable, best first."""
+        from rich.console import Console
+        from rich.progress import Progress
+        from rich.table import Table
+
+        from otherwise.blackbox.loading import load_classifier
+        from otherwise.finding.finder import Finder
+        from otherwise.images.reading import read_image
+
+        finder = Finder(load_classifier(classifier, device=device, trust_code=trust_code))
+        source = read_image(image)
+        with Progress(console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task("look", total=1.0)
+            finds = finder.find(source, slice_index, most, lambda part: bar.update(task, completed=part))
+        if as_json:
+            typer.echo(json.dumps({"image": source.id, "finds": [asdict(found) for found in finds]}))
+            return
+        table = Table("rank", *finder.patches.wanted, "R, A, S (mm)", "voxels", title=source.id)
+        for found in finds:
+            told = [f"{found.probabilities[name]:.3f}" for name in finder.patches.wanted]
+            place = ", ".join(f"{value:.1f}" for value in found.centre_ras)
+            box = " ".join(f"{a}-{b - 1}" for a, b in zip(found.low, found.high, strict=True))
+            table.add_row(str(found.rank), *told, place, box)
+        Console().print(table)

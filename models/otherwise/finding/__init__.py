@@ -1,0 +1,1 @@
+"""From a whole image to the patches that are worth explaining."""

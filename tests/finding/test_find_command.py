@@ -1,0 +1,74 @@
+"""From a bare model of patches over its bundle to ``otherwise find``, as typed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from otherwise.blackbox.loading import load_classifier
+from otherwise.blackbox.protocol import PatchSpec
+from otherwise.cli import build
+from otherwise.errors import ClassifierError, OtherwiseError
+from otherwise.images.image import Geometry, Image
+from otherwise.images.writing import write_image
+
+
+class Middle(torch.nn.Module):
+    """Logits by the brightness of the central half."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        level = images[:, 0, 2:6, 2:6].flatten(1).mean(1)
+        return torch.stack([10 * (0.5 - level), 10 * (level - 0.5)], dim=1)
+
+
+def run(*words: object):
+    return CliRunner().invoke(build(), [str(word) for word in words], catch_exceptions=False)
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    model = tmp_path / "middle.ts"
+    torch.jit.trace(Middle(), torch.zeros(1, 1, 8, 8)).save(str(model))
+    out = tmp_path / "patches"
+    words = ("classifier", "import", model, "--classes", "calm,alarm", "--size", "8,8", "--intensity", "0,100")
+    assert run(*words, "--spacing", "1,1", "--find", "alarm", "--foreground", "1", "--out", out).exit_code == 0
+    return out
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    array = np.full((1, 80, 60, 1), 10, np.float32)
+    array[0, 50:62, 20:32] = 90
+    affine = np.diag([-0.5, -0.5, 1.0, 1.0])
+    affine[:3, 3] = [7, 8, 9]
+    return write_image(Image(array, Geometry((80, 60, 1), affine), "whole", 2), tmp_path / "whole.nrrd")
+
+
+def test_a_bare_model_finds_patches(bundle: Path, image: Path) -> None:
+    spec = load_classifier(bundle).inputs
+    assert spec.patches == PatchSpec(("alarm",), foreground=1.0)
+    answer = json.loads(run("find", image, "--classifier", bundle, "--json").stdout)
+    assert answer["image"] == "whole"
+    first = answer["finds"][0]
+    assert first["probability"] > 0.9
+    assert first["centre_ras"] == pytest.approx([7 - 0.5 * 55.5, 8 - 0.5 * 25.5, 9], abs=4)
+    assert all(a <= at < b for a, at, b in zip(first["low"], (55, 25, 0), first["high"], strict=True))
+    table = run("find", image, "--classifier", bundle, "--most", 2).stdout
+    assert "alarm" in table
+    assert "R, A, S (mm)" in table
+
+
+def test_a_classifier_of_whole_images_finds_nothing(image: Path) -> None:
+    with pytest.raises(ClassifierError, match="whole images"):
+        run("find", image, "--classifier", "mammogram_classifier")
+
+
+def test_foreground_without_find_is_refused(tmp_path: Path) -> None:
+    words = ("classifier", "import", tmp_path / "no.ts", "--classes", "a,b", "--size", "8,8", "--intensity", "0,1")
+    with pytest.raises(OtherwiseError, match="--foreground is for classifiers of patches"):
+        run(*words, "--foreground", "1", "--out", tmp_path / "out")
