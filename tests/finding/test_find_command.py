@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from otherwise.blackbox.loading import load_classifier
 from otherwise.blackbox.protocol import PatchSpec
 from otherwise.cli import build
-from otherwise.errors import ClassifierError, OtherwiseError
+from otherwise.errors import ClassifierError, ImageError, OtherwiseError
 from otherwise.images.image import Geometry, Image
 from otherwise.images.writing import write_image
 
@@ -72,3 +72,22 @@ def test_foreground_without_find_is_refused(tmp_path: Path) -> None:
     words = ("classifier", "import", tmp_path / "no.ts", "--classes", "a,b", "--size", "8,8", "--intensity", "0,1")
     with pytest.raises(OtherwiseError, match="--foreground is for classifiers of patches"):
         run(*words, "--foreground", "1", "--out", tmp_path / "out")
+
+
+def test_a_find_is_explained_as_typed(bundle: Path, image: Path, tmp_path: Path) -> None:
+    from otherwise.agent.bundle import write_agent
+    from otherwise.agent.networks import DiffusionAutoencoder
+    from toys import architecture
+
+    torch.manual_seed(0)
+    agent = tmp_path / "agent"
+    model = DiffusionAutoencoder(architecture((8, 8)))
+    write_agent(agent, model, load_classifier(bundle), name="tiny", card="tiny", figures={}, replace=False)
+    out = tmp_path / "explanation"
+    words = ("explain", image, "--classifier", bundle, "--agent", agent, "--out", out)
+    assert run(*words).exit_code == 0
+    place = json.loads((out / "explanation.json").read_text())["place"]
+    assert place["shape"] == [80, 60, 1]
+    assert all(a <= at < b for a, at, b in zip(place["low"], (55, 25, 0), place["high"], strict=True))
+    with pytest.raises(ImageError, match="no number 900"):
+        run(*words[:-1], tmp_path / "other", "--find", 900)

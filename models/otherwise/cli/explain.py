@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -24,6 +24,9 @@ def register(app: typer.Typer) -> None:
         slice_index: Annotated[
             int | None, typer.Option("--slice", help="For a 2-D classifier and a volume: which slice.")
         ] = None,
+        find: Annotated[
+            int, typer.Option(min=1, help="For a classifier of patches: which of its finds; see otherwise find.")
+        ] = 1,
         seed: Annotated[int, typer.Option(help="For the alternatives.")] = 0,
         device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
         trust_code: Annotated[bool, typer.Option(help="Allow a classifier bundle to run its own Python.")] = False,
@@ -36,6 +39,8 @@ def register(app: typer.Typer) -> None:
         from otherwise.agent.bundle import load_agent
         from otherwise.blackbox.loading import load_classifier
         from otherwise.explain.explainer import Explainer
+        from otherwise.explain.placed import explain_find
+        from otherwise.finding.finder import Finder
         from otherwise.images.reading import read_image
         from otherwise.report.folder import REPORT_NAME, refuse_existing, write_explanation
 
@@ -46,13 +51,14 @@ def register(app: typer.Typer) -> None:
         source = read_image(image)
         with Progress(console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task("explain", total=1.0)
-            explanation = explainer.explain(
-                source,
-                target=target,
-                seed=seed,
-                slice_index=slice_index,
-                progress=lambda stage, part: bar.update(task, description=stage, completed=part),
-            )
+            options: dict[str, Any] = {"target": target, "seed": seed}
+            options["progress"] = lambda stage, part: bar.update(task, description=stage, completed=part)
+            if explainer.classifier.inputs.patches is None:
+                explanation = explainer.explain(source, slice_index=slice_index, **options)
+            else:
+                finder = Finder(explainer.classifier)
+                chosen = finder.rank(source, find, slice_index)
+                explanation = explain_find(explainer, finder, source, chosen, **options)
         write_explanation(explanation, out)
         if as_json:
             typer.echo(json.dumps(json.loads((out / "explanation.json").read_text(encoding="utf-8"))))

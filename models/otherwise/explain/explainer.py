@@ -46,12 +46,16 @@ class _View:
     centre: tuple[float, float, float] | None = None
     grid: Geometry = field(init=False)
     array: np.ndarray = field(init=False)
+    seam: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
         spec = self.classifier.inputs
         object.__setattr__(self, "array", self.see(self.image))
         grid = model_grid(self.image.geometry, spec.size, spec.spacing, self.slice_index, self.centre)
         object.__setattr__(self, "grid", grid)
+        object.__setattr__(
+            self, "seam", _seam(spec.size) if self.centre is not None else np.ones(spec.size, np.float32)
+        )
 
     def see(self, image: Image) -> np.ndarray:
         """``(channels, *size)`` in [0, 1]."""
@@ -64,7 +68,7 @@ class _View:
         Where something changes, the original is first brought into the classifier's intensity window: beyond it a
         change would not be seen.
         """
-        change = self.back(edited - self.array, self.classifier.inputs.intensity)
+        change = self.back((edited - self.array) * self.seam, self.classifier.inputs.intensity)
         low, high = self.classifier.inputs.intensity
         native = self.image.array.astype(np.float32)
         noticed = np.abs(change) > 1e-3 * (high - low)
@@ -127,6 +131,7 @@ class Explainer:
         target: str | None = None,
         seed: int = 0,
         slice_index: int | None = None,
+        centre: tuple[float, float, float] | None = None,
         progress: Progress = lambda stage, fraction: None,
         cancelled: Cancelled = lambda: False,
     ) -> Explanation:
@@ -137,6 +142,8 @@ class Explainer:
             target: The class to flip to; None: the nearest other one.
             seed: For the alternatives; the same seed gives the same explanation.
             slice_index: For a 2-D classifier and a volume: which slice.
+            centre: For a classifier of patches: the middle of the patch, RAS millimetres; None: the image's middle. The
+                change fades out towards the patch's border, so that there is no seam.
             progress: Told the stage and the share of the whole that is done.
             cancelled: Asked between steps.
 
@@ -146,7 +153,7 @@ class Explainer:
             CancelledError: if ``cancelled`` says so.
         """
         started, created = time.perf_counter(), datetime.now(UTC).isoformat(timespec="seconds")
-        view = _View(image, self.classifier, slice_index)
+        view = _View(image, self.classifier, slice_index, centre)
         counted = CountingBlackBox(self.classifier)
         progress("search", 0.0)
         result = Search(self.agent, counted, self.settings).run(
@@ -337,6 +344,16 @@ class Explainer:
         elif not any(region.above_floor for region in regions):
             notes.append("No decisive region changes by more than the agent's own reconstruction error.")
         return notes
+
+
+def _seam(size: tuple[int, ...], share: float = 0.08) -> np.ndarray:
+    """One inside a patch, falling to zero over the outer ``share`` of each edge."""
+    weights = np.ones(size, np.float32)
+    for axis, edge in enumerate(size):
+        distance = np.minimum(np.arange(edge), np.arange(edge)[::-1])
+        ramp = np.clip(distance / max(1.0, share * edge), 0, 1)
+        weights *= (0.5 - 0.5 * np.cos(np.pi * ramp)).astype(np.float32).reshape(-1, *[1] * (len(size) - 1 - axis))
+    return weights
 
 
 def _thinned(path: Sequence[Candidate], best: Candidate, most: int = MAX_PATH) -> tuple[Candidate, ...]:

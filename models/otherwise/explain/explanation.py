@@ -112,6 +112,25 @@ class Volumes:
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where in a larger image an explained patch lies, and what it does there.
+
+    Attributes:
+        shape: Voxels of the whole image along i, j, k.
+        low: First voxel of the whole image that the explanation's volumes cover; all volumes are that part of it.
+        high: One past the last.
+        before: What the classifier says of the most suspicious patch of the whole image.
+        after: The same once the counterfactual has been put into the whole image.
+    """
+
+    shape: tuple[int, int, int]
+    low: tuple[int, int, int]
+    high: tuple[int, int, int]
+    before: Probabilities
+    after: Probabilities
+
+
+@dataclass(frozen=True)
 class Explanation:
     """What would make the model decide otherwise, for one image.
 
@@ -121,6 +140,7 @@ class Explanation:
         seconds: Wall time of the whole search and measurement.
         queries: Images that the black box was asked about.
         slice_index: For a 2-D classifier and a volume: the slice that it looked at.
+        place: Where a patch of a larger image lies; None where the whole image was explained.
         reconstruction_l1: Mean absolute error of the autoencoder on this image without an edit, share of the window.
         minimal: The answer for ``Volumes.minimal``.
         path: Original first, beyond the boundary last.
@@ -146,3 +166,4 @@ class Explanation:
     notes: tuple[str, ...]
     volumes: Volumes
     slice_index: int | None = None
+    place: Place | None = None

@@ -114,6 +114,17 @@ class Finder:
         kept = self._suppress(starts, scores)[:most]
         return [self._describe(rank, starts[n], answers[n], scores[n], grid, image) for rank, n in enumerate(kept, 1)]
 
+    def rank(self, image: Image, rank: int, slice_index: int | None = None) -> Find:
+        """The find of one rank.
+
+        Raises:
+            ImageError: if there are fewer; see also ``find``.
+        """
+        finds = self.find(image, slice_index, most=rank)
+        if len(finds) < rank:
+            raise ImageError(f"Image {image.id} has {len(finds)} finds and no number {rank}.", "Choose a smaller one.")
+        return finds[rank - 1]
+
     def grid(self, image: Image, slice_index: int | None = None) -> Geometry:
         """The classifier's spacing over the whole image, at least one patch large along each axis."""
         plane = image.geometry if slice_index is None else image.geometry.slice(slice_index)

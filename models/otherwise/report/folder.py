@@ -21,6 +21,7 @@ from otherwise.explain.explanation import (
     Explanation,
     ModelRef,
     PathPoint,
+    Place,
     Prediction,
     Region,
     Volumes,
@@ -141,6 +142,7 @@ def explanation_json(explanation: Explanation) -> dict[str, Any]:
         "prediction": asdict(explanation.prediction),
         "target": explanation.target,
         "slice_index": explanation.slice_index,
+        "place": asdict(explanation.place) if explanation.place else None,
         "counterfactual": {
             **asdict(found),
             "reconstruction_l1": explanation.reconstruction_l1,
@@ -239,6 +241,13 @@ def _inside(folder: Path, name: str) -> Path:
     return folder / name
 
 
+def _place(content: dict[str, Any] | None) -> Place | None:
+    if content is None:
+        return None
+    shape, low, high = ((i, j, k) for i, j, k in (content[key] for key in ("shape", "low", "high")))
+    return Place(shape, low, high, content["before"], content["after"])
+
+
 def _from_json(content: dict[str, Any], volumes: Volumes) -> Explanation:
     found = dict(content["counterfactual"])
     path = tuple(PathPoint(**point) for point in found.pop("path"))
@@ -266,4 +275,5 @@ def _from_json(content: dict[str, Any], volumes: Volumes) -> Explanation:
         notes=tuple(content["notes"]),
         volumes=volumes,
         slice_index=content["slice_index"],
+        place=_place(content.get("place")),
     )

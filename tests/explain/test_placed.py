@@ -1,0 +1,89 @@
+"""A patch of a large image is explained in its place, and nothing outside of it changes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from otherwise.blackbox.protocol import InputSpec, PatchSpec
+from otherwise.explain.explainer import Explainer
+from otherwise.explain.placed import around, explain_find
+from otherwise.finding.finder import Finder
+from otherwise.images.image import Geometry, Image
+from otherwise.report.folder import read_explanation, write_explanation
+from toys import SquareClassifier, eager_agent
+
+PATCHES = PatchSpec(("bright",), foreground=0.01)
+
+
+def setting(size: tuple[int, ...], shape: tuple[int, int, int], place: tuple[int, int, int]):
+    """A black box of patches with its agent, and a dark image with one box that is just bright enough."""
+    classifier = SquareClassifier(InputSpec(size, spacing=(1.0,) * len(size), patches=PATCHES))
+    affine = np.eye(4)
+    affine[:3, :3] = Rotation.from_euler("xyz", [15, -40, 100], degrees=True).as_matrix() @ np.diag([0.5, 0.5, 0.5])
+    affine[:3, 3] = [4, -50, 31]
+    array = np.random.default_rng(2).uniform(0.2, 0.3, (1, *shape)).astype(np.float32)
+    half = 3 * size[0] // 4
+    window = tuple(slice(max(0, p - half), p + half) for p in place)
+    array[(0, *window)] += 0.45
+    image = Image(array, Geometry(shape, affine), "whole", 2 if shape[2] == 1 else 3)
+    return Explainer(classifier, eager_agent(classifier)), Finder(classifier), image
+
+
+@pytest.mark.parametrize(
+    ("size", "shape", "place"),
+    [
+        ((16, 16), (120, 90, 1), (70, 30, 0)),
+        ((16, 16), (120, 90, 5), (70, 30, 3)),
+        ((8, 8, 8), (60, 50, 40), (24, 32, 16)),
+    ],
+    ids=["2-D", "a slice of a volume", "3-D"],
+)
+def test_a_find_is_explained_in_its_place(size, shape, place, tmp_path) -> None:
+    explainer, finder, image = setting(size, shape, place)
+    slice_index = place[2] if len(size) == 2 and shape[2] > 1 else None
+    find = finder.find(image, slice_index)[0]
+    assert find.probabilities["bright"] > 0.5
+    explanation = explain_find(explainer, finder, image, find)
+    spot = explanation.place
+    assert spot is not None
+    assert (spot.low, spot.high) == around(find, image)
+    assert spot.shape == shape
+    assert explanation.image_sha256 == image.sha256
+    # What is shown is that part of the image's own voxels, to the last bit.
+    window = tuple(slice(a, b) for a, b in zip(spot.low, spot.high, strict=True))
+    np.testing.assert_array_equal(explanation.volumes.original.array, image.array[(slice(None), *window)])
+    np.testing.assert_allclose(
+        explanation.volumes.effect.geometry.to_ras(np.zeros(3)), image.geometry.to_ras(np.array(spot.low)), atol=1e-9
+    )
+    # Nothing changes outside the patch, and nothing jumps at its border.
+    change = explanation.volumes.difference.array[0]
+    inside = tuple(slice(a - at, b - at) for a, b, at in zip(find.low, find.high, spot.low, strict=True))
+    outside = change.copy()
+    outside[inside] = 0
+    assert not outside.any()
+    border = [np.abs(change.take(edge, axis)).max() for axis in range(len(size)) for edge in _edges(change, axis)]
+    assert max(border) < 0.3 * np.abs(change).max()
+    assert explanation.counterfactual.valid
+    assert spot.before["bright"] == pytest.approx(find.probabilities["bright"])
+    assert spot.after["bright"] < 0.5, "there was one bright box only"
+    again = read_explanation(write_explanation(explanation, tmp_path / "one"))
+    assert again.place == spot
+
+
+def _edges(change: np.ndarray, axis: int) -> tuple[int, int]:
+    """First and last index along an axis where anything changes."""
+    others = tuple(other for other in range(3) if other != axis)
+    changed = np.flatnonzero(np.abs(change).max(axis=others) > 0)
+    return int(changed[0]), int(changed[-1])
+
+
+def test_a_find_at_the_edge_of_the_image_stays_within() -> None:
+    explainer, finder, image = setting((16, 16), (120, 90, 1), (4, 4, 0))
+    find = finder.find(image)[0]
+    assert find.low == (0, 0, 0)
+    explanation = explain_find(explainer, finder, image, find)
+    assert explanation.place is not None
+    assert explanation.place.low == (0, 0, 0)
+    assert explanation.volumes.original.array.shape[1:] == explanation.place.high
