@@ -43,9 +43,10 @@ def setting(size: tuple[int, ...], shape: tuple[int, int, int], place: tuple[int
 def test_a_find_is_explained_in_its_place(size, shape, place, tmp_path) -> None:
     explainer, finder, image = setting(size, shape, place)
     slice_index = place[2] if len(size) == 2 and shape[2] > 1 else None
-    find = finder.find(image, slice_index)[0]
+    look = finder.look(image, slice_index)
+    find = finder.rank(look, 1)
     assert find.probabilities["bright"] > 0.5
-    explanation = explain_find(explainer, finder, image, find)
+    explanation = explain_find(explainer, finder, image, look, find)
     spot = explanation.place
     assert spot is not None
     assert (spot.low, spot.high) == around(find, image)
@@ -81,9 +82,30 @@ def _edges(change: np.ndarray, axis: int) -> tuple[int, int]:
 
 def test_a_find_at_the_edge_of_the_image_stays_within() -> None:
     explainer, finder, image = setting((16, 16), (120, 90, 1), (4, 4, 0))
-    find = finder.find(image)[0]
+    look = finder.look(image)
+    find = finder.rank(look, 1)
     assert find.low == (0, 0, 0)
-    explanation = explain_find(explainer, finder, image, find)
+    explanation = explain_find(explainer, finder, image, look, find)
     assert explanation.place is not None
     assert explanation.place.low == (0, 0, 0)
     assert explanation.volumes.original.array.shape[1:] == explanation.place.high
+
+
+@pytest.mark.parametrize("spacing", [0.5, 0.3, 1.4])
+@pytest.mark.parametrize("shape", [(90, 70, 1), (40, 36, 30)], ids=["2-D", "3-D"])
+def test_looking_again_at_a_part_is_looking_again_at_all(spacing: float, shape: tuple[int, int, int]) -> None:
+    dims = 2 if shape[2] == 1 else 3
+    finder = Finder(SquareClassifier(InputSpec((8,) * dims, spacing=(1.0,) * dims, patches=PATCHES)))
+    rng = np.random.default_rng(7)
+    geometry = Geometry(shape, np.diag([spacing, spacing, spacing, 1]))
+    image = Image(rng.uniform(0.1, 0.9, (1, *shape)).astype(np.float32), geometry, "noise", dims)
+    low, high = (20, 9, 0 if dims == 2 else 11), (33, 30, 1 if dims == 2 else 24)
+    part = image.crop(low, high)
+    part = part.with_array(rng.uniform(0, 1, part.array.shape).astype(np.float32))
+    changed = image.array.copy()
+    changed[(slice(None), *(slice(a, b) for a, b in zip(low, high, strict=True)))] = part.array
+    look = finder.look(image)
+    everything = finder.look(image.with_array(changed))
+    again = finder.look_again(look, image, part, low)
+    np.testing.assert_allclose(again.answers, everything.answers, atol=1e-5)
+    assert np.abs(again.answers - look.answers).max() > 0.01

@@ -57,8 +57,8 @@ def register(app: typer.Typer) -> None:
                 explanation = explainer.explain(source, slice_index=slice_index, **options)
             else:
                 finder = Finder(explainer.classifier)
-                chosen = finder.rank(source, find, slice_index)
-                explanation = explain_find(explainer, finder, source, chosen, **options)
+                look = finder.look(source, slice_index)
+                explanation = explain_find(explainer, finder, source, look, finder.rank(look, find), **options)
         write_explanation(explanation, out)
         if as_json:
             typer.echo(json.dumps(json.loads((out / "explanation.json").read_text(encoding="utf-8"))))

@@ -7,7 +7,7 @@ foreground. Finds that overlap are merged by non-maximum suppression in millimet
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ MOST_COMMON = 0.1
 """Two patches that share more than this (intersection over union) show the same thing."""
 
 Progress = Callable[[float], None]
+Index = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,23 @@ class Find:
     size_mm: tuple[float, float, float]
     low: tuple[int, int, int]
     high: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the classifier said of every patch of an image.
+
+    Attributes:
+        native: The image's own grid.
+        grid: The classifier's spacing over the whole image.
+        starts: ``(patches, 2 or 3)`` first voxel of each patch on ``grid``.
+        answers: ``(patches, classes)`` probabilities.
+    """
+
+    native: Geometry
+    grid: Geometry
+    starts: np.ndarray
+    answers: np.ndarray
 
 
 class Finder:
@@ -72,23 +90,13 @@ class Finder:
         self.patches: PatchSpec = inputs.patches
         self.spacing: tuple[float, ...] = inputs.spacing
 
-    def find(
-        self,
-        image: Image,
-        slice_index: int | None = None,
-        most: int = 20,
-        progress: Progress = lambda fraction: None,
-    ) -> list[Find]:
-        """Look at every patch of an image.
+    def look(self, image: Image, slice_index: int | None = None, progress: Progress = lambda fraction: None) -> Look:
+        """Ask about every patch of an image that holds foreground.
 
         Args:
             image: 2-D, or a volume; in its own units.
             slice_index: For a 2-D classifier and a volume: which slice.
-            most: Most finds.
             progress: Told the share of the patches looked at; may raise to cancel.
-
-        Returns:
-            The best patch of each place, the most probable first.
 
         Raises:
             ImageError: if the image has no foreground, or does not suit the classifier.
@@ -108,21 +116,67 @@ class Finder:
                 else f"Image {image.id} has no foreground.",
                 "Check that it has the units which the classifier wants.",
             )
-        answers = self._ask(voxels, starts, progress)
-        wanted = [self.classifier.classes.index(name) for name in self.patches.wanted]
-        scores = answers[:, wanted].sum(axis=1) if not self.classifier.multi_label else answers[:, wanted].max(axis=1)
-        kept = self._suppress(starts, scores)[:most]
-        return [self._describe(rank, starts[n], answers[n], scores[n], grid, image) for rank, n in enumerate(kept, 1)]
+        return Look(image.geometry, grid, starts, self._ask(voxels, starts, progress))
 
-    def rank(self, image: Image, rank: int, slice_index: int | None = None) -> Find:
+    def look_again(self, look: Look, image: Image, part: Image, low: tuple[int, int, int]) -> Look:
+        """The same after a part of the image was changed: only the patches that see it are asked again.
+
+        Args:
+            look: What was said of ``image``.
+            image: As it was.
+            part: The changed voxels.
+            low: Where they begin in ``image``.
+        """
+        low_in_grid, high_in_grid = _box_within(part.geometry, look.grid)
+        dims = len(self.inputs.size)
+        size = np.array(self.inputs.size)
+        # A patch sees a little beyond its border, where larger voxels are made of smaller ones.
+        sees = (look.starts - 1 < high_in_grid[:dims]) & (look.starts + size + 1 > low_in_grid[:dims])
+        seeing = np.flatnonzero(sees.all(axis=1))
+        if not len(seeing):
+            return look
+        first, last = look.starts[seeing].min(axis=0), (look.starts[seeing] + size).max(axis=0)
+        (i, j, k), (a, b, c) = (*first.tolist(), 0)[:3], (*last.tolist(), 1)[:3]
+        grid = look.grid.crop((i, j, k), (a, b, c))
+        begin, stop = _native_box(grid, image.geometry, margin=2)
+        around = image.crop(begin, stop)
+        array = around.array.astype(np.result_type(around.array, part.array))
+        _put(array, part.array, np.array(low) - begin)
+        voxels, _ = self._resampled(around.with_array(array), grid)
+        answers = look.answers.copy()
+        answers[seeing] = self._ask(voxels, look.starts[seeing] - first, lambda fraction: None)
+        return replace(look, answers=answers)
+
+    def finds(self, look: Look, most: int = 20) -> list[Find]:
+        """The best patch of each place, the most probable first."""
+        scores = self.scores(look)
+        kept = self._suppress(look.starts, scores)[:most]
+        return [self._describe(rank, look, n, scores[n]) for rank, n in enumerate(kept, 1)]
+
+    def scores(self, look: Look) -> np.ndarray:
+        """``(patches,)``: how probable it is that a patch shows what is wanted."""
+        wanted = look.answers[:, [self.classifier.classes.index(name) for name in self.patches.wanted]]
+        return np.asarray(wanted.max(axis=1) if self.classifier.multi_label else wanted.sum(axis=1))
+
+    def find(
+        self,
+        image: Image,
+        slice_index: int | None = None,
+        most: int = 20,
+        progress: Progress = lambda fraction: None,
+    ) -> list[Find]:
+        """Look, and tell the finds; see ``look`` and ``finds``."""
+        return self.finds(self.look(image, slice_index, progress), most)
+
+    def rank(self, look: Look, rank: int) -> Find:
         """The find of one rank.
 
         Raises:
-            ImageError: if there are fewer; see also ``find``.
+            ImageError: if there are fewer.
         """
-        finds = self.find(image, slice_index, most=rank)
+        finds = self.finds(look, most=rank)
         if len(finds) < rank:
-            raise ImageError(f"Image {image.id} has {len(finds)} finds and no number {rank}.", "Choose a smaller one.")
+            raise ImageError(f"There are {len(finds)} finds and no number {rank}.", "Choose a smaller one.")
         return finds[rank - 1]
 
     def grid(self, image: Image, slice_index: int | None = None) -> Geometry:
@@ -163,26 +217,45 @@ class Finder:
         kept = non_max_suppression(boxes, torch.from_numpy(scores), nms_thresh=MOST_COMMON, max_proposals=-1)
         return [int(index) for index in kept]
 
-    def _describe(
-        self, rank: int, start: np.ndarray, answer: np.ndarray, score: float, grid: Geometry, image: Image
-    ) -> Find:
+    def _describe(self, rank: int, look: Look, number: int, score: float) -> Find:
         size = (*self.inputs.size, 1)[:3]
-        first = np.array([*start, 0][:3], float)
-        native = image.geometry
-        x, y, z = (float(value) for value in grid.to_ras(first + (np.array(size) - 1) / 2))
-        i, j, k = (float(edge * step) for edge, step in zip(size, grid.spacing, strict=True))
-        # Voxels whose centre lies within the patch's outer edges.
-        edges = native.to_index(grid.to_ras(np.stack([first - 0.5, first + np.array(size) - 0.5])))
-        low = np.clip(np.ceil(edges.min(axis=0) - 1e-6), 0, np.array(native.shape) - 1).astype(int)
-        high = np.clip(np.floor(edges.max(axis=0) + 1e-6) + 1, low + 1, native.shape).astype(int)
+        i, j, k = (int(x) for x in (*look.starts[number], 0)[:3])
+        grid = look.grid.crop((i, j, k), (i + size[0], j + size[1], k + size[2]))
+        x, y, z = (float(value) for value in grid.to_ras((np.array(size) - 1) / 2))
+        a, b, c = (float(edge * step) for edge, step in zip(size, grid.spacing, strict=True))
+        low, high = _native_box(grid, look.native)
+        answer = look.answers[number]
         named = {name: float(value) for name, value in zip(self.classifier.classes, answer, strict=True)}
-        return Find(rank, float(score), named, (x, y, z), (i, j, k), _three(low), _three(high))
+        return Find(rank, float(score), named, (x, y, z), (a, b, c), low, high)
 
 
 def _window(start: np.ndarray, size: tuple[int, ...]) -> tuple[slice, ...]:
     return tuple(slice(int(a), int(a) + edge) for a, edge in zip(start, size, strict=True))
 
 
-def _three(index: np.ndarray) -> tuple[int, int, int]:
-    i, j, k = (int(part) for part in index)
-    return (i, j, k)
+def _put(whole: np.ndarray, part: np.ndarray, at: np.ndarray) -> None:
+    """Overwrite what a part covers of ``whole (channels, i, j, k)``; it may reach beyond it."""
+    first = np.maximum(at, 0)
+    last = np.minimum(at + part.shape[1:], whole.shape[1:])
+    there = tuple(slice(int(a), int(b)) for a, b in zip(first, last, strict=True))
+    here = tuple(slice(int(a), int(b)) for a, b in zip(first - at, last - at, strict=True))
+    whole[(slice(None), *there)] = part[(slice(None), *here)]
+
+
+def _box_within(inner: Geometry, outer: Geometry) -> tuple[np.ndarray, np.ndarray]:
+    """Where the outer edges of a grid lie in the voxels of another one of the same directions."""
+    corners = np.array([[-0.5] * 3, np.array(inner.shape) - 0.5])
+    edges = outer.to_index(inner.to_ras(corners))
+    return edges.min(axis=0), edges.max(axis=0)
+
+
+def _native_box(grid: Geometry, native: Geometry, margin: int = 0) -> tuple[Index, Index]:
+    """The voxels of an image whose centres lie within a grid's outer edges, and some more of the grid's around it."""
+    low, high = _box_within(grid, native)
+    ratio = np.ceil(np.array(grid.spacing) / native.spacing)
+    more = margin * np.where(np.array(native.shape) > 1, ratio, 0)
+    limit = np.array(native.shape)
+    first = np.clip(np.ceil(low - 1e-6) - more, 0, limit - 1).astype(int)
+    last = np.clip(np.floor(high + 1e-6) + 1 + more, first + 1, limit).astype(int)
+    (i, j, k), (a, b, c) = first.tolist(), last.tolist()
+    return (i, j, k), (a, b, c)
