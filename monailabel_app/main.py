@@ -13,12 +13,14 @@ from monailabel.tasks.activelearning.random import Random
 from lib.host import ExplainerLike
 from lib.infers.classify import Classify
 from lib.infers.explain import REGION_NAMES, Explain
+from lib.infers.find import Find, Looks
 from lib.infers.task import HostedTask
 from lib.jobs import Jobs
 from lib.routes.install import install_app
 from lib.routes.sources import from_datastore
 from lib.start import start
 from otherwise import __version__
+from otherwise.finding.finder import Finder
 
 
 class OtherwiseApp(MONAILabelApp):
@@ -38,7 +40,10 @@ class OtherwiseApp(MONAILabelApp):
         self, app_dir: str, studies: str, conf: Mapping[str, str], explainer: ExplainerLike | None = None
     ) -> None:
         self.options, self.host = start(conf, studies, explainer)
-        self.tasks: dict[str, HostedTask] = {"classify": Classify(self.host), "explain": Explain(self.host)}
+        looks = Looks(Finder(self.host.classifier)) if self.host.classifier.inputs.patches else None
+        self.tasks: dict[str, HostedTask] = {"classify": Classify(self.host), "explain": Explain(self.host, looks)}
+        if looks is not None:
+            self.tasks["find"] = Find(self.host, looks)
         self.jobs = Jobs()
         question = f"What would make {self.host.classifier.name} decide otherwise?"
         super().__init__(app_dir, studies, dict(conf), "Otherwise", question, __version__, list(REGION_NAMES))

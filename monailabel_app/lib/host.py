@@ -52,6 +52,7 @@ class ExplainerLike(Protocol):
         target: str | None = None,
         seed: int = 0,
         slice_index: int | None = None,
+        centre: tuple[float, float, float] | None = None,
         progress: Callable[[str, float], None] = ...,
         cancelled: Callable[[], bool] = ...,
     ) -> Explanation:

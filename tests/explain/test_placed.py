@@ -46,7 +46,7 @@ def test_a_find_is_explained_in_its_place(size, shape, place, tmp_path) -> None:
     look = finder.look(image, slice_index)
     find = finder.rank(look, 1)
     assert find.probabilities["bright"] > 0.5
-    explanation = explain_find(explainer, finder, image, look, find)
+    explanation = explain_find(explainer.explain, finder, image, look, find)
     spot = explanation.place
     assert spot is not None
     assert (spot.low, spot.high) == around(find, image)
@@ -85,7 +85,7 @@ def test_a_find_at_the_edge_of_the_image_stays_within() -> None:
     look = finder.look(image)
     find = finder.rank(look, 1)
     assert find.low == (0, 0, 0)
-    explanation = explain_find(explainer, finder, image, look, find)
+    explanation = explain_find(explainer.explain, finder, image, look, find)
     assert explanation.place is not None
     assert explanation.place.low == (0, 0, 0)
     assert explanation.volumes.original.array.shape[1:] == explanation.place.high

@@ -58,7 +58,7 @@ def register(app: typer.Typer) -> None:
             else:
                 finder = Finder(explainer.classifier)
                 look = finder.look(source, slice_index)
-                explanation = explain_find(explainer, finder, source, look, finder.rank(look, find), **options)
+                explanation = explain_find(explainer.explain, finder, source, look, finder.rank(look, find), **options)
         write_explanation(explanation, out)
         if as_json:
             typer.echo(json.dumps(json.loads((out / "explanation.json").read_text(encoding="utf-8"))))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from otherwise.explain.explainer import Explainer
 from otherwise.explain.explanation import Explanation, Place
 from otherwise.finding.finder import Find, Finder, Look
 from otherwise.images.image import Image
@@ -17,7 +17,7 @@ MARGIN = 0.25
 
 
 def explain_find(
-    explainer: Explainer, finder: Finder, image: Image, look: Look, find: Find, **options: Any
+    explain: Callable[..., Explanation], finder: Finder, image: Image, look: Look, find: Find, **options: Any
 ) -> Explanation:
     """Explain one find, put the counterfactual into the whole image, and ask again about the whole.
 
@@ -25,7 +25,7 @@ def explain_find(
     are that part of the image's own voxels, and nothing outside the patch changes.
 
     Args:
-        explainer: Of the same classifier as ``finder``.
+        explain: ``Explainer.explain`` with the same classifier as ``finder``.
         finder: Has looked.
         image: The whole image.
         look: What was said of all its patches.
@@ -36,7 +36,7 @@ def explain_find(
         OtherwiseError: see ``Explainer.explain``.
     """
     low, high = around(find, image)
-    found = explainer.explain(image.crop(low, high), centre=find.centre_ras, **options)
+    found = explain(image.crop(low, high), centre=find.centre_ras, **options)
     changed = finder.look_again(look, image, found.volumes.counterfactual, low)
     before, after = (dict(finder.finds(each, most=1)[0].probabilities) for each in (look, changed))
     place = Place(image.geometry.shape, low, high, before, after)

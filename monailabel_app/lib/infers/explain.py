@@ -9,11 +9,13 @@ from typing import Any
 from monailabel.interfaces.tasks.infer_v2 import InferType
 
 from lib.host import Host
+from lib.infers.find import MOST_FINDS, Looks
 from lib.infers.params import AUTO, Params, one_of, whole_number
 from lib.infers.task import MAX_SEED, Answer, HostedTask, Report
 from lib.store import StorageError
 from lib.worker import Cancelled
 from otherwise.explain.explanation import Explanation
+from otherwise.explain.placed import explain_find
 from otherwise.images.image import Image
 from otherwise.report.folder import write_explanation
 
@@ -28,14 +30,16 @@ class Explain(HostedTask):
     plug-in (it lists neither ``classification`` nor ``others``), and a label map of regions is just that.
     """
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, looks: Looks | None = None) -> None:
+        options: dict[str, Any] = {"target": [AUTO, *host.classifier.classes], "seed": 0}
         super().__init__(
             host,
             InferType.SEGMENTATION,
             REGION_NAMES,
             f"Regions that would make {host.classifier.name} decide otherwise",
-            {"target": [AUTO, *host.classifier.classes], "seed": 0},
+            {**options, "find": 1} if looks else options,
         )
+        self.looks = looks
 
     def check(self, params: Params) -> dict[str, Any]:
         """Add the class to flip to, and the seed."""
@@ -43,11 +47,12 @@ class Explain(HostedTask):
             **super().check(params),
             "target": one_of(params, "target", self.host.classifier.classes),
             "seed": whole_number(params, "seed", 0, MAX_SEED) or 0,
+            **({"find": whole_number(params, "find", 1, MOST_FINDS) or 1} if self.looks else {}),
         }
 
     def answer(self, image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report) -> Answer:
         """Explain on the worker's thread, and keep the result."""
-        explanation = self.host.explainer.explain(image, **arguments, progress=report, cancelled=cancelled)
+        explanation = self._explain(image, arguments, cancelled, report)
         try:
             folder = self._keep(explanation)
             content = json.loads((folder / "explanation.json").read_text(encoding="utf-8"))
@@ -58,6 +63,17 @@ class Explain(HostedTask):
             ) from error
         labels = {f"region {region.label}": region.label for region in explanation.regions}
         return Answer({**content, "id": explanation.id, "label_names": labels}, label_map)
+
+    def _explain(self, image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report) -> Explanation:
+        explainer = self.host.explainer
+        if self.looks is None:
+            return explainer.explain(image, **arguments, progress=report, cancelled=cancelled)
+        finder = self.looks.finder
+        look = self.looks.get(image, arguments["slice_index"], cancelled, lambda stage, part: report(stage, 0.3 * part))
+        find = finder.rank(look, arguments["find"])
+        options: dict[str, Any] = {key: arguments[key] for key in ("target", "seed")}
+        options |= {"progress": lambda stage, part: report(stage, 0.3 + 0.7 * part), "cancelled": cancelled}
+        return explain_find(explainer.explain, finder, image, look, find, **options)
 
     def _keep(self, explanation: Explanation) -> Path:
         folder = self.host.store.new(explanation.id)

@@ -33,7 +33,7 @@ class JobBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    kind: Literal["explain", "classify", "attribute"] = "explain"
+    kind: Literal["explain", "classify", "attribute", "find"] = "explain"
     image: str = Field("", max_length=255, description="Id of an image of the studies")
     session: str = Field("", max_length=64, description="Id of a session, which goes before an image")
     explanation: str = Field("", max_length=128, description="Id of the explanation that an attribution is about")
@@ -65,6 +65,8 @@ def jobs_router(
 
     @router.post("", status_code=202, summary=f"{RBAC_USER}Start a job")
     async def start(body: JobBody) -> dict[str, Any]:
+        if body.kind not in tasks:
+            raise ParamsError(f"There is nothing to {body.kind} here.", "The classifier looks at whole images.")
         task = tasks[body.kind]
         arguments = task.check(body.params)
         if body.kind != "attribute" and not body.image and not body.session:

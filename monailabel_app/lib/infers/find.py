@@ -1,0 +1,100 @@
+"""``find``: the patches of a large image that are worth explaining, for a classifier of patches."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from itertools import product
+from typing import Any
+
+import numpy as np
+from monailabel.interfaces.tasks.infer_v2 import InferType
+
+from lib.host import Host
+from lib.infers.params import Params, refuse_unknown, whole_number
+from lib.infers.task import MAX_SLICES, Answer, HostedTask, Report
+from lib.worker import Cancelled
+from otherwise.errors import CancelledError
+from otherwise.finding.finder import Finder, Look
+from otherwise.images.image import Image
+
+MOST_FINDS = 100
+KEPT = 8
+"""Images whose patches' answers are remembered, so that explaining a find need not look at all of them again."""
+
+
+class Looks:
+    """What the classifier said of every patch, for the last few images.
+
+    Used by the worker's thread alone.
+
+    Args:
+        finder: Looks.
+    """
+
+    def __init__(self, finder: Finder) -> None:
+        self.finder = finder
+        self._kept: OrderedDict[tuple[str, int | None], Look] = OrderedDict()
+
+    def get(self, image: Image, slice_index: int | None, cancelled: Cancelled, report: Report) -> Look:
+        """Look, or remember."""
+        key = (image.sha256, slice_index)
+
+        def progress(part: float) -> None:
+            report("find", part)
+            if cancelled():
+                raise CancelledError("The search for patches was cancelled.", "Ask again when you want it.")
+
+        look = self._kept.pop(key, None) or self.finder.look(image, slice_index, progress)
+        self._kept[key] = look
+        while len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+        return look
+
+
+class Find(HostedTask):
+    """Looks at every patch; replies with boxes and scores as MONAI Label's detection models do."""
+
+    def __init__(self, host: Host, looks: Looks) -> None:
+        wanted = looks.finder.patches.wanted
+        labels = {name: index for index, name in enumerate(wanted)}
+        text = f"Patches that {host.classifier.name} calls {' or '.join(wanted)}"
+        super().__init__(host, InferType.DETECTION, labels, text, {"most": 20})
+        self.looks = looks
+
+    def check(self, params: Params) -> dict[str, Any]:
+        """Slice, and how many."""
+        refuse_unknown(params, self.config())
+        return {
+            "slice_index": whole_number(params, "slice_index", 0, MAX_SLICES),
+            "most": whole_number(params, "most", 1, MOST_FINDS) or 20,
+        }
+
+    def answer(self, image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report) -> Answer:
+        """Look on the worker's thread."""
+        look = self.looks.get(image, arguments["slice_index"], cancelled, report)
+        finds = self.looks.finder.finds(look, arguments["most"])
+        wanted = self.looks.finder.patches.wanted
+        return Answer(
+            {
+                # What MONAI Label's detection models reply with; the exact boxes are those of ``finds``.
+                "box": [_ras_box(image, found.low, found.high) for found in finds],
+                "label": [_likeliest(found.probabilities, wanted) for found in finds],
+                "label_scores": [found.probability for found in finds],
+                "finds": [asdict(found) for found in finds],
+                "image": {"id": image.id, "sha256": image.sha256},
+                "classifier": asdict(self.host.classifier_ref),
+            }
+        )
+
+
+def _likeliest(probabilities: Mapping[str, float], names: Sequence[str]) -> str:
+    return max(names, key=lambda name: probabilities[name])
+
+
+def _ras_box(image: Image, low: tuple[int, int, int], high: tuple[int, int, int]) -> list[float]:
+    """Least, then largest R, A, S of a box of voxels, outer edges."""
+    edges = np.array([low, high]) - 0.5
+    places = image.geometry.to_ras(np.array(list(product(*edges.T))))
+    return [*places.min(axis=0).tolist(), *places.max(axis=0).tolist()]

@@ -1,0 +1,106 @@
+"""A classifier of patches behind the real server: finds over HTTP, and a find explained in its place."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import requests
+import torch
+
+from otherwise.agent.bundle import write_agent
+from otherwise.agent.networks import DiffusionAutoencoder
+from otherwise.blackbox.importing import import_classifier
+from otherwise.blackbox.loading import load_classifier
+from otherwise.blackbox.protocol import InputSpec, PatchSpec
+from otherwise.demo.client import session
+from otherwise.demo.server import server
+from otherwise.demo.setup import Setup
+from otherwise.images.image import Geometry, Image
+from otherwise.images.writing import write_image
+from toys import architecture
+
+
+class Middle(torch.nn.Module):
+    """Logits by the brightness of the central half."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        level = images[:, 0, 4:12, 4:12].flatten(1).mean(1)
+        return torch.stack([10 * (0.5 - level), 10 * (level - 0.5)], dim=1)
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, requests.Session]]:
+    """The address of a server whose only image has one bright box."""
+    out = tmp_path_factory.mktemp("finding")
+    model = out / "middle.ts"
+    torch.jit.trace(Middle(), torch.zeros(1, 1, 16, 16)).save(str(model))
+    inputs = InputSpec((16, 16), spacing=(1.0, 1.0), patches=PatchSpec(("alarm",), foreground=0.01))
+    import_classifier(model, out / "classifier", classes=("calm", "alarm"), inputs=inputs)
+    torch.manual_seed(0)
+    network = DiffusionAutoencoder(architecture((16, 16)))
+    classifier = load_classifier(out / "classifier")
+    write_agent(out / "agent", network, classifier, name="tiny", card="tiny", figures={}, replace=False)
+    array = np.full((1, 200, 160, 1), 0.1, np.float32)
+    array[0, 120:150, 40:70] = 0.9
+    affine = np.array([[0, -0.5, 0, 7], [0.5, 0, 0, -3], [0, 0, 1, 2], [0, 0, 0, 1.0]])
+    write_image(Image(array, Geometry((200, 160, 1), affine), "whole", 2), out / "studies" / "whole.nrrd")
+    setup = Setup(out, "test", None, str(out / "classifier"), str(out / "agent"), device="cpu")
+    with server(setup, out / "studies") as running, session() as client:
+        running.wait_until_ready()
+        yield running.url, client
+
+
+def job(url: str, client: requests.Session, **body: Any) -> dict[str, Any]:
+    started = client.post(f"{url}/otherwise/jobs", json={"image": "whole", **body}, timeout=30)
+    assert started.status_code == 202, started.text
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        told: dict[str, Any] = client.get(f"{url}/otherwise/jobs/{started.json()['id']}", timeout=30).json()
+        if told["state"] in ("done", "failed"):
+            return told
+    raise AssertionError("the job does not end")
+
+
+def test_finds_come_as_boxes_with_scores(found: tuple[str, requests.Session]) -> None:
+    url, client = found
+    assert client.get(f"{url}/info/", timeout=30).json()["models"]["find"]["type"] == "detection"
+    answer = client.post(f"{url}/infer/find", params={"image": "whole"}, timeout=60)
+    assert answer.status_code == 200, answer.text
+    params = answer.json()
+    middle = np.array([7 - 0.5 * 54.5, -3 + 0.5 * 134.5, 2])
+    low, high = np.array(params["box"][0][:3]), np.array(params["box"][0][3:])
+    assert (low < middle).all()
+    assert (middle < high).all()
+    assert params["label"][0] == "alarm"
+    assert params["label_scores"] == sorted(params["label_scores"], reverse=True)
+    assert params["label_scores"][0] > 0.9
+    same = job(url, client, kind="find", params={"most": 1})["result"]["finds"]
+    assert same == params["finds"][:1]
+    refused = client.post(f"{url}/infer/find", params={"image": "whole"}, data={"params": '{"most": 0}'}, timeout=30)
+    assert refused.status_code == 422
+
+
+def test_a_find_is_explained_in_its_place_over_http(found: tuple[str, requests.Session]) -> None:
+    url, client = found
+    first = job(url, client, kind="find")["result"]["finds"][0]
+    told = job(url, client, kind="explain", params={"find": 1})
+    assert told["state"] == "done", told["error"]
+    place = told["result"]["place"]
+    assert place["shape"] == [200, 160, 1]
+    assert all(a <= b for a, b in zip(place["low"], first["low"], strict=True))
+    assert all(a >= b for a, b in zip(place["high"], first["high"], strict=True))
+    assert place["before"] == pytest.approx(first["probabilities"])
+    missing = job(url, client, kind="explain", params={"find": 99})
+    assert missing["state"] == "failed"
+    assert "no number 99" in missing["error"]["detail"]
+
+
+def test_where_the_classifier_sees_whole_images_there_is_nothing_to_find(served: Any) -> None:
+    reply = served.session.post(f"{served.url}/otherwise/jobs", json={"kind": "find", "image": "volume"}, timeout=30)
+    assert reply.status_code == 422
+    assert "nothing to find" in reply.json()["detail"]
+    assert served.infer("find", image="volume").status_code == 404
