@@ -13,7 +13,7 @@ from otherwise.errors import OtherwiseError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from otherwise.phantoms.phantom import Phantom
+    from otherwise.phantoms.phantom import Phantom, WholePhantom
 
 
 class Kind(StrEnum):
@@ -21,6 +21,7 @@ class Kind(StrEnum):
 
     mammogram = "mammogram"
     nodule = "nodule"
+    whole_mammogram = "whole-mammogram"
 
 
 class Format(StrEnum):
@@ -41,12 +42,16 @@ def register(app: typer.Typer) -> None:
 
     @app.command()
     def phantoms(
-        kind: Annotated[Kind, typer.Argument(help="2-D mammograms, or 3-D chest CT nodules.")],
+        kind: Annotated[
+            Kind, typer.Argument(help="Small 2-D mammograms, 3-D chest CT nodules, or mammograms of whole size.")
+        ],
         out: Annotated[Path, typer.Option(help="New or empty folder.")],
         count: Annotated[int, typer.Option(min=1, help="How many.")] = 100,
         seed: Annotated[int, typer.Option(min=0, help="Names the series; image n depends on it and n alone.")] = 0,
         start: Annotated[int, typer.Option(min=0, help="Number of the first one.")] = 0,
-        size: Annotated[str | None, typer.Option(help="Voxels: 96,96 (mammogram) or 48,48,24 (nodule).")] = None,
+        size: Annotated[
+            str | None, typer.Option(help="Voxels; by default 96,96 (mammogram), 48,48,24 (nodule) or 2400,3000.")
+        ] = None,
         confound: Annotated[
             float | None, typer.Option(min=0, max=1, help="Burn in a marker that follows the class this often.")
         ] = None,
@@ -76,17 +81,24 @@ def register(app: typer.Typer) -> None:
 
 def draw(
     kind: Kind, count: int, seed: int, start: int, size: str | None, confound: float | None, oblique: bool
-) -> Iterator[Phantom]:
+) -> Iterator[Phantom] | Iterator[WholePhantom]:
     """Set up the series that the options name.
 
     Raises:
-        PhantomOptionError: if the size is not the right number of whole numbers.
+        PhantomOptionError: if the size is not the right number of whole numbers, or an option is not for this kind.
         ImageError: if nothing can be drawn at this size.
     """
     from otherwise.phantoms.mammogram import MammogramSettings, mammograms
     from otherwise.phantoms.nodule import NoduleSettings, nodules
     from otherwise.phantoms.oblique import all_turned
 
+    if kind is Kind.whole_mammogram:
+        from otherwise.phantoms.whole_mammogram import WholeMammogramSettings, whole_mammograms
+
+        if confound is not None or oblique:
+            raise PhantomOptionError("Whole mammograms have no marker and are not turned.", "Leave those options away.")
+        i, j = parse_size(size or "2400,3000", 2)
+        return whole_mammograms(seed, count, WholeMammogramSettings(size=(i, j)), start)
     if kind is Kind.mammogram:
         i, j = parse_size(size or "96,96", 2)
         series = mammograms(seed, count, MammogramSettings(size=(i, j), confound=confound), start)

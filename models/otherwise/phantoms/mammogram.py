@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from otherwise.errors import ImageError
 from otherwise.images.image import Geometry, Image
+from otherwise.phantoms.mass import Mass, draw_body, draw_spicules, polar, reach
 from otherwise.phantoms.phantom import CLASSES, MALIGNANT, Phantom
 from otherwise.phantoms.series import check_confound, draw_label, draw_marked, numbered_rng
 from otherwise.phantoms.shapes import Stroke, draw_strokes, lobed_radius, power_law_noise, smooth_step
@@ -64,18 +65,6 @@ class _Breast:
     """Height of the nipple along j."""
 
 
-@dataclass(frozen=True)
-class _Mass:
-    """Where the mass is and how it looks without spicules."""
-
-    centre: tuple[float, float]
-    radius: float
-    contrast: float
-    softness: float
-    lobes: np.ndarray
-    phases: np.ndarray
-
-
 def make_mammogram(rng: np.random.Generator, settings: MammogramSettings, id: str = "mammogram") -> Phantom:
     """Draw one mammogram, its truth and its true counterfactual.
 
@@ -102,13 +91,13 @@ def make_mammogram(rng: np.random.Generator, settings: MammogramSettings, id: st
     calcified = bool(rng.random() < 0.3)
     calcifications = _draw_calcifications(rng, breast, mass, x, y) * calcified
     spiculation = float(rng.uniform(0.2, 1.0))
-    strokes = _draw_spicules(rng, mass, spiculation)
+    strokes = draw_spicules(rng, mass, spiculation)
     blur = float(rng.uniform(0.2, 0.4))
     dose = float(rng.uniform(300, 900))
     noise = rng.standard_normal(settings.size, dtype=np.float32)
 
-    distance, edge = _polar(mass, x, y)
-    body = 1 / (1 + np.exp(np.clip((distance - edge) / mass.softness, -30, 30)))
+    distance, edge = polar(mass, x, y)
+    body = draw_body(mass, x, y)
     spicules = draw_strokes(strokes, x, y)
     # The further the ray's way through the tissue, the brighter; at the skin it is short.
     thickness = np.sqrt(smooth_step(breast.depth / 9))
@@ -125,9 +114,8 @@ def make_mammogram(rng: np.random.Generator, settings: MammogramSettings, id: st
         return grey[::-1] if mirrored else grey
 
     inside = breast.depth > 0
-    reach = max(float(np.hypot(s.start[0] - mass.centre[0], s.start[1] - mass.centre[1])) + s.length for s in strokes)
     malignant = label == MALIGNANT
-    around = (distance > edge - 1.5 * settings.spacing) & (distance <= reach + settings.spacing)
+    around = (distance > edge - 1.5 * settings.spacing) & (distance <= reach(mass, strokes) + settings.spacing)
     masks = {
         "breast": inside,
         "mass": (body > 0.5) & inside,
@@ -210,10 +198,10 @@ def _draw_tissue(rng: np.random.Generator, settings: MammogramSettings, breast: 
     return 0.22 + 0.26 * gland + 0.035 * noise + 0.1 * skin
 
 
-def _draw_mass(rng: np.random.Generator, breast: _Breast) -> _Mass:
+def _draw_mass(rng: np.random.Generator, breast: _Breast) -> Mass:
     radius = min(breast.reach) * float(rng.uniform(0.12, 0.24))
     angle, outwards = rng.uniform(-1.0, 1.0), rng.uniform(0.3, 0.62)
-    return _Mass(
+    return Mass(
         centre=(
             max(breast.reach[0] * outwards * np.cos(angle), 1.6 * radius),
             breast.middle + breast.reach[1] * outwards * np.sin(angle),
@@ -226,34 +214,7 @@ def _draw_mass(rng: np.random.Generator, breast: _Breast) -> _Mass:
     )
 
 
-def _polar(mass: _Mass, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distance of every pixel from the mass's centre, and the mass's radius in its direction."""
-    right, down = x - mass.centre[0], y - mass.centre[1]
-    angle = np.arctan2(down, right)
-    return np.hypot(right, down), lobed_radius(angle, mass.radius, mass.lobes, mass.phases)
-
-
-def _draw_spicules(rng: np.random.Generator, mass: _Mass, spiculation: float) -> list[Stroke]:
-    """Thin lines that radiate from the edge of the mass; ``spiculation`` (0 to 1) makes them many, long, bright."""
-    count = int(rng.integers(5, 9)) + round(10 * spiculation)
-    # Roughly even around the mass, as a desmoplastic reaction is, but never regular.
-    angles = 2 * np.pi * (np.arange(count) + rng.uniform(-0.45, 0.45, count)) / count + rng.uniform(0, 2 * np.pi)
-    edges = 0.9 * lobed_radius(angles, mass.radius, mass.lobes, mass.phases)
-    return [
-        Stroke(
-            start=(mass.centre[0] + edge * np.cos(angle), mass.centre[1] + edge * np.sin(angle)),
-            angle=float(angle + rng.normal(0, 0.18)),
-            length=mass.radius * float(rng.uniform(0.6, 1.0) + 0.8 * spiculation * rng.random()),
-            bend=float(rng.normal(0, 0.015)),
-            width=float(rng.uniform(0.4, 0.6)),
-            strength=float(rng.uniform(0.75, 1.0)) * (0.5 + 1.1 * spiculation),
-            fade=float(rng.uniform(0.4, 0.9)),
-        )
-        for angle, edge in zip(angles, edges, strict=True)
-    ]
-
-
-def _draw_lines(rng: np.random.Generator, breast: _Breast, mass: _Mass) -> list[Stroke]:
+def _draw_lines(rng: np.random.Generator, breast: _Breast, mass: Mass) -> list[Stroke]:
     """Ducts, ligaments and vessels that run anywhere, some of them across the mass: they look like spicules."""
     strokes = []
     for near in [False] * int(rng.integers(4, 10)) + [True] * int(rng.integers(0, 3)):
@@ -281,7 +242,7 @@ def _draw_lines(rng: np.random.Generator, breast: _Breast, mass: _Mass) -> list[
 
 
 def _draw_calcifications(
-    rng: np.random.Generator, breast: _Breast, mass: _Mass, x: np.ndarray, y: np.ndarray
+    rng: np.random.Generator, breast: _Breast, mass: Mass, x: np.ndarray, y: np.ndarray
 ) -> np.ndarray:
     """A cluster of bright specks, in the mass or elsewhere; says nothing about the class."""
     count = int(rng.integers(4, 14))

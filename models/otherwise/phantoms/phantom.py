@@ -12,6 +12,7 @@ from otherwise.images.image import Image
 
 BENIGN = "benign"
 MALIGNANT = "malignant"
+NORMAL = "normal"
 CLASSES = (BENIGN, MALIGNANT)
 
 Attribute = bool | int | float | str
@@ -54,3 +55,53 @@ class Phantom:
             raise ImageError(
                 "The phantom's masks and counterfactual do not lie on its image's grid.", "Make all on one grid."
             )
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """One of the things to find in a whole image.
+
+    Attributes:
+        number: From 1; its value in ``WholePhantom.labels``.
+        label: Its class.
+        centre_ras: Millimetres.
+        attributes: See ``Phantom``.
+    """
+
+    number: int
+    label: str
+    centre_ras: tuple[float, float, float]
+    attributes: Mapping[str, Attribute]
+
+
+@dataclass(frozen=True, eq=False)
+class WholePhantom:
+    """A synthetic image of whole size with no, one or several lesions.
+
+    Attributes:
+        image: Grey values in [0, 1] (mammogram) or HU (CT), float32.
+        lesions: What there is to find.
+        labels: uint8 ``(i, j, k)``: the number of the lesion that a voxel belongs to, 0 for none.
+        foreground: bool ``(i, j, k)``: where the body is.
+        attributes: What a reader would say about the whole.
+
+    Raises:
+        ImageError: if the masks do not fit the image.
+    """
+
+    image: Image
+    lesions: tuple[Lesion, ...]
+    labels: np.ndarray
+    foreground: np.ndarray
+    attributes: Mapping[str, Attribute]
+
+    def __post_init__(self) -> None:
+        shape = self.image.geometry.shape
+        if self.labels.shape != shape or self.foreground.shape != shape or self.labels.max() > len(self.lesions):
+            raise ImageError("The phantom's masks do not lie on its image's grid.", "Make all on one grid.")
+
+    @property
+    def label(self) -> str:
+        """The worst of its lesions, or ``normal``."""
+        labels = {lesion.label for lesion in self.lesions}
+        return MALIGNANT if MALIGNANT in labels else BENIGN if labels else NORMAL

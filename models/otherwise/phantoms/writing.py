@@ -6,6 +6,7 @@ import csv
 import json
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +17,15 @@ from otherwise.images.image import Image
 from otherwise.images.reading import read_image
 from otherwise.images.writing import write_image
 from otherwise.phantoms.dicom import write_dicom
-from otherwise.phantoms.phantom import Phantom
+from otherwise.phantoms.phantom import Lesion, Phantom, WholePhantom
 
 SCHEMA = "otherwise.phantom/1"
+WHOLE_SCHEMA = "otherwise.whole-phantom/1"
 FORMATS = ("nifti", "dicom")
 
 
 def write_phantoms(
-    phantoms: Iterable[Phantom],
+    phantoms: Iterable[Phantom] | Iterable[WholePhantom],
     folder: Path,
     format: str = "nifti",
     progress: Callable[[int], None] | None = None,
@@ -31,8 +33,9 @@ def write_phantoms(
     """Write phantoms, all of them or none: an interrupted run leaves nothing.
 
     The folder holds ``images/`` (nothing but images, so that a server can offer it as its studies),
-    ``truth/<id>/`` (``truth.json``, ``counterfactual.nii.gz`` and ``mask-<feature>.nii.gz`` of what is present) and
-    ``labels.csv`` (id, file, label; files relative to ``folder``).
+    ``truth/<id>/`` (``truth.json``, ``counterfactual.nii.gz`` and ``mask-<feature>.nii.gz`` of what is present; for a
+    whole phantom ``lesions.nii.gz`` and ``foreground.nii.gz``) and ``labels.csv`` (id, file, label; files relative to
+    ``folder``).
 
     Args:
         phantoms: What to write; ids must differ.
@@ -60,7 +63,10 @@ def write_phantoms(
             if id in rows:
                 raise ImageError(f"Two phantoms are called {id}.", "Give each an id of its own.")
             file = _file_name(phantom.image, format)
-            _write_truth(phantom, draft / "truth" / id, file)
+            if isinstance(phantom, WholePhantom):
+                _write_whole_truth(phantom, draft / "truth" / id, file)
+            else:
+                _write_truth(phantom, draft / "truth" / id, file)
             write = write_image if format == "nifti" else write_dicom
             write(phantom.image, draft / file)
             rows[id] = (id, file, phantom.label)
@@ -110,6 +116,45 @@ def read_truth(folder: Path, id: str) -> Phantom:
         raise ImageError(
             f"The truth about {id} is missing or damaged in {folder}.", "Draw the phantoms again."
         ) from error
+
+
+def read_whole_truth(folder: Path, id: str) -> WholePhantom:
+    """Read one whole phantom back, its image included; see :func:`read_truth`."""
+    folder = Path(folder)
+    truth = folder / "truth" / _checked(id)
+    try:
+        told = json.loads((truth / "truth.json").read_text(encoding="utf-8"))
+        if told["schema"] != WHOLE_SCHEMA:
+            raise ImageError(
+                f"The truth about {id} has schema {told['schema']}.", f"This version reads {WHOLE_SCHEMA}."
+            )
+        lesions = [{**lesion, "centre_ras": tuple(lesion["centre_ras"])} for lesion in told["lesions"]]
+        return WholePhantom(
+            image=read_image(folder / "images" / Path(told["file"]).name, id=id),
+            lesions=tuple(Lesion(**lesion) for lesion in lesions),
+            labels=read_image(truth / "lesions.nii.gz").array[0],
+            foreground=read_image(truth / "foreground.nii.gz").array[0] > 0,
+            attributes=told["attributes"],
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ImageError(
+            f"The truth about {id} is missing or damaged in {folder}.", "Draw the phantoms again."
+        ) from error
+
+
+def _write_whole_truth(phantom: WholePhantom, target: Path, file: str) -> None:
+    told = {
+        "schema": WHOLE_SCHEMA,
+        "id": phantom.image.id,
+        "file": file,
+        "label": phantom.label,
+        "attributes": dict(phantom.attributes),
+        "lesions": [asdict(lesion) for lesion in phantom.lesions],
+    }
+    with atomic_folder(target) as temporary:
+        (temporary / "truth.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        for name, mask in (("lesions", phantom.labels), ("foreground", phantom.foreground.astype(np.uint8))):
+            write_image(phantom.image.with_array(mask[None], name), temporary / f"{name}.nii.gz")
 
 
 def _write_truth(phantom: Phantom, target: Path, file: str) -> None:
