@@ -47,6 +47,30 @@ def register(app: typer.Typer) -> None:
             )
         typer.echo(json.dumps(figures.to_dict(), indent=2))
 
+    @benchmark.command("find")
+    def find_(
+        classifier: Annotated[str, typer.Option(help="A classifier of patches: bundle folder or name.")],
+        count: Annotated[int, typer.Option(min=1, help="How many unseen whole phantoms.")] = 100,
+        seed: Annotated[int, typer.Option(min=0, help="Of their series.")] = 33,
+        device: Device = "auto",
+    ) -> None:
+        """Free-response figures, time and memory on unseen whole phantom mammograms."""
+        from rich.console import Console
+        from rich.progress import Progress
+
+        from otherwise.blackbox.loading import load_classifier
+        from otherwise.blackbox.torch_host import check_device
+        from otherwise.evaluation.froc import measure_finding
+        from otherwise.finding.finder import Finder
+        from otherwise.phantoms.whole_mammogram import WholeMammogramSettings, whole_mammograms
+
+        finder = Finder(load_classifier(classifier, device=str(check_device(device))))
+        phantoms = whole_mammograms(seed, count, WholeMammogramSettings())
+        with Progress(console=Console(stderr=True)) as bar:
+            task = bar.add_task("Finding", total=1.0)
+            figures = measure_finding(finder, phantoms, count, lambda stage, done: bar.update(task, completed=done))
+        typer.echo(json.dumps(figures.to_dict(), indent=2))
+
     @benchmark.command("server")
     def server_(
         out: Annotated[Path, typer.Option(help="New folder for studies, log and explanations.")],

@@ -1,0 +1,81 @@
+"""Patches of whole phantoms show what their label says, and finds are judged by the lesions they meet."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from otherwise.blackbox.labelled import read_labelled
+from otherwise.blackbox.protocol import InputSpec, PatchSpec
+from otherwise.errors import ImageError
+from otherwise.evaluation.froc import Marks, judge, measure_finding, sensitivity_at
+from otherwise.evaluation.patches import CLEAR, OFF_CENTRE, places, write_patches
+from otherwise.finding.finder import Find, Finder
+from otherwise.phantoms.phantom import WholePhantom
+from otherwise.phantoms.whole_mammogram import WholeMammogramSettings, whole_mammograms
+from toys import SquareClassifier
+
+COARSE = WholeMammogramSettings(size=(600, 750), spacing=0.4)
+SIZE, SPACING = (96, 96), (0.5, 0.5)
+
+
+@pytest.fixture(scope="module")
+def phantoms() -> list[WholePhantom]:
+    return list(whole_mammograms(4, 6, COARSE))
+
+
+def test_patches_lie_about_lesions_or_clear_of_them(phantoms: list[WholePhantom]) -> None:
+    rng = np.random.default_rng(0)
+    for phantom in phantoms:
+        found = list(places(phantom, SIZE, SPACING, rng))
+        assert sum(label != "normal" for label, _ in found) == 3 * len(phantom.lesions)
+        for label, centre in found:
+            offsets = [np.abs(np.array(lesion.centre_ras) - centre)[:2] for lesion in phantom.lesions]
+            if label == "normal":
+                assert all((offset > CLEAR * 48).any() for offset in offsets)
+            else:
+                near = [(offset <= OFF_CENTRE * 48 + 1e-6).all() for offset in offsets]
+                assert any(near)
+                assert phantom.lesions[near.index(True)].label == label
+
+
+def test_the_table_is_what_training_reads(phantoms: list[WholePhantom], tmp_path: Path) -> None:
+    counts = write_patches(phantoms, tmp_path / "patches", SIZE, SPACING, np.random.default_rng(1))
+    rows = list(csv.DictReader((tmp_path / "patches" / "labels.csv").open()))
+    assert len(rows) == sum(counts.values())
+    assert {row["patient"] for row in rows} <= {phantom.image.id for phantom in phantoms}
+    read = read_labelled(tmp_path / "patches", tmp_path / "patches" / "labels.csv", InputSpec(SIZE, spacing=SPACING))
+    assert read.images.shape == (len(rows), 1, 96, 96)
+    with pytest.raises(ImageError, match="not empty"):
+        write_patches(phantoms, tmp_path / "patches", SIZE, SPACING, np.random.default_rng(1))
+
+
+def find_at(phantom: WholePhantom, place: tuple[float, float, float], probability: float) -> Find:
+    i, j, k = (int(x) for x in phantom.image.geometry.to_index(np.array(place)).round())
+    return Find(1, probability, {}, place, (8, 8, 1), (i - 10, j - 10, k), (i + 10, j + 10, k + 1))
+
+
+def test_a_find_that_meets_a_lesion_is_true_and_each_lesion_counts_once(phantoms: list[WholePhantom]) -> None:
+    phantom = max(phantoms, key=lambda phantom: len(phantom.lesions))
+    first = phantom.lesions[0].centre_ras
+    away = (first[0] + 30, first[1] + 30, first[2])
+    marks = judge(phantom, [find_at(phantom, first, 0.9), find_at(phantom, first, 0.6), find_at(phantom, away, 0.7)])
+    assert marks == Marks((0.9,), (0.7,), len(phantom.lesions))
+
+
+def test_the_sensitivity_is_told_at_a_rate_of_false_finds() -> None:
+    marks = [Marks((0.9, 0.2), (0.5,), 2), Marks((0.8,), (0.7, 0.1), 2)]
+    assert sensitivity_at(marks, 0.0) == pytest.approx(0.5), "two of four before the first false one"
+    assert sensitivity_at(marks, 1.0) == pytest.approx(0.75)
+    assert sensitivity_at([Marks((), (0.5,), 3)], 1.0) == 0.0
+
+
+def test_a_measurement_has_all_figures(phantoms: list[WholePhantom]) -> None:
+    classifier = SquareClassifier(InputSpec(SIZE, spacing=SPACING, patches=PatchSpec(("bright",), foreground=0.05)))
+    figures = measure_finding(Finder(classifier), phantoms, len(phantoms)).to_dict()
+    assert figures["lesions"] == sum(len(phantom.lesions) for phantom in phantoms)
+    assert 0 <= figures["sensitivity_low"] <= figures["sensitivity"] <= figures["sensitivity_high"] <= 1
+    assert figures["slowest_seconds"] >= figures["median_seconds"] > 0
