@@ -442,6 +442,32 @@ def test_a_volume_deleted_during_the_job_is_replaced_by_the_explanations_own_cop
     assert shown.get("original") is not None
 
 
+def test_a_find_is_shown_on_its_own_part_of_the_image(desk: Desk, volume: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import json
+
+    def part(client: StandInClient, id: str, parent: Path, arrived: Any = None) -> Path:
+        folder = parent / id
+        folder.mkdir()
+        voxels, affine = samples.nodule()
+        affine[:3, 3] = affine[:3, :3] @ [10, 8, 4] + affine[:3, 3]
+        selftest.made_up(folder, voxels[4:12, 8:32, 10:34], affine)
+        content = json.loads((folder / "explanation.json").read_text())
+        answers = {"benign": 0.1, "malignant": 0.9}
+        content["place"] = {"low": [10, 8, 4], "high": [34, 32, 12], "before": answers, "after": answers}
+        (folder / "explanation.json").write_text(json.dumps(content))
+        return folder
+
+    monkeypatch.setattr(StandInClient, "download", part)
+    desk.connect()
+    desk.choose(volume)
+    desk.press("explainButton")
+    desk.until(lambda: not desk.logic.busy)
+    assert desk.ui.trouble.text() == ""
+    (shown,) = scenes.all_shown(desk.scene)
+    assert shown.get("original") is not volume
+    assert geometry_of(shown.get("original"))[0] == (24, 24, 8)
+
+
 def test_the_main_thread_is_never_blocked_for_long(desk: Desk, volume: Any) -> None:
     """Between two turns of the event loop while a job runs; showing the result is measured elsewhere."""
     import time

@@ -210,6 +210,8 @@ class Logic:
 
         def done(read: files.ExplanationFiles) -> None:
             whole = source.volume if image is not None and image.whole else None
+            if read.content.get("place"):
+                whole = None  # a find: its volumes are a part of the image
             if whole is not None and not self.scene.IsNodePresent(whole):
                 whole = None  # deleted meanwhile: the explanation brings its own copy
             shown = scenes.show(self.scene, read, whole, self._update_proxies)
