@@ -70,6 +70,9 @@ def test_a_find_is_explained_in_its_place(size, shape, place, tmp_path) -> None:
     assert spot.before["bright"] == pytest.approx(find.probabilities["bright"])
     assert spot.after["bright"] < 0.5, "there was one bright box only"
     again = read_explanation(write_explanation(explanation, tmp_path / "one"))
+    page = (tmp_path / "one" / "report.html").read_text()
+    assert "Part of a larger image" in page
+    assert "most suspicious patch, after" in page
     assert again.place == spot
 
 

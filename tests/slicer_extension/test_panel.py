@@ -452,8 +452,8 @@ def test_a_find_is_shown_on_its_own_part_of_the_image(desk: Desk, volume: Any, m
         affine[:3, 3] = affine[:3, :3] @ [10, 8, 4] + affine[:3, 3]
         selftest.made_up(folder, voxels[4:12, 8:32, 10:34], affine)
         content = json.loads((folder / "explanation.json").read_text())
-        answers = {"benign": 0.1, "malignant": 0.9}
-        content["place"] = {"low": [10, 8, 4], "high": [34, 32, 12], "before": answers, "after": answers}
+        before, after = {"benign": 0.1, "malignant": 0.9}, {"benign": 0.7, "malignant": 0.3}
+        content["place"] = {"low": [10, 8, 4], "high": [34, 32, 12], "before": before, "after": after}
         (folder / "explanation.json").write_text(json.dumps(content))
         return folder
 
@@ -466,6 +466,7 @@ def test_a_find_is_shown_on_its_own_part_of_the_image(desk: Desk, volume: Any, m
     (shown,) = scenes.all_shown(desk.scene)
     assert shown.get("original") is not volume
     assert geometry_of(shown.get("original"))[0] == (24, 24, 8)
+    assert "most suspicious patch is malignant (90%) before, 30% after" in desk.ui.verdictLabel.text()
 
 
 def test_the_main_thread_is_never_blocked_for_long(desk: Desk, volume: Any) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from otherwise.explain.explanation import Counterfactual, Explanation, PathPoint, Probabilities, Region
+from otherwise.explain.explanation import Counterfactual, Explanation, PathPoint, Place, Probabilities, Region
 from otherwise.images.atomic import atomic_path
 from otherwise.images.image import Image
 from otherwise.report import figures, words
@@ -190,6 +190,23 @@ def _difference(image: Image, original: Image) -> Image:
     return original.with_array(image.array.astype("float32") - original.array.astype("float32"))
 
 
+def _place(place: Place | None) -> list[tuple[str, str]]:
+    """Where a find lies in the whole image, and what the whole is called with and without it."""
+    if place is None:
+        return []
+    box = ", ".join(f"{a}–{b - 1}" for a, b in zip(place.low, place.high, strict=True))
+    size = " × ".join(str(count) for count in place.shape)
+    answers = [
+        ", ".join(f"{name} {words.probability(value)}" for name, value in answer.items())
+        for answer in (place.before, place.after)
+    ]
+    return [
+        ("Part of a larger image", f"voxels {box} of {size}"),
+        ("Its most suspicious patch, before", answers[0]),
+        ("Its most suspicious patch, after", answers[1]),
+    ]
+
+
 def _provenance(explanation: Explanation) -> list[tuple[str, str]]:
     original, index = explanation.volumes.original, explanation.slice_index
     count = original.dimension
@@ -204,6 +221,7 @@ def _provenance(explanation: Explanation) -> list[tuple[str, str]]:
             if index is not None
             else []
         ),
+        *_place(explanation.place),
         ("Classifier", explanation.classifier.name),
         ("Classifier version", explanation.classifier.version),
         ("Agent", explanation.agent.name),

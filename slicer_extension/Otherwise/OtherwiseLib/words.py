@@ -58,7 +58,16 @@ def verdict(content: dict, tr: Translate) -> str:
             "It was not brought to say {target}: with {share:.1%} of the image changed it reaches {probability:.0%}."
         )
     numbers = {"target": target, "probability": found["probabilities"][target], "share": found["changed_fraction"]}
-    return f"{first} {second.format(**numbers)}"
+    told = f"{first} {second.format(**numbers)}"
+    place = content.get("place")
+    if place:
+        before, after = place["before"], place["after"]
+        whole = tr(
+            "In the whole image the most suspicious patch is {label} ({before:.0%}) before and {after:.0%} after."
+        )
+        label = max(before, key=before.get)
+        told += " " + whole.format(label=label, before=before[label], after=after[label])
+    return told
 
 
 def warnings(content: dict, tr: Translate) -> list[str]:
