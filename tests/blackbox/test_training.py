@@ -1,9 +1,12 @@
 """A small classifier learns, repeatably, and an interrupted training loses nothing that was good."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
 
+from otherwise.blackbox import training
 from otherwise.blackbox.bundle import read_bundle
 from otherwise.blackbox.loading import load_classifier
 from otherwise.blackbox.networks import read_weights
@@ -111,3 +114,25 @@ def test_three_dimensions_and_three_classes(tmp_path):
     inputs = InputSpec((16, 16, 8), 1, (0.7, 0.7, 1.5), (-1000.0, 400.0), "CT")
     train_classifier(images, labels, "abc", inputs, tmp_path / "n", validation=(images, labels), epochs=1)
     assert load_classifier(tmp_path / "n").predict(images).shape == (18, 3)
+
+
+@pytest.mark.parametrize("size", [(10, 8), (6, 8, 5)])
+def test_shifts_move_images_by_whole_voxels_and_repeat_the_border(size: tuple[int, ...]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    batch = torch.rand(40, 2, *size)
+    moved = training._shift(batch, 0.25, generator)
+    assert moved.shape == batch.shape
+    assert (moved != batch).any()
+    reach = [int(0.25 * edge) for edge in size]
+    for image, other in zip(batch, moved, strict=True):
+        # What lies deep enough inside is found again, as a whole, at one of the places within reach.
+        core = tuple(slice(r, edge - r) for r, edge in zip(reach, size, strict=True))
+        found = [
+            torch.equal(
+                image[(slice(None), *(slice(c.start + d, c.stop + d) for c, d in zip(core, offset, strict=True)))],
+                other[(slice(None), *core)],
+            )
+            for offset in itertools.product(*(range(-r, r + 1) for r in reach))
+        ]
+        assert sum(found) == 1
+    assert training._shift(batch, 0.0, generator) is batch

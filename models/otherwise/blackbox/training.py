@@ -14,6 +14,7 @@ import torch
 from monai.metrics.rocauc import compute_roc_auc
 from safetensors.torch import save
 from torch import nn
+from torch.nn import functional
 
 from otherwise.blackbox.bundle import Bundle, refuse_existing, write_bundle
 from otherwise.blackbox.hosted import probabilities
@@ -40,7 +41,9 @@ class Recipe:
         learning_rate: Highest rate of AdamW; a cosine leads it to zero.
         weight_decay: Of AdamW.
         label_smoothing: Keeps the probabilities off 0 and 1, so that decision values spread.
-        seed: Decides weights, order and flips.
+        shift: Images are moved at random along each axis, by up to this share of its edge. Without it a small network
+            may change its mind when an image moves by a pixel.
+        seed: Decides weights, order, flips and shifts.
     """
 
     epochs: int = 20
@@ -48,6 +51,7 @@ class Recipe:
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
     label_smoothing: float = 0.02
+    shift: float = 0.0
     seed: int = 0
 
 
@@ -204,7 +208,7 @@ def _epochs(
         for chosen in torch.randperm(len(pixels), generator=generator).split(recipe.batch_size):
             if len(chosen) == 1 and len(pixels) > 1:
                 continue  # Batch normalisation cannot learn from one image.
-            batch = _flip(pixels[chosen], generator).to(device)
+            batch = _shift(_flip(pixels[chosen], generator), recipe.shift, generator).to(device)
             loss = criterion(model(batch), truth[chosen].to(device))
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -221,6 +225,18 @@ def _flip(batch: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         chosen = torch.rand(len(batch), generator=generator) < 0.5
         batch = torch.where(chosen.view(-1, *[1] * (batch.ndim - 1)), batch.flip(axis + 1), batch)
     return batch
+
+
+def _shift(batch: torch.Tensor, share: float, generator: torch.Generator) -> torch.Tensor:
+    """Move each image of ``(batch, channels, *size)`` by whole voxels; what comes in repeats the border."""
+    size = batch.shape[2:]
+    reach = [int(share * edge) for edge in size]
+    if not any(reach):
+        return batch
+    wider = functional.pad(batch, [edge for edge in reversed(reach) for _ in range(2)], mode="replicate")
+    starts = torch.stack([torch.randint(2 * edge + 1, (len(batch),), generator=generator) for edge in reach], dim=1)
+    windows = [[slice(int(a), int(a) + edge) for a, edge in zip(start, size, strict=True)] for start in starts]
+    return torch.stack([image[(slice(None), *window)] for image, window in zip(wider, windows, strict=True)])
 
 
 def _answers(model: nn.Module, images: np.ndarray, device: torch.device) -> np.ndarray:

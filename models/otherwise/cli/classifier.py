@@ -136,6 +136,9 @@ def train(
     find: Find = None,
     foreground: Foreground = None,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the images.")] = 20,
+    shift: Annotated[
+        float, typer.Option(min=0, max=0.5, help="Move images at random by up to this share of each edge.")
+    ] = 0.0,
     seed: Annotated[int, typer.Option(help="Decides everything random.")] = 0,
     device: Device = "cpu",
     name: Annotated[str | None, typer.Option(help="Name for people.")] = None,
@@ -147,7 +150,7 @@ def train(
 ) -> None:
     """Train a small classifier on labelled images. Ctrl-C keeps the best epoch so far."""
     from otherwise.blackbox.bundle import refuse_existing
-    from otherwise.blackbox.training import train_classifier
+    from otherwise.blackbox.training import Recipe, train_classifier
 
     refuse_existing(out, replace)
     inputs = _inputs(size, intensity, spacing, channels, modality, find, foreground)
@@ -171,12 +174,13 @@ def train(
                 inputs,
                 out,
                 validation=(validation.images, validation.labels),
-                epochs=epochs,
-                seed=seed,
+                recipe=Recipe(epochs=epochs, shift=shift, seed=seed),
                 device=device,
                 name=name,
                 progress=progress,
-                command=_command(images, labels, inputs, data.classes, out, epochs, validation_share, seed, device),
+                command=_command(
+                    images, labels, inputs, data.classes, out, epochs, shift, validation_share, seed, device
+                ),
                 replace=replace,
             )
         except KeyboardInterrupt:
@@ -219,6 +223,7 @@ def _command(
     names: Sequence[str],
     out: Path,
     epochs: int,
+    shift: float,
     share: float,
     seed: int,
     device: str,
@@ -228,12 +233,13 @@ def _command(
     found = f" --find {','.join(inputs.patches.wanted)}" if inputs.patches else ""
     if inputs.patches and inputs.patches.foreground is not None:
         found += f" --foreground={inputs.patches.foreground:g}"
+    moved = f" --shift {shift:g}" if shift else ""
     inside = labels.resolve().is_relative_to(images.resolve())
     table = Path(images.name, labels.resolve().relative_to(images.resolve())) if inside else Path(labels.name)
     return (
         f"otherwise classifier train --images {images.name} --labels {table.as_posix()} --classes {','.join(names)}"
         f" --size {_joined(inputs.size)} --intensity={_joined(inputs.intensity)}{spacing} --channels {inputs.channels}"
-        f" --modality {inputs.modality}{found} --epochs {epochs} --validation-share {share:g} --seed {seed}"
+        f" --modality {inputs.modality}{found} --epochs {epochs}{moved} --validation-share {share:g} --seed {seed}"
         f" --device {device} --out {out.name}"
     )
 
