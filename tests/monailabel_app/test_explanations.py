@@ -82,3 +82,12 @@ def test_about_says_what_runs(running: Running) -> None:
 def test_our_routes_are_documented(running: Running) -> None:
     paths = running.get("/openapi.json").json()["paths"]
     assert {"/infer/{model}", "/otherwise/about", "/otherwise/health", "/otherwise/explanations/{id}"} <= set(paths)
+
+
+def test_the_report_is_printed_when_it_is_first_asked_for(running: Running, explained: dict) -> None:
+    address = f"/otherwise/explanations/{explained['id']}/report.pdf"
+    first, second = running.get(address), running.get(address)
+    assert first.headers["content-type"] == "application/pdf"
+    assert first.content.startswith(b"%PDF")
+    assert first.content == second.content
+    assert running.get("/otherwise/explanations/none/report.pdf").status_code == 404

@@ -129,6 +129,11 @@ def test_a_real_server_explains_what_is_sent_and_forgets_it(served: Served, tmp_
     assert {"upload", "search", "download"} <= {stage for stage, _ in told}
     fractions = [part for _, part in told]
     assert fractions == sorted(fractions)
+    assert client.pdf(read.content["id"], tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
+    path, about = jobs.attribute(
+        client, tmp_path, read.content["id"], "grad-cam", report=lambda stage, part: None, cancel=Cancel()
+    )
+    assert (path.name, about["title"]) == ("attribution-grad-cam.nrrd", "Grad-CAM")
     answer = jobs.classify(client, image=CASE, report=lambda stage, part: None, cancel=Cancel())
     assert sum(score["score"] for score in answer["prediction"]) == pytest.approx(1)
 

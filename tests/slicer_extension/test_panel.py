@@ -72,6 +72,10 @@ class StandInClient:
     def next_image(self) -> str:
         return "case-2" if self.next_left else ""
 
+    def pdf(self, id: str, target: Path) -> Path:
+        target.write_bytes(b"%PDF-1.4")
+        return target
+
     def file(self, id: str, name: str, folder: Path) -> Path:
         voxels, affine = samples.nodule()
         return nrrd.write(folder / name, (voxels > -500).astype("float32"), affine)
@@ -384,6 +388,11 @@ def test_report_and_pictures_are_saved(explained: Desk, tmp_path: Path) -> None:
     explained.answers["path"] = str(tmp_path / "report.html")
     explained.press("saveReportButton")
     assert (tmp_path / "report.html").read_text() == "<p>made up</p>"
+    explained.answers["path"] = str(tmp_path / "report.pdf")
+    explained.press("saveReportButton")
+    explained.until(lambda: not explained.logic.busy)
+    assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
+    assert "report.pdf" in explained.ui.trouble.text()
     explained.answers["path"] = str(tmp_path / "views.png")
     explained.press("pictureButton")
     assert (tmp_path / "views.png").is_file()

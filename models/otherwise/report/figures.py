@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -169,6 +170,24 @@ def path_plot(
     """
     figure = Figure(figsize=(6.4, 2.9))
     axes = figure.add_axes((0.075, 0.17, 0.73, 0.76))
+    draw_path(axes, strengths, probabilities, highlighted)
+    axes.axvline(strengths[0] if strengths else 0, color=_INK, linewidth=1.2, alpha=0.7, gid="step")
+    figure.patch.set_visible(False)
+    axes.patch.set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(_INK)
+    axes.tick_params(colors=_INK)
+    axes.xaxis.label.set_color(_INK)
+    positions = [float(axes.transData.transform((x, 0))[0] * 72 / figure.dpi) for x in strengths]
+    return _inline_svg(figure), positions
+
+
+def draw_path(
+    axes: Axes,
+    strengths: Sequence[float],
+    probabilities: Sequence[Mapping[str, float]],
+    highlighted: Sequence[str],
+) -> None:
+    """Draw the lines of ``path_plot``; each highlighted class's name stands at the right end of its line."""
     for name in probabilities[0] if probabilities else ():
         values = [step.get(name, float("nan")) for step in probabilities]
         rank = list(highlighted).index(name) if name in highlighted else None
@@ -189,16 +208,8 @@ def path_plot(
     axes.set(ylim=(0, 1), yticks=(0, 0.5, 1), xlabel="strength (1 = boundary of the student)")
     axes.set_xlim(*((strengths[0], strengths[-1]) if len(set(strengths)) > 1 else (-0.5, 0.5)))
     axes.axhline(0.5, color=_INK, linewidth=0.6, alpha=0.35)
-    axes.axvline(strengths[0] if strengths else 0, color=_INK, linewidth=1.2, alpha=0.7, gid="step")
     axes.xaxis.set_major_locator(MaxNLocator(5))
-    figure.patch.set_visible(False)
-    axes.patch.set_visible(False)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(_INK)
-    axes.tick_params(colors=_INK)
-    axes.xaxis.label.set_color(_INK)
-    positions = [float(axes.transData.transform((x, 0))[0] * 72 / figure.dpi) for x in strengths]
-    return _inline_svg(figure), positions
 
 
 def _apart(values: Sequence[float], distance: float) -> list[float]:

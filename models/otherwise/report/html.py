@@ -81,14 +81,14 @@ def render_report(explanation: Explanation) -> str:
         question=words.question(explanation),
         answer=words.answer(explanation),
         bars=_bars(explanation),
-        cards=_cards(explanation, panels),
+        cards=cards(explanation, panels),
         volumetric=explanation.volumes.original.dimension == 3,
         regions=_regions(explanation, panels),
-        steps=_steps(explanation, panels),
+        steps=steps(explanation, panels),
         plot=Markup(plot),
         positions=positions,
         alternatives=_alternatives(explanation, panels),
-        provenance=_provenance(explanation),
+        provenance=provenance(explanation),
     )
 
 
@@ -102,7 +102,8 @@ def _bars(explanation: Explanation) -> list[tuple[str, list[Probabilities]]]:
     return [(name, answers) for name in explanation.prediction.probabilities]
 
 
-def _cards(explanation: Explanation, panels: Panels) -> list[Card]:
+def cards(explanation: Explanation, panels: Panels) -> list[Card]:
+    """Original, counterfactual, change, regions, effect and minimal change, each with a sentence."""
     volumes, target = explanation.volumes, explanation.target
     found, minimal = explanation.counterfactual, explanation.minimal
     return [
@@ -164,7 +165,8 @@ def _regions(explanation: Explanation, panels: Panels) -> list[tuple[Region, tup
     ]
 
 
-def _steps(explanation: Explanation, panels: Panels) -> list[Step]:
+def steps(explanation: Explanation, panels: Panels) -> list[Step]:
+    """The images of the path."""
     return [
         Step(
             panels.small(image, f"Path at strength {point.strength:g}"),
@@ -207,7 +209,8 @@ def _place(place: Place | None) -> list[tuple[str, str]]:
     ]
 
 
-def _provenance(explanation: Explanation) -> list[tuple[str, str]]:
+def provenance(explanation: Explanation) -> list[tuple[str, str]]:
+    """Which image, which models, when, how long."""
     original, index = explanation.volumes.original, explanation.slice_index
     count = original.dimension
     size = " × ".join(str(number) for number in original.geometry.shape[:count])

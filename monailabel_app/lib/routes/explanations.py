@@ -9,6 +9,8 @@ from monailabel.config import RBAC_USER, settings
 from monailabel.endpoints.user.auth import RBAC
 
 from lib.store import ExplanationStore
+from otherwise.report.folder import read_explanation
+from otherwise.report.pdf import write_pdf
 
 # A report brings along all that it shows. Sandboxed, it cannot reach anything else, this server included.
 REPORT_HEADERS = {
@@ -41,5 +43,12 @@ def explanations_router(store: ExplanationStore, route: type[APIRoute]) -> APIRo
     @router.get("/{id}/report.html", summary=f"{RBAC_USER}The report, a page that needs no network")
     def report(id: str) -> FileResponse:
         return FileResponse(store.file(id, "report.html"), media_type="text/html", headers=REPORT_HEADERS)
+
+    @router.get("/{id}/report.pdf", summary=f"{RBAC_USER}The report on two pages, for the archive and for print")
+    def printed(id: str) -> FileResponse:
+        made = store.folder(id) / "report.pdf"
+        if not made.is_file():
+            write_pdf(read_explanation(store.folder(id)), made)
+        return FileResponse(made, media_type="application/pdf", headers=FILE_HEADERS)
 
     return router

@@ -259,6 +259,10 @@ class Client:
         reply = self._ask("GET", f"/otherwise/explanations/{id}/files/{name}", stream=True)
         return _save(reply, folder / name)
 
+    def pdf(self, id: str, target: Path) -> Path:
+        """Download the report of an explanation as PDF; the server makes it when it is first asked for."""
+        return _save(self._ask("GET", f"/otherwise/explanations/{quote(id, safe='')}/report.pdf", stream=True), target)
+
     def _what_else(self) -> ServerError:
         """Tell apart a MONAI Label server without our app, and something else altogether."""
         try:

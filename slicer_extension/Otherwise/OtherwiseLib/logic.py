@@ -76,7 +76,7 @@ class Logic:
         self.busy_changed, self.progressed = Signal(), Signal()
         self.connected, self.listed, self.offered = Signal(), Signal(), Signal()
         self.classified, self.explained, self.compared = Signal(), Signal(), Signal()
-        self.failed, self.cancelled = Signal(), Signal()
+        self.saved, self.failed, self.cancelled = Signal(), Signal(), Signal()
         self._new_timer = new_timer
         self._new_client = new_client
         self._update_proxies = update_proxies or sequence_proxies(scene)
@@ -244,6 +244,12 @@ class Logic:
                 self.compared.emit(shown, method)
 
         self._run(work, done, folder.cleanup)
+
+    def save_pdf(self, shown: scenes.ShownExplanation, path: Path) -> None:
+        """Fetch the report as PDF from the server that made it; ``saved(path)`` follows."""
+        client = self._connected()
+        if client is not None:
+            self._run(lambda report, cancel: client.pdf(shown.id, path), self.saved.emit)
 
     def update_frame(self, browser: Any) -> None:
         """Let the image on the path follow a browser's slider."""

@@ -159,6 +159,10 @@ class Panel:
         self.viewer.refresh(shown.id)
         self.ui.lookSection.collapsed = False
 
+    def saved(self, path: object) -> None:
+        """A report was written."""
+        self._tell(_("Saved {path}.").format(path=path))
+
     def failed(self, error: BaseException) -> None:
         """Something did not work."""
         self._tell(words.trouble(error, _))
@@ -278,7 +282,17 @@ class Panel:
         self.ui.trouble.visible = bool(text)
 
     def _slots(self) -> list:
-        names = ("connected", "listed", "offered", "progressed", "classified", "explained", "failed", "cancelled")
+        names = (
+            "connected",
+            "listed",
+            "offered",
+            "progressed",
+            "classified",
+            "explained",
+            "saved",
+            "failed",
+            "cancelled",
+        )
         ours = [(getattr(self.logic, name), getattr(self, name)) for name in (*names, "busy_changed")]
         return [*ours, (self.logic.compared, self.viewer.compared)]
 

@@ -194,10 +194,12 @@ class Viewer:
             self._open_page(self.shown.id, page)
 
     def on_save_report(self, *_unused: object) -> None:
-        """Write the report to a file."""
+        """Write the report to a file: the page as it is, or as PDF, which the server makes."""
         page = self._page()
         path = self._ask_path(f"{self.shown.id}.html") if page else ""
-        if path:
+        if path.lower().endswith(".pdf"):
+            self.logic.save_pdf(self.shown, Path(path))
+        elif path:
             Path(path).write_bytes(page.encode("utf-8"))
 
     def on_picture(self, *_unused: object) -> None:

@@ -62,9 +62,7 @@ def verdict(content: dict, tr: Translate) -> str:
     place = content.get("place")
     if place:
         before, after = place["before"], place["after"]
-        whole = tr(
-            "In the whole image the most suspicious patch is {label} ({before:.0%}) before and {after:.0%} after."
-        )
+        whole = tr("In the whole image the most suspicious patch is {label} ({before:.0%}) before, {after:.0%} after.")
         label = max(before, key=before.get)
         told += " " + whole.format(label=label, before=before[label], after=after[label])
     return told
