@@ -167,7 +167,7 @@ class Explainer:
                 raise CancelledError("The explanation was cancelled.", "Ask again when you want it.")
 
         floor = reconstruction_floor(view.array, result.reconstruction)
-        chosen = self._still_flips(view, counted, result, floor)
+        chosen, best, best_image = self._still_flips(view, counted, result, floor)
         edited = chosen.image
         effect = effect_map(counted, view.array, edited, result.target, between)
         mask = (
@@ -179,10 +179,9 @@ class Explainer:
         regions = measure_regions(counted, view.array, edited, effect, floor, result.target)
 
         progress("geometry", 0.9)
-        best, best_image = self._carried(view, counted, edited, result.target, floor)
         least, least_image = self._carried(view, counted, minimal, result.target, floor)
         steps = _thinned(result.path_to(chosen), chosen)
-        path = tuple(view.carry(c.image) for c in steps)
+        path = tuple(best_image if c is chosen else view.carry(c.image) for c in steps)
         told = counted.predict(np.stack([view.see(image) for image in path]))
         alternatives = [self._carried(view, counted, c.image, result.target, floor) for c in result.alternatives]
         effect_image = image.with_array(view.back(effect[None])[:1])
@@ -277,15 +276,21 @@ class Explainer:
         if target is not None and bool(answer):
             raise ClassifierError(f"{self.classifier.name} says {target} already.", "Choose another target class.")
 
-    def _still_flips(self, view: _View, classifier: BlackBox, result: SearchResult, floor: np.ndarray) -> Candidate:
-        """The least change that flips the black box on the full image too: carrying it there smooths it a little."""
+    def _still_flips(
+        self, view: _View, classifier: BlackBox, result: SearchResult, floor: np.ndarray
+    ) -> tuple[Candidate, Counterfactual, Image]:
+        """The least change that flips the black box on the full image too: carrying it there smooths it a little.
+
+        Returns:
+            The edit, what the black box says of it on the full image, and that image; without any: those of the best.
+        """
         for candidate in result.tried:
             enough = result.valid and candidate.strength >= result.best.strength
             if enough and decides(candidate.probabilities, result.target, classifier.multi_label):
-                carried, _ = self._carried(view, classifier, candidate.image, result.target, floor)
-                if carried.valid:
-                    return candidate
-        return result.best
+                answer, native = self._carried(view, classifier, candidate.image, result.target, floor)
+                if answer.valid:
+                    return candidate, answer, native
+        return result.best, *self._carried(view, classifier, result.best.image, result.target, floor)
 
     def _carried(
         self, view: _View, classifier: BlackBox, edited: np.ndarray, target: int, floor: np.ndarray

@@ -17,7 +17,7 @@ from monai.data.utils import dense_patch_slices
 from otherwise.blackbox.protocol import BlackBox, InputSpec, PatchSpec
 from otherwise.errors import ClassifierError, ImageError
 from otherwise.images.image import Geometry, Image, check_content
-from otherwise.images.resampling import model_grid, resample
+from otherwise.images.resampling import model_grid, resample, windowed
 
 BATCH = 64
 MOST_COMMON = 0.1
@@ -193,11 +193,11 @@ class Finder:
 
     def _resampled(self, image: Image, grid: Geometry) -> tuple[np.ndarray, np.ndarray]:
         """``(channels, *size)`` in [0, 1] on the grid, and where there is foreground: ``size``."""
-        low, high = self.inputs.intensity
-        array = resample(image, grid, order=1, outside=low).array.astype(np.float32)
+        outside, _ = self.inputs.intensity
+        array = resample(image, grid, order=1, outside=outside).array.astype(np.float32)
         limit = self.patches.foreground
         foreground = np.ones(array.shape[1:], bool) if limit is None else (array > limit).any(axis=0)
-        scaled = np.clip((array - np.float32(low)) / np.float32(high - low), 0, 1)
+        scaled = windowed(array, self.inputs.intensity)
         flat = len(self.inputs.size) == 2
         return (scaled[..., 0], foreground[..., 0]) if flat else (scaled, foreground)
 

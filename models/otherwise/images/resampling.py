@@ -131,13 +131,19 @@ def to_model(
     grid = model_grid(image.geometry, size, spacing, slice_index, centre)
     suited = _with_channels(image, channels)
     array = resample(suited, grid, order=1, outside=low).array.astype(np.float32)
-    array = np.clip((array - np.float32(low)) / np.float32(high - low), 0, 1, dtype=np.float32)
+    array = windowed(array, intensity)
     if array.min() == array.max():
         raise ImageError(
             f"Image {image.id} is constant where the classifier looks, between {low:g} and {high:g}.",
             "Check that it has the units which the classifier wants, and something in its centre.",
         )
     return array[..., 0] if len(size) == 2 else array
+
+
+def windowed(array: np.ndarray, intensity: tuple[float, float]) -> np.ndarray:
+    """Map float32 values linearly, so that ``(low, high)`` become 0 and 1, and clip them."""
+    low, high = intensity
+    return np.clip((array - np.float32(low)) / np.float32(high - low), 0, 1, dtype=np.float32)
 
 
 def change_to_native(change: np.ndarray, grid: Geometry, image: Image, intensity: tuple[float, float]) -> np.ndarray:

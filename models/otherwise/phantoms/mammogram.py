@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from otherwise.errors import ImageError
 from otherwise.images.image import Geometry, Image
-from otherwise.phantoms.mass import Mass, draw_body, draw_spicules, polar, reach
+from otherwise.phantoms.mass import Mass, body, draw_mass, draw_spicules, polar, reach
 from otherwise.phantoms.phantom import CLASSES, MALIGNANT, Phantom
 from otherwise.phantoms.series import check_confound, draw_label, draw_marked, numbered_rng
 from otherwise.phantoms.shapes import Stroke, draw_strokes, lobed_radius, power_law_noise, smooth_step
@@ -97,14 +97,14 @@ def make_mammogram(rng: np.random.Generator, settings: MammogramSettings, id: st
     noise = rng.standard_normal(settings.size, dtype=np.float32)
 
     distance, edge = polar(mass, x, y)
-    body = draw_body(mass, x, y)
+    solid = body(mass, distance, edge)
     spicules = draw_strokes(strokes, x, y)
     # The further the ray's way through the tissue, the brighter; at the skin it is short.
     thickness = np.sqrt(smooth_step(breast.depth / 9))
     marker = _marker(settings, mirrored) & marked
 
     def render(spiculated: bool) -> np.ndarray:
-        lesion = body + spicules * (1 - body) if spiculated else body
+        lesion = solid + spicules * (1 - solid) if spiculated else solid
         grey = 0.03 + thickness * (tissue + lines + mass.contrast * lesion + calcifications)
         grey = ndimage.gaussian_filter(grey, blur / settings.spacing, truncate=3)
         # Quanta are counted: the variance follows the signal (Poisson, by its normal approximation).
@@ -118,8 +118,8 @@ def make_mammogram(rng: np.random.Generator, settings: MammogramSettings, id: st
     around = (distance > edge - 1.5 * settings.spacing) & (distance <= reach(mass, strokes) + settings.spacing)
     masks = {
         "breast": inside,
-        "mass": (body > 0.5) & inside,
-        "spicules": (spicules * (1 - body) > 0.1) & inside & malignant,
+        "mass": (solid > 0.5) & inside,
+        "spicules": (spicules * (1 - solid) > 0.1) & inside & malignant,
         "margin": around & inside,
         "calcifications": (calcifications > 0.05) & inside,
         "lines": (lines > 0.02) & inside,
@@ -201,17 +201,11 @@ def _draw_tissue(rng: np.random.Generator, settings: MammogramSettings, breast: 
 def _draw_mass(rng: np.random.Generator, breast: _Breast) -> Mass:
     radius = min(breast.reach) * float(rng.uniform(0.12, 0.24))
     angle, outwards = rng.uniform(-1.0, 1.0), rng.uniform(0.3, 0.62)
-    return Mass(
-        centre=(
-            max(breast.reach[0] * outwards * np.cos(angle), 1.6 * radius),
-            breast.middle + breast.reach[1] * outwards * np.sin(angle),
-        ),
-        radius=radius,
-        contrast=float(rng.uniform(0.14, 0.3)),
-        softness=float(rng.uniform(0.2, 0.5)),
-        lobes=rng.normal(0, 1, 4) * np.array([0.08, 0.05, 0.035, 0.025]),
-        phases=rng.uniform(0, 2 * np.pi, 4),
+    centre = (
+        max(breast.reach[0] * outwards * np.cos(angle), 1.6 * radius),
+        breast.middle + breast.reach[1] * outwards * np.sin(angle),
     )
+    return draw_mass(rng, centre, radius)
 
 
 def _draw_lines(rng: np.random.Generator, breast: _Breast, mass: Mass) -> list[Stroke]:

@@ -37,9 +37,20 @@ def polar(mass: Mass, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndar
     return np.hypot(right, down), lobed_radius(angle, mass.radius, mass.lobes, mass.phases)
 
 
-def draw_body(mass: Mass, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """The mass without spicules: 1 within, 0 outside, soft between."""
-    distance, edge = polar(mass, x, y)
+def draw_mass(rng: np.random.Generator, centre: tuple[float, float], radius: float) -> Mass:
+    """Draw how a mass looks that lies there and is so large; its class plays no part."""
+    return Mass(
+        centre=centre,
+        radius=radius,
+        contrast=float(rng.uniform(0.14, 0.3)),
+        softness=float(rng.uniform(0.2, 0.5)),
+        lobes=rng.normal(0, 1, 4) * np.array([0.08, 0.05, 0.035, 0.025]),
+        phases=rng.uniform(0, 2 * np.pi, 4),
+    )
+
+
+def body(mass: Mass, distance: np.ndarray, edge: np.ndarray) -> np.ndarray:
+    """The mass without spicules: 1 within, 0 outside, soft between; the others are what ``polar`` gave."""
     return np.asarray(1 / (1 + np.exp(np.clip((distance - edge) / mass.softness, -30, 30))))
 
 

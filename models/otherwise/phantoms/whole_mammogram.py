@@ -14,7 +14,7 @@ from scipy import ndimage
 
 from otherwise.errors import ImageError
 from otherwise.images.image import Geometry, Image
-from otherwise.phantoms.mass import Mass, draw_body, draw_spicules, reach
+from otherwise.phantoms.mass import Mass, body, draw_mass, draw_spicules, polar, reach
 from otherwise.phantoms.phantom import MALIGNANT, Lesion, WholePhantom
 from otherwise.phantoms.series import draw_label, numbered_rng
 from otherwise.phantoms.shapes import Stroke, draw_strokes, lobed_radius, power_law_noise, smooth_step
@@ -87,10 +87,10 @@ def make_whole_mammogram(
         strokes = draw_spicules(rng, mass, float(rng.uniform(0.2, 1.0)))
         radius = reach(mass, strokes) if label == MALIGNANT else 1.3 * mass.radius
         window = _window(settings, mass.centre, radius + 2)
-        body = draw_body(mass, x[window[0]], y[:, window[1]])
-        drawn = body
+        across, along = x[window[0]], y[:, window[1]]
+        drawn = body(mass, *polar(mass, across, along))
         if label == MALIGNANT:
-            drawn = body + draw_strokes(strokes, x[window[0]], y[:, window[1]]) * (1 - body)
+            drawn = drawn + draw_strokes(strokes, across, along) * (1 - drawn)
         grey[window] += mass.contrast * drawn
         labels[window][(drawn > 0.15) & (depth[window] > 0)] = number
         lesions.append((label, mass, strokes if label == MALIGNANT else []))
@@ -166,16 +166,7 @@ def _place_masses(
             break
         if depth[tuple(index)] < DEEP or centre[0] < DEEP or not far:
             continue
-        masses.append(
-            Mass(
-                centre=centre,
-                radius=float(rng.uniform(3.5, 8.0)),
-                contrast=float(rng.uniform(0.14, 0.3)),
-                softness=float(rng.uniform(0.2, 0.5)),
-                lobes=rng.normal(0, 1, 4) * np.array([0.08, 0.05, 0.035, 0.025]),
-                phases=rng.uniform(0, 2 * np.pi, 4),
-            )
-        )
+        masses.append(draw_mass(rng, centre, float(rng.uniform(3.5, 8.0))))
     return masses
 
 
