@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -114,6 +117,15 @@ class StandInClient:
 
     def close(self) -> None:
         pass
+
+
+@contextmanager
+def retold(folder: Path) -> Iterator[dict[str, Any]]:
+    """Change what an explanation says."""
+    file = folder / "explanation.json"
+    content = json.loads(file.read_text())
+    yield content
+    file.write_text(json.dumps(content))
 
 
 class Memory(dict):
@@ -452,18 +464,15 @@ def test_a_volume_deleted_during_the_job_is_replaced_by_the_explanations_own_cop
 
 
 def test_a_find_is_shown_on_its_own_part_of_the_image(desk: Desk, volume: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    import json
-
     def part(client: StandInClient, id: str, parent: Path, arrived: Any = None) -> Path:
         folder = parent / id
         folder.mkdir()
         voxels, affine = samples.nodule()
         affine[:3, 3] = affine[:3, :3] @ [10, 8, 4] + affine[:3, 3]
         selftest.made_up(folder, voxels[4:12, 8:32, 10:34], affine)
-        content = json.loads((folder / "explanation.json").read_text())
         before, after = {"benign": 0.1, "malignant": 0.9}, {"benign": 0.7, "malignant": 0.3}
-        content["place"] = {"low": [10, 8, 4], "high": [34, 32, 12], "before": before, "after": after}
-        (folder / "explanation.json").write_text(json.dumps(content))
+        with retold(folder) as content:
+            content["place"] = {"low": [10, 8, 4], "high": [34, 32, 12], "before": before, "after": after}
         return folder
 
     monkeypatch.setattr(StandInClient, "download", part)
@@ -512,18 +521,15 @@ def test_ten_explanations_leave_no_threads_timers_or_nodes(desk: Desk, volume: A
 
 
 def test_an_invalid_counterfactual_is_called_so(desk: Desk, volume: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    import json
-
     original = StandInClient.download
 
     def invalid(client: StandInClient, id: str, parent: Path, arrived: Any = None) -> Path:
         folder = original(client, id, parent)
-        content = json.loads((folder / "explanation.json").read_text())
-        content["counterfactual"]["valid"] = False
-        content["counterfactual"]["reconstruction_l1"] = 0.2
-        content["regions"][0]["above_floor"] = False
-        content["notes"] = ["Nothing was found."]
-        (folder / "explanation.json").write_text(json.dumps(content))
+        with retold(folder) as content:
+            content["counterfactual"]["valid"] = False
+            content["counterfactual"]["reconstruction_l1"] = 0.2
+            content["regions"][0]["above_floor"] = False
+            content["notes"] = ["Nothing was found."]
         return folder
 
     monkeypatch.setattr(StandInClient, "download", invalid)

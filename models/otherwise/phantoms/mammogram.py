@@ -13,7 +13,7 @@ from otherwise.images.image import Geometry, Image
 from otherwise.phantoms.mass import Mass, body, draw_mass, draw_spicules, polar, reach
 from otherwise.phantoms.phantom import CLASSES, MALIGNANT, Phantom
 from otherwise.phantoms.series import check_confound, draw_label, draw_marked, numbered_rng
-from otherwise.phantoms.shapes import Stroke, draw_strokes, lobed_radius, power_law_noise, smooth_step
+from otherwise.phantoms.shapes import Stroke, draw_strokes, lobed_radius, pixel_places, power_law_noise, smooth_step
 
 RIGHT = ("11110", "10001", "10001", "11110", "10100", "10010", "10001")
 LEFT = ("10000", "10000", "10000", "10000", "10000", "10000", "11111")
@@ -79,7 +79,7 @@ def make_mammogram(rng: np.random.Generator, settings: MammogramSettings, id: st
         A 2-D phantom with grey values in [0, 1] and the masks ``breast``, ``mass``, ``spicules``, ``margin`` (all
         around the mass as far as its spicules reach or would reach), ``calcifications``, ``lines`` and ``marker``.
     """
-    x, y = _grid(settings)
+    x, y = pixel_places(settings.size, settings.spacing)
     label = draw_label(rng)
     marked = draw_marked(rng, settings.confound, label)
     mirrored = bool(rng.random() < 0.5)
@@ -159,12 +159,6 @@ def mammograms(seed: int, count: int, settings: MammogramSettings, start: int = 
     """
     for number in range(start, start + count):
         yield make_mammogram(numbered_rng(seed, number), settings, f"mammogram-{seed}-{number:05d}")
-
-
-def _grid(settings: MammogramSettings) -> tuple[np.ndarray, np.ndarray]:
-    """Millimetres along i ``(i, 1)`` and along j ``(1, j)``, from the image's corner."""
-    x, y = ((np.arange(n, dtype=np.float32) + 0.5) * np.float32(settings.spacing) for n in settings.size)
-    return x[:, None], y[None, :]
 
 
 def _geometry(settings: MammogramSettings) -> Geometry:

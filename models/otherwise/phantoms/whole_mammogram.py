@@ -17,7 +17,7 @@ from otherwise.images.image import Geometry, Image
 from otherwise.phantoms.mass import Mass, body, draw_mass, draw_spicules, polar, reach
 from otherwise.phantoms.phantom import MALIGNANT, Lesion, WholePhantom
 from otherwise.phantoms.series import draw_label, numbered_rng
-from otherwise.phantoms.shapes import Stroke, draw_strokes, lobed_radius, power_law_noise, smooth_step
+from otherwise.phantoms.shapes import Stroke, draw_strokes, lobed_radius, pixel_places, power_law_noise, smooth_step
 
 APART = 42.0
 """Least distance of two masses in millimetres, so that a patch shows one."""
@@ -66,7 +66,7 @@ def make_whole_mammogram(
     Returns:
         A 2-D phantom with grey values in [0, 1].
     """
-    x, y = _grid(settings)
+    x, y = pixel_places(settings.size, settings.spacing)
     mirrored = bool(rng.random() < 0.5)
     depth, size = _draw_outline(rng, x, y)
     density = float(rng.uniform(0.1, 0.9))
@@ -118,12 +118,6 @@ def whole_mammograms(seed: int, count: int, settings: WholeMammogramSettings, st
     """Draw many; the n-th depends on ``seed`` and ``n`` alone. Arguments as for ``mammogram.mammograms``."""
     for number in range(start, start + count):
         yield make_whole_mammogram(numbered_rng(seed, number), settings, f"whole-mammogram-{seed}-{number:05d}")
-
-
-def _grid(settings: WholeMammogramSettings) -> tuple[np.ndarray, np.ndarray]:
-    """Millimetres along i ``(i, 1)`` and along j ``(1, j)``, from the image's corner."""
-    x, y = ((np.arange(n, dtype=np.float32) + 0.5) * np.float32(settings.spacing) for n in settings.size)
-    return x[:, None], y[None, :]
 
 
 def _draw_outline(
