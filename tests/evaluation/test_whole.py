@@ -12,7 +12,7 @@ from otherwise.blackbox.labelled import read_labelled
 from otherwise.blackbox.protocol import InputSpec, PatchSpec
 from otherwise.errors import ImageError
 from otherwise.evaluation.froc import Marks, judge, measure_finding, sensitivity_at
-from otherwise.evaluation.patches import CLEAR, OFF_CENTRE, places, write_patches
+from otherwise.evaluation.patches import CLEAR, OFF_CENTRE, Cutting, places, write_patches
 from otherwise.finding.finder import Find, Finder
 from otherwise.phantoms.phantom import WholePhantom
 from otherwise.phantoms.whole_mammogram import WholeMammogramSettings, whole_mammograms
@@ -20,6 +20,7 @@ from toys import SquareClassifier
 
 COARSE = WholeMammogramSettings(size=(600, 750), spacing=0.4)
 SIZE, SPACING = (96, 96), (0.5, 0.5)
+CUTTING = Cutting(SIZE, SPACING)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def phantoms() -> list[WholePhantom]:
 def test_patches_lie_about_lesions_or_clear_of_them(phantoms: list[WholePhantom]) -> None:
     rng = np.random.default_rng(0)
     for phantom in phantoms:
-        found = list(places(phantom, SIZE, SPACING, rng))
+        found = list(places(phantom, CUTTING, rng))
         assert sum(label != "normal" for label, _ in found) == 3 * len(phantom.lesions)
         for label, centre in found:
             offsets = [np.abs(np.array(lesion.centre_ras) - centre)[:2] for lesion in phantom.lesions]
@@ -43,14 +44,14 @@ def test_patches_lie_about_lesions_or_clear_of_them(phantoms: list[WholePhantom]
 
 
 def test_the_table_is_what_training_reads(phantoms: list[WholePhantom], tmp_path: Path) -> None:
-    counts = write_patches(phantoms, tmp_path / "patches", SIZE, SPACING, np.random.default_rng(1))
+    counts = write_patches(phantoms, tmp_path / "patches", CUTTING, np.random.default_rng(1))
     rows = list(csv.DictReader((tmp_path / "patches" / "labels.csv").open()))
     assert len(rows) == sum(counts.values())
     assert {row["patient"] for row in rows} <= {phantom.image.id for phantom in phantoms}
     read = read_labelled(tmp_path / "patches", tmp_path / "patches" / "labels.csv", InputSpec(SIZE, spacing=SPACING))
     assert read.images.shape == (len(rows), 1, 96, 96)
     with pytest.raises(ImageError, match="not empty"):
-        write_patches(phantoms, tmp_path / "patches", SIZE, SPACING, np.random.default_rng(1))
+        write_patches(phantoms, tmp_path / "patches", CUTTING, np.random.default_rng(1))
 
 
 def find_at(phantom: WholePhantom, place: tuple[float, float, float], probability: float) -> Find:

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from otherwise.phantoms.kinds import WholeKind
+
 Classifier = Annotated[str, typer.Option(help="The black box: a bundle folder or the name of a shipped one.")]
 Agent = Annotated[str, typer.Option(help="Its agent: a bundle folder or the name of a shipped one.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
@@ -50,11 +52,12 @@ def register(app: typer.Typer) -> None:
     @benchmark.command("find")
     def find_(
         classifier: Annotated[str, typer.Option(help="A classifier of patches: bundle folder or name.")],
+        phantoms: Annotated[WholeKind, typer.Option(help="What to look through.")] = WholeKind.mammogram,
         count: Annotated[int, typer.Option(min=1, help="How many unseen whole phantoms.")] = 100,
         seed: Annotated[int, typer.Option(min=0, help="Of their series.")] = 33,
         device: Device = "auto",
     ) -> None:
-        """Free-response figures, time and memory on unseen whole phantom mammograms."""
+        """Free-response figures, time and memory on unseen whole phantoms."""
         from rich.console import Console
         from rich.progress import Progress
 
@@ -62,13 +65,13 @@ def register(app: typer.Typer) -> None:
         from otherwise.blackbox.torch_host import check_device
         from otherwise.evaluation.froc import measure_finding
         from otherwise.finding.finder import Finder
-        from otherwise.phantoms.whole_mammogram import WholeMammogramSettings, whole_mammograms
+        from otherwise.phantoms.whole import whole_phantoms
 
         finder = Finder(load_classifier(classifier, device=str(check_device(device))))
-        phantoms = whole_mammograms(seed, count, WholeMammogramSettings())
+        images = whole_phantoms(phantoms, seed, count)
         with Progress(console=Console(stderr=True)) as bar:
             task = bar.add_task("Finding", total=1.0)
-            figures = measure_finding(finder, phantoms, count, lambda stage, done: bar.update(task, completed=done))
+            figures = measure_finding(finder, images, count, lambda stage, done: bar.update(task, completed=done))
         typer.echo(json.dumps(figures.to_dict(), indent=2))
 
     @benchmark.command("server")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from otherwise.errors import OtherwiseError
+from otherwise.phantoms.kinds import WholeKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,6 +23,7 @@ class Kind(StrEnum):
     mammogram = "mammogram"
     nodule = "nodule"
     whole_mammogram = "whole-mammogram"
+    whole_ct = "whole-ct"
 
 
 class Format(StrEnum):
@@ -43,14 +45,15 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def phantoms(
         kind: Annotated[
-            Kind, typer.Argument(help="Small 2-D mammograms, 3-D chest CT nodules, or mammograms of whole size.")
+            Kind, typer.Argument(help="Small 2-D mammograms, 3-D chest CT nodules, or either of whole size.")
         ],
         out: Annotated[Path, typer.Option(help="New or empty folder.")],
         count: Annotated[int, typer.Option(min=1, help="How many.")] = 100,
         seed: Annotated[int, typer.Option(min=0, help="Names the series; image n depends on it and n alone.")] = 0,
         start: Annotated[int, typer.Option(min=0, help="Number of the first one.")] = 0,
         size: Annotated[
-            str | None, typer.Option(help="Voxels; by default 96,96 (mammogram), 48,48,24 (nodule) or 2400,3000.")
+            str | None,
+            typer.Option(help="Voxels; 96,96 (mammogram), 48,48,24 (nodule), 2400,3000 or 256,256,128."),
         ] = None,
         confound: Annotated[
             float | None, typer.Option(min=0, max=1, help="Burn in a marker that follows the class this often.")
@@ -92,13 +95,13 @@ def draw(
     from otherwise.phantoms.nodule import NoduleSettings, nodules
     from otherwise.phantoms.oblique import all_turned
 
-    if kind is Kind.whole_mammogram:
-        from otherwise.phantoms.whole_mammogram import WholeMammogramSettings, whole_mammograms
+    if kind in (Kind.whole_mammogram, Kind.whole_ct):
+        from otherwise.phantoms.whole import whole_phantoms
 
         if confound is not None or oblique:
-            raise PhantomOptionError("Whole mammograms have no marker and are not turned.", "Leave those options away.")
-        i, j = parse_size(size or "2400,3000", 2)
-        return whole_mammograms(seed, count, WholeMammogramSettings(size=(i, j)), start)
+            raise PhantomOptionError("Whole phantoms have no marker and are not turned.", "Leave those options away.")
+        voxels = parse_size(size, 3 if kind is Kind.whole_ct else 2) if size else None
+        return whole_phantoms(WholeKind(kind.value), seed, count, voxels, start)
     if kind is Kind.mammogram:
         i, j = parse_size(size or "96,96", 2)
         series = mammograms(seed, count, MammogramSettings(size=(i, j), confound=confound), start)

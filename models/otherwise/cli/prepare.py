@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from otherwise.phantoms.kinds import WholeKind
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
@@ -33,26 +35,26 @@ def register(app: typer.Typer) -> None:
             counts = write_slices(path, out, lambda done: bar.update(task, completed=done))
         typer.echo(f"{out}: " + ", ".join(f"{name} {count}" for name, count in counts.items()) + " slices.")
 
-    @prepare.command("whole-mammograms")
-    def whole_mammograms(
+    @prepare.command("patches")
+    def patches(
+        kind: Annotated[WholeKind, typer.Argument(help="Which whole phantoms to cut.")],
         out: Annotated[Path, typer.Option(help="New or empty folder.")],
-        count: Annotated[int, typer.Option(min=1, help="How many whole mammograms to draw.")] = 400,
+        count: Annotated[int, typer.Option(min=1, help="How many whole phantoms to draw.")] = 400,
         seed: Annotated[int, typer.Option(min=0, help="Names the series.")] = 0,
+        per_lesion: Annotated[int, typer.Option(min=1, help="Patches of each lesion.")] = 3,
+        elsewhere: Annotated[int, typer.Option(min=0, help="Patches of normal tissue in each phantom.")] = 8,
     ) -> None:
-        """Patches of 48 mm (96 voxels) of whole phantom mammograms: about every mass, and of normal tissue."""
+        """Labelled patches of whole phantoms: about every lesion, and of normal tissue."""
         import numpy as np
         from rich.console import Console
         from rich.progress import Progress
 
-        from otherwise.evaluation.patches import write_patches
-        from otherwise.phantoms.whole_mammogram import WholeMammogramSettings
-        from otherwise.phantoms.whole_mammogram import whole_mammograms as draw
+        from otherwise.evaluation.patches import Cutting, write_patches
+        from otherwise.phantoms.whole import PATCHES, whole_phantoms
 
+        cutting = Cutting(PATCHES[kind].size, PATCHES[kind].spacing, per_lesion, elsewhere)
         with Progress(console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task("Drawing", total=count)
-            phantoms = draw(seed, count, WholeMammogramSettings())
-            rng = np.random.default_rng(seed)
-            counts = write_patches(
-                phantoms, out, (96, 96), (0.5, 0.5), rng, lambda done: bar.update(task, completed=done)
-            )
+            phantoms, rng = whole_phantoms(kind, seed, count), np.random.default_rng(seed)
+            counts = write_patches(phantoms, out, cutting, rng, lambda done: bar.update(task, completed=done))
         typer.echo(f"{out}: " + ", ".join(f"{name} {number}" for name, number in sorted(counts.items())) + ".")

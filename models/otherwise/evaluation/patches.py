@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,6 @@ from otherwise.images.resampling import model_grid, resample
 from otherwise.images.writing import write_image
 from otherwise.phantoms.phantom import NORMAL, WholePhantom
 
-PER_LESION = 3
-ELSEWHERE = 8
-"""Patches of each lesion, and of normal tissue in each image."""
 OFF_CENTRE = 0.25
 """How far from the patch's middle a lesion may lie, as a share of the edge: half the step between patches."""
 CLEAR = 0.65
@@ -26,11 +24,27 @@ INSIDE = 0.3
 """Least share of body in a normal patch."""
 
 
+@dataclass(frozen=True)
+class Cutting:
+    """How patches are cut.
+
+    Attributes:
+        size: Voxels of a patch.
+        spacing: Millimetres of a patch's voxels.
+        per_lesion: Patches of each lesion.
+        elsewhere: Patches of normal tissue in each image.
+    """
+
+    size: tuple[int, ...]
+    spacing: tuple[float, ...]
+    per_lesion: int = 3
+    elsewhere: int = 8
+
+
 def write_patches(
     phantoms: Iterable[WholePhantom],
     out: Path,
-    size: tuple[int, ...],
-    spacing: tuple[float, ...],
+    cutting: Cutting,
     rng: np.random.Generator,
     progress: Callable[[int], None] = lambda count: None,
 ) -> dict[str, int]:
@@ -39,8 +53,7 @@ def write_patches(
     Args:
         phantoms: Whole images with their truth.
         out: New or empty folder for ``images/`` and ``labels.csv`` (id, file, label, patient: the whole image).
-        size: Voxels of a patch.
-        spacing: Millimetres of a patch's voxels.
+        cutting: How.
         rng: Decides where.
         progress: Told how many phantoms are done.
 
@@ -60,9 +73,9 @@ def write_patches(
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerow(("id", "file", "label", "patient"))
             for done, phantom in enumerate(phantoms, start=1):
-                for number, (label, centre) in enumerate(places(phantom, size, spacing, rng)):
+                for number, (label, centre) in enumerate(places(phantom, cutting, rng)):
                     id = f"{phantom.image.id}-{number:02d}"
-                    grid = model_grid(phantom.image.geometry, size, spacing, centre=centre)
+                    grid = model_grid(phantom.image.geometry, cutting.size, cutting.spacing, centre=centre)
                     patch = resample(phantom.image, grid)
                     write_image(
                         Image(patch.array, grid, id, phantom.image.dimension), draft / "images" / f"{id}.nii.gz"
@@ -74,18 +87,18 @@ def write_patches(
 
 
 def places(
-    phantom: WholePhantom, size: tuple[int, ...], spacing: tuple[float, ...], rng: np.random.Generator
+    phantom: WholePhantom, cutting: Cutting, rng: np.random.Generator
 ) -> Iterator[tuple[str, tuple[float, float, float]]]:
     """Label and centre (RAS millimetres) of each patch to cut."""
     geometry = phantom.image.geometry
-    edge = np.array([*(count * step for count, step in zip(size, spacing, strict=True)), 0.0][:3])
+    edge = np.array([*(count * step for count, step in zip(cutting.size, cutting.spacing, strict=True)), 0.0][:3])
     axes = geometry.affine[:3, :3] / np.array(geometry.spacing)
     for lesion in phantom.lesions:
-        for _ in range(PER_LESION):
+        for _ in range(cutting.per_lesion):
             yield lesion.label, _three(np.array(lesion.centre_ras) + axes @ (edge * rng.uniform(-1, 1, 3) * OFF_CENTRE))
     body = np.argwhere(phantom.foreground)
-    left = ELSEWHERE
-    for _ in range(20 * ELSEWHERE):
+    left = cutting.elsewhere
+    for _ in range(20 * cutting.elsewhere):
         if not left:
             return
         index = body[rng.integers(len(body))]

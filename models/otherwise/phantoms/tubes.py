@@ -55,3 +55,28 @@ def draw_tubes(tubes: Sequence[Tube], points: np.ndarray, softness: float = 0.25
         share = 1 / (1 + np.exp(np.clip((distance - radius) / softness, -30, 30)))
         np.maximum(drawn[box], (tube.strength * share).astype(np.float32), out=drawn[box])
     return drawn
+
+
+def grow_tree(
+    rng: np.random.Generator,
+    tubes: list[Tube],
+    start: np.ndarray,
+    direction: np.ndarray,
+    radius: float,
+    branchings: int,
+) -> None:
+    """Append the pieces of a vessel that branches so many times; 6 to 12 mm between two branchings."""
+    direction = direction / np.linalg.norm(direction)
+    end = start + direction * float(rng.uniform(6, 12))
+    # Murray's law: of two equal branches each has 2 ** (-1/3) of the radius.
+    thinner = radius * 2 ** (-1 / 3)
+    tubes.append(Tube(tuple(start), tuple(end), radius, thinner, strength=1.0))
+    if branchings:
+        for _ in range(2):
+            grow_tree(rng, tubes, end, direction + rng.normal(0, 0.35, 3), thinner, branchings - 1)
+
+
+def random_directions(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Unit vectors ``(count, 3)``, evenly distributed over the sphere."""
+    vectors = rng.standard_normal((count, 3))
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
