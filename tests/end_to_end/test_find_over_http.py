@@ -80,6 +80,7 @@ def test_finds_come_as_boxes_with_scores(found: tuple[str, requests.Session]) ->
     assert params["label_scores"][0] > 0.9
     same = job(url, client, kind="find", params={"most": 1})["result"]["finds"]
     assert same == params["finds"][:1]
+    assert same[0]["thumbnail"].startswith("data:image/png;base64,")
     refused = client.post(f"{url}/infer/find", params={"image": "whole"}, data={"params": '{"most": 0}'}, timeout=30)
     assert refused.status_code == 422
 
@@ -94,6 +95,15 @@ def test_a_find_is_explained_in_its_place_over_http(found: tuple[str, requests.S
     assert all(a <= b for a, b in zip(place["low"], first["low"], strict=True))
     assert all(a >= b for a, b in zip(place["high"], first["high"], strict=True))
     assert place["before"] == pytest.approx(first["probabilities"])
+    chosen = job(url, client, kind="explain", params={"centre": [7 - 0.5 * 20, -3 + 0.5 * 100, 2]})
+    assert chosen["state"] == "done", chosen["error"]
+    low, high = (np.array(chosen["result"]["place"][key]) for key in ("low", "high"))
+    assert (low <= (100, 20, 0)).all()
+    assert (high > (100, 20, 0)).all()
+    refused = client.post(
+        f"{url}/otherwise/jobs", json={"image": "whole", "params": {"centre": [1, None, 3]}}, timeout=30
+    )
+    assert refused.status_code == 422
     missing = job(url, client, kind="explain", params={"find": 99})
     assert missing["state"] == "failed"
     assert "no number 99" in missing["error"]["detail"]

@@ -63,6 +63,14 @@ def test_a_bare_model_finds_patches(bundle: Path, image: Path) -> None:
     assert "R, A, S (mm)" in table
 
 
+def test_a_page_of_finds_is_written_once(bundle: Path, image: Path, tmp_path: Path) -> None:
+    words = ("find", image, "--classifier", bundle, "--out", tmp_path / "finds")
+    assert "finds.html" in run(*words).stdout
+    assert (tmp_path / "finds" / "finds.html").is_file()
+    with pytest.raises(OtherwiseError, match="already something"):
+        run(*words)
+
+
 def test_a_classifier_of_whole_images_finds_nothing(image: Path) -> None:
     with pytest.raises(ClassifierError, match="whole images"):
         run("find", image, "--classifier", "mammogram_classifier")
@@ -91,3 +99,8 @@ def test_a_find_is_explained_as_typed(bundle: Path, image: Path, tmp_path: Path)
     assert all(a <= at < b for a, at, b in zip(place["low"], (55, 25, 0), place["high"], strict=True))
     with pytest.raises(ImageError, match="no number 900"):
         run(*words[:-1], tmp_path / "other", "--find", 900)
+    assert run(*words[:-1], tmp_path / "chosen", "--centre", -16, -3, 9).exit_code == 0
+    chosen = json.loads((tmp_path / "chosen" / "explanation.json").read_text())["place"]
+    assert all(a <= at < b for a, at, b in zip(chosen["low"], (46, 22, 0), chosen["high"], strict=True))
+    with pytest.raises(ImageError, match="outside"):
+        run(*words[:-1], tmp_path / "nowhere", "--centre", 100, 0, 0)

@@ -27,6 +27,10 @@ def register(app: typer.Typer) -> None:
         find: Annotated[
             int, typer.Option(min=1, help="For a classifier of patches: which of its finds; see otherwise find.")
         ] = 1,
+        centre: Annotated[
+            tuple[float, float, float] | None,
+            typer.Option(metavar="R A S", help="For a classifier of patches, instead: a patch's middle (mm)."),
+        ] = None,
         seed: Annotated[int, typer.Option(help="For the alternatives.")] = 0,
         device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
         trust_code: Annotated[bool, typer.Option(help="Allow a classifier bundle to run its own Python.")] = False,
@@ -58,7 +62,8 @@ def register(app: typer.Typer) -> None:
             else:
                 finder = Finder(explainer.classifier)
                 look = finder.look(source, slice_index)
-                explanation = explain_find(explainer.explain, finder, source, look, finder.rank(look, find), **options)
+                chosen = finder.patch_at(source, centre, slice_index) if centre else finder.rank(look, find)
+                explanation = explain_find(explainer.explain, finder, source, look, chosen, **options)
         write_explanation(explanation, out)
         if as_json:
             typer.echo(json.dumps(json.loads((out / "explanation.json").read_text(encoding="utf-8"))))

@@ -23,6 +23,9 @@ def register(app: typer.Typer) -> None:
         most: Annotated[int, typer.Option(min=1, help="Most finds.")] = 10,
         device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
         trust_code: Annotated[bool, typer.Option(help="Allow a classifier bundle to run its own Python.")] = False,
+        out: Annotated[
+            Path | None, typer.Option(help="Folder to write finds.json and a page with pictures to; must not exist.")
+        ] = None,
         as_json: Annotated[bool, typer.Option("--json", help="Print the finds as JSON.")] = False,
     ) -> None:
         """Look at every patch of an image with a classifier of patches; print the most probable, best first."""
@@ -33,12 +36,18 @@ def register(app: typer.Typer) -> None:
         from otherwise.blackbox.loading import load_classifier
         from otherwise.finding.finder import Finder
         from otherwise.images.reading import read_image
+        from otherwise.report.finds import write_finds
+        from otherwise.report.folder import refuse_existing
 
+        if out is not None:
+            refuse_existing(out)
         finder = Finder(load_classifier(classifier, device=device, trust_code=trust_code))
         source = read_image(image)
         with Progress(console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task("look", total=1.0)
             finds = finder.find(source, slice_index, most, lambda part: bar.update(task, completed=part))
+        if out is not None:
+            page = write_finds(source, finds, finder.classifier, out)
         if as_json:
             typer.echo(json.dumps({"image": source.id, "finds": [asdict(found) for found in finds]}))
             return
@@ -49,3 +58,5 @@ def register(app: typer.Typer) -> None:
             box = " ".join(f"{a}-{b - 1}" for a, b in zip(found.low, found.high, strict=True))
             table.add_row(str(found.rank), *told, place, box)
         Console().print(table)
+        if out is not None:
+            typer.echo(f"Page: {page}")

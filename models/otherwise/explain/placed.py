@@ -43,10 +43,10 @@ def explain_find(
     return replace(found, image_sha256=image.sha256, place=place)
 
 
-def around(find: Find, image: Image) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
-    """The native voxels of a find with its margin, first and one past the last; a single slice stays one."""
+def around(find: Find, image: Image, margin: float = MARGIN) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    """The native voxels of a find and a share of it around it, first and one past the last; one slice stays one."""
     low, high = np.array(find.low), np.array(find.high)
-    grown = np.where(high - low > 1, np.ceil(MARGIN * (high - low)), 0).astype(int)
+    grown = np.where(high - low > 1, np.ceil(margin * (high - low)), 0).astype(int)
     i, j, k = (int(x) for x in np.maximum(low - grown, 0))
     a, b, c = (int(x) for x in np.minimum(high + grown, image.geometry.shape))
     return (i, j, k), (a, b, c)

@@ -32,7 +32,7 @@ class Find:
     """A patch worth a look.
 
     Attributes:
-        rank: From 1; the most probable first.
+        rank: From 1; the most probable first. 0: a patch that somebody chose.
         probability: Of the wanted classes together.
         probabilities: Of every class, by name.
         centre_ras: Of the patch, millimetres.
@@ -155,8 +155,7 @@ class Finder:
 
     def scores(self, look: Look) -> np.ndarray:
         """``(patches,)``: how probable it is that a patch shows what is wanted."""
-        wanted = look.answers[:, [self.classifier.classes.index(name) for name in self.patches.wanted]]
-        return np.asarray(wanted.max(axis=1) if self.classifier.multi_label else wanted.sum(axis=1))
+        return self._wanted(look.answers)
 
     def find(
         self,
@@ -178,6 +177,27 @@ class Finder:
         if len(finds) < rank:
             raise ImageError(f"There are {len(finds)} finds and no number {rank}.", "Choose a smaller one.")
         return finds[rank - 1]
+
+    def patch_at(self, image: Image, centre: tuple[float, float, float], slice_index: int | None = None) -> Find:
+        """The patch about a place that somebody chose, with what the classifier says of it; its rank is 0.
+
+        Args:
+            image: See ``look``.
+            centre: RAS millimetres.
+            slice_index: See ``look``.
+
+        Raises:
+            ImageError: if the place lies outside the image.
+        """
+        index = image.geometry.to_index(np.array(centre))
+        inside = (index > -0.5) & (index < np.array(image.geometry.shape) - 0.5)
+        if not inside[: len(self.inputs.size)].all():
+            raise ImageError(f"The place {centre} lies outside image {image.id}.", "Choose one within.")
+        grid = model_grid(image.geometry, self.inputs.size, self.spacing, slice_index, centre)
+        voxels, _ = self._resampled(image.crop(*_native_box(grid, image.geometry, margin=2)), grid)
+        answer = self.classifier.predict(voxels[None])
+        low, high = _native_box(grid, image.geometry)
+        return self._found(0, grid, answer[0], float(self._wanted(answer)[0]), low, high)
 
     def grid(self, image: Image, slice_index: int | None = None) -> Geometry:
         """The classifier's spacing over the whole image, at least one patch large along each axis."""
@@ -221,10 +241,15 @@ class Finder:
         size = (*self.inputs.size, 1)[:3]
         i, j, k = (int(x) for x in (*look.starts[number], 0)[:3])
         grid = look.grid.crop((i, j, k), (i + size[0], j + size[1], k + size[2]))
-        x, y, z = (float(value) for value in grid.to_ras((np.array(size) - 1) / 2))
-        a, b, c = (float(edge * step) for edge, step in zip(size, grid.spacing, strict=True))
-        low, high = _native_box(grid, look.native)
-        answer = look.answers[number]
+        return self._found(rank, grid, look.answers[number], score, *_native_box(grid, look.native))
+
+    def _wanted(self, answers: np.ndarray) -> np.ndarray:
+        wanted = answers[:, [self.classifier.classes.index(name) for name in self.patches.wanted]]
+        return np.asarray(wanted.max(axis=1) if self.classifier.multi_label else wanted.sum(axis=1))
+
+    def _found(self, rank: int, grid: Geometry, answer: np.ndarray, score: float, low: Index, high: Index) -> Find:
+        x, y, z = (float(value) for value in grid.to_ras((np.array(grid.shape) - 1) / 2))
+        a, b, c = (float(edge * step) for edge, step in zip(grid.shape, grid.spacing, strict=True))
         named = {name: float(value) for name, value in zip(self.classifier.classes, answer, strict=True)}
         return Find(rank, float(score), named, (x, y, z), (a, b, c), low, high)
 

@@ -133,6 +133,11 @@ def data_uri(encoded: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(encoded).decode("ascii")
 
 
+def from_data_uri(uri: str) -> bytes:
+    """The PNG that ``data_uri`` encoded."""
+    return base64.b64decode(uri.partition(",")[2])
+
+
 def outline(mask: np.ndarray, width: float, height: float) -> str:
     """Trace the border of a mask.
 

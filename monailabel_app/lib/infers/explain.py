@@ -10,7 +10,7 @@ from monailabel.interfaces.tasks.infer_v2 import InferType
 
 from lib.host import Host
 from lib.infers.find import MOST_FINDS, Looks
-from lib.infers.params import AUTO, Params, one_of, whole_number
+from lib.infers.params import AUTO, Params, one_of, place, whole_number
 from lib.infers.task import MAX_SEED, Answer, HostedTask, Report
 from lib.store import StorageError
 from lib.worker import Cancelled
@@ -37,18 +37,21 @@ class Explain(HostedTask):
             InferType.SEGMENTATION,
             REGION_NAMES,
             f"Regions that would make {host.classifier.name} decide otherwise",
-            {**options, "find": 1} if looks else options,
+            {**options, "find": 1, "centre": AUTO} if looks else options,
         )
         self.looks = looks
 
     def check(self, params: Params) -> dict[str, Any]:
-        """Add the class to flip to, and the seed."""
-        return {
+        """Add the class to flip to, the seed, and which patch."""
+        checked = {
             **super().check(params),
             "target": one_of(params, "target", self.host.classifier.classes),
             "seed": whole_number(params, "seed", 0, MAX_SEED) or 0,
-            **({"find": whole_number(params, "find", 1, MOST_FINDS) or 1} if self.looks else {}),
         }
+        if self.looks:
+            checked["find"] = whole_number(params, "find", 1, MOST_FINDS) or 1
+            checked["centre"] = place(params, "centre")
+        return checked
 
     def answer(self, image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report) -> Answer:
         """Explain on the worker's thread, and keep the result."""
@@ -70,7 +73,8 @@ class Explain(HostedTask):
             return explainer.explain(image, **arguments, progress=report, cancelled=cancelled)
         finder = self.looks.finder
         look = self.looks.get(image, arguments["slice_index"], cancelled, lambda stage, part: report(stage, 0.3 * part))
-        find = finder.rank(look, arguments["find"])
+        centre, slice_index = arguments["centre"], arguments["slice_index"]
+        find = finder.patch_at(image, centre, slice_index) if centre else finder.rank(look, arguments["find"])
         options: dict[str, Any] = {key: arguments[key] for key in ("target", "seed")}
         options |= {"progress": lambda stage, part: report(stage, 0.3 + 0.7 * part), "cancelled": cancelled}
         return explain_find(explainer.explain, finder, image, look, find, **options)

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from itertools import product
 from typing import Any
 
-import numpy as np
 from monailabel.interfaces.tasks.infer_v2 import InferType
 
 from lib.host import Host
@@ -18,6 +16,7 @@ from lib.worker import Cancelled
 from otherwise.errors import CancelledError
 from otherwise.finding.finder import Finder, Look
 from otherwise.images.image import Image
+from otherwise.report.finds import describe
 
 MOST_FINDS = 100
 KEPT = 8
@@ -74,15 +73,16 @@ class Find(HostedTask):
     def answer(self, image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report) -> Answer:
         """Look on the worker's thread."""
         look = self.looks.get(image, arguments["slice_index"], cancelled, report)
-        finds = self.looks.finder.finds(look, arguments["most"])
-        wanted = self.looks.finder.patches.wanted
+        finder = self.looks.finder
+        window, wanted = finder.inputs.intensity, finder.patches.wanted
+        finds = [describe(image, found, window) for found in finder.finds(look, arguments["most"])]
         return Answer(
             {
-                # What MONAI Label's detection models reply with; the exact boxes are those of ``finds``.
-                "box": [_ras_box(image, found.low, found.high) for found in finds],
-                "label": [_likeliest(found.probabilities, wanted) for found in finds],
-                "label_scores": [found.probability for found in finds],
-                "finds": [asdict(found) for found in finds],
+                # What MONAI Label's detection models reply with; of an oblique image ``finds`` tell more.
+                "box": [found["box_ras"] for found in finds],
+                "label": [_likeliest(found["probabilities"], wanted) for found in finds],
+                "label_scores": [found["probability"] for found in finds],
+                "finds": finds,
                 "image": {"id": image.id, "sha256": image.sha256},
                 "classifier": asdict(self.host.classifier_ref),
             }
@@ -91,10 +91,3 @@ class Find(HostedTask):
 
 def _likeliest(probabilities: Mapping[str, float], names: Sequence[str]) -> str:
     return max(names, key=lambda name: probabilities[name])
-
-
-def _ras_box(image: Image, low: tuple[int, int, int], high: tuple[int, int, int]) -> list[float]:
-    """Least, then largest R, A, S of a box of voxels, outer edges."""
-    edges = np.array([low, high]) - 0.5
-    places = image.geometry.to_ras(np.array(list(product(*edges.T))))
-    return [*places.min(axis=0).tolist(), *places.max(axis=0).tolist()]

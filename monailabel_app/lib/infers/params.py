@@ -90,3 +90,22 @@ def whole_number(params: Params, key: str, low: int, high: int) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise ParamsError(f"{key} {str(value)[:64]!r} is no whole number from {low} to {high}.", "Correct it.")
     return value
+
+
+def place(params: Params, key: str) -> tuple[float, float, float] | None:
+    """Read ``[R, A, S]`` in millimetres; absent or ``auto``: None.
+
+    Raises:
+        ParamsError: if it is something else.
+    """
+    value = params.get(key)
+    if value is None or value == AUTO:
+        return None
+    if not isinstance(value, list) or len(value) != 3 or not all(_finite(number) for number in value):
+        raise ParamsError(f"{key} {str(value)[:64]!r} is no place.", "Give three numbers: R, A, S in millimetres.")
+    r, a, s = (float(number) for number in value)
+    return (r, a, s)
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e6

@@ -1,0 +1,179 @@
+"""The finds of a large image: a picture of each with what is around it, and a page that lists them."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from PIL import Image as Picture
+from PIL import ImageDraw
+
+from otherwise.blackbox.protocol import BlackBox
+from otherwise.explain.placed import around
+from otherwise.finding.finder import Find
+from otherwise.images.atomic import atomic_folder
+from otherwise.images.image import Image
+from otherwise.report import figures, words
+from otherwise.report.panels import Outline, Panel
+from otherwise.report.planes import Voxel, planes_through
+
+CONTEXT = 0.5
+"""Share of the patch that its picture shows around it on either side."""
+SIDE = 200
+"""Longest side of a picture in pixels."""
+BOX = (94, 230, 255)
+"""Colour of the patch's border."""
+PROBABLE = 0.5
+"""Finds below this are drawn dashed."""
+REPORT_NAME = "finds.html"
+CONTENT_NAME = "finds.json"
+Window = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One find of the page."""
+
+    find: Find
+    panel: Panel
+
+
+def thumbnail(image: Image, find: Find, window: Window) -> bytes:
+    """The slice through a find's middle, with what is around the patch and the patch's border, in true proportions.
+
+    Args:
+        image: The whole image.
+        find: One of its finds.
+        window: Values that become black and white; the classifier's own shows what it sees.
+
+    Returns:
+        PNG; its longest side has ``SIDE`` pixels.
+    """
+    begin, stop = around(find, image, CONTEXT)
+    part = image.crop(begin, stop)
+    plane = planes_through(part.geometry, part.dimension, _middle(part, find))[0]
+    pixels = figures.grey(figures.reduce(plane.cut(part.array), SIDE), window)
+    scale = SIDE / max(plane.width_mm, plane.height_mm)
+    size = (max(1, round(plane.width_mm * scale)), max(1, round(plane.height_mm * scale)))
+    picture = Picture.fromarray(np.ascontiguousarray(pixels)).resize(size, Picture.Resampling.BICUBIC)
+    low, high = np.array(find.low) - begin, np.array(find.high) - begin
+    left, right = (share * size[0] for share in _extent(plane.columns, plane.flip_columns, low, high, part))
+    top, bottom = (share * size[1] for share in _extent(plane.rows, plane.flip_rows, low, high, part))
+    ImageDraw.Draw(picture).rectangle((left, top, right - 1, bottom - 1), outline=BOX)
+    buffer = io.BytesIO()
+    picture.save(buffer, "png")
+    return buffer.getvalue()
+
+
+def describe(image: Image, find: Find, window: Window) -> dict[str, Any]:
+    """A find as JSON, for clients that draw it: with its box in RAS, its directions, and its picture as a data URI.
+
+    Returns:
+        The find's own fields, ``box_ras`` (least, then largest R, A, S of its outer edges), ``axes`` (the unit vectors
+        of i, j and k in RAS) and ``thumbnail``.
+    """
+    axes = image.geometry.affine[:3, :3] / image.geometry.spacing
+    return {
+        **asdict(find),
+        "box_ras": box_ras(image, find),
+        "axes": axes.T.tolist(),
+        "thumbnail": figures.data_uri(thumbnail(image, find, window)),
+    }
+
+
+def box_ras(image: Image, find: Find) -> list[float]:
+    """Least, then largest R, A, S of a find's box, outer edges; exact where the image's axes are the patient's."""
+    edges = np.array([find.low, find.high]) - 0.5
+    places = image.geometry.to_ras(np.array(list(product(*edges.T))))
+    return [*places.min(axis=0).tolist(), *places.max(axis=0).tolist()]
+
+
+def write_finds(image: Image, finds: Sequence[Find], classifier: BlackBox, folder: Path) -> Path:
+    """Write ``finds.json`` and a self-contained page ``finds.html``.
+
+    Args:
+        image: The whole image.
+        finds: Best first.
+        classifier: What found them.
+        folder: New, or empty.
+
+    Returns:
+        The page.
+
+    Raises:
+        WriteError: if the disk refuses.
+    """
+    window = classifier.inputs.intensity
+    described = [describe(image, find, window) for find in finds]
+    content = {
+        "image": {"id": image.id, "sha256": image.sha256},
+        "classifier": {"name": classifier.name, "version": classifier.version},
+        "finds": described,
+    }
+    environment = Environment(
+        loader=PackageLoader("otherwise.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(probability=words.probability)
+    page = environment.get_template("finds.html.j2").render(
+        image=image,
+        classifier=classifier,
+        wanted=classifier.inputs.patches.wanted if classifier.inputs.patches else classifier.classes,
+        overview=_overview(image, finds, window) if image.dimension == 2 else None,
+        rows=[_Row(find, _panel(each["thumbnail"], find)) for find, each in zip(finds, described, strict=True)],
+    )
+    with atomic_folder(folder) as draft:
+        (draft / CONTENT_NAME).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        (draft / REPORT_NAME).write_text(page, encoding="utf-8", newline="\n")
+    return folder / REPORT_NAME
+
+
+def _panel(thumbnail: str, find: Find) -> Panel:
+    return Panel(thumbnail, f"Find {find.rank} and what is around it", *_proportions(thumbnail))
+
+
+def _proportions(uri: str) -> tuple[float, float]:
+    with Picture.open(io.BytesIO(figures.from_data_uri(uri))) as picture:
+        width, height = picture.size
+    return 100 * width / max(width, height), 100 * height / max(width, height)
+
+
+def _overview(image: Image, finds: Sequence[Find], window: Window) -> Panel:
+    """The whole plane with the numbered boxes of its finds."""
+    (plane,) = planes_through(image.geometry, 2, (0, 0, 0))
+    longest = max(plane.width_mm, plane.height_mm)
+    width, height = 100 * plane.width_mm / longest, 100 * plane.height_mm / longest
+    outlines = []
+    for find in finds:
+        low, high = np.array(find.low), np.array(find.high)
+        left, right = _extent(plane.columns, plane.flip_columns, low, high, image)
+        top, bottom = _extent(plane.rows, plane.flip_rows, low, high, image)
+        corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
+        d = "M" + "L".join(f"{x * width:.2f} {y * height:.2f}" for x, y in corners) + "Z"
+        outlines.append(Outline(find.rank, d, 100 * left + 0.6, 100 * top + 2.5, find.probability >= PROBABLE))
+    pixels = figures.grey(figures.reduce(plane.cut(image.array)), window)
+    src = figures.data_uri(figures.png(pixels))
+    return Panel(src, f"{image.id} with its finds", width, height, outlines=tuple(outlines))
+
+
+def _middle(part: Image, find: Find) -> Voxel:
+    index = np.round(part.geometry.to_index(np.array(find.centre_ras))).astype(int)
+    i, j, k = (int(x) for x in np.clip(index, 0, np.array(part.geometry.shape) - 1))
+    return (i, j, k)
+
+
+def _extent(axis: int, flipped: bool, low: np.ndarray, high: np.ndarray, image: Image) -> tuple[float, float]:
+    """Where a box begins and ends on the screen along one axis, as shares of the picture."""
+    count = image.geometry.shape[axis]
+    begin, end = float(low[axis]) / count, float(high[axis]) / count
+    return (1 - end, 1 - begin) if flipped else (begin, end)
