@@ -41,7 +41,10 @@ class OtherwiseApp(MONAILabelApp):
     ) -> None:
         self.options, self.host = start(conf, studies, explainer)
         looks = Looks(Finder(self.host.classifier)) if self.host.classifier.inputs.patches else None
-        self.tasks: dict[str, HostedTask] = {"classify": Classify(self.host), "explain": Explain(self.host, looks)}
+        self.tasks: dict[str, HostedTask] = {
+            "classify": Classify(self.host, looks),
+            "explain": Explain(self.host, looks),
+        }
         if looks is not None:
             self.tasks["find"] = Find(self.host, looks)
         self.jobs = Jobs()

@@ -42,7 +42,7 @@ def install() -> Any:
     for name in strange:
         del sys.modules[name]
     try:
-        for name in ("OtherwiseLib.panel", "OtherwiseLib.viewer", "OtherwiseLib.slicer_parts"):
+        for name in ("OtherwiseLib.panel", "OtherwiseLib.finder", "OtherwiseLib.viewer", "OtherwiseLib.slicer_parts"):
             feature.set_selection(TRUE_PROPERTY, name)
     finally:
         sys.modules.update(strange)

@@ -81,6 +81,13 @@ def test_finds_come_as_boxes_with_scores(found: tuple[str, requests.Session]) ->
     same = job(url, client, kind="find", params={"most": 1})["result"]["finds"]
     assert same == params["finds"][:1]
     assert same[0]["thumbnail"].startswith("data:image/png;base64,")
+    whole = client.post(f"{url}/infer/classify", params={"image": "whole"}, timeout=60).json()
+    scores = {score["label"]: score["score"] for score in whole["prediction"]}
+    assert scores == pytest.approx(same[0]["probabilities"]), "a whole image is what its most suspicious patch is"
+    dark = client.post(
+        f"{url}/infer/classify", params={"image": "whole"}, data={"params": '{"centre": [-3, 5, 2]}'}, timeout=60
+    )
+    assert dark.json()["label"] == "calm"
     refused = client.post(f"{url}/infer/find", params={"image": "whole"}, data={"params": '{"most": 0}'}, timeout=30)
     assert refused.status_code == 422
 

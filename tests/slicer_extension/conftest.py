@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -114,3 +115,31 @@ def scene(tmp_path_factory: pytest.TempPathFactory):
     for logic in logics:
         logic.SetMRMLScene(None)
     made.Clear(True)
+
+
+@pytest.fixture
+def desk(scene: Any, tmp_path: Path) -> Iterator[Any]:
+    """The real panel; see ``slicer_desk``."""
+    pytest.importorskip("PySide6", exc_type=ImportError, reason="PySide6-Essentials is not installed")
+    from slicer_desk import open_desk
+
+    yield from open_desk(scene, tmp_path)
+
+
+@pytest.fixture
+def volume(scene: Any) -> Any:
+    from OtherwiseLib import samples
+
+    return samples.add_sample(scene, "CT of somebody", *samples.nodule())
+
+
+@pytest.fixture
+def explained(desk: Any, volume: Any) -> Any:
+    """A desk with one explanation in the scene."""
+    from OtherwiseLib import scene as scenes
+
+    desk.connect()
+    desk.choose(volume)
+    desk.press("explainButton")
+    desk.until(lambda: not desk.logic.busy and any(True for _ in scenes.all_shown(desk.scene)))
+    return desk

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from monailabel.interfaces.tasks.infer_v2 import InferType
 
 from lib.host import Host
+from lib.infers.find import Looks
+from lib.infers.params import AUTO, Params, place
 from lib.infers.task import Answer, HostedTask, Report
 from lib.worker import Cancelled
 from otherwise.images.image import Image
@@ -16,27 +19,44 @@ from otherwise.images.image import Image
 class Classify(HostedTask):
     """Asks the hosted classifier; replies as MONAI Label's own classification models do."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, looks: Looks | None = None) -> None:
         super().__init__(
             host,
             InferType.CLASSIFICATION,
             {name: index for index, name in enumerate(host.classifier.classes)},
             f"Probabilities of {', '.join(host.classifier.classes)} by {host.classifier.name}",
-            {},
+            {"centre": AUTO} if looks else {},
         )
+        self.looks = looks
+
+    def check(self, params: Params) -> dict[str, Any]:
+        """Add which patch."""
+        return {**super().check(params), "centre": place(params, "centre") if self.looks else None}
 
     def answer(self, image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report) -> Answer:
         """Classify on the worker's thread."""
-        prediction = self.host.explainer.classify(image, **arguments)
+        probabilities = self._probabilities(image, arguments, cancelled, report)
         scores = [
-            {"idx": index, "label": name, "score": prediction.probabilities[name]}
+            {"idx": index, "label": name, "score": probabilities[name]}
             for index, name in enumerate(self.host.classifier.classes)
         ]
         return Answer(
             {
                 "prediction": scores,
-                "label": prediction.label,
+                "label": max(probabilities, key=lambda name: probabilities[name]),
                 "image": {"id": image.id, "sha256": image.sha256},
                 "classifier": asdict(self.host.classifier_ref),
             }
         )
+
+    def _probabilities(
+        self, image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report
+    ) -> Mapping[str, float]:
+        """Of the image; for a classifier of patches, of the one that was chosen or of the most suspicious one."""
+        slice_index, centre = arguments["slice_index"], arguments["centre"]
+        if self.looks is None:
+            return self.host.explainer.classify(image, slice_index).probabilities
+        if centre is not None:
+            return self.looks.finder.patch_at(image, centre, slice_index).probabilities
+        look = self.looks.get(image, slice_index, cancelled, report)
+        return self.looks.finder.rank(look, 1).probabilities

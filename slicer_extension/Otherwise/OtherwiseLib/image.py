@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import slicer
 import vtk
 
 from . import nrrd
@@ -56,7 +57,7 @@ def snapshot(volume: Any, roi: Any = None) -> Snapshot:
     (_, affine), voxels = geometry_of(volume), voxels_of(volume)
     if roi is None:
         return Snapshot(voxels.copy(), affine, True)
-    low, high = _box(roi, affine, voxels.shape)
+    low, high = _box(roi, volume, affine, voxels.shape)
     part = voxels[tuple(slice(a, b) for a, b in zip(reversed(low), reversed(high)))]
     moved = affine.copy()
     moved[:3, 3] = affine[:3, :3] @ low + affine[:3, 3]
@@ -70,13 +71,15 @@ def slice_at(volume: Any, ras: tuple[float, float, float]) -> int:
     return int(np.clip(round(float(k)), 0, max(0, shape[2] - 1)))
 
 
-def _box(roi: Any, affine: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+def _box(roi: Any, volume: Any, affine: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """First and one past the last voxel index ``(i, j, k)`` of the smallest box that holds the region."""
-    to_world = vtk.vtkMatrix4x4()
-    to_world.DeepCopy(roi.GetObjectToWorldMatrix())
+    to_volume, matrix = vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4()
+    # Region and volume may lie under different transforms.
+    slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(None, volume.GetParentTransformNode(), to_volume)
+    vtk.vtkMatrix4x4.Multiply4x4(to_volume, roi.GetObjectToWorldMatrix(), matrix)
     half = [size / 2 for size in roi.GetSize()]
     corners = [
-        to_world.MultiplyPoint((x * half[0], y * half[1], z * half[2], 1.0))
+        matrix.MultiplyPoint((x * half[0], y * half[1], z * half[2], 1.0))
         for x in (-1, 1)
         for y in (-1, 1)
         for z in (-1, 1)

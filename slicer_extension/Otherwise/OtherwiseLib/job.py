@@ -14,6 +14,7 @@ from typing import Any, Callable, Protocol
 
 from .client import Client, ServerError
 from .files import ExplanationFiles, Reading
+from .finds import Find, read_finds
 from .signal import Signal
 
 PUMP_MILLISECONDS = 50
@@ -158,7 +159,7 @@ def explain(
         folder: Gets a folder of the explanation's id.
         image: Id of an image of the studies; or
         file: an image to send.
-        params: ``target``, ``slice_index``, ``seed``.
+        params: ``target``, ``slice_index``, ``seed``; of a classifier of patches ``find`` or ``centre``.
         report: Told how far it is.
         cancel: Asked between steps; the server is told to stop as well.
 
@@ -194,6 +195,31 @@ def classify(
         ``label`` and ``prediction``: ``[{label, score}]`` in the order of the classes.
     """
     return run(client, "classify", image=image, file=file, params=params, report=report, cancel=cancel)
+
+
+def find(
+    client: Client,
+    folder: Path,
+    *,
+    image: str = "",
+    file: Path | None = None,
+    params: dict | None = None,
+    report: Report,
+    cancel: Cancel,
+) -> list[Find]:
+    """Let the server look for what is worth explaining; arguments as for ``explain``, pictures go to the folder.
+
+    Returns:
+        The most probable finds, best first.
+
+    Raises:
+        ServerError: ``broken`` if the answer cannot be understood; see ``explain``.
+    """
+    answer = run(client, "find", image=image, file=file, params=params, report=report, cancel=cancel)
+    try:
+        return read_finds(answer, folder)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ServerError("broken", "The server sent finds that cannot be read.", "Update the server.") from error
 
 
 def attribute(

@@ -14,6 +14,7 @@ from . import files
 from . import job as jobs
 from . import scene as scenes
 from .client import Client, ServerError, complete_address, host_of, is_loopback
+from .finds import centre_of
 from .image import Snapshot, snapshot
 from .job import Cancel, Job, Report, Timer
 from .loading import sequence_proxies
@@ -40,7 +41,8 @@ class Source:
 
     Attributes:
         volume: Volume node, or None.
-        roi: Markups ROI node: only this part of the volume is sent.
+        roi: Markups ROI node: only this part of the volume is sent; to a classifier of patches the whole volume is, and
+            the patch about the region's middle is explained.
         slice_index: For a 2-D classifier and a volume of several slices: which one.
         image: Id of an image of the studies, where there is no volume.
     """
@@ -75,7 +77,7 @@ class Logic:
         self.about: dict | None = None
         self.busy_changed, self.progressed = Signal(), Signal()
         self.connected, self.listed, self.offered = Signal(), Signal(), Signal()
-        self.classified, self.explained, self.compared = Signal(), Signal(), Signal()
+        self.classified, self.found, self.explained, self.compared = Signal(), Signal(), Signal(), Signal()
         self.saved, self.failed, self.cancelled = Signal(), Signal(), Signal()
         self._new_timer = new_timer
         self._new_client = new_client
@@ -107,6 +109,12 @@ class Logic:
     def spatial_dims(self) -> int:
         """2 or 3; 0 while not connected."""
         return int(self.about["classifiers"][0]["inputs"]["spatial_dims"]) if self.about else 0
+
+    @property
+    def wanted(self) -> list[str]:
+        """Classes that a classifier of patches looks for; empty where it looks at whole images."""
+        inputs = self.about["classifiers"][0]["inputs"] if self.about else {}
+        return list((inputs.get("patches") or {}).get("wanted", []))
 
     def connect(self, address: str, token: str = "", user: str = "", password: str = "") -> None:
         """Test a server; ``connected(about)`` or ``failed(error)`` follows.
@@ -181,12 +189,30 @@ class Logic:
 
         self._run(work, self.classified.emit)
 
-    def explain(self, source: Source, target: str = "") -> None:
+    def find(self, source: Source) -> None:
+        """Ask which patches are worth explaining; ``found(finds)`` follows. Their pictures are gone thereafter."""
+        prepared = self._prepare(source)
+        if prepared is None:
+            return
+        client, image, params = prepared
+        params.pop("centre", None)
+        folder = tempfile.TemporaryDirectory(prefix="otherwise-")
+
+        def work(report: Report, cancel: Cancel) -> list:
+            file = image.write(Path(folder.name) / "image.nrrd") if image is not None else None
+            return jobs.find(
+                client, Path(folder.name), image=source.image, file=file, params=params, report=report, cancel=cancel
+            )
+
+        self._run(work, self.found.emit, folder.cleanup)
+
+    def explain(self, source: Source, target: str = "", find: int = 0) -> None:
         """Ask for an explanation and show it; ``explained(shown)`` follows.
 
         Args:
             source: What to explain.
             target: Class to flip to; empty: the nearest other one.
+            find: Rank of one of the finds; 0: the patch about the region of interest, or the most probable one.
         """
         prepared = self._prepare(source)
         if prepared is None:
@@ -194,6 +220,9 @@ class Logic:
         client, image, params = prepared
         if target:
             params["target"] = target
+        if find:
+            params.pop("centre", None)
+            params["find"] = find
         folder = tempfile.TemporaryDirectory(prefix="otherwise-")
 
         def work(report: Report, cancel: Cancel) -> files.ExplanationFiles:
@@ -287,11 +316,12 @@ class Logic:
             self.failed.emit(ServerError("consent", f"Nobody agreed to send images to {host}.", "Agree first."))
             return None
         try:
-            image = snapshot(source.volume, source.roi)
+            # What lies around a patch belongs to the question, so a classifier of patches gets the whole volume.
+            image = snapshot(source.volume, None if self.wanted else source.roi)
+            params = {"centre": centre_of(source.roi, source.volume)} if self.wanted and source.roi is not None else {}
         except Exception as error:  # whatever a volume of the scene may lack
             self.failed.emit(error)
             return None
-        params: dict = {}
         if self.spatial_dims == 2 and image.slices > 1:
             if source.slice_index is None:
                 detail = "The classifier looks at single slices and the image is a volume."

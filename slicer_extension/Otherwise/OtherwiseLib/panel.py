@@ -9,6 +9,7 @@ from slicer.i18n import tr as _
 
 from . import scene as scenes
 from . import words
+from .finder import Finder
 from .logic import Logic, Source
 from .viewer import Viewer
 from .volumes import geometry_of
@@ -38,6 +39,7 @@ class Panel:
         self.ui = ui
         self.logic = logic
         self.viewer = viewer
+        self.finder = Finder(ui, logic)
         self._confirm, self._parameters = confirm, parameters
         self._restoring = False
         ui.addressEdit.text = logic.address
@@ -56,6 +58,7 @@ class Panel:
     def scene_changed(self) -> None:
         """Look again at what the scene holds: after loading, and after it was closed."""
         self._restore()
+        self.finder.clear()
         self.viewer.refresh()
         self.update()
 
@@ -76,11 +79,17 @@ class Panel:
             self._tell("")
             self.logic.classify(self.source())
 
-    def on_explain(self, *_unused: object) -> None:
-        """Explain the chosen image."""
+    def on_find(self, *_unused: object) -> None:
+        """Look for what is worth explaining."""
         if self._may_send():
             self._tell("")
-            self.logic.explain(self.source(), self._target())
+            self.finder.find(self.source())
+
+    def on_explain(self, *_unused: object) -> None:
+        """Explain the chosen image, or the chosen find in it."""
+        if self._may_send():
+            self._tell("")
+            self.logic.explain(self.source(), self._target(), self.finder.chosen)
 
     def on_cancel(self, *_unused: object) -> None:
         """Stop."""
@@ -103,8 +112,20 @@ class Panel:
         count = geometry_of(volume)[0][2] if volume is not None else 0
         self.ui.sliceSpin.maximum = max(0, count - 1)
         self.ui.sliceSpin.value = count // 2
-        self.on_choice()
+        self.on_image()
         self.update()
+
+    def on_image(self, *_unused: object) -> None:
+        """Another image or another slice of it was chosen: what was found belongs to the one before."""
+        if not self._restoring:
+            self.finder.clear()
+        self.on_choice()
+
+    def on_region(self, *_unused: object) -> None:
+        """A region of interest was drawn, and goes before what was found."""
+        if self.ui.roiSelector.currentNode() is not None:
+            self.finder.leave()
+        self.on_choice()
 
     def on_choice(self, *_unused: object) -> None:
         """Remember in the scene what was chosen."""
@@ -128,6 +149,8 @@ class Panel:
         self.ui.passwordEdit.text = ""
         self._fill(self.ui.targetBox, [_("another class, the nearest"), *self.logic.classes])
         self.viewer.refresh_methods()
+        self.finder.clear()
+        self.finder.offer()
         self.update()
         self.logic.list_images()
 
@@ -158,6 +181,11 @@ class Panel:
         self._bars(shown.content["prediction"]["probabilities"])
         self.viewer.refresh(shown.id)
         self.ui.lookSection.collapsed = False
+
+    def found(self, found: list) -> None:
+        """The server tells what it found."""
+        self.finder.found(found)
+        self._tell("" if found else _("Nothing was found in this image."))
 
     def saved(self, path: object) -> None:
         """A report was written."""
@@ -201,6 +229,7 @@ class Panel:
         elif volume is None and not self.ui.studyBox.currentText:
             why = _("Choose an image first.")
         for button, tip in (
+            (self.ui.findButton, _("Look at every patch of the image for what is worth explaining")),
             (self.ui.classifyButton, _("Ask the classifier")),
             (
                 self.ui.explainButton,
@@ -288,6 +317,7 @@ class Panel:
             "offered",
             "progressed",
             "classified",
+            "found",
             "explained",
             "saved",
             "failed",
@@ -308,7 +338,8 @@ class Panel:
         ui.sliceHereButton.clicked.connect(self.on_slice_here)
         ui.volumeSelector.currentNodeChanged.connect(self.on_volume)
         ui.nextButton.clicked.connect(self.on_next_case)
-        ui.roiSelector.currentNodeChanged.connect(self.on_choice)
-        ui.sliceSpin.valueChanged.connect(self.on_choice)
-        ui.studyBox.currentIndexChanged.connect(self.on_choice)
+        ui.findButton.clicked.connect(self.on_find)
+        ui.roiSelector.currentNodeChanged.connect(self.on_region)
+        ui.sliceSpin.valueChanged.connect(self.on_image)
+        ui.studyBox.currentIndexChanged.connect(self.on_image)
         ui.targetBox.currentIndexChanged.connect(self.on_choice)

@@ -10,6 +10,7 @@ STAGES = {
     "upload": "Sending the image",
     "queued": "Waiting for the server",
     "running": "Working",
+    "find": "Looking at every patch",
     "search": "Searching for a change of mind",
     "alternatives": "Looking for other ways",
     "influence": "Measuring what decides",
@@ -43,6 +44,13 @@ def hosted(about: dict, tr: Translate) -> str:
             tr("Runs on: {device}, Otherwise {version}").format(device=device, version=about["versions"]["otherwise"]),
         ]
     )
+
+
+def find_told(find: Any, tr: Translate) -> str:
+    """What the classifier says of a find, and where it lies."""
+    told = ", ".join(f"{name} {value:.0%}" for name, value in find.probabilities.items())
+    r, a, s = find.centre
+    return tr("{told}\nR {r:.0f}, A {a:.0f}, S {s:.0f} mm").format(told=told, r=r, a=a, s=s)
 
 
 def verdict(content: dict, tr: Translate) -> str:

@@ -1,0 +1,246 @@
+"""A desk to sit at: the real panel with the real .ui file, beside a client that answers as it is told.
+
+Needs Slicer's core and PySide6; whoever imports it asks for them first.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import slicer
+
+import slicer_standin as standin
+from OtherwiseLib import nrrd, samples, selftest
+from OtherwiseLib.client import Client, ServerError, complete_address
+from OtherwiseLib.logic import Logic
+
+ABOUT = {
+    "versions": {"otherwise": "0.1.0"},
+    "classifiers": [
+        {
+            "name": "nodule classifier",
+            "version": "f00dcafe1234",
+            "classes": ["benign", "malignant"],
+            "inputs": {"spatial_dims": 3, "size": [48, 48, 24], "modality": "CT"},
+        }
+    ],
+    "agents": [{"name": "nodule agent", "version": "beefbeef1234"}],
+    "methods": [{"name": "occlusion", "title": "Occlusion", "source": "a paper"}],
+    "devices": [{"name": "cuda:0", "title": "A GPU"}],
+}
+
+PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg=="
+"""One grey pixel."""
+
+
+def told_find(rank: int, probability: float, centre: list[float]) -> dict[str, Any]:
+    """A find as the server tells it, on axes that are not the patient's."""
+    return {
+        "rank": rank,
+        "probability": probability,
+        "probabilities": {"benign": 1 - probability, "malignant": probability},
+        "centre_ras": centre,
+        "size_mm": [10.0, 12.0, 8.0],
+        "axes": [[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, 1.0]],
+        "thumbnail": f"data:image/png;base64,{PNG}",
+    }
+
+
+FINDS = [told_find(1, 0.9, [3.0, -4.0, 5.0]), told_find(2, 0.4, [-6.0, 2.0, 1.0])]
+
+
+@dataclass
+class StandInClient:
+    """Answers at once, unless it is told to wait or to fail; what it was sent is kept."""
+
+    address: str
+    token: str | None = None
+    about_answer: dict = field(default_factory=lambda: ABOUT)
+    failure: Exception | None = None
+    hold: threading.Event = field(default_factory=threading.Event)
+    sent: list[Path] = field(default_factory=list)
+    started: list[dict] = field(default_factory=list)
+    cancelled: list[str] = field(default_factory=list)
+    keep: Path | None = None
+    next_left: bool = True
+
+    def log_in(self, user: str, password: str) -> None:
+        if password != "right":
+            raise ServerError("unauthorised", "The server wants to know who asks.", "Give user and password.")
+
+    def about(self) -> dict:
+        if self.failure:
+            raise self.failure
+        return self.about_answer
+
+    def images(self) -> list[str]:
+        return ["case-1", "case-2"]
+
+    def next_image(self) -> str:
+        return "case-2" if self.next_left else ""
+
+    def pdf(self, id: str, target: Path) -> Path:
+        target.write_bytes(b"%PDF-1.4")
+        return target
+
+    def file(self, id: str, name: str, folder: Path) -> Path:
+        voxels, affine = samples.nodule()
+        return nrrd.write(folder / name, (voxels > -500).astype("float32"), affine)
+
+    def upload(self, path: Path) -> str:
+        kept = Path(str(self.keep)) / f"sent-{len(self.sent)}.nrrd"
+        shutil.copy(path, kept)
+        self.sent.append(kept)
+        return "session"
+
+    def forget(self, session: str) -> None:
+        pass
+
+    def start(self, kind: str, **arguments: Any) -> dict:
+        self.started.append({"kind": kind, **arguments})
+        return {"id": "job", "state": "running", "stage": "search", "fraction": 0.3, "kind": kind}
+
+    def job(self, id: str) -> dict:
+        if self.failure:
+            raise self.failure
+        if not self.hold.is_set():
+            return {"id": id, "state": "running", "stage": "influence", "fraction": 0.7}
+        scores = [{"label": "benign", "score": 0.2}, {"label": "malignant", "score": 0.8}]
+        result: dict[str, Any] = {"id": "made-up", "prediction": scores}
+        if self.started[-1]["kind"] == "attribute":
+            result = {"file": "map.nrrd", "method": "occlusion", "title": "Occlusion", "label": "malignant"}
+        if self.started[-1]["kind"] == "find":
+            result = {"finds": FINDS}
+        return {"id": id, "state": "done", "fraction": 1.0, "result": result}
+
+    def cancel(self, id: str) -> None:
+        self.cancelled.append(id)
+
+    def download(self, id: str, parent: Path, arrived: Any = None) -> Path:
+        folder = parent / id
+        folder.mkdir()
+        return selftest.made_up(folder, *samples.nodule())
+
+    def close(self) -> None:
+        pass
+
+
+@contextmanager
+def retold(folder: Path) -> Iterator[dict[str, Any]]:
+    """Change what an explanation says."""
+    file = folder / "explanation.json"
+    content = json.loads(file.read_text())
+    yield content
+    file.write_text(json.dumps(content))
+
+
+class Memory(dict):
+    """Settings that last as long as the test."""
+
+    def get(self, key: str, default: str = "") -> str:
+        return str(super().get(key, default))
+
+    def set(self, key: str, value: str) -> None:
+        self[key] = value
+
+
+@dataclass
+class Desk:
+    """Everything that a user sits in front of."""
+
+    application: Any
+    widget: Any
+    ui: Any
+    panel: Any
+    logic: Logic
+    scene: Any
+    settings: Memory
+    clients: list[StandInClient]
+    questions: list[str]
+    answers: dict[str, Any]
+    pages: list[tuple[str, str]]
+
+    def press(self, name: str) -> None:
+        button = getattr(self.ui, name)
+        assert button.isEnabled(), f"{name} is grey: {button.toolTip()}"
+        button.click()
+
+    def until(self, good: Any, seconds: float = 20) -> None:
+        """Let the application live until something is so."""
+        from PySide6.QtCore import QElapsedTimer, QEventLoop
+
+        clock = QElapsedTimer()
+        clock.start()
+        while not good() and clock.elapsed() < 1000 * seconds:
+            self.application.processEvents(QEventLoop.ProcessEventsFlag.AllEvents, 20)
+        assert good()
+
+    def connect(self) -> None:
+        self.press("connectButton")
+        self.until(lambda: not self.logic.busy and self.ui.studyBox.count() == 2)
+
+    def choose(self, volume: Any) -> None:
+        self.ui.volumeSelector.setCurrentNode(volume)
+
+    def picture(self, name: str) -> None:
+        """Keep a picture of the panel where somebody asked for pictures."""
+        import os
+
+        folder = os.environ.get("OTHERWISE_PICTURES")
+        if folder:
+            self.widget.resize(430, 1260)
+            self.widget.grab().save(str(Path(folder) / f"panel-{name}.png"))
+
+
+def open_desk(scene: Any, tmp_path: Path) -> Iterator[Desk]:
+    """Sit down; what was begun ends when the generator does."""
+    application = standin.install()
+    from OtherwiseLib.panel import Panel
+    from OtherwiseLib.parameters import Parameters
+    from OtherwiseLib.slicer_parts import QtTimer
+    from OtherwiseLib.viewer import Viewer
+
+    widget, ui = standin.load_ui()
+    settings, clients, questions, pages = Memory(), [], [], []
+    answers: dict[str, Any] = {"confirm": True, "path": "", "failure": None, "about": ABOUT}
+
+    def new_client(address: str, token: str | None) -> Any:
+        if answers.get("real"):
+            return Client(address, token)
+        client = StandInClient(complete_address(address), token, answers["about"], answers["failure"])
+        client.keep = tmp_path
+        client.hold.set()
+        clients.append(client)
+        return client
+
+    def confirm(question: str) -> bool:
+        questions.append(question)
+        return bool(answers["confirm"])
+
+    logics = slicer.vtkSlicerSequencesLogic()
+    logics.SetMRMLScene(scene)
+    logic = Logic(scene, settings, QtTimer, new_client, logics.UpdateProxyNodesFromSequences)
+    viewer = Viewer(
+        ui, logic, lambda name, page: pages.append((name, page)), lambda s: answers["path"],
+        lambda path: Path(path).write_bytes(b"png"),
+    )  # fmt: skip
+
+    def parameters() -> Any:
+        node = scene.GetSingletonNode("Otherwise", "vtkMRMLScriptedModuleNode")
+        if node is None:
+            node = slicer.vtkMRMLScriptedModuleNode()
+            node.SetSingletonTag("Otherwise")
+            node = scene.AddNode(node)
+        return Parameters(node)
+
+    panel = Panel(ui, logic, viewer, parameters, confirm)
+    yield Desk(application, widget, ui, panel, logic, scene, settings, clients, questions, answers, pages)
+    panel.close()
+    widget.deleteLater()
