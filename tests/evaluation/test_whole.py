@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,14 @@ from otherwise.blackbox.protocol import InputSpec, PatchSpec
 from otherwise.errors import ImageError
 from otherwise.evaluation.froc import Marks, judge, measure_finding, sensitivity_at
 from otherwise.evaluation.patches import CLEAR, OFF_CENTRE, Cutting, places, write_patches
+from otherwise.evaluation.placing import changed_outside, geometry_error, measure_placing
+from otherwise.explain.explainer import Explainer
+from otherwise.explain.placed import explain_find
 from otherwise.finding.finder import Find, Finder
+from otherwise.images.image import Geometry, Image
 from otherwise.phantoms.phantom import WholePhantom
 from otherwise.phantoms.whole_mammogram import WholeMammogramSettings, whole_mammograms
-from toys import SquareClassifier
+from toys import SquareClassifier, eager_agent
 
 COARSE = WholeMammogramSettings(size=(600, 750), spacing=0.4)
 SIZE, SPACING = (96, 96), (0.5, 0.5)
@@ -80,3 +85,33 @@ def test_a_measurement_has_all_figures(phantoms: list[WholePhantom]) -> None:
     assert figures["lesions"] == sum(len(phantom.lesions) for phantom in phantoms)
     assert 0 <= figures["sensitivity_low"] <= figures["sensitivity"] <= figures["sensitivity_high"] <= 1
     assert figures["slowest_seconds"] >= figures["median_seconds"] > 0
+
+
+def test_a_find_stays_in_its_place_and_costs_what_its_patch_costs(phantoms: list[WholePhantom]) -> None:
+    classifier = SquareClassifier(InputSpec((16, 16), spacing=(1.0, 1.0), patches=PatchSpec(("bright",), 0.5, 0.05)))
+    explainer = Explainer(classifier, eager_agent(classifier))
+    figures = measure_placing(explainer, Finder(classifier), phantoms[:2], 2)
+    assert figures.images == 2
+    assert figures.geometry_error_mm < 1e-6
+    assert figures.changed_outside == 0
+    assert 0 < figures.median_ratio <= figures.worst_ratio
+
+
+def test_a_change_outside_the_patch_would_be_counted(phantoms: list[WholePhantom]) -> None:
+    """The figure can be other than zero: a volume that was moved or edited beyond the patch shows."""
+    classifier = SquareClassifier(InputSpec((16, 16), spacing=(1.0, 1.0), patches=PatchSpec(("bright",), 0.5, 0.05)))
+    explainer, finder, image = Explainer(classifier, eager_agent(classifier)), Finder(classifier), phantoms[0].image
+    look = finder.look(image)
+    find = finder.rank(look, 1)
+    found = explain_find(explainer.explain, finder, image, look, find)
+    array = found.volumes.counterfactual.array.copy()
+    array[:, 0, 0] += 1
+    moved = Geometry(found.volumes.effect.geometry.shape, found.volumes.effect.geometry.affine + 0.01 * np.eye(4))
+    volumes = replace(
+        found.volumes,
+        counterfactual=found.volumes.counterfactual.with_array(array),
+        effect=Image(found.volumes.effect.array, moved, "moved", 2),
+    )
+    spoilt = replace(found, volumes=volumes)
+    assert changed_outside(spoilt, image, find) == 1
+    assert geometry_error(spoilt, image) > 1e-3

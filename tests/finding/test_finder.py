@@ -97,13 +97,6 @@ def test_only_foreground_is_looked_at() -> None:
     assert foreground.queries < 0.5 * everything.queries
 
 
-def test_an_image_smaller_than_a_patch_is_one_patch() -> None:
-    geometry = Geometry((6, 5, 1), np.eye(4))
-    finds = Finder(SquareClassifier(FLAT)).find(image_with([(3, 2)], geometry, 2, edge=2))
-    assert len(finds) == 1
-    assert (finds[0].low, finds[0].high) == ((0, 0, 0), (6, 5, 1))
-
-
 def test_what_cannot_be_searched_is_told_in_words() -> None:
     geometry = Geometry((32, 32, 4), np.eye(4))
     volume = image_with([(16, 16, 2)], geometry, 3)
@@ -133,3 +126,15 @@ def test_it_can_be_cancelled_between_batches() -> None:
     with pytest.raises(CancelledError):
         Finder(counted).find(image_with([(50, 50)], Geometry((200, 200, 1), np.eye(4)), 2), progress=stop)
     assert 0 < counted.queries < 500
+
+
+def test_an_image_smaller_than_a_patch_is_refused_with_both_sizes() -> None:
+    image = image_with([(2, 2)], Geometry((6, 40, 1), np.eye(4)), 2)
+    with pytest.raises(ImageError, match=r"6 x 40 mm.* smaller than the patches of 8 x 8 mm"):
+        Finder(SquareClassifier(FLAT)).find(image)
+
+
+def test_grey_suits_a_classifier_of_colours() -> None:
+    image = image_with([(30, 30)], Geometry((64, 64, 1), np.eye(4)), 2)
+    (first, *_) = Finder(SquareClassifier(replace(FLAT, channels=3))).find(image)
+    assert first == Finder(SquareClassifier(FLAT)).find(image)[0]

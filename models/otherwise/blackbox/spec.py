@@ -132,7 +132,7 @@ def classifier_metadata(
                 "spatial_shape": list(inputs.size),
                 "dtype": "float32",
                 "value_range": list(value_range),
-                "is_patch_data": False,
+                "is_patch_data": inputs.patches is not None,
                 "channel_def": {str(channel): "image" for channel in range(inputs.channels)},
             }
         },

@@ -74,6 +74,41 @@ def register(app: typer.Typer) -> None:
             figures = measure_finding(finder, images, count, lambda stage, done: bar.update(task, completed=done))
         typer.echo(json.dumps(figures.to_dict(), indent=2))
 
+    @benchmark.command("place")
+    def place_(
+        classifier: Annotated[str, typer.Option(help="A classifier of patches: bundle folder or name.")],
+        agent: Annotated[str, typer.Option(help="Its agent: bundle folder or name.")],
+        phantoms: Annotated[WholeKind, typer.Option(help="What to explain finds of.")] = WholeKind.mammogram,
+        count: Annotated[int, typer.Option(min=1, help="How many unseen whole phantoms.")] = 20,
+        seed: Annotated[int, typer.Option(min=0, help="Of their series.")] = 33,
+        device: Device = "auto",
+    ) -> None:
+        """Time, memory and exactness of explaining finds in their place, beside explaining the patch alone."""
+        from rich.console import Console
+        from rich.progress import Progress
+
+        from otherwise.agent.bundle import load_agent
+        from otherwise.blackbox.loading import load_classifier
+        from otherwise.blackbox.torch_host import check_device
+        from otherwise.evaluation.placing import measure_placing
+        from otherwise.explain.explainer import Explainer
+        from otherwise.finding.finder import Finder
+        from otherwise.phantoms.whole import whole_phantoms
+
+        hardware = str(check_device(device))
+        hosted = load_classifier(classifier, device=hardware)
+        explainer, finder = Explainer(hosted, load_agent(agent, device=hardware)), Finder(hosted)
+        with Progress(console=Console(stderr=True)) as bar:
+            task = bar.add_task("Explaining", total=1.0)
+            figures = measure_placing(
+                explainer,
+                finder,
+                whole_phantoms(phantoms, seed, count),
+                count,
+                lambda stage, done: bar.update(task, completed=done),
+            )
+        typer.echo(json.dumps(figures.to_dict(), indent=2))
+
     @benchmark.command("server")
     def server_(
         out: Annotated[Path, typer.Option(help="New folder for studies, log and explanations.")],

@@ -17,7 +17,7 @@ from monai.data.utils import dense_patch_slices
 from otherwise.blackbox.protocol import BlackBox, InputSpec, PatchSpec
 from otherwise.errors import ClassifierError, ImageError
 from otherwise.images.image import Geometry, Image, check_content
-from otherwise.images.resampling import model_grid, resample, windowed
+from otherwise.images.resampling import model_grid, resample, windowed, with_channels
 
 BATCH = 64
 MOST_COMMON = 0.1
@@ -200,21 +200,34 @@ class Finder:
         return self._found(0, grid, answer[0], float(self._wanted(answer)[0]), low, high)
 
     def grid(self, image: Image, slice_index: int | None = None) -> Geometry:
-        """The classifier's spacing over the whole image, at least one patch large along each axis."""
+        """The classifier's spacing over the whole image.
+
+        Raises:
+            ImageError: if the image is smaller than a patch, or a volume and no slice of it was chosen.
+        """
         plane = image.geometry if slice_index is None else image.geometry.slice(slice_index)
         if len(self.inputs.size) == 2 and slice_index is None and image.geometry.shape[2] > 1:
             model_grid(image.geometry, self.inputs.size, self.spacing)  # says what to do
-        extent = [count * step for count, step in zip(plane.shape, plane.spacing, strict=True)]
+        extent = [count * step for count, step in zip(plane.shape, plane.spacing, strict=True)][: len(self.inputs.size)]
+        patch = [edge * step for edge, step in zip(self.inputs.size, self.spacing, strict=True)]
+        # Half a voxel is a matter of rounding.
+        if any(length < edge - step / 2 for length, edge, step in zip(extent, patch, self.spacing, strict=True)):
+            raise ImageError(
+                f"Image {image.id} ({_mm(extent)}) is smaller than the patches of {_mm(patch)} that "
+                f"{self.classifier.name} looks at.",
+                "Give the whole image, not a part of it.",
+            )
         size = tuple(
             max(edge, round(length / step))
-            for edge, length, step in zip(self.inputs.size, extent, self.spacing, strict=False)
+            for edge, length, step in zip(self.inputs.size, extent, self.spacing, strict=True)
         )
         return model_grid(image.geometry, size, self.spacing, slice_index)
 
     def _resampled(self, image: Image, grid: Geometry) -> tuple[np.ndarray, np.ndarray]:
         """``(channels, *size)`` in [0, 1] on the grid, and where there is foreground: ``size``."""
         outside, _ = self.inputs.intensity
-        array = resample(image, grid, order=1, outside=outside).array.astype(np.float32)
+        suited = with_channels(image, self.inputs.channels)
+        array = resample(suited, grid, order=1, outside=outside).array.astype(np.float32)
         limit = self.patches.foreground
         foreground = np.ones(array.shape[1:], bool) if limit is None else (array > limit).any(axis=0)
         scaled = windowed(array, self.inputs.intensity)
@@ -252,6 +265,10 @@ class Finder:
         a, b, c = (float(edge * step) for edge, step in zip(grid.shape, grid.spacing, strict=True))
         named = {name: float(value) for name, value in zip(self.classifier.classes, answer, strict=True)}
         return Find(rank, float(score), named, (x, y, z), (a, b, c), low, high)
+
+
+def _mm(lengths: Sequence[float]) -> str:
+    return " x ".join(f"{length:.4g}" for length in lengths) + " mm"
 
 
 def _window(start: np.ndarray, size: tuple[int, ...]) -> tuple[slice, ...]:

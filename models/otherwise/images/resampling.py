@@ -129,7 +129,7 @@ def to_model(
     check_content(image)
     low, high = intensity
     grid = model_grid(image.geometry, size, spacing, slice_index, centre)
-    suited = _with_channels(image, channels)
+    suited = with_channels(image, channels)
     array = resample(suited, grid, order=1, outside=low).array.astype(np.float32)
     array = windowed(array, intensity)
     if array.min() == array.max():
@@ -191,7 +191,14 @@ def _slice_plane(geometry: Geometry, slice_index: int | None) -> Geometry:
     return geometry.slice(slice_index)
 
 
-def _with_channels(image: Image, channels: int | None) -> Image:
+def with_channels(image: Image, channels: int | None) -> Image:
+    """Give an image the channels that a classifier wants, where that is a matter of form.
+
+    Grey becomes as many equal channels as are wanted; equal channels become grey. None: as it is.
+
+    Raises:
+        ImageError: if channels would have to be made up or thrown away.
+    """
     own = image.array.shape[0]
     if channels in (None, own):
         return image

@@ -1,0 +1,128 @@
+"""What it costs to explain a find in its place, and whether it stays there to the last voxel."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import psutil
+
+from otherwise.agent.search import Progress
+from otherwise.explain.explainer import Explainer
+from otherwise.explain.explanation import Explanation
+from otherwise.explain.placed import explain_find
+from otherwise.finding.finder import Find, Finder, Look
+from otherwise.images.image import Image
+from otherwise.phantoms.phantom import WholePhantom
+
+
+@dataclass(frozen=True)
+class Placing:
+    """Figures of the first find of each whole phantom.
+
+    Attributes:
+        images: How many.
+        validity: Share that flips the black box, asked about the patch of the full image.
+        median_seconds: To explain a find in its place, once the patches have been looked at.
+        median_ratio: Time in the place to that of the patch cut out and explained by itself, of pairs.
+        worst_ratio: The same, the worst pair.
+        geometry_error_mm: Largest distance of any corner of any volume from where the whole image's grid has it.
+        changed_outside: Voxels outside the patch that are not bit for bit those of the image.
+        peak_gib: Memory of this process, at most; drawing the phantoms included.
+    """
+
+    images: int
+    validity: float
+    median_seconds: float
+    median_ratio: float
+    worst_ratio: float
+    geometry_error_mm: float
+    changed_outside: int
+    peak_gib: float
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def measure_placing(
+    explainer: Explainer,
+    finder: Finder,
+    phantoms: Iterable[WholePhantom],
+    count: int,
+    progress: Progress = lambda stage, part: None,
+) -> Placing:
+    """Explain the first find of every phantom in its place and by itself, one after the other.
+
+    Args:
+        explainer: With the same classifier as ``finder``.
+        finder: Finds.
+        phantoms: Unseen ones.
+        count: How many there are.
+        progress: Told the share done.
+    """
+    pairs, valid, error, outside, peak = [], [], 0.0, 0, 0
+    for number, phantom in enumerate(phantoms, start=1):
+        image = phantom.image
+        look = finder.look(image)
+        find = finder.rank(look, 1)
+
+        def in_place(image: Image = image, find: Find = find, look: Look = look) -> Explanation:
+            return explain_find(explainer.explain, finder, image, look, find)
+
+        def bare(image: Image = image, find: Find = find) -> Explanation:
+            return explainer.explain(image.crop(find.low, find.high), centre=find.centre_ras)
+
+        # Whatever the first of a pair warms up serves both equally often.
+        first, second = (in_place, bare) if number % 2 else (bare, in_place)
+        told = {each: _timed(each) for each in (first, second)}
+        (found, placed), (_, alone) = told[in_place], told[bare]
+        pairs.append((placed, alone))
+        valid.append(found.counterfactual.valid)
+        error = max(error, geometry_error(found, image))
+        outside += changed_outside(found, image, find)
+        peak = max(peak, psutil.Process().memory_info().rss)
+        progress("explain", number / count)
+    ratios = [placed / alone for placed, alone in pairs]
+    return Placing(
+        images=len(pairs),
+        validity=round(float(np.mean(valid)), 4),
+        median_seconds=round(float(np.median([placed for placed, _ in pairs])), 2),
+        median_ratio=round(float(np.median(ratios)), 3),
+        worst_ratio=round(max(ratios), 3),
+        geometry_error_mm=error,
+        changed_outside=outside,
+        peak_gib=round(peak / 2**30, 2),
+    )
+
+
+def geometry_error(explanation: Explanation, image: Image) -> float:
+    """Largest distance in millimetres of a volume's corner from where the whole image's grid has it."""
+    place = explanation.place
+    assert place is not None
+    corners = np.array([place.low, np.array(place.high) - 1])
+    wanted = image.geometry.to_ras(corners)
+    volumes = explanation.volumes
+    every = (volumes.original, volumes.counterfactual, volumes.effect, volumes.regions, volumes.minimal, *volumes.path)
+    last = np.array(place.high) - place.low - 1
+    return max(
+        float(np.linalg.norm(v.geometry.to_ras(np.array([[0, 0, 0], last])) - wanted, axis=1).max()) for v in every
+    )
+
+
+def changed_outside(explanation: Explanation, image: Image, find: Find) -> int:
+    """Voxels of the counterfactual outside the find's patch that differ from the image's."""
+    place = explanation.place
+    assert place is not None
+    edited = explanation.volumes.counterfactual.array
+    same = edited == image.crop(place.low, place.high).array.astype(edited.dtype)
+    inside = tuple(slice(a - b, c - b) for a, c, b in zip(find.low, find.high, place.low, strict=True))
+    same[(slice(None), *inside)] = True
+    return int((~same).sum())
+
+
+def _timed(work: Callable[[], Explanation]) -> tuple[Explanation, float]:
+    begun = time.perf_counter()
+    return work(), time.perf_counter() - begun
