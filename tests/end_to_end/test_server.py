@@ -125,3 +125,9 @@ def test_the_report_needs_no_network(served: Served, explanation: dict[str, Any]
 
 def test_nothing_went_wrong_unnoticed(served: Served, explanation: dict[str, Any]) -> None:
     assert "Traceback" not in served.log.read_text(encoding="utf-8", errors="replace")
+
+
+def test_studies_list_their_images(served: Served) -> None:
+    listed = served.get("/otherwise/studies").json()["studies"]
+    ids = sorted(image["id"] for study in listed for image in study["images"])
+    assert ids == sorted(served.get("/datastore/?output=all").json()["objects"])

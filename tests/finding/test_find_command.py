@@ -104,3 +104,31 @@ def test_a_find_is_explained_as_typed(bundle: Path, image: Path, tmp_path: Path)
     assert all(a <= at < b for a, at, b in zip(chosen["low"], (46, 22, 0), chosen["high"], strict=True))
     with pytest.raises(ImageError, match="outside"):
         run(*words[:-1], tmp_path / "nowhere", "--centre", 100, 0, 0)
+
+
+def test_views_of_a_folder_are_listed_and_one_of_them_is_searched(bundle: Path, image: Path, tmp_path: Path) -> None:
+    import SimpleITK as sitk  # noqa: N813
+
+    from otherwise.images.reading import read_image
+
+    (tmp_path / "views").mkdir()
+    for name, level in (("one", 1.0), ("two", 0.5)):
+        pixels = sitk.GetImageFromArray((level * read_image(image).array[0, :, :, 0].T).astype(np.uint16))
+        pixels.SetSpacing((0.5, 0.5))
+        sitk.WriteImage(pixels, str(tmp_path / "views" / f"{name}.dcm"))
+    listed = json.loads(run("studies", tmp_path / "views", "--json").stdout)["studies"]
+    images = {found["files"][0]: found["id"] for study in listed for found in study["images"]}
+    assert set(images) == {"one.dcm", "two.dcm"}
+    assert images["two.dcm"] in run("studies", tmp_path / "views").stdout
+    with pytest.raises(ImageError, match="series"):
+        run("find", tmp_path / "views", "--classifier", bundle)
+    words = ("find", tmp_path / "views", "--classifier", bundle, "--json", "--image")
+    bright, dim = (json.loads(run(*words, images[name]).stdout)["finds"][0] for name in ("one.dcm", "two.dcm"))
+    assert bright["probability"] > 0.9 > dim["probability"]
+
+
+def test_sequences_are_combined_as_typed(image: Path, tmp_path: Path) -> None:
+    assert "2 channels" in run("combine", image, image, "--out", tmp_path / "both.nrrd").stdout
+    from otherwise.images.reading import read_image
+
+    assert read_image(tmp_path / "both.nrrd").array.shape == (2, 80, 60, 1)

@@ -19,7 +19,19 @@ EXIT_INTERRUPTED = 130
 
 def build() -> typer.Typer:
     """Assemble the command tree. Heavy libraries are imported by the commands, not here."""
-    from otherwise.cli import benchmark, classifier, demo, explain, find, phantoms, prepare, serve, train
+    from otherwise.cli import (
+        benchmark,
+        classifier,
+        combine,
+        demo,
+        explain,
+        find,
+        phantoms,
+        prepare,
+        serve,
+        studies,
+        train,
+    )
 
     app = typer.Typer(
         help="What would make the model decide otherwise?",
@@ -28,7 +40,7 @@ def build() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.callback()(_common)
-    for module in (demo, serve, explain, find, train, classifier, phantoms, prepare, benchmark):
+    for module in (demo, serve, explain, find, studies, combine, train, classifier, phantoms, prepare, benchmark):
         module.register(app)
     return app
 

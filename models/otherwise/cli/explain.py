@@ -21,6 +21,9 @@ def register(app: typer.Typer) -> None:
         ),
         agent: Annotated[str, typer.Option(help="Bundle folder, or name of a shipped bundle.")] = "mammogram_agent",
         target: Annotated[str | None, typer.Option(help="Class to flip to; default: the nearest other one.")] = None,
+        part: Annotated[
+            str | None, typer.Option("--image", help="Of a folder with several: which; see otherwise studies.")
+        ] = None,
         slice_index: Annotated[
             int | None, typer.Option("--slice", help="For a 2-D classifier and a volume: which slice.")
         ] = None,
@@ -52,7 +55,7 @@ def register(app: typer.Typer) -> None:
         explainer = Explainer(
             load_classifier(classifier, device=device, trust_code=trust_code), load_agent(agent, device=device)
         )
-        source = read_image(image)
+        source = read_image(image, part=part)
         with Progress(console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task("explain", total=1.0)
             options: dict[str, Any] = {"target": target, "seed": seed}

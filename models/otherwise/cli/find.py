@@ -17,6 +17,9 @@ def register(app: typer.Typer) -> None:
     def find(
         image: Annotated[Path, typer.Argument(help="NIfTI, NRRD, MHA, PNG, a DICOM file, or a folder of one series.")],
         classifier: Annotated[str, typer.Option(help="Bundle of a classifier of patches, or name of a shipped one.")],
+        part: Annotated[
+            str | None, typer.Option("--image", help="Of a folder with several: which; see otherwise studies.")
+        ] = None,
         slice_index: Annotated[
             int | None, typer.Option("--slice", help="For a 2-D classifier and a volume: which slice.")
         ] = None,
@@ -42,7 +45,7 @@ def register(app: typer.Typer) -> None:
         if out is not None:
             refuse_existing(out)
         finder = Finder(load_classifier(classifier, device=device, trust_code=trust_code))
-        source = read_image(image)
+        source = read_image(image, part=part)
         with Progress(console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task("look", total=1.0)
             finds = finder.find(source, slice_index, most, lambda part: bar.update(task, completed=part))

@@ -10,19 +10,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 from otherwise.errors import ImageError
-from otherwise.images.formats.dicom import read_dicom_file, read_dicom_folder
+from otherwise.images.formats.dicom import read_dicom_file, read_dicom_folder, read_dicom_series
 from otherwise.images.formats.limits import MAX_BYTES
 from otherwise.images.formats.metaimage import read_metaimage
 from otherwise.images.formats.nifti import read_nifti
 from otherwise.images.formats.nrrd import read_nrrd
 from otherwise.images.formats.picture import read_picture
 from otherwise.images.image import Image
+from otherwise.images.studies import find_image
 
 _EXTENSIONS = re.compile(r"(\.nii)?\.(gz|nii|nrrd|nhdr|mha|mhd|png|jpe?g|jfif|tiff?|dcm|dicom|ima)$", re.IGNORECASE)
 _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
-def read_image(path: Path, *, id: str | None = None, max_bytes: int = MAX_BYTES) -> Image:
+def read_image(path: Path, *, id: str | None = None, part: str | None = None, max_bytes: int = MAX_BYTES) -> Image:
     """Read a volume or a plane with its geometry.
 
     Formats are told by content, not by name: DICOM (one file, or a folder with one series), NIfTI, NRRD, MetaImage,
@@ -31,6 +32,7 @@ def read_image(path: Path, *, id: str | None = None, max_bytes: int = MAX_BYTES)
 
     Args:
         path: File, or folder of one DICOM series.
+        part: For a folder of several DICOM images: the id of the one that is meant, see ``images.studies``.
         id: Name of the image; by default that of the file or folder, and never anything that DICOM says of a patient.
         max_bytes: Largest image that a header may declare.
 
@@ -47,6 +49,8 @@ def read_image(path: Path, *, id: str | None = None, max_bytes: int = MAX_BYTES)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pydicom and Pillow, about damage that ends in an error here
+            if part is not None:
+                return read_dicom_series(find_image(path, part), name, max_bytes)
             return _reader(path)(path, name, max_bytes)
     except FileNotFoundError:
         raise ImageError(f"There is no file or folder {path.name}.", "Check the path.") from None

@@ -13,6 +13,7 @@ from lib.routes.errors import route_class
 from lib.routes.explanations import explanations_router
 from lib.routes.infer import infer_router
 from lib.routes.jobs import jobs_router
+from lib.routes.studies import studies_router
 
 if TYPE_CHECKING:
     from main import OtherwiseApp
@@ -28,6 +29,7 @@ def install_app(app: OtherwiseApp) -> None:
         about_router(app.host, app.options, route),
         jobs_router(app, {**app.tasks, "attribute": Attribute(app.host)}, app.jobs, app.host.store, route),
         explanations_router(app.host.store, route),
+        studies_router(app, route),
         unknown_router(route),
     ]
     install(server, routers)

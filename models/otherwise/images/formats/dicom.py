@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ def read_dicom_file(path: Path, id: str, max_bytes: int) -> Image:
         ImageError: if it is no image, is damaged or too large, or its frames are no volume.
         Exception: whatever pydicom or GDCM raise on a damaged file.
     """
-    header = _read_header(path)
+    header = read_header(path)
     _check_image(header)
     frames = _number_of_frames(header)
     size = (int(header.Columns), int(header.Rows))
@@ -54,8 +55,18 @@ def read_dicom_folder(folder: Path, id: str, max_bytes: int) -> Image:
         ImageError: if there is no series or more than one, or its slices are no volume.
         Exception: whatever pydicom or GDCM raise on a damaged file.
     """
-    headers = {path: _read_header(path) for path in sorted(folder.iterdir()) if _is_dicom(path)}
-    headers = {path: header for path, header in headers.items() if _is_image(header)}
+    return read_dicom_series(sorted(folder.iterdir()), id, max_bytes)
+
+
+def read_dicom_series(files: Sequence[Path], id: str, max_bytes: int) -> Image:
+    """Read the one series that some files are; what is no DICOM image among them is passed over.
+
+    Raises:
+        ImageError: see ``read_dicom_folder``.
+        Exception: whatever pydicom or GDCM raise on a damaged file.
+    """
+    headers = {path: read_header(path) for path in files if is_dicom(path)}
+    headers = {path: header for path, header in headers.items() if is_image(header)}
     if not headers:
         raise ImageError(
             "The folder holds no DICOM images.", "Give a folder that directly holds one series, or one file."
@@ -66,7 +77,8 @@ def read_dicom_folder(folder: Path, id: str, max_bytes: int) -> Image:
     if len(series) > 1:
         counts = ", ".join(str(len(paths)) for paths in series.values())
         raise ImageError(
-            f"The folder holds {len(series)} series (of {counts} files).", "Give a folder with one, or one file."
+            f"The folder holds {len(series)} series (of {counts} files).",
+            "Choose one: otherwise studies FOLDER lists them.",
         )
     paths = list(headers)
     if len(paths) == 1:
@@ -88,23 +100,26 @@ def read_dicom_folder(folder: Path, id: str, max_bytes: int) -> Image:
     return _image(np.concatenate(slices, axis=3), (*size, len(paths)), affine, id)
 
 
-def _is_dicom(path: Path) -> bool:
+def is_dicom(path: Path) -> bool:
+    """Whether a file is DICOM, by its content."""
     if not path.is_file() or path.name.upper() == "DICOMDIR":
         return False
     with path.open("rb") as file:
         return file.read(132)[128:] == b"DICM"
 
 
-def _read_header(path: Path) -> Dataset:
+def read_header(path: Path) -> Dataset:
+    """Everything but the pixels; raises whatever pydicom does on a damaged file."""
     return pydicom.dcmread(path, stop_before_pixels=True)
 
 
-def _is_image(header: Dataset) -> bool:
+def is_image(header: Dataset) -> bool:
+    """Whether an object has pixels of its own to look at."""
     return "Rows" in header and "Columns" in header and str(header.get("Modality", "")) not in _NO_IMAGES
 
 
 def _check_image(header: Dataset) -> None:
-    if not _is_image(header):
+    if not is_image(header):
         kind = str(header.get("Modality", "")) or "other"
         raise ImageError(f"It is a DICOM object of kind {kind}, not an image.", "Give the image that it belongs to.")
     photometric = str(header.get("PhotometricInterpretation", ""))

@@ -1,0 +1,26 @@
+"""``otherwise combine``: several images of one patient as channels of one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command("combine")
+    def combine(
+        images: Annotated[list[Path], typer.Argument(help="In the order in which the classifier wants its channels.")],
+        out: Annotated[Path, typer.Option(help="File to write: .nrrd, .nii.gz or .mha.")],
+    ) -> None:
+        """Put several images, such as MR sequences, onto the grid of the first one as channels of one image."""
+        from otherwise.images.combining import as_channels
+        from otherwise.images.reading import read_image
+        from otherwise.images.writing import write_image
+
+        combined = as_channels([read_image(image) for image in images])
+        write_image(combined, out)
+        typer.echo(f"{out}: {len(images)} channels on a grid of {' x '.join(map(str, combined.geometry.shape))}.")
