@@ -8,7 +8,8 @@ import pytest
 
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.errors import ClassifierError
-from otherwise.evaluation.quality import measure_quality
+from otherwise.evaluation.quality import measure_native, measure_quality
+from otherwise.explain.explainer import Explainer
 from toys import SquareClassifier, eager_agent
 
 
@@ -31,3 +32,13 @@ def test_a_3d_classifier_is_refused() -> None:
     classifier = SquareClassifier(InputSpec((16, 16, 16)))
     with pytest.raises(ClassifierError, match="3-D"):
         measure_quality(eager_agent(classifier), classifier, 1, 0)
+
+
+def test_flips_are_counted_at_the_images_own_resolution() -> None:
+    classifier = SquareClassifier(InputSpec((32, 32)))
+    figures = measure_native(Explainer(classifier, eager_agent(classifier)), 3, 7, (96, 96))
+    assert (figures.images, figures.pixels, figures.validity, figures.lost) == (3, (96, 96), 1.0, 0.0)
+    stubborn = SquareClassifier(InputSpec((32, 32)), version="3" * 64)
+    still = replace(eager_agent(stubborn), model=eager_agent(stubborn).model)
+    still.model.velocity = lambda noised, time, code: noised * 0  # type: ignore[method-assign]
+    assert measure_native(Explainer(stubborn, still), 2, 7, (96, 96)).validity == 0.0

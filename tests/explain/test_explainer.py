@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from otherwise.blackbox.protocol import InputSpec
 from otherwise.errors import AgentError, CancelledError, ClassifierError, ImageError
 from otherwise.explain.explainer import Explainer
 from otherwise.images.image import Geometry, Image
+from otherwise.report.folder import read_explanation, write_explanation
 from toys import SquareClassifier, eager_agent
 
 HU = (-1000.0, 400.0)
@@ -57,6 +59,29 @@ def test_an_oblique_volume_is_explained_on_its_own_grid(explainer: Explainer) ->
     assert parts == sorted(parts)
     assert parts[-1] == 1.0
     assert explanation.queries > len(explanation.path)
+
+
+@pytest.mark.parametrize(
+    ("size", "shape", "channels", "own"),
+    [((8, 8), (40, 36, 1), 3, 3), ((8, 8), (40, 36, 1), 3, 1), ((8, 8, 8), (19, 23, 11), 2, 2)],
+    ids=["colours", "grey for a classifier of colours", "two MR sequences"],
+)
+def test_every_channel_goes_through(
+    size: tuple[int, ...], shape: tuple[int, int, int], channels: int, own: int, tmp_path: Path
+) -> None:
+    classifier = SquareClassifier(InputSpec(size, channels=channels))
+    rng = np.random.default_rng(1)
+    array = (0.25 + 0.1 * rng.random((own, *shape))).astype(np.float32)
+    image = Image(array, Geometry(shape, np.diag([0.5, 0.5, 2, 1])), "coloured", 2 if shape[2] == 1 else 3)
+    explainer = Explainer(classifier, eager_agent(classifier))
+    explanation = explainer.explain(image)
+    assert explanation.counterfactual.valid
+    assert explanation.volumes.counterfactual.array.shape == image.array.shape
+    assert explanation.volumes.effect.array.shape == (1, *shape)
+    assert explainer.classify(explanation.volumes.counterfactual).label == explanation.target
+    write_explanation(explanation, tmp_path / "explanation")
+    again = read_explanation(tmp_path / "explanation")
+    np.testing.assert_array_equal(again.volumes.counterfactual.array, explanation.volumes.counterfactual.array)
 
 
 def test_regions_lie_where_the_classifier_looks(explainer: Explainer) -> None:

@@ -49,6 +49,34 @@ def register(app: typer.Typer) -> None:
             )
         typer.echo(json.dumps(figures.to_dict(), indent=2))
 
+    @benchmark.command("native")
+    def native_(
+        classifier: Classifier = "mammogram_classifier",
+        agent: Agent = "mammogram_agent",
+        count: Annotated[int, typer.Option(min=1, help="How many unseen phantoms.")] = 100,
+        seed: Annotated[int, typer.Option(min=0, help="Of their series.")] = 32,
+        pixels: Annotated[int, typer.Option(min=32, help="Along each axis; the classifier sees it reduced.")] = 384,
+        device: Device = "auto",
+    ) -> None:
+        """How often a counterfactual still flips the black box at the resolution of a finer image."""
+        from rich.console import Console
+        from rich.progress import Progress
+
+        from otherwise.agent.bundle import load_agent
+        from otherwise.blackbox.loading import load_classifier
+        from otherwise.blackbox.torch_host import check_device
+        from otherwise.evaluation.quality import measure_native
+        from otherwise.explain.explainer import Explainer
+
+        place = str(check_device(device))
+        explainer = Explainer(load_classifier(classifier, device=place), load_agent(agent, device=place))
+        with Progress(console=Console(stderr=True)) as bar:
+            task = bar.add_task("Explaining", total=1.0)
+            figures = measure_native(
+                explainer, count, seed, (pixels, pixels), lambda stage, done: bar.update(task, completed=done)
+            )
+        typer.echo(json.dumps(figures.to_dict(), indent=2))
+
     @benchmark.command("find")
     def find_(
         classifier: Annotated[str, typer.Option(help="A classifier of patches: bundle folder or name.")],

@@ -32,6 +32,7 @@ from otherwise.influence.effect import effect_map
 from otherwise.influence.minimal import composite, minimal_mask, soft
 from otherwise.influence.regions import MeasuredRegion, measure_regions, reconstruction_floor
 
+CARRIED = "not once carried to the full image"
 MAX_PATH = 7
 """Images of the path that are kept."""
 
@@ -343,7 +344,7 @@ class Explainer:
             reason = "within the budget" if result.exhausted else "with the strongest movement tried"
             notes.append(f"Nothing was found {reason} for which the black box changes its mind; this is the nearest.")
         if result.valid and not best.valid:
-            notes.append("The change flips the black box on its own grid, but not once carried to the full image.")
+            notes.append(f"The change flips the black box on its own grid, but {CARRIED}.")
         if not regions:
             notes.append("No region of the change has a measured effect towards the target.")
         elif not any(region.above_floor for region in regions):
