@@ -138,3 +138,18 @@ def test_grey_suits_a_classifier_of_colours() -> None:
     image = image_with([(30, 30)], Geometry((64, 64, 1), np.eye(4)), 2)
     (first, *_) = Finder(SquareClassifier(replace(FLAT, channels=3))).find(image)
     assert first == Finder(SquareClassifier(FLAT)).find(image)[0]
+
+
+@pytest.mark.parametrize("most", [1, 3000])
+def test_looking_slab_by_slab_tells_the_same(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    geometry = turned((61, 47, 20), (0.8, 0.7, 1.6), [10, -20, 70])
+    image = image_with([(28, 9, 12), (50, 30, 5)], geometry, 3)
+    told: list[float] = []
+    whole = Finder(SquareClassifier(SOLID)).look(image)
+    monkeypatch.setattr("otherwise.finding.finder.MOST_VOXELS", most)
+    parts = Finder(SquareClassifier(SOLID)).look(image, progress=told.append)
+    order, again = (np.lexsort(look.starts.T) for look in (whole, parts))
+    np.testing.assert_array_equal(whole.starts[order], parts.starts[again])
+    np.testing.assert_allclose(whole.answers[order], parts.answers[again], atol=1e-4)
+    assert told == sorted(told)
+    assert told[-1] == 1.0

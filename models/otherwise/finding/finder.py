@@ -1,7 +1,8 @@
 """Bring a classifier of patches over a whole image, and keep the best patch of each place.
 
-The image is resampled to the classifier's spacing once; patches are cut out of that, half overlapping, where there is
-foreground. Finds that overlap are merged by non-maximum suppression in millimetres (both by MONAI).
+The image is resampled to the classifier's spacing slab by slab, so that memory does not grow with it; patches are cut
+out of that, half overlapping, where there is foreground. Finds that overlap are merged by non-maximum suppression in
+millimetres (both by MONAI).
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from otherwise.images.image import Geometry, Image, check_content
 from otherwise.images.resampling import model_grid, resample, windowed, with_channels
 
 BATCH = 64
+MOST_VOXELS = 24_000_000
+"""Of the resampled image that are held at once; a patch may need more."""
 MOST_COMMON = 0.1
 """Two patches that share more than this (intersection over union) show the same thing."""
 
@@ -103,20 +106,32 @@ class Finder:
         """
         check_content(image)
         grid = self.grid(image, slice_index)
-        voxels, foreground = self._resampled(image, grid)
-        size = self.inputs.size
+        size, dims = self.inputs.size, len(self.inputs.size)
         scan = tuple(max(1, round(edge * (1 - self.patches.overlap))) for edge in size)
-        starts = np.array([[cut.start for cut in cuts] for cuts in dense_patch_slices(foreground.shape, size, scan)])
-        held = np.array([foreground[_window(start, size)].mean() for start in starts])
-        starts = starts[held >= max(self.patches.share, 1e-9)]
-        if not len(starts):
+        every = np.array([[cut.start for cut in cuts] for cuts in dense_patch_slices(grid.shape[:dims], size, scan)])
+        starts, answers = [], []
+        slabs = _slabs(every, size[0], voxels=int(np.prod(grid.shape[1:])) * self.inputs.channels)
+        for number, some in enumerate(slabs):
+
+            def within(part: float, number: int = number) -> None:
+                progress((number + part) / len(slabs))
+
+            first, last = some.min(axis=0), some.max(axis=0) + size
+            voxels, foreground = self._around(image, grid, first, last)
+            held = np.array([foreground[_window(start - first, size)].mean() for start in some])
+            worth = some[held >= max(self.patches.share, 1e-9)]
+            if len(worth):
+                starts.append(worth)
+                answers.append(self._ask(voxels, worth - first, within))
+        if not starts:
             raise ImageError(
                 f"Image {image.id} has no foreground above {self.patches.foreground:g}."
                 if self.patches.foreground is not None
                 else f"Image {image.id} has no foreground.",
                 "Check that it has the units which the classifier wants.",
             )
-        return Look(image.geometry, grid, starts, self._ask(voxels, starts, progress))
+        progress(1.0)
+        return Look(image.geometry, grid, np.concatenate(starts), np.concatenate(answers))
 
     def look_again(self, look: Look, image: Image, part: Image, low: tuple[int, int, int]) -> Look:
         """The same after a part of the image was changed: only the patches that see it are asked again.
@@ -135,14 +150,8 @@ class Finder:
         seeing = np.flatnonzero(sees.all(axis=1))
         if not len(seeing):
             return look
-        first, last = look.starts[seeing].min(axis=0), (look.starts[seeing] + size).max(axis=0)
-        (i, j, k), (a, b, c) = (*first.tolist(), 0)[:3], (*last.tolist(), 1)[:3]
-        grid = look.grid.crop((i, j, k), (a, b, c))
-        begin, stop = _native_box(grid, image.geometry, margin=2)
-        around = image.crop(begin, stop)
-        array = around.array.astype(np.result_type(around.array, part.array))
-        _put(array, part.array, np.array(low) - begin)
-        voxels, _ = self._resampled(around.with_array(array), grid)
+        first, last = look.starts[seeing].min(axis=0), look.starts[seeing].max(axis=0) + size
+        voxels, _ = self._around(image, look.grid, first, last, part, low)
         answers = look.answers.copy()
         answers[seeing] = self._ask(voxels, look.starts[seeing] - first, lambda fraction: None)
         return replace(look, answers=answers)
@@ -223,6 +232,34 @@ class Finder:
         )
         return model_grid(image.geometry, size, self.spacing, slice_index)
 
+    def _around(
+        self,
+        image: Image,
+        whole: Geometry,
+        first: np.ndarray,
+        last: np.ndarray,
+        part: Image | None = None,
+        low: Index = (0, 0, 0),
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """``_resampled`` for a box of the grid, of which only the surroundings are touched.
+
+        Args:
+            image: The image.
+            whole: The grid over all of it.
+            first, last: Voxels of the grid.
+            part: Changed voxels, if any.
+            low: Where they begin in the image.
+        """
+        (i, j, k), (a, b, c) = (*first.tolist(), 0)[:3], (*last.tolist(), 1)[:3]
+        grid = whole.crop((i, j, k), (a, b, c))
+        begin, stop = _native_box(grid, image.geometry, margin=2)
+        around = image.crop(begin, stop)
+        if part is not None:
+            array = around.array.astype(np.result_type(around.array, part.array))
+            _put(array, part.array, np.array(low) - begin)
+            around = around.with_array(array)
+        return self._resampled(around, grid)
+
     def _resampled(self, image: Image, grid: Geometry) -> tuple[np.ndarray, np.ndarray]:
         """``(channels, *size)`` in [0, 1] on the grid, and where there is foreground: ``size``."""
         outside, _ = self.inputs.intensity
@@ -240,7 +277,6 @@ class Finder:
             progress(begin / len(starts))
             windows = [_window(start, self.inputs.size) for start in starts[begin : begin + BATCH]]
             answers.append(self.classifier.predict(np.stack([voxels[(slice(None), *window)] for window in windows])))
-        progress(1.0)
         return np.concatenate(answers)
 
     def _suppress(self, starts: np.ndarray, scores: np.ndarray) -> Sequence[int]:
@@ -265,6 +301,24 @@ class Finder:
         a, b, c = (float(edge * step) for edge, step in zip(grid.shape, grid.spacing, strict=True))
         named = {name: float(value) for name, value in zip(self.classifier.classes, answer, strict=True)}
         return Find(rank, float(score), named, (x, y, z), (a, b, c), low, high)
+
+
+def _slabs(starts: np.ndarray, edge: int, voxels: int) -> list[np.ndarray]:
+    """Divide patches along the first axis, so that no part of the grid that is held at once is larger than need be.
+
+    Args:
+        starts: ``(patches, 2 or 3)`` first voxels.
+        edge: Of a patch along the first axis.
+        voxels: Of the grid for one step along it.
+    """
+    rows = np.unique(starts[:, 0])
+    most = max(1, MOST_VOXELS // voxels)
+    slabs, begun = [], rows[0]
+    for row, following in zip(rows, [*rows[1:], None], strict=True):
+        if following is None or following + edge - begun > most:
+            slabs.append(starts[(starts[:, 0] >= begun) & (starts[:, 0] <= row)])
+            begun = following
+    return slabs
 
 
 def _mm(lengths: Sequence[float]) -> str:

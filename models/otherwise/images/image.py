@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -104,7 +105,6 @@ class Image:
     geometry: Geometry
     id: str = "image"
     dimension: int = 3
-    sha256: str = field(init=False, default="")
 
     def __post_init__(self) -> None:
         if self.array.ndim != 4 or self.array.shape[1:] != self.geometry.shape:
@@ -112,10 +112,14 @@ class Image:
                 f"Voxels of shape {self.array.shape} do not fit a grid of {self.geometry.shape}.",
                 "Give channels first, then i, j, k.",
             )
+
+    @cached_property
+    def sha256(self) -> str:
+        """Content version: of voxels, their type, and the grid."""
         digest = hashlib.sha256(str((self.array.shape, self.array.dtype.str)).encode())
-        digest.update(np.ascontiguousarray(self.array).tobytes())
+        digest.update(np.ascontiguousarray(self.array).data)
         digest.update(self.geometry.affine.tobytes())
-        object.__setattr__(self, "sha256", digest.hexdigest())
+        return digest.hexdigest()
 
     def slice(self, k: int) -> Image:
         """Take one slice along k as a 2-D image; see :meth:`Geometry.slice`."""
