@@ -1,0 +1,99 @@
+"""The images of a benchmark on the classifier's grid, with what is true about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from otherwise.blackbox.protocol import InputSpec
+from otherwise.errors import ImageError
+from otherwise.images.image import Image
+from otherwise.images.resampling import model_grid, resample, to_model
+from otherwise.phantoms.mammogram import MammogramSettings, mammograms
+from otherwise.phantoms.nodule import NoduleSettings, nodules
+from otherwise.phantoms.phantom import Phantom
+
+MARKER = "marker"
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One image and its truth, as the classifier sees it.
+
+    Attributes:
+        id: Of the image.
+        image: ``(channels, *size)`` float32 in [0, 1].
+        truth: bool ``size``: the feature that decides; None where nobody knows.
+        label: The true class; None where nobody knows.
+        counterfactual: ``(channels, *size)``: the true counterfactual; None where nobody knows.
+        marker: bool ``size``: a burned-in marker; None where there is none.
+
+    Raises:
+        ImageError: if the truth lies on another grid.
+    """
+
+    id: str
+    image: np.ndarray
+    truth: np.ndarray | None
+    label: str | None = None
+    counterfactual: np.ndarray | None = None
+    marker: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        size = self.image.shape[1:]
+        fits = all(
+            mask is None or (mask.shape == size and mask.dtype == np.bool_) for mask in (self.truth, self.marker)
+        )
+        if not fits or (self.counterfactual is not None and self.counterfactual.shape != self.image.shape):
+            raise ImageError(f"The truth of {self.id} does not lie on its image's grid.", "Bring both onto one grid.")
+
+
+def phantom_case(phantom: Phantom, inputs: InputSpec) -> Case:
+    """Bring a phantom and its truth onto the classifier's grid.
+
+    Args:
+        phantom: With its decisive feature and true counterfactual.
+        inputs: What the classifier wants.
+
+    Raises:
+        ImageError: if the phantom does not suit the classifier.
+    """
+    marker = phantom.masks.get(MARKER)
+    return Case(
+        id=phantom.image.id,
+        image=_seen(phantom.image, inputs),
+        truth=on_grid(phantom.masks[phantom.decisive], phantom.image, inputs),
+        label=phantom.label,
+        counterfactual=_seen(phantom.counterfactual, inputs),
+        marker=on_grid(marker, phantom.image, inputs) if marker is not None and marker.any() else None,
+    )
+
+
+def mammogram_cases(inputs: InputSpec, count: int, seed: int, confound: float | None = None) -> Iterator[Case]:
+    """Phantom mammograms; see ``phantoms.mammogram`` for seed and confound."""
+    for phantom in mammograms(seed, count, MammogramSettings(confound=confound)):
+        yield phantom_case(phantom, inputs)
+
+
+def nodule_cases(inputs: InputSpec, count: int, seed: int, confound: float | None = None) -> Iterator[Case]:
+    """Phantom CT nodules; see ``phantoms.nodule``."""
+    for phantom in nodules(seed, count, NoduleSettings(confound=confound)):
+        yield phantom_case(phantom, inputs)
+
+
+def on_grid(mask: np.ndarray, image: Image, inputs: InputSpec) -> np.ndarray:
+    """A mask ``(i, j, k)`` of an image on the classifier's grid: bool ``size``.
+
+    A voxel belongs to it if at least half of it does; where the mask has voxels and none of the classifier's is half
+    covered, those that are covered most do.
+    """
+    grid = model_grid(image.geometry, inputs.size, inputs.spacing)
+    share = resample(image.with_array(mask[None].astype(np.float32)), grid).array[0]
+    found = share >= min(0.5, float(share.max())) if share.max() > 0 else np.zeros(share.shape, bool)
+    return np.asarray(found[..., 0] if len(inputs.size) == 2 else found)
+
+
+def _seen(image: Image, inputs: InputSpec) -> np.ndarray:
+    return to_model(image, inputs.size, inputs.spacing, inputs.intensity, channels=inputs.channels)

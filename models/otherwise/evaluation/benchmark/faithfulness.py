@@ -1,0 +1,75 @@
+"""What the black box says when important voxels go or come: no truth is needed, only the black box."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from otherwise.blackbox.protocol import BlackBox
+
+STEPS = 50
+"""Images between nothing and everything; the curves' points."""
+
+
+def deletion_auc(
+    classifier: BlackBox, image: np.ndarray, importance: np.ndarray, label: int, baseline: np.ndarray
+) -> float:
+    """Mean probability of a class while voxels are replaced, the most important first (Petsiuk et al., RISE).
+
+    Args:
+        classifier: The black box.
+        image: ``(channels, *size)`` in [0, 1].
+        importance: ``size``.
+        label: Index of the class that the map is about.
+        baseline: ``(channels, *size)``: what voxels are replaced by.
+
+    Returns:
+        Area under the curve over the share replaced (trapezoids), in [0, 1]; lower is better. arXiv 1806.07421.
+    """
+    return _area(_replaced(classifier, image, baseline, importance)[:, label])
+
+
+def insertion_auc(
+    classifier: BlackBox, image: np.ndarray, importance: np.ndarray, label: int, baseline: np.ndarray
+) -> float:
+    """The same while voxels come into the baseline, the most important first; higher is better. arXiv 1806.07421."""
+    return _area(_replaced(classifier, baseline, image, importance)[:, label])
+
+
+def cout(
+    classifier: BlackBox,
+    image: np.ndarray,
+    counterfactual: np.ndarray,
+    source: int,
+    target: int,
+) -> float:
+    """Counterfactual transition score: voxels of the counterfactual come in, the largest change first.
+
+    Args:
+        classifier: The black box.
+        image: ``(channels, *size)`` in [0, 1].
+        counterfactual: Likewise.
+        source: Index of the class of the image.
+        target: Index of the class of the counterfactual.
+
+    Returns:
+        Area under the target's probability minus that under the source's, in [-1, 1]; higher is better: few voxels
+        suffice (Khorram & Fuxin, Cycle-Consistent Counterfactuals by Latent Transformations, CVPR 2022).
+    """
+    change = np.abs(counterfactual - image).max(axis=0)
+    answers = _replaced(classifier, image, counterfactual, change)
+    return _area(answers[:, target]) - _area(answers[:, source])
+
+
+def _replaced(classifier: BlackBox, image: np.ndarray, other: np.ndarray, importance: np.ndarray) -> np.ndarray:
+    """Probabilities ``(STEPS + 1, classes)`` while the most important voxels of one image become those of another."""
+    order = np.argsort(-importance.ravel(), kind="stable")
+    rank = np.empty(order.size, dtype=np.int64)
+    rank[order] = np.arange(order.size)
+    rank = rank.reshape(importance.shape)
+    counts = np.rint(np.linspace(0, order.size, STEPS + 1)).astype(int)
+    images = np.stack([np.where(rank < count, other, image) for count in counts]).astype(np.float32)
+    return np.asarray(classifier.predict(images), dtype=np.float64)
+
+
+def _area(curve: np.ndarray) -> float:
+    return float(((curve[:-1] + curve[1:]) / 2).mean())
