@@ -1,0 +1,247 @@
+"""Methods that make a counterfactual: ours, and baselines written from the papers of others, with the same agent.
+
+The baselines get the agent's encoder, student and decoder, so that what differs is the way of moving alone: figures of
+theirs say how good the way is, not how good their authors' networks are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from otherwise.agent.bundle import Agent
+from otherwise.agent.code import Code, evidence, way_across
+from otherwise.agent.flow import Velocity, invert, render
+from otherwise.agent.search import Search, SearchSettings, choose_target, decides
+from otherwise.blackbox.checked import CountingBlackBox
+from otherwise.blackbox.protocol import BlackBox
+from otherwise.influence.effect import effect_map
+from otherwise.influence.minimal import composite, minimal_mask, soft
+
+FULL_STEPS = 100
+"""Solver steps each way of a full inversion, as MoPaDi and Atad et al. take them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Edit:
+    """What a method made of an image.
+
+    Attributes:
+        image: ``(channels, *size)`` float32 in [0, 1].
+        target: Index of the class it was made for.
+        valid: Whether the black box says so.
+        effect: ``size``: where the method says the change matters; None: it says nothing.
+    """
+
+    image: np.ndarray
+    target: int
+    valid: bool
+    effect: np.ndarray | None = None
+
+
+MakeEdit = Callable[[Agent, CountingBlackBox, np.ndarray], Edit]
+
+
+@dataclass(frozen=True)
+class EditMethod:
+    """A way to make a counterfactual.
+
+    Attributes:
+        name: For machines.
+        title: For people.
+        source: Paper.
+        make: Agent, black box and image ``(channels, *size)`` in [0, 1] -> what came out.
+    """
+
+    name: str
+    title: str
+    source: str
+    make: MakeEdit
+
+
+def ours(agent: Agent, classifier: CountingBlackBox, image: np.ndarray) -> Edit:
+    """The search as users get it, with the measured effect of its change."""
+    result = Search(agent, classifier, SearchSettings(alternatives=0)).run(image)
+    effect = effect_map(classifier, image, result.best.image, result.target)
+    return Edit(result.best.image, result.target, result.valid, effect)
+
+
+def minimal(agent: Agent, classifier: CountingBlackBox, image: np.ndarray) -> Edit:
+    """The smallest part of our change that still flips the black box."""
+    found = ours(agent, classifier, image)
+    if not found.valid or found.effect is None:
+        return found
+    mask = minimal_mask(classifier, image, found.image, found.effect, found.target)
+    least = composite(image, found.image, soft(mask))
+    return Edit(least, found.target, _valid(classifier, least, found.target), found.effect)
+
+
+def straight_move(
+    agent: Agent,
+    classifier: CountingBlackBox,
+    image: np.ndarray,
+    strengths: Sequence[float] = (1.0, 1.5, 2.0, 3.0, 4.0),
+    steps: int = FULL_STEPS,
+) -> Edit:
+    """Invert fully, move z straight across the student's boundary, render: the first strength that flips.
+
+    As MoPaDi (Zigutyte et al., bioRxiv 2024.10.29.620913) and Atad et al. (arXiv 2408.01571) do: neither guidance nor
+    partial inversion, and the autoencoder's own error stays in the image.
+    """
+    pixels, code, target = _encoded(agent, classifier, image)
+    way = way_across(agent.model, code, torch.tensor([target], device=agent.device), classifier.multi_label)
+    with torch.inference_mode():
+        noise = invert(_field(agent, code), 2 * pixels - 1, 1.0, steps)
+        strength = torch.tensor(strengths, device=agent.device, dtype=noise.dtype)
+        moved = code.expand(len(strengths)).moved(way, strength)
+        made = _images(render(_field(agent, moved), noise.expand(len(strengths), *noise.shape[1:]), 1.0, steps))
+    return _first_that_flips(classifier, made, target)
+
+
+@dataclass
+class GlobalDirection:
+    """One direction in z for all images of a class pair, found on a single image with the black box alone.
+
+    After Global Counterfactual Directions (Sobieski & Biecek, arXiv 2404.12488): z of one source image is disturbed,
+    what is rendered is put to the black box, a small proxy learns to predict its answer from z, and the proxy's
+    gradient at the source is the direction, followed as far as a line search on the black box says. The paper spends
+    tens of thousands of queries for each direction; ``renders`` is what a user would wait for, and is counted.
+
+    Attributes:
+        renders: Disturbed images for each direction.
+        steps: Solver steps each way.
+        seed: Of everything random.
+        queries: Spent on directions so far, which all images share.
+    """
+
+    renders: int = 512
+    steps: int = 20
+    seed: int = 0
+    queries: int = 0
+    _directions: dict[tuple[int, int], Tensor] = field(default_factory=dict)
+
+    def __call__(self, agent: Agent, classifier: CountingBlackBox, image: np.ndarray) -> Edit:
+        """Follow the direction of the image's class pair; it is found on the first image that has none."""
+        pixels, code, target = _encoded(agent, classifier, image)
+        pair = (int(code.evidence.argmax()), target)
+        if pair not in self._directions:
+            counted = CountingBlackBox(classifier)
+            self._directions[pair] = self._find(agent, counted, pixels, code, target)
+            self.queries += counted.queries
+        lengths = torch.linspace(0.5, 6.0, 8, device=agent.device)
+        with torch.inference_mode():
+            noise = invert(_field(agent, code), 2 * pixels - 1, 1.0, self.steps)
+            latents = code.latent + lengths[:, None] * self._directions[pair]
+            moved = Code(latents, code.evidence.expand(len(lengths), -1), code.known.expand(len(lengths), -1))
+            made = _images(render(_field(agent, moved), noise.expand(len(lengths), *noise.shape[1:]), 1.0, self.steps))
+        return _first_that_flips(classifier, made, target)
+
+    def _find(self, agent: Agent, classifier: BlackBox, pixels: Tensor, code: Code, target: int) -> Tensor:
+        generator = torch.Generator().manual_seed(self.seed)
+        latents, answers = [], []
+        with torch.inference_mode():
+            noise = invert(_field(agent, code), 2 * pixels - 1, 1.0, self.steps)
+            for _ in range(self.renders // 32):
+                # Lengths that the paper draws from, relative to the latent's own.
+                scale = torch.rand(32, 1, generator=generator) * float(code.latent.norm()) / code.latent.shape[1] ** 0.5
+                disturbed = code.latent + (scale * torch.randn(32, code.latent.shape[1], generator=generator)).to(
+                    pixels
+                )
+                some = Code(disturbed, code.evidence.expand(32, -1), code.known.expand(32, -1))
+                made = _images(render(_field(agent, some), noise.expand(32, *noise.shape[1:]), 1.0, self.steps))
+                latents.append(disturbed.float().cpu())
+                answers.append(torch.from_numpy(classifier.predict(made)).float())
+        known, said = torch.cat(latents).clone(), torch.cat(answers)
+        proxy = _proxy(known, said, generator, self.seed)
+        source = code.latent.detach().float().cpu().clone().requires_grad_()
+        with torch.enable_grad():
+            value = proxy(source)[0].log_softmax(0)[target]
+            (gradient,) = torch.autograd.grad(value, source)
+        return (gradient / gradient.norm().clamp_min(1e-12)).to(pixels)
+
+
+def nearest_unlike(neighbours: np.ndarray, answers: np.ndarray) -> MakeEdit:
+    """The nearest real image of another answer (Euclidean): the floor of plausibility and the ceiling of change.
+
+    Args:
+        neighbours: ``(n, channels, *size)`` in [0, 1].
+        answers: ``(n, classes)`` of the black box.
+    """
+
+    def make(agent: Agent, classifier: CountingBlackBox, image: np.ndarray) -> Edit:
+        target = choose_target(classifier.predict(image[None])[0], classifier.multi_label)
+        unlike = np.flatnonzero(decides(answers, target, classifier.multi_label))
+        if not len(unlike):
+            return Edit(image, target, False)
+        distances = [float(np.square(neighbours[n] - image).sum()) for n in unlike]
+        chosen = neighbours[unlike[int(np.argmin(distances))]]
+        return Edit(chosen, target, _valid(classifier, chosen, target))
+
+    return make
+
+
+def edit_methods(neighbours: np.ndarray, answers: np.ndarray) -> tuple[EditMethod, ...]:
+    """Every method, in the order of the table; arguments as for ``nearest_unlike``."""
+    return (
+        EditMethod("ours", "Ours", "this project", ours),
+        EditMethod("ours-minimal", "Ours, minimal part", "this project", minimal),
+        EditMethod(
+            "straight-move",
+            "Straight move, full inversion",
+            "MoPaDi, bioRxiv 2024.10.29.620913; Atad et al., arXiv 2408.01571",
+            straight_move,
+        ),
+        EditMethod("global-direction", "Global direction", "GCD, arXiv 2404.12488", GlobalDirection()),
+        EditMethod("nearest-unlike", "Nearest unlike neighbour", "the floor", nearest_unlike(neighbours, answers)),
+    )
+
+
+def _encoded(agent: Agent, classifier: BlackBox, image: np.ndarray) -> tuple[Tensor, Code, int]:
+    answer = classifier.predict(image[None])
+    pixels = torch.from_numpy(image)[None].to(agent.device)
+    with torch.inference_mode():
+        told = torch.from_numpy(np.asarray(answer, np.float32)).to(pixels)
+        code = Code.of(agent.model.encode(pixels), evidence(told))
+    return pixels, code, choose_target(answer[0], classifier.multi_label)
+
+
+def _field(agent: Agent, code: Code) -> Velocity:
+    return lambda x, t: agent.model.velocity(x, t, code)
+
+
+def _images(rendered: Tensor) -> np.ndarray:
+    return np.asarray(((rendered + 1) / 2).clamp(0, 1).float().cpu().numpy(), dtype=np.float32)
+
+
+def _first_that_flips(classifier: BlackBox, images: np.ndarray, target: int) -> Edit:
+    """The first that flips or, failing that, the one that comes nearest."""
+    answers = classifier.predict(images)
+    flips = decides(answers, target, classifier.multi_label)
+    chosen = int(flips.argmax()) if flips.any() else int(answers[:, target].argmax())
+    return Edit(images[chosen], target, bool(flips[chosen]))
+
+
+def _valid(classifier: BlackBox, image: np.ndarray, target: int) -> bool:
+    return bool(decides(classifier.predict(image[None]), target, classifier.multi_label)[0])
+
+
+def _proxy(latents: Tensor, answers: Tensor, generator: torch.Generator, seed: int) -> nn.Module:
+    """A small network that predicts the black box's answer from z."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        proxy = nn.Sequential(
+            nn.Linear(latents.shape[1], 128), nn.GELU(), nn.Linear(128, 64), nn.GELU(), nn.Linear(64, answers.shape[1])
+        )
+    optimizer = torch.optim.AdamW(proxy.parameters(), lr=1e-3)
+    with torch.enable_grad():
+        for _ in range(60):
+            for chosen in torch.randperm(len(latents), generator=generator).split(64):
+                loss = nn.functional.cross_entropy(proxy(latents[chosen]), answers[chosen])
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+    return proxy.eval()

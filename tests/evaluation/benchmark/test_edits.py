@@ -1,0 +1,84 @@
+"""Methods that make counterfactuals: the black box judges each, and what it is asked is counted."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from otherwise.agent.bundle import Agent
+from otherwise.blackbox.checked import CountingBlackBox
+from otherwise.blackbox.protocol import InputSpec
+from otherwise.evaluation.benchmark.edits import GlobalDirection, edit_methods, minimal, nearest_unlike, ours
+from otherwise.evaluation.benchmark.edits import straight_move as move
+from toys import SquareClassifier, eager_agent, squares
+
+SIZE = (16, 16)
+
+
+@pytest.fixture(scope="module")
+def classifier() -> SquareClassifier:
+    return SquareClassifier(InputSpec(SIZE))
+
+
+@pytest.fixture(scope="module")
+def agent(classifier: SquareClassifier) -> Agent:
+    return eager_agent(classifier)
+
+
+@pytest.fixture(scope="module")
+def image() -> np.ndarray:
+    return np.full((1, *SIZE), 0.3, np.float32)
+
+
+def test_ours_and_its_minimal_part_flip_and_the_part_changes_less(
+    agent: Agent, classifier: SquareClassifier, image: np.ndarray
+) -> None:
+    whole, part = (make(agent, CountingBlackBox(classifier), image) for make in (ours, minimal))
+    assert whole.valid
+    assert part.valid
+    assert whole.target == part.target == 1
+    assert np.abs(part.image - image).mean() < np.abs(whole.image - image).mean()
+    assert whole.effect is not None
+    assert whole.effect[4:12, 4:12].mean() > 4 * np.abs(whole.effect[:2]).mean()
+
+
+def test_a_straight_move_asks_once_for_each_strength_and_takes_the_first_that_flips(
+    agent: Agent, classifier: SquareClassifier, image: np.ndarray
+) -> None:
+    counted = CountingBlackBox(classifier)
+    edit = move(agent, counted, image, strengths=(1.0, 2.0, 4.0, 8.0), steps=4)
+    assert counted.queries == 5
+    assert edit.valid == bool(classifier.predict(edit.image[None])[0].argmax() == 1)
+    assert edit.image[0].mean() > image.mean()
+
+
+def test_a_global_direction_is_found_once_and_followed_by_all(
+    agent: Agent, classifier: SquareClassifier, image: np.ndarray
+) -> None:
+    method = GlobalDirection(renders=64, steps=2)
+    first, second = CountingBlackBox(classifier), CountingBlackBox(classifier)
+    edit = method(agent, first, image)
+    assert method.queries == 64
+    method(agent, second, image * 0.9)
+    assert method.queries == 64, "the second image costs no more renders"
+    assert first.queries - second.queries == 64
+    assert edit.valid == bool(classifier.predict(edit.image[None])[0].argmax() == 1)
+
+
+def test_the_nearest_of_another_answer_is_a_real_image(agent: Agent, classifier: SquareClassifier) -> None:
+    neighbours = squares(SIZE, 40, seed=2)
+    answers = classifier.predict(neighbours)
+    dark = neighbours[int(answers[:, 0].argmax())]
+    edit = nearest_unlike(neighbours, answers)(agent, CountingBlackBox(classifier), dark)
+    assert edit.valid
+    assert any(np.array_equal(edit.image, other) for other in neighbours)
+    bright = [other for other, answer in zip(neighbours, answers, strict=True) if answer[1] > 0.5]
+    assert np.square(edit.image - dark).sum() == min(np.square(other - dark).sum() for other in bright)
+    alone = nearest_unlike(neighbours[:1] * 0, classifier.predict(neighbours[:1] * 0))
+    assert not alone(agent, CountingBlackBox(classifier), dark).valid
+
+
+def test_methods_have_names_of_their_own() -> None:
+    methods = edit_methods(np.zeros((1, 1, *SIZE), np.float32), np.array([[1.0, 0.0]]))
+    assert len({method.name for method in methods}) == len(methods)
+    assert all(method.source and method.title for method in methods)
