@@ -1,0 +1,188 @@
+"""Run every method on every case, once: what is done is kept, so that an interrupted run goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import psutil
+
+from otherwise.agent.bundle import Agent
+from otherwise.agent.search import Progress, decides
+from otherwise.agent.validation import reconstruction_error
+from otherwise.blackbox.checked import CountingBlackBox
+from otherwise.blackbox.protocol import BlackBox
+from otherwise.evaluation.benchmark import distances, faithfulness, localisation
+from otherwise.evaluation.benchmark.cases import Case
+from otherwise.evaluation.benchmark.edits import Edit, EditMethod
+from otherwise.evaluation.benchmark.maps import MapMethod
+from otherwise.images.atomic import atomic_path
+
+T = TypeVar("T")
+Row = dict[str, float | str | None]
+"""One method on one image: ``method``, ``case`` and figures by name; None where there is none."""
+
+
+@dataclass(frozen=True, eq=False)
+class Contest:
+    """What is compared on what.
+
+    Attributes:
+        classifier: The black box that is explained.
+        agent: Its agent.
+        verifier: Another classifier of the same classes, another architecture from another seed; None: no figure.
+        maps: Methods that draw maps.
+        edits: Methods that make counterfactuals.
+        floor: What the agent changes without any edit: smaller changes do not count as changed.
+    """
+
+    classifier: BlackBox
+    agent: Agent
+    verifier: BlackBox | None
+    maps: Sequence[MapMethod]
+    edits: Sequence[EditMethod]
+    floor: float
+
+
+def reconstruction_floor(agent: Agent, classifier: BlackBox, cases: Sequence[Case]) -> float:
+    """Mean absolute error of the autoencoder on the cases: stands beside every distance."""
+    return reconstruction_error(agent, classifier, np.stack([case.image for case in cases]))
+
+
+def run(
+    contest: Contest, cases: Iterable[Case], count: int, out: Path, progress: Progress = lambda stage, part: None
+) -> list[Row]:
+    """Measure every method on every case.
+
+    Args:
+        contest: What is compared.
+        cases: The images; an interrupted run has to be given the same again.
+        count: How many there are.
+        out: Folder; ``rows/`` holds what is done, one file for each case, and ``edits/`` the images made.
+        progress: Told the stage and the share done.
+
+    Returns:
+        All rows, case by case.
+    """
+    rows: list[Row] = []
+    (out / "rows").mkdir(parents=True, exist_ok=True)
+    for number, case in enumerate(cases, start=1):
+        path = out / "rows" / f"{case.id}.json"
+        if path.is_file():
+            rows += json.loads(path.read_text(encoding="utf-8"))
+        else:
+            rows += _measure(contest, case, out, path)
+        progress(case.id, number / count)
+    return rows
+
+
+def _measure(contest: Contest, case: Case, out: Path, path: Path) -> list[Row]:
+    label = int(contest.classifier.predict(case.image[None])[0].argmax())
+    rows = [
+        _map_row(contest.classifier, case, method, label) for method in contest.maps if method.suits(contest.classifier)
+    ]
+    for method in contest.edits:
+        row, edit = _edit_row(contest, case, method)
+        rows.append(row)
+        file = out / "edits" / method.name / f"{case.id}.npy"
+        with atomic_path(file) as temporary, temporary.open("wb") as stream:
+            np.save(stream, edit.image)
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(rows), encoding="utf-8")
+    return rows
+
+
+def _map_row(classifier: BlackBox, case: Case, method: MapMethod, label: int) -> Row:
+    counted = CountingBlackBox(classifier)
+    drawn, seconds = _timed(lambda: method.draw(counted, case.image, label))
+    row: Row = {"method": method.name, "case": case.id, "seconds": seconds, "queries": counted.queries}
+    row |= map_figures(drawn, case)
+    baseline = np.full_like(case.image, case.image.mean())
+    row["insertion_auc"] = faithfulness.insertion_auc(classifier, case.image, drawn, label, baseline)
+    row["deletion_auc"] = faithfulness.deletion_auc(classifier, case.image, drawn, label, baseline)
+    return row | {"peak_gib": _memory()}
+
+
+def _edit_row(contest: Contest, case: Case, method: EditMethod) -> tuple[Row, Edit]:
+    counted = CountingBlackBox(contest.classifier)
+    edit, seconds = _timed(lambda: method.make(contest.agent, counted, case.image))
+    row: Row = {"method": method.name, "case": case.id, "seconds": seconds, "queries": counted.queries}
+    row |= edit_figures(edit, case, contest.classifier, contest.verifier, contest.floor)
+    if edit.effect is not None:
+        row |= map_figures(edit.effect, case)
+    return row | {"peak_gib": _memory()}, edit
+
+
+def map_figures(drawn: np.ndarray, case: Case) -> Row:
+    """How well a map points at the truth, as it is (signed) and by its magnitude; and whether at the marker first."""
+    row: Row = {}
+    if case.truth is not None and case.truth.any():
+        row["average_precision"] = localisation.average_precision(drawn, case.truth)
+        row["average_precision_of_magnitude"] = localisation.average_precision(np.abs(drawn), case.truth)
+        row["pointing_game"] = localisation.pointing_game(drawn, case.truth)
+        row["energy_inside"] = localisation.energy_inside(drawn, case.truth)
+    if case.marker is not None:
+        row["strongest_on_marker"] = localisation.pointing_game(drawn, case.marker)
+    return row
+
+
+def edit_figures(edit: Edit, case: Case, classifier: BlackBox, verifier: BlackBox | None, floor: float) -> Row:
+    """Validity, distances, and likeness to the true counterfactual."""
+    image = case.image
+    source = int(classifier.predict(image[None])[0].argmax())
+    row: Row = {
+        "validity": float(edit.valid),
+        "l1": distances.l1(image, edit.image),
+        "changed_fraction": distances.changed_fraction(image, edit.image, floor),
+        "cout": faithfulness.cout(classifier, image, edit.image, source, edit.target),
+    }
+    if verifier is not None:
+        answer = verifier.predict(edit.image[None])
+        row["validity_of_verifier"] = float(decides(answer, edit.target, verifier.multi_label)[0])
+    if case.truth is not None and case.truth.any():
+        row["ssim_outside"] = distances.similarity(image, edit.image, ~case.truth)
+        changed = distances.changed_fraction(image, edit.image, floor)
+        row["changed_to_true_area"] = changed / float(case.truth.mean())
+        if case.counterfactual is not None:
+            row["ssim_inside"] = distances.similarity(case.counterfactual, edit.image, case.truth)
+            row["psnr_inside"] = distances.peak_signal_to_noise(case.counterfactual, edit.image, case.truth)
+    return row
+
+
+def summary(rows: Sequence[Mapping[str, float | str | None]], seed: int = 0) -> dict[str, dict[str, dict[str, float]]]:
+    """Mean and 95 % interval (bootstrap over images) of every figure of every method.
+
+    Returns:
+        ``{method: {figure: {mean, low, high, images}}}`` in the order of the rows.
+    """
+    told: dict[str, dict[str, dict[str, float]]] = {}
+    for method in dict.fromkeys(str(row["method"]) for row in rows):
+        own = [row for row in rows if row["method"] == method]
+        figures = dict.fromkeys(key for row in own for key in row if key not in ("method", "case"))
+        told[method] = {}
+        for figure in figures:
+            values = np.array([row[figure] for row in own if row.get(figure) is not None], dtype=np.float64)
+            rng = np.random.default_rng(seed)
+            means = values[rng.integers(len(values), size=(1000, len(values)))].mean(axis=1)
+            low, high = np.quantile(means, [0.025, 0.975])
+            told[method][figure] = {
+                "mean": round(float(values.mean()), 5),
+                "low": round(float(low), 5),
+                "high": round(float(high), 5),
+                "images": len(values),
+            }
+    return told
+
+
+def _timed(work: Callable[[], T]) -> tuple[T, float]:
+    begun = time.perf_counter()
+    return work(), time.perf_counter() - begun
+
+
+def _memory() -> float:
+    return round(psutil.Process().memory_info().rss / 2**30, 2)

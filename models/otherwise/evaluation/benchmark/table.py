@@ -1,0 +1,53 @@
+"""The benchmark's figures as a Markdown table, for papers and for docs/benchmark.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+COLUMNS = {
+    "validity": "validity",
+    "validity_of_verifier": "validity, verifier",
+    "average_precision": "average precision",
+    "pointing_game": "pointing game",
+    "energy_inside": "energy inside",
+    "insertion_auc": "insertion ↑",
+    "deletion_auc": "deletion ↓",
+    "ssim_inside": "SSIM to truth, inside",
+    "ssim_outside": "SSIM to image, outside",
+    "l1": "L1",
+    "changed_to_true_area": "changed / true area",
+    "cout": "COUT",
+    "strongest_on_marker": "marker strongest",
+    "seconds": "seconds",
+    "queries": "queries",
+}
+"""Figures that the table shows, with their headings; the JSON file has all of them."""
+
+
+def table(summary: Mapping[str, Mapping[str, Mapping[str, float]]], titles: Mapping[str, str]) -> str:
+    """Write a table of means with their 95 % intervals; columns in which no method has a figure are left out.
+
+    Args:
+        summary: See ``run.summary``.
+        titles: What people call each method.
+    """
+    shown = [figure for figure in COLUMNS if any(figure in figures for figures in summary.values())]
+    head = ["method", *(COLUMNS[figure] for figure in shown)]
+    lines = [_line(head), _line(["---", *("---:" for _ in shown)])]
+    for method, figures in summary.items():
+        cells = [_cell(figures[figure]) if figure in figures else "" for figure in shown]
+        lines.append(_line([titles.get(method, method), *cells]))
+    return "\n".join(lines) + "\n"
+
+
+def _cell(figure: Mapping[str, float]) -> str:
+    mean, low, high = (_number(figure[key]) for key in ("mean", "low", "high"))
+    return mean if low == high else f"{mean} ({low} to {high})"
+
+
+def _number(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.3f}"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"

@@ -1,0 +1,119 @@
+"""A contest on a tiny suite, end to end: figures for every method, resumed after an interrupt, told as a table."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from otherwise.blackbox.protocol import BlackBox, InputSpec
+from otherwise.evaluation.benchmark.cases import Case
+from otherwise.evaluation.benchmark.edits import Edit, EditMethod
+from otherwise.evaluation.benchmark.maps import MapMethod
+from otherwise.evaluation.benchmark.run import Contest, reconstruction_floor, run, summary
+from otherwise.evaluation.benchmark.table import table
+from toys import SquareClassifier, eager_agent
+
+SIZE = (16, 16)
+CENTRE = np.zeros(SIZE, bool)
+CENTRE[4:12, 4:12] = True
+
+
+def case(number: int) -> Case:
+    image = np.full((1, *SIZE), 0.3 + 0.01 * number, np.float32)
+    image[0, 0, 0] = 0.4
+    marker = np.zeros(SIZE, bool)
+    marker[0, 0] = True
+    return Case(f"case-{number}", image, CENTRE, "dark", (image + 0.5 * CENTRE).astype(np.float32), marker)
+
+
+def perfect_map(classifier: BlackBox, image: np.ndarray, label: int) -> np.ndarray:
+    classifier.predict(np.repeat(image[None], 3, axis=0))
+    return CENTRE.astype(np.float32)
+
+
+def random_map(classifier: BlackBox, image: np.ndarray, label: int) -> np.ndarray:
+    return np.random.default_rng(0).random(SIZE).astype(np.float32)
+
+
+def perfect_edit(agent: object, classifier: BlackBox, image: np.ndarray) -> Edit:
+    edited = (image + 0.5 * CENTRE).astype(np.float32)
+    return Edit(edited, 1, bool(classifier.predict(edited[None])[0].argmax() == 1), CENTRE.astype(np.float32))
+
+
+def contest(**changes: object) -> Contest:
+    classifier = SquareClassifier(InputSpec(SIZE))
+    parts: dict = {
+        "classifier": classifier,
+        "agent": eager_agent(classifier),
+        "verifier": SquareClassifier(InputSpec(SIZE), name="verifier"),
+        "maps": [
+            MapMethod("perfect", "Perfect", "a test", perfect_map),
+            MapMethod("random", "Random", "a test", random_map),
+            MapMethod("absent", "Absent", "a test", random_map, lambda classifier: False),
+        ],
+        "edits": [EditMethod("planted", "Planted", "a test", perfect_edit)],
+        "floor": 0.01,
+    }
+    return Contest(**{**parts, **changes})
+
+
+def test_a_planted_perfect_explainer_scores_one_and_a_random_one_chance(tmp_path: Path) -> None:
+    told = summary(run(contest(), (case(n) for n in range(4)), 4, tmp_path))
+    assert list(told) == ["perfect", "random", "planted"]
+    for method in ("perfect", "planted"):
+        assert told[method]["average_precision"]["mean"] == pytest.approx(1.0)
+        assert told[method]["pointing_game"]["mean"] == 1.0
+        assert told[method]["energy_inside"]["mean"] == pytest.approx(1.0)
+    assert told["random"]["average_precision"]["mean"] == pytest.approx(0.25, abs=0.1)
+    planted = told["planted"]
+    assert planted["validity"]["mean"] == planted["validity_of_verifier"]["mean"] == 1.0
+    assert planted["ssim_inside"]["mean"] == pytest.approx(1.0)
+    assert planted["psnr_inside"]["mean"] == 100.0
+    assert planted["changed_to_true_area"]["mean"] == pytest.approx(1.0)
+    assert planted["strongest_on_marker"]["mean"] == 0.0
+    assert told["perfect"]["queries"]["mean"] == 3.0
+
+
+def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def counted(classifier: BlackBox, image: np.ndarray, label: int) -> np.ndarray:
+        asked.append("map")
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return CENTRE.astype(np.float32)
+
+    once = contest(maps=[MapMethod("counted", "Counted", "a test", counted)])
+    with pytest.raises(KeyboardInterrupt):
+        run(once, (case(n) for n in range(4)), 4, tmp_path)
+    rows = run(once, (case(n) for n in range(4)), 4, tmp_path)
+    assert len(asked) == 5, "the first two are not done again"
+    assert [row["case"] for row in rows if row["method"] == "counted"] == [f"case-{n}" for n in range(4)]
+    assert len(list((tmp_path / "edits" / "planted").iterdir())) == 4
+
+
+def test_intervals_hold_the_mean_and_missing_figures_are_left_out(tmp_path: Path) -> None:
+    rows = [{"method": "m", "case": str(n), "l1": float(n), "cout": None if n else 0.5} for n in range(20)]
+    told = summary(rows)["m"]
+    assert told["l1"]["low"] < told["l1"]["mean"] == 9.5 < told["l1"]["high"]
+    assert told["cout"] == {"mean": 0.5, "low": 0.5, "high": 0.5, "images": 1}
+    json.dumps(told)
+
+
+def test_the_table_has_a_line_for_each_method_and_no_empty_columns() -> None:
+    told = {
+        "a": {"validity": {"mean": 1.0, "low": 0.98, "high": 1.0, "images": 9}},
+        "b": {"seconds": {"mean": 123.4, "low": 123.4, "high": 123.4, "images": 9}},
+    }
+    lines = table(told, {"a": "Method A"}).splitlines()
+    assert lines[0] == "| method | validity | seconds |"
+    assert lines[2] == "| Method A | 1.000 (0.980 to 1.000) |  |"
+    assert lines[3] == "| b |  | 123 |"
+
+
+def test_the_floor_is_the_agents_own_error() -> None:
+    classifier = SquareClassifier(InputSpec(SIZE))
+    assert reconstruction_floor(eager_agent(classifier), classifier, [case(0), case(1)]) < 1e-3
