@@ -112,6 +112,21 @@ def test_train_then_check(tmp_path, study):
     assert run("check", out, "--images", study).exit_code == 0
 
 
+def test_another_build_is_trained_for_verification(tmp_path, study):
+    from otherwise.blackbox.training import NETWORKS
+    from otherwise.cli.classifier import Network
+
+    assert {network.value for network in Network} == set(NETWORKS)
+    out = tmp_path / "verifier"
+    options = ["--size", "32,32", "--intensity", "0,100", "--epochs", 1, "--validation-share", 0.5, "--out", out]
+    words = ("train", "--images", study, "--labels", study / "labels.csv", *options, "--network", "dense")
+    assert run(*words).exit_code == 0
+    card = (out / "docs" / "README.md").read_text(encoding="utf-8")
+    assert "DenseNet" in card
+    assert "--network dense" in card
+    assert run("check", out, "--images", study).exit_code == 0
+
+
 def test_labelled_images_are_split_by_patient_and_stay_put(study):
     inputs = InputSpec((8, 8), intensity=(0.0, 100.0))
     data = read_labelled(study, study / "labels.csv", inputs)

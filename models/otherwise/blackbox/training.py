@@ -76,6 +76,24 @@ def small_network(inputs: InputSpec, classes: int) -> dict[str, Any]:
     }
 
 
+def dense_network(inputs: InputSpec, classes: int) -> dict[str, Any]:
+    """Configuration of a densely connected network of another build, to verify what was found with the small one."""
+    return {
+        "_target_": "monai.networks.nets.DenseNet",
+        "spatial_dims": inputs.spatial_dims,
+        "in_channels": inputs.channels,
+        "out_channels": classes,
+        "init_features": 32,
+        "growth_rate": 16,
+        "block_config": [4, 4, 4],
+        "norm": ["group", {"num_groups": 8}],
+    }
+
+
+NETWORKS = {"small": small_network, "dense": dense_network}
+"""Networks by the name that people type."""
+
+
 def train_classifier(
     images: np.ndarray,
     labels: np.ndarray,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from otherwise.blackbox.labelled import LabelledImages
     from otherwise.blackbox.protocol import InputSpec
+    from otherwise.blackbox.training import Recipe
 
 EXIT_NOT_HOSTABLE = 1
 """The classifier was looked at, and cannot be hosted."""
@@ -35,6 +37,13 @@ Trust = Annotated[bool, typer.Option("--trust-code", help="Allow Python code tha
 Replace = Annotated[bool, typer.Option("--replace", help="Replace an existing bundle.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Device = Annotated[str, typer.Option(help="Where PyTorch runs it: cpu, cuda, cuda:1, auto.")]
+
+
+class Network(StrEnum):
+    """Which of ``training.NETWORKS``."""
+
+    small = "small"
+    dense = "dense"
 
 
 class UsageError(OtherwiseError):
@@ -139,6 +148,7 @@ def train(
     shift: Annotated[
         float, typer.Option(min=0, max=0.5, help="Move images at random by up to this share of each edge.")
     ] = 0.0,
+    network: Annotated[Network, typer.Option(help="Its build.")] = Network.small,
     seed: Annotated[int, typer.Option(help="Decides everything random.")] = 0,
     device: Device = "cpu",
     name: Annotated[str | None, typer.Option(help="Name for people.")] = None,
@@ -150,12 +160,13 @@ def train(
 ) -> None:
     """Train a small classifier on labelled images. Ctrl-C keeps the best epoch so far."""
     from otherwise.blackbox.bundle import refuse_existing
-    from otherwise.blackbox.training import Recipe, train_classifier
+    from otherwise.blackbox.training import NETWORKS, Recipe, train_classifier
 
     refuse_existing(out, replace)
     inputs = _inputs(size, intensity, spacing, channels, modality, find, foreground)
     data = _read(images, labels, inputs, classes)
     training, validation = data.split(validation_share, seed)
+    recipe = Recipe(epochs=epochs, shift=shift, seed=seed)
     finished = 0
     with _bar() as bar:
         task = bar.add_task("Training", total=epochs)
@@ -174,13 +185,12 @@ def train(
                 inputs,
                 out,
                 validation=(validation.images, validation.labels),
-                recipe=Recipe(epochs=epochs, shift=shift, seed=seed),
+                recipe=recipe,
+                network=NETWORKS[network.value](inputs, len(data.classes)),
                 device=device,
                 name=name,
                 progress=progress,
-                command=_command(
-                    images, labels, inputs, data.classes, out, epochs, shift, validation_share, seed, device
-                ),
+                command=_command(images, labels, inputs, data.classes, recipe, network, validation_share, device, out),
                 replace=replace,
             )
         except KeyboardInterrupt:
@@ -221,26 +231,26 @@ def _command(
     labels: Path,
     inputs: InputSpec,
     names: Sequence[str],
-    out: Path,
-    epochs: int,
-    shift: float,
+    recipe: Recipe,
+    network: Network,
     share: float,
-    seed: int,
     device: str,
+    out: Path,
 ) -> str:
     """Write the command for the model card: names of files and folders, but not where on this machine they are."""
     spacing = f" --spacing {_joined(inputs.spacing)}" if inputs.spacing else ""
     found = f" --find {','.join(inputs.patches.wanted)}" if inputs.patches else ""
     if inputs.patches and inputs.patches.foreground is not None:
         found += f" --foreground={inputs.patches.foreground:g}"
-    moved = f" --shift {shift:g}" if shift else ""
+    moved = f" --shift {recipe.shift:g}" if recipe.shift else ""
+    build = "" if network is Network.small else f" --network {network}"
     inside = labels.resolve().is_relative_to(images.resolve())
     table = Path(images.name, labels.resolve().relative_to(images.resolve())) if inside else Path(labels.name)
     return (
         f"otherwise classifier train --images {images.name} --labels {table.as_posix()} --classes {','.join(names)}"
         f" --size {_joined(inputs.size)} --intensity={_joined(inputs.intensity)}{spacing} --channels {inputs.channels}"
-        f" --modality {inputs.modality}{found} --epochs {epochs}{moved} --validation-share {share:g} --seed {seed}"
-        f" --device {device} --out {out.name}"
+        f" --modality {inputs.modality}{found} --epochs {recipe.epochs}{moved}{build} --validation-share {share:g}"
+        f" --seed {recipe.seed} --device {device} --out {out.name}"
     )
 
 
