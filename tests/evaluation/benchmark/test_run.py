@@ -7,12 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from otherwise.blackbox.protocol import BlackBox, InputSpec
 from otherwise.evaluation.benchmark.cases import Case
 from otherwise.evaluation.benchmark.edits import Edit, EditMethod
+from otherwise.evaluation.benchmark.features import penultimate, perceptual_distance
 from otherwise.evaluation.benchmark.maps import MapMethod
 from otherwise.evaluation.benchmark.run import Contest, reconstruction_floor, run, summary
+from otherwise.evaluation.benchmark.suites import BenchmarkError, choose, run_suite
 from otherwise.evaluation.benchmark.table import table
 from toys import SquareClassifier, eager_agent
 
@@ -95,6 +98,38 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path) -> None:
     assert len(list((tmp_path / "edits" / "planted").iterdir())) == 4
 
 
+class Seeing(SquareClassifier):
+    """A verifier that can be looked into."""
+
+    module = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 3, 3), torch.nn.Flatten(), torch.nn.Linear(3 * 14 * 14, 4), torch.nn.Linear(4, 2)
+    ).eval()
+
+
+def test_a_suite_writes_results_and_a_table(tmp_path: Path) -> None:
+    seeing = contest(verifier=Seeing(InputSpec(SIZE)))
+    rng = np.random.default_rng(0)
+    reference = rng.uniform(0.2, 0.9, (60, 1, 1, 1)) + rng.uniform(0, 0.1, (60, 1, *SIZE))
+    results = run_suite("tiny", seeing, [case(n) for n in range(12)], reference.astype(np.float32), tmp_path)
+    assert json.loads((tmp_path / "results.json").read_text()) == results
+    planted = results["methods"]["planted"]
+    assert planted["fid"]["mean"] >= 0
+    assert "kid" in planted
+    assert planted["perceptual"]["mean"] > 0
+    assert "fid" not in results["methods"]["perfect"], "a map is no image"
+    assert results["images"] == 12
+    assert "Planted" in (tmp_path / "table.md").read_text()
+
+
+def test_equal_images_are_at_no_perceptual_distance_and_different_ones_are() -> None:
+    image = case(0).image
+    assert perceptual_distance(Seeing.module, image, image) == 0.0
+    assert perceptual_distance(Seeing.module, image, 1 - image) > 0
+    assert penultimate(Seeing.module, np.stack([image, image])).shape == (2, 4)
+    with pytest.raises(ValueError, match="no linear layer"):
+        penultimate(torch.nn.Conv2d(1, 1, 3), np.stack([image]))
+
+
 def test_intervals_hold_the_mean_and_missing_figures_are_left_out(tmp_path: Path) -> None:
     rows = [{"method": "m", "case": str(n), "l1": float(n), "cout": None if n else 0.5} for n in range(20)]
     told = summary(rows)["m"]
@@ -117,3 +152,12 @@ def test_the_table_has_a_line_for_each_method_and_no_empty_columns() -> None:
 def test_the_floor_is_the_agents_own_error() -> None:
     classifier = SquareClassifier(InputSpec(SIZE))
     assert reconstruction_floor(eager_agent(classifier), classifier, [case(0), case(1)]) < 1e-3
+
+
+def test_methods_are_chosen_by_name_and_an_unknown_one_is_told() -> None:
+    own = contest()
+    maps, edits = choose("random, planted", own.maps, own.edits)
+    assert ([m.name for m in maps], [e.name for e in edits]) == (["random"], ["planted"])
+    assert len(choose(None, own.maps, own.edits)[0]) == 3
+    with pytest.raises(BenchmarkError, match="no method 'magic'"):
+        choose("magic", own.maps, own.edits)

@@ -20,6 +20,7 @@ from otherwise.blackbox.protocol import BlackBox
 from otherwise.evaluation.benchmark import distances, faithfulness, localisation
 from otherwise.evaluation.benchmark.cases import Case
 from otherwise.evaluation.benchmark.edits import Edit, EditMethod
+from otherwise.evaluation.benchmark.features import perceptual_distance
 from otherwise.evaluation.benchmark.maps import MapMethod
 from otherwise.images.atomic import atomic_path
 
@@ -136,6 +137,7 @@ def edit_figures(edit: Edit, case: Case, classifier: BlackBox, verifier: BlackBo
     image = case.image
     source = int(classifier.predict(image[None])[0].argmax())
     row: Row = {
+        "target": float(edit.target),
         "validity": float(edit.valid),
         "l1": distances.l1(image, edit.image),
         "changed_fraction": distances.changed_fraction(image, edit.image, floor),
@@ -143,6 +145,9 @@ def edit_figures(edit: Edit, case: Case, classifier: BlackBox, verifier: BlackBo
     }
     if verifier is not None:
         answer = verifier.predict(edit.image[None])
+        module = getattr(verifier, "module", None)
+        if module is not None:
+            row["perceptual"] = perceptual_distance(module, image, edit.image)
         row["validity_of_verifier"] = float(decides(answer, edit.target, verifier.multi_label)[0])
     if case.truth is not None and case.truth.any():
         row["ssim_outside"] = distances.similarity(image, edit.image, ~case.truth)
@@ -163,7 +168,7 @@ def summary(rows: Sequence[Mapping[str, float | str | None]], seed: int = 0) -> 
     told: dict[str, dict[str, dict[str, float]]] = {}
     for method in dict.fromkeys(str(row["method"]) for row in rows):
         own = [row for row in rows if row["method"] == method]
-        figures = dict.fromkeys(key for row in own for key in row if key not in ("method", "case"))
+        figures = dict.fromkeys(key for row in own for key in row if key not in ("method", "case", "target"))
         told[method] = {}
         for figure in figures:
             values = np.array([row[figure] for row in own if row.get(figure) is not None], dtype=np.float64)

@@ -1,0 +1,143 @@
+"""A suite from beginning to end: every method on every image, distances of the sets, results as JSON and as a table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from otherwise.agent.search import Progress, decides
+from otherwise.blackbox.model_card import machine_class
+from otherwise.errors import OtherwiseError
+from otherwise.evaluation.benchmark.cases import Case
+from otherwise.evaluation.benchmark.distances import frechet_distance, kernel_distance
+from otherwise.evaluation.benchmark.edits import EditMethod
+from otherwise.evaluation.benchmark.features import penultimate
+from otherwise.evaluation.benchmark.maps import MapMethod
+from otherwise.evaluation.benchmark.run import Contest, Row, reconstruction_floor, run, summary
+from otherwise.evaluation.benchmark.table import table
+from otherwise.images.atomic import atomic_path
+
+
+class BenchmarkError(OtherwiseError):
+    """A contest cannot be held."""
+
+    code = "benchmark"
+
+
+LEAST_IMAGES = 10
+"""Fewer than this of a class make no set to compare with."""
+
+
+def run_suite(
+    name: str,
+    contest: Contest,
+    cases: Sequence[Case],
+    reference: np.ndarray,
+    out: Path,
+    progress: Progress = lambda stage, part: None,
+) -> dict[str, Any]:
+    """Run a suite and write ``results.json`` and ``table.md``.
+
+    Args:
+        name: Of the suite.
+        contest: What is compared.
+        cases: The images, unseen in any training.
+        reference: ``(n, channels, *size)`` other unseen images: how images of each class look.
+        out: Folder; a run that was interrupted goes on from what is in it.
+        progress: See ``run``.
+
+    Returns:
+        What ``results.json`` holds.
+    """
+    rows = run(contest, cases, len(cases), out, progress)
+    told = summary(rows)
+    for method, figures in set_distances(contest, rows, reference, out).items():
+        told[method].update(figures)
+    methods: list[MapMethod | EditMethod] = [*contest.maps, *contest.edits]
+    results = {
+        "suite": name,
+        "images": len(cases),
+        "classifier": contest.classifier.version,
+        "agent": contest.agent.version,
+        "verifier": contest.verifier.version if contest.verifier is not None else None,
+        "machine": machine_class(str(contest.agent.device)),
+        "threads": torch.get_num_threads(),
+        "reconstruction_l1": round(reconstruction_floor(contest.agent, contest.classifier, cases), 5),
+        "methods": told,
+        "sources": {method.name: method.source for method in methods},
+    }
+    titles = {method.name: method.title for method in methods}
+    for file, text in (("results.json", json.dumps(results, indent=2) + "\n"), ("table.md", table(told, titles))):
+        with atomic_path(out / file) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return results
+
+
+def set_distances(
+    contest: Contest, rows: Sequence[Row], reference: np.ndarray, out: Path
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Distance of each method's counterfactuals from real images of the class they were made for.
+
+    Returns:
+        ``{method: {"fid": {"mean": ...}, "kid": ...}}``: means over the classes that have enough images; nothing
+        without a verifier that can be looked into.
+    """
+    module = getattr(contest.verifier, "module", None)
+    if module is None:
+        return {}
+    answers = contest.classifier.predict(reference)
+    real = penultimate(module, reference)
+    told = {}
+    for method in contest.edits:
+        figures = _of_one(contest, method, rows, out, module, answers, real)
+        if figures:
+            told[method.name] = figures
+    return told
+
+
+def _of_one(
+    contest: Contest,
+    method: EditMethod,
+    rows: Sequence[Row],
+    out: Path,
+    module: torch.nn.Module,
+    answers: np.ndarray,
+    real: np.ndarray,
+) -> dict[str, dict[str, float]]:
+    own = [row for row in rows if row["method"] == method.name]
+    made = np.stack([np.load(out / "edits" / method.name / f"{row['case']}.npy") for row in own])
+    features, targets = penultimate(module, made), np.array([row["target"] for row in own])
+    fid, kid = [], []
+    for target in np.unique(targets):
+        theirs = real[decides(answers, int(target), contest.classifier.multi_label)]
+        ours = features[targets == target]
+        if min(len(ours), len(theirs)) >= LEAST_IMAGES:
+            fid.append(frechet_distance(ours, theirs))
+            kid.append(kernel_distance(ours, theirs))
+    if not fid:
+        return {}
+    return {
+        name: {"mean": round(float(np.mean(values)), 4), "low": round(min(values), 4), "high": round(max(values), 4)}
+        for name, values in (("fid", fid), ("kid", kid))
+    }
+
+
+def choose(
+    names: str | None, maps: Sequence[MapMethod], edits: Sequence[EditMethod]
+) -> tuple[list[MapMethod], list[EditMethod]]:
+    """The methods of these names, separated by commas; None: all.
+
+    Raises:
+        BenchmarkError: if there is none of a name.
+    """
+    known = [*(method.name for method in maps), *(method.name for method in edits)]
+    wanted = [name.strip() for name in names.split(",")] if names else known
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        raise BenchmarkError(f"There is no method {unknown[0][:64]!r}.", f"Choose of {', '.join(known)}.")
+    return [m for m in maps if m.name in wanted], [m for m in edits if m.name in wanted]
