@@ -132,3 +132,18 @@ def test_sequences_are_combined_as_typed(image: Path, tmp_path: Path) -> None:
     from otherwise.images.reading import read_image
 
     assert read_image(tmp_path / "both.nrrd").array.shape == (2, 80, 60, 1)
+
+
+def test_a_volume_is_seen_through_where_somebody_says_so(bundle: Path, tmp_path: Path) -> None:
+    array = np.full((1, 80, 60, 5), 10, np.float32)
+    array[0, 50:62, 20:32, 1] = 90
+    volume = Image(array, Geometry((80, 60, 5), np.diag([0.5, 0.5, 2.0, 1.0])), "volume")
+    path = write_image(volume, tmp_path / "volume.nrrd")
+    with pytest.raises(ImageError, match="slice"):
+        run("find", path, "--classifier", bundle)
+    words = ("find", path, "--classifier", bundle, "--json")
+    probability = {
+        tuple(more): json.loads(run(*words, *more).stdout)["finds"][0]["probability"]
+        for more in (("--project", "max"), ("--slice", "1"))
+    }
+    assert min(probability.values()) > 0.9

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from otherwise.images.kinds import Projection
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -26,6 +28,9 @@ def register(app: typer.Typer) -> None:
         ] = None,
         slice_index: Annotated[
             int | None, typer.Option("--slice", help="For a 2-D classifier and a volume: which slice.")
+        ] = None,
+        projection: Annotated[
+            Projection | None, typer.Option("--project", help="Instead, see through the volume along its slices.")
         ] = None,
         find: Annotated[
             int, typer.Option(min=1, help="For a classifier of patches: which of its finds; see otherwise find.")
@@ -48,6 +53,7 @@ def register(app: typer.Typer) -> None:
         from otherwise.explain.explainer import Explainer
         from otherwise.explain.placed import explain_find
         from otherwise.finding.finder import Finder
+        from otherwise.images.projecting import project
         from otherwise.images.reading import read_image
         from otherwise.report.folder import REPORT_NAME, refuse_existing, write_explanation
 
@@ -56,6 +62,8 @@ def register(app: typer.Typer) -> None:
             load_classifier(classifier, device=device, trust_code=trust_code), load_agent(agent, device=device)
         )
         source = read_image(image, part=part)
+        if projection is not None:
+            source = project(source, projection)
         with Progress(console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task("explain", total=1.0)
             options: dict[str, Any] = {"target": target, "seed": seed}

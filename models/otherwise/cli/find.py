@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from otherwise.images.kinds import Projection
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -22,6 +24,9 @@ def register(app: typer.Typer) -> None:
         ] = None,
         slice_index: Annotated[
             int | None, typer.Option("--slice", help="For a 2-D classifier and a volume: which slice.")
+        ] = None,
+        projection: Annotated[
+            Projection | None, typer.Option("--project", help="Instead, see through the volume along its slices.")
         ] = None,
         most: Annotated[int, typer.Option(min=1, help="Most finds.")] = 10,
         device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
@@ -38,6 +43,7 @@ def register(app: typer.Typer) -> None:
 
         from otherwise.blackbox.loading import load_classifier
         from otherwise.finding.finder import Finder
+        from otherwise.images.projecting import project
         from otherwise.images.reading import read_image
         from otherwise.report.finds import write_finds
         from otherwise.report.folder import refuse_existing
@@ -46,6 +52,8 @@ def register(app: typer.Typer) -> None:
             refuse_existing(out)
         finder = Finder(load_classifier(classifier, device=device, trust_code=trust_code))
         source = read_image(image, part=part)
+        if projection is not None:
+            source = project(source, projection)
         with Progress(console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task("look", total=1.0)
             finds = finder.find(source, slice_index, most, lambda part: bar.update(task, completed=part))

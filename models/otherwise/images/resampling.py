@@ -186,7 +186,8 @@ def _slice_plane(geometry: Geometry, slice_index: int | None) -> Geometry:
             return geometry
         raise ImageError(
             f"The classifier is 2-D and the image is a volume of {slices} slices.",
-            f"Choose the slice that it should look at, from 0 to {slices - 1} (for example --slice {slices // 2}).",
+            f"Choose the slice that it should look at, from 0 to {slices - 1} (for example --slice {slices // 2}), "
+            "or see through them (--project max).",
         )
     return geometry.slice(slice_index)
 
