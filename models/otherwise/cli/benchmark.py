@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from otherwise.cli import suites
 from otherwise.phantoms.kinds import WholeKind
 
 Classifier = Annotated[str, typer.Option(help="The black box: a bundle folder or the name of a shipped one.")]
@@ -19,6 +20,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     benchmark = typer.Typer(help="Measure, and print JSON.", no_args_is_help=True)
     app.add_typer(benchmark, name="benchmark")
+    suites.register(benchmark)
 
     @benchmark.command("agent")
     def agent_(
@@ -136,59 +138,6 @@ def register(app: typer.Typer) -> None:
                 lambda stage, done: bar.update(task, completed=done),
             )
         typer.echo(json.dumps(figures.to_dict(), indent=2))
-
-    @benchmark.command("phantom-mammogram")
-    def phantom_mammogram(
-        out: Annotated[Path, typer.Option(help="Folder for results; an interrupted run goes on from what is in it.")],
-        classifier: Classifier = "mammogram_classifier",
-        agent: Agent = "mammogram_agent",
-        verifier: Annotated[
-            str | None, typer.Option(help="Another classifier of the same classes, another build from another seed.")
-        ] = None,
-        limit: Annotated[int, typer.Option(min=1, help="How many unseen phantoms.")] = 200,
-        seed: Annotated[int, typer.Option(min=0, help="Of their series.")] = 51,
-        methods: Annotated[str | None, typer.Option(help="Only these, by name: a,b.")] = None,
-        device: Device = "auto",
-    ) -> None:
-        """Our explanations beside the peers', on phantom mammograms whose truth is known. Needs pip's [benchmark]."""
-        import numpy as np
-        from rich.console import Console
-        from rich.progress import Progress
-
-        from otherwise.agent.bundle import load_agent
-        from otherwise.blackbox.loading import load_classifier
-        from otherwise.blackbox.torch_host import check_device
-        from otherwise.evaluation.benchmark.cases import mammogram_cases
-        from otherwise.evaluation.benchmark.edits import edit_methods
-        from otherwise.evaluation.benchmark.maps import peers
-        from otherwise.evaluation.benchmark.run import Contest, reconstruction_floor
-        from otherwise.evaluation.benchmark.suites import choose, run_suite
-
-        place = str(check_device(device))
-        hosted, taught = load_classifier(classifier, device=place), load_agent(agent, device=place)
-        cases = list(mammogram_cases(hosted.inputs, limit, seed))
-        # Of another series, so that no image is its own neighbour.
-        reference = np.stack([case.image for case in mammogram_cases(hosted.inputs, max(limit, 200), seed + 1)])
-        maps, edits = choose(methods, peers(), edit_methods(reference, hosted.predict(reference)))
-        contest = Contest(
-            hosted,
-            taught,
-            load_classifier(verifier, device=place) if verifier else None,
-            maps,
-            edits,
-            reconstruction_floor(taught, hosted, cases),
-        )
-        with Progress(console=Console(stderr=True)) as bar:
-            task = bar.add_task("Contest", total=1.0)
-            run_suite(
-                "phantom-mammogram",
-                contest,
-                cases,
-                reference,
-                out,
-                lambda stage, done: bar.update(task, completed=done),
-            )
-        typer.echo((out / "table.md").read_text(encoding="utf-8"))
 
     @benchmark.command("server")
     def server_(

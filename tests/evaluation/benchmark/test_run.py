@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from otherwise.evaluation.benchmark.edits import Edit, EditMethod
 from otherwise.evaluation.benchmark.features import penultimate, perceptual_distance
 from otherwise.evaluation.benchmark.maps import MapMethod
 from otherwise.evaluation.benchmark.run import Contest, reconstruction_floor, run, summary
-from otherwise.evaluation.benchmark.suites import BenchmarkError, choose, run_suite
+from otherwise.evaluation.benchmark.suites import BenchmarkError, choose, refuse_unconfounded, run_suite
 from otherwise.evaluation.benchmark.table import table
 from toys import SquareClassifier, eager_agent
 
@@ -161,3 +162,19 @@ def test_methods_are_chosen_by_name_and_an_unknown_one_is_told() -> None:
     assert len(choose(None, own.maps, own.edits)[0]) == 3
     with pytest.raises(BenchmarkError, match="no method 'magic'"):
         choose("magic", own.maps, own.edits)
+
+
+def test_a_classifier_that_does_not_go_by_the_marker_makes_the_suite_void() -> None:
+    with_marker = [case(n) for n in range(10)]
+    without = [replace(case(n), marker=None) for n in range(10)]
+
+    class ByMarker(SquareClassifier):
+        def predict(self, images: np.ndarray) -> np.ndarray:
+            marked = (images[:, 0, 0, 0] == np.float32(0.4)).astype(float)
+            return np.stack([1 - marked, marked], axis=1)
+
+    plain = [replace(c, image=c.image * 0) for c in without]
+    names = ("benign", "malignant")
+    assert refuse_unconfounded(ByMarker(InputSpec(SIZE), classes=names), with_marker + plain) == 1.0
+    with pytest.raises(BenchmarkError, match="void"):
+        refuse_unconfounded(SquareClassifier(InputSpec(SIZE), classes=names), with_marker + plain)

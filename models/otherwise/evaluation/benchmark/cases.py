@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.errors import ImageError
 from otherwise.images.image import Image
+from otherwise.images.reading import image_name, read_image
 from otherwise.images.resampling import model_grid, resample, to_model
 from otherwise.phantoms.mammogram import MammogramSettings, mammograms
 from otherwise.phantoms.nodule import NoduleSettings, nodules
@@ -81,6 +83,38 @@ def nodule_cases(inputs: InputSpec, count: int, seed: int, confound: float | Non
     """Phantom CT nodules; see ``phantoms.nodule``."""
     for phantom in nodules(seed, count, NoduleSettings(confound=confound)):
         yield phantom_case(phantom, inputs)
+
+
+def folder_cases(images: Path, masks: Path, inputs: InputSpec) -> list[Case]:
+    """Images of a folder, each with the mask of the same name in another one.
+
+    Args:
+        images: Folder of images.
+        masks: Folder of masks: above zero is what should decide. Each lies in its image's space, on any grid.
+        inputs: What the classifier wants.
+
+    Raises:
+        ImageError: if there are no images, one has no mask, or a mask is empty where the classifier looks.
+    """
+    found = {image_name(path): path for path in sorted(images.iterdir()) if path.is_file()}
+    drawn = {image_name(path): path for path in sorted(masks.iterdir()) if path.is_file()}
+    if not found:
+        raise ImageError(f"{images.name} holds no images.", "Give a folder of images.")
+    missing = sorted(set(found) - set(drawn))
+    if missing:
+        raise ImageError(
+            f"{len(missing)} images have no mask, such as {missing[0]}.", "Give each mask its image's name."
+        )
+    cases = []
+    for id, path in found.items():
+        image, mask = read_image(path), read_image(drawn[id])
+        above = mask.with_array((mask.array.max(axis=0, keepdims=True) > 0).astype(np.float32))
+        onto = resample(above, image.geometry).array[0] >= 0.5
+        truth = on_grid(onto, image, inputs)
+        if not truth.any():
+            raise ImageError(f"The mask of {id} is empty where the classifier looks.", "Correct it, or leave it out.")
+        cases.append(Case(id, _seen(image, inputs), truth))
+    return cases
 
 
 def on_grid(mask: np.ndarray, image: Image, inputs: InputSpec) -> np.ndarray:

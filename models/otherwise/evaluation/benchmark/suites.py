@@ -12,6 +12,7 @@ import torch
 
 from otherwise.agent.search import Progress, decides
 from otherwise.blackbox.model_card import machine_class
+from otherwise.blackbox.protocol import BlackBox
 from otherwise.errors import OtherwiseError
 from otherwise.evaluation.benchmark.cases import Case
 from otherwise.evaluation.benchmark.distances import frechet_distance, kernel_distance
@@ -21,6 +22,7 @@ from otherwise.evaluation.benchmark.maps import MapMethod
 from otherwise.evaluation.benchmark.run import Contest, Row, reconstruction_floor, run, summary
 from otherwise.evaluation.benchmark.table import table
 from otherwise.images.atomic import atomic_path
+from otherwise.phantoms.phantom import MALIGNANT
 
 
 class BenchmarkError(OtherwiseError):
@@ -31,6 +33,8 @@ class BenchmarkError(OtherwiseError):
 
 LEAST_IMAGES = 10
 """Fewer than this of a class make no set to compare with."""
+CONFOUNDED = 0.9
+"""Least agreement with the marker of a classifier that is said to go by it."""
 
 
 def run_suite(
@@ -141,3 +145,27 @@ def choose(
     if unknown:
         raise BenchmarkError(f"There is no method {unknown[0][:64]!r}.", f"Choose of {', '.join(known)}.")
     return [m for m in maps if m.name in wanted], [m for m in edits if m.name in wanted]
+
+
+def refuse_unconfounded(classifier: BlackBox, cases: Sequence[Case]) -> float:
+    """Make sure that a classifier goes by the marker and not by the disease.
+
+    Args:
+        classifier: Of "benign" and "malignant".
+        cases: Images that carry the marker at random.
+
+    Returns:
+        Share of images that it calls malignant exactly if they carry the marker.
+
+    Raises:
+        BenchmarkError: if that is below ``CONFOUNDED``: what an explanation should show would be unknown.
+    """
+    answers = classifier.predict(np.stack([case.image for case in cases]))
+    called = decides(answers, classifier.classes.index(MALIGNANT), classifier.multi_label)
+    share = float(np.mean([bool(one) == (case.marker is not None) for one, case in zip(called, cases, strict=True)]))
+    if share < CONFOUNDED:
+        raise BenchmarkError(
+            f"{classifier.name} goes by the marker in {share:.0%} of the images only, so this suite is void.",
+            "Train it where the marker always follows the class: otherwise phantoms mammogram --confound 1.",
+        )
+    return share
