@@ -76,10 +76,12 @@ class Way:
     Attributes:
         latent: ``(b, latent)``.
         evidence: ``(b, classes)``.
+        towards: ``(b, classes)``: 1 for the logit that shall rise, -1 for the one that shall fall.
     """
 
     latent: Tensor
     evidence: Tensor
+    towards: Tensor
 
 
 def evidence(probabilities: Tensor) -> Tensor:
@@ -111,11 +113,13 @@ def way_across(model: DiffusionAutoencoder, code: Code, target: Tensor, multi_la
         away = torch.where(own > 0, -1.0, 1.0)
         step = away * own.abs().clamp_min(LEAST_MOVEMENT)
         moved = torch.zeros_like(code.evidence).scatter(1, index, step)
-        return Way(_along(away * weight[target], own_logit), moved)
+        towards = torch.zeros_like(code.evidence).scatter(1, index, away)
+        return Way(_along(away * weight[target], own_logit), moved, towards)
     rival = code.evidence.scatter(1, index, -torch.inf).argmax(1, keepdim=True)
     step = ((code.evidence.gather(1, rival) - own) / 2).clamp_min(LEAST_MOVEMENT)
     moved = torch.zeros_like(code.evidence).scatter(1, index, step).scatter(1, rival, -step)
-    return Way(_along(weight[target] - weight[rival[:, 0]], logits.gather(1, rival) - own_logit), moved)
+    towards = torch.zeros_like(moved).scatter(1, index, 1.0).scatter(1, rival, -1.0)
+    return Way(_along(weight[target] - weight[rival[:, 0]], logits.gather(1, rival) - own_logit), moved, towards)
 
 
 def _along(normal: Tensor, margin: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from torch import Tensor
 from otherwise.agent.bundle import Agent
 from otherwise.agent.code import Code, Way, edit_velocity, evidence, way_across
 from otherwise.agent.flow import invert, render
+from otherwise.agent.guidance import guided
 from otherwise.blackbox.checked import CountingBlackBox, decision_value
 from otherwise.errors import CancelledError
 
@@ -39,6 +40,7 @@ class SearchSettings:
         attempts: ``(depth, guidance)`` in the order tried in each round: time up to which the image is inverted, in
             (0, 1), and how much the edit is exaggerated at strength 1. Going deeper redraws more of the image, but
             exaggerating more ends in images unlike any: so the deeper comes first, and the utmost last.
+        pull: How much the student leads the rendering at strength 1, see ``guidance``; it grows with the strength.
         strengths: Edits tried, ascending. The code moves to the boundary at 1, to its mirror image at 2 and no
             further; the guidance goes on growing with the strength.
         refinements: Edits tried between the last that did not flip and the first that did.
@@ -50,13 +52,13 @@ class SearchSettings:
     steps: int = 4
     rounds: int = 3
     attempts: tuple[tuple[float, float], ...] = (
-        (0.5, 5.0),
-        (0.7, 3.0),
+        (0.5, 1.0),
+        (0.7, 1.0),
         (0.85, 2.0),
-        (0.95, 1.0),
-        (0.5, 20.0),
+        (0.5, 5.0),
         (0.7, 20.0),
     )
+    pull: float = 0.02
     strengths: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)
     refinements: int = 3
     alternatives: int = 2
@@ -199,7 +201,9 @@ class Search:
             progress("search", number / len(self.settings.attempts))
             if self._over_budget(start_queries, len(strengths)):
                 return replace(nearest, exhausted=True)
-            renderer = _Renderer(self.agent, self.settings.steps, pixels, code, depth, guidance, cancelled)
+            renderer = _Renderer(
+                self.agent, self.settings.steps, pixels, code, depth, guidance, self.settings.pull, cancelled
+            )
             reconstruction = renderer.reconstruction if reconstruction is None else reconstruction
             tried = self._ask(renderer, way, strengths, base.strength)
             flips = [bool(decides(c.probabilities, target, multi_label)) for c in tried]
@@ -241,7 +245,7 @@ class Search:
         sideways = self.settings.diversity * length * sideways / sideways.norm(dim=1, keepdim=True)
         own = found.best.strength - base.strength
         strengths = [factor * own for factor in (1.0, 1.5) for _ in range(wanted)]
-        other = Way((way.latent + sideways).repeat(2, 1), way.evidence)
+        other = replace(way, latent=(way.latent + sideways).repeat(2, 1))
         tried = self._ask(found.renderer, other, strengths, base.strength)
         chosen = []
         for index in range(wanted):
@@ -278,8 +282,10 @@ class _Renderer:
         code: Code,
         depth: float,
         guidance: float,
+        pull: float,
         cancelled: Cancelled,
     ) -> None:
+        self.pull = pull
         self.agent, self.steps, self.pixels, self.code = agent, steps, pixels, code
         self.depth, self.guidance, self.cancelled = depth, guidance, cancelled
         self.noise = invert(self._own, 2 * pixels - 1, depth, steps, self._step_done)
@@ -293,6 +299,8 @@ class _Renderer:
         strength = torch.tensor(strengths, device=noise.device, dtype=noise.dtype)
         moved = base.moved(way, strength.clamp(max=MIRRORED))
         field = edit_velocity(self.agent.model, base, moved, self.guidance * strength)
+        if self.pull:
+            field = guided(field, self.agent.model, way.towards.expand(count, -1), self.pull * strength)
         edited = (render(field, noise, self.depth, self.steps, self._step_done) + 1) / 2
         images = (self.pixels + edited - self.plain).clamp(0, 1)
         return np.asarray(images.float().cpu().numpy(), dtype=np.float32)

@@ -1,0 +1,53 @@
+"""Guidance by the student: while an edit is rendered, it is led to where the student sees the target.
+
+The student is a differentiable likeness of the black box, so no gradient of the black box is needed. Its gradient is
+taken on the clean image that a noisy one promises, as in universal guidance (Bansal et al., arXiv 2302.07121; after
+classifier guidance, Dhariwal & Nichol, arXiv 2105.05233); the decoder goes on from there, and keeps the image one that
+it could have drawn.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from otherwise.agent.flow import Velocity, expand
+from otherwise.agent.networks import DiffusionAutoencoder
+
+
+def guided(velocity: Velocity, model: DiffusionAutoencoder, towards: Tensor, weight: Tensor) -> Velocity:
+    """Bend a field so that what it renders becomes more of what the student calls the target.
+
+    Args:
+        velocity: The field.
+        model: Gives encoder and student.
+        towards: ``(b, classes)``: the student's logits are multiplied by it and summed; the sum shall rise.
+        weight: ``(b,)``: how much, as a share of an image's range for each unit of time.
+    """
+
+    def bent(x: Tensor, t: Tensor) -> Tensor:
+        plain = velocity(x, t)
+        promised = x - expand(t, x) * plain
+        return plain - expand(weight, x) * student_gradient(model, promised, towards)
+
+    return bent
+
+
+def student_gradient(model: DiffusionAutoencoder, images: Tensor, towards: Tensor) -> Tensor:
+    """Where images have to change for the student's logits to rise.
+
+    Args:
+        model: Gives encoder and student.
+        images: ``(b, channels, *size)`` in [-1, 1].
+        towards: See ``guided``.
+
+    Returns:
+        ``(b, channels, *size)``, each of root mean square one; zero where the student sees nothing.
+    """
+    # The search runs without gradients, and what is made there cannot take part in one: hence the copies.
+    with torch.inference_mode(False), torch.enable_grad():
+        pixels = ((images.clone() + 1) / 2).clamp(0, 1).detach().requires_grad_()
+        value = (model.classify(model.encode(pixels)).float() * towards.clone()).sum()
+        (gradient,) = torch.autograd.grad(value, pixels)
+    length = gradient.square().flatten(1).mean(dim=1).sqrt().clamp_min(1e-12)
+    return gradient / expand(length, gradient)

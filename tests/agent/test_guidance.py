@@ -1,0 +1,61 @@
+"""The student leads: its gradient points to where its own logits rise, and a guided rendering ends there."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from otherwise.agent.flow import render
+from otherwise.agent.guidance import guided, student_gradient
+from otherwise.agent.networks import DiffusionAutoencoder
+
+TOWARDS = torch.tensor([[-1.0, 1.0]])
+
+
+@pytest.fixture
+def student(model: DiffusionAutoencoder) -> DiffusionAutoencoder:
+    return model.eval().requires_grad_(False)
+
+
+def margin(model: DiffusionAutoencoder, images: torch.Tensor) -> torch.Tensor:
+    """What the student says for the second class against the first, of images in [-1, 1]."""
+    return model.classify(model.encode((images + 1) / 2)).diff(dim=1)[:, 0]
+
+
+@torch.inference_mode()
+def test_a_small_step_along_the_gradient_raises_what_it_is_about(
+    student: DiffusionAutoencoder, images: np.ndarray
+) -> None:
+    before = 2 * torch.from_numpy(images[:4]) - 1
+    before = before.clamp(-0.9, 0.9)
+    gradient = student_gradient(student, before, TOWARDS.expand(4, -1))
+    length = gradient.square().flatten(1).mean(dim=1).sqrt()
+    torch.testing.assert_close(length, torch.ones(4))
+    for sign in (1, -1):
+        moved = margin(student, before + sign * 1e-3 * gradient)
+        assert (sign * (moved - margin(student, before)) > 0).all()
+
+
+@torch.inference_mode()
+def test_where_the_student_sees_nothing_there_is_no_way(student: DiffusionAutoencoder, images: np.ndarray) -> None:
+    student.student.weight.zero_()
+    gradient = student_gradient(student, torch.from_numpy(images[:2]), TOWARDS.expand(2, -1))
+    assert (gradient == 0).all()
+
+
+@torch.inference_mode()
+def test_a_guided_rendering_ends_where_the_student_sees_more_of_the_target(
+    student: DiffusionAutoencoder, images: np.ndarray
+) -> None:
+    start = (2 * torch.from_numpy(images[:1]) - 1).clamp(-0.8, 0.8)
+
+    def still(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        return torch.zeros_like(x)
+
+    margins = []
+    for weight in (0.0, 0.02, 0.1):
+        field = guided(still, student, TOWARDS, torch.tensor([weight]))
+        margins.append(float(margin(student, render(field, start, 0.5, 4))))
+    assert margins[0] < margins[1] < margins[2]
+    assert margins[0] == pytest.approx(float(margin(student, start)), abs=1e-6)
