@@ -1,0 +1,57 @@
+"""The shipped classifier of patches with its agent: masses are found, and explained in their place."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from otherwise.cli import build
+from otherwise.images.reading import read_image
+from otherwise.images.writing import write_image
+from otherwise.phantoms.kinds import WholeKind
+from otherwise.phantoms.phantom import WholePhantom
+from otherwise.phantoms.whole import whole_phantoms
+
+
+def run(*words: object) -> str:
+    result = CliRunner().invoke(build(), [str(word) for word in words], catch_exceptions=False)
+    assert result.exit_code == 0
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def breast() -> WholePhantom:
+    return next(phantom for phantom in whole_phantoms(WholeKind.mammogram, 34, 9) if len(phantom.lesions) > 1)
+
+
+def test_a_mass_is_found_and_explained(breast: WholePhantom, tmp_path: Path) -> None:
+    path = write_image(breast.image, tmp_path / "breast.nrrd")
+    finds = json.loads(run("find", path, "--classifier", "mammogram_patch_classifier", "--json"))["finds"]
+    lesions = [breast.image.geometry.to_index(np.array(lesion.centre_ras)) for lesion in breast.lesions]
+
+    def meets(find: dict, place: np.ndarray) -> bool:
+        return all(low <= at < high for low, at, high in zip(find["low"][:2], place[:2], find["high"][:2], strict=True))
+
+    probable = [find for find in finds if find["probability"] > 0.5]
+    assert all(any(meets(find, place) for find in probable) for place in lesions)
+
+    models = ("--classifier", "mammogram_patch_classifier", "--agent", "mammogram_patch_agent")
+    run("explain", path, *models, "--find", 1, "--out", tmp_path / "explanation")
+    told = json.loads((tmp_path / "explanation" / "explanation.json").read_text())
+    first, place = finds[0], told["place"]
+    assert told["prediction"]["label"] == max(first["probabilities"], key=lambda name: first["probabilities"][name])
+    assert told["counterfactual"]["valid"]
+    low, high = (np.array(place[key]) for key in ("low", "high"))
+    edited = read_image(tmp_path / "explanation" / told["files"]["counterfactual"])
+    np.testing.assert_allclose(edited.geometry.affine[:3, 3], breast.image.geometry.to_ras(low), atol=1e-6)
+    same = edited.array == breast.image.crop(tuple(low.tolist()), tuple(high.tolist())).array
+    inside = tuple(slice(a - b, c - b) for a, c, b in zip(first["low"], first["high"], low, strict=True))
+    assert not same[(slice(None), *inside)].all(), "something changed within the patch"
+    same[(slice(None), *inside)] = True
+    assert same.all(), "and nothing outside of it"
+    # In the whole image the patch is no longer what it was.
+    assert place["after"][told["prediction"]["label"]] <= place["before"][told["prediction"]["label"]] + 1e-6
