@@ -286,9 +286,8 @@ class _Renderer:
         pull: float,
         cancelled: Cancelled,
     ) -> None:
-        self.pull = pull
         self.agent, self.steps, self.pixels, self.code = agent, steps, pixels, code
-        self.depth, self.guidance, self.cancelled = depth, guidance, cancelled
+        self.depth, self.guidance, self.pull, self.cancelled = depth, guidance, pull, cancelled
         self.noise = invert(self._own, 2 * pixels - 1, depth, steps, self._step_done)
         self.plain = (render(self._own, self.noise, depth, steps, self._step_done) + 1) / 2
         self.reconstruction: np.ndarray = self.plain.clamp(0, 1)[0].float().cpu().numpy()
