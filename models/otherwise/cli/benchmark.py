@@ -9,11 +9,8 @@ from typing import Annotated
 import typer
 
 from otherwise.cli import suites
+from otherwise.cli.suites import Agent, Classifier, Device
 from otherwise.phantoms.kinds import WholeKind
-
-Classifier = Annotated[str, typer.Option(help="The black box: a bundle folder or the name of a shipped one.")]
-Agent = Annotated[str, typer.Option(help="Its agent: a bundle folder or the name of a shipped one.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 
 
 def register(app: typer.Typer) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,7 +23,7 @@ Seed = Annotated[int, typer.Option(min=0, help="Of the phantoms' series.")]
 Methods = Annotated[str | None, typer.Option(help="Only these, by name: a,b.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 
-Draw = Callable[["InputSpec", int, int], "list[Case]"]
+Draw = Callable[["InputSpec", int, int], "Iterable[Case]"]
 """Inputs of the classifier, how many, seed -> cases."""
 
 
@@ -44,10 +44,7 @@ def register(benchmark: typer.Typer) -> None:
         """Phantom mammograms: smooth against spiculated masses. Needs the packages of pip's [benchmark]."""
         from otherwise.evaluation.benchmark.cases import mammogram_cases
 
-        def draw(inputs: InputSpec, count: int, seed: int) -> list[Case]:
-            return list(mammogram_cases(inputs, count, seed))
-
-        _hold("phantom-mammogram", draw, out, classifier, agent, verifier, limit, seed, methods, device)
+        _hold("phantom-mammogram", mammogram_cases, out, classifier, agent, verifier, limit, seed, methods, device)
 
     @benchmark.command("phantom-nodule")
     def phantom_nodule(
@@ -63,10 +60,7 @@ def register(benchmark: typer.Typer) -> None:
         """Phantom CT nodules in 3-D: smooth against spiculated. Needs the packages of pip's [benchmark]."""
         from otherwise.evaluation.benchmark.cases import nodule_cases
 
-        def draw(inputs: InputSpec, count: int, seed: int) -> list[Case]:
-            return list(nodule_cases(inputs, count, seed))
-
-        _hold("phantom-nodule", draw, out, classifier, agent, verifier, limit, seed, methods, device)
+        _hold("phantom-nodule", nodule_cases, out, classifier, agent, verifier, limit, seed, methods, device)
 
     @benchmark.command("phantom-confounded")
     def phantom_confounded(
@@ -145,7 +139,7 @@ def _hold(
     place = str(check_device(device))
     hosted, taught = load_classifier(classifier, device=place), load_agent(agent, device=place)
     check(hosted)
-    cases = draw(hosted.inputs, limit, seed)[:limit]
+    cases = list(draw(hosted.inputs, limit, seed))[:limit]
     # Of another series, so that no image is its own neighbour.
     reference = np.stack([case.image for case in draw(hosted.inputs, max(limit, 200), seed + 1)])
     maps, edits = choose(methods, peers(), edit_methods(reference, hosted.predict(reference)))

@@ -203,7 +203,7 @@ class Finder:
         if not inside[: len(self.inputs.size)].all():
             raise ImageError(f"The place {centre} lies outside image {image.id}.", "Choose one within.")
         grid = model_grid(image.geometry, self.inputs.size, self.spacing, slice_index, centre)
-        voxels, _ = self._resampled(image.crop(*_native_box(grid, image.geometry, margin=2)), grid)
+        voxels, _ = self._around(image, grid, np.zeros(len(self.inputs.size), int), np.array(self.inputs.size))
         answer = self.classifier.predict(voxels[None])
         low, high = _native_box(grid, image.geometry)
         return self._found(0, grid, answer[0], float(self._wanted(answer)[0]), low, high)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image as Picture
 from PIL import ImageDraw
 
@@ -20,7 +19,8 @@ from otherwise.explain.placed import around
 from otherwise.finding.finder import Find
 from otherwise.images.atomic import atomic_folder
 from otherwise.images.image import Image
-from otherwise.report import figures, words
+from otherwise.report import figures
+from otherwise.report.pages import pages
 from otherwise.report.panels import Outline, Panel
 from otherwise.report.planes import Voxel, planes_through
 
@@ -67,9 +67,7 @@ def thumbnail(image: Image, find: Find, window: Window) -> bytes:
     left, right = (share * size[0] for share in _extent(plane.columns, plane.flip_columns, low, high, part))
     top, bottom = (share * size[1] for share in _extent(plane.rows, plane.flip_rows, low, high, part))
     ImageDraw.Draw(picture).rectangle((left, top, right - 1, bottom - 1), outline=BOX)
-    buffer = io.BytesIO()
-    picture.save(buffer, "png")
-    return buffer.getvalue()
+    return figures.png(np.asarray(picture))
 
 
 def describe(image: Image, find: Find, window: Window) -> dict[str, Any]:
@@ -117,20 +115,16 @@ def write_finds(image: Image, finds: Sequence[Find], classifier: BlackBox, folde
         "classifier": {"name": classifier.name, "version": classifier.version},
         "finds": described,
     }
-    environment = Environment(
-        loader=PackageLoader("otherwise.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(probability=words.probability)
-    page = environment.get_template("finds.html.j2").render(
-        image=image,
-        classifier=classifier,
-        wanted=classifier.inputs.patches.wanted if classifier.inputs.patches else classifier.classes,
-        overview=_overview(image, finds, window) if image.dimension == 2 else None,
-        rows=[_Row(find, _panel(each["thumbnail"], find)) for find, each in zip(finds, described, strict=True)],
+    page = (
+        pages()
+        .get_template("finds.html.j2")
+        .render(
+            image=image,
+            classifier=classifier,
+            wanted=classifier.inputs.patches.wanted if classifier.inputs.patches else classifier.classes,
+            overview=_overview(image, finds, window) if image.dimension == 2 else None,
+            rows=[_Row(find, _panel(each["thumbnail"], find)) for find, each in zip(finds, described, strict=True)],
+        )
     )
     with atomic_folder(folder) as draft:
         (draft / CONTENT_NAME).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

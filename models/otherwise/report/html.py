@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from otherwise.explain.explanation import Counterfactual, Explanation, PathPoint, Place, Probabilities, Region
 from otherwise.images.atomic import atomic_path
 from otherwise.images.image import Image
 from otherwise.report import figures, words
+from otherwise.report.pages import pages
 from otherwise.report.panels import WEAK, ColourBar, Panel, Panels
 
 PICTURED_REGIONS = 12
@@ -60,35 +60,29 @@ def write_report(explanation: Explanation, path: Path) -> Path:
 
 def render_report(explanation: Explanation) -> str:
     """Make the page as HTML text; every name in it is escaped."""
-    environment = Environment(
-        loader=PackageLoader("otherwise.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        probability=words.probability, share=words.share, signed=words.signed, concept=words.concept_name
-    )
     panels = Panels(explanation)
     plot, positions = figures.path_plot(
         [point.strength for point in explanation.path],
         [point.probabilities for point in explanation.path],
         [explanation.prediction.label, explanation.target],
     )
-    return environment.get_template("report.html.j2").render(
-        explanation=explanation,
-        question=words.question(explanation),
-        answer=words.answer(explanation),
-        bars=_bars(explanation),
-        cards=cards(explanation, panels),
-        volumetric=explanation.volumes.original.dimension == 3,
-        regions=_regions(explanation, panels),
-        steps=steps(explanation, panels),
-        plot=Markup(plot),
-        positions=positions,
-        alternatives=_alternatives(explanation, panels),
-        provenance=provenance(explanation),
+    return (
+        pages()
+        .get_template("report.html.j2")
+        .render(
+            explanation=explanation,
+            question=words.question(explanation),
+            answer=words.answer(explanation),
+            bars=_bars(explanation),
+            cards=cards(explanation, panels),
+            volumetric=explanation.volumes.original.dimension == 3,
+            regions=_regions(explanation, panels),
+            steps=steps(explanation, panels),
+            plot=Markup(plot),
+            positions=positions,
+            alternatives=_alternatives(explanation, panels),
+            provenance=provenance(explanation),
+        )
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import re
 import textwrap
@@ -152,8 +151,7 @@ def _second(explanation: Explanation, panels: Panels) -> Figure:
 
 def _draw(axes: Axes, panel: Panel) -> None:
     """A panel with the outlines of its regions, in the patient's proportions."""
-    encoded = panel.src.partition(",")[2]
-    pixels = np.asarray(Picture.open(io.BytesIO(base64.b64decode(encoded))).convert("RGB"))
+    pixels = np.asarray(Picture.open(io.BytesIO(figures.from_data_uri(panel.src))).convert("RGB"))
     axes.imshow(pixels, extent=(0, panel.width, panel.height, 0), interpolation="nearest")
     for outline in panel.outlines:
         for piece in outline.d.split("M")[1:]:

@@ -1,0 +1,22 @@
+"""How every page is made: from a template of this room, with all names in it escaped."""
+
+from __future__ import annotations
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from otherwise.report import words
+
+
+def pages() -> Environment:
+    """The templates, with the words that they use as filters."""
+    environment = Environment(
+        loader=PackageLoader("otherwise.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        probability=words.probability, share=words.share, signed=words.signed, concept=words.concept_name
+    )
+    return environment
