@@ -13,8 +13,9 @@ from otherwise.agent.checkpoint import load_checkpoint, save_checkpoint
 from otherwise.agent.networks import DiffusionAutoencoder
 from otherwise.agent.trainer import Trainer, TrainingSettings
 from otherwise.agent.validation import agreement
+from otherwise.blackbox.protocol import InputSpec
 from otherwise.errors import AgentError
-from toys import SquareClassifier, architecture
+from toys import SquareClassifier, architecture, squares
 
 
 def trainer(images: np.ndarray, classifier: SquareClassifier, steps: int = 6) -> Trainer:
@@ -39,9 +40,6 @@ def test_a_resumed_run_is_the_same_run(images: np.ndarray, classifier: SquareCla
 
 
 def test_the_student_learns_from_the_black_box_alone() -> None:
-    from otherwise.blackbox.protocol import InputSpec
-    from toys import squares
-
     classifier = SquareClassifier(InputSpec((16, 16)))
     run = trainer(squares((16, 16), 128, seed=0), classifier, steps=300)
     first = run.advance()
@@ -55,6 +53,15 @@ def test_the_student_learns_from_the_black_box_alone() -> None:
 def test_training_without_an_end_is_refused() -> None:
     with pytest.raises(AgentError, match="no end"):
         TrainingSettings()
+
+
+def test_three_dimensions_in_bf16_on_a_cpu_are_refused() -> None:
+    """Its gradients are garbage now and then, and nothing says so."""
+    size = (16, 16, 16)
+    classifier = SquareClassifier(InputSpec(size))
+    settings = TrainingSettings(steps=1, precision="bf16")
+    with pytest.raises(AgentError, match="bf16"):
+        Trainer(DiffusionAutoencoder(architecture(size)), classifier, squares(size, 4, 0), settings)
 
 
 def test_a_checkpoint_of_another_teacher_is_refused(

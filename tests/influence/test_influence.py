@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from otherwise.blackbox.protocol import InputSpec
-from otherwise.influence.effect import effect_map, windows
+from otherwise.influence.effect import effect_map, measured_effect, put_in_and_leave_out, windows
 from otherwise.influence.minimal import composite, minimal_mask, soft
 from otherwise.influence.regions import candidate_regions, measure_regions, reconstruction_floor
 
@@ -58,6 +58,34 @@ def test_the_effect_is_strongest_where_the_classifier_looks(size: tuple[int, ...
     near = ndimage.binary_dilation(truth, iterations=2)
     assert near[np.unravel_index(effect.argmax(), size)]
     assert effect[truth].mean() > 4 * np.abs(effect[~near]).mean()
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.lists(st.integers(40, 70), min_size=2, max_size=2), st.data())
+def test_a_feature_smaller_than_the_windows_is_found_to_the_voxel(size: list[int], data: st.DataObject) -> None:
+    """Such as a burned-in marker, wherever it lies between the windows' centres."""
+    corner = [data.draw(st.integers(0, edge - 4)) for edge in size]
+    spot = tuple(slice(at, at + 4) for at in corner)
+    rng = np.random.default_rng(0)
+    image = np.full((1, *size), 0.2, np.float32)
+    counterfactual = image + 0.02 * rng.random(image.shape, dtype=np.float32)  # a change of no consequence, everywhere
+    counterfactual[(0, *spot)] = 0.8
+    classifier = SpotClassifier(spot, InputSpec(tuple(size)))
+    effect = effect_map(classifier, image, counterfactual, target=1)
+    truth = np.zeros(size, bool)
+    truth[spot] = True
+    assert truth[np.unravel_index(effect.argmax(), effect.shape)]
+    assert effect[truth].sum() > 0.5 * effect.sum()
+
+
+def test_the_map_sums_to_what_its_windows_were_measured_to_do() -> None:
+    classifier, image, counterfactual, _ = scene((24, 20))
+    effect = effect_map(classifier, image, counterfactual, target=1, most=30)
+    asked = np.stack(list(windows((24, 20), 30)))
+    alone, without = put_in_and_leave_out(classifier, image, counterfactual, asked)
+    before, after = classifier.predict(np.stack([image, counterfactual]))
+    measured = measured_effect(before, after, alone, without, 1)
+    assert float(effect.sum()) == pytest.approx(float(measured.sum()), rel=1e-4)
 
 
 def test_no_change_has_no_effect_and_costs_no_query() -> None:

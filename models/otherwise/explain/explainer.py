@@ -27,7 +27,7 @@ from otherwise.explain.explanation import (
     Volumes,
 )
 from otherwise.images.image import Geometry, Image
-from otherwise.images.resampling import change_to_native, model_grid, resample, to_model
+from otherwise.images.resampling import change_to_native, model_grid, precompensated, resample, to_model
 from otherwise.influence.effect import effect_map
 from otherwise.influence.minimal import composite, minimal_mask, soft
 from otherwise.influence.regions import MeasuredRegion, measure_regions, reconstruction_floor
@@ -69,7 +69,8 @@ class _View:
         Where something changes, the original is first brought into the classifier's intensity window: beyond it a
         change would not be seen.
         """
-        change = self.back((edited - self.array) * self.seam, self.classifier.inputs.intensity)
+        meant = precompensated((edited - self.array) * self.seam, self.grid, self.image.geometry)
+        change = self.back(meant, self.classifier.inputs.intensity)
         low, high = self.classifier.inputs.intensity
         native = self.image.array.astype(np.float32)
         noticed = np.abs(change) > 1e-3 * (high - low)

@@ -15,6 +15,7 @@ from otherwise.images.image import Geometry, Image, check_content
 
 _EDGE = 1e-6  # voxels; a centre this little outside the field is on its edge
 _SNAP = 1e-7  # voxels; rounding, not distance
+_DAMPING = 0.2  # what keeps less than this share of itself on the way is not worth strengthening
 _FULL_WIDTH = 2 * np.sqrt(2 * np.log(2))  # of a Gaussian at half its height, in standard deviations
 
 
@@ -176,6 +177,51 @@ def change_to_native(change: np.ndarray, grid: Geometry, image: Image, intensity
     scaled = (array * (high - low)).astype(np.float32)
     native = resample(Image(scaled, grid, image.id), image.geometry, order=1, outside=0.0).array
     return np.repeat(native, wanted, axis=0) if native.shape[0] == 1 < wanted else native
+
+
+def precompensated(change: np.ndarray, grid: Geometry, geometry: Geometry) -> np.ndarray:
+    """Strengthen the fine parts of a change that is going to a finer image, so that it is seen from there as meant.
+
+    Interpolation to the finer grid and the blur on the way back weaken what is fine. Along each axis both ways together
+    are a small matrix A; to the change comes the regularised solution x (Tikhonov) of A x = what is missing of it.
+
+    Args:
+        change: ``(channels, *size)`` on the classifier's grid.
+        grid: What :func:`model_grid` gave for the image; has its directions.
+        geometry: The image's own grid.
+
+    Returns:
+        ``(channels, *size)`` float32; ``change`` itself where both grids are the same.
+    """
+    if geometry.same_as(grid):
+        return change
+    to_image = np.linalg.inv(grid.affine) @ geometry.affine
+    result = change
+    for axis in range(change.ndim - 1):
+        way = _there_and_back(grid.shape[axis], geometry.shape[axis], to_image[axis, axis], to_image[axis, 3])
+        same = np.eye(len(way))
+        missing = np.linalg.solve(way.T @ way + _DAMPING**2 * same, way.T @ (same - way))
+        result = _weigh(result, axis + 1, same + missing)
+    return result
+
+
+def _there_and_back(count: int, other: int, step: float, start: float) -> np.ndarray:
+    """What becomes of each of ``count`` voxels along an axis, sampled on ``other`` ones and back again.
+
+    Args:
+        count: Voxels of the first grid.
+        other: Voxels of the second.
+        step: Distance of the second's voxels in voxels of the first.
+        start: Where the second's first voxel is in the first.
+
+    Returns:
+        ``(count, count)``: column n is what is seen of voxel n.
+    """
+    affine = np.eye(4)
+    affine[0, 0], affine[0, 3] = step, start
+    voxels = Image(np.eye(count, dtype=np.float32)[:, :, None, None], Geometry((count, 1, 1), np.eye(4)), "voxels")
+    there = resample(voxels, Geometry((other, 1, 1), affine))
+    return np.asarray(resample(there, voxels.geometry).array[:, :, 0, 0].T, np.float64)
 
 
 def _slice_plane(geometry: Geometry, slice_index: int | None) -> Geometry:

@@ -3,7 +3,8 @@
 A window slides over the change. Put in alone: the original with only this window of the change (is it sufficient?).
 Left out alone: the counterfactual without it (is it necessary?). The mean of both changes of the target's log-odds is
 this window's measured effect: the first and the last marginal contribution of a Shapley value (Shapley 1953), without
-the ones in between.
+the ones in between. Within a window, the effect lies where the change is: it is shared out among the voxels in
+proportion to how much each of them changes, which is exact where the classifier is linear and even.
 """
 
 from __future__ import annotations
@@ -13,11 +14,17 @@ from itertools import product
 
 import numpy as np
 
+from scipy import ndimage
+
 from otherwise.blackbox.checked import decision_value
 from otherwise.blackbox.protocol import BlackBox
 
 MAX_WINDOWS = 256
 """Most windows over an image; their number along an axis follows from it."""
+LEAST_CHANGE = 1e-4
+"""Of the grey scale; where less changes, there is nothing to ask about."""
+SMOOTHING = 1.0
+"""Standard deviation in voxels over which a change counts for its neighbours: no classifier reads single voxels."""
 
 
 def window_centres(size: tuple[int, ...], most: int = MAX_WINDOWS) -> tuple[list[np.ndarray], float]:
@@ -125,14 +132,18 @@ def effect_map(
         most: Most windows.
 
     Returns:
-        ``size`` float32: measured log-odds of the window at each voxel, interpolated between windows.
+        ``size`` float32: log-odds; its sum is the sum of what was measured of all windows.
     """
+    size = image.shape[1:]
     change = np.abs(counterfactual - image).max(axis=0)
-    masks = np.stack(list(windows(image.shape[1:], most)))
-    changed = np.array([float((mask * change).max()) > 1e-4 for mask in masks])
+    masks = np.stack(list(windows(size, most)))
+    changed = np.array([float((mask * change).max()) > LEAST_CHANGE for mask in masks])
     if not changed.any():
-        return np.zeros(image.shape[1:], dtype=np.float32)
+        return np.zeros(size, dtype=np.float32)
+    masks = masks[changed]
     before, after = classifier.predict(np.stack([image, counterfactual]).astype(np.float32))
-    alone, without = put_in_and_leave_out(classifier, image, counterfactual, masks[changed], checkpoint)
+    alone, without = put_in_and_leave_out(classifier, image, counterfactual, masks, checkpoint)
     effects = measured_effect(before, after, alone, without, target)
-    return np.asarray(np.tensordot(effects, masks[changed], axes=1), dtype=np.float32)
+    shares = masks * ndimage.gaussian_filter(change, SMOOTHING)
+    shares /= shares.sum(axis=tuple(range(1, shares.ndim)), keepdims=True)
+    return np.asarray(np.tensordot(effects, shares, axes=1), dtype=np.float32)

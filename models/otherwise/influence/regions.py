@@ -50,12 +50,22 @@ def reconstruction_floor(image: np.ndarray, reconstruction: np.ndarray, width: f
     return np.maximum(ndimage.gaussian_filter(error, width), 1 / 255).astype(np.float32)
 
 
-def candidate_regions(effect: np.ndarray, threshold: float = 0.35, most: int = MOST_REGIONS) -> list[np.ndarray]:
-    """Connected parts in which the effect exceeds ``threshold`` times its maximum; masks bool ``size``."""
-    peak = float(effect.max())
+def candidate_regions(effect: np.ndarray, threshold: float = 0.2, most: int = MOST_REGIONS) -> list[np.ndarray]:
+    """Connected parts in which the effect, smoothed by a voxel so that threads hang together, is high.
+
+    Args:
+        effect: ``size``, see ``effect_map``.
+        threshold: Share of the smoothed maximum.
+        most: Most parts.
+
+    Returns:
+        Masks bool ``size``, the greatest sum of effects first.
+    """
+    smooth = ndimage.gaussian_filter(effect, 1.0)
+    peak = float(smooth.max())
     if peak <= 0:
         return []
-    labels, count = ndimage.label(effect > threshold * peak)
+    labels, count = ndimage.label(smooth > threshold * peak)
     sums = ndimage.sum_labels(effect, labels, np.arange(1, count + 1))
     return [labels == 1 + index for index in np.argsort(-sums)[:most]]
 
