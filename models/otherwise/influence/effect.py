@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from itertools import product
 
 import numpy as np
-
 from scipy import ndimage
 
 from otherwise.blackbox.checked import decision_value
