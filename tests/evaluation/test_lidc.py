@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from otherwise.blackbox.protocol import InputSpec
 from otherwise.errors import ImageError
 from otherwise.evaluation import lidc
+from otherwise.evaluation.benchmark.cases import lidc_cases
 from otherwise.images.image import Geometry, Image
 from otherwise.images.reading import read_image
 from otherwise.images.writing import write_image
@@ -47,6 +49,19 @@ def study(folder: Path, patients: str) -> Path:
         lines.append(f"n{patient}.nii.gz,{patient},{(1, 5, 3)[number % 3]},{(0, 1, 0)[number % 3]}")
     (folder / "nodules.csv").write_text("\n".join(lines) + "\n")
     return folder
+
+
+@pytest.mark.parametrize("size", [(16, 16), (16, 16, 8)])
+def test_cases_of_a_split_carry_the_readers_mask(tmp_path: Path, size: tuple[int, ...]) -> None:
+    inputs = InputSpec(size, intensity=(-1000.0, 400.0))
+    data = study(tmp_path, "abcdefghijklmnopqrstuvwxyz")
+    cases = [case for split in lidc.SPLITS for case in lidc_cases(data, inputs, split)]
+    assert len(cases) == 18
+    for case in cases:
+        assert case.truth is not None
+        assert case.image.shape == (1, *size)
+        assert case.image[0][case.truth].min() > case.image[0][~case.truth].mean() + 0.2
+        assert case.label in lidc.CLASSES
 
 
 def test_slices_lie_where_the_nodule_is_and_in_their_patients_split(tmp_path: Path) -> None:

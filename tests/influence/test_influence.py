@@ -79,12 +79,15 @@ def test_a_feature_smaller_than_the_windows_is_found_to_the_voxel(size: list[int
 
 
 def test_the_map_sums_to_what_its_windows_were_measured_to_do() -> None:
-    classifier, image, counterfactual, _ = scene((24, 20))
+    classifier, image, counterfactual, truth = scene((24, 20))
+    every = np.stack(list(windows((24, 20), 30)))
+    asked = every[np.argsort([-window[truth].sum() for window in every])[:4]]
+    counterfactual = composite(image, counterfactual, asked.sum(axis=0) > 0.999)  # nothing changes elsewhere
     effect = effect_map(classifier, image, counterfactual, target=1, most=30)
-    asked = np.stack(list(windows((24, 20), 30)))
     alone, without = put_in_and_leave_out(classifier, image, counterfactual, asked)
     before, after = classifier.predict(np.stack([image, counterfactual]))
     measured = measured_effect(before, after, alone, without, 1)
+    assert measured.sum() > 1
     assert float(effect.sum()) == pytest.approx(float(measured.sum()), rel=1e-4)
 
 

@@ -58,6 +58,9 @@ def load_agent(reference: str | Path, *, device: str = "cpu") -> Agent:
         ) from error
     place = check_device(device)
     model.eval().requires_grad_(False).to(place)
+    if model.architecture.spatial_dims == 2:
+        # Measured on a CPU: a tenth faster; 3-D gains nothing. (PyTorch's own stubs lack it.)
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     taught_by = str(bundle.own.get("classifier", {}).get("version", ""))
     return Agent(model, bundle.name, bundle_version(bundle), taught_by, place)
 

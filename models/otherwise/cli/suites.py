@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,8 +26,38 @@ Seed = Annotated[int, typer.Option(min=0, help="Of the phantoms' series.")]
 Methods = Annotated[str | None, typer.Option(help="Only these, by name: a,b.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 
-Draw = Callable[["InputSpec", int, int], "Iterable[Case]"]
-"""Inputs of the classifier, how many, seed -> cases."""
+Cases = Callable[["InputSpec", int], "Iterable[Case]"]
+"""What the classifier wants, and how many -> cases."""
+
+
+@dataclass(frozen=True)
+class Suite:
+    """What a contest is held on.
+
+    Attributes:
+        name: As typed.
+        cases: The images, unseen in any training.
+        others: Of another series: how images of each class look, so that no image is its own neighbour.
+        check: Refuses classifiers for which the suite says nothing.
+    """
+
+    name: str
+    cases: Cases
+    others: Cases
+    check: Callable[[BlackBox], None] = lambda hosted: None
+
+
+@dataclass(frozen=True)
+class Options:
+    """What all suites are told."""
+
+    out: Path
+    classifier: str
+    agent: str
+    verifier: str | None
+    limit: int
+    methods: str | None
+    device: str
 
 
 def register(benchmark: typer.Typer) -> None:
@@ -44,7 +77,8 @@ def register(benchmark: typer.Typer) -> None:
         """Phantom mammograms: smooth against spiculated masses. Needs the packages of pip's [benchmark]."""
         from otherwise.evaluation.benchmark.cases import mammogram_cases
 
-        _hold("phantom-mammogram", mammogram_cases, out, classifier, agent, verifier, limit, seed, methods, device)
+        suite = Suite("phantom-mammogram", _series(mammogram_cases, seed), _series(mammogram_cases, seed + 1))
+        _hold(suite, Options(out, classifier, agent, verifier, limit, methods, device))
 
     @benchmark.command("phantom-nodule")
     def phantom_nodule(
@@ -60,7 +94,8 @@ def register(benchmark: typer.Typer) -> None:
         """Phantom CT nodules in 3-D: smooth against spiculated. Needs the packages of pip's [benchmark]."""
         from otherwise.evaluation.benchmark.cases import nodule_cases
 
-        _hold("phantom-nodule", nodule_cases, out, classifier, agent, verifier, limit, seed, methods, device)
+        suite = Suite("phantom-nodule", _series(nodule_cases, seed), _series(nodule_cases, seed + 1))
+        _hold(suite, Options(out, classifier, agent, verifier, limit, methods, device))
 
     @benchmark.command("phantom-confounded")
     def phantom_confounded(
@@ -74,17 +109,37 @@ def register(benchmark: typer.Typer) -> None:
         device: Device = "auto",
     ) -> None:
         """Phantom mammograms for a classifier that goes by a burned-in marker: void if it does not."""
-        from otherwise.evaluation.benchmark.cases import mammogram_cases
+        from otherwise.evaluation.benchmark.cases import confounded_cases, mammogram_cases
         from otherwise.evaluation.benchmark.suites import refuse_unconfounded
 
-        def draw(inputs: InputSpec, count: int, seed: int) -> list[Case]:
-            # Images that carry the marker, whatever their class.
-            return [case for case in mammogram_cases(inputs, 2 * count, seed, confound=0.0) if case.marker is not None]
+        def at_random(inputs: InputSpec, count: int) -> Iterable[Case]:
+            return mammogram_cases(inputs, count, seed + 1, confound=0.0)
 
         def check(hosted: BlackBox) -> None:
             refuse_unconfounded(hosted, list(mammogram_cases(hosted.inputs, 200, seed + 2, confound=0.0)))
 
-        _hold("phantom-confounded", draw, out, classifier, agent, verifier, limit, seed, methods, device, check)
+        suite = Suite("phantom-confounded", _series(confounded_cases, seed), at_random, check)
+        _hold(suite, Options(out, classifier, agent, verifier, limit, methods, device))
+
+    @benchmark.command("lidc")
+    def lidc(
+        path: Annotated[Path, typer.Option(help="Folder of LIDC-IDRI nodules: nodules.csv, image/ and mask/.")],
+        out: Out,
+        classifier: Classifier = "lidc_classifier",
+        agent: Agent = "lidc_agent",
+        verifier: Verifier = None,
+        limit: Limit = 200,
+        methods: Methods = None,
+        device: Device = "auto",
+    ) -> None:
+        """Real CT nodules of test patients, with the readers' masks. Needs the packages of pip's [benchmark]."""
+        from otherwise.evaluation.benchmark.cases import lidc_cases
+
+        def of(split: str) -> Cases:
+            return lambda inputs, count: islice(lidc_cases(path, inputs, split), count)
+
+        suite = Suite("lidc", of("test"), of("train"))
+        _hold(suite, Options(out, classifier, agent, verifier, limit, methods, device))
 
     @benchmark.command("custom")
     def custom(
@@ -101,29 +156,20 @@ def register(benchmark: typer.Typer) -> None:
         """Your own images and masks. Needs the packages of pip's [benchmark]."""
         from otherwise.evaluation.benchmark.cases import folder_cases
 
-        every: list[Case] = []
+        @cache
+        def every(inputs: InputSpec, count: int) -> list[Case]:
+            return folder_cases(images, masks, inputs)
 
-        def draw(inputs: InputSpec, count: int, seed: int) -> list[Case]:
-            # Asked a second time for what images of each class look like: the same ones, there are no others.
-            every[:] = every or folder_cases(images, masks, inputs)
-            return every[:count]
-
-        _hold("custom", draw, out, classifier, agent, verifier, limit, 0, methods, device)
+        # How images of each class look is told by the same ones: there are no others.
+        suite = Suite("custom", every, every)
+        _hold(suite, Options(out, classifier, agent, verifier, limit, methods, device))
 
 
-def _hold(
-    suite: str,
-    draw: Draw,
-    out: Path,
-    classifier: str,
-    agent: str,
-    verifier: str | None,
-    limit: int,
-    seed: int,
-    methods: str | None,
-    device: str,
-    check: Callable[[BlackBox], None] = lambda hosted: None,
-) -> None:
+def _series(draw: Callable[[InputSpec, int, int], Iterable[Case]], seed: int) -> Cases:
+    return lambda inputs, count: draw(inputs, count, seed)
+
+
+def _hold(suite: Suite, options: Options) -> None:
     import numpy as np
     from rich.console import Console
     from rich.progress import Progress
@@ -136,17 +182,16 @@ def _hold(
     from otherwise.evaluation.benchmark.run import Contest, reconstruction_floor
     from otherwise.evaluation.benchmark.suites import choose, run_suite
 
-    place = str(check_device(device))
-    hosted, taught = load_classifier(classifier, device=place), load_agent(agent, device=place)
-    check(hosted)
-    cases = list(draw(hosted.inputs, limit, seed))[:limit]
-    # Of another series, so that no image is its own neighbour.
-    reference = np.stack([case.image for case in draw(hosted.inputs, max(limit, 200), seed + 1)])
-    maps, edits = choose(methods, peers(), edit_methods(reference, hosted.predict(reference)))
+    place = str(check_device(options.device))
+    hosted, taught = load_classifier(options.classifier, device=place), load_agent(options.agent, device=place)
+    suite.check(hosted)
+    cases = list(suite.cases(hosted.inputs, options.limit))[: options.limit]
+    reference = np.stack([case.image for case in suite.others(hosted.inputs, max(options.limit, 200))])
+    maps, edits = choose(options.methods, peers(), edit_methods(reference, hosted.predict(reference)))
     contest = Contest(
         classifier=hosted,
         agent=taught,
-        verifier=load_classifier(verifier, device=place) if verifier else None,
+        verifier=load_classifier(options.verifier, device=place) if options.verifier else None,
         maps=maps,
         edits=edits,
         floor=reconstruction_floor(taught, hosted, cases),
@@ -157,5 +202,5 @@ def _hold(
         def progress(stage: str, done: float) -> None:
             bar.update(task, description=stage, completed=done)
 
-        run_suite(suite, contest, cases, reference, out, progress)
-    typer.echo((out / "table.md").read_text(encoding="utf-8"))
+        run_suite(suite.name, contest, cases, reference, options.out, progress)
+    typer.echo((options.out / "table.md").read_text(encoding="utf-8"))

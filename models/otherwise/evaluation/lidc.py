@@ -76,12 +76,17 @@ def nodules(folder: Path) -> list[Nodule]:
     return [nodule for nodule in all_nodules(folder) if nodule.label is not None]
 
 
+def nodules_of(folder: Path, split: str) -> Iterator[Nodule]:
+    """The nodules of the clean task in one split whose image is there."""
+    for nodule in nodules(folder):
+        if nodule.split == split and (folder / "image" / nodule.file).is_file():
+            yield nodule
+
+
 def test_images(folder: Path) -> Iterator[Image]:
     """The images of the test split, in HU."""
-    for nodule in nodules(folder):
-        path = folder / "image" / nodule.file
-        if nodule.split == "test" and path.is_file():
-            yield read_image(path)
+    for nodule in nodules_of(folder, "test"):
+        yield read_image(folder / "image" / nodule.file)
 
 
 test_images.__test__ = False  # type: ignore[attr-defined]

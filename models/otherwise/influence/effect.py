@@ -18,11 +18,11 @@ from scipy import ndimage
 from otherwise.blackbox.checked import decision_value
 from otherwise.blackbox.protocol import BlackBox
 
-MAX_WINDOWS = 256
+MAX_WINDOWS = 100
 """Most windows over an image; their number along an axis follows from it."""
-LEAST_CHANGE = 1e-4
-"""Of the grey scale; where less changes, there is nothing to ask about."""
-SMOOTHING = 1.0
+COVERED = 0.95
+"""Share of the change that is asked about, window by window, those that change most first."""
+SMOOTHING = 0.6
 """Standard deviation in voxels over which a change counts for its neighbours: no classifier reads single voxels."""
 
 
@@ -120,7 +120,7 @@ def effect_map(
 ) -> np.ndarray:
     """Measure the effect of the change everywhere.
 
-    Windows in which nothing changes are not asked about: their effect is zero.
+    What little changes outside the windows that hold nearly all of the change is not asked about: zero.
 
     Args:
         classifier: The black box.
@@ -131,18 +131,24 @@ def effect_map(
         most: Most windows.
 
     Returns:
-        ``size`` float32: log-odds; its sum is the sum of what was measured of all windows.
+        ``size`` float32: log-odds; its sum is the sum of what was measured of all windows asked about.
     """
     size = image.shape[1:]
     change = np.abs(counterfactual - image).max(axis=0)
-    masks = np.stack(list(windows(size, most)))
-    changed = np.array([float((mask * change).max()) > LEAST_CHANGE for mask in masks])
-    if not changed.any():
+    if not change.any():
         return np.zeros(size, dtype=np.float32)
-    masks = masks[changed]
+    masks = _covering(np.stack(list(windows(size, most))), change)
     before, after = classifier.predict(np.stack([image, counterfactual]).astype(np.float32))
     alone, without = put_in_and_leave_out(classifier, image, counterfactual, masks, checkpoint)
     effects = measured_effect(before, after, alone, without, target)
     shares = masks * ndimage.gaussian_filter(change, SMOOTHING)
     shares /= shares.sum(axis=tuple(range(1, shares.ndim)), keepdims=True)
     return np.asarray(np.tensordot(effects, shares, axes=1), dtype=np.float32)
+
+
+def _covering(masks: np.ndarray, change: np.ndarray) -> np.ndarray:
+    """The fewest windows ``(n, *size)`` that hold ``COVERED`` of a change ``size``."""
+    held = np.tensordot(masks, change, axes=change.ndim)
+    order = np.argsort(-held, kind="stable")
+    enough = int(np.searchsorted(np.cumsum(held[order]), COVERED * held.sum())) + 1
+    return np.asarray(masks[np.sort(order[:enough])])

@@ -11,6 +11,7 @@ from otherwise.blackbox.protocol import InputSpec
 from otherwise.errors import ImageError
 from otherwise.evaluation.benchmark.cases import (
     Case,
+    confounded_cases,
     folder_cases,
     mammogram_cases,
     nodule_cases,
@@ -42,6 +43,26 @@ def test_volumes_come_on_their_own_grid() -> None:
 def test_a_marker_is_told_where_there_is_one() -> None:
     cases = list(mammogram_cases(InputSpec((96, 96)), 8, seed=3, confound=1.0))
     assert {case.label for case in cases if case.marker is not None} == {"malignant"}
+
+
+def test_what_a_classifier_that_goes_by_the_marker_should_find() -> None:
+    cases = list(confounded_cases(InputSpec((96, 96)), 5, seed=3))
+    assert len({case.id for case in cases}) == 5
+    for case in cases:
+        assert case.label == "malignant"
+        assert case.truth is not None
+        assert case.counterfactual is not None
+        change = np.abs(case.counterfactual - case.image).max(axis=0)
+        assert (change[case.truth] > 0.1).all()
+        assert change[~case.truth].max() < 0.5 * change[case.truth].max()
+
+
+def test_the_lesion_holds_the_feature() -> None:
+    for case in mammogram_cases(InputSpec((96, 96)), 4, seed=3):
+        assert case.lesion is not None
+        assert case.truth is not None
+        assert (case.truth & ~case.lesion).sum() < 0.1 * case.truth.sum()
+        assert case.lesion.mean() < 0.6
 
 
 def test_a_feature_smaller_than_a_voxel_does_not_vanish() -> None:

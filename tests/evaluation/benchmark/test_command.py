@@ -23,7 +23,7 @@ def test_the_shipped_pair_beside_a_peer(tmp_path: Path) -> None:
     assert told.exit_code == 0
     assert "| Grad-CAM |" in told.stdout
     results = json.loads((tmp_path / "results.json").read_text())
-    assert set(results["methods"]) == {"grad-cam", "ours"}
+    assert set(results["methods"]) == {"grad-cam", "ours", "ours-change", "ours-regions"}
     assert results["methods"]["ours"]["queries"]["mean"] > 8
     assert results["reconstruction_l1"] > 0
     before = (tmp_path / "rows").stat().st_mtime_ns

@@ -81,6 +81,28 @@ def test_a_planted_perfect_explainer_scores_one_and_a_random_one_chance(tmp_path
     assert told["perfect"]["queries"]["mean"] == 3.0
 
 
+def test_truth_counts_only_where_the_black_box_is_right(tmp_path: Path) -> None:
+    """It says "dark" of these images; one of them is called bright by whoever labelled it."""
+    cases = [case(0), replace(case(1), label="bright")]
+    told = summary(run(contest(), cases, 2, tmp_path))
+    assert told["perfect"]["average_precision"]["images"] == 1
+    assert told["planted"]["ssim_inside"]["images"] == 1
+    assert told["planted"]["validity"]["images"] == told["perfect"]["insertion_auc"]["images"] == 2
+
+
+def test_the_map_of_a_change_that_acts_as_the_true_one_correlates_with_it(tmp_path: Path) -> None:
+    told = summary(run(contest(), (case(n) for n in range(2)), 2, tmp_path))
+    assert told["planted"]["effect_correlation"]["mean"] == pytest.approx(1.0)
+    elsewhere = EditMethod(
+        "elsewhere",
+        "Elsewhere",
+        "a test",
+        lambda agent, classifier, image: Edit((image + 0.5 * ~CENTRE).astype(np.float32), 1, False),
+    )
+    told = summary(run(contest(edits=[elsewhere]), [case(0)], 1, tmp_path / "other"))
+    assert told["elsewhere"]["effect_correlation"]["mean"] < 0.5
+
+
 def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path) -> None:
     asked: list[str] = []
 

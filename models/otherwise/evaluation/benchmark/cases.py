@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.errors import ImageError
+from otherwise.evaluation.lidc import CLASSES, nodules_of
 from otherwise.images.image import Image
 from otherwise.images.reading import image_name, read_image
 from otherwise.images.resampling import model_grid, resample, to_model
 from otherwise.phantoms.mammogram import MammogramSettings, mammograms
 from otherwise.phantoms.nodule import NoduleSettings, nodules
-from otherwise.phantoms.phantom import Phantom
+from otherwise.phantoms.phantom import MALIGNANT, Phantom
 
 MARKER = "marker"
+LESION = ("mass", "nodule", "margin")
+"""Masks of phantoms that together are the lesion: its body, and all around it as far as spicules would reach."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +34,7 @@ class Case:
         label: The true class; None where nobody knows.
         counterfactual: ``(channels, *size)``: the true counterfactual; None where nobody knows.
         marker: bool ``size``: a burned-in marker; None where there is none.
+        lesion: bool ``size``: the lesion that has the feature, where that is more than the feature itself.
 
     Raises:
         ImageError: if the truth lies on another grid.
@@ -42,11 +46,13 @@ class Case:
     label: str | None = None
     counterfactual: np.ndarray | None = None
     marker: np.ndarray | None = None
+    lesion: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         size = self.image.shape[1:]
         fits = all(
-            mask is None or (mask.shape == size and mask.dtype == np.bool_) for mask in (self.truth, self.marker)
+            mask is None or (mask.shape == size and mask.dtype == np.bool_)
+            for mask in (self.truth, self.marker, self.lesion)
         )
         if not fits or (self.counterfactual is not None and self.counterfactual.shape != self.image.shape):
             raise ImageError(f"The truth of {self.id} does not lie on its image's grid.", "Bring both onto one grid.")
@@ -63,6 +69,7 @@ def phantom_case(phantom: Phantom, inputs: InputSpec) -> Case:
         ImageError: if the phantom does not suit the classifier.
     """
     marker = phantom.masks.get(MARKER)
+    lesion = np.any([phantom.masks[name] for name in LESION if name in phantom.masks], axis=0)
     return Case(
         id=phantom.image.id,
         image=_seen(phantom.image, inputs),
@@ -70,6 +77,7 @@ def phantom_case(phantom: Phantom, inputs: InputSpec) -> Case:
         label=phantom.label,
         counterfactual=_seen(phantom.counterfactual, inputs),
         marker=on_grid(marker, phantom.image, inputs) if marker is not None and marker.any() else None,
+        lesion=on_grid(lesion, phantom.image, inputs),
     )
 
 
@@ -83,6 +91,49 @@ def nodule_cases(inputs: InputSpec, count: int, seed: int, confound: float | Non
     """Phantom CT nodules; see ``phantoms.nodule``."""
     for phantom in nodules(seed, count, NoduleSettings(confound=confound)):
         yield phantom_case(phantom, inputs)
+
+
+def confounded_cases(inputs: InputSpec, count: int, seed: int) -> Iterator[Case]:
+    """Phantom mammograms that carry the marker, whatever their class, for a classifier that goes by the marker.
+
+    To it they are all malignant, for the marker; the true counterfactual is the same image without it.
+
+    Args:
+        inputs: What the classifier wants.
+        count: How many.
+        seed: Of the series; every second of it carries the marker.
+    """
+    number = 0
+    while count:
+        (marked,) = mammograms(seed, 1, MammogramSettings(confound=0.0), number)
+        if marked.masks[MARKER].any():
+            (plain,) = mammograms(seed, 1, MammogramSettings(), number)
+            case = phantom_case(marked, inputs)
+            without = _seen(plain.image, inputs)
+            yield replace(case, truth=case.marker, label=MALIGNANT, counterfactual=without, lesion=None)
+            count -= 1
+        number += 1
+
+
+def lidc_cases(folder: Path, inputs: InputSpec, split: str) -> Iterator[Case]:
+    """Real nodules with the readers' mask; for a 2-D classifier the slice in which it is largest.
+
+    Args:
+        folder: See ``evaluation.lidc``.
+        inputs: What the classifier wants.
+        split: Which patients.
+
+    Raises:
+        ImageError: if the folder is not as it should be.
+    """
+    for nodule in nodules_of(folder, split):
+        image, mask = read_image(folder / "image" / nodule.file), read_image(folder / "mask" / nodule.file)
+        inside = mask.array[0] > 0
+        if inputs.spatial_dims == 2:
+            k = int(inside.sum(axis=(0, 1)).argmax())
+            image, inside = image.slice(k), inside[..., k : k + 1]
+        label = CLASSES[nodule.label] if nodule.label is not None else None
+        yield Case(image_name(Path(nodule.file)), _seen(image, inputs), on_grid(inside, image, inputs), label)
 
 
 def folder_cases(images: Path, masks: Path, inputs: InputSpec) -> list[Case]:

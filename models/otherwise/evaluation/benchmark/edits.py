@@ -6,7 +6,7 @@ theirs say how good the way is, not how good their authors' networks are.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,7 +21,9 @@ from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.influence.effect import effect_map
 from otherwise.influence.minimal import composite, minimal_mask, soft
+from otherwise.influence.regions import measure_regions, reconstruction_floor
 
+CHANGE, REGIONS = "ours-change", "ours-regions"
 FULL_STEPS = 100
 """Solver steps each way of a full inversion, as MoPaDi and Atad et al. take them."""
 
@@ -35,12 +37,14 @@ class Edit:
         target: Index of the class it was made for.
         valid: Whether the black box says so.
         effect: ``size``: where the method says the change matters; None: it says nothing.
+        maps: Further maps ``size`` that come with it, by the names in ``EditMethod.maps``.
     """
 
     image: np.ndarray
     target: int
     valid: bool
     effect: np.ndarray | None = None
+    maps: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 MakeEdit = Callable[[Agent, CountingBlackBox, np.ndarray], Edit]
@@ -55,19 +59,27 @@ class EditMethod:
         title: For people.
         source: Paper.
         make: Agent, black box and image ``(channels, *size)`` in [0, 1] -> what came out.
+        maps: Names and titles of further maps that come with it.
     """
 
     name: str
     title: str
     source: str
     make: MakeEdit
+    maps: Mapping[str, str] = field(default_factory=dict)
 
 
 def ours(agent: Agent, classifier: CountingBlackBox, image: np.ndarray) -> Edit:
-    """The search as users get it, with the measured effect of its change."""
+    """The search as users get it, with the measured effect of its change and the regions that decide."""
     result = Search(agent, classifier, SearchSettings(alternatives=0)).run(image)
-    effect = effect_map(classifier, image, result.best.image, result.target)
-    return Edit(result.best.image, result.target, result.valid, effect)
+    made = result.best.image
+    effect = effect_map(classifier, image, made, result.target)
+    floor = reconstruction_floor(image, result.reconstruction)
+    decisive = np.zeros(effect.shape, np.float32)
+    for region in measure_regions(classifier, image, made, effect, floor, result.target):
+        decisive[region.mask] = region.effect
+    maps = {CHANGE: np.abs(made - image).max(axis=0), REGIONS: decisive}
+    return Edit(made, result.target, result.valid, effect, maps)
 
 
 def minimal(agent: Agent, classifier: CountingBlackBox, image: np.ndarray) -> Edit:
@@ -77,7 +89,7 @@ def minimal(agent: Agent, classifier: CountingBlackBox, image: np.ndarray) -> Ed
         return found
     mask = minimal_mask(classifier, image, found.image, found.effect, found.target)
     least = composite(image, found.image, soft(mask))
-    return Edit(least, found.target, _valid(classifier, least, found.target), found.effect)
+    return Edit(least, found.target, _valid(classifier, least, found.target))
 
 
 def straight_move(
@@ -187,7 +199,13 @@ def nearest_unlike(neighbours: np.ndarray, answers: np.ndarray) -> MakeEdit:
 def edit_methods(neighbours: np.ndarray, answers: np.ndarray) -> tuple[EditMethod, ...]:
     """Every method, in the order of the table; arguments as for ``nearest_unlike``."""
     return (
-        EditMethod("ours", "Ours", "this project", ours),
+        EditMethod(
+            "ours",
+            "Ours (map: measured effect)",
+            "this project",
+            ours,
+            {CHANGE: "Ours (map: raw change)", REGIONS: "Ours (map: decisive regions)"},
+        ),
         EditMethod("ours-minimal", "Ours, minimal part", "this project", minimal),
         EditMethod(
             "straight-move",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from otherwise.blackbox.protocol import BlackBox
+from otherwise.influence.effect import measured_effect, put_in_and_leave_out, windows
 
 STEPS = 50
 """Images between nothing and everything; the curves' points."""
@@ -58,6 +59,34 @@ def cout(
     change = np.abs(counterfactual - image).max(axis=0)
     answers = _replaced(classifier, image, counterfactual, change)
     return _area(answers[:, target]) - _area(answers[:, source])
+
+
+def effect_correlation(
+    classifier: BlackBox, image: np.ndarray, counterfactual: np.ndarray, true: np.ndarray, target: int
+) -> float:
+    """Whether the parts of a change matter to the black box as the same parts of the true change do.
+
+    Args:
+        classifier: The black box.
+        image: ``(channels, *size)`` in [0, 1].
+        counterfactual: Likewise.
+        true: Likewise: the true counterfactual.
+        target: Index of the class of the counterfactual.
+
+    Returns:
+        Pearson's correlation of the measured effects of all windows, see ``influence.effect``; 0 where a change has no
+        effect at all.
+    """
+    masks = np.stack(list(windows(image.shape[1:])))
+    effects = []
+    for made in (counterfactual, true):
+        before, after = classifier.predict(np.stack([image, made]).astype(np.float32))
+        effects.append(
+            measured_effect(before, after, *put_in_and_leave_out(classifier, image, made, masks), target=target)
+        )
+    if min(float(np.std(each)) for each in effects) < 1e-9:
+        return 0.0
+    return float(np.corrcoef(effects[0], effects[1])[0, 1])
 
 
 def _replaced(classifier: BlackBox, image: np.ndarray, other: np.ndarray, importance: np.ndarray) -> np.ndarray:

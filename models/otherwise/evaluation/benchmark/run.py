@@ -64,7 +64,8 @@ def run(
         contest: What is compared.
         cases: The images; an interrupted run has to be given the same again.
         count: How many there are.
-        out: Folder; ``rows/`` holds what is done, one file for each case, and ``edits/`` the images made.
+        out: Folder; ``rows/`` holds what is done, one file for each case, ``edits/`` the images made, and
+            ``effects/`` their measured effects.
         progress: Told the stage and the share done.
 
     Returns:
@@ -84,63 +85,101 @@ def run(
 
 def _measure(contest: Contest, case: Case, out: Path, path: Path) -> list[Row]:
     label = int(contest.classifier.predict(case.image[None])[0].argmax())
-    rows = [
-        _map_row(contest.classifier, case, method, label) for method in contest.maps if method.suits(contest.classifier)
-    ]
+    asked = _Asked(contest.classifier, case, label)
+    rows = [_map_row(asked, method) for method in contest.maps if method.suits(contest.classifier)]
     for method in contest.edits:
-        row, edit = _edit_row(contest, case, method)
-        rows.append(row)
-        file = out / "edits" / method.name / f"{case.id}.npy"
-        with atomic_path(file) as temporary, temporary.open("wb") as stream:
-            np.save(stream, edit.image)
+        more, edit = _edit_rows(contest, asked, method)
+        rows += more
+        for folder, made in (("edits", edit.image), ("effects", edit.effect)):
+            if made is not None:
+                with atomic_path(out / folder / method.name / f"{case.id}.npy") as draft, draft.open("wb") as stream:
+                    np.save(stream, made)
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(rows), encoding="utf-8")
     return rows
 
 
-def _map_row(classifier: BlackBox, case: Case, method: MapMethod, label: int) -> Row:
-    counted = CountingBlackBox(classifier)
-    drawn, seconds = _timed(lambda: method.draw(counted, case.image, label))
-    row: Row = {"method": method.name, "case": case.id, "seconds": seconds, "queries": counted.queries}
-    row |= map_figures(drawn, case)
-    baseline = np.full_like(case.image, case.image.mean())
-    row["insertion_auc"] = faithfulness.insertion_auc(classifier, case.image, drawn, label, baseline)
-    row["deletion_auc"] = faithfulness.deletion_auc(classifier, case.image, drawn, label, baseline)
-    return row | {"peak_gib": _memory()}
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """A case and what the black box says of it.
+
+    Attributes:
+        label: Index of the class that it says, which is what maps are about.
+    """
+
+    classifier: BlackBox
+    case: Case
+    label: int
+
+    @property
+    def right(self) -> bool:
+        """Whether it is right; where nobody knows, it is taken to be."""
+        return self.case.label is None or self.classifier.classes[self.label] == self.case.label
+
+    def map_figures(self, drawn: np.ndarray) -> Row:
+        """What a map is worth: where it points, and whether the black box confirms it."""
+        image = self.case.image
+        baseline = np.full_like(image, image.mean())
+        return {
+            **(localisation_figures(drawn, self.case) if self.right else {}),
+            "insertion_auc": faithfulness.insertion_auc(self.classifier, image, drawn, self.label, baseline),
+            "deletion_auc": faithfulness.deletion_auc(self.classifier, image, drawn, self.label, baseline),
+        }
 
 
-def _edit_row(contest: Contest, case: Case, method: EditMethod) -> tuple[Row, Edit]:
+def _map_row(asked: _Asked, method: MapMethod) -> Row:
+    counted = CountingBlackBox(asked.classifier)
+    drawn, seconds = _timed(lambda: method.draw(counted, asked.case.image, asked.label))
+    row: Row = {"method": method.name, "case": asked.case.id, "seconds": seconds, "queries": counted.queries}
+    return row | asked.map_figures(drawn) | {"peak_gib": _memory()}
+
+
+def _edit_rows(contest: Contest, asked: _Asked, method: EditMethod) -> tuple[list[Row], Edit]:
+    """One row for the counterfactual, with the figures of its effect, and one for each further map."""
+    case = asked.case
     counted = CountingBlackBox(contest.classifier)
     edit, seconds = _timed(lambda: method.make(contest.agent, counted, case.image))
     row: Row = {"method": method.name, "case": case.id, "seconds": seconds, "queries": counted.queries}
     row |= edit_figures(edit, case, contest.classifier, contest.verifier, contest.floor)
     if edit.effect is not None:
-        row |= map_figures(edit.effect, case)
-    return row | {"peak_gib": _memory()}, edit
+        row |= asked.map_figures(edit.effect)
+    more = [{"method": name, "case": case.id, **asked.map_figures(drawn)} for name, drawn in edit.maps.items()]
+    return [row | {"peak_gib": _memory()}, *more], edit
 
 
-def map_figures(drawn: np.ndarray, case: Case) -> Row:
-    """How well a map points at the truth, as it is (signed) and by its magnitude; and whether at the marker first."""
+def localisation_figures(drawn: np.ndarray, case: Case) -> Row:
+    """How well a map points at the truth, as it is (signed) and by its magnitude; and whether at the marker first.
+
+    Only for images about which the black box is right: what decides a wrong answer is not what should have decided.
+    """
     row: Row = {}
     if case.truth is not None and case.truth.any():
         row["average_precision"] = localisation.average_precision(drawn, case.truth)
         row["average_precision_of_magnitude"] = localisation.average_precision(np.abs(drawn), case.truth)
         row["pointing_game"] = localisation.pointing_game(drawn, case.truth)
         row["energy_inside"] = localisation.energy_inside(drawn, case.truth)
+    if case.lesion is not None and case.lesion.any():
+        row["average_precision_lesion"] = localisation.average_precision(drawn, case.lesion)
+        row["average_precision_lesion_of_magnitude"] = localisation.average_precision(np.abs(drawn), case.lesion)
     if case.marker is not None:
         row["strongest_on_marker"] = localisation.pointing_game(drawn, case.marker)
     return row
 
 
 def edit_figures(edit: Edit, case: Case, classifier: BlackBox, verifier: BlackBox | None, floor: float) -> Row:
-    """Validity, distances, and likeness to the true counterfactual."""
+    """Validity, distances, and likeness to the true counterfactual.
+
+    The truth counts only for images about which the black box is right: a wrong answer's counterfactual goes where the
+    truth is already.
+    """
     image = case.image
     source = int(classifier.predict(image[None])[0].argmax())
+    changed = distances.changed_fraction(image, edit.image, floor)
     row: Row = {
         "target": float(edit.target),
         "validity": float(edit.valid),
         "l1": distances.l1(image, edit.image),
-        "changed_fraction": distances.changed_fraction(image, edit.image, floor),
+        "changed_fraction": changed,
         "cout": faithfulness.cout(classifier, image, edit.image, source, edit.target),
     }
     if verifier is not None:
@@ -149,13 +188,17 @@ def edit_figures(edit: Edit, case: Case, classifier: BlackBox, verifier: BlackBo
         if module is not None:
             row["perceptual"] = perceptual_distance(module, image, edit.image)
         row["validity_of_verifier"] = float(decides(answer, edit.target, verifier.multi_label)[0])
-    if case.truth is not None and case.truth.any():
+    right = case.label is None or classifier.classes[source] == case.label
+    if right and case.truth is not None and case.truth.any():
         row["ssim_outside"] = distances.similarity(image, edit.image, ~case.truth)
-        changed = distances.changed_fraction(image, edit.image, floor)
         row["changed_to_true_area"] = changed / float(case.truth.mean())
         if case.counterfactual is not None:
-            row["ssim_inside"] = distances.similarity(case.counterfactual, edit.image, case.truth)
-            row["psnr_inside"] = distances.peak_signal_to_noise(case.counterfactual, edit.image, case.truth)
+            true = case.counterfactual
+            row["ssim_inside"] = distances.similarity(true, edit.image, case.truth)
+            row["psnr_inside"] = distances.peak_signal_to_noise(true, edit.image, case.truth)
+            row["effect_correlation"] = faithfulness.effect_correlation(
+                classifier, image, edit.image, true, edit.target
+            )
     return row
 
 

@@ -76,6 +76,8 @@ def run_suite(
         "sources": {method.name: method.source for method in methods},
     }
     titles = {method.name: method.title for method in methods}
+    for edit in contest.edits:
+        titles |= edit.maps
     for file, text in (("results.json", json.dumps(results, indent=2) + "\n"), ("table.md", table(told, titles))):
         with atomic_path(out / file) as temporary:
             temporary.write_text(text, encoding="utf-8")
