@@ -30,11 +30,23 @@ def occlusion(
     Returns:
         ``size``: the mean loss of log-odds of the class over the windows that cover a voxel.
     """
-    from captum.attr import Occlusion
-
     count = int(MOST_WINDOWS ** (1 / (image.ndim - 1)))
     strides = tuple(max(1, -(-edge // count)) for edge in image.shape[1:])
     window = tuple(min(edge, 2 * stride) for edge, stride in zip(image.shape[1:], strides, strict=True))
+    return occlude(classifier, image, label, window, strides, checkpoint)
+
+
+def occlude(
+    classifier: BlackBox,
+    image: np.ndarray,
+    label: int,
+    window: tuple[int, ...],
+    strides: tuple[int, ...],
+    checkpoint: Checkpoint = lambda fraction: None,
+) -> np.ndarray:
+    """The same with a window and strides of choice, in voxels; see ``occlusion``."""
+    from captum.attr import Occlusion
+
     total = np.prod([-(-max(0, e - w) // s) + 1 for e, w, s in zip(image.shape[1:], window, strides, strict=True)])
     asked = 0
 

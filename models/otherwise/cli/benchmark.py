@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from otherwise.cli import suites
+from otherwise.cli.progress import shown
 from otherwise.cli.suites import Agent, Classifier, Device
 from otherwise.phantoms.kinds import WholeKind
 
@@ -28,23 +29,19 @@ def register(app: typer.Typer) -> None:
         device: Device = "auto",
     ) -> None:
         """Validity, agreement and reconstruction on unseen phantom mammograms."""
-        from rich.console import Console
-        from rich.progress import Progress
-
         from otherwise.agent.bundle import load_agent
         from otherwise.blackbox.loading import load_classifier
         from otherwise.blackbox.torch_host import check_device
         from otherwise.evaluation.quality import measure_quality
 
         place = str(check_device(device))
-        with Progress(console=Console(stderr=True)) as bar:
-            task = bar.add_task("Searching", total=1.0)
+        with shown("Searching") as tell:
             figures = measure_quality(
                 load_agent(agent, device=place),
                 load_classifier(classifier, device=place),
                 count,
                 seed,
-                lambda stage, done: bar.update(task, completed=done),
+                tell,
             )
         typer.echo(json.dumps(figures.to_dict(), indent=2))
 
@@ -58,9 +55,6 @@ def register(app: typer.Typer) -> None:
         device: Device = "auto",
     ) -> None:
         """How often a counterfactual still flips the black box at the resolution of a finer image."""
-        from rich.console import Console
-        from rich.progress import Progress
-
         from otherwise.agent.bundle import load_agent
         from otherwise.blackbox.loading import load_classifier
         from otherwise.blackbox.torch_host import check_device
@@ -69,11 +63,31 @@ def register(app: typer.Typer) -> None:
 
         place = str(check_device(device))
         explainer = Explainer(load_classifier(classifier, device=place), load_agent(agent, device=place))
-        with Progress(console=Console(stderr=True)) as bar:
-            task = bar.add_task("Explaining", total=1.0)
-            figures = measure_native(
-                explainer, count, seed, (pixels, pixels), lambda stage, done: bar.update(task, completed=done)
-            )
+        with shown("Explaining") as tell:
+            figures = measure_native(explainer, count, seed, (pixels, pixels), tell)
+        typer.echo(json.dumps(figures.to_dict(), indent=2))
+
+    @benchmark.command("speed")
+    def speed_(
+        classifier: Classifier = "mammogram_classifier",
+        agent: Agent = "mammogram_agent",
+        count: Annotated[int, typer.Option(min=1, help="How many unseen phantoms.")] = 10,
+        seed: Annotated[int, typer.Option(min=0, help="Of their series.")] = 51,
+        device: Device = "auto",
+    ) -> None:
+        """Seconds beside Captum's occlusion and beside full inversion, as ratios of pairs; mammograms or nodules."""
+        from otherwise.agent.bundle import load_agent
+        from otherwise.blackbox.loading import load_classifier
+        from otherwise.blackbox.torch_host import check_device
+        from otherwise.evaluation.benchmark.cases import mammogram_cases, nodule_cases
+        from otherwise.evaluation.speed import measure_speed
+
+        place = str(check_device(device))
+        hosted = load_classifier(classifier, device=place)
+        draw = mammogram_cases if hosted.inputs.spatial_dims == 2 else nodule_cases
+        images = [case.image for case in draw(hosted.inputs, count + 1, seed)]
+        with shown("Timing") as tell:
+            figures = measure_speed(load_agent(agent, device=place), hosted, images, tell)
         typer.echo(json.dumps(figures.to_dict(), indent=2))
 
     @benchmark.command("find")
@@ -85,9 +99,6 @@ def register(app: typer.Typer) -> None:
         device: Device = "auto",
     ) -> None:
         """Free-response figures, time and memory on unseen whole phantoms."""
-        from rich.console import Console
-        from rich.progress import Progress
-
         from otherwise.blackbox.loading import load_classifier
         from otherwise.blackbox.torch_host import check_device
         from otherwise.evaluation.froc import measure_finding
@@ -96,9 +107,8 @@ def register(app: typer.Typer) -> None:
 
         finder = Finder(load_classifier(classifier, device=str(check_device(device))))
         images = whole_phantoms(phantoms, seed, count)
-        with Progress(console=Console(stderr=True)) as bar:
-            task = bar.add_task("Finding", total=1.0)
-            figures = measure_finding(finder, images, count, lambda stage, done: bar.update(task, completed=done))
+        with shown("Finding") as tell:
+            figures = measure_finding(finder, images, count, tell)
         typer.echo(json.dumps(figures.to_dict(), indent=2))
 
     @benchmark.command("place")
@@ -111,9 +121,6 @@ def register(app: typer.Typer) -> None:
         device: Device = "auto",
     ) -> None:
         """Time, memory and exactness of explaining finds in their place, beside explaining the patch alone."""
-        from rich.console import Console
-        from rich.progress import Progress
-
         from otherwise.agent.bundle import load_agent
         from otherwise.blackbox.loading import load_classifier
         from otherwise.blackbox.torch_host import check_device
@@ -125,14 +132,13 @@ def register(app: typer.Typer) -> None:
         hardware = str(check_device(device))
         hosted = load_classifier(classifier, device=hardware)
         explainer, finder = Explainer(hosted, load_agent(agent, device=hardware)), Finder(hosted)
-        with Progress(console=Console(stderr=True)) as bar:
-            task = bar.add_task("Explaining", total=1.0)
+        with shown("Explaining") as tell:
             figures = measure_placing(
                 explainer,
                 finder,
                 whole_phantoms(phantoms, seed, count),
                 count,
-                lambda stage, done: bar.update(task, completed=done),
+                tell,
             )
         typer.echo(json.dumps(figures.to_dict(), indent=2))
 

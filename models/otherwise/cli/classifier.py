@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from otherwise.cli.progress import shown
 from otherwise.errors import OtherwiseError
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from otherwise.blackbox.labelled import LabelledImages
     from otherwise.blackbox.protocol import InputSpec
     from otherwise.blackbox.training import Recipe
@@ -168,14 +167,13 @@ def train(
     training, validation = data.split(validation_share, seed)
     recipe = Recipe(epochs=epochs, shift=shift, seed=seed)
     finished = 0
-    with _bar() as bar:
-        task = bar.add_task("Training", total=epochs)
+    with shown("Training") as tell:
 
         def progress(epoch: int, epochs: int, figures: dict[str, float]) -> None:
             nonlocal finished
             finished = epoch
             told = f"AUC {figures['auc']:.3f}, best {figures['best_auc']:.3f}"
-            bar.update(task, completed=epoch, description=f"Epoch {epoch} of {epochs}: {told}")
+            tell(f"Epoch {epoch} of {epochs}: {told}", epoch / epochs)
 
         try:
             figures = train_classifier(
@@ -204,25 +202,16 @@ def train(
         typer.echo(f"{out}: {told} on {len(validation.labels)} held-out images, {figures['minutes']:g} minutes.")
 
 
-def _bar() -> Progress:
-    """Make a progress bar on standard error, so that what is printed for machines stays clean."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    return Progress(console=Console(stderr=True), transient=True)
-
-
 def _read(images: Path, labels: Path, inputs: InputSpec, classes: str | None) -> LabelledImages:
     from otherwise.blackbox.labelled import read_labelled
 
-    with _bar() as bar:
-        task = bar.add_task("Reading images", total=None)
+    with shown("Reading images") as tell:
         return read_labelled(
             images,
             labels,
             inputs,
             _names(classes) if classes else None,
-            lambda done, total: bar.update(task, completed=done, total=total),
+            lambda done, total: tell("", done / total),
         )
 
 

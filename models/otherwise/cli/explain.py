@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from otherwise.cli.progress import shown
 from otherwise.images.kinds import Projection
 
 
@@ -45,9 +46,6 @@ def register(app: typer.Typer) -> None:
         as_json: Annotated[bool, typer.Option("--json", help="Print explanation.json.")] = False,
     ) -> None:
         """Find the least change for which the classifier changes its mind; write it with a report."""
-        from rich.console import Console
-        from rich.progress import Progress
-
         from otherwise.agent.bundle import load_agent
         from otherwise.blackbox.loading import load_classifier
         from otherwise.explain.explainer import Explainer
@@ -64,10 +62,8 @@ def register(app: typer.Typer) -> None:
         source = read_image(image, part=part)
         if projection is not None:
             source = project(source, projection)
-        with Progress(console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task("explain", total=1.0)
-            options: dict[str, Any] = {"target": target, "seed": seed}
-            options["progress"] = lambda stage, part: bar.update(task, description=stage, completed=part)
+        with shown("explain") as tell:
+            options: dict[str, Any] = {"target": target, "seed": seed, "progress": tell}
             if explainer.classifier.inputs.patches is None:
                 explanation = explainer.explain(source, slice_index=slice_index, **options)
             else:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from otherwise.cli.progress import shown
 from otherwise.images.kinds import Projection
 
 
@@ -38,7 +40,6 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Look at every patch of an image with a classifier of patches; print the most probable, best first."""
         from rich.console import Console
-        from rich.progress import Progress
         from rich.table import Table
 
         from otherwise.blackbox.loading import load_classifier
@@ -54,9 +55,8 @@ def register(app: typer.Typer) -> None:
         source = read_image(image, part=part)
         if projection is not None:
             source = project(source, projection)
-        with Progress(console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task("look", total=1.0)
-            finds = finder.find(source, slice_index, most, lambda part: bar.update(task, completed=part))
+        with shown("look") as tell:
+            finds = finder.find(source, slice_index, most, partial(tell, ""))
         if out is not None:
             page = write_finds(source, finds, finder.classifier, out)
         if as_json:

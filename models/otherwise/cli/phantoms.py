@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from otherwise.cli.progress import shown
 from otherwise.errors import OtherwiseError
 from otherwise.phantoms.kinds import WholeKind
 
@@ -65,16 +66,12 @@ def register(app: typer.Typer) -> None:
         """Draw images with masks of every feature and the true counterfactual of each."""
         import json as codec
 
-        from rich.console import Console
-        from rich.progress import Progress
-
         from otherwise.phantoms.writing import write_phantoms
 
         series = draw(kind, count, seed, start, size, confound, oblique)
         # Progress is for people: results alone go to standard output.
-        with Progress(console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task("Drawing", total=count)
-            ids = write_phantoms(series, out, format.value, lambda done: bar.update(task, completed=done))
+        with shown("Drawing") as tell:
+            ids = write_phantoms(series, out, format.value, lambda done: tell("", done / count))
         if json:
             told = {"images": str(out / "images"), "labels": str(out / "labels.csv"), "ids": ids}
             typer.echo(codec.dumps(told, indent=2))

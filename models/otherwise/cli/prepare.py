@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from otherwise.cli.progress import shown
 from otherwise.phantoms.kinds import WholeKind
 
 
@@ -25,14 +27,10 @@ def register(app: typer.Typer) -> None:
         out: Annotated[Path, typer.Option(help="New or empty folder.")],
     ) -> None:
         """Slices through the CT nodules of LIDC-IDRI, split by patient, with labels of the clean task."""
-        from rich.console import Console
-        from rich.progress import Progress
-
         from otherwise.evaluation.lidc import write_slices
 
-        with Progress(console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task("Slicing", total=1.0)
-            counts = write_slices(path, out, lambda done: bar.update(task, completed=done))
+        with shown("Slicing") as tell:
+            counts = write_slices(path, out, partial(tell, ""))
         typer.echo(f"{out}: " + ", ".join(f"{name} {count}" for name, count in counts.items()) + " slices.")
 
     @prepare.command("patches")
@@ -46,15 +44,12 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Labelled patches of whole phantoms: about every lesion, and of normal tissue."""
         import numpy as np
-        from rich.console import Console
-        from rich.progress import Progress
 
         from otherwise.evaluation.patches import Cutting, write_patches
         from otherwise.phantoms.whole import PATCHES, whole_phantoms
 
         cutting = Cutting(PATCHES[kind].size, PATCHES[kind].spacing, per_lesion, elsewhere)
-        with Progress(console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task("Drawing", total=count)
+        with shown("Drawing") as tell:
             phantoms, rng = whole_phantoms(kind, seed, count), np.random.default_rng(seed)
-            counts = write_patches(phantoms, out, cutting, rng, lambda done: bar.update(task, completed=done))
+            counts = write_patches(phantoms, out, cutting, rng, lambda done: tell("", done / count))
         typer.echo(f"{out}: " + ", ".join(f"{name} {number}" for name, number in sorted(counts.items())) + ".")

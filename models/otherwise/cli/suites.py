@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from otherwise.cli.progress import shown
+
 if TYPE_CHECKING:
     from otherwise.blackbox.protocol import BlackBox, InputSpec
     from otherwise.evaluation.benchmark.cases import Case
@@ -171,8 +173,6 @@ def _series(draw: Callable[[InputSpec, int, int], Iterable[Case]], seed: int) ->
 
 def _hold(suite: Suite, options: Options) -> None:
     import numpy as np
-    from rich.console import Console
-    from rich.progress import Progress
 
     from otherwise.agent.bundle import load_agent
     from otherwise.blackbox.loading import load_classifier
@@ -196,11 +196,6 @@ def _hold(suite: Suite, options: Options) -> None:
         edits=edits,
         floor=reconstruction_floor(taught, hosted, cases),
     )
-    with Progress(console=Console(stderr=True)) as bar:
-        task = bar.add_task("Contest", total=1.0)
-
-        def progress(stage: str, done: float) -> None:
-            bar.update(task, description=stage, completed=done)
-
-        run_suite(suite.name, contest, cases, reference, options.out, progress)
+    with shown("Contest") as tell:
+        run_suite(suite.name, contest, cases, reference, options.out, tell)
     typer.echo((options.out / "table.md").read_text(encoding="utf-8"))

@@ -103,6 +103,18 @@ def test_the_map_of_a_change_that_acts_as_the_true_one_correlates_with_it(tmp_pa
     assert told["elsewhere"]["effect_correlation"]["mean"] < 0.5
 
 
+def test_a_slow_method_is_given_every_second_image(tmp_path: Path) -> None:
+    own = contest()
+    slow = contest(maps=[replace(own.maps[0], slow=True)], edits=[replace(own.edits[0], slow=True)])
+    rows = run(slow, (case(n) for n in range(4)), 4, tmp_path)
+    assert [(row["method"], row["case"]) for row in rows] == [
+        ("perfect", "case-0"),
+        ("planted", "case-0"),
+        ("perfect", "case-2"),
+        ("planted", "case-2"),
+    ]
+
+
 def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path) -> None:
     asked: list[str] = []
 

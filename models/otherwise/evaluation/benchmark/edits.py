@@ -60,6 +60,7 @@ class EditMethod:
         source: Paper.
         make: Agent, black box and image ``(channels, *size)`` in [0, 1] -> what came out.
         maps: Names and titles of further maps that come with it.
+        slow: It is given only every second image.
     """
 
     name: str
@@ -67,6 +68,7 @@ class EditMethod:
     source: str
     make: MakeEdit
     maps: Mapping[str, str] = field(default_factory=dict)
+    slow: bool = False
 
 
 def ours(agent: Agent, classifier: CountingBlackBox, image: np.ndarray) -> Edit:
@@ -212,8 +214,9 @@ def edit_methods(neighbours: np.ndarray, answers: np.ndarray) -> tuple[EditMetho
             "Straight move, full inversion",
             "MoPaDi, bioRxiv 2024.10.29.620913; Atad et al., arXiv 2408.01571",
             straight_move,
+            slow=True,
         ),
-        EditMethod("global-direction", "Global direction", "GCD, arXiv 2404.12488", GlobalDirection()),
+        EditMethod("global-direction", "Global direction", "GCD, arXiv 2404.12488", GlobalDirection(), slow=True),
         EditMethod("nearest-unlike", "Nearest unlike neighbour", "the floor", nearest_unlike(neighbours, answers)),
     )
 

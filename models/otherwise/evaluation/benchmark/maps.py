@@ -37,6 +37,7 @@ class MapMethod:
         source: Paper and library.
         draw: Black box, image ``(channels, *size)`` in [0, 1], class -> ``size``.
         suits: Whether the black box gives what the method needs.
+        slow: It is given only every second image.
     """
 
     name: str
@@ -44,6 +45,7 @@ class MapMethod:
     source: str
     draw: Draw
     suits: Callable[[BlackBox], bool] = lambda classifier: True
+    slow: bool = False
 
 
 def rise(classifier: BlackBox, image: np.ndarray, label: int) -> np.ndarray:
@@ -158,7 +160,7 @@ def peers() -> tuple[MapMethod, ...]:
     flat = [
         MapMethod("rise", "RISE", "Petsiuk et al., arXiv 1806.07421; xaitk-saliency", rise, _is_flat),
         MapMethod("sliding-window", "Sliding window", "xaitk-saliency", sliding_window, _is_flat),
-        MapMethod("rex", "ReX", "Chockler et al., arXiv 2411.08875; rex-xai", rex, _is_flat),
+        MapMethod("rex", "ReX", "Chockler et al., arXiv 2411.08875; rex-xai", rex, _is_flat, slow=True),
     ]
     any_dimension = [
         MapMethod("occlusion-monai", "Occlusion (MONAI)", "Zeiler & Fergus, arXiv 1311.2901; MONAI", monai_occlusion),

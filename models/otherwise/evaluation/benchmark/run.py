@@ -78,16 +78,20 @@ def run(
         if path.is_file():
             rows += json.loads(path.read_text(encoding="utf-8"))
         else:
-            rows += _measure(contest, case, out, path)
+            rows += _measure(contest, case, out, path, everything=number % 2 == 1)
         progress(case.id, number / count)
     return rows
 
 
-def _measure(contest: Contest, case: Case, out: Path, path: Path) -> list[Row]:
+def _measure(contest: Contest, case: Case, out: Path, path: Path, everything: bool) -> list[Row]:
+    """All rows of one case; without ``everything``, slow methods are left out."""
     label = int(contest.classifier.predict(case.image[None])[0].argmax())
     asked = _Asked(contest.classifier, case, label)
-    rows = [_map_row(asked, method) for method in contest.maps if method.suits(contest.classifier)]
+    maps = [method for method in contest.maps if method.suits(contest.classifier) and (everything or not method.slow)]
+    rows = [_map_row(asked, method) for method in maps]
     for method in contest.edits:
+        if method.slow and not everything:
+            continue
         more, edit = _edit_rows(contest, asked, method)
         rows += more
         for folder, made in (("edits", edit.image), ("effects", edit.effect)):
