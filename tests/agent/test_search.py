@@ -34,6 +34,28 @@ def test_what_is_called_valid_flips_the_black_box(
         np.testing.assert_allclose(answer, result.best.probabilities)
 
 
+def test_the_least_movement_that_convinces_wins_and_flipping_is_enough_where_nothing_does(
+    eager: Agent, classifier: SquareClassifier, images: np.ndarray
+) -> None:
+    image = images[int(np.argmax(classifier.predict(images)[:, 0]))]
+
+    def best(confidence: float):  # type: ignore[no-untyped-def]
+        settings = replace(SETTINGS, confidence=confidence, strengths=(1.0, 2.0, 3.0))
+        return Search(eager, CountingBlackBox(classifier), settings).run(image)
+
+    barely, impossible = best(0.5), best(1.01)
+    assert barely.valid
+    reached = [c.probabilities[barely.target] for c in (barely.best, *barely.tried)]
+    wanted = (reached[0] + max(reached)) / 2
+    sure = best(wanted)
+    assert sure.best.probabilities[sure.target] >= wanted
+    below = [c for c in sure.tried if c.strength < sure.best.strength]
+    assert all(c.probabilities[sure.target] < wanted for c in below)
+    assert barely.best.strength < sure.best.strength
+    assert impossible.valid
+    assert impossible.best.strength == barely.best.strength
+
+
 def test_the_path_begins_at_the_original_and_ascends(
     eager: Agent, classifier: SquareClassifier, images: np.ndarray
 ) -> None:

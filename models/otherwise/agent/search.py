@@ -2,7 +2,7 @@
 
 The student proposes where to go in latent space, the decoder renders it from the image's own inverted noise, and the
 black box alone decides whether the result is valid. Shallow inversion keeps more of the image, so it is tried first;
-among what flips, the least movement wins.
+among what flips with confidence, the least movement wins.
 """
 
 from __future__ import annotations
@@ -41,9 +41,11 @@ class SearchSettings:
             (0, 1), and how much the edit is exaggerated at strength 1. Going deeper redraws more of the image, but
             exaggerating more ends in images unlike any: so the deeper comes first, and the utmost last.
         pull: How much the student leads the rendering at strength 1, see ``guidance``; it grows with the strength.
+        confidence: Probability of the target that the least movement should reach. What only just flips one black box
+            is often seen by no other; what convinces it, others see too. Where nothing reaches it, flipping is enough.
         strengths: Edits tried, ascending. The code moves to the boundary at 1, to its mirror image at 2 and no
             further; the guidance goes on growing with the strength.
-        refinements: Edits tried between the last that did not flip and the first that did.
+        refinements: Edits tried between the last that did not convince and the first that did.
         alternatives: How many further, different answers to look for.
         diversity: Length of the random sideways movement of an alternative, relative to the movement itself.
         budget: Most images that the black box may be asked about in the search, or None.
@@ -52,6 +54,8 @@ class SearchSettings:
     steps: int = 4
     rounds: int = 3
     attempts: tuple[tuple[float, float], ...] = (
+        (0.5, 0.0),
+        (0.7, 0.0),
         (0.5, 1.0),
         (0.7, 1.0),
         (0.85, 2.0),
@@ -59,7 +63,8 @@ class SearchSettings:
         (0.5, 20.0),
         (0.7, 20.0),
     )
-    pull: float = 0.02
+    pull: float = 0.08
+    confidence: float = 0.95
     strengths: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)
     refinements: int = 3
     alternatives: int = 2
@@ -89,7 +94,7 @@ class SearchResult:
     Attributes:
         original: The image itself, strength 0.
         target: Index of the class to flip to.
-        best: The least movement that flips or, failing that, what came nearest.
+        best: The least movement that flips with confidence; failing that, that flips; failing that, what came nearest.
         valid: Whether ``best`` flips the black box.
         tried: Everything on the way from the original over ``best`` and beyond, by strength.
         alternatives: Other images that flip, different from ``best``.
@@ -207,20 +212,27 @@ class Search:
             )
             reconstruction = renderer.reconstruction if reconstruction is None else reconstruction
             tried = self._ask(renderer, way, strengths, base.strength)
-            flips = [bool(decides(c.probabilities, target, multi_label)) for c in tried]
-            if any(flips):
-                first = flips.index(True)
+            if self._flipping(tried, target):
+                least = self._least(tried, target)
+                first = next(index for index, candidate in enumerate(tried) if candidate is least)
                 below = strengths[first - 1] if first else 0.0
                 between = np.linspace(below, strengths[first], self.settings.refinements + 2)[1:-1].tolist()
                 if between and not self._over_budget(start_queries, len(between)):
                     tried += self._ask(renderer, way, between, base.strength)
-                valid = [c for c in tried if decides(c.probabilities, target, multi_label)]
-                best = min(valid, key=lambda c: c.strength)
-                return _Round(best, True, tried, reconstruction, renderer, way)
+                return _Round(self._least(tried, target), True, tried, reconstruction, renderer, way)
             best = max(tried, key=lambda c: _value(c, target))
             if not nearest.tried or _value(best, target) > _value(nearest.best, target):
                 nearest = _Round(best, False, tried, reconstruction, renderer, way)
         return nearest
+
+    def _flipping(self, tried: Sequence[Candidate], target: int) -> list[Candidate]:
+        return [c for c in tried if decides(c.probabilities, target, self.classifier.multi_label)]
+
+    def _least(self, tried: Sequence[Candidate], target: int) -> Candidate:
+        """The least movement that flips with confidence or, where none does, that flips at all."""
+        flips = self._flipping(tried, target)
+        sure = [c for c in flips if c.probabilities[target] >= self.settings.confidence]
+        return min(sure or flips, key=lambda c: c.strength)
 
     def _over_budget(self, start: int, more: int) -> bool:
         budget = self.settings.budget

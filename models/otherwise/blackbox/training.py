@@ -86,7 +86,7 @@ def dense_network(inputs: InputSpec, classes: int) -> dict[str, Any]:
         "init_features": 32,
         "growth_rate": 16,
         "block_config": [4, 4, 4],
-        "norm": ["group", {"num_groups": 8}],
+        "norm": "batch",
     }
 
 

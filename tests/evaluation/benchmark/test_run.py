@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image as Picture
 
 from otherwise.blackbox.protocol import BlackBox, InputSpec
 from otherwise.evaluation.benchmark.cases import Case
 from otherwise.evaluation.benchmark.edits import Edit, EditMethod
 from otherwise.evaluation.benchmark.features import penultimate, perceptual_distance
+from otherwise.evaluation.benchmark.gallery import ranked
 from otherwise.evaluation.benchmark.maps import MapMethod
 from otherwise.evaluation.benchmark.run import Contest, reconstruction_floor, run, summary
 from otherwise.evaluation.benchmark.suites import BenchmarkError, choose, refuse_unconfounded, run_suite
@@ -154,6 +156,8 @@ def test_a_suite_writes_results_and_a_table(tmp_path: Path) -> None:
     assert "fid" not in results["methods"]["perfect"], "a map is no image"
     assert results["images"] == 12
     assert "Planted" in (tmp_path / "table.md").read_text()
+    with Picture.open(tmp_path / "planted-worst.png") as picture:
+        assert min(picture.size) > 500
 
 
 def test_equal_images_are_at_no_perceptual_distance_and_different_ones_are() -> None:
@@ -187,6 +191,16 @@ def test_the_table_has_a_line_for_each_method_and_no_empty_columns() -> None:
 def test_the_floor_is_the_agents_own_error() -> None:
     classifier = SquareClassifier(InputSpec(SIZE))
     assert reconstruction_floor(eager_agent(classifier), classifier, [case(0), case(1)]) < 1e-3
+
+
+def test_the_worst_images_come_first() -> None:
+    rows = [
+        {"method": "ours", "case": "good", "validity": 1.0, "average_precision": 0.9},
+        {"method": "ours", "case": "lost", "validity": 0.0, "average_precision": 0.9},
+        {"method": "ours", "case": "astray", "validity": 1.0, "average_precision": 0.1},
+        {"method": "other", "case": "good", "validity": 0.0},
+    ]
+    assert ranked(rows, "ours") == ["lost", "astray", "good"]
 
 
 def test_methods_are_chosen_by_name_and_an_unknown_one_is_told() -> None:

@@ -18,6 +18,7 @@ from otherwise.evaluation.benchmark.cases import Case
 from otherwise.evaluation.benchmark.distances import frechet_distance, kernel_distance
 from otherwise.evaluation.benchmark.edits import EditMethod
 from otherwise.evaluation.benchmark.features import penultimate
+from otherwise.evaluation.benchmark.gallery import SHOWN, ranked, write_gallery
 from otherwise.evaluation.benchmark.maps import MapMethod
 from otherwise.evaluation.benchmark.run import Contest, Row, reconstruction_floor, run, summary
 from otherwise.evaluation.benchmark.table import table
@@ -45,7 +46,7 @@ def run_suite(
     out: Path,
     progress: Progress = lambda stage, part: None,
 ) -> dict[str, Any]:
-    """Run a suite and write ``results.json`` and ``table.md``.
+    """Run a suite and write ``results.json``, ``table.md`` and pictures of typical and of the worst images.
 
     Args:
         name: Of the suite.
@@ -81,6 +82,12 @@ def run_suite(
     for file, text in (("results.json", json.dumps(results, indent=2) + "\n"), ("table.md", table(told, titles))):
         with atomic_path(out / file) as temporary:
             temporary.write_text(text, encoding="utf-8")
+    for edit in contest.edits:
+        if (out / "effects" / edit.name).is_dir():
+            names = ranked(rows, edit.name)
+            middle = max(0, (len(names) - SHOWN) // 2)
+            write_gallery(cases, names[middle : middle + SHOWN], out, edit.name, out / f"{edit.name}-typical.png")
+            write_gallery(cases, names[:SHOWN], out, edit.name, out / f"{edit.name}-worst.png")
     return results
 
 
