@@ -49,21 +49,19 @@ def squares(size: tuple[int, ...], count: int, seed: int) -> np.ndarray:
     return images.clip(0, 1)
 
 
-def architecture(size: tuple[int, ...], channels: int = 1) -> Architecture:
-    return Architecture(len(size), size, channels, latent=8, channels=(16, 16), encoder_channels=(8, 8, 16, 16))
+def architecture(size: tuple[int, ...], channels: int = 1, classes: int = 2) -> Architecture:
+    return Architecture(len(size), size, channels, classes, 8, channels=(16, 16), encoder_channels=(8, 8, 16, 16))
 
 
 def eager_agent(classifier: SquareClassifier) -> Agent:
-    """An agent whose decoder brightens or darkens the whole image with the latent's way across the boundary."""
+    """An agent whose decoder brightens or darkens the whole image with the way across the first two classes' boundary."""
     torch.manual_seed(0)
-    model = (
-        DiffusionAutoencoder(architecture(classifier.inputs.size, classifier.inputs.channels))
-        .eval()
-        .requires_grad_(False)
-    )
+    inputs = classifier.inputs
+    built = architecture(inputs.size, inputs.channels, len(classifier.classes))
+    model = DiffusionAutoencoder(built).eval().requires_grad_(False)
 
     def velocity(noised: torch.Tensor, time: torch.Tensor, code: Code) -> torch.Tensor:
-        level = model.classify(code.latent).diff(dim=1)
+        level = model.classify(code.latent)[:, :2].diff(dim=1)
         return -level.reshape(-1, *([1] * (noised.ndim - 1))).expand_as(noised) * 0.3
 
     model.velocity = velocity  # type: ignore[method-assign]

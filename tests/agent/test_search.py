@@ -89,6 +89,28 @@ def test_where_nothing_flips_the_search_goes_on_from_the_nearest_attempt(
     assert budgeted.valid or budgeted.exhausted
 
 
+def test_any_other_answer_will_do_unless_one_was_asked_for(classifier: SquareClassifier, images: np.ndarray) -> None:
+    class Surprising(SquareClassifier):
+        """What it calls dark might be bright, it says; what is brighter, it calls glaring."""
+
+        def predict(self, images: np.ndarray) -> np.ndarray:
+            dark, light = super().predict(images).T
+            bright = np.where(dark > 0.5, 0.9, 0.1) * light
+            return np.stack([dark, bright, light - bright], axis=1)
+
+    three = Surprising(classifier.inputs, classes=("dark", "bright", "glaring"))
+    search = Search(eager_agent(three), CountingBlackBox(three), SETTINGS)
+    image = images[int(np.argmax(classifier.predict(images)[:, 0]))]
+    found = search.run(image)
+    assert found.valid
+    assert found.target == 2
+    assert found.best.probabilities.argmax() == 2
+    assert any(candidate is found.best for candidate in found.path)
+    asked = search.run(image, target=1)
+    assert not asked.valid
+    assert asked.target == 1
+
+
 def test_a_decoder_that_does_nothing_is_never_valid(
     agent: Agent, classifier: SquareClassifier, images: np.ndarray
 ) -> None:

@@ -164,7 +164,8 @@ class Search:
 
         Args:
             image: ``(channels, *size)`` float32 in [0, 1].
-            target: Index of the wanted class; None: the nearest other one.
+            target: Index of the wanted class; None: the nearest other one or, where that is not reached and another
+                one is on the way, that one: it is otherwise, too.
             seed: For the alternatives.
             progress: Told the stage and the share of the search done.
             cancelled: Asked between solver steps.
@@ -174,6 +175,7 @@ class Search:
         """
         start_queries = self.classifier.queries
         original = Candidate(image, self.classifier.predict(image[None])[0], 0.0)
+        any_other = target is None and not self.classifier.multi_label
         if target is None:
             target = choose_target(original.probabilities, self.classifier.multi_label)
         base, trail = original, [original]
@@ -189,6 +191,10 @@ class Search:
             if found.exhausted or _value(found.best, target) < _value(base, target) + LEAST_GAIN:
                 break
             base, trail = found.best, [c for c in tried if c.strength <= found.best.strength]
+        other = _other_answer(original, tried) if any_other else None
+        if other is not None:
+            reached = int(other.probabilities.argmax())
+            return SearchResult(original, reached, other, True, tried, (), reconstruction, found.exhausted)
         return SearchResult(original, target, found.best, False, tried, (), reconstruction, found.exhausted)
 
     def _round(
@@ -323,6 +329,12 @@ class _Renderer:
     def _step_done(self) -> None:
         if self.cancelled():
             raise CancelledError("The search was cancelled.", "Ask again when you want the explanation.")
+
+
+def _other_answer(original: Candidate, tried: Sequence[Candidate]) -> Candidate | None:
+    """The least movement after which the black box says anything else than before."""
+    others = [c for c in tried if c.probabilities.argmax() != original.probabilities.argmax()]
+    return min(others, key=lambda c: c.strength, default=None)
 
 
 def _value(candidate: Candidate, target: int) -> float:
