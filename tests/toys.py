@@ -54,7 +54,7 @@ def architecture(size: tuple[int, ...], channels: int = 1, classes: int = 2) -> 
 
 
 def eager_agent(classifier: SquareClassifier) -> Agent:
-    """An agent whose decoder brightens or darkens the whole image with the way across the first two classes' boundary."""
+    """An agent whose decoder brightens or darkens the whole image with the way across the first two classes."""
     torch.manual_seed(0)
     inputs = classifier.inputs
     built = architecture(inputs.size, inputs.channels, len(classifier.classes))
