@@ -58,6 +58,8 @@ def test_a_folder_of_images_becomes_an_agent(classifier_bundle: Path, training_f
     card = (out / "docs" / "README.md").read_text()
     assert "Student-teacher agreement" in card
     assert (out.with_name("agent.training") / "checkpoint.pt").is_file()
+    weights = sum(parameter.numel() for parameter in agent.model.parameters())
+    assert (out / "models" / "model.safetensors").stat().st_size < 2.5 * weights, "two bytes for each weight"
 
     with pytest.raises(BundleError, match="exists already"):
         CliRunner().invoke(build(), arguments(classifier_bundle, training_folder, out), catch_exceptions=False)

@@ -65,6 +65,13 @@ def load_agent(reference: str | Path, *, device: str = "cpu") -> Agent:
     return Agent(model, bundle.name, bundle_version(bundle), taught_by, place)
 
 
+def round_weights(model: DiffusionAutoencoder) -> None:
+    """Round the weights to what a bundle keeps of them (half precision), so that what is validated is what is kept."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(parameter.half())
+
+
 def write_agent(
     folder: str | Path,
     model: DiffusionAutoencoder,
@@ -75,7 +82,7 @@ def write_agent(
     figures: Mapping[str, Any],
     replace: bool = False,
 ) -> Bundle:
-    """Write a trained agent as a MONAI bundle, all of it or nothing.
+    """Write a trained agent as a MONAI bundle, all of it or nothing; weights in half precision, see ``round_weights``.
 
     Args:
         folder: Where.
@@ -119,7 +126,11 @@ def write_agent(
     }
 
     def write_weights(path: Path) -> None:
-        state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+        learned = {name for name, _ in model.named_parameters()}
+        state = {
+            key: (value.half() if key in learned else value).detach().cpu().contiguous()
+            for key, value in model.state_dict().items()
+        }
         path.write_bytes(safetensors.torch.save(state))
 
     return write_bundle(folder, metadata, definition, write_weights, card, replace=replace)

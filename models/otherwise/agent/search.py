@@ -56,8 +56,6 @@ class SearchSettings:
     attempts: tuple[tuple[float, float], ...] = (
         (0.5, 0.0),
         (0.7, 0.0),
-        (0.5, 1.0),
-        (0.7, 1.0),
         (0.85, 2.0),
         (0.95, 1.0),
         (0.5, 20.0),

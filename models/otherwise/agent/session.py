@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from torch.utils.tensorboard import SummaryWriter
 
-from otherwise.agent.bundle import Agent, write_agent
+from otherwise.agent.bundle import Agent, round_weights, write_agent
 from otherwise.agent.data import TrainingImages, prepare_images
 from otherwise.agent.distributed import Processes
 from otherwise.agent.networks import Architecture, DiffusionAutoencoder
@@ -161,6 +161,7 @@ def _prepare(session: TrainingSession, processes: Processes, bar: Progress) -> T
 
 
 def _finish(session: TrainingSession, trainer: Trainer, data: TrainingImages, bar: Progress) -> None:
+    round_weights(trainer.average)
     agent = _agent(session, trainer)
     task = bar.add_task("validate", total=1.0)
     figures = validate(

@@ -125,7 +125,7 @@ def cards(explanation: Explanation, panels: Panels) -> list[Card]:
         ),
         Card(
             "Measured effect",
-            f"Log-odds of {target}, measured by changing one place at a time and by leaving one out. "
+            f"Log-odds of {target} at each voxel, measured by changing one place at a time and by leaving one out. "
             f"Grey: below {WEAK:.0%} of the strongest.",
             panels.effect("Measured effect over the original"),
             panels.effect_bar,
