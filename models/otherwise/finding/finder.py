@@ -284,7 +284,8 @@ class Finder:
         low = starts * step
         boxes = torch.from_numpy(np.concatenate([low, low + np.array(self.inputs.size) * step], axis=1)).float()
         kept = non_max_suppression(boxes, torch.from_numpy(scores), nms_thresh=MOST_COMMON, max_proposals=-1)
-        return [int(index) for index in kept]
+        # MONAI ranks in single precision; patches that are alike to it are ranked here.
+        return sorted((int(index) for index in kept), key=lambda index: -scores[index])
 
     def _describe(self, rank: int, look: Look, number: int, score: float) -> Find:
         size = (*self.inputs.size, 1)[:3]
