@@ -216,27 +216,25 @@ class Search:
             )
             reconstruction = renderer.reconstruction if reconstruction is None else reconstruction
             tried = self._ask(renderer, way, strengths, base.strength)
-            if self._flipping(tried, target):
-                least = self._least(tried, target)
+            least = self._least(tried, target)
+            if least is not None:
                 first = next(index for index, candidate in enumerate(tried) if candidate is least)
                 below = strengths[first - 1] if first else 0.0
                 between = np.linspace(below, strengths[first], self.settings.refinements + 2)[1:-1].tolist()
                 if between and not self._over_budget(start_queries, len(between)):
                     tried += self._ask(renderer, way, between, base.strength)
-                return _Round(self._least(tried, target), True, tried, reconstruction, renderer, way)
+                    least = self._least(tried, target) or least
+                return _Round(least, True, tried, reconstruction, renderer, way)
             best = max(tried, key=lambda c: _value(c, target))
             if not nearest.tried or _value(best, target) > _value(nearest.best, target):
                 nearest = _Round(best, False, tried, reconstruction, renderer, way)
         return nearest
 
-    def _flipping(self, tried: Sequence[Candidate], target: int) -> list[Candidate]:
-        return [c for c in tried if decides(c.probabilities, target, self.classifier.multi_label)]
-
-    def _least(self, tried: Sequence[Candidate], target: int) -> Candidate:
-        """The least movement that flips with confidence or, where none does, that flips at all."""
-        flips = self._flipping(tried, target)
+    def _least(self, tried: Sequence[Candidate], target: int) -> Candidate | None:
+        """The least movement that flips with confidence or, where none does, that flips at all; None: nothing does."""
+        flips = [c for c in tried if decides(c.probabilities, target, self.classifier.multi_label)]
         sure = [c for c in flips if c.probabilities[target] >= self.settings.confidence]
-        return min(sure or flips, key=lambda c: c.strength)
+        return min(sure or flips, key=lambda c: c.strength, default=None)
 
     def _over_budget(self, start: int, more: int) -> bool:
         budget = self.settings.budget

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from otherwise.cli import suites
+from otherwise.cli.pair import load_pair
 from otherwise.cli.progress import shown
 from otherwise.cli.suites import Agent, Classifier, Device
 from otherwise.phantoms.kinds import WholeKind
@@ -29,20 +30,11 @@ def register(app: typer.Typer) -> None:
         device: Device = "auto",
     ) -> None:
         """Validity, agreement and reconstruction on unseen phantom mammograms."""
-        from otherwise.agent.bundle import load_agent
-        from otherwise.blackbox.loading import load_classifier
-        from otherwise.blackbox.torch_host import check_device
         from otherwise.evaluation.quality import measure_quality
 
-        place = str(check_device(device))
+        hosted, taught = load_pair(classifier, agent, device)
         with shown("Searching") as tell:
-            figures = measure_quality(
-                load_agent(agent, device=place),
-                load_classifier(classifier, device=place),
-                count,
-                seed,
-                tell,
-            )
+            figures = measure_quality(taught, hosted, count, seed, tell)
         typer.echo(json.dumps(figures.to_dict(), indent=2))
 
     @benchmark.command("native")
@@ -55,14 +47,10 @@ def register(app: typer.Typer) -> None:
         device: Device = "auto",
     ) -> None:
         """How often a counterfactual still flips the black box at the resolution of a finer image."""
-        from otherwise.agent.bundle import load_agent
-        from otherwise.blackbox.loading import load_classifier
-        from otherwise.blackbox.torch_host import check_device
         from otherwise.evaluation.quality import measure_native
         from otherwise.explain.explainer import Explainer
 
-        place = str(check_device(device))
-        explainer = Explainer(load_classifier(classifier, device=place), load_agent(agent, device=place))
+        explainer = Explainer(*load_pair(classifier, agent, device))
         with shown("Explaining") as tell:
             figures = measure_native(explainer, count, seed, (pixels, pixels), tell)
         typer.echo(json.dumps(figures.to_dict(), indent=2))
@@ -76,18 +64,14 @@ def register(app: typer.Typer) -> None:
         device: Device = "auto",
     ) -> None:
         """Seconds beside Captum's occlusion and beside full inversion, as ratios of pairs; mammograms or nodules."""
-        from otherwise.agent.bundle import load_agent
-        from otherwise.blackbox.loading import load_classifier
-        from otherwise.blackbox.torch_host import check_device
         from otherwise.evaluation.benchmark.cases import mammogram_cases, nodule_cases
         from otherwise.evaluation.speed import measure_speed
 
-        place = str(check_device(device))
-        hosted = load_classifier(classifier, device=place)
+        hosted, taught = load_pair(classifier, agent, device)
         draw = mammogram_cases if hosted.inputs.spatial_dims == 2 else nodule_cases
         images = [case.image for case in draw(hosted.inputs, count + 1, seed)]
         with shown("Timing") as tell:
-            figures = measure_speed(load_agent(agent, device=place), hosted, images, tell)
+            figures = measure_speed(taught, hosted, images, tell)
         typer.echo(json.dumps(figures.to_dict(), indent=2))
 
     @benchmark.command("find")
@@ -100,12 +84,11 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Free-response figures, time and memory on unseen whole phantoms."""
         from otherwise.blackbox.loading import load_classifier
-        from otherwise.blackbox.torch_host import check_device
         from otherwise.evaluation.froc import measure_finding
         from otherwise.finding.finder import Finder
         from otherwise.phantoms.whole import whole_phantoms
 
-        finder = Finder(load_classifier(classifier, device=str(check_device(device))))
+        finder = Finder(load_classifier(classifier, device=device))
         images = whole_phantoms(phantoms, seed, count)
         with shown("Finding") as tell:
             figures = measure_finding(finder, images, count, tell)
@@ -121,25 +104,15 @@ def register(app: typer.Typer) -> None:
         device: Device = "auto",
     ) -> None:
         """Time, memory and exactness of explaining finds in their place, beside explaining the patch alone."""
-        from otherwise.agent.bundle import load_agent
-        from otherwise.blackbox.loading import load_classifier
-        from otherwise.blackbox.torch_host import check_device
         from otherwise.evaluation.placing import measure_placing
         from otherwise.explain.explainer import Explainer
         from otherwise.finding.finder import Finder
         from otherwise.phantoms.whole import whole_phantoms
 
-        hardware = str(check_device(device))
-        hosted = load_classifier(classifier, device=hardware)
-        explainer, finder = Explainer(hosted, load_agent(agent, device=hardware)), Finder(hosted)
+        hosted, taught = load_pair(classifier, agent, device)
+        images = whole_phantoms(phantoms, seed, count)
         with shown("Explaining") as tell:
-            figures = measure_placing(
-                explainer,
-                finder,
-                whole_phantoms(phantoms, seed, count),
-                count,
-                tell,
-            )
+            figures = measure_placing(Explainer(hosted, taught), Finder(hosted), images, count, tell)
         typer.echo(json.dumps(figures.to_dict(), indent=2))
 
     @benchmark.command("server")

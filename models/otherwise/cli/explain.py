@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from otherwise.cli.pair import load_pair
 from otherwise.cli.progress import shown
 from otherwise.images.kinds import Projection
 
@@ -46,8 +47,6 @@ def register(app: typer.Typer) -> None:
         as_json: Annotated[bool, typer.Option("--json", help="Print explanation.json.")] = False,
     ) -> None:
         """Find the least change for which the classifier changes its mind; write it with a report."""
-        from otherwise.agent.bundle import load_agent
-        from otherwise.blackbox.loading import load_classifier
         from otherwise.explain.explainer import Explainer
         from otherwise.explain.placed import explain_find
         from otherwise.finding.finder import Finder
@@ -56,9 +55,7 @@ def register(app: typer.Typer) -> None:
         from otherwise.report.folder import REPORT_NAME, refuse_existing, write_explanation
 
         refuse_existing(out)
-        explainer = Explainer(
-            load_classifier(classifier, device=device, trust_code=trust_code), load_agent(agent, device=device)
-        )
+        explainer = Explainer(*load_pair(classifier, agent, device, trust_code))
         source = read_image(image, part=part)
         if projection is not None:
             source = project(source, projection)

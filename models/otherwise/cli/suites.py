@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from otherwise.cli.pair import load_pair
 from otherwise.cli.progress import shown
 
 if TYPE_CHECKING:
@@ -174,16 +175,13 @@ def _series(draw: Callable[[InputSpec, int, int], Iterable[Case]], seed: int) ->
 def _hold(suite: Suite, options: Options) -> None:
     import numpy as np
 
-    from otherwise.agent.bundle import load_agent
     from otherwise.blackbox.loading import load_classifier
-    from otherwise.blackbox.torch_host import check_device
     from otherwise.evaluation.benchmark.edits import edit_methods
     from otherwise.evaluation.benchmark.maps import peers
     from otherwise.evaluation.benchmark.run import Contest, reconstruction_floor
     from otherwise.evaluation.benchmark.suites import choose, run_suite
 
-    place = str(check_device(options.device))
-    hosted, taught = load_classifier(options.classifier, device=place), load_agent(options.agent, device=place)
+    hosted, taught = load_pair(options.classifier, options.agent, options.device)
     suite.check(hosted)
     cases = list(suite.cases(hosted.inputs, options.limit))[: options.limit]
     reference = np.stack([case.image for case in suite.others(hosted.inputs, max(options.limit, 200))])
@@ -191,7 +189,7 @@ def _hold(suite: Suite, options: Options) -> None:
     contest = Contest(
         classifier=hosted,
         agent=taught,
-        verifier=load_classifier(options.verifier, device=place) if options.verifier else None,
+        verifier=load_classifier(options.verifier, device=options.device) if options.verifier else None,
         maps=maps,
         edits=edits,
         floor=reconstruction_floor(taught, hosted, cases),

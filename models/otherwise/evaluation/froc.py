@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import numpy as np
-import psutil
 import torch
 from monai.metrics import compute_froc_curve_data
 
 from otherwise.agent.search import Progress
 from otherwise.blackbox.model_card import machine_class
+from otherwise.evaluation.costs import resident_gib, timed
 from otherwise.finding.finder import Find, Finder
 from otherwise.phantoms.phantom import WholePhantom
 
@@ -107,12 +107,11 @@ def measure_finding(
         count: How many there are.
         progress: Told the share done.
     """
-    marks, seconds, peak = [], [], 0
+    marks, seconds, peak = [], [], 0.0
     for number, phantom in enumerate(phantoms, start=1):
-        begun = time.perf_counter()
-        finds = finder.find(phantom.image, most=100)
-        seconds.append(time.perf_counter() - begun)
-        peak = max(peak, psutil.Process().memory_info().rss)
+        finds, took = timed(partial(finder.find, phantom.image, most=100))
+        seconds.append(took)
+        peak = max(peak, resident_gib())
         marks.append(judge(phantom, finds))
         progress("find", number / count)
     rng = np.random.default_rng(0)
@@ -127,7 +126,7 @@ def measure_finding(
         at_false_finds={f"{rate:g}": round(sensitivity_at(marks, rate), 4) for rate in (0.25, 0.5, 1, 2, 4)},
         median_seconds=round(float(np.median(seconds)), 2),
         slowest_seconds=round(max(seconds), 2),
-        peak_gib=round(peak / 2**30, 2),
+        peak_gib=round(peak, 2),
         classifier=finder.classifier.version,
         machine=machine_class("cpu"),
         threads=torch.get_num_threads(),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 import numpy as np
-import psutil
 
 from otherwise.agent.search import Progress
+from otherwise.evaluation.costs import resident_gib, timed
 from otherwise.explain.explainer import Explainer
 from otherwise.explain.explanation import Explanation
 from otherwise.explain.placed import explain_find
@@ -63,7 +62,7 @@ def measure_placing(
         count: How many there are.
         progress: Told the share done.
     """
-    pairs, valid, error, outside, peak = [], [], 0.0, 0, 0
+    pairs, valid, error, outside, peak = [], [], 0.0, 0, 0.0
     for number, phantom in enumerate(phantoms, start=1):
         image = phantom.image
         look = finder.look(image)
@@ -77,13 +76,13 @@ def measure_placing(
 
         # Whatever the first of a pair warms up serves both equally often.
         first, second = (in_place, bare) if number % 2 else (bare, in_place)
-        told = {each: _timed(each) for each in (first, second)}
+        told = {each: timed(each) for each in (first, second)}
         (found, placed), (_, alone) = told[in_place], told[bare]
         pairs.append((placed, alone))
         valid.append(found.counterfactual.valid)
         error = max(error, geometry_error(found, image))
         outside += changed_outside(found, image, find)
-        peak = max(peak, psutil.Process().memory_info().rss)
+        peak = max(peak, resident_gib())
         progress("explain", number / count)
     ratios = [placed / alone for placed, alone in pairs]
     return Placing(
@@ -94,7 +93,7 @@ def measure_placing(
         worst_ratio=round(max(ratios), 3),
         geometry_error_mm=error,
         changed_outside=outside,
-        peak_gib=round(peak / 2**30, 2),
+        peak_gib=round(peak, 2),
     )
 
 
@@ -121,8 +120,3 @@ def changed_outside(explanation: Explanation, image: Image, find: Find) -> int:
     inside = tuple(slice(a - b, c - b) for a, c, b in zip(find.low, find.high, place.low, strict=True))
     same[(slice(None), *inside)] = True
     return int((~same).sum())
-
-
-def _timed(work: Callable[[], Explanation]) -> tuple[Explanation, float]:
-    begun = time.perf_counter()
-    return work(), time.perf_counter() - begun

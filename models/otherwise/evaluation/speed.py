@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 
@@ -11,13 +10,13 @@ import numpy as np
 import torch
 
 from otherwise.agent.bundle import Agent
-from otherwise.agent.search import Progress, Search, SearchSettings
+from otherwise.agent.search import Progress
 from otherwise.attribution.occlusion import occlude
 from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.blackbox.model_card import machine_class
 from otherwise.blackbox.protocol import BlackBox
-from otherwise.evaluation.benchmark.edits import straight_move
-from otherwise.influence.effect import effect_map
+from otherwise.evaluation.benchmark.edits import search_with_effect, straight_move
+from otherwise.evaluation.costs import timed
 
 
 class Heavy:
@@ -98,11 +97,14 @@ def measure_speed(
         label = int(classifier.predict(image[None])[0].argmax())
         rows.append(
             [
-                _seconds(partial(_explain, agent, heavy, image)),
-                _seconds(partial(_occlude, heavy, image, label)),
-                _seconds(partial(_explain, agent, classifier, image)),
-                _seconds(partial(_occlude, classifier, image, label)),
-                _seconds(partial(straight_move, agent, CountingBlackBox(classifier), image)),
+                timed(work)[1]
+                for work in (
+                    partial(search_with_effect, agent, CountingBlackBox(heavy), image),
+                    partial(_occlude, heavy, image, label),
+                    partial(search_with_effect, agent, CountingBlackBox(classifier), image),
+                    partial(_occlude, classifier, image, label),
+                    partial(straight_move, agent, CountingBlackBox(classifier), image),
+                )
             ]
         )
         progress("time", number / len(images))
@@ -126,19 +128,7 @@ def measure_speed(
     )
 
 
-def _explain(agent: Agent, classifier: BlackBox, image: np.ndarray) -> None:
-    counted = CountingBlackBox(classifier)
-    result = Search(agent, counted, SearchSettings(alternatives=0)).run(image)
-    effect_map(counted, image, result.best.image, result.target)
-
-
 def _occlude(classifier: BlackBox, image: np.ndarray, label: int) -> None:
     windows = tuple(max(2, edge // 8) for edge in image.shape[1:])
     strides = tuple(max(1, edge // 16) for edge in image.shape[1:])
     occlude(classifier, image, label, windows, strides)
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    begun = time.perf_counter()
-    work()
-    return time.perf_counter() - begun

@@ -27,7 +27,14 @@ from otherwise.explain.explanation import (
     Volumes,
 )
 from otherwise.images.image import Geometry, Image
-from otherwise.images.resampling import change_to_native, model_grid, precompensated, resample, to_model
+from otherwise.images.resampling import (
+    change_to_native,
+    model_grid,
+    precompensated,
+    precompensation,
+    resample,
+    to_model,
+)
 from otherwise.influence.effect import effect_map
 from otherwise.influence.minimal import composite, minimal_mask, soft
 from otherwise.influence.regions import MeasuredRegion, measure_regions, reconstruction_floor
@@ -47,6 +54,7 @@ class _View:
     centre: tuple[float, float, float] | None = None
     grid: Geometry = field(init=False)
     array: np.ndarray = field(init=False)
+    strengthening: tuple[np.ndarray, ...] = field(init=False)
     seam: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
@@ -54,6 +62,7 @@ class _View:
         object.__setattr__(self, "array", self.see(self.image))
         grid = model_grid(self.image.geometry, spec.size, spec.spacing, self.slice_index, self.centre)
         object.__setattr__(self, "grid", grid)
+        object.__setattr__(self, "strengthening", precompensation(grid, self.image.geometry))
         object.__setattr__(
             self, "seam", _seam(spec.size) if self.centre is not None else np.ones(spec.size, np.float32)
         )
@@ -69,7 +78,7 @@ class _View:
         Where something changes, the original is first brought into the classifier's intensity window: beyond it a
         change would not be seen.
         """
-        meant = precompensated((edited - self.array) * self.seam, self.grid, self.image.geometry)
+        meant = precompensated((edited - self.array) * self.seam, self.strengthening)
         change = self.back(meant, self.classifier.inputs.intensity)
         low, high = self.classifier.inputs.intensity
         native = self.image.array.astype(np.float32)

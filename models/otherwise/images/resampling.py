@@ -179,29 +179,36 @@ def change_to_native(change: np.ndarray, grid: Geometry, image: Image, intensity
     return np.repeat(native, wanted, axis=0) if native.shape[0] == 1 < wanted else native
 
 
-def precompensated(change: np.ndarray, grid: Geometry, geometry: Geometry) -> np.ndarray:
-    """Strengthen the fine parts of a change that is going to a finer image, so that it is seen from there as meant.
+def precompensation(grid: Geometry, geometry: Geometry) -> tuple[np.ndarray, ...]:
+    """What strengthens the fine parts of changes that go to a finer image, so that they are seen from there as meant.
 
     Interpolation to the finer grid and the blur on the way back weaken what is fine. Along each axis both ways together
     are a small matrix A; to the change comes the regularised solution x (Tikhonov) of A x = what is missing of it.
 
     Args:
-        change: ``(channels, *size)`` on the classifier's grid.
         grid: What :func:`model_grid` gave for the image; has its directions.
         geometry: The image's own grid.
 
     Returns:
-        ``(channels, *size)`` float32; ``change`` itself where both grids are the same.
+        For :func:`precompensated`: a matrix for each axis; none where both grids are the same.
     """
     if geometry.same_as(grid):
-        return change
+        return ()
     to_image = np.linalg.inv(grid.affine) @ geometry.affine
-    result = change
-    for axis in range(change.ndim - 1):
+    matrices = []
+    for axis in range(3):
         way = _there_and_back(grid.shape[axis], geometry.shape[axis], to_image[axis, axis], to_image[axis, 3])
         same = np.eye(len(way))
         missing = np.linalg.solve(way.T @ way + _DAMPING**2 * same, way.T @ (same - way))
-        result = _weigh(result, axis + 1, same + missing)
+        matrices.append(same + missing)
+    return tuple(matrices)
+
+
+def precompensated(change: np.ndarray, matrices: tuple[np.ndarray, ...]) -> np.ndarray:
+    """Strengthen a change ``(channels, *size)`` on the classifier's grid by what :func:`precompensation` gave."""
+    result = change
+    for axis, matrix in enumerate(matrices[: change.ndim - 1], start=1):
+        result = _weigh(result, axis, matrix)
     return result
 
 

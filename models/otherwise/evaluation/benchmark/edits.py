@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from otherwise.agent.bundle import Agent
 from otherwise.agent.code import Code, evidence, way_across
 from otherwise.agent.flow import Velocity, invert, render
-from otherwise.agent.search import Search, SearchSettings, choose_target, decides
+from otherwise.agent.search import Search, SearchResult, SearchSettings, choose_target, decides
 from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.influence.effect import effect_map
@@ -71,11 +71,18 @@ class EditMethod:
     slow: bool = False
 
 
-def ours(agent: Agent, classifier: CountingBlackBox, image: np.ndarray) -> Edit:
-    """The search as users get it, with the measured effect of its change and the regions that decide."""
+def search_with_effect(
+    agent: Agent, classifier: CountingBlackBox, image: np.ndarray
+) -> tuple[SearchResult, np.ndarray]:
+    """The search as users get it, without further answers, and the measured effect ``size`` of its change."""
     result = Search(agent, classifier, SearchSettings(alternatives=0)).run(image)
+    return result, effect_map(classifier, image, result.best.image, result.target)
+
+
+def ours(agent: Agent, classifier: CountingBlackBox, image: np.ndarray) -> Edit:
+    """The search, with the measured effect of its change and the regions that decide."""
+    result, effect = search_with_effect(agent, classifier, image)
     made = result.best.image
-    effect = effect_map(classifier, image, made, result.target)
     floor = reconstruction_floor(image, result.reconstruction)
     decisive = np.zeros(effect.shape, np.float32)
     for region in measure_regions(classifier, image, made, effect, floor, result.target):
@@ -86,12 +93,12 @@ def ours(agent: Agent, classifier: CountingBlackBox, image: np.ndarray) -> Edit:
 
 def minimal(agent: Agent, classifier: CountingBlackBox, image: np.ndarray) -> Edit:
     """The smallest part of our change that still flips the black box."""
-    found = ours(agent, classifier, image)
-    if not found.valid or found.effect is None:
-        return found
-    mask = minimal_mask(classifier, image, found.image, found.effect, found.target)
-    least = composite(image, found.image, soft(mask))
-    return Edit(least, found.target, _valid(classifier, least, found.target))
+    result, effect = search_with_effect(agent, classifier, image)
+    made = result.best.image
+    if not result.valid:
+        return Edit(made, result.target, False)
+    least = composite(image, made, soft(minimal_mask(classifier, image, made, effect, result.target)))
+    return Edit(least, result.target, _valid(classifier, least, result.target))
 
 
 def straight_move(

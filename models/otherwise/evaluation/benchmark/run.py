@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
-import psutil
 
 from otherwise.agent.bundle import Agent
 from otherwise.agent.search import Progress, decides
@@ -22,9 +19,9 @@ from otherwise.evaluation.benchmark.cases import Case
 from otherwise.evaluation.benchmark.edits import Edit, EditMethod
 from otherwise.evaluation.benchmark.features import perceptual_distance
 from otherwise.evaluation.benchmark.maps import MapMethod
+from otherwise.evaluation.costs import resident_gib, timed
 from otherwise.images.atomic import atomic_path
 
-T = TypeVar("T")
 Row = dict[str, float | str | None]
 """One method on one image: ``method``, ``case`` and figures by name; None where there is none."""
 
@@ -130,25 +127,58 @@ class _Asked:
             "deletion_auc": faithfulness.deletion_auc(self.classifier, image, drawn, self.label, baseline),
         }
 
+    def edit_figures(self, edit: Edit, verifier: BlackBox | None, floor: float) -> Row:
+        """Validity, distances, and likeness to the true counterfactual.
+
+        The truth counts only for images about which the black box is right: a wrong answer's counterfactual goes where
+        the truth is already.
+        """
+        case, image = self.case, self.case.image
+        changed = distances.changed_fraction(image, edit.image, floor)
+        row: Row = {
+            "target": float(edit.target),
+            "validity": float(edit.valid),
+            "l1": distances.l1(image, edit.image),
+            "changed_fraction": changed,
+            "cout": faithfulness.cout(self.classifier, image, edit.image, self.label, edit.target),
+        }
+        if verifier is not None:
+            answer = verifier.predict(edit.image[None])
+            module = getattr(verifier, "module", None)
+            if module is not None:
+                row["perceptual"] = perceptual_distance(module, image, edit.image)
+            row["validity_of_verifier"] = float(decides(answer, edit.target, verifier.multi_label)[0])
+        if self.right and case.truth is not None and case.truth.any():
+            row["ssim_outside"] = distances.similarity(image, edit.image, ~case.truth)
+            row["changed_to_true_area"] = changed / float(case.truth.mean())
+            if case.counterfactual is not None:
+                true = case.counterfactual
+                row["ssim_inside"] = distances.similarity(true, edit.image, case.truth)
+                row["psnr_inside"] = distances.peak_signal_to_noise(true, edit.image, case.truth)
+                row["effect_correlation"] = faithfulness.effect_correlation(
+                    self.classifier, image, edit.image, true, edit.target
+                )
+        return row
+
 
 def _map_row(asked: _Asked, method: MapMethod) -> Row:
     counted = CountingBlackBox(asked.classifier)
-    drawn, seconds = _timed(lambda: method.draw(counted, asked.case.image, asked.label))
+    drawn, seconds = timed(lambda: method.draw(counted, asked.case.image, asked.label))
     row: Row = {"method": method.name, "case": asked.case.id, "seconds": seconds, "queries": counted.queries}
-    return row | asked.map_figures(drawn) | {"peak_gib": _memory()}
+    return row | asked.map_figures(drawn) | {"peak_gib": round(resident_gib(), 2)}
 
 
 def _edit_rows(contest: Contest, asked: _Asked, method: EditMethod) -> tuple[list[Row], Edit]:
     """One row for the counterfactual, with the figures of its effect, and one for each further map."""
     case = asked.case
     counted = CountingBlackBox(contest.classifier)
-    edit, seconds = _timed(lambda: method.make(contest.agent, counted, case.image))
+    edit, seconds = timed(lambda: method.make(contest.agent, counted, case.image))
     row: Row = {"method": method.name, "case": case.id, "seconds": seconds, "queries": counted.queries}
-    row |= edit_figures(edit, case, contest.classifier, contest.verifier, contest.floor)
+    row |= asked.edit_figures(edit, contest.verifier, contest.floor)
     if edit.effect is not None:
         row |= asked.map_figures(edit.effect)
     more = [{"method": name, "case": case.id, **asked.map_figures(drawn)} for name, drawn in edit.maps.items()]
-    return [row | {"peak_gib": _memory()}, *more], edit
+    return [row | {"peak_gib": round(resident_gib(), 2)}, *more], edit
 
 
 def localisation_figures(drawn: np.ndarray, case: Case) -> Row:
@@ -167,42 +197,6 @@ def localisation_figures(drawn: np.ndarray, case: Case) -> Row:
         row["average_precision_lesion_of_magnitude"] = localisation.average_precision(np.abs(drawn), case.lesion)
     if case.marker is not None:
         row["strongest_on_marker"] = localisation.pointing_game(drawn, case.marker)
-    return row
-
-
-def edit_figures(edit: Edit, case: Case, classifier: BlackBox, verifier: BlackBox | None, floor: float) -> Row:
-    """Validity, distances, and likeness to the true counterfactual.
-
-    The truth counts only for images about which the black box is right: a wrong answer's counterfactual goes where the
-    truth is already.
-    """
-    image = case.image
-    source = int(classifier.predict(image[None])[0].argmax())
-    changed = distances.changed_fraction(image, edit.image, floor)
-    row: Row = {
-        "target": float(edit.target),
-        "validity": float(edit.valid),
-        "l1": distances.l1(image, edit.image),
-        "changed_fraction": changed,
-        "cout": faithfulness.cout(classifier, image, edit.image, source, edit.target),
-    }
-    if verifier is not None:
-        answer = verifier.predict(edit.image[None])
-        module = getattr(verifier, "module", None)
-        if module is not None:
-            row["perceptual"] = perceptual_distance(module, image, edit.image)
-        row["validity_of_verifier"] = float(decides(answer, edit.target, verifier.multi_label)[0])
-    right = case.label is None or classifier.classes[source] == case.label
-    if right and case.truth is not None and case.truth.any():
-        row["ssim_outside"] = distances.similarity(image, edit.image, ~case.truth)
-        row["changed_to_true_area"] = changed / float(case.truth.mean())
-        if case.counterfactual is not None:
-            true = case.counterfactual
-            row["ssim_inside"] = distances.similarity(true, edit.image, case.truth)
-            row["psnr_inside"] = distances.peak_signal_to_noise(true, edit.image, case.truth)
-            row["effect_correlation"] = faithfulness.effect_correlation(
-                classifier, image, edit.image, true, edit.target
-            )
     return row
 
 
@@ -229,12 +223,3 @@ def summary(rows: Sequence[Mapping[str, float | str | None]], seed: int = 0) -> 
                 "images": len(values),
             }
     return told
-
-
-def _timed(work: Callable[[], T]) -> tuple[T, float]:
-    begun = time.perf_counter()
-    return work(), time.perf_counter() - begun
-
-
-def _memory() -> float:
-    return round(psutil.Process().memory_info().rss / 2**30, 2)
