@@ -77,7 +77,7 @@ def register(benchmark: typer.Typer) -> None:
         methods: Methods = None,
         device: Device = "auto",
     ) -> None:
-        """Phantom mammograms: smooth against spiculated masses. Needs the packages of pip's [benchmark]."""
+        """Phantom mammograms: smooth against spiculated masses. Needs the packages of pip's extra benchmark."""
         from otherwise.evaluation.benchmark.cases import mammogram_cases
 
         suite = Suite("phantom-mammogram", _series(mammogram_cases, seed), _series(mammogram_cases, seed + 1))
@@ -94,7 +94,7 @@ def register(benchmark: typer.Typer) -> None:
         methods: Methods = None,
         device: Device = "auto",
     ) -> None:
-        """Phantom CT nodules in 3-D: smooth against spiculated. Needs the packages of pip's [benchmark]."""
+        """Phantom CT nodules in 3-D: smooth against spiculated. Needs the packages of pip's extra benchmark."""
         from otherwise.evaluation.benchmark.cases import nodule_cases
 
         suite = Suite("phantom-nodule", _series(nodule_cases, seed), _series(nodule_cases, seed + 1))
@@ -135,7 +135,7 @@ def register(benchmark: typer.Typer) -> None:
         methods: Methods = None,
         device: Device = "auto",
     ) -> None:
-        """Real CT nodules of test patients, with the readers' masks. Needs the packages of pip's [benchmark]."""
+        """Real CT nodules of test patients, with the readers' masks. Needs the packages of pip's extra benchmark."""
         from otherwise.evaluation.benchmark.cases import lidc_cases
 
         def of(split: str) -> Cases:
@@ -156,7 +156,7 @@ def register(benchmark: typer.Typer) -> None:
         methods: Methods = None,
         device: Device = "auto",
     ) -> None:
-        """Your own images and masks. Needs the packages of pip's [benchmark]."""
+        """Your own images and masks. Needs the packages of pip's extra benchmark."""
         from otherwise.evaluation.benchmark.cases import folder_cases
 
         @cache
