@@ -20,6 +20,7 @@ EXIT_INTERRUPTED = 130
 def build() -> typer.Typer:
     """Assemble the command tree. Heavy libraries are imported by the commands, not here."""
     from otherwise.cli import (
+        annotations,
         benchmark,
         classifier,
         combine,
@@ -40,7 +41,20 @@ def build() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.callback()(_common)
-    for module in (demo, serve, explain, find, studies, combine, train, classifier, phantoms, prepare, benchmark):
+    for module in (
+        demo,
+        serve,
+        explain,
+        find,
+        studies,
+        combine,
+        train,
+        classifier,
+        phantoms,
+        prepare,
+        annotations,
+        benchmark,
+    ):
         module.register(app)
     return app
 

@@ -1,0 +1,212 @@
+"""Open a database of annotations: a SQLite file, or PostgreSQL by URL."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+
+from otherwise.annotations.migrating import migrate
+from otherwise.errors import OtherwiseError
+from otherwise.images.atomic import WriteError, atomic_path
+
+FILE_NAME = "annotations.sqlite"
+"""The database's name within a folder of state."""
+
+_PATIENCE = 30.0  # seconds to wait for another process that is writing
+
+
+class StorageError(OtherwiseError):
+    """The disk is full, or must not be written."""
+
+    code = "storage"
+    status = 507
+
+
+class DatabaseError(OtherwiseError):
+    """A database cannot be reached, or is none."""
+
+    code = "database"
+    status = 503
+
+
+class DamagedDatabaseError(DatabaseError):
+    """A database holds what no version of Otherwise has written."""
+
+    code = "damaged-database"
+    status = 422
+
+
+def open_database(database: str | Path) -> Engine:
+    """Open a database, make it if there is none, and bring it to this version's form.
+
+    SQLite writes ahead (WAL) and waits for the disk at every commit, so that neither a killed process nor a power cut
+    loses what was acknowledged (https://www.sqlite.org/pragma.html#pragma_synchronous).
+
+    Args:
+        database: Path of a SQLite file, ``sqlite:///PATH`` or ``postgresql://...``.
+
+    Returns:
+        An engine. With the execution option ``writes``, a transaction of SQLite waits for its turn when it begins.
+
+    Raises:
+        DatabaseError: if the URL is of no such kind, or the database does not answer.
+        DamagedDatabaseError: if a SQLite file is damaged; it has been copied, and is left as it was.
+        NewerDatabaseError: if it was written by a newer version of Otherwise.
+        StorageError: if it cannot be written.
+    """
+    url = _url(database)
+    with explained():
+        if url.get_backend_name() == "sqlite":
+            path = Path(url.database or "")
+            _make_folder(path.parent)
+            _refuse_damaged(path)
+            engine = create_engine(url, hide_parameters=True)
+            event.listen(engine, "connect", _prepare_sqlite)
+            event.listen(engine, "begin", _begin_sqlite)
+        else:
+            arguments = {"connect_timeout": 10}
+            engine = create_engine(
+                url, hide_parameters=True, isolation_level="READ COMMITTED", pool_pre_ping=True, connect_args=arguments
+            )
+        try:
+            migrate(engine)
+        except BaseException:
+            engine.dispose()
+            raise
+    return engine
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn what a database refuses into one line.
+
+    Raises:
+        OtherwiseError: for every error of SQLAlchemy, as :func:`open_database` says.
+    """
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise _explain(error.orig if isinstance(error, DBAPIError) else error) from error
+    except sqlite3.Error as error:
+        raise _explain(error) from error
+
+
+def _url(database: str | Path) -> URL:
+    if isinstance(database, Path) or "://" not in database:
+        return URL.create("sqlite", database=str(database))
+    try:
+        url = make_url(database)
+    except ArgumentError:
+        raise DatabaseError("The database's URL is none.", "Give postgresql://USER@HOST/NAME or a path.") from None
+    backend = url.get_backend_name()
+    if backend == "postgresql":
+        try:
+            import psycopg  # noqa: F401
+        except ImportError:
+            raise DatabaseError(
+                "PostgreSQL needs psycopg, which is not installed.", "Run pip install 'slicer-otherwise[postgresql]'."
+            ) from None
+        return url.set(drivername="postgresql+psycopg")
+    if backend != "sqlite" or url.database in (None, "", ":memory:") or url.query:
+        raise DatabaseError(
+            f"A database of {backend} in this form is not supported.", "Give postgresql://USER@HOST/NAME or a path."
+        )
+    return url.set(drivername="sqlite")
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"The folder {folder.name} cannot be made: {error.strerror}.", "Choose a folder that you may write to."
+        ) from error
+
+
+def _refuse_damaged(path: Path) -> None:
+    """Check a SQLite file, read-only, so that what may be left in its write-ahead log stays there."""
+    if not path.exists() or not path.stat().st_size:
+        return
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_PATIENCE)) as connection:
+            good = connection.execute("PRAGMA quick_check(1)").fetchall() == [("ok",)]
+    except sqlite3.DatabaseError as error:
+        if not _is_damage(error):
+            raise
+        good = False
+    if not good:
+        raise DamagedDatabaseError(
+            f"The database {path.name} is damaged; {_back_up(path)}.",
+            f"Move {path.name}, {path.name}-wal and {path.name}-shm away, then import the last export into a new one: "
+            "otherwise annotations import EXPORT.jsonl.",
+        )
+
+
+def _back_up(path: Path) -> str:
+    """Copy a damaged database and its write-ahead log beside it, once for each state of the file."""
+    changed = datetime.fromtimestamp(path.stat().st_mtime, UTC).strftime("%Y%m%dT%H%M%SZ")
+    copy = path.with_name(f"{path.name}.damaged-{changed}")
+    try:
+        for suffix in ("-wal", ""):  # the database last: where it is, the copy is whole
+            source, target = Path(f"{path}{suffix}"), Path(f"{copy}{suffix}")
+            if source.exists() and not copy.exists():
+                with atomic_path(target) as temporary:
+                    shutil.copy2(source, temporary)
+    except WriteError as error:
+        return f"it could not be copied ({error.detail.rstrip('.')})"
+    return f"a copy is {copy.name}"
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # transactions begin where we say so, not where the driver guesses
+    connection.execute(f"PRAGMA busy_timeout = {int(_PATIENCE * 1000)}")
+    _write_ahead(connection)
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    # SQLite does not wait here, whatever its patience, when two processes open a new database at once.
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _is_damage(error: BaseException) -> bool:
+    return getattr(error, "sqlite_errorname", "").startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
+
+
+def _explain(error: BaseException | None) -> OtherwiseError:
+    sqlite, postgres = getattr(error, "sqlite_errorname", None) or "", getattr(error, "sqlstate", None) or ""
+    if sqlite == "SQLITE_FULL" or postgres == "53100":
+        return StorageError("The disk of the annotations is full.", "Free some space and try again.")
+    if sqlite.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")) or postgres == "25006":
+        return StorageError("The annotations cannot be written.", "Choose a place that you may write to.")
+    if sqlite.startswith("SQLITE_IOERR"):
+        return StorageError("The disk of the annotations fails.", "Check the disk, and whether there is space left.")
+    if error is not None and _is_damage(error):
+        return DamagedDatabaseError("The database of annotations is damaged.", "Start again to see what to do.")
+    if sqlite.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return DatabaseError("Another process keeps the annotations locked.", "Try again.")
+    kind = type(error).__name__
+    return DatabaseError(f"The database of annotations does not answer ({kind}).", "Check its address, or try again.")
