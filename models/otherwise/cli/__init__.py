@@ -1,7 +1,6 @@
 """``otherwise ...``: the command line. Every command is a thin door to one room."""
 
-from __future__ import annotations
-
+# Without "from __future__ import annotations": it would hide the module of that name from "build".
 import sys
 from collections.abc import Callable, Sequence
 from typing import Annotated
