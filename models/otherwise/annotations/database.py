@@ -73,10 +73,8 @@ def open_database(database: str | Path) -> Engine:
             event.listen(engine, "connect", _prepare_sqlite)
             event.listen(engine, "begin", _begin_sqlite)
         else:
-            arguments = {"connect_timeout": 10}
-            engine = create_engine(
-                url, hide_parameters=True, isolation_level="READ COMMITTED", pool_pre_ping=True, connect_args=arguments
-            )
+            url = url.update_query_dict({"connect_timeout": "10", **url.query})
+            engine = create_engine(url, hide_parameters=True, isolation_level="READ COMMITTED", pool_pre_ping=True)
         try:
             migrate(engine)
         except BaseException:
@@ -134,8 +132,11 @@ def _make_folder(folder: Path) -> None:
 
 def _refuse_damaged(path: Path) -> None:
     """Check a SQLite file, read-only, so that what may be left in its write-ahead log stays there."""
-    if not path.exists() or not path.stat().st_size:
-        return
+    try:
+        if not path.exists() or not path.stat().st_size:
+            return
+    except OSError as error:
+        raise StorageError(f"{path.name} cannot be read: {error.strerror}.", "Choose another place.") from error
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_PATIENCE)) as connection:
             good = connection.execute("PRAGMA quick_check(1)").fetchall() == [("ok",)]
@@ -158,7 +159,7 @@ def _back_up(path: Path) -> str:
     try:
         for suffix in ("-wal", ""):  # the database last: where it is, the copy is whole
             source, target = Path(f"{path}{suffix}"), Path(f"{copy}{suffix}")
-            if source.exists() and not copy.exists():
+            if source.exists() and source.stat().st_size and not copy.exists():
                 with atomic_path(target) as temporary:
                     shutil.copy2(source, temporary)
     except WriteError as error:
