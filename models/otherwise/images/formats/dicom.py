@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +18,47 @@ from otherwise.images.image import Image
 
 _COLORS = {"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT", "PALETTE COLOR"}
 _GREYS = {"MONOCHROME1", "MONOCHROME2"}
-_RADIOGRAPH_SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
+RADIOGRAPH_SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 _PLACE = (
-    *_RADIOGRAPH_SPACINGS,
+    *RADIOGRAPH_SPACINGS,
     *("SpacingBetweenSlices", "SliceThickness", "ImagePositionPatient", "ImageOrientationPatient"),
 )
 _NO_IMAGES = {"SEG", "RTDOSE", "RTSTRUCT", "PR", "KO", "SR", "REG"}
+
+
+@dataclass(frozen=True, eq=False)
+class Slice:
+    """Where one slice of an image comes from.
+
+    Attributes:
+        path: Its file.
+        header: Everything in it but the pixels; frames of one file share it.
+        frame: Number of the frame in the file, from 0.
+        plane: Where it lies.
+    """
+
+    path: Path
+    header: Dataset
+    frame: int
+    plane: Plane
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """The slices that are one image.
+
+    Attributes:
+        slices: Slice k of the image is the k-th.
+        affine: ``(4, 4)`` from voxel index to RAS millimetres.
+    """
+
+    slices: tuple[Slice, ...]
+    affine: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Voxels along i, j, k."""
+        return (*self.slices[0].plane.size, len(self.slices))
 
 
 def read_dicom_file(path: Path, id: str, max_bytes: int) -> Image:
@@ -32,20 +68,10 @@ def read_dicom_file(path: Path, id: str, max_bytes: int) -> Image:
         ImageError: if it is no image, is damaged or too large, or its frames are no volume.
         Exception: whatever pydicom or GDCM raise on a damaged file.
     """
-    header = read_header(path)
-    _check_image(header)
-    frames = _number_of_frames(header)
-    size = (int(header.Columns), int(header.Rows))
-    check_size((*size, frames, _channels(header)), _itemsize(header), max_bytes)
-    planes = [_frame_plane(header, frame, size) for frame in range(frames)]
-    if frames == 1:
-        return _image(read_pixels(path), (*size, 1), plane_affine(planes[0]), id)
-    if planes[0].position is None:
-        raise ImageError(
-            f"It has {frames} frames without positions in space (a film).", "Export the one frame you mean."
-        )
-    order, affine = stack_planes(planes)
-    return _image(read_pixels(path)[..., order], (*size, frames), affine, id)
+    stack = locate_file(path, max_bytes)
+    pixels = read_pixels(path)
+    voxels = pixels[..., [one.frame for one in stack.slices]] if len(stack.slices) > 1 else pixels
+    return _image(voxels, stack.shape, stack.affine, id)
 
 
 def read_dicom_folder(folder: Path, id: str, max_bytes: int) -> Image:
@@ -65,6 +91,45 @@ def read_dicom_series(files: Sequence[Path], id: str, max_bytes: int) -> Image:
         ImageError: see ``read_dicom_folder``.
         Exception: whatever pydicom or GDCM raise on a damaged file.
     """
+    stack = locate_series(files, max_bytes)
+    paths = [one.path for one in stack.slices]
+    if len(set(paths)) == 1:
+        return read_dicom_file(paths[0], id, max_bytes)
+    slices = [read_pixels(path) for path in paths]
+    if len({one.shape[0] for one in slices}) > 1:
+        raise ImageError("Its slices are partly grey and partly in colour.", "Keep only the slices of one volume.")
+    # Each slice is rescaled by its own slope (PET), so that types may differ.
+    return _image(np.concatenate(slices, axis=3), stack.shape, stack.affine, id)
+
+
+def locate_file(path: Path, max_bytes: int) -> Stack:
+    """Where the slices of one DICOM file lie.
+
+    Raises:
+        ImageError: see ``read_dicom_file``.
+    """
+    header = read_header(path)
+    _check_image(header)
+    frames = _number_of_frames(header)
+    size = (int(header.Columns), int(header.Rows))
+    check_size((*size, frames, _channels(header)), _itemsize(header), max_bytes)
+    planes = [_frame_plane(header, frame, size) for frame in range(frames)]
+    if frames == 1:
+        return Stack((Slice(path, header, 0, planes[0]),), plane_affine(planes[0]))
+    if planes[0].position is None:
+        raise ImageError(
+            f"It has {frames} frames without positions in space (a film).", "Export the one frame you mean."
+        )
+    order, affine = stack_planes(planes)
+    return Stack(tuple(Slice(path, header, frame, planes[frame]) for frame in order), affine)
+
+
+def locate_series(files: Sequence[Path], max_bytes: int) -> Stack:
+    """Where the slices of the one series lie that some files are; what is no DICOM image among them is passed over.
+
+    Raises:
+        ImageError: see ``read_dicom_folder``.
+    """
     headers = {path: read_header(path) for path in files if is_dicom(path)}
     headers = {path: header for path, header in headers.items() if is_image(header)}
     if not headers:
@@ -82,7 +147,7 @@ def read_dicom_series(files: Sequence[Path], id: str, max_bytes: int) -> Image:
         )
     paths = list(headers)
     if len(paths) == 1:
-        return read_dicom_file(paths[0], id, max_bytes)
+        return locate_file(paths[0], max_bytes)
 
     for header in headers.values():
         _check_image(header)
@@ -93,11 +158,7 @@ def read_dicom_series(files: Sequence[Path], id: str, max_bytes: int) -> Image:
     check_size((*size, len(paths), _channels(first)), _itemsize(first), max_bytes)
     planes = [_plane(header, (int(header.Columns), int(header.Rows))) for header in headers.values()]
     order, affine = stack_planes(planes)
-    slices = [read_pixels(paths[index]) for index in order]
-    if len({one.shape[0] for one in slices}) > 1:
-        raise ImageError("Its slices are partly grey and partly in colour.", "Keep only the slices of one volume.")
-    # Each slice is rescaled by its own slope (PET), so that types may differ.
-    return _image(np.concatenate(slices, axis=3), (*size, len(paths)), affine, id)
+    return Stack(tuple(Slice(paths[at], headers[paths[at]], 0, planes[at]) for at in order), affine)
 
 
 def is_dicom(path: Path) -> bool:
@@ -196,7 +257,7 @@ def _radiograph_spacing(header: Dataset) -> tuple[float, float]:
 
     Zeros stand in some files of old film scanners where nothing is known.
     """
-    for name in _RADIOGRAPH_SPACINGS:
+    for name in RADIOGRAPH_SPACINGS:
         spacing = _numbers(header, name, 2)
         if spacing is not None and min(spacing) > 0:
             return float(spacing[1]), float(spacing[0])

@@ -30,7 +30,7 @@ _PIXEL_MODULE = (
     *(f"{color}PaletteColorLookupTableData" for color in ("Red", "Green", "Blue")),
     *(f"Segmented{color}PaletteColorLookupTableData" for color in ("Red", "Green", "Blue")),
 )
-_FUNCTIONAL_GROUPS = ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
+FUNCTIONAL_GROUPS = ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
 
 
 def read_pixels(path: Path) -> np.ndarray:
@@ -67,7 +67,7 @@ def read_pixels(path: Path) -> np.ndarray:
 
 def functional_group(data: Dataset, frame: int, name: str) -> Dataset:
     """One functional group of one frame (PS3.3 C.7.6.16), its own or the shared one; empty where there is none."""
-    for owner in _FUNCTIONAL_GROUPS:
+    for owner in FUNCTIONAL_GROUPS:
         groups = data.get(owner) or []
         at = frame if owner.startswith("Per") else 0
         if at < len(groups) and groups[at].get(name):

@@ -1,0 +1,1 @@
+"""One explanation as DICOM objects beside its source: segmentation, parametric maps, structured report."""

@@ -1,0 +1,82 @@
+"""What things are called in DICOM: official codes where there are any, else our own, which say that they are ours."""
+
+from __future__ import annotations
+
+import hashlib
+
+from highdicom.coding_schemes import CodingSchemeIdentificationItem
+from highdicom.sr import CodedConcept
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
+
+from otherwise.explain.explanation import Region
+from otherwise.report.words import concept_name
+
+SCHEME = "99OTHERWISE"
+"""Designators of private coding schemes begin with 99 (PS3.16 8.2)."""
+_LONGEST_VALUE, _LONGEST_MEANING = 16, 64
+_UNNAMED = "DECISIVE_REGION"
+
+
+def official(scheme: str, keyword: str) -> Code:
+    """A code of the standard's own dictionary.
+
+    Args:
+        scheme: ``DCM``, ``SCT``, ``UCUM``, or a context group such as ``cid230``.
+        keyword: Its meaning in CamelCase.
+
+    Raises:
+        AttributeError: if there is none.
+    """
+    code: Code = getattr(getattr(codes, scheme), keyword)
+    return code
+
+
+def private(value: str, meaning: str) -> CodedConcept:
+    """A code of our own scheme; a long value is cut and ends in a digest, since highdicom finds no longer ones."""
+    if len(value) > _LONGEST_VALUE:
+        value = f"{value[:9]}-{hashlib.sha256(value.encode()).hexdigest()[:6]}"
+    return CodedConcept(_plain(value), SCHEME, _plain(meaning)[:_LONGEST_MEANING])
+
+
+def region_code(region: Region) -> CodedConcept:
+    """What a region is: its concept in the concept's own scheme if it names one, else a code that says "unnamed"."""
+    name = concept_name(region)
+    if name is None:
+        return private(_UNNAMED, "Decisive region, not named")
+    concept = region.concept or {}
+    value, scheme = str(concept.get("code") or name), str(concept.get("scheme") or SCHEME)
+    if scheme == SCHEME or max(len(value), len(scheme)) > _LONGEST_VALUE:
+        return private(value, name)
+    return CodedConcept(_plain(value), _plain(scheme), _plain(name)[:_LONGEST_MEANING])
+
+
+def region_name(region: Region) -> str:
+    """What people call a region, at most 64 letters."""
+    return _plain(concept_name(region) or f"Decisive region {region.label}")[:_LONGEST_MEANING]
+
+
+def class_code(name: str) -> CodedConcept:
+    """The classifier's own name of a class."""
+    return private(name, name)
+
+
+def probability_code(name: str) -> CodedConcept:
+    """The probability of a class."""
+    return private(f"P {name}", f"Probability of {name}")
+
+
+def coding_schemes() -> list[CodingSchemeIdentificationItem]:
+    """Who answers for the private scheme (PS3.3 C.12.1.1.1)."""
+    return [
+        CodingSchemeIdentificationItem(SCHEME, name="Codes of Otherwise", responsible_organization="Otherwise project")
+    ]
+
+
+def _plain(text: str) -> str:
+    """Without what separates values in DICOM, and without line ends."""
+    return " ".join(text.replace("\\", "/").split())
+
+
+EFFECT = private("EFFECT", "Measured effect on the log-odds")
+"""Of a region, and of every voxel in the map."""

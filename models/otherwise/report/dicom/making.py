@@ -1,0 +1,71 @@
+"""Who makes a DICOM object, when, and under which identifiers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from highdicom import UID, AlgorithmIdentificationSequence
+from highdicom.base import SOPClass
+from pydicom.valuerep import DA, TM
+
+from otherwise import __version__
+from otherwise.explain.explanation import Explanation
+from otherwise.report.dicom.codes import coding_schemes, official
+from otherwise.report.dicom.source import Source
+
+NAME = "Otherwise"
+MANUFACTURER = "Otherwise project"
+
+
+@dataclass(frozen=True)
+class Making:
+    """What differs between two writings of the same explanation.
+
+    Attributes:
+        uid: Makes identifiers; each call another one.
+        time: When the objects were made.
+    """
+
+    uid: Callable[[], str] = UID
+    time: datetime = field(default_factory=datetime.now)
+
+
+def equipment(explanation: Explanation, making: Making, series_number: int, description: str) -> dict[str, Any]:
+    """What highdicom wants to know of any object: a series of its own, and which software made it."""
+    return {
+        "series_instance_uid": making.uid(),
+        "series_number": series_number,
+        "sop_instance_uid": making.uid(),
+        "instance_number": 1,
+        "series_description": description,
+        "manufacturer": MANUFACTURER,
+        "manufacturer_model_name": NAME,
+        "software_versions": __version__,
+        "device_serial_number": explanation.agent.version[:16] or "0",
+        "coding_schemes": coding_schemes(),
+    }
+
+
+def algorithm(explanation: Explanation) -> AlgorithmIdentificationSequence:
+    """The agent that explained and the classifier that was asked."""
+    return AlgorithmIdentificationSequence(
+        name=explanation.agent.name[:64],
+        family=official("DCM", "ArtificialIntelligence"),
+        version=explanation.agent.version[:64],
+        source=NAME,
+        parameters={
+            "classifier": explanation.classifier.name,
+            "classifier version": explanation.classifier.version,
+        },
+    )
+
+
+def finish(dataset: SOPClass, source: Source, making: Making) -> None:
+    """Set what highdicom cannot be told: the time, the patient's name, and letters of all alphabets."""
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+    dataset.PatientName = source.stack.slices[0].header.get("PatientName")
+    dataset.ContentDate = dataset.SeriesDate = DA(making.time.date())
+    dataset.ContentTime = dataset.SeriesTime = TM(making.time.time())

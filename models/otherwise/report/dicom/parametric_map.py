@@ -1,0 +1,166 @@
+"""Measured effect and change as DICOM Parametric Maps of single precision (PS3.3 A.75)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from highdicom import PixelMeasuresSequence, PlaneOrientationSequence, PlanePositionSequence
+from highdicom.pm import ParametricMap, RealWorldValueMapping
+from highdicom.sr import CodedConcept
+from pydicom.dataset import Dataset
+from pydicom.sr.coding import Code
+
+from otherwise.explain.explanation import Explanation
+from otherwise.images.formats.dicom import Slice
+from otherwise.images.image import Image
+from otherwise.report.dicom.codes import EFFECT, official, private
+from otherwise.report.dicom.making import Making, equipment, finish
+from otherwise.report.dicom.source import Source, decimals, references
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """What a map says.
+
+    Attributes:
+        label: Of the content, capital letters.
+        description: One sentence.
+        code: Of the quantity.
+        unit: UCUM.
+        derivation: How it came from the source (CID 7203).
+        series_number: Orders the series of a study.
+    """
+
+    label: str
+    description: str
+    code: CodedConcept
+    unit: Code
+    derivation: Code | CodedConcept
+    series_number: int
+
+
+def effect_map(
+    explanation: Explanation, source: Source, making: Making | None = None, frame_of_reference: str | None = None
+) -> ParametricMap:
+    """The measured effect on the classifier's log-odds; positive speaks for the target. See ``change_map``."""
+    quantity = Quantity(
+        label="EFFECT",
+        description=f"Measured effect on the log-odds towards {explanation.target}",
+        code=EFFECT,
+        unit=official("UCUM", "NoUnits"),
+        derivation=private("PERTURBATION", "Parts of the change put in and left out"),
+        series_number=9902,
+    )
+    return _map(explanation.volumes.effect, quantity, explanation, source, making or Making(), frame_of_reference)
+
+
+def change_map(
+    explanation: Explanation, source: Source, making: Making | None = None, frame_of_reference: str | None = None
+) -> ParametricMap:
+    """The change from the image to its counterfactual: HU for CT, else stored values; of colours the mean.
+
+    There are frames for the box outside of which the map is zero, in its own geometry.
+
+    Args:
+        explanation: What to write.
+        source: Its source.
+        making: Identifiers and time; by default new ones.
+        frame_of_reference: For sources that lie nowhere in the patient (radiographs): the UID of the frame of reference
+            in which the map lies, since maps must have one; by default a new one.
+    """
+    quantity = Quantity(
+        label="CHANGE",
+        description=f"Change for which the classifier would say {explanation.target}",
+        code=private("CHANGE", "Counterfactual minus original"),
+        unit=official("UCUM", "HounsfieldUnit") if _is_ct(source) else official("UCUM", "NoUnits"),
+        derivation=official("DCM", "PixelByPixelSubtraction"),
+        series_number=9903,
+    )
+    return _map(explanation.volumes.difference, quantity, explanation, source, making or Making(), frame_of_reference)
+
+
+def _is_ct(source: Source) -> bool:
+    header = source.slices[0].header
+    return str(header.get("Modality", "")) == "CT" and str(header.get("RescaleType", "HU") or "HU") == "HU"
+
+
+def _map(
+    image: Image, quantity: Quantity, explanation: Explanation, source: Source, making: Making, invented: str | None
+) -> ParametricMap:
+    low, high = _occupied(image.array)
+    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    # Channels first, then i, j, k, becomes frames, rows, columns.
+    values = np.ascontiguousarray(image.array[:, *box].mean(axis=0, dtype=np.float32).T)
+    slices = source.slices[low[2] : high[2]]
+    headers = references(source, slices, None if source.placed else (invented or making.uid()))
+    # Every slice where its own header says, as the source's viewers have it.
+    corner = (source.low[0] + low[0], source.low[1] + low[1])
+    plane = slices[0].plane
+    least, most = float(values.min()), float(values.max())
+    made = ParametricMap(
+        source_images=headers,
+        pixel_array=values,
+        contains_recognizable_visual_features=False,
+        real_world_value_mappings=[
+            RealWorldValueMapping(
+                lut_label=quantity.label,
+                lut_explanation=quantity.description[:64],
+                unit=quantity.unit,
+                value_range=(least, most),
+                slope=1.0,
+                intercept=0.0,
+                quantity_definition=quantity.code,
+            )
+        ],
+        window_center=0.0,
+        window_width=2 * max(abs(least), abs(most)) or 1.0,
+        content_label=quantity.label,
+        content_description=quantity.description[:64],
+        pixel_measures=PixelMeasuresSequence(
+            pixel_spacing=(plane.spacing[1], plane.spacing[0]),
+            slice_thickness=plane.thickness,
+            spacing_between_slices=decimals([source.distance])[0],
+        ),
+        plane_orientation=PlaneOrientationSequence("PATIENT", [*plane.right, *plane.down]),
+        plane_positions=[PlanePositionSequence("PATIENT", _first_pixel(one, corner)) for one in slices],
+        **equipment(explanation, making, quantity.series_number, f"Otherwise: {quantity.label.lower()}"),
+    )
+    for frame, one in zip(made.PerFrameFunctionalGroupsSequence, slices, strict=True):
+        frame.DerivationImageSequence = [_derivation(one, quantity, source)]
+    made.Laterality = headers[0].get("Laterality")
+    finish(made, source, making)
+    return made
+
+
+def _occupied(array: np.ndarray) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    """First voxel of the box with all that is not zero, and one past the last; the first slice where all is zero."""
+    occupied = (array != 0).any(axis=0)
+    if not occupied.any():
+        i, j, _ = occupied.shape
+        return (0, 0, 0), (i, j, 1)
+    ranges = [np.flatnonzero(occupied.any(axis=other)) for other in ((1, 2), (0, 2), (0, 1))]
+    (i, a), (j, b), (k, c) = ((int(found[0]), int(found[-1]) + 1) for found in ranges)
+    return (i, j, k), (a, b, c)
+
+
+def _first_pixel(one: Slice, corner: tuple[int, int]) -> list[float]:
+    plane = one.plane
+    origin = np.zeros(3) if plane.position is None else plane.position
+    first = origin + corner[0] * plane.spacing[0] * plane.right + corner[1] * plane.spacing[1] * plane.down
+    return [float(x) for x in first]
+
+
+def _derivation(one: Slice, quantity: Quantity, source: Source) -> Dataset:
+    """From which frame of the source a frame is (PS3.3 C.7.6.16.2.6)."""
+    image = Dataset()
+    image.ReferencedSOPClassUID, image.ReferencedSOPInstanceUID = one.header.SOPClassUID, one.header.SOPInstanceUID
+    if source.multiframe:
+        image.ReferencedFrameNumber = one.frame + 1
+    image.PurposeOfReferenceCodeSequence = [
+        CodedConcept.from_code(official("DCM", "SourceImageForImageProcessingOperation"))
+    ]
+    derivation = Dataset()
+    derivation.DerivationCodeSequence = [CodedConcept.from_code(quantity.derivation)]
+    derivation.SourceImageSequence = [image]
+    return derivation

@@ -1,0 +1,77 @@
+"""Write an explanation as DICOM objects that belong to the study of its source."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+from highdicom.base import SOPClass
+
+from otherwise.explain.explanation import Explanation
+from otherwise.images.atomic import atomic_folder
+from otherwise.report.dicom.making import Making
+from otherwise.report.dicom.parametric_map import change_map, effect_map
+from otherwise.report.dicom.segmentation import explanation_segmentation
+from otherwise.report.dicom.source import DicomError, Source, match_source
+from otherwise.report.dicom.structured_report import explanation_report
+
+FOLDER = "dicom"
+"""Where the objects lie in an explanation's folder."""
+
+
+def write_dicom(
+    explanation: Explanation,
+    source_path: Path,
+    folder: Path,
+    *,
+    part: str | None = None,
+    making: Making | None = None,
+) -> dict[str, Path]:
+    """Write regions (SEG), effect and change (Parametric Maps) and report (SR) as a folder, whole or not at all.
+
+    The objects share patient, study and frame of reference with the source, and refer to its instances. Everything but
+    identifiers and times depends on the explanation and its source alone.
+
+    Args:
+        explanation: What to write.
+        source_path: The DICOM file, or folder of a series, that was explained.
+        folder: The folder to make; an older one is replaced.
+        part: For a folder of several images: the id of the one that is meant, see ``images.studies``.
+        making: Identifiers and time; by default new ones.
+
+    Returns:
+        The files by name: ``regions`` (absent where no region decides), ``effect``, ``change``, ``report``.
+
+    Raises:
+        DicomError: if the source is no DICOM, is another image, or lacks what cannot be left out.
+        ImageError: if the source cannot be read.
+        WriteError: if the disk refuses.
+    """
+    making = making or Making()
+    folder = Path(folder)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of pydicom, about values of the source, which may be a patient's
+        source = match_source(explanation, source_path, part)
+        with atomic_folder(folder) as temporary:
+            names = []
+            for name, made in _objects(explanation, source, making).items():
+                made.save_as(temporary / f"{name}.dcm", write_like_original=False)
+                names.append(name)
+    return {name: folder / f"{name}.dcm" for name in names}
+
+
+def _objects(explanation: Explanation, source: Source, making: Making) -> dict[str, SOPClass]:
+    invented = making.uid()
+    try:
+        regions = explanation_segmentation(explanation, source, making)
+        effect = effect_map(explanation, source, making, invented)
+        change = change_map(explanation, source, making, invented)
+        report = explanation_report(explanation, source, regions, [effect, change], making)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        # What highdicom says may quote the patient's data.
+        raise DicomError(
+            f"The source's header lacks something, or has it wrong ({type(error).__name__}).",
+            "Check it with dciodvfy, or export it again.",
+        ) from error
+    made = {"regions": regions, "effect": effect, "change": change, "report": report}
+    return {name: one for name, one in made.items() if one is not None}
