@@ -44,6 +44,10 @@ def register(app: typer.Typer) -> None:
         seed: Annotated[int, typer.Option(help="For the alternatives.")] = 0,
         device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
         trust_code: Annotated[bool, typer.Option(help="Allow a classifier bundle to run its own Python.")] = False,
+        dicom: Annotated[
+            bool,
+            typer.Option("--dicom", help="Of a DICOM image: write SEG, Parametric Maps and SR into OUT/dicom too."),
+        ] = False,
         as_json: Annotated[bool, typer.Option("--json", help="Print explanation.json.")] = False,
     ) -> None:
         """Find the least change for which the classifier changes its mind; write it with a report."""
@@ -55,6 +59,8 @@ def register(app: typer.Typer) -> None:
         from otherwise.report.folder import REPORT_NAME, refuse_existing, write_explanation
 
         refuse_existing(out)
+        if dicom:
+            _check_dicom(image, part, projection)
         explainer = Explainer(*load_pair(classifier, agent, device, trust_code))
         source = read_image(image, part=part)
         if projection is not None:
@@ -69,6 +75,10 @@ def register(app: typer.Typer) -> None:
                 chosen = finder.patch_at(source, centre, slice_index) if centre else finder.rank(look, find)
                 explanation = explain_find(explainer.explain, finder, source, look, chosen, **options)
         write_explanation(explanation, out)
+        if dicom:
+            from otherwise.report.dicom.write import FOLDER, write_dicom
+
+            write_dicom(explanation, image, out / FOLDER, part=part)
         if as_json:
             typer.echo(json.dumps(json.loads((out / "explanation.json").read_text(encoding="utf-8"))))
             return
@@ -81,3 +91,16 @@ def register(app: typer.Typer) -> None:
             f"{100 * explanation.counterfactual.changed_fraction:.1f} % of the image"
         )
         typer.echo(f"Report: {out / REPORT_NAME}")
+
+
+def _check_dicom(image: Path, part: str | None, projection: Projection | None) -> None:
+    """Refuse before the work what could not be written as DICOM after it.
+
+    Raises:
+        DicomError: if it is no DICOM, or a projection, which no instance of the source shows.
+    """
+    from otherwise.report.dicom.source import DicomError, locate_source
+
+    if projection is not None:
+        raise DicomError("A projection is no image of its source.", "Leave out --project or --dicom.")
+    locate_source(image, part)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from highdicom import PixelMeasuresSequence, PlaneOrientationSequence, PlanePositionSequence
 from highdicom.pm import ParametricMap, RealWorldValueMapping
 from highdicom.sr import CodedConcept
 from pydicom.dataset import Dataset
@@ -16,7 +15,7 @@ from otherwise.images.formats.dicom import Slice
 from otherwise.images.image import Image
 from otherwise.report.dicom.codes import EFFECT, official, private
 from otherwise.report.dicom.making import Making, equipment, finish
-from otherwise.report.dicom.source import Source, decimals, references
+from otherwise.report.dicom.source import Source, pixel_measures, plane_orientation, plane_position, references
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,6 @@ def _map(
     headers = references(source, slices, None if source.placed else (invented or making.uid()))
     # Every slice where its own header says, as the source's viewers have it.
     corner = (source.low[0] + low[0], source.low[1] + low[1])
-    plane = slices[0].plane
     least, most = float(values.min()), float(values.max())
     made = ParametricMap(
         source_images=headers,
@@ -117,13 +115,9 @@ def _map(
         window_width=2 * max(abs(least), abs(most)) or 1.0,
         content_label=quantity.label,
         content_description=quantity.description[:64],
-        pixel_measures=PixelMeasuresSequence(
-            pixel_spacing=(plane.spacing[1], plane.spacing[0]),
-            slice_thickness=plane.thickness,
-            spacing_between_slices=decimals([source.distance])[0],
-        ),
-        plane_orientation=PlaneOrientationSequence("PATIENT", [*plane.right, *plane.down]),
-        plane_positions=[PlanePositionSequence("PATIENT", _first_pixel(one, corner)) for one in slices],
+        pixel_measures=pixel_measures(source),
+        plane_orientation=plane_orientation(source),
+        plane_positions=[plane_position(one, corner) for one in slices],
         **equipment(explanation, making, quantity.series_number, f"Otherwise: {quantity.label.lower()}"),
     )
     for frame, one in zip(made.PerFrameFunctionalGroupsSequence, slices, strict=True):
@@ -142,13 +136,6 @@ def _occupied(array: np.ndarray) -> tuple[tuple[int, int, int], tuple[int, int, 
     ranges = [np.flatnonzero(occupied.any(axis=other)) for other in ((1, 2), (0, 2), (0, 1))]
     (i, a), (j, b), (k, c) = ((int(found[0]), int(found[-1]) + 1) for found in ranges)
     return (i, j, k), (a, b, c)
-
-
-def _first_pixel(one: Slice, corner: tuple[int, int]) -> list[float]:
-    plane = one.plane
-    origin = np.zeros(3) if plane.position is None else plane.position
-    first = origin + corner[0] * plane.spacing[0] * plane.right + corner[1] * plane.spacing[1] * plane.down
-    return [float(x) for x in first]
 
 
 def _derivation(one: Slice, quantity: Quantity, source: Source) -> Dataset:

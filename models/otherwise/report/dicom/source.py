@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from highdicom import PixelMeasuresSequence, PlaneOrientationSequence, PlanePositionSequence
 from pydicom.dataset import Dataset
 from pydicom.valuerep import DA, TM, DSfloat
 
@@ -92,19 +93,22 @@ def locate_source(path: Path, part: str | None = None) -> Stack:
         part: For a folder of several images: the id of the one that is meant.
 
     Raises:
-        DicomError: if it is no DICOM.
+        DicomError: if it is no DICOM, or damaged.
         ImageError: if it is no image that ``read_image`` would read.
     """
     path = Path(path)
-    if part is not None:
-        return locate_series(find_image(path, part), MAX_BYTES)
-    if path.is_dir():
-        return locate_series(sorted(path.iterdir()), MAX_BYTES)
-    if not path.is_file():
+    if part is None and not path.exists():
         raise ImageError(f"There is no file or folder {path.name}.", "Check the path.")
-    if not is_dicom(path):
+    if path.is_file() and not is_dicom(path):
         raise DicomError(f"{path.name} is no DICOM file.", "DICOM objects can be written beside DICOM images only.")
-    return locate_file(path, MAX_BYTES)
+    try:
+        if part is not None:
+            return locate_series(find_image(path, part), MAX_BYTES)
+        return locate_series(sorted(path.iterdir()), MAX_BYTES) if path.is_dir() else locate_file(path, MAX_BYTES)
+    except OtherwiseError:
+        raise
+    except Exception as error:  # parsers of damaged files raise anything
+        raise DicomError(f"{path.name} cannot be read.", "Copy or export it again.") from error
 
 
 def match_source(explanation: Explanation, path: Path, part: str | None = None) -> Source:
@@ -162,11 +166,34 @@ def references(source: Source, slices: Sequence[Slice], frame_of_reference: str 
     header = _reference(source, source.stack.slices[0], frame_of_reference)
     frames = sorted(source.stack.slices, key=lambda one: one.frame)
     header.NumberOfFrames = len(frames)
-    header.SharedFunctionalGroupsSequence = [_group(header, shared=True)]
-    header.PerFrameFunctionalGroupsSequence = [
-        _group(_reference(source, one, frame_of_reference, everything=False)) for one in frames
-    ]
+    shared, groups = Dataset(), [Dataset() for _ in frames]
+    shared.PixelMeasuresSequence = pixel_measures(source)
+    shared.PlaneOrientationSequence = plane_orientation(source)
+    for group, one in zip(groups, frames, strict=True):
+        group.PlanePositionSequence = plane_position(one)
+    header.SharedFunctionalGroupsSequence, header.PerFrameFunctionalGroupsSequence = [shared], groups
     return [header]
+
+
+def pixel_measures(source: Source) -> PixelMeasuresSequence:
+    """How large the voxels are (PS3.3 C.7.6.16.2.1)."""
+    plane = source.slices[0].plane
+    distance = decimals([source.distance])[0]
+    return PixelMeasuresSequence((plane.spacing[1], plane.spacing[0]), plane.thickness, distance)
+
+
+def plane_orientation(source: Source) -> PlaneOrientationSequence:
+    """How all slices are turned (PS3.3 C.7.6.16.2.4)."""
+    plane = source.slices[0].plane
+    return PlaneOrientationSequence("PATIENT", [*plane.right, *plane.down])
+
+
+def plane_position(one: Slice, corner: tuple[int, int] = (0, 0)) -> PlanePositionSequence:
+    """Where a slice begins (PS3.3 C.7.6.16.2.3), or its part from a column and row on; at the origin if nowhere."""
+    plane = one.plane
+    origin = np.zeros(3) if plane.position is None else plane.position
+    first = origin + corner[0] * plane.spacing[0] * plane.right + corner[1] * plane.spacing[1] * plane.down
+    return PlanePositionSequence("PATIENT", first.tolist())
 
 
 def decimals(numbers: Iterable[float]) -> list[DSfloat]:
@@ -183,13 +210,12 @@ def _check_identity(source: Source) -> None:
         raise DicomError("The source has no FrameOfReferenceUID.", "Export it again from where it came from.")
 
 
-def _reference(source: Source, one: Slice, frame_of_reference: str | None, everything: bool = True) -> Dataset:
+def _reference(source: Source, one: Slice, frame_of_reference: str | None) -> Dataset:
     header = Dataset()
-    if everything:
-        for element in one.header:  # this decodes texts, which a copy as a whole would not
-            if not element.tag.is_private and element.keyword not in FUNCTIONAL_GROUPS:
-                header.add(element)
-        _fill(header, one)
+    for element in one.header:  # this decodes texts, which a copy as a whole would not
+        if not element.tag.is_private and element.keyword not in FUNCTIONAL_GROUPS:
+            header.add(element)
+    _fill(header, one)
     _place(header, source, one, frame_of_reference)
     return header
 
@@ -234,22 +260,3 @@ def _place(header: Dataset, source: Source, one: Slice, frame_of_reference: str 
     header.PixelSpacing = decimals([plane.spacing[1], plane.spacing[0]])  # between rows, then between columns
     header.SliceThickness = header.get("SliceThickness") or decimals([plane.thickness])[0]
     header.SpacingBetweenSlices = decimals([source.distance])[0]
-
-
-def _group(header: Dataset, shared: bool = False) -> Dataset:
-    """A functional group of an enhanced image (PS3.3 C.7.6.16) with what the header of one slice says."""
-    group = Dataset()
-    sequences = (
-        {
-            "PixelMeasuresSequence": ("PixelSpacing", "SliceThickness", "SpacingBetweenSlices"),
-            "PlaneOrientationSequence": ("ImageOrientationPatient",),
-        }
-        if shared
-        else {"PlanePositionSequence": ("ImagePositionPatient",)}
-    )
-    for sequence, names in sequences.items():
-        item = Dataset()
-        for name in names:
-            item[name] = header[name]
-        setattr(group, sequence, [item])
-    return group

@@ -84,8 +84,11 @@ def explanation_report(
         A complete but unverified, preliminary report: no physician has seen it.
     """
     making = making or Making()
-    headers = references(source, source.slices)
-    groups: list[Group] = [*_answers(explanation, source, making)]
+    filled = np.flatnonzero(explanation.volumes.regions.array[0].any(axis=(0, 1)))
+    slices = [source.slices[int(k)] for k in filled] or list(source.slices)
+    headers = references(source, slices)
+    image = SourceImageForMeasurementGroup(slices[0].header.SOPClassUID, slices[0].header.SOPInstanceUID)
+    groups: list[Group] = [*_answers(explanation, image, making)]
     if segmentation is not None:
         groups += [
             _region(explanation, region, number, source, segmentation)
@@ -124,21 +127,21 @@ def _content(groups: Sequence[Group], observer: ObserverContext, headers: list[D
         return build(None)
 
 
-def _answers(explanation: Explanation, source: Source, making: Making) -> list[MeasurementsAndQualitativeEvaluations]:
+def _answers(
+    explanation: Explanation, image: SourceImageForMeasurementGroup, making: Making
+) -> list[MeasurementsAndQualitativeEvaluations]:
     """The whole answer: what the classifier said of every image that it was asked about."""
     predicted = QualitativeEvaluation(PREDICTED, class_code(explanation.prediction.label))
     target = QualitativeEvaluation(TARGET, class_code(explanation.target))
     errors = [_number(RECONSTRUCTION, explanation.reconstruction_l1)]
     answers = [
-        _answer(
-            ORIGINAL_ANSWER, explanation, source, making, explanation.prediction.probabilities, errors, [predicted]
-        ),
-        _changed(COUNTERFACTUAL_ANSWER, explanation, source, making, explanation.counterfactual, target),
-        _changed(MINIMAL_ANSWER, explanation, source, making, explanation.minimal, target),
+        _answer(ORIGINAL_ANSWER, explanation, image, making, explanation.prediction.probabilities, errors, [predicted]),
+        _changed(COUNTERFACTUAL_ANSWER, explanation, image, making, explanation.counterfactual, target),
+        _changed(MINIMAL_ANSWER, explanation, image, making, explanation.minimal, target),
     ]
     if explanation.place:
-        answers.append(_answer(WHOLE_BEFORE, explanation, source, making, explanation.place.before))
-        answers.append(_answer(WHOLE_AFTER, explanation, source, making, explanation.place.after))
+        answers.append(_answer(WHOLE_BEFORE, explanation, image, making, explanation.place.before))
+        answers.append(_answer(WHOLE_AFTER, explanation, image, making, explanation.place.after))
     sentences = [words.question(explanation), words.answer(explanation)]
     if not explanation.counterfactual.valid:
         sentences.insert(1, "No change was found for which the classifier changes its mind.")
@@ -152,20 +155,20 @@ def _answers(explanation: Explanation, source: Source, making: Making) -> list[M
 def _changed(
     kind: CodedConcept,
     explanation: Explanation,
-    source: Source,
+    image: SourceImageForMeasurementGroup,
     making: Making,
     answer: Counterfactual,
     target: QualitativeEvaluation,
 ) -> MeasurementsAndQualitativeEvaluations:
     numbers = [_number(CHANGED_FRACTION, answer.changed_fraction), _number(MEAN_CHANGE, answer.l1)]
     told = [target, QualitativeEvaluation(VALID, _yes(answer.valid))]
-    return _answer(kind, explanation, source, making, answer.probabilities, numbers, told)
+    return _answer(kind, explanation, image, making, answer.probabilities, numbers, told)
 
 
 def _answer(
     kind: CodedConcept,
     explanation: Explanation,
-    source: Source,
+    image: SourceImageForMeasurementGroup,
     making: Making,
     probabilities: Mapping[str, float],
     numbers: Sequence[Measurement] = (),
@@ -173,14 +176,13 @@ def _answer(
 ) -> MeasurementsAndQualitativeEvaluations:
     """Probabilities of all classes, under the classifier's own names."""
     probability = [_number(probability_code(name), value) for name, value in probabilities.items()]
-    first = source.slices[0].header
     return MeasurementsAndQualitativeEvaluations(
         TrackingIdentifier(making.uid(), f"{explanation.id}: {kind.meaning}"),
         finding_type=kind,
         algorithm_id=AlgorithmIdentification(explanation.classifier.name, explanation.classifier.version),
         measurements=[*probability, *numbers],
         qualitative_evaluations=list(told),
-        source_images=[SourceImageForMeasurementGroup(first.SOPClassUID, first.SOPInstanceUID)],
+        source_images=[image],
     )
 
 

@@ -1,0 +1,75 @@
+"""What we write keeps to the standard, as dciodvfy (David Clunie's dicom3tools) reads it; of real files too."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+
+from otherwise.images.reading import read_image
+from otherwise.report.dicom.write import write_dicom
+
+KINDS = ["oblique CT", "plane in space", "mammogram", "enhanced CT"]
+REAL = {
+    "ct_series": (),
+    "mg/MG1_J2KI.dcm": (),  # JPEG 2000, twelve bits, no place, no pixel spacing
+    "cr/RG3_J2KR.dcm": (),  # MONOCHROME1
+    "other/MR_small.dcm": (),
+    # It says that it was compressed with loss, but neither how nor how much, and we make nothing up.
+    "mg/MG1_small_derived.dcm": ("LossyImageCompressionRatio", "LossyImageCompressionMethod"),
+}
+
+
+@pytest.fixture(scope="session")
+def complaints() -> Callable[[Path], list[str]]:
+    if shutil.which("dciodvfy") is None and not os.environ.get("CI"):
+        pytest.skip("dciodvfy of the Debian package dicom3tools is not installed")
+
+    def ask(path: Path) -> list[str]:
+        said = subprocess.run(["dciodvfy", str(path)], capture_output=True, text=True, timeout=60, check=False)
+        lines = (said.stdout + said.stderr).splitlines()
+        assert lines
+        return [line for line in lines if line.startswith("Error")]
+
+    return ask
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_objects_of_phantoms_are_conformant(
+    kind: str, source: Callable, explained: Callable, complaints: Callable, tmp_path: Path
+) -> None:
+    path = source(kind)
+    files = write_dicom(explained(path), path, tmp_path / "out")
+    assert {name: complaints(file) for name, file in files.items()} == {name: [] for name in files}
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_objects_of_real_images_are_conformant_and_in_their_place(
+    name: str,
+    real_dicom: Path,
+    explained: Callable,
+    complaints: Callable,
+    put_back: Callable,
+    tmp_path: Path,
+) -> None:
+    path = real_dicom / name
+    explanation = explained(path)
+    files = write_dicom(explanation, path, tmp_path / "out")
+
+    for file in files.values():
+        assert [line for line in complaints(file) if not any(known in line for known in REAL[name])] == []
+    data = pydicom.dcmread(files["change"])
+    frames = np.frombuffer(data.FloatPixelData, "<f4").reshape(-1, data.Rows, data.Columns)
+    geometry = read_image(path).geometry
+    again = put_back(data, frames, geometry, np.zeros(geometry.shape, np.float32))
+    np.testing.assert_array_equal(again, explanation.volumes.difference.array[0])
+    segmentation = pydicom.dcmread(files["regions"])
+    assert (segmentation.Rows, segmentation.Columns) == (geometry.shape[1], geometry.shape[0])
+    count = int((explanation.volumes.regions.array > 0).sum())
+    assert int(segmentation.pixel_array.sum()) == count

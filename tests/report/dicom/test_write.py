@@ -1,0 +1,182 @@
+"""All four objects beside their source: in its study, whole or not at all, and nothing of the patient in any message."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+import pytest
+from typer.testing import CliRunner
+
+from otherwise.cli import build
+from otherwise.errors import OtherwiseError
+from otherwise.images.image import Image
+from otherwise.images.writing import write_image
+from otherwise.phantoms.dicom import write_dicom as write_phantom
+from otherwise.report.dicom.making import Making
+from otherwise.report.dicom.write import write_dicom
+from otherwise.report.folder import read_explanation, write_explanation
+
+
+def change(path: Path, **values: Any) -> None:
+    """Set attributes of all files of a source; None removes one."""
+    for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+        data = pydicom.dcmread(file)
+        for name, value in values.items():
+            if value is not None:
+                setattr(data, name, value)
+            elif name in data:
+                delattr(data, name)
+        data.save_as(file, write_like_original=False)
+
+
+def refusal(explanation: Any, path: Path, out: Path) -> str:
+    with pytest.raises(OtherwiseError) as caught:
+        write_dicom(explanation, path, out)
+    assert not out.exists()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_they_belong_to_the_patient_study_and_space_of_the_source(
+    source: Callable, explained: Callable, tmp_path: Path
+) -> None:
+    path = source("oblique CT")
+    change(path, StudyDate="20200229", AccessionNumber="A1", PatientBirthDate="19500101", PatientSex="F")
+    files = write_dicom(explained(path), path, tmp_path / "out")
+    theirs = pydicom.dcmread(next(path.iterdir()))
+    ours = {name: pydicom.dcmread(file) for name, file in files.items()}
+
+    same = ("PatientID", "PatientBirthDate", "PatientSex", "StudyInstanceUID", "StudyDate", "AccessionNumber")
+    for data in ours.values():
+        assert [data.get(name) for name in (*same, "PatientName")] == [
+            theirs.get(name) for name in (*same, "PatientName")
+        ]
+        assert data.SeriesDescription.startswith("Otherwise")
+        assert data.SoftwareVersions
+    assert {ours[name].FrameOfReferenceUID for name in ("regions", "effect", "change")} == {theirs.FrameOfReferenceUID}
+    assert len({data.SeriesInstanceUID for data in [*ours.values(), theirs]}) == 5
+    assert [ours[name].Modality for name in ("regions", "effect", "change", "report")] == ["SEG", "OT", "OT", "SR"]
+
+
+def test_the_same_identifiers_and_time_give_the_same_bytes(
+    source: Callable, explained: Callable, tmp_path: Path
+) -> None:
+    path = source("plane in space")
+    explanation = explained(path)
+
+    def write(name: str) -> dict[str, bytes]:
+        numbers = count(1)
+        making = Making(lambda: f"2.25.{next(numbers)}", datetime(2026, 11, 22, 9, 30))
+        files = write_dicom(explanation, path, tmp_path / name, making=making)
+        return {name: file.read_bytes() for name, file in files.items()}
+
+    first, again = write("first"), write("again")
+    assert sorted(first) == ["change", "effect", "regions", "report"]
+    assert [name for name in first if first[name] != again[name]] == []
+
+
+def test_an_explanation_read_from_its_folder_is_enough(source: Callable, explained: Callable, tmp_path: Path) -> None:
+    path = source("oblique CT")
+    explanation = read_explanation(write_explanation(explained(path), tmp_path / "explanation"))
+    assert len(write_dicom(explanation, path, tmp_path / "explanation" / "dicom")) == 4
+
+
+def test_what_files_in_the_wild_leave_out_is_empty(source: Callable, explained: Callable, tmp_path: Path) -> None:
+    path = source("mammogram")
+    absent = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate", "StudyTime")
+    change(path, **dict.fromkeys((*absent, "AccessionNumber", "ReferringPhysicianName", "Modality")))
+    files = write_dicom(explained(path), path, tmp_path / "out")
+    for file in files.values():
+        data = pydicom.dcmread(file)
+        assert all(name in data and not data[name].value for name in absent)
+
+
+def test_a_patients_name_keeps_its_letters_and_stays_out_of_every_log(
+    source: Callable,
+    explained: Callable,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    path = source("mammogram")
+    # No caret, letters beyond ASCII, a sex and a date that are none: libraries like to say so, with the value.
+    pydicom.config.settings.writing_validation_mode = pydicom.config.IGNORE
+    change(path, SpecificCharacterSet="ISO_IR 100", PatientName="Müller Ängström", PatientSex="F", PatientID="4711-XY")
+    raw = path.read_bytes()
+    path.write_bytes(raw.replace(b"CS\x02\x00F ", b"CS\x02\x00Q ", 1))
+    files = write_dicom(explained(path), path, tmp_path / "out")
+
+    for file in files.values():
+        assert str(pydicom.dcmread(file).PatientName) == "Müller Ängström"
+    said = caplog.text + "".join(capfd.readouterr()) + "".join(str(warning.message) for warning in recwarn)
+    assert "ller" not in said
+    assert "4711" not in said
+
+
+def test_another_image_is_refused(source: Callable, explained: Callable, tmp_path: Path) -> None:
+    path = source("oblique CT")
+    explanation = explained(path)
+    image: Image = explanation.volumes.original
+
+    elsewhere = image.geometry.affine.copy()
+    elsewhere[0, 3] += 0.01
+    moved = Image(image.array, type(image.geometry)(image.geometry.shape, elsewhere), image.id, 3)
+    changed = image.with_array(np.where(np.arange(image.array.size).reshape(image.array.shape) == 5, 7, image.array))
+    for name, other in {"moved": moved, "changed": changed, "shorter": image.crop((0, 0, 0), (48, 44, 13))}.items():
+        series = write_phantom(other, tmp_path / name)
+        assert "another image" in refusal(explanation, series, tmp_path / "out")
+
+
+def test_what_is_no_dicom_is_refused(source: Callable, explained: Callable, tmp_path: Path) -> None:
+    path = source("plane in space")
+    explanation = explained(path)
+    nrrd = write_image(explanation.volumes.original, tmp_path / "image.nrrd")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "cut.dcm").write_bytes(path.read_bytes()[:300])
+
+    assert "no DICOM file" in refusal(explanation, nrrd, tmp_path / "out")
+    assert "no DICOM images" in refusal(explanation, tmp_path / "empty", tmp_path / "out")
+    assert "no file or folder" in refusal(explanation, tmp_path / "nowhere", tmp_path / "out")
+    assert refusal(explanation, tmp_path / "cut.dcm", tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"])
+def test_what_others_refer_to_must_be_there(name: str, source: Callable, explained: Callable, tmp_path: Path) -> None:
+    path = source("mammogram")
+    explanation = explained(path)
+    data = pydicom.dcmread(path)
+    delattr(data, name)
+    data.save_as(path)
+    assert name in refusal(explanation, path, tmp_path / "out")
+
+
+def test_a_series_must_have_a_frame_of_reference(source: Callable, explained: Callable, tmp_path: Path) -> None:
+    path = source("oblique CT")
+    explanation = explained(path)
+    change(path, FrameOfReferenceUID=None)
+    assert "FrameOfReferenceUID" in refusal(explanation, path, tmp_path / "out")
+
+
+def test_older_objects_are_replaced_as_a_whole(source: Callable, explained: Callable, tmp_path: Path) -> None:
+    path = source("plane in space")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "old.dcm").write_bytes(b"old")
+    files = write_dicom(explained(path), path, tmp_path / "out")
+    assert sorted((tmp_path / "out").iterdir()) == sorted(files.values())
+
+
+def test_the_command_refuses_before_the_work(tmp_path: Path, explain: Callable[..., Any]) -> None:
+    image = write_image(explain(2).volumes.original, tmp_path / "image.nrrd")
+    words = ["explain", str(image), "--dicom", "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(build(), words)
+    assert isinstance(result.exception, OtherwiseError)
+    assert "no DICOM file" in str(result.exception)
