@@ -17,6 +17,9 @@ from torch.nn import functional
 
 from otherwise.agent.code import Code
 
+LEVELS = ("layer1", "layer2", "layer3", "layer4")
+"""The encoder's levels, as MONAI's residual network calls them."""
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -108,17 +111,17 @@ class Encoder(nn.Module):
         self.project = nn.Linear(2 * widths[-1], latent)
         self.standardise = nn.BatchNorm1d(latent, affine=False, momentum=0.02)
 
-    def features(self, images: Tensor) -> Tensor:
-        """Feature maps of the last level, ``(b, width, *size)``."""
+    def levels(self, images: Tensor) -> dict[str, Tensor]:
+        """Feature maps of each level by name, ``(b, width, *size)``, never negative, the finest first."""
         net = self.resnet
-        maps = net.act(net.bn1(net.conv1(images)))
-        for level in (net.layer1, net.layer2, net.layer3, net.layer4):
-            maps = level(maps)
-        return maps
+        maps, found = net.act(net.bn1(net.conv1(images))), {}
+        for name in LEVELS:
+            maps = found[name] = getattr(net, name)(maps)
+        return found
 
     def forward(self, images: Tensor) -> Tensor:
         """Encode images in [-1, 1]."""
-        maps = self.features(images).flatten(2)
+        maps = self.levels(images)[LEVELS[-1]].flatten(2)
         return self.standardise(self.project(torch.cat([maps.mean(2), maps.amax(2)], dim=1)))
 
 

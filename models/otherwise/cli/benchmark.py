@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from otherwise.cli import suites
+from otherwise.cli import suites, teaching
 from otherwise.cli.pair import load_pair
 from otherwise.cli.progress import shown
 from otherwise.cli.suites import Agent, Classifier, Device
@@ -20,6 +20,7 @@ def register(app: typer.Typer) -> None:
     benchmark = typer.Typer(help="Measure, and print JSON.", no_args_is_help=True)
     app.add_typer(benchmark, name="benchmark")
     suites.register(benchmark)
+    teaching.register(benchmark)
 
     @benchmark.command("agent")
     def agent_(

@@ -19,7 +19,7 @@ import numpy as np
 from otherwise.errors import ImageError
 from otherwise.images.atomic import atomic_folder, is_occupied
 from otherwise.images.image import Image
-from otherwise.images.reading import read_image
+from otherwise.images.reading import image_name, read_image
 from otherwise.images.writing import write_image
 
 CLASSES = ("benign", "malignant")
@@ -69,6 +69,27 @@ def all_nodules(folder: Path) -> list[Nodule]:
             clean = malignancy != 3 and (malignancy > 3) == bool(diagnosis)
             found.append(Nodule(name, patient, diagnosis if clean else None, split_of(patient)))
     return sorted(found, key=lambda nodule: nodule.file)
+
+
+def ratings(folder: Path) -> dict[str, dict[str, int]]:
+    """What readers said of each nodule, by the image's name: ratings by their names, such as ``Spiculation``.
+
+    Raises:
+        ImageError: if the table is missing or damaged.
+    """
+    table = folder / "nodules.csv"
+    if not table.is_file():
+        raise ImageError("The folder holds no nodules.csv.", "Give the folder with nodules.csv and image/.")
+    with table.open(newline="", encoding="utf-8") as file:
+        try:
+            return {
+                image_name(Path(row["file"])): {
+                    name.removesuffix("_value"): int(value) for name, value in row.items() if name.endswith("_value")
+                }
+                for row in csv.DictReader(file)
+            }
+        except (KeyError, ValueError, TypeError) as error:
+            raise ImageError(f"nodules.csv is damaged ({error}).", "Give the table as it was published.") from error
 
 
 def nodules(folder: Path) -> list[Nodule]:

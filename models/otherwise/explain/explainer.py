@@ -229,6 +229,7 @@ class Explainer:
                 alternatives=tuple(volume for _, volume in alternatives),
             ),
             slice_index=slice_index,
+            grid=view.grid,
         )
 
     def attribute(

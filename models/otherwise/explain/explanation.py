@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from otherwise.images.image import Image
+from otherwise.annotations.vocabulary import Term
+from otherwise.images.image import Geometry, Image
 
 SCHEMA = "otherwise.explanation/1"
 
@@ -85,6 +86,45 @@ class Region:
 
 
 @dataclass(frozen=True)
+class ConceptEntry:
+    """What one concept has to do with an explanation.
+
+    Attributes:
+        term: The concept; None: what has no name yet.
+        units: How many units carry the name.
+        activation: Mean over these units of the strongest activation in the image, in standard deviations above the
+            data set's mean.
+        area: Mean over these units of the overlap (intersection over union) of their masks with the decisive regions.
+        regions: Labels of the decisive regions that show it.
+        effect: Measured change of the black box's log-odds towards the target by these regions: their sum.
+        share: Share of the decisive change, in [0, 1].
+    """
+
+    term: Term | None
+    units: int
+    activation: float
+    area: float
+    regions: tuple[int, ...]
+    effect: float
+    share: float
+
+
+@dataclass(frozen=True)
+class Concepts:
+    """What an explanation shows, in words, as far as the server has been taught.
+
+    Attributes:
+        version: Of the names.
+        named_share: Share of the decisive change that has a name, in [0, 1].
+        entries: The concept with the greatest effect first; what has no name last.
+    """
+
+    version: str
+    named_share: float
+    entries: tuple[ConceptEntry, ...]
+
+
+@dataclass(frozen=True)
 class Volumes:
     """The images of an explanation, all on the original's own grid.
 
@@ -145,6 +185,8 @@ class Explanation:
         minimal: The answer for ``Volumes.minimal``.
         path: Original first, beyond the boundary last.
         notes: Sentences that a reader must know, for example that the search found nothing valid.
+        grid: Where the classifier looked.
+        concepts: What the regions show; None where nobody has taught it.
     """
 
     id: str
@@ -167,3 +209,5 @@ class Explanation:
     volumes: Volumes
     slice_index: int | None = None
     place: Place | None = None
+    grid: Geometry | None = None
+    concepts: Concepts | None = None

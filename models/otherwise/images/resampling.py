@@ -127,9 +127,16 @@ def to_model(
         ImageError: if voxels are not finite or constant, the window sees nothing, dimensions (:func:`model_grid`) or
             channels do not suit.
     """
+    grid = model_grid(image.geometry, size, spacing, slice_index, centre)
+    return shown_on(image, grid, len(size), intensity, channels)
+
+
+def shown_on(
+    image: Image, grid: Geometry, spatial_dims: int, intensity: tuple[float, float], channels: int | None = None
+) -> np.ndarray:
+    """Show an image as a classifier wants it, on a grid that :func:`model_grid` gave; see :func:`to_model`."""
     check_content(image)
     low, high = intensity
-    grid = model_grid(image.geometry, size, spacing, slice_index, centre)
     suited = with_channels(image, channels)
     array = resample(suited, grid, order=1, outside=low).array.astype(np.float32)
     array = windowed(array, intensity)
@@ -138,7 +145,7 @@ def to_model(
             f"Image {image.id} is constant where the classifier looks, between {low:g} and {high:g}.",
             "Check that it has the units which the classifier wants, and something in its centre.",
         )
-    return array[..., 0] if len(size) == 2 else array
+    return array[..., 0] if spatial_dims == 2 else array
 
 
 def windowed(array: np.ndarray, intensity: tuple[float, float]) -> np.ndarray:

@@ -14,9 +14,12 @@ from typing import Any
 import nrrd
 import numpy as np
 
+from otherwise.annotations.vocabulary import Term
 from otherwise.errors import OtherwiseError
 from otherwise.explain.explanation import (
     SCHEMA,
+    ConceptEntry,
+    Concepts,
     Counterfactual,
     Explanation,
     ModelRef,
@@ -152,7 +155,9 @@ def explanation_json(explanation: Explanation) -> dict[str, Any]:
         "alternatives": [asdict(alternative) for alternative in explanation.alternatives],
         "regions": [{**asdict(region), "centroid_ras": list(region.centroid_ras)} for region in explanation.regions],
         "notes": list(explanation.notes),
-        "geometry": {"shape": list(geometry.shape), "affine": geometry.affine.tolist()},
+        "geometry": _geometry_json(geometry),
+        "grid": _geometry_json(explanation.grid) if explanation.grid else None,
+        "concepts": asdict(explanation.concepts) if explanation.concepts else None,
         "files": {
             **{name: f"{name}.nrrd" for name in _SINGLE},
             "regions": "regions.seg.nrrd",
@@ -162,6 +167,10 @@ def explanation_json(explanation: Explanation) -> dict[str, Any]:
     }
     plain: dict[str, Any] = json.loads(json.dumps(content, allow_nan=False, default=np.generic.item))
     return plain
+
+
+def _geometry_json(geometry: Geometry) -> dict[str, Any]:
+    return {"shape": list(geometry.shape), "affine": geometry.affine.tolist()}
 
 
 def schema() -> dict[str, Any]:
@@ -198,9 +207,7 @@ def _segments(regions: Sequence[Region]) -> list[SegmentInfo]:
 
 
 def _read_volumes(content: dict[str, Any], folder: Path) -> Volumes:
-    names, grid = content["files"], content["geometry"]
-    i, j, k = grid["shape"]
-    geometry = Geometry((i, j, k), np.array(grid["affine"]))
+    names, geometry = content["files"], _geometry(content["geometry"])
 
     def image(name: str) -> Image:
         found = read_image(_inside(folder, name))
@@ -241,6 +248,21 @@ def _inside(folder: Path, name: str) -> Path:
     return folder / name
 
 
+def _geometry(content: dict[str, Any]) -> Geometry:
+    i, j, k = content["shape"]
+    return Geometry((i, j, k), np.array(content["affine"]))
+
+
+def _concepts(content: dict[str, Any] | None) -> Concepts | None:
+    if content is None:
+        return None
+    entries = (
+        ConceptEntry(**{**entry, "term": entry["term"] and Term(**entry["term"]), "regions": tuple(entry["regions"])})
+        for entry in content["entries"]
+    )
+    return Concepts(content["version"], content["named_share"], tuple(entries))
+
+
 def _place(content: dict[str, Any] | None) -> Place | None:
     if content is None:
         return None
@@ -276,4 +298,6 @@ def _from_json(content: dict[str, Any], volumes: Volumes) -> Explanation:
         volumes=volumes,
         slice_index=content["slice_index"],
         place=_place(content.get("place")),
+        grid=_geometry(content["grid"]) if content.get("grid") else None,
+        concepts=_concepts(content.get("concepts")),
     )

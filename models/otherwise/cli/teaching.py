@@ -1,0 +1,80 @@
+"""``otherwise benchmark teaching``: which way of asking names most with fewest labels."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from otherwise.cli.pair import load_pair
+from otherwise.cli.progress import shown
+
+
+class Subject(StrEnum):
+    """What the simulated reader knows the truth of."""
+
+    mammogram = "phantom-mammogram"
+    nodule = "phantom-nodule"
+    lidc = "lidc"
+
+
+def register(benchmark: typer.Typer) -> None:
+    """Add the command."""
+
+    @benchmark.command("teaching")
+    def teaching(
+        subject: Annotated[Subject, typer.Argument(help="What is explained and named.")],
+        out: Annotated[Path, typer.Option(help="Folder for results; an interrupted run goes on from what is in it.")],
+        classifier: Annotated[str, typer.Option(help="The black box.")] = "mammogram_classifier",
+        agent: Annotated[str, typer.Option(help="Its agent.")] = "mammogram_agent",
+        path: Annotated[Path | None, typer.Option(help="For lidc: folder with nodules.csv, image/ and mask/.")] = None,
+        count: Annotated[int, typer.Option(min=4, help="Most images.")] = 400,
+        labels: Annotated[int, typer.Option(min=1, help="Most labels that a reader gives.")] = 25,
+        readers: Annotated[int, typer.Option(min=1, help="Readers, each with other images to be asked about.")] = 20,
+        seed: Annotated[int, typer.Option(min=0, help="Of the phantoms' series.")] = 53,
+        device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    ) -> None:
+        """Curves of named share, finest names and concepts against labels, by a reader who knows the truth."""
+        from itertools import islice
+
+        from otherwise.annotations.vocabulary import load_vocabulary
+        from otherwise.evaluation.teaching.curves import compare, table
+        from otherwise.evaluation.teaching.gather import gather
+        from otherwise.evaluation.teaching.lessons import lidc_lessons, mammogram_lessons, nodule_lessons
+        from otherwise.evaluation.teaching.plot import draw
+        from otherwise.images.atomic import atomic_path
+
+        if (subject is Subject.lidc) != (path is not None):
+            raise typer.BadParameter("the folder belongs to lidc, and to nothing else", param_hint="--path")
+        hosted, taught = load_pair(classifier, agent, device)
+        vocabulary = load_vocabulary()
+        if path is not None:
+            lessons = lidc_lessons(path, hosted.inputs, vocabulary, "test")
+        elif subject is Subject.nodule:
+            lessons = nodule_lessons(hosted.inputs, vocabulary, seed, count)
+        else:
+            lessons = mammogram_lessons(hosted.inputs, vocabulary, seed, count)
+        with shown("Explaining") as tell:
+            regions = gather(
+                taught, hosted, islice(lessons, count), count, out / "regions", lambda part: tell("", part)
+            )
+        with shown("Teaching") as tell:
+            curves = compare(regions, vocabulary, labels, readers, seed, lambda part: tell("", part))
+        results = {
+            "subject": subject.value,
+            "classifier": f"{hosted.name}@{hosted.version}",
+            "agent": f"{taught.name}@{taught.version}",
+            "images": len({region.ref.image for region in regions}),
+            "regions": len(regions),
+            "curves": [curve.to_dict() for curve in curves.values()],
+        }
+        with atomic_path(out / "results.json") as temporary:
+            temporary.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+        with atomic_path(out / "table.md") as temporary:
+            temporary.write_text(table(curves), encoding="utf-8")
+        title = f"{subject.value}: {results['images']} images, {readers} readers, half of the images never asked about"
+        draw(curves, title, out / "curves.png")
+        typer.echo(table(curves), nl=False)

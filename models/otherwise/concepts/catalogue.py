@@ -1,0 +1,105 @@
+"""The facts of every explained image and every named region, kept by the version of the units that told them.
+
+Nothing in it is worth a backup: all of it can be gathered again from images and explanations.
+"""
+
+from __future__ import annotations
+
+import io
+import sqlite3
+import threading
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from otherwise.concepts.facts import Facts
+
+_TABLE = """
+CREATE TABLE IF NOT EXISTS facts (
+    version TEXT NOT NULL, source TEXT NOT NULL, image TEXT NOT NULL, content BLOB NOT NULL,
+    PRIMARY KEY (version, source)
+) WITHOUT ROWID
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """Facts and what they are about.
+
+    Attributes:
+        source: Id of the explanation or annotation.
+        image: Id of its image.
+        facts: See ``Facts``.
+    """
+
+    source: str
+    image: str
+    facts: Facts
+
+
+class Catalogue:
+    """Facts by source, for one version of the units; safe for any number of threads.
+
+    Args:
+        path: The file, shared by all versions; made if missing, and made anew where it is damaged.
+        version: See ``UnitTable.version``: facts of other versions are not seen.
+    """
+
+    def __init__(self, path: Path, version: str) -> None:
+        self.version = version
+        self._lock = threading.Lock()
+        self._connection = _open(path)
+        rows = self._connection.execute("SELECT source, image, content FROM facts WHERE version = ?", (version,))
+        self._entries = {source: Entry(source, image, _facts(content)) for source, image, content in rows}
+        self.changes = 0
+
+    def put(self, entry: Entry) -> None:
+        """Keep facts; those of the same source are replaced."""
+        row = (self.version, entry.source, entry.image, _content(entry.facts))
+        with self._lock:
+            with self._connection:
+                self._connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?)", row)
+            self._entries[entry.source] = entry
+            self.changes += 1
+
+    def get(self, source: str) -> Entry | None:
+        """The facts of one source, if they have been gathered."""
+        return self._entries.get(source)
+
+    def all(self) -> list[Entry]:
+        """Everything, in the order it came."""
+        with self._lock:
+            return list(self._entries.values())
+
+    def close(self) -> None:
+        """Let the file go."""
+        self._connection.close()
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for _ in range(2):
+        connection = sqlite3.connect(path, check_same_thread=False)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(_TABLE)
+            connection.execute("SELECT count(*) FROM facts")
+            return connection
+        except sqlite3.DatabaseError as error:
+            connection.close()
+            if getattr(error, "sqlite_errorname", "") not in ("SQLITE_NOTADB", "SQLITE_CORRUPT"):
+                raise
+            path.unlink()
+    raise AssertionError("a new file cannot be damaged")
+
+
+def _content(facts: Facts) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, **{item.name: getattr(facts, item.name) for item in fields(Facts)})
+    return buffer.getvalue()
+
+
+def _facts(content: bytes) -> Facts:
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        return Facts(**{item.name: arrays[item.name] for item in fields(Facts)})

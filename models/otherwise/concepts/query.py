@@ -1,0 +1,67 @@
+"""Ask by region: which units answer to a part of an image?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from otherwise.concepts.units import UnitError
+
+NAMING_OVERLAP = 0.2
+"""Units that overlap a named region by more than this take its name (Lu & Perer, arXiv 2210.08979)."""
+
+
+@dataclass(frozen=True)
+class UnitMatch:
+    """A unit that answers to a region.
+
+    Attributes:
+        unit: Its name.
+        index: Its place in ``UnitTable.names``.
+        overlap: Intersection over union of its mask with the region, in (0, 1].
+    """
+
+    unit: str
+    index: int
+    overlap: float
+
+
+def overlaps(masks: np.ndarray, region: np.ndarray) -> np.ndarray:
+    """Intersection over union of each mask with a region (Jaccard 1901).
+
+    Args:
+        masks: bool ``(units, *size)``.
+        region: bool ``size``.
+
+    Returns:
+        ``(units,)`` in [0, 1].
+    """
+    flat, inside = masks.reshape(len(masks), -1), region.ravel()
+    both = np.count_nonzero(flat[:, inside], axis=1)
+    either = np.count_nonzero(flat, axis=1) + np.count_nonzero(inside) - both
+    return both / np.maximum(either, 1)
+
+
+def matching_units(
+    masks: np.ndarray, names: Sequence[str], region: np.ndarray, threshold: float = NAMING_OVERLAP
+) -> list[UnitMatch]:
+    """The units whose masks overlap a region, best first.
+
+    Args:
+        masks: bool ``(units, *size)``, see ``UnitMaps.above``.
+        names: One for each unit.
+        region: bool ``size``.
+        threshold: Least overlap, exclusive; 0: all that overlap at all.
+
+    Raises:
+        UnitError: if the region is empty or lies on another grid.
+    """
+    if region.shape != masks.shape[1:]:
+        raise UnitError(f"The region lies on a grid of {region.shape}, not {masks.shape[1:]}.", "Bring it onto one.")
+    if not region.any():
+        raise UnitError("The region is empty.", "Draw it where the classifier looks.")
+    found = overlaps(masks, region)
+    order = np.argsort(-found, kind="stable")
+    return [UnitMatch(names[n], int(n), float(found[n])) for n in order if found[n] > threshold]

@@ -1,0 +1,202 @@
+"""The next question: which region's name would help most?
+
+Greedy facility location (Krause & Golovin, Submodular Function Maximization, 2014): a label speaks for the regions
+that look like it, so the region is asked about that speaks for most of what still lacks a name. What has been chosen
+already in a batch counts as labelled, which keeps a batch diverse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from otherwise.concepts.naming import ConceptModel, Name, kernel
+from otherwise.errors import OtherwiseError
+
+CANDIDATES = 512
+"""Regions that are weighed as questions at a time; what each speaks for is counted over all regions."""
+
+
+class QuestionError(OtherwiseError):
+    """There is nothing to ask, or no such way to choose it."""
+
+    code = "question"
+    status = 422
+
+
+@dataclass(frozen=True)
+class RegionRef:
+    """One region of one explanation.
+
+    Attributes:
+        image: Id of the image.
+        explanation: Id of the explanation.
+        label: The region's value in the label map.
+    """
+
+    image: str
+    explanation: str
+    label: int
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """The regions there are.
+
+    Attributes:
+        regions: Which.
+        embeddings: ``(n, width)``.
+        shares: ``(n,)`` share of its explanation's decisive change, in [0, 1].
+        labelled: bool ``(n,)``: somebody has named it; it is not asked about again.
+    """
+
+    regions: tuple[RegionRef, ...]
+    embeddings: np.ndarray
+    shares: np.ndarray
+    labelled: np.ndarray
+
+
+@dataclass(frozen=True)
+class Question:
+    """What to ask next.
+
+    Attributes:
+        region: About which region.
+        reason: Why this one; a sentence for people.
+    """
+
+    region: RegionRef
+    reason: str
+
+
+Strategy = Callable[[Pool, ConceptModel, int, np.random.Generator], list[Question]]
+"""Pool, model, how many, randomness -> questions, the best first; none where nothing is left."""
+
+
+def ask_random(pool: Pool, model: ConceptModel, count: int, rng: np.random.Generator) -> list[Question]:
+    """The strongest region that nobody has named, in images drawn at random: what any strategy must beat."""
+    images: dict[str, list[int]] = {}
+    for n in np.flatnonzero(~pool.labelled):
+        images.setdefault(pool.regions[n].image, []).append(int(n))
+    names = sorted(images)
+    chosen = [names[n] for n in rng.permutation(len(names))[:count]]
+    return [
+        Question(pool.regions[max(images[name], key=lambda n: pool.shares[n])], "The image was drawn at random.")
+        for name in chosen
+    ]
+
+
+def ask_uncertain(pool: Pool, model: ConceptModel, count: int, rng: np.random.Generator) -> list[Question]:
+    """The regions of whose name the model is least sure (least confidence, Lewis & Gale 1994)."""
+    doubt = 1 - np.array([name.confidence if name else 0.0 for name in model.name(pool.embeddings, 0.0)])
+
+    def reason(n: int, spoken: float) -> str:
+        (name,) = model.name(pool.embeddings[n : n + 1], 0.0)
+        if name is None:
+            return "Nothing like it has been named yet."
+        return f"It may be {name.term.meaning}, but that is only {name.confidence:.0%} sure."
+
+    return _greedy(pool, model, doubt, count, rng, reason, alone=True)
+
+
+def ask_influential(pool: Pool, model: ConceptModel, count: int, rng: np.random.Generator) -> list[Question]:
+    """The regions whose names would name most of the decisive change that has none yet."""
+    unnamed = pool.shares * (1 - model.familiarity(pool.embeddings))
+    total = float(pool.shares.sum()) or 1.0
+
+    def reason(n: int, spoken: float) -> str:
+        return f"Regions like this one make {spoken / total:.0%} of all decisive change, and have no sure name yet."
+
+    return _greedy(pool, model, unnamed, count, rng, reason)
+
+
+def ask_finer(pool: Pool, model: ConceptModel, count: int, rng: np.random.Generator) -> list[Question]:
+    """The regions that would split a coarse name: what is named, but no finer than a term that has kinds.
+
+    Where there is none, those whose names would name most.
+    """
+    names = model.name(pool.embeddings)
+    coarse = np.array([name is not None and bool(model.vocabulary.children(name.term)) for name in names])
+    if not (coarse & ~pool.labelled).any():
+        return ask_influential(pool, model, count, rng)
+    # A coarse label says nothing of the kind; what has a fine one speaks for its neighbours.
+    fine = model.space.place(pool.embeddings[pool.labelled & ~coarse])
+    near = kernel(model.space.place(pool.embeddings), fine).max(1) if len(fine) else 0.0
+    worth = pool.shares * coarse * (1 - near)
+    total = float(pool.shares.sum()) or 1.0
+
+    def reason(n: int, spoken: float) -> str:
+        name: Name | None = names[n]
+        what = name.term.meaning if name else "no name"
+        return (
+            f"Regions like this one are called {what} and nothing finer: {spoken / total:.0%} of all decisive change."
+        )
+
+    return _greedy(pool, model, worth, count, rng, reason)
+
+
+STRATEGIES: dict[str, tuple[Strategy, str]] = {
+    "random": (ask_random, "An image at random, its strongest region"),
+    "uncertainty": (ask_uncertain, "The region of whose name the model is least sure"),
+    "influence": (ask_influential, "The region whose name would name most of the decisive change"),
+    "granularity": (ask_finer, "The region that would split a coarse name into finer ones"),
+}
+"""By name: how it chooses, and a sentence for people."""
+
+
+def next_questions(
+    strategy: str, pool: Pool, model: ConceptModel, count: int, rng: np.random.Generator
+) -> list[Question]:
+    """Choose what to ask.
+
+    Raises:
+        QuestionError: if there is no such strategy, or nothing is left to ask.
+    """
+    if strategy not in STRATEGIES:
+        raise QuestionError(f"There is no strategy {strategy[:64]!r}.", f"Choose of {', '.join(STRATEGIES)}.")
+    if not len(pool.regions):
+        raise QuestionError("No image has been explained yet.", "Explain some first; their regions are asked about.")
+    found = STRATEGIES[strategy][0](pool, model, count, rng)
+    if not found:
+        raise QuestionError("Every region has a name from somebody already.", "Explain more images.")
+    return found
+
+
+def _greedy(
+    pool: Pool,
+    model: ConceptModel,
+    worth: np.ndarray,
+    count: int,
+    rng: np.random.Generator,
+    reason: Callable[[int, float], str],
+    alone: bool = False,
+) -> list[Question]:
+    """Choose one after the other what speaks for most of ``worth (n,)``; ``alone``: for its own worth only."""
+    free = np.flatnonzero(~pool.labelled)
+    places = model.space.place(pool.embeddings)
+    left, questions = worth.astype(np.float64).copy(), []
+    for _ in range(min(count, len(free))):
+        some = free if len(free) <= CANDIDATES else _likely(free, left, rng)
+        alike = kernel(places[some], places)
+        spoken = left[some] if alone else alike @ left
+        best = int(spoken.argmax())
+        questions.append(Question(pool.regions[some[best]], reason(int(some[best]), float(spoken[best]))))
+        left *= 1 - alike[best]
+        free = free[free != some[best]]
+    return questions
+
+
+def _likely(free: np.ndarray, left: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Half of the candidates by their own worth, half at random."""
+    best = free[np.argsort(-left[free], kind="stable")[: CANDIDATES // 2]]
+    others = rng.choice(np.setdiff1d(free, best), CANDIDATES - len(best), replace=False)
+    return np.concatenate([best, others])
+
+
+def named_share(names: Sequence[Name | None], shares: np.ndarray) -> float:
+    """Share of the decisive change that has a name, in [0, 1]; 0 where nothing decides."""
+    named = np.array([name is not None for name in names], bool)
+    total = float(shares.sum())
+    return float(shares[named].sum()) / total if total else 0.0

@@ -1,0 +1,122 @@
+"""What an explanation shows, concept by concept: how many units, how strong, how large, and what it weighs.
+
+The first three are Lu & Perer's report (arXiv 2210.08979); what they lack is the last: what the concept does to the
+decision, which the black box itself was asked about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from otherwise.annotations.vocabulary import Key, Term, Vocabulary
+from otherwise.concepts.facts import Facts
+from otherwise.concepts.naming import Name
+from otherwise.concepts.questions import named_share
+from otherwise.concepts.statistics import UnitTable
+from otherwise.explain.explanation import ConceptEntry, Concepts
+
+
+@dataclass(frozen=True)
+class Vote:
+    """Somebody named a region, and a unit answered to it.
+
+    Attributes:
+        author: Who.
+        term: What they called it.
+        overlap: Of the unit's mask with the region, in [0, 1].
+        certain: Whether they were sure.
+        annotation: Id of the annotation.
+    """
+
+    author: str
+    term: Term
+    overlap: float
+    certain: bool
+    annotation: str
+
+
+@dataclass(frozen=True)
+class UnitName:
+    """What a unit is called.
+
+    Attributes:
+        term: Of the vote with the greatest overlap; sure ones before unsure ones.
+        overlap: Of that vote.
+        votes: All, the best first.
+        disputed: Different people gave it names of which none is a kind of the other.
+    """
+
+    term: Term
+    overlap: float
+    votes: tuple[Vote, ...]
+    disputed: bool
+
+
+def unit_names(votes: Mapping[str, Sequence[Vote]], vocabulary: Vocabulary) -> dict[str, UnitName]:
+    """Decide what each unit is called: a better overlap wins over a worse one, a later vote over an equal one.
+
+    Args:
+        votes: By unit, in the order they were given.
+        vocabulary: What is a kind of what.
+    """
+    found = {}
+    for unit, given in votes.items():
+        ranked = sorted(reversed(given), key=lambda vote: (not vote.certain, -vote.overlap))
+        if ranked:
+            disputed = any(
+                one.author != other.author and not _agree(one.term, other.term, vocabulary)
+                for number, one in enumerate(ranked)
+                for other in ranked[number + 1 :]
+            )
+            found[unit] = UnitName(ranked[0].term, ranked[0].overlap, tuple(ranked), disputed)
+    return found
+
+
+def summarise(
+    facts: Facts, names: Sequence[Name | None], table: UnitTable, units: Mapping[str, UnitName], version: str
+) -> Concepts:
+    """Sum an explanation up by concepts.
+
+    Args:
+        facts: Of the explanation's regions.
+        names: Of each region.
+        table: Of the units, in whose order the facts are.
+        units: What units are called, by name of the unit.
+        version: Of the names.
+    """
+    height = (facts.peaks - table.mean) / table.deviation
+    unit_terms = [units[name].term if name in units else None for name in table.names]
+    region_terms = [name.term if name else None for name in names]
+    entries = []
+    for term in {key_of(term): term for term in (*region_terms, *unit_terms, None)}.values():
+        mine = np.array([_same(term, other) for other in unit_terms], bool)
+        shown = np.array([_same(term, other) for other in region_terms], bool)
+        entries.append(
+            ConceptEntry(
+                term=term,
+                units=int(mine.sum()),
+                activation=float(height[mine].mean()) if mine.any() else 0.0,
+                area=float(facts.together[mine].mean()) if mine.any() else 0.0,
+                regions=tuple(int(label) for label in facts.labels[shown]),
+                effect=float(facts.effects[shown].sum()),
+                share=float(facts.shares[shown].sum()),
+            )
+        )
+    entries.sort(key=lambda entry: (entry.term is None, -entry.effect, -entry.units))
+    return Concepts(version, named_share(names, facts.shares), tuple(entries))
+
+
+def key_of(term: Term | None) -> Key | None:
+    """What identifies a term, or its absence."""
+    return term.key if term else None
+
+
+def _same(one: Term | None, other: Term | None) -> bool:
+    return key_of(one) == key_of(other)
+
+
+def _agree(one: Term, other: Term, vocabulary: Vocabulary) -> bool:
+    return vocabulary.is_a(one, other) or vocabulary.is_a(other, one)

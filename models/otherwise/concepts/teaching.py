@@ -1,0 +1,147 @@
+"""What people have taught so far, as one snapshot: names of units and of regions, and what is still to be asked."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from otherwise.annotations.annotation import Annotation
+from otherwise.annotations.vocabulary import Term, Vocabulary
+from otherwise.concepts.catalogue import Entry
+from otherwise.concepts.facts import Facts
+from otherwise.concepts.naming import ConceptModel, Example, Name, fit_concepts
+from otherwise.concepts.query import NAMING_OVERLAP
+from otherwise.concepts.questions import Pool, RegionRef, named_share
+from otherwise.concepts.statistics import UnitTable
+from otherwise.concepts.summary import UnitName, Vote, summarise, unit_names
+from otherwise.explain.explanation import Concepts
+
+
+@dataclass(frozen=True, eq=False)
+class Taught:
+    """One version of everything that names rest upon. Nothing in it ever changes.
+
+    Attributes:
+        version: Of annotations, units and regions together.
+        labels: How many annotations name something.
+        model: Names regions.
+        units: What units are called.
+        table: Of the units.
+        pool: All decisive regions.
+        given: What people called a decisive region, by explanation and label: the last certain word.
+    """
+
+    version: str
+    labels: int
+    model: ConceptModel
+    units: Mapping[str, UnitName]
+    table: UnitTable
+    pool: Pool
+    given: Mapping[tuple[str, int], Term]
+
+    def names(self, explanation: str, facts: Facts) -> list[Name | None]:
+        """What the regions of an explanation are called: what somebody called that very region, or else the probes."""
+        found = self.model.name(facts.embeddings)
+        for place, label in enumerate(facts.labels.tolist()):
+            term = self.given.get((explanation, label))
+            if term is not None:
+                found[place] = Name(term, 1.0)
+        return found
+
+    def concepts(self, explanation: str, facts: Facts) -> Concepts:
+        """An explanation summed up by concepts."""
+        return summarise(facts, self.names(explanation, facts), self.table, self.units, self.version)
+
+    def named_share(self) -> float:
+        """Share of the decisive change of all explanations that has a name, in [0, 1]."""
+        names = self.model.name(self.pool.embeddings)
+        for place, region in enumerate(self.pool.regions):
+            term = self.given.get((region.explanation, region.label))
+            names[place] = Name(term, 1.0) if term else names[place]
+        return named_share(names, self.pool.shares)
+
+
+def learn(
+    annotations: Sequence[Annotation],
+    explained: Iterable[Entry],
+    named: Mapping[str, Entry],
+    table: UnitTable,
+    vocabulary: Vocabulary,
+    overlap: float = NAMING_OVERLAP,
+) -> Taught:
+    """Learn from everything that holds; takes a second or so for ten thousand explanations.
+
+    Args:
+        annotations: What holds, oldest first.
+        explained: Facts of explanations.
+        named: Facts of the regions that annotations name, by annotation; one whose facts are not known yet counts once
+            they are.
+        table: Of the units.
+        vocabulary: The terms; free ones that it lacks are roots of their own.
+        overlap: Units that overlap a named region by more than this take its name.
+    """
+    entries = sorted(explained, key=lambda entry: entry.source)
+    labels = [note for note in annotations if note.kind == "name" and note.term is not None]
+    examples, votes, given = [], dict[str, list[Vote]](), dict[tuple[str, int], Term]()
+    by_explanation = {entry.source: entry for entry in entries}
+    for note in labels:
+        assert note.term is not None
+        entry = named.get(note.id)
+        strengths: dict[str, float] = dict.fromkeys(note.units, 1.0)
+        if entry is not None and len(entry.facts.labels):
+            found = entry.facts.overlaps[0]
+            strengths |= {table.names[n]: float(found[n]) for n in np.flatnonzero(found > overlap)}
+            examples.append(Example(entry.facts.embeddings[0], note.term, note.certain))
+        for unit, strength in strengths.items():
+            votes.setdefault(unit, []).append(Vote(note.author, note.term, strength, note.certain, note.id))
+        label = _label_of(note, named)
+        if label is not None and note.explanation in by_explanation and note.certain:
+            given[note.explanation, label] = note.term
+    pool = _pool(entries, given)
+    known = [example.embedding for example in examples]
+    every = np.concatenate([pool.embeddings, *(embedding[None] for embedding in known)])
+    if not len(every):
+        every = np.zeros((1, 2 * len(table.names)), np.float32)
+    return Taught(
+        version=_version(annotations, entries, table),
+        labels=len(labels),
+        model=fit_concepts(every, examples, vocabulary),
+        units=unit_names(votes, vocabulary),
+        table=table,
+        pool=pool,
+        given=given,
+    )
+
+
+def _pool(entries: Sequence[Entry], given: Mapping[tuple[str, int], Term]) -> Pool:
+    regions, embeddings, shares = [], [], []
+    for entry in entries:
+        for place, label in enumerate(entry.facts.labels.tolist()):
+            regions.append(RegionRef(entry.image, entry.source, label))
+            embeddings.append(entry.facts.embeddings[place])
+            shares.append(float(entry.facts.shares[place]))
+    width = entries[0].facts.embeddings.shape[1] if entries else 0
+    return Pool(
+        regions=tuple(regions),
+        embeddings=np.stack(embeddings) if embeddings else np.zeros((0, width), np.float32),
+        shares=np.array(shares, np.float64),
+        labelled=np.array([(region.explanation, region.label) in given for region in regions], bool),
+    )
+
+
+def _label_of(note: Annotation, named: Mapping[str, Entry]) -> int | None:
+    """Which decisive region was named: facts of named regions carry its label, 0 where it is none of them."""
+    entry = named.get(note.id)
+    if not note.explanation or entry is None or not len(entry.facts.labels):
+        return None
+    return int(entry.facts.labels[0]) or None
+
+
+def _version(annotations: Sequence[Annotation], entries: Sequence[Entry], table: UnitTable) -> str:
+    digest = hashlib.sha256(table.version.encode())
+    for name in (*(note.id for note in annotations), *(entry.source for entry in entries)):
+        digest.update(name.encode())
+    return digest.hexdigest()

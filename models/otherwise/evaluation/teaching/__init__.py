@@ -1,0 +1,1 @@
+"""How fast names spread: strategies of asking compared with a simulated reader."""

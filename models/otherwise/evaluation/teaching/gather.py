@@ -1,0 +1,70 @@
+"""Explain lessons and let the reader look at every decisive region once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+
+from otherwise.agent.bundle import Agent
+from otherwise.blackbox.checked import CountingBlackBox
+from otherwise.blackbox.protocol import BlackBox
+from otherwise.concepts.embedding import region_embeddings
+from otherwise.concepts.questions import RegionRef
+from otherwise.concepts.units import EncoderUnits
+from otherwise.evaluation.benchmark.edits import search_with_effect
+from otherwise.evaluation.teaching.curves import Region
+from otherwise.evaluation.teaching.lessons import Lesson
+from otherwise.images.atomic import atomic_path
+from otherwise.influence.regions import MeasuredRegion, measure_regions, reconstruction_floor
+
+
+def gather(
+    agent: Agent,
+    classifier: BlackBox,
+    lessons: Iterable[Lesson],
+    count: int,
+    folder: Path,
+    progress: Callable[[float], None] = lambda fraction: None,
+) -> list[Region]:
+    """The decisive regions of all lessons.
+
+    Args:
+        agent: Explains, and has the units.
+        classifier: The black box.
+        lessons: What to explain.
+        count: How many there are.
+        folder: Where regions are kept, so that an interrupted run goes on where it was.
+        progress: Told the share done.
+    """
+    reader = EncoderUnits(agent)
+    folder.mkdir(parents=True, exist_ok=True)
+    found = []
+    for number, lesson in enumerate(lessons, start=1):
+        file = folder / f"{lesson.id}.npz"
+        if file.is_file():
+            with np.load(file) as arrays:
+                masks, effects, embeddings = arrays["masks"], arrays["effects"], arrays["embeddings"]
+        else:
+            measured, made = _explain(agent, classifier, lesson)
+            masks = np.array([region.mask for region in measured], bool).reshape(-1, *lesson.image.shape[1:])
+            effects = np.array([region.effect for region in measured], np.float32)
+            embeddings = region_embeddings(reader, lesson.image, made, list(masks))
+            with atomic_path(file) as temporary, temporary.open("wb") as stream:
+                np.savez_compressed(stream, masks=masks, effects=effects, embeddings=embeddings)
+        shares = effects / max(float(effects.sum()), 1e-12)
+        for label, (mask, share, embedding) in enumerate(zip(masks, shares, embeddings, strict=True), start=1):
+            ref = RegionRef(lesson.id, lesson.id, label)
+            found.append(Region(ref, embedding, float(share), lesson.name(mask)))
+        progress(number / count)
+    return found
+
+
+def _explain(agent: Agent, classifier: BlackBox, lesson: Lesson) -> tuple[list[MeasuredRegion], np.ndarray]:
+    counted = CountingBlackBox(classifier)
+    result, effect = search_with_effect(agent, counted, lesson.image)
+    made = result.best.image
+    floor = reconstruction_floor(lesson.image, result.reconstruction)
+    regions = measure_regions(counted, lesson.image, made, effect, floor, result.target)
+    return [region for region in regions if region.effect > 0], made

@@ -1,0 +1,123 @@
+"""Images with the names that a reader who knows the truth would give: phantoms, and LIDC's ratings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from otherwise.annotations.vocabulary import Term, Vocabulary, local_term
+from otherwise.blackbox.protocol import InputSpec
+from otherwise.evaluation.benchmark.cases import LESION, lidc_cases, on_grid, phantom_case
+from otherwise.evaluation.lidc import ratings
+from otherwise.phantoms.mammogram import MammogramSettings, mammograms
+from otherwise.phantoms.nodule import NoduleSettings, nodules
+from otherwise.phantoms.phantom import Phantom
+
+LEAST_SHARE = 0.2
+"""Share of a region that a thing must cover for the reader to name it."""
+TISSUE = local_term("Ordinary tissue")
+"""What the reader says of a region with nothing in it."""
+MARGINS = {
+    "spiculated": ("SCT", "129742005"),
+    "circumscribed": ("SCT", "129738007"),
+}
+NODULE_MARGINS = {
+    "spiculated": ("DCM", "112136"),
+    "lobulated": ("DCM", "112135"),
+    "smooth": ("99OTHERWISE", "nodule-smooth"),
+}
+MAMMOGRAM_THINGS = {
+    "calcifications": ("SCT", "309587003"),
+    "lines": ("SCT", "129794007"),
+    "marker": ("99OTHERWISE", "marker"),
+}
+NODULE_THINGS = {
+    "vessels": ("99OTHERWISE", "nodule-vessel"),
+    "pleura": ("99OTHERWISE", "nodule-pleural"),
+    "marker": ("99OTHERWISE", "marker"),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """One image, and what is where in it.
+
+    Attributes:
+        id: Of the image.
+        image: ``(channels, *size)`` float32 in [0, 1].
+        things: Masks bool ``size`` by name.
+    """
+
+    id: str
+    image: np.ndarray
+    things: Mapping[Term, np.ndarray]
+
+    def name(self, region: np.ndarray) -> Term:
+        """What the reader calls a region, bool ``size``: the thing that covers most of it."""
+        shares = {term: float(mask[region].mean()) for term, mask in self.things.items()}
+        best = max(shares, key=lambda term: shares[term], default=TISSUE)
+        return best if shares.get(best, 0.0) >= LEAST_SHARE else TISSUE
+
+
+def mammogram_lessons(
+    inputs: InputSpec, vocabulary: Vocabulary, seed: int, count: int, confound: float | None = None
+) -> Iterator[Lesson]:
+    """Phantom mammograms: masses by their margin, calcifications, lines, markers."""
+    for phantom in mammograms(seed, count, MammogramSettings(confound=confound)):
+        margin = vocabulary.find(*MARGINS[str(phantom.attributes["margin"])])
+        yield _lesson(phantom, inputs, vocabulary, margin, MAMMOGRAM_THINGS)
+
+
+def nodule_lessons(inputs: InputSpec, vocabulary: Vocabulary, seed: int, count: int) -> Iterator[Lesson]:
+    """Phantom CT nodules: by their margin, vessels, pleura."""
+    for phantom in nodules(seed, count, NoduleSettings()):
+        kind = str(phantom.attributes["margin"])
+        margin = "lobulated" if kind == "smooth" and phantom.attributes["lobulated"] else kind
+        yield _lesson(phantom, inputs, vocabulary, vocabulary.find(*NODULE_MARGINS[margin]), NODULE_THINGS)
+
+
+def lidc_lessons(folder: Path, inputs: InputSpec, vocabulary: Vocabulary, split: str) -> Iterator[Lesson]:
+    """Real nodules, called what stands out most in the readers' ratings.
+
+    Raises:
+        ImageError: if the folder is not as it should be.
+    """
+    rated = ratings(folder)
+    for case in lidc_cases(folder, inputs, split):
+        assert case.truth is not None
+        yield Lesson(case.id, case.image, {_striking(rated[case.id], vocabulary): case.truth})
+
+
+def _striking(rating: Mapping[str, int], vocabulary: Vocabulary) -> Term:
+    """One name for a nodule: ratings run from 1 to 5, calcification from 1 (popcorn) to 6 (absent)."""
+    if rating["Spiculation"] >= 4:
+        return vocabulary.find("DCM", "112136")
+    if rating["Lobulation"] >= 4:
+        return vocabulary.find("DCM", "112135")
+    if rating["Calcification"] < 6:
+        return vocabulary.find("99OTHERWISE", "nodule-calc")
+    if rating["Texture"] <= 2:
+        return vocabulary.find("DCM", "112120")
+    if rating["Margin"] <= 2:
+        return vocabulary.find("SCT", "300841009")
+    return vocabulary.find("SCT", "260409000")
+
+
+def _lesson(
+    phantom: Phantom,
+    inputs: InputSpec,
+    vocabulary: Vocabulary,
+    margin: Term,
+    things: Mapping[str, tuple[str, str]],
+) -> Lesson:
+    found = {
+        vocabulary.find(*key): on_grid(phantom.masks[name], phantom.image, inputs)
+        for name, key in things.items()
+        if name in phantom.masks and phantom.masks[name].any()
+    }
+    lesion = np.any([phantom.masks[name] for name in LESION if name in phantom.masks], axis=0)
+    image = phantom_case(phantom, inputs).image
+    return Lesson(phantom.image.id, image, {margin: on_grid(lesion, phantom.image, inputs), **found})
