@@ -138,18 +138,29 @@ def _refuse_damaged(path: Path) -> None:
     except OSError as error:
         raise StorageError(f"{path.name} cannot be read: {error.strerror}.", "Choose another place.") from error
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_PATIENCE)) as connection:
-            good = connection.execute("PRAGMA quick_check(1)").fetchall() == [("ok",)]
-    except sqlite3.DatabaseError as error:
-        if not _is_damage(error):
+        good = _passes_check(path, "ro")
+    except sqlite3.OperationalError as error:
+        if not error.sqlite_errorname.startswith("SQLITE_READONLY"):
             raise
-        good = False
+        # It was killed while its first tables were made; SQLite has to roll that back before anybody can read.
+        good = _passes_check(path, "rw")
     if not good:
         raise DamagedDatabaseError(
             f"The database {path.name} is damaged; {_back_up(path)}.",
             f"Move {path.name}, {path.name}-wal and {path.name}-shm away, then import the last export into a new one: "
             "otherwise annotations import EXPORT.jsonl.",
         )
+
+
+def _passes_check(path: Path, mode: str) -> bool:
+    uri = f"{path.absolute().as_uri()}?mode={mode}"
+    try:
+        with closing(sqlite3.connect(uri, uri=True, timeout=_PATIENCE)) as connection:
+            return connection.execute("PRAGMA quick_check(1)").fetchall() == [("ok",)]
+    except sqlite3.DatabaseError as error:
+        if _is_damage(error):
+            return False
+        raise
 
 
 def _back_up(path: Path) -> str:
