@@ -28,7 +28,6 @@ _IMAGE = re.compile(r"(?![.]{1,2}$)[^/\\]{1,255}")
 _EXPLANATION = re.compile(r"(?![.])[A-Za-z0-9._-]{1,128}")
 _UNIT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._/-]{0,127}/[0-9]{1,6}")
 _MODEL = re.compile(r"[^@]{1,128}@[^@]{1,128}")
-_CREATED = "%Y-%m-%dT%H:%M:%S.%f+00:00"
 
 
 class AnnotationError(OtherwiseError):
@@ -58,7 +57,7 @@ def new_id() -> str:
 
 def now() -> str:
     """The time as annotations tell it: ISO 8601, UTC, microseconds."""
-    return datetime.now(UTC).strftime(_CREATED)
+    return _told(datetime.now(UTC))
 
 
 @dataclass(frozen=True)
@@ -118,10 +117,12 @@ class Annotation:
             raise _wrong("slice_index is no number of a slice")
         if type(self.certain) is not bool:
             raise _wrong("certain is neither true nor false")
-        if type(self.units) is not tuple or len(self.units) > MOST_UNITS or len(set(self.units)) < len(self.units):
-            raise _wrong(f"units is no list of at most {MOST_UNITS} different units")
-        for unit in self.units:
-            _check_text("a unit", unit, 135, _UNIT)
+        if type(self.units) is not tuple or len(self.units) > MOST_UNITS:
+            raise _wrong(f"units is no list of at most {MOST_UNITS} units")
+        if not all(isinstance(unit, str) and _UNIT.fullmatch(unit) for unit in self.units):
+            raise _wrong("a unit is not of the form layer3/17")
+        if len(set(self.units)) < len(self.units):
+            raise _wrong("a unit is there twice")
         for name, kind in (("region", RegionMask), ("term", Term), ("models", Models)):
             value = getattr(self, name)
             if not isinstance(value, kind) and (value is not None or name == "models"):
@@ -262,18 +263,26 @@ def _check_text(
         raise _wrong(f"{name} is empty")
     if len(value) > longest:
         raise _wrong(f"{name} has more than {longest} characters")
-    # No control characters, and no halves of characters, which databases refuse.
-    if any(unicodedata.category(letter) in ("Cc", "Cs") and not (lines and letter in "\t\n") for letter in value):
+    if not value.isprintable() and any(_is_unreadable(letter) for letter in value if not (lines and letter in "\t\n")):
         raise _wrong(f"{name} has characters that nobody can read")
     if grammar is not None and not grammar.fullmatch(value):
         raise _wrong(f"{name} is not of its form")
 
 
+def _is_unreadable(letter: str) -> bool:
+    """Control characters, and halves of characters, which databases refuse."""
+    return unicodedata.category(letter) in ("Cc", "Cs")
+
+
+def _told(time: datetime) -> str:
+    return time.isoformat(timespec="microseconds")
+
+
 def _check_time(created: Any) -> None:
     try:
         # Parsed and written alike: one form, so that texts sort as times do.
-        good = datetime.strptime(created, _CREATED).strftime(_CREATED) == created
-    except (TypeError, ValueError):
+        good = _told(datetime.fromisoformat(created).astimezone(UTC)) == created
+    except (TypeError, ValueError, OverflowError):
         good = False
     if not good:
         raise _wrong("created is no time such as 2030-01-31T12:00:00.000000+00:00")

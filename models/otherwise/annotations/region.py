@@ -121,7 +121,7 @@ class RegionMask:
         geometry = _geometry(value["shape"], value["affine"], most_voxels)
         count = int(np.prod(geometry.shape))
         packed = np.frombuffer(_decompress(value["voxels"], -(-count // 8)), dtype=np.uint8)
-        region = cls(np.unpackbits(packed, count=count).reshape(geometry.shape).astype(bool), geometry)
+        region = cls(np.unpackbits(packed, count=count).view(np.bool_).reshape(geometry.shape), geometry)
         # Other versions of zlib find other bytes for the same voxels; kept, what was read is written again exactly.
         region.__dict__["_voxels"] = value["voxels"]
         return region
@@ -140,9 +140,9 @@ class RegionMask:
 
     def cropped(self) -> RegionMask:
         """The same voxels on the smallest box of the grid that holds them."""
-        low, high = self._box
-        if low == (0, 0, 0) and high == self.geometry.shape:
+        if all(np.moveaxis(self.mask, axis, 0)[end].any() for axis in range(3) for end in (0, -1)):
             return self
+        low, high = self._box
         part = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
         return RegionMask(self.mask[part].copy(), self.geometry.crop(low, high))
 
