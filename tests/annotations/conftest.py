@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 import subprocess
 import sys
@@ -62,14 +61,15 @@ def postgres() -> Iterator[Callable[[], str]]:
     if initdb is None:
         pytest.skip("PostgreSQL is not installed (Debian package postgresql)")
     # PostgreSQL refuses to run as root, and its user may not look into pytest's own folders.
-    users = {user.pw_name: user for user in pwd.getpwall()}
-    servant = (users.get("postgres") or users["nobody"]) if os.geteuid() == 0 else None
-    as_servant: dict[str, Any] = (
-        {"user": servant.pw_uid, "group": servant.pw_gid, "extra_groups": []} if servant else {}
-    )
     folder = Path(tempfile.mkdtemp(prefix="pg"))
-    if servant:
+    as_servant: dict[str, Any] = {}
+    if os.geteuid() == 0:
+        import pwd
+
+        users = {user.pw_name: user for user in pwd.getpwall()}
+        servant = users.get("postgres") or users["nobody"]
         os.chown(folder, servant.pw_uid, servant.pw_gid)
+        as_servant = {"user": servant.pw_uid, "group": servant.pw_gid, "extra_groups": []}
 
     def run(program: str, *words: str) -> None:
         command = [str(Path(initdb).with_name(program)), *words]

@@ -98,6 +98,18 @@ def test_what_waits_in_the_log_of_a_damaged_file_is_copied_too(tmp_path: Path, s
     assert {name[-4:] == "-wal" for name in new} == {True, False}
 
 
+def test_a_log_without_its_database_is_kept(tmp_path: Path, sqlite: Path, say: Say) -> None:
+    alone = tmp_path / "alone" / sqlite.name
+    alone.parent.mkdir()
+    with AnnotationStore(sqlite) as store:
+        store.append(say())
+        shutil.copy(f"{sqlite}-wal", f"{alone}-wal")
+    log = Path(f"{alone}-wal").read_bytes()
+    with pytest.raises(DamagedDatabaseError, match="a copy is"):
+        AnnotationStore(alone)
+    assert sorted(contents(alone.parent).values()) == [log, log]
+
+
 def test_as_a_killed_process_leaves_it_a_database_opens(tmp_path: Path, sqlite: Path, say: Say) -> None:
     killed = tmp_path / "killed.sqlite"
     with AnnotationStore(sqlite) as store:

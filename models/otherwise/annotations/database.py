@@ -133,12 +133,14 @@ def _make_folder(folder: Path) -> None:
 def _refuse_damaged(path: Path) -> None:
     """Check a SQLite file, read-only, so that what may be left in its write-ahead log stays there."""
     try:
-        if not path.exists() or not path.stat().st_size:
-            return
+        size, log = (found.stat().st_size if found.exists() else 0 for found in (path, Path(f"{path}-wal")))
     except OSError as error:
         raise StorageError(f"{path.name} cannot be read: {error.strerror}.", "Choose another place.") from error
+    if not size and not log:
+        return
     try:
-        good = _passes_check(path, "ro")
+        # Beside a new database SQLite would delete an old one's log, with what was recorded last.
+        good = bool(size) and _passes_check(path, "ro")
     except sqlite3.OperationalError as error:
         if not error.sqlite_errorname.startswith("SQLITE_READONLY"):
             raise
@@ -164,13 +166,14 @@ def _passes_check(path: Path, mode: str) -> bool:
 
 
 def _back_up(path: Path) -> str:
-    """Copy a damaged database and its write-ahead log beside it, once for each state of the file."""
-    changed = datetime.fromtimestamp(path.stat().st_mtime, UTC).strftime("%Y%m%dT%H%M%SZ")
+    """Copy a damaged database and its write-ahead log beside it, once for each time that they were changed."""
+    sources = [file for file in (path, Path(f"{path}-wal")) if file.exists() and file.stat().st_size]
+    changed = datetime.fromtimestamp(sources[0].stat().st_mtime, UTC).strftime("%Y%m%dT%H%M%SZ")
     copy = path.with_name(f"{path.name}.damaged-{changed}")
     try:
-        for suffix in ("-wal", ""):  # the database last: where it is, the copy is whole
-            source, target = Path(f"{path}{suffix}"), Path(f"{copy}{suffix}")
-            if source.exists() and source.stat().st_size and not copy.exists():
+        for source in sources:
+            target = copy.with_name(copy.name + source.name.removeprefix(path.name))
+            if not target.exists():
                 with atomic_path(target) as temporary:
                     shutil.copy2(source, temporary)
     except WriteError as error:
