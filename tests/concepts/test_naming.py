@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -127,7 +129,8 @@ def test_questions_are_new_and_never_about_what_has_a_name(
 
 def test_a_batch_by_influence_covers_what_there_is(clouds: Clouds, vocabulary: Vocabulary) -> None:
     model = taught(clouds, vocabulary, {})
-    questions = next_questions("influence", pool_of(clouds), model, 5, np.random.default_rng(0))
+    few = replace(pool_of(clouds), shares=np.repeat([1.0, 1.0, 5.0], [*COUNTS.values()]))
+    questions = next_questions("influence", few, model, 4, np.random.default_rng(0))
     assert {kind(question) for question in questions} == set(COUNTS)
 
 
