@@ -59,7 +59,7 @@ def test_real_dicom_is_explained_in_its_own_geometry(name: str, tmp_path: Path) 
     slice_index = IMAGES[name]
     chosen = [] if slice_index is None else ["--slice", slice_index]
     models = ["--classifier", tmp_path / "classifier", "--agent", tmp_path / "agent"]
-    content = json.loads(run("explain", DICOM / name, *models, *chosen, "--out", tmp_path / "out", "--json"))
+    content = json.loads(run("explain", DICOM / name, *models, *chosen, "--dicom", "--out", tmp_path / "out", "--json"))
 
     explanation = read_explanation(tmp_path / "out")
     assert content["geometry"]["shape"] == list(source.geometry.shape)
@@ -67,7 +67,10 @@ def test_real_dicom_is_explained_in_its_own_geometry(name: str, tmp_path: Path) 
     np.testing.assert_array_equal(explanation.volumes.original.array, source.array)
     assert explanation.slice_index == slice_index
     assert (tmp_path / "out" / "report.html").stat().st_size > 10_000
+    written = {file.stem: pydicom.dcmread(file) for file in (tmp_path / "out" / "dicom").iterdir()}
+    assert {"effect", "change", "report"} <= written.keys() <= {"effect", "change", "report", "regions"}
     text = (tmp_path / "out" / "explanation.json").read_text() + (tmp_path / "out" / "report.html").read_text()
     first = DICOM / name if slice_index is None else sorted((DICOM / name).iterdir())[0]
     patient = str(pydicom.dcmread(first, stop_before_pixels=True).get("PatientName", ""))
     assert not patient or patient not in text
+    assert {str(data.PatientName) for data in written.values()} == {patient}

@@ -119,12 +119,12 @@ def explained(explain: Callable[..., Explanation]) -> Explained:
             floor=on(np.ones_like(effect)[None]),
             regions=on(labels[None]),
             minimal=counterfactual,
-            path=base.volumes.path,
+            path=(original,) * len(base.path),
         )
         whole = {"benign": 0.2, "malignant": 0.8}, {"benign": 0.7, "malignant": 0.3}
         place = Place(image.geometry.shape, *box, *whole) if box else None
         fields = {"image_sha256": image.sha256, "volumes": volumes, "regions": regions, "place": place}
-        return replace(base, **{**fields, **changes})
+        return replace(base, **{"alternatives": (), **fields, **changes})
 
     return make
 

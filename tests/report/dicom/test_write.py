@@ -1,4 +1,4 @@
-"""All four objects beside their source: in its study, whole or not at all, and nothing of the patient in any message."""
+"""All four objects beside their source: in its study, whole or not at all, nothing of the patient in any message."""
 
 from __future__ import annotations
 
@@ -108,18 +108,15 @@ def test_a_patients_name_keeps_its_letters_and_stays_out_of_every_log(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     path = source("mammogram")
-    # No caret, letters beyond ASCII, a sex and a date that are none: libraries like to say so, with the value.
-    pydicom.config.settings.writing_validation_mode = pydicom.config.IGNORE
-    change(path, SpecificCharacterSet="ISO_IR 100", PatientName="Müller Ängström", PatientSex="F", PatientID="4711-XY")
-    raw = path.read_bytes()
-    path.write_bytes(raw.replace(b"CS\x02\x00F ", b"CS\x02\x00Q ", 1))
+    # No caret, letters beyond ASCII, and a sex that is none: libraries like to say so, with the value.
+    change(path, SpecificCharacterSet="ISO_IR 100", PatientName="Müller Ängström", PatientSex="W", PatientID="4711-XY")
     files = write_dicom(explained(path), path, tmp_path / "out")
 
     for file in files.values():
-        assert str(pydicom.dcmread(file).PatientName) == "Müller Ängström"
+        data = pydicom.dcmread(file)
+        assert (str(data.PatientName), data.PatientSex) == ("Müller Ängström", "")
     said = caplog.text + "".join(capfd.readouterr()) + "".join(str(warning.message) for warning in recwarn)
-    assert "ller" not in said
-    assert "4711" not in said
+    assert not any(part in said for part in ("üller", "ngstr", "4711"))
 
 
 def test_another_image_is_refused(source: Callable, explained: Callable, tmp_path: Path) -> None:

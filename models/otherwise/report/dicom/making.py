@@ -64,8 +64,12 @@ def algorithm(explanation: Explanation) -> AlgorithmIdentificationSequence:
 
 
 def finish(dataset: SOPClass, source: Source, making: Making) -> None:
-    """Set what highdicom cannot be told: the time, the patient's name, and letters of all alphabets."""
+    """Set what highdicom cannot be told: time, patient's name, letters of all alphabets, who numbers dimensions."""
     dataset.SpecificCharacterSet = "ISO_IR 192"
     dataset.PatientName = source.stack.slices[0].header.get("PatientName")
     dataset.ContentDate = dataset.SeriesDate = DA(making.time.date())
     dataset.ContentTime = dataset.SeriesTime = TM(making.time.time())
+    if "DimensionOrganizationSequence" in dataset:
+        organization = making.uid()
+        for item in (*dataset.DimensionOrganizationSequence, *dataset.DimensionIndexSequence):
+            item.DimensionOrganizationUID = organization

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -214,7 +215,7 @@ def _reference(source: Source, one: Slice, frame_of_reference: str | None) -> Da
     header = Dataset()
     for element in one.header:  # this decodes texts, which a copy as a whole would not
         if not element.tag.is_private and element.keyword not in FUNCTIONAL_GROUPS:
-            header.add(element)
+            header.add(copy(element))  # values are set below
     _fill(header, one)
     _place(header, source, one, frame_of_reference)
     return header
