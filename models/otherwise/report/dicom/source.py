@@ -151,7 +151,7 @@ def references(source: Source, slices: Sequence[Slice], frame_of_reference: str 
     """Headers of instances in the form in which highdicom derives objects from them.
 
     What files in the wild leave out, though it may be empty, is there and empty; what is no value is left out. The
-    patient's name is empty too, since highdicom writes odd ones to its log: see ``finish``.
+    patient's name is empty too, since highdicom warns of odd ones by quoting them: see ``finish``.
 
     Args:
         source: The image.

@@ -53,25 +53,34 @@ def write_dicom(
         warnings.simplefilter("ignore")  # of pydicom, about values of the source, which may be a patient's
         source = match_source(explanation, source_path, part)
         with atomic_folder(folder) as temporary:
-            names = []
-            for name, made in _objects(explanation, source, making).items():
-                made.save_as(temporary / f"{name}.dcm", write_like_original=False)
-                names.append(name)
+            names = _write(explanation, source, temporary, making)
     return {name: folder / f"{name}.dcm" for name in names}
 
 
-def _objects(explanation: Explanation, source: Source, making: Making) -> dict[str, SOPClass]:
+def _write(explanation: Explanation, source: Source, folder: Path, making: Making) -> list[str]:
+    names = []
+
+    def save(name: str, made: SOPClass) -> None:
+        made.save_as(folder / f"{name}.dcm", write_like_original=False)
+        names.append(name)
+        for pixels in ("PixelData", "FloatPixelData"):
+            if pixels in made:  # a map may be as large as the image, and the report does not look at it
+                delattr(made, pixels)
+
     invented = making.uid()
     try:
         regions = explanation_segmentation(explanation, source, making)
+        if regions is not None:
+            save("regions", regions)
         effect = effect_map(explanation, source, making, invented)
+        save("effect", effect)
         change = change_map(explanation, source, making, invented)
-        report = explanation_report(explanation, source, regions, [effect, change], making)
+        save("change", change)
+        save("report", explanation_report(explanation, source, regions, [effect, change], making))
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         # What highdicom says may quote the patient's data.
         raise DicomError(
             f"The source's header lacks something, or has it wrong ({type(error).__name__}).",
             "Check it with dciodvfy, or export it again.",
         ) from error
-    made = {"regions": regions, "effect": effect, "change": change, "report": report}
-    return {name: one for name, one in made.items() if one is not None}
+    return names
