@@ -100,7 +100,7 @@ def explained(explain: Callable[..., Explanation]) -> Explained:
         labels[np.hypot(i - 0.2, j) + np.abs(k) < 0.4] = 3
         labels[np.hypot(i + 0.5, j + 0.3) + np.abs(k - 0.2) / 2 < 0.3] = 1
         noise = np.random.default_rng(5).standard_normal(shape)
-        effect = ((labels > 0) * noise).astype(np.float32)
+        effect = (0.004 * (labels > 0) * noise).astype(np.float32)  # log-odds of one voxel
         change = np.repeat((37.5 * effect)[None], image.array.shape[0], axis=0)
 
         def on(array: np.ndarray) -> Image:

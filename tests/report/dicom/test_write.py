@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from pydicom.uid import SecondaryCaptureImageStorage
 from typer.testing import CliRunner
 
 from otherwise.cli import build
 from otherwise.errors import OtherwiseError
 from otherwise.images.image import Image
+from otherwise.images.studies import read_studies
 from otherwise.images.writing import write_image
 from otherwise.phantoms.dicom import write_dicom as write_phantom
 from otherwise.report.dicom.making import Making
@@ -167,6 +169,43 @@ def test_a_series_must_have_a_frame_of_reference(source: Callable, explained: Ca
     explanation = explained(path)
     change(path, FrameOfReferenceUID=None)
     assert "FrameOfReferenceUID" in refusal(explanation, path, tmp_path / "out")
+
+
+def test_one_image_of_a_folder_of_several(source: Callable, explained: Callable, tmp_path: Path) -> None:
+    plane, series = source("plane in space"), source("oblique CT")
+    plane.rename(series / "plane.dcm")
+    (id,) = [image.id for study in read_studies([series]) for image in study.images if image.frames == 1]
+    explanation = explained(series / "plane.dcm")
+
+    assert "2 series" in refusal(explanation, series, tmp_path / "out")
+    files = write_dicom(explanation, series, tmp_path / "out", part=id)
+    (reference,) = pydicom.dcmread(files["effect"]).SourceImageSequence
+    assert reference.ReferencedSOPInstanceUID == pydicom.dcmread(series / "plane.dcm").SOPInstanceUID
+
+
+def test_of_a_colour_image_the_change_is_the_mean_of_its_channels(
+    source: Callable, explained: Callable, tmp_path: Path
+) -> None:
+    path = source("mammogram")
+    data = pydicom.dcmread(path)
+    pixels = np.random.default_rng(2).integers(0, 255, (data.Rows, data.Columns, 3)).astype(np.uint8)
+    change(
+        path,
+        SOPClassUID=SecondaryCaptureImageStorage,
+        PhotometricInterpretation="RGB",
+        SamplesPerPixel=3,
+        PlanarConfiguration=0,
+        BitsAllocated=8,
+        BitsStored=8,
+        HighBit=7,
+        PixelData=pixels.tobytes(),
+    )
+    explanation = explained(path)
+    assert explanation.volumes.original.array.shape[0] == 3
+    files = write_dicom(explanation, path, tmp_path / "out")
+    stored = np.frombuffer(pydicom.dcmread(files["change"]).FloatPixelData, "<f4")
+    mean = explanation.volumes.difference.array.mean(axis=0, dtype=np.float32)
+    assert np.sort(stored[stored != 0]) == pytest.approx(np.sort(mean[mean != 0]))
 
 
 def test_older_objects_are_replaced_as_a_whole(source: Callable, explained: Callable, tmp_path: Path) -> None:

@@ -122,6 +122,8 @@ def _map(
     )
     for frame, one in zip(made.PerFrameFunctionalGroupsSequence, slices, strict=True):
         frame.DerivationImageSequence = [_derivation(one, quantity, source)]
+    # The function that highdicom names knows no window narrower than 1 (PS3.3 C.11.2.1.2), and effects are small.
+    made.SharedFunctionalGroupsSequence[0].FrameVOILUTSequence[0].VOILUTFunction = "LINEAR_EXACT"
     made.Laterality = headers[0].get("Laterality")
     finish(made, source, making)
     return made
