@@ -14,8 +14,9 @@ from otherwise.explain.explanation import Explanation
 from otherwise.images.formats.dicom import Slice
 from otherwise.images.image import Image
 from otherwise.report.dicom.codes import EFFECT, official, private
+from otherwise.report.dicom.headers import pixel_measures, plane_orientation, plane_position, references
 from otherwise.report.dicom.making import Making, equipment, finish
-from otherwise.report.dicom.source import Source, pixel_measures, plane_orientation, plane_position, references
+from otherwise.report.dicom.source import Source
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from highdicom.seg import SegmentAlgorithmTypeValues, Segmentation, Segmentation
 
 from otherwise.explain.explanation import Explanation, Region
 from otherwise.report.dicom.codes import official, region_code, region_name
+from otherwise.report.dicom.headers import references
 from otherwise.report.dicom.making import Making, algorithm, equipment, finish
-from otherwise.report.dicom.source import Source, references
+from otherwise.report.dicom.source import Source
 
 SERIES_NUMBER = 9901
 

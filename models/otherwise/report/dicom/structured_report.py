@@ -37,9 +37,10 @@ from otherwise import __version__
 from otherwise.explain.explanation import Counterfactual, Explanation, Region
 from otherwise.report import words
 from otherwise.report.dicom.codes import EFFECT, class_code, official, private, probability_code, region_code
+from otherwise.report.dicom.headers import references
 from otherwise.report.dicom.making import MANUFACTURER, NAME, Making, equipment, finish
 from otherwise.report.dicom.segmentation import drawn_regions
-from otherwise.report.dicom.source import Source, references
+from otherwise.report.dicom.source import Source
 
 SERIES_NUMBER = 9904
 SUFFICIENT = private("SUFFICIENT", "This region of the change alone is sufficient")
