@@ -1,0 +1,110 @@
+"""An image as the classifier and the units see it, ready to be asked about region by region."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from otherwise.annotations.region import RegionMask
+from otherwise.blackbox.protocol import BlackBox
+from otherwise.concepts.statistics import UnitTable
+from otherwise.concepts.units import UnitMaps, UnitReader
+from otherwise.explain.explanation import Explanation
+from otherwise.images.image import Geometry, Image
+from otherwise.images.resampling import model_grid, shown_on
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """One image, or one explanation of it.
+
+    Attributes:
+        image: Its id.
+        sha256: Its content.
+        native: Its own grid.
+        grid: The classifier's.
+        maps: What the units say of the image and of its counterfactual (of the image twice, where there is none).
+        masks: bool ``(units, *size)``: of the image.
+        regions: bool ``size`` by label: decisive regions.
+        explanation: Id, or empty.
+    """
+
+    image: str
+    sha256: str
+    native: Geometry
+    grid: Geometry
+    maps: UnitMaps
+    masks: np.ndarray
+    regions: Mapping[int, np.ndarray]
+    explanation: str = ""
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Voxels of the classifier's grid: two or three edges."""
+        return self.masks.shape[1:]
+
+    def place(self, region: RegionMask) -> np.ndarray:
+        """A region on the classifier's grid: bool ``size``, at least one voxel.
+
+        Raises:
+            RegionError: if it lies outside.
+        """
+        return region_on(region, self.grid, len(self.size))
+
+
+def look_at_image(
+    classifier: BlackBox, reader: UnitReader, table: UnitTable, image: Image, slice_index: int | None
+) -> Look:
+    """Look at an image that nobody has explained.
+
+    Raises:
+        ImageError: if the image does not suit the classifier.
+    """
+    inputs = classifier.inputs
+    grid = model_grid(image.geometry, inputs.size, inputs.spacing, slice_index)
+    seen = shown_on(image, grid, inputs.spatial_dims, inputs.intensity, inputs.channels)
+    maps = reader.read(np.stack([seen, seen]))
+    masks = maps.first().above(table.thresholds, seen.shape[1:])
+    return Look(image.id, image.sha256, image.geometry, grid, maps, masks, {})
+
+
+def look_at_explanation(
+    classifier: BlackBox, reader: UnitReader, table: UnitTable, explanation: Explanation
+) -> Look | None:
+    """Look at an explanation; None where it does not tell where the classifier looked."""
+    grid, volumes, inputs = explanation.grid, explanation.volumes, classifier.inputs
+    if grid is None:
+        return None
+    seen, made = (
+        shown_on(volume, grid, inputs.spatial_dims, inputs.intensity, inputs.channels)
+        for volume in (volumes.original, volumes.counterfactual)
+    )
+    maps = reader.read(np.stack([seen, made]))
+    regions = {}
+    for region in explanation.regions:
+        mask = volumes.regions.array[0] == region.label
+        if mask.any():
+            regions[region.label] = region_on(RegionMask(mask, volumes.regions.geometry), grid, inputs.spatial_dims)
+    masks = maps.first().above(table.thresholds, seen.shape[1:])
+    return Look(
+        explanation.image_id,
+        explanation.image_sha256,
+        volumes.original.geometry,
+        grid,
+        maps,
+        masks,
+        regions,
+        explanation.id,
+    )
+
+
+def region_on(region: RegionMask, grid: Geometry, spatial_dims: int) -> np.ndarray:
+    """A region on the classifier's grid: bool ``size``, at least one voxel.
+
+    Raises:
+        RegionError: if it lies outside.
+    """
+    mask = region.on(grid).mask
+    return np.asarray(mask[..., 0] if spatial_dims == 2 else mask)
