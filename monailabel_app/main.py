@@ -8,8 +8,8 @@ from typing import Any
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.strategy import Strategy
-from monailabel.tasks.activelearning.random import Random
 
+from lib.activelearning.asking import Asking
 from lib.host import ExplainerLike
 from lib.infers.classify import Classify
 from lib.infers.explain import REGION_NAMES, Explain
@@ -18,8 +18,9 @@ from lib.infers.task import HostedTask
 from lib.jobs import Jobs
 from lib.routes.install import install_app
 from lib.routes.sources import from_datastore
-from lib.start import start
+from lib.start import start, start_teaching
 from otherwise import __version__
+from otherwise.concepts.questions import STRATEGIES
 from otherwise.finding.finder import Finder
 
 
@@ -43,13 +44,14 @@ class OtherwiseApp(MONAILabelApp):
         looks = Looks(Finder(self.host.classifier)) if self.host.classifier.inputs.patches else None
         self.tasks: dict[str, HostedTask] = {
             "classify": Classify(self.host, looks),
-            "explain": Explain(self.host, looks),
+            "explain": Explain(self.host, looks, lambda explanation: self.teaching.told(explanation)),
         }
         if looks is not None:
             self.tasks["find"] = Find(self.host, looks)
         self.jobs = Jobs()
         question = f"What would make {self.host.classifier.name} decide otherwise?"
         super().__init__(app_dir, studies, dict(conf), "Otherwise", question, __version__, list(REGION_NAMES))
+        self.teaching = start_teaching(self.host, self.options, self.datastore())
         install_app(self)
 
     def init_infers(self) -> dict[str, HostedTask]:
@@ -58,7 +60,7 @@ class OtherwiseApp(MONAILabelApp):
 
     def init_strategies(self) -> dict[str, Strategy]:
         """How the next case is chosen."""
-        return {"random": Random()}
+        return {name: Asking(name, lambda: self.teaching) for name in STRATEGIES}
 
     def infer(self, request: Mapping[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         """Answer MONAI Label's own callers, by image id only: it would take any path of the server for an image."""
@@ -70,5 +72,6 @@ class OtherwiseApp(MONAILabelApp):
         return super().batch_infer({**request, "multi_gpu": False, "max_workers": 1}, datastore)
 
     def close(self) -> None:
-        """Stop the worker."""
+        """Stop the threads."""
+        self.teaching.close()
         self.host.worker.close()

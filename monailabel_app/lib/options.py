@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from otherwise.annotations.vocabulary import PRESETS
 from otherwise.errors import OtherwiseError
 
 CLASSIFIER = "mammogram_classifier"
 AGENT = "mammogram_agent"
-KEYS = ("classifier", "agent", "device", "state", "trust_code", "upload_mib")
+KEYS = ("classifier", "agent", "device", "state", "trust_code", "upload_mib", "database", "vocabulary")
 
 
 class OptionError(OtherwiseError):
@@ -30,6 +31,8 @@ class Options:
         state: Folder for everything that the server keeps.
         trust_code: Whether bundles may bring Python of their own.
         upload_limit: Largest request in bytes.
+        database: Path of a SQLite file, or URL, for what people say; None: in the state folder.
+        vocabulary: Names of preset vocabularies, and paths of YAML files.
     """
 
     classifier: str
@@ -38,6 +41,8 @@ class Options:
     state: Path
     trust_code: bool
     upload_limit: int
+    database: str | None
+    vocabulary: tuple[str, ...]
 
     @classmethod
     def read(cls, conf: Mapping[str, str], studies: str) -> Options:
@@ -56,6 +61,8 @@ class Options:
             state=Path(conf["state"]).expanduser() if conf.get("state") else default_state(studies),
             trust_code=_switch("trust_code", conf.get("trust_code", "false")),
             upload_limit=_mebibytes("upload_mib", conf.get("upload_mib", "1024")),
+            database=conf.get("database") or None,
+            vocabulary=tuple(name for name in conf.get("vocabulary", "").split(",") if name) or PRESETS,
         )
 
 

@@ -6,11 +6,18 @@ import sys
 from collections.abc import Mapping
 
 from monailabel.config import settings
+from monailabel.interfaces.datastore import Datastore
 
 from lib.host import ExplainerLike, Host, start_host
 from lib.options import Options
-from lib.routes.sources import READABLE
+from lib.routes.sources import READABLE, from_datastore
+from lib.teaching.teaching import Images, Teaching
+from otherwise.annotations.database import FILE_NAME
+from otherwise.annotations.store import AnnotationStore
+from otherwise.annotations.vocabulary import load_vocabulary
 from otherwise.errors import OtherwiseError
+from otherwise.images.image import Image
+from otherwise.images.reading import read_image
 
 
 def start(conf: Mapping[str, str], studies: str, explainer: ExplainerLike | None = None) -> tuple[Options, Host]:
@@ -28,6 +35,28 @@ def start(conf: Mapping[str, str], studies: str, explainer: ExplainerLike | None
     settings.MONAI_LABEL_SESSION_PATH = settings.MONAI_LABEL_SESSION_PATH or str(options.state / "sessions")
     settings.MONAI_LABEL_DATASTORE_FILE_EXT = [f"*{ending}" for ending in READABLE]
     return options, host
+
+
+def start_teaching(host: Host, options: Options, datastore: Datastore) -> Teaching:
+    """Open what people have said, and begin to learn from it.
+
+    Raises:
+        OtherwiseError: if the database or the vocabulary cannot be used.
+    """
+
+    def read(id: str) -> Image:
+        return read_image(from_datastore(datastore, id).path, id=id)
+
+    try:
+        vocabulary = load_vocabulary(options.vocabulary)
+        annotations = AnnotationStore(options.database or options.state / FILE_NAME)
+    except OtherwiseError:
+        _end_in_one_line()
+        raise
+    images = Images(lambda: sorted(datastore.list_images()), read)
+    teaching = Teaching(host, annotations, vocabulary, images, options.state / "concepts")
+    teaching.start()
+    return teaching
 
 
 def _end_in_one_line() -> None:

@@ -67,6 +67,10 @@ class ExplanationStore:
             )
         return folder
 
+    def ids(self) -> list[str]:
+        """Ids of all explanations, sorted; what is being written is not among them."""
+        return sorted(path.name for path in self.root.iterdir() if NAME.fullmatch(path.name) and path.is_dir())
+
     def file(self, id: str, name: str) -> Path:
         """Find one file of an explanation.
 

@@ -147,6 +147,12 @@ class AnnotationStore:
         withdrawn = select(withdrawals.c.number).where(withdrawals.c.withdraws == TABLE.c.id).exists()
         return self._of(image, select(TABLE.c.number, TABLE.c.content).where(TABLE.c.kind != "withdraw", ~withdrawn))
 
+    def withdrawn(self) -> set[str]:
+        """Ids of the annotations that have been taken back."""
+        wanted = select(TABLE.c.withdraws).where(TABLE.c.withdraws.is_not(None))
+        with explained(), self._engine.connect() as connection:
+            return set(connection.execute(wanted).scalars())
+
     def history(self, image: str | None = None) -> list[Annotation]:
         """All that was ever recorded, oldest first; of one image, or of all."""
         return self._of(image, select(TABLE.c.number, TABLE.c.content))

@@ -39,6 +39,12 @@ def register(app: typer.Typer) -> None:
         state: Annotated[
             Path | None, typer.Option(help="Folder for explanations and uploads. Default: beside the studies.")
         ] = None,
+        database: Annotated[
+            str | None, typer.Option(help="SQLite file or PostgreSQL URL for what people say. Default: in the state.")
+        ] = None,
+        vocabulary: Annotated[
+            str | None, typer.Option(help="Presets and YAML files, a,b. Default: birads,nodule,spurious.")
+        ] = None,
         trust_code: Annotated[bool, typer.Option("--trust-code", help="Let bundles run Python of their own.")] = False,
     ) -> None:
         """Serve explanations to 3D Slicer and other MONAI Label clients, until Ctrl-C."""
@@ -52,6 +58,8 @@ def register(app: typer.Typer) -> None:
             "device": device,
             "trust_code": str(trust_code).lower(),
             **({"state": str(state.resolve())} if state else {}),
+            **({"database": database} if database else {}),
+            **({"vocabulary": vocabulary} if vocabulary else {}),
         }
         with listen(host, port) as door:
             run(door, studies if remote else str(Path(studies).resolve()), conf)

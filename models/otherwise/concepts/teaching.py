@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,19 +18,24 @@ from otherwise.concepts.statistics import UnitTable
 from otherwise.concepts.summary import UnitName, Vote, summarise, unit_names
 from otherwise.explain.explanation import Concepts
 
+FOLDS = 5
+LEAST_LABELS = 10
+"""With fewer labels nobody can tell how often names are right."""
+
 
 @dataclass(frozen=True, eq=False)
 class Taught:
     """One version of everything that names rest upon. Nothing in it ever changes.
 
     Attributes:
-        version: Of annotations, units and regions together.
+        version: Of the names.
         labels: How many annotations name something.
         model: Names regions.
         units: What units are called.
         table: Of the units.
         pool: All decisive regions.
         given: What people called a decisive region, by explanation and label: the last certain word.
+        examples: The regions that people named, wherever they are.
     """
 
     version: str
@@ -41,6 +45,7 @@ class Taught:
     table: UnitTable
     pool: Pool
     given: Mapping[tuple[str, int], Term]
+    examples: tuple[Example, ...]
 
     def names(self, explanation: str, facts: Facts) -> list[Name | None]:
         """What the regions of an explanation are called: what somebody called that very region, or else the probes."""
@@ -55,13 +60,36 @@ class Taught:
         """An explanation summed up by concepts."""
         return summarise(facts, self.names(explanation, facts), self.table, self.units, self.version)
 
-    def named_share(self) -> float:
-        """Share of the decisive change of all explanations that has a name, in [0, 1]."""
+    def region_names(self) -> list[Name | None]:
+        """What each region of the pool is called."""
         names = self.model.name(self.pool.embeddings)
         for place, region in enumerate(self.pool.regions):
             term = self.given.get((region.explanation, region.label))
             names[place] = Name(term, 1.0) if term else names[place]
-        return named_share(names, self.pool.shares)
+        return names
+
+    def named_share(self) -> float:
+        """Share of the decisive change of all explanations that has a name, in [0, 1]."""
+        return named_share(self.region_names(), self.pool.shares)
+
+    def accuracy(self, folds: int = FOLDS) -> float | None:
+        """How often names are right: of the labelled regions that get one when they are held back (cross-validation).
+
+        Returns:
+            In [0, 1]; None where there are too few labels to tell, or none of those held back gets a name.
+        """
+        if len(self.examples) < LEAST_LABELS:
+            return None
+        vocabulary, right, named = self.model.vocabulary, 0, 0
+        pool = np.concatenate([self.pool.embeddings, np.stack([example.embedding for example in self.examples])])
+        for fold in range(folds):
+            held = self.examples[fold::folds]
+            rest = [example for n, example in enumerate(self.examples) if n % folds != fold]
+            found = fit_concepts(pool, rest, vocabulary).name(np.stack([example.embedding for example in held]))
+            pairs = [(name.term, example.term) for name, example in zip(found, held, strict=True) if name]
+            named += len(pairs)
+            right += sum(vocabulary.is_a(truth, name) for name, truth in pairs)
+        return round(right / named, 4) if named else None
 
 
 def learn(
@@ -70,6 +98,7 @@ def learn(
     named: Mapping[str, Entry],
     table: UnitTable,
     vocabulary: Vocabulary,
+    version: str,
     overlap: float = NAMING_OVERLAP,
 ) -> Taught:
     """Learn from everything that holds; takes a second or so for ten thousand explanations.
@@ -81,6 +110,7 @@ def learn(
             they are.
         table: Of the units.
         vocabulary: The terms; free ones that it lacks are roots of their own.
+        version: What to call it.
         overlap: Units that overlap a named region by more than this take its name.
     """
     entries = sorted(explained, key=lambda entry: entry.source)
@@ -90,23 +120,23 @@ def learn(
     for note in labels:
         assert note.term is not None
         entry = named.get(note.id)
-        strengths: dict[str, float] = dict.fromkeys(note.units, 1.0)
-        if entry is not None and len(entry.facts.labels):
-            found = entry.facts.overlaps[0]
-            strengths |= {table.names[n]: float(found[n]) for n in np.flatnonzero(found > overlap)}
+        found = entry.facts.overlaps[0] if entry is not None and len(entry.facts.labels) else None
+        if entry is not None and found is not None:
             examples.append(Example(entry.facts.embeddings[0], note.term, note.certain))
+        strengths = _answering(note, table, found, overlap)
         for unit, strength in strengths.items():
             votes.setdefault(unit, []).append(Vote(note.author, note.term, strength, note.certain, note.id))
         label = _label_of(note, named)
         if label is not None and note.explanation in by_explanation and note.certain:
             given[note.explanation, label] = note.term
-    pool = _pool(entries, given)
+    pool = _pool(entries, given, 2 * len(table.names))
     known = [example.embedding for example in examples]
     every = np.concatenate([pool.embeddings, *(embedding[None] for embedding in known)])
     if not len(every):
-        every = np.zeros((1, 2 * len(table.names)), np.float32)
+        every = np.zeros((1, pool.embeddings.shape[1]), np.float32)
     return Taught(
-        version=_version(annotations, entries, table),
+        version=version,
+        examples=tuple(examples),
         labels=len(labels),
         model=fit_concepts(every, examples, vocabulary),
         units=unit_names(votes, vocabulary),
@@ -116,14 +146,13 @@ def learn(
     )
 
 
-def _pool(entries: Sequence[Entry], given: Mapping[tuple[str, int], Term]) -> Pool:
+def _pool(entries: Sequence[Entry], given: Mapping[tuple[str, int], Term], width: int) -> Pool:
     regions, embeddings, shares = [], [], []
     for entry in entries:
         for place, label in enumerate(entry.facts.labels.tolist()):
             regions.append(RegionRef(entry.image, entry.source, label))
             embeddings.append(entry.facts.embeddings[place])
             shares.append(float(entry.facts.shares[place]))
-    width = entries[0].facts.embeddings.shape[1] if entries else 0
     return Pool(
         regions=tuple(regions),
         embeddings=np.stack(embeddings) if embeddings else np.zeros((0, width), np.float32),
@@ -132,16 +161,17 @@ def _pool(entries: Sequence[Entry], given: Mapping[tuple[str, int], Term]) -> Po
     )
 
 
+def _answering(note: Annotation, table: UnitTable, overlaps: np.ndarray | None, least: float) -> dict[str, float]:
+    """The units that take an annotation's name, each with its overlap: those it lists or else those that answer."""
+    known = {} if overlaps is None else dict(zip(table.names, overlaps.tolist(), strict=True))
+    if note.units:
+        return {unit: known.get(unit, 1.0) for unit in note.units if unit in table.names}
+    return {unit: strength for unit, strength in known.items() if strength > least}
+
+
 def _label_of(note: Annotation, named: Mapping[str, Entry]) -> int | None:
     """Which decisive region was named: facts of named regions carry its label, 0 where it is none of them."""
     entry = named.get(note.id)
     if not note.explanation or entry is None or not len(entry.facts.labels):
         return None
     return int(entry.facts.labels[0]) or None
-
-
-def _version(annotations: Sequence[Annotation], entries: Sequence[Entry], table: UnitTable) -> str:
-    digest = hashlib.sha256(table.version.encode())
-    for name in (*(note.id for note in annotations), *(entry.source for entry in entries)):
-        digest.update(name.encode())
-    return digest.hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,12 @@ class Explain(HostedTask):
     plug-in (it lists neither ``classification`` nor ``others``), and a label map of regions is just that.
     """
 
-    def __init__(self, host: Host, looks: Looks | None = None) -> None:
+    def __init__(
+        self,
+        host: Host,
+        looks: Looks | None = None,
+        told: Callable[[Explanation], Explanation] = lambda explanation: explanation,
+    ) -> None:
         options: dict[str, Any] = {"target": [AUTO, *host.classifier.classes], "seed": 0}
         super().__init__(
             host,
@@ -40,6 +46,7 @@ class Explain(HostedTask):
             {**options, "find": 1, "centre": AUTO} if looks else options,
         )
         self.looks = looks
+        self.told = told
 
     def check(self, params: Params) -> dict[str, Any]:
         """Add the class to flip to, the seed, and which patch."""
@@ -55,7 +62,7 @@ class Explain(HostedTask):
 
     def answer(self, image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report) -> Answer:
         """Explain on the worker's thread, and keep the result."""
-        explanation = self._explain(image, arguments, cancelled, report)
+        explanation = self.told(self._explain(image, arguments, cancelled, report))
         try:
             folder = self._keep(explanation)
             content = json.loads((folder / "explanation.json").read_text(encoding="utf-8"))

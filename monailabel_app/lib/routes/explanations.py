@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 from fastapi import APIRouter, Depends
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from fastapi.routing import APIRoute
 from monailabel.config import RBAC_USER, settings
 from monailabel.endpoints.user.auth import RBAC
 
 from lib.store import ExplanationStore
-from otherwise.report.folder import read_explanation
+from lib.teaching.teaching import Teaching
+from otherwise.report.html import render_report
 from otherwise.report.pdf import write_pdf
 
 # A report brings along all that it shows. Sandboxed, it cannot reach anything else, this server included.
@@ -21,8 +24,8 @@ REPORT_HEADERS = {
 FILE_HEADERS = {"X-Content-Type-Options": "nosniff"}
 
 
-def explanations_router(store: ExplanationStore, route: type[APIRoute]) -> APIRouter:
-    """Make the routes below ``/otherwise/explanations``."""
+def explanations_router(store: ExplanationStore, teaching: Teaching, route: type[APIRoute]) -> APIRouter:
+    """Make the routes below ``/otherwise/explanations``; what is told carries the newest names."""
     router = APIRouter(
         prefix="/otherwise/explanations",
         tags=["Otherwise"],
@@ -31,8 +34,9 @@ def explanations_router(store: ExplanationStore, route: type[APIRoute]) -> APIRo
     )
 
     @router.get("/{id}", summary=f"{RBAC_USER}explanation.json")
-    def explanation(id: str) -> FileResponse:
-        return FileResponse(store.file(id, "explanation.json"), media_type="application/json", headers=FILE_HEADERS)
+    def explanation(id: str) -> JSONResponse:
+        content = json.loads(store.file(id, "explanation.json").read_text(encoding="utf-8"))
+        return JSONResponse(teaching.renamed_json(id, content), headers=FILE_HEADERS)
 
     @router.get("/{id}/files/{name}", summary=f"{RBAC_USER}One file of an explanation")
     def file(id: str, name: str) -> FileResponse:
@@ -41,14 +45,18 @@ def explanations_router(store: ExplanationStore, route: type[APIRoute]) -> APIRo
         return FileResponse(path, media_type="application/octet-stream", filename=name, headers=FILE_HEADERS)
 
     @router.get("/{id}/report.html", summary=f"{RBAC_USER}The report, a page that needs no network")
-    def report(id: str) -> FileResponse:
-        return FileResponse(store.file(id, "report.html"), media_type="text/html", headers=REPORT_HEADERS)
+    def report(id: str) -> Response:
+        if not teaching.knows(id):
+            return FileResponse(store.file(id, "report.html"), media_type="text/html", headers=REPORT_HEADERS)
+        return HTMLResponse(render_report(teaching.renamed(teaching.explanation(id))), headers=REPORT_HEADERS)
 
     @router.get("/{id}/report.pdf", summary=f"{RBAC_USER}The report on two pages, for the archive and for print")
     def printed(id: str) -> FileResponse:
-        made = store.folder(id) / "report.pdf"
+        # One file for each version of the names, so that a PDF is drawn once.
+        version = f"-{teaching.taught.version}" if teaching.taught and teaching.knows(id) else ""
+        made = store.folder(id) / f"report{version}.pdf"
         if not made.is_file():
-            write_pdf(read_explanation(store.folder(id)), made)
-        return FileResponse(made, media_type="application/pdf", headers=FILE_HEADERS)
+            write_pdf(teaching.renamed(teaching.explanation(id)), made)
+        return FileResponse(made, media_type="application/pdf", filename=f"{id}.pdf", headers=FILE_HEADERS)
 
     return router

@@ -13,7 +13,11 @@ from lib.routes.errors import route_class
 from lib.routes.explanations import explanations_router
 from lib.routes.infer import infer_router
 from lib.routes.jobs import jobs_router
+from lib.routes.sources import from_session
 from lib.routes.studies import studies_router
+from lib.routes.teaching import teaching_router
+from otherwise.images.image import Image
+from otherwise.images.reading import read_image
 
 if TYPE_CHECKING:
     from main import OtherwiseApp
@@ -24,11 +28,17 @@ def install_app(app: OtherwiseApp) -> None:
     from monailabel.app import app as server
 
     route = route_class(app.options.upload_limit)
+
+    def session(id: str) -> Image:
+        source = from_session(app.sessions(), id)
+        return read_image(source.path, id=source.id)
+
     routers = [
         infer_router(app, app.tasks, route),
         about_router(app.host, app.options, route),
         jobs_router(app, {**app.tasks, "attribute": Attribute(app.host)}, app.jobs, app.host.store, route),
-        explanations_router(app.host.store, route),
+        explanations_router(app.host.store, app.teaching, route),
+        teaching_router(app.teaching, session, route),
         studies_router(app, route),
         unknown_router(route),
     ]
@@ -36,6 +46,7 @@ def install_app(app: OtherwiseApp) -> None:
     # There is a former one after POST /reload.
     former, server.state.otherwise = getattr(server.state, "otherwise", None), app
     if former is not None:
+        former.teaching.close()
         former.host.worker.close(timeout=0)
 
 

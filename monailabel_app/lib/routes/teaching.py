@@ -1,0 +1,178 @@
+"""``/otherwise/annotations`` and ``/otherwise/concepts``: say what something is, ask what answers, be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any, Literal
+
+import numpy as np
+from fastapi import APIRouter, Depends, Query
+from fastapi.responses import Response
+from fastapi.routing import APIRoute
+from monailabel.config import RBAC_ADMIN, RBAC_ANNOTATOR, RBAC_USER, settings
+from monailabel.endpoints.user.auth import RBAC, User
+from pydantic import BaseModel, ConfigDict
+
+from lib.infers.params import ParamsError
+from lib.teaching.pictures import patch_picture
+from lib.teaching.saying import (
+    QueryBody,
+    SayingBody,
+    annotation_of,
+    answer,
+    region_of,
+    subject,
+    term_json,
+)
+from lib.teaching.summary import describe
+from lib.teaching.teaching import NotYetError, Teaching
+from otherwise.annotations.annotation import Annotation
+from otherwise.concepts.questions import STRATEGIES, next_questions
+from otherwise.images.image import Image
+
+MOST_QUESTIONS = 100
+MOST_ANNOTATIONS = 10_000
+
+
+class ActivateBody(BaseModel):
+    """Which version of the names to use."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    version: int | Literal["latest"]
+
+
+def teaching_router(teaching: Teaching, session: Callable[[str], Image], route: type[APIRoute]) -> APIRouter:
+    """Make the routes.
+
+    Args:
+        teaching: What has been taught.
+        session: The image of a session.
+        route: Class of the routes.
+    """
+    router = APIRouter(prefix="/otherwise", tags=["Otherwise"], route_class=route)
+    reader = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))
+    annotator = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ANNOTATOR))
+    administrator = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ADMIN))
+
+    @router.get("/vocabulary", summary=f"{RBAC_USER}Terms to name things by", dependencies=[reader])
+    def vocabulary() -> dict[str, Any]:
+        terms = []
+        for term in teaching.vocabulary:
+            parent = teaching.vocabulary.parent(term)
+            above = {"scheme": parent.scheme, "code": parent.code} if parent else None
+            terms.append({**term_json(term), "parent": above, "spurious": teaching.vocabulary.spurious(term)})
+        return {"terms": terms}
+
+    @router.post("/annotations", status_code=201, summary=f"{RBAC_ANNOTATOR}Say what something is, or take it back")
+    def say(body: SayingBody, user: User = annotator) -> dict[str, Any]:
+        logged_in = settings.MONAI_LABEL_AUTH_ENABLE
+        author = user.username if logged_in else body.author or user.username
+        admin = not logged_in or settings.MONAI_LABEL_AUTH_ROLE_ADMIN in user.roles
+        note = annotation_of(body, teaching, author, session, admin)
+        number = teaching.tell(note)
+        return {"number": number, "annotation": _without_voxels(note)}
+
+    @router.get("/annotations", summary=f"{RBAC_USER}What has been said, the oldest first", dependencies=[reader])
+    def said(image: str = "", since: int = Query(0, ge=0)) -> dict[str, Any]:
+        found = teaching.annotations.since(since, MOST_ANNOTATIONS)
+        withdrawn = teaching.annotations.withdrawn()
+        notes = [
+            {
+                "number": each.number,
+                "withdrawn": each.annotation.id in withdrawn,
+                **each.annotation.to_json(),
+                "region": None
+                if each.annotation.region is None
+                else {"voxels": int(each.annotation.region.mask.sum())},
+            }
+            for each in found
+            if not image or each.annotation.image == image
+        ]
+        return {"head": teaching.annotations.head(), "annotations": notes}
+
+    @router.post("/concepts/query", summary=f"{RBAC_USER}Which units answer to a region", dependencies=[reader])
+    def query(body: QueryBody) -> dict[str, Any]:
+        about = subject(teaching, body, session)
+        region = region_of(body.region, about)
+        look = teaching.look(about.key, lambda: about.found, body.slice_index)
+        return answer(teaching, look, region, body.threshold)
+
+    @router.get("/concepts", summary=f"{RBAC_USER}What has been taught so far", dependencies=[reader])
+    def concepts() -> dict[str, Any]:
+        return describe(teaching)
+
+    @router.post(
+        "/concepts/activate", summary=f"{RBAC_ADMIN}Use one version of the names", dependencies=[administrator]
+    )
+    def activate(body: ActivateBody) -> dict[str, Any]:
+        teaching.activate(None if body.version == "latest" else body.version)
+        chosen = teaching.versions.get(teaching.versions.chosen)
+        return {"active": asdict(chosen) if chosen else "latest"}
+
+    @router.get(
+        "/concepts/units", summary=f"{RBAC_USER}All units: a map of them, and their names", dependencies=[reader]
+    )
+    def units() -> dict[str, Any]:
+        table, names = teaching.table, teaching.taught.units if teaching.taught else {}
+        if table is None:
+            raise NotYetError("The units are still being gathered.", "Ask again in a minute.")
+        return {
+            "images": table.images,
+            "units": [
+                {
+                    "unit": unit,
+                    "place": [round(float(x), 4) for x in place],
+                    "name": term_json(names[unit].term) if unit in names else None,
+                    "disputed": unit in names and names[unit].disputed,
+                    "patches": len(patches),
+                }
+                for unit, place, patches in zip(table.names, table.places, table.patches, strict=True)
+            ],
+        }
+
+    @router.get(
+        "/concepts/units/{layer}/{unit}/patches/{number}.png",
+        summary=f"{RBAC_USER}A patch that excites a unit",
+        dependencies=[reader],
+    )
+    def patch(layer: str, unit: str, number: int) -> Response:
+        return Response(patch_picture(teaching, f"{layer}/{unit}", number), media_type="image/png")
+
+    @router.get("/concepts/questions", summary=f"{RBAC_USER}What would help most to be named", dependencies=[reader])
+    def questions(
+        strategy: str = "influence", count: int = Query(1, ge=1, le=MOST_QUESTIONS), seed: int = Query(0, ge=0)
+    ) -> dict[str, Any]:
+        return {"questions": ask(teaching, strategy, count, seed)}
+
+    return router
+
+
+def _without_voxels(note: Annotation) -> dict[str, Any]:
+    region = None if note.region is None else {"voxels": int(note.region.mask.sum())}
+    return {**note.to_json(), "region": region}
+
+
+def ask(teaching: Teaching, strategy: str, count: int, seed: int) -> list[dict[str, Any]]:
+    """Choose questions, as JSON.
+
+    Raises:
+        OtherwiseError: if there is no such strategy, or nothing to ask (yet).
+    """
+    if strategy not in STRATEGIES:
+        raise ParamsError(f"There is no strategy {strategy[:64]!r}.", f"Choose of {', '.join(STRATEGIES)}.")
+    taught = teaching.taught
+    if taught is None:
+        raise NotYetError("Nothing has been learned yet.", "Explain an image, and ask again in a minute.")
+    found = next_questions(strategy, taught.pool, taught.model, count, np.random.default_rng([seed, taught.labels]))
+    return [
+        {
+            "image": question.region.image,
+            "explanation": question.region.explanation,
+            "label": question.region.label,
+            "reason": question.reason,
+            "strategy": strategy,
+        }
+        for question in found
+    ]

@@ -1,0 +1,391 @@
+"""Teach a real server: name regions, ask and be asked, and see the next report know more."""
+
+from __future__ import annotations
+
+import base64
+import threading
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from otherwise.agent.search import SearchSettings
+from otherwise.annotations.annotation import Annotation
+from otherwise.annotations.region import RegionMask
+from otherwise.annotations.store import AnnotationStore
+from otherwise.blackbox.protocol import InputSpec
+from otherwise.explain.explainer import Explainer
+from otherwise.images.image import Geometry, Image
+from otherwise.images.reading import read_image
+from otherwise.images.writing import write_image
+from toys import SquareClassifier, eager_agent, squares
+
+SIZE = (32, 32)
+SPICULATED = {"scheme": "SCT", "code": "129742005", "meaning": "Spiculated lesion"}
+COUNT = 12
+SQUARE = {"polygon": [[4, 4, 0], [12, 4, 0], [12, 12, 0], [4, 12, 0]]}
+
+
+@dataclass
+class School:
+    """The server under test."""
+
+    client: TestClient
+    app: Any
+
+    def get(self, address: str) -> Any:
+        reply = self.client.get(f"/otherwise{address}")
+        assert reply.status_code == 200, reply.text
+        return reply.json()
+
+    def explain(self, image: str) -> Any:
+        reply = self.client.post("/infer/explain", params={"image": image, "output": "json"}, data={"params": "{}"})
+        assert reply.status_code == 200, reply.text
+        return reply.json()
+
+    def say(self, **body: Any) -> Any:
+        return self.client.post("/otherwise/annotations", json=body)
+
+    def settle(self) -> None:
+        assert self.app.teaching.settled(60)
+
+
+@contextmanager
+def school(root: Path, app_class: Any) -> Iterator[School]:
+    """A server of its own, which another may follow on the same state."""
+    with alone() as server:
+        yield from _opened(root, app_class, server)
+
+
+def _opened(root: Path, app_class: Any, server: FastAPI) -> Iterator[School]:
+    from monailabel.config import settings
+    from monailabel.interfaces.utils.app import apps
+
+    from otherwise.resources import app_folder
+
+    studies = root / "studies"
+    if not studies.is_dir():
+        affine = np.diag([0.5, 0.5, 1.0, 1.0])
+        for number, array in enumerate(squares(SIZE, COUNT, seed=3)):
+            image = Image(array[..., None], Geometry((*SIZE, 1), affine), dimension=2)
+            write_image(image, studies / f"image-{number:02d}.nrrd")
+    classifier = SquareClassifier(InputSpec(SIZE))
+    hurried = SearchSettings(steps=2, rounds=1, alternatives=0)
+    explainer = Explainer(classifier, eager_agent(classifier), hurried)
+    conf = {"state": str(root / "state"), "device": "cpu"}
+    app = app_class(str(app_folder()), str(studies), conf, explainer)
+    settings.MONAI_LABEL_APP_DIR, settings.MONAI_LABEL_STUDIES = str(app_folder()), str(studies)
+    apps[f"{app_folder()}{studies}"] = app
+    yield School(TestClient(server), app)
+    app.close()
+    app.datastore()._observer.stop()
+
+
+@contextmanager
+def alone() -> Iterator[FastAPI]:
+    """MONAI Label's only server, given back to whichever app had it."""
+    from monailabel.app import app as server
+    from monailabel.config import settings
+    from monailabel.interfaces.utils.app import apps
+
+    from lib.routes.install import install_app
+
+    former, kept = getattr(server.state, "otherwise", None), dict(apps)
+    folders = settings.MONAI_LABEL_APP_DIR, settings.MONAI_LABEL_STUDIES
+    server.state.otherwise = None
+    try:
+        yield server
+    finally:
+        server.state.otherwise = None
+        settings.MONAI_LABEL_APP_DIR, settings.MONAI_LABEL_STUDIES = folders
+        apps.clear()
+        apps.update(kept)
+        if former is not None:
+            install_app(former)
+
+
+@pytest.fixture
+def taught_by(tmp_path: Path, app_class: Any) -> Iterator[School]:
+    with school(tmp_path, app_class) as running:
+        yield running
+
+
+def test_one_name_makes_the_next_report_finer(taught_by: School) -> None:
+    first, *_ = [taught_by.explain(f"image-{number:02d}") for number in range(6)]
+    assert first["regions"]
+    assert first["concepts"] is None
+    reply = taught_by.say(kind="name", explanation=first["id"], region={"label": 1}, term=SPICULATED, author="Ada")
+    assert reply.status_code == 201, reply.text
+    assert reply.json()["annotation"]["author"] == "Ada"
+    taught_by.settle()
+
+    told = taught_by.get(f"/explanations/{first['id']}")
+    concept = told["regions"][0]["concept"]
+    assert (concept["name"], concept["scheme"], concept["code"], concept["confidence"]) == (
+        "Spiculated lesion", "SCT", "129742005", 1.0,
+    )  # fmt: skip
+    assert told["concepts"]["named_share"] > 0.5
+    assert told["concepts"]["entries"][-1]["term"] is None
+
+    # The same thing in another image is known without anybody having said so.
+    other = taught_by.explain("image-07")
+    assert other["regions"][0]["concept"] is not None
+    assert other["concepts"]["version"] == "1"
+    report = taught_by.client.get(f"/otherwise/explanations/{other['id']}/report.html")
+    assert report.status_code == 200
+
+    summary = taught_by.get("/concepts")
+    assert summary["labels"] == 1
+    assert summary["images"] == COUNT
+    (version,) = [v for v in summary["versions"] if v["version"] == 1]
+    assert "new:" in version["changed"]
+    assert "Spiculated lesion" in version["changed"]
+
+
+def test_units_answer_to_a_region_and_one_gesture_names_them(taught_by: School) -> None:
+    taught_by.settle()
+    asked = {"image": "image-02", "region": SQUARE, "threshold": 0.0}
+    before = taught_by.client.post("/otherwise/concepts/query", json=asked).json()
+    assert before["answering"] > 0
+    assert before["units"] == sorted(before["units"], key=lambda unit: -unit["overlap"])
+    assert before["name"] is None
+    chosen = [unit["unit"] for unit in before["units"][:1]]
+    named = {"kind": "name", "image": "image-02", "region": SQUARE, "units": chosen}
+    said = taught_by.say(**named, term={"meaning": "bright square"})
+    assert said.status_code == 201, said.text
+    taught_by.settle()
+    after = taught_by.client.post("/otherwise/concepts/query", json=asked).json()
+    assert after["name"]["term"]["meaning"] == "bright square"
+    assert [unit["unit"] for unit in after["units"] if unit["name"]] == chosen
+    assert after["units"][0]["votes"][0]["overlap"] == after["units"][0]["overlap"]
+
+
+def test_a_mask_drawn_anywhere_is_a_region(taught_by: School) -> None:
+    taught_by.settle()
+    mask = np.zeros((10, 8, 1), bool)
+    mask[2:8, 2:6] = True
+    body = {
+        "shape": [10, 8, 1],
+        "affine": [[1.0, 0, 0, 3.0], [0, 1.0, 0, 3.0], [0, 0, 1.0, 0], [0, 0, 0, 1.0]],
+        "voxels": base64.b64encode(zlib.compress(np.packbits(mask).tobytes())).decode(),
+    }
+    reply = taught_by.client.post("/otherwise/concepts/query", json={"image": "image-02", "region": body})
+    assert reply.status_code == 200, reply.text
+    assert reply.json()["voxels"] == 12 * 8  # half the spacing
+
+
+def test_disagreement_between_people_is_kept_and_shown(taught_by: School) -> None:
+    taught_by.settle()
+    units = [f"layer4/{number}" for number in range(3)]
+    for author, words in (("Ada", "one thing"), ("Grace", "quite another")):
+        said = {"kind": "name", "image": "image-02", "units": units, "author": author, "term": {"meaning": words}}
+        assert taught_by.say(**said).status_code == 201
+    taught_by.settle()
+    found = {unit["unit"]: unit for unit in taught_by.get("/concepts/units")["units"]}
+    assert all(found[unit]["disputed"] for unit in units)
+    assert not found["layer4/3"]["disputed"]
+
+
+def test_what_is_taken_back_is_forgotten_and_stays_in_the_history(taught_by: School) -> None:
+    first = taught_by.explain("image-00")
+    said = taught_by.say(
+        kind="name", explanation=first["id"], region={"label": 1}, term=SPICULATED, author="Ada"
+    ).json()
+    undo = {"kind": "withdraw", "withdraws": said["annotation"]["id"], "author": "Ada"}
+    assert taught_by.say(**undo).status_code == 201
+    taught_by.settle()
+    assert taught_by.get(f"/explanations/{first['id']}")["regions"][0]["concept"] is None
+    history = taught_by.get("/annotations")
+    assert [note["kind"] for note in history["annotations"]] == ["name", "withdraw"]
+    assert history["annotations"][0]["withdrawn"] is True
+    assert history["head"] == 2
+    assert history["annotations"][0]["region"]["voxels"] > 0
+    assert taught_by.get("/annotations?since=1")["annotations"][0]["kind"] == "withdraw"
+
+
+def test_a_request_that_is_repeated_is_recorded_once(taught_by: School) -> None:
+    first = taught_by.explain("image-00")
+    body = {"kind": "disagree", "explanation": first["id"], "id": "a" * 32, "comment": "It is the other one."}
+    assert [taught_by.say(**body).json()["number"] for _ in range(2)] == [1, 1]
+    assert taught_by.say(**{**body, "comment": "Something else."}).status_code == 409
+
+
+def test_questions_are_asked_with_a_reason_and_in_the_stock_form(taught_by: School) -> None:
+    explained = {taught_by.explain(f"image-{number:02d}")["id"] for number in range(4)}
+    taught_by.settle()
+    for strategy in ("random", "uncertainty", "influence", "granularity"):
+        (question,) = taught_by.get(f"/concepts/questions?strategy={strategy}")["questions"]
+        assert question["explanation"] in explained
+        assert question["reason"]
+    stock = taught_by.client.post("/activelearning/influence", json={}).json()
+    assert stock["id"].startswith("image-0")
+    assert stock["reason"]
+    assert stock["explanation"] in explained
+    two = taught_by.get("/concepts/questions?count=2")["questions"]
+    assert len({question["explanation"] for question in two}) == 2
+
+
+def test_before_anything_was_explained_the_stock_strategy_gives_any_image(taught_by: School) -> None:
+    assert taught_by.client.post("/activelearning/influence", json={}).json()["id"].startswith("image-")
+
+
+def test_going_back_to_an_earlier_version_and_forward_again(taught_by: School) -> None:
+    first = taught_by.explain("image-00")
+    taught_by.say(kind="name", explanation=first["id"], region={"label": 1}, term={"meaning": "early"})
+    taught_by.settle()
+    taught_by.say(kind="name", explanation=first["id"], region={"label": 1}, term={"meaning": "late"})
+    taught_by.settle()
+
+    def name() -> str:
+        taught_by.settle()
+        return taught_by.get(f"/explanations/{first['id']}")["regions"][0]["concept"]["name"]
+
+    assert name() == "late"
+    assert taught_by.client.post("/otherwise/concepts/activate", json={"version": 1}).status_code == 200
+    assert name() == "early"
+    assert taught_by.get("/concepts")["active"] is False
+    assert taught_by.client.post("/otherwise/concepts/activate", json={"version": "latest"}).status_code == 200
+    assert name() == "late"
+    assert taught_by.client.post("/otherwise/concepts/activate", json={"version": 99}).status_code == 404
+
+
+def test_spurious_things_are_listed_as_shortcuts(taught_by: School) -> None:
+    first = taught_by.explain("image-00")
+    taught_by.say(
+        kind="name", explanation=first["id"], region={"label": 1}, term={"scheme": "99OTHERWISE", "code": "marker"}
+    )
+    taught_by.settle()
+    (shortcut,) = taught_by.get("/concepts")["shortcuts"]
+    assert shortcut["term"]["meaning"] == "Marker"
+    assert shortcut["share_of_images"] == 1.0
+
+
+def test_units_have_a_map_and_pictures(taught_by: School) -> None:
+    taught_by.settle()
+    units = taught_by.get("/concepts/units")["units"]
+    assert len(units) == 40
+    assert all(len(unit["place"]) == 2 for unit in units)
+    picture = taught_by.client.get(f"/otherwise/concepts/units/{units[0]['unit']}/patches/0.png")
+    assert picture.headers["content-type"] == "image/png"
+    assert picture.content[:4] == b"\x89PNG"
+    assert taught_by.client.get("/otherwise/concepts/units/layer2/99/patches/0.png").status_code == 404
+    assert taught_by.client.get("/otherwise/concepts/units/layer2/0/patches/99.png").status_code == 404
+
+
+def test_the_vocabulary_tells_what_is_a_kind_of_what(taught_by: School) -> None:
+    terms = {(t["scheme"], t["code"]): t for t in taught_by.get("/vocabulary")["terms"]}
+    assert terms["SCT", "129742005"]["parent"] == {"scheme": "99OTHERWISE", "code": "mass-margin"}
+    assert terms["99OTHERWISE", "marker"]["spurious"] is True
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "word"),
+    [
+        ({"kind": "name", "image": "nowhere", "region": {"label": 1}, "term": SPICULATED}, 404, "nowhere"),
+        ({"kind": "name", "region": {"label": 1}, "term": SPICULATED}, 422, "Neither"),
+        ({"kind": "name", "image": "image-00", "region": {"label": 1}, "term": SPICULATED}, 422, "explanation"),
+        ({"kind": "name", "image": "image-00", "region": {"polygon": [[900, 900, 0], [910, 900, 0], [910, 910, 0]]},
+          "term": SPICULATED}, 422, "outside"),
+        ({"kind": "name", "image": "image-00", "region": {"polygon": [[1, 1, 0], [2, 2, 0], [3, 3, 0]]},
+          "term": SPICULATED}, 422, "line"),
+        ({"kind": "name", "image": "image-00", "region": {"polygon": [[4, 4, 0], [12, 4, 0], [12, 12, 0]]},
+          "term": {"scheme": "SCT", "code": "0"}}, 422, "no term"),
+        ({"kind": "name", "image": "image-00", "region": {"polygon": [[4, 4, 0], [12, 4, 0], [12, 12, 0]]}},
+         422, "term"),
+        ({"kind": "shout", "image": "image-00"}, 422, "kind"),
+        ({"kind": "withdraw", "withdraws": "b" * 32}, 404, "no annotation"),
+        ({"kind": "name", "image": "image-00", "path": "/etc/passwd"}, 422, "path"),
+    ],
+)  # fmt: skip
+def test_nonsense_is_refused_in_one_line_and_nothing_is_kept(
+    taught_by: School, body: dict[str, Any], status: int, word: str
+) -> None:
+    reply = taught_by.say(**body)
+    assert reply.status_code == status, reply.text
+    assert word in reply.json()["detail"]
+    assert reply.json()["hint"]
+    assert taught_by.get("/annotations")["annotations"] == []
+
+
+def test_an_explanation_of_superseded_models_is_not_named(taught_by: School, tmp_path: Path) -> None:
+    first = taught_by.explain("image-00")
+    file = tmp_path / "state" / "explanations" / first["id"] / "explanation.json"
+    file.write_text(file.read_text().replace("2" * 64, "3" * 64))
+    reply = taught_by.say(kind="name", explanation=first["id"], region={"label": 1}, term=SPICULATED)
+    assert reply.status_code == 409
+    assert "Explain the image again" in reply.json()["hint"]
+
+
+def test_only_its_author_takes_a_word_back(taught_by: School, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lib.teaching.saying import NotYoursError, SayingBody, annotation_of
+
+    note = Annotation(author="Ada", kind="disagree", image="image-00", explanation="e")
+    taught_by.app.teaching.tell(note)
+    body = SayingBody(kind="withdraw", withdraws=note.id)
+
+    def nobody(id: str) -> Image:
+        raise AssertionError(id)
+
+    with pytest.raises(NotYoursError):
+        annotation_of(body, taught_by.app.teaching, "Grace", nobody, admin=False)
+    assert annotation_of(body, taught_by.app.teaching, "Ada", nobody, admin=False).withdraws == note.id
+    assert annotation_of(body, taught_by.app.teaching, "Grace", nobody, admin=True).withdraws == note.id
+
+
+def test_everything_is_there_again_after_a_restart(tmp_path: Path, app_class: Any) -> None:
+    with school(tmp_path, app_class) as before:
+        first = before.explain("image-00")
+        before.say(kind="name", explanation=first["id"], region={"label": 1}, term=SPICULATED)
+        before.settle()
+        told = before.get(f"/explanations/{first['id']}")
+    (tmp_path / "state" / "concepts" / "facts.sqlite").write_bytes(b"damaged")
+    with school(tmp_path, app_class) as after:
+        after.settle()
+        again = after.get(f"/explanations/{first['id']}")
+    assert again["regions"] == told["regions"]
+    assert again["concepts"]["version"] == told["concepts"]["version"]
+
+
+def test_labels_that_were_imported_are_learned_from(tmp_path: Path, app_class: Any) -> None:
+    with school(tmp_path, app_class) as before:
+        before.explain("image-00")
+    image = read_image(tmp_path / "studies" / "image-03.nrrd")
+    mask = np.zeros(image.geometry.shape, bool)
+    mask[8:24, 8:24] = True
+    with AnnotationStore(tmp_path / "state" / "annotations.sqlite") as store:
+        from otherwise.annotations.vocabulary import local_term
+
+        region = RegionMask(mask, image.geometry)
+        store.append(Annotation(author="Ada", kind="name", image="image-03", region=region, term=local_term("square")))
+    with school(tmp_path, app_class) as after:
+        after.settle()
+        assert after.get("/concepts")["labels"] == 1
+        assert [c["labels"] for c in after.get("/concepts")["concepts"] if c["term"]["meaning"] == "square"] == [1]
+
+
+def test_two_readers_at_once_lose_nothing(taught_by: School) -> None:
+    first = taught_by.explain("image-00")
+    replies = []
+
+    def read(author: str) -> None:
+        for number in range(8):
+            term = {"meaning": f"{author} {number}"}
+            replies.append(
+                taught_by.say(kind="name", explanation=first["id"], region={"label": 1}, term=term, author=author)
+            )
+
+    threads = [threading.Thread(target=read, args=(author,)) for author in ("Ada", "Grace")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [reply.status_code for reply in replies] == [201] * 16
+    assert sorted(reply.json()["number"] for reply in replies) == [*range(1, 17)]
+    assert len(taught_by.get("/annotations")["annotations"]) == 16
