@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from functools import partial
 
 from monailabel.config import settings
 from monailabel.interfaces.datastore import Datastore
@@ -11,6 +12,7 @@ from monailabel.interfaces.datastore import Datastore
 from lib.host import ExplainerLike, Host, start_host
 from lib.options import Options
 from lib.routes.sources import READABLE, from_datastore
+from lib.teaching.mirroring import mirror
 from lib.teaching.teaching import Images, Teaching
 from otherwise.annotations.database import FILE_NAME
 from otherwise.annotations.store import AnnotationStore
@@ -53,7 +55,7 @@ def start_teaching(host: Host, options: Options, datastore: Datastore) -> Teachi
     except OtherwiseError:
         _end_in_one_line()
         raise
-    images = Images(lambda: sorted(datastore.list_images()), read)
+    images = Images(lambda: sorted(datastore.list_images()), read, partial(mirror, datastore))
     teaching = Teaching(host, annotations, vocabulary, images, options.state / "concepts")
     teaching.start()
     return teaching

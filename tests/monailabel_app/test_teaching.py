@@ -370,6 +370,26 @@ def test_labels_that_were_imported_are_learned_from(tmp_path: Path, app_class: A
         assert [c["labels"] for c in after.get("/concepts")["concepts"] if c["term"]["meaning"] == "square"] == [1]
 
 
+def test_other_clients_see_names_as_ordinary_labels(taught_by: School) -> None:
+    said = taught_by.say(kind="name", image="image-02", region=SQUARE, term=SPICULATED)
+    taught_by.settle()
+    datastore = taught_by.app.datastore()
+    assert datastore.get_labels_by_image_id("image-02") == {"otherwise": "image-02"}
+    reply = taught_by.client.get("/datastore/label", params={"label": "image-02", "tag": "otherwise"})
+    assert reply.status_code == 200
+    (info,) = datastore.get_label_info("image-02", "otherwise")["label_info"]
+    assert info["name"] == "Spiculated lesion"
+    labels = read_image(Path(datastore.get_label_uri("image-02", "otherwise")))
+    assert np.unique(labels.array).tolist() == [0, info["idx"]]
+    assert labels.geometry.shape == (*SIZE, 1)
+    inside = labels.geometry.to_ras(np.argwhere(labels.array[0] > 0))[:, :2]
+    assert 4 <= inside.min() < 5
+    assert 11 < inside.max() <= 12
+    taught_by.say(kind="withdraw", withdraws=said.json()["annotation"]["id"])
+    taught_by.settle()
+    assert not Path(datastore.get_label_uri("image-02", "otherwise") or "/nowhere").exists()
+
+
 def test_two_readers_at_once_lose_nothing(taught_by: School) -> None:
     first = taught_by.explain("image-00")
     replies = []

@@ -22,7 +22,23 @@ class Subject(StrEnum):
 
 
 def register(benchmark: typer.Typer) -> None:
-    """Add the command."""
+    """Add the commands."""
+
+    @benchmark.command("teaching-speed")
+    def teaching_speed(
+        classifier: Annotated[str, typer.Option(help="A classifier of mammograms.")] = "mammogram_classifier",
+        agent: Annotated[str, typer.Option(help="Its agent.")] = "mammogram_agent",
+        images: Annotated[int, typer.Option(min=16, help="Phantoms whose units are gathered.")] = 1000,
+        explanations: Annotated[int, typer.Option(min=100, help="Made-up ones to ask about.")] = 10_000,
+        device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    ) -> None:
+        """Seconds of unit statistics, region queries, updates and questions."""
+        from otherwise.evaluation.teaching.speed import measure
+
+        hosted, taught = load_pair(classifier, agent, device)
+        with shown("Measuring") as tell:
+            figures = measure(taught, hosted.inputs, images, explanations, progress=tell)
+        typer.echo(json.dumps(figures.to_dict(), indent=2))
 
     @benchmark.command("teaching")
     def teaching(

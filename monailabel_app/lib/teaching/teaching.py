@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from collections.abc import Callable, Sequence
@@ -29,6 +30,7 @@ from otherwise.concepts.teaching import Taught, learn
 from otherwise.concepts.units import EncoderUnits, UnitError
 from otherwise.errors import CancelledError, OtherwiseError
 from otherwise.explain.explanation import Concepts, Explanation
+from otherwise.images.atomic import atomic_path
 from otherwise.images.image import Image
 from otherwise.report.folder import read_explanation
 
@@ -51,10 +53,12 @@ class Images:
     Attributes:
         ids: Of the studies.
         read: The image of an id; raises if there is none.
+        mirror: Shows what people named in an image to other clients.
     """
 
     ids: Callable[[], list[str]]
     read: Callable[[str], Image]
+    mirror: Callable[[Image, Sequence[Annotation]], None] = lambda image, notes: None
 
 
 class Teaching:
@@ -82,6 +86,8 @@ class Teaching:
         self._catalogue: Catalogue | None = None
         self._recorded: list[Recorded] = []
         self._unusable: set[str] = set()
+        mirrored = state / "mirrored.json"
+        self._mirrored = json.loads(mirrored.read_text(encoding="utf-8"))["number"] if mirrored.is_file() else 0
         self._learned: tuple[object, ...] | None = None
         self._recent: LRUCache[str, Look] = LRUCache(RECENT)
         self._door = threading.Lock()
@@ -245,13 +251,30 @@ class Teaching:
 
     def _catch_up(self) -> None:
         self._recorded += self.annotations.since(self._recorded[-1].number if self._recorded else 0)
-        if self.reader is None:
-            return
-        self._gather_units()
+        if self.reader is not None:
+            self._gather_units()
         if self.table is not None and self._catalogue is not None:
             self._gather_explanations(self._catalogue)
             self._gather_annotations(self._catalogue)
             self._learn(self._catalogue, self.table)
+        self._mirror()
+
+    def _mirror(self) -> None:
+        done = self._mirrored
+        new = [each for each in self._recorded if each.number > done]
+        if not new:
+            return
+        known = set(self.images.ids())
+        current = self._current(None)
+        for id in dict.fromkeys(each.annotation.image for each in new):
+            if id in known:  # an image of a session is in no datastore
+                try:
+                    self.images.mirror(self.images.read(id), [note for note in current if note.image == id])
+                except OtherwiseError as error:
+                    logger.warning("A label could not be shown to other clients: %s", error.code)
+        self._mirrored = new[-1].number
+        with atomic_path(self.state / "mirrored.json") as temporary:
+            temporary.write_text(json.dumps({"number": self._mirrored}), encoding="utf-8")
 
     def _gather_units(self) -> None:
         assert self.reader is not None
