@@ -8,6 +8,7 @@ from typing import Any
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.strategy import Strategy
+from monailabel.interfaces.tasks.train import TrainTask
 
 from lib.activelearning.asking import Asking
 from lib.host import ExplainerLike
@@ -18,10 +19,12 @@ from lib.infers.task import HostedTask
 from lib.jobs import Jobs
 from lib.routes.install import install_app
 from lib.routes.sources import from_datastore
-from lib.start import start, start_teaching
+from lib.start import open_teaching, start
+from lib.switching import Switching
+from lib.trainers.agent import TrainAgent
 from otherwise import __version__
 from otherwise.concepts.questions import STRATEGIES
-from otherwise.finding.finder import Finder
+from otherwise.registry.registry import Registry
 
 
 class OtherwiseApp(MONAILabelApp):
@@ -41,7 +44,8 @@ class OtherwiseApp(MONAILabelApp):
         self, app_dir: str, studies: str, conf: Mapping[str, str], explainer: ExplainerLike | None = None
     ) -> None:
         self.options, self.host = start(conf, studies, explainer)
-        looks = Looks(Finder(self.host.classifier)) if self.host.classifier.inputs.patches else None
+        self.registry = Registry(self.options.state / "models")
+        looks = Looks(self.host) if self.host.classifier.inputs.patches else None
         self.tasks: dict[str, HostedTask] = {
             "classify": Classify(self.host, looks),
             "explain": Explain(self.host, looks, lambda explanation: self.teaching.told(explanation)),
@@ -51,12 +55,23 @@ class OtherwiseApp(MONAILabelApp):
         self.jobs = Jobs()
         question = f"What would make {self.host.classifier.name} decide otherwise?"
         super().__init__(app_dir, studies, dict(conf), "Otherwise", question, __version__, list(REGION_NAMES))
-        self.teaching = start_teaching(self.host, self.options, self.datastore())
+        self.teaching = open_teaching(self.host, self.options, self.datastore())
+        self.switching = Switching(self.host, self.options, self.registry, self.teaching.models_changed)
         install_app(self)
+
+    def on_init_complete(self) -> None:
+        """Begin what goes on in the background; a process that trains makes the app, too, and does not call this."""
+        super().on_init_complete()
+        self.switching.start()
+        self.teaching.start()
 
     def init_infers(self) -> dict[str, HostedTask]:
         """What may be asked about one image."""
         return self.tasks
+
+    def init_trainers(self) -> dict[str, TrainTask]:
+        """What may be trained; names are learned by themselves."""
+        return {"agent": TrainAgent(self.host, self.options, self.registry)}
 
     def init_strategies(self) -> dict[str, Strategy]:
         """How the next case is chosen."""
@@ -73,5 +88,6 @@ class OtherwiseApp(MONAILabelApp):
 
     def close(self) -> None:
         """Stop the threads."""
+        self.switching.close()
         self.teaching.close()
         self.host.worker.close()

@@ -73,9 +73,17 @@ class ExplainerLike(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass
 class Host:
-    """The parts of a running server."""
+    """The parts of a running server.
+
+    Attributes:
+        explainer: The pair of models that is in use. It is changed between two jobs, on the worker's thread, so that
+            every job is done by one pair from beginning to end.
+        worker: Runs it.
+        store: Keeps explanations.
+        device: Where it runs.
+    """
 
     explainer: ExplainerLike
     worker: Worker
@@ -109,13 +117,19 @@ def start_host(options: Options, explainer: ExplainerLike | None = None) -> Host
     """
     device = choose_device(options.device)
     store = ExplanationStore(options.state / "explanations")
-    return Host(explainer or _load(options, device), Worker(f"otherwise-{device}"), store, device)
+    made = explainer or load_pair(options.classifier, options.agent, device, options.trust_code)
+    return Host(made, Worker(f"otherwise-{device}"), store, device)
 
 
-def _load(options: Options, device: str) -> ExplainerLike:
+def load_pair(classifier_reference: str, agent_reference: str, device: str, trust_code: bool) -> ExplainerLike:
+    """Load a classifier and its agent.
+
+    Raises:
+        OtherwiseError: if one cannot be loaded, or they do not belong together.
+    """
     from otherwise.agent.bundle import load_agent
     from otherwise.blackbox.loading import load_classifier
     from otherwise.explain.explainer import Explainer
 
-    classifier = load_classifier(options.classifier, device=device, trust_code=options.trust_code)
-    return Explainer(classifier, load_agent(options.agent, device=device))
+    classifier = load_classifier(classifier_reference, device=device, trust_code=trust_code)
+    return Explainer(classifier, load_agent(agent_reference, device=device))

@@ -39,8 +39,8 @@ def start(conf: Mapping[str, str], studies: str, explainer: ExplainerLike | None
     return options, host
 
 
-def start_teaching(host: Host, options: Options, datastore: Datastore) -> Teaching:
-    """Open what people have said, and begin to learn from it.
+def open_teaching(host: Host, options: Options, datastore: Datastore) -> Teaching:
+    """Open what people have said.
 
     Raises:
         OtherwiseError: if the database or the vocabulary cannot be used.
@@ -56,9 +56,7 @@ def start_teaching(host: Host, options: Options, datastore: Datastore) -> Teachi
         _end_in_one_line()
         raise
     images = Images(lambda: sorted(datastore.list_images()), read, partial(mirror, datastore))
-    teaching = Teaching(host, annotations, vocabulary, images, options.state / "concepts")
-    teaching.start()
-    return teaching
+    return Teaching(host, annotations, vocabulary, images, options.state / "concepts")
 
 
 def _end_in_one_line() -> None:

@@ -73,11 +73,12 @@ class Worker:
         self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
         self._thread.start()
 
-    def submit(self, work: Callable[[Cancelled], T]) -> Job[T]:
+    def submit(self, work: Callable[[Cancelled], T], urgent: bool = False) -> Job[T]:
         """Queue a job.
 
         Args:
             work: Called on the worker's thread, with a function that says whether to stop early.
+            urgent: It is short, and belongs to the server itself: taken however many wait.
 
         Raises:
             BusyError: if too many jobs wait already.
@@ -87,7 +88,7 @@ class Worker:
         with self._door:
             if self._closing.is_set():
                 raise CancelledError("The server is shutting down.", "Try again once it is back.")
-            if self.waiting >= self.limit:
+            if self.waiting >= self.limit and not urgent:
                 raise BusyError(f"{self.limit} requests wait already.", "Try again in a minute.")
             self._queue.put(job)
         return job

@@ -83,6 +83,7 @@ def _opened(root: Path, app_class: Any, server: FastAPI) -> Iterator[School]:
     app = app_class(str(app_folder()), str(studies), conf, explainer)
     settings.MONAI_LABEL_APP_DIR, settings.MONAI_LABEL_STUDIES = str(app_folder()), str(studies)
     apps[f"{app_folder()}{studies}"] = app
+    app.teaching.start()
     yield School(TestClient(server), app)
     app.close()
     app.datastore()._observer.stop()
@@ -317,7 +318,7 @@ def test_nonsense_is_refused_in_one_line_and_nothing_is_kept(
 def test_an_explanation_of_superseded_models_is_not_named(taught_by: School, tmp_path: Path) -> None:
     first = taught_by.explain("image-00")
     file = tmp_path / "state" / "explanations" / first["id"] / "explanation.json"
-    file.write_text(file.read_text().replace("2" * 64, "3" * 64))
+    file.write_text(file.read_text().replace("1" * 64, "3" * 64))
     reply = taught_by.say(kind="name", explanation=first["id"], region={"label": 1}, term=SPICULATED)
     assert reply.status_code == 409
     assert "Explain the image again" in reply.json()["hint"]

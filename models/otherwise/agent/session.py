@@ -20,6 +20,7 @@ from otherwise.agent.validation import Figures, agreement, reconstruction_error,
 from otherwise.blackbox.bundle import refuse_existing
 from otherwise.blackbox.model_card import machine_class
 from otherwise.blackbox.protocol import BlackBox
+from otherwise.errors import AgentError
 
 SAVE_SECONDS = 60.0
 """Training time between two checkpoints."""
@@ -43,6 +44,8 @@ class TrainingSession:
     threads: int | None
     name: str
     command: str
+    start: Agent | None = None
+    """An agent whose weights are begun with; its architecture is then the one."""
 
     @property
     def folder(self) -> Path:
@@ -76,9 +79,8 @@ def run_session(session: TrainingSession) -> bool:
             steps = math.ceil(session.epochs * len(data.train) / (settings.batch * processes.count))
             settings = replace(settings, steps=max(1, steps))
         torch.manual_seed(settings.seed)
-        trainer = Trainer(
-            DiffusionAutoencoder(session.architecture), session.classifier, data.train, settings, device, processes
-        )
+        model = _beginning(session)
+        trainer = Trainer(model, session.classifier, data.train, settings, device, processes)
         if session.resume:
             trainer.resume(session.checkpoint)
         watch = _Watch(session, trainer, data, bar)
@@ -92,6 +94,20 @@ def run_session(session: TrainingSession) -> bool:
             _finish(session, trainer, data, bar)
         processes.wait()
     return True
+
+
+def _beginning(session: TrainingSession) -> DiffusionAutoencoder:
+    if session.start is None:
+        return DiffusionAutoencoder(session.architecture)
+    inputs, known = session.classifier.inputs, session.start.model.architecture
+    if known.size != tuple(inputs.size) or known.classes != len(session.classifier.classes):
+        raise AgentError(
+            f"Agent {session.start.name} is made for images of {known.size} and {known.classes} classes.",
+            "Begin with an agent of this classifier, or of one for the same images and classes.",
+        )
+    model = DiffusionAutoencoder(known)
+    model.load_state_dict(session.start.model.state_dict())
+    return model
 
 
 class _Watch:

@@ -26,6 +26,7 @@ def build() -> typer.Typer:
         demo,
         explain,
         find,
+        models,
         phantoms,
         prepare,
         serve,
@@ -52,6 +53,7 @@ def build() -> typer.Typer:
         phantoms,
         prepare,
         annotations,
+        models,
         benchmark,
     ):
         module.register(app)

@@ -36,10 +36,14 @@ def register(app: typer.Typer) -> None:
         precision: Annotated[str, typer.Option(help="fp32 or bf16.")] = "fp32",
         threads: Annotated[int | None, typer.Option(help="CPU threads; default: all.")] = None,
         seed: Annotated[int, typer.Option(help="Same seed, same agent (with --epochs).")] = 0,
+        start: Annotated[
+            str | None, typer.Option(help="Begin with the weights of this agent, of any classifier.")
+        ] = None,
         name: Annotated[str | None, typer.Option(help="Name for people.")] = None,
         trust_code: Annotated[bool, typer.Option(help="Allow the classifier to run its own Python.")] = False,
     ) -> None:
         """Train a diffusion autoencoder and its student; the classifier's probabilities are the only teacher."""
+        from otherwise.agent.bundle import load_agent
         from otherwise.agent.networks import Architecture
         from otherwise.agent.session import TrainingSession, run_session
         from otherwise.agent.trainer import TrainingSettings
@@ -47,15 +51,20 @@ def register(app: typer.Typer) -> None:
         from otherwise.blackbox.torch_host import check_device
 
         place = str(check_device(device))
+        beginning = load_agent(start, device=place) if start else None
         box = load_classifier(classifier, device=place, trust_code=trust_code)
-        architecture = Architecture(
-            spatial_dims=box.inputs.spatial_dims,
-            size=tuple(box.inputs.size),
-            image_channels=box.inputs.channels,
-            classes=len(box.classes),
-            latent=latent,
-            patch=patch,
-            channels=tuple(int(width) for width in channels.split(",")),
+        architecture = (
+            beginning.model.architecture
+            if beginning
+            else Architecture(
+                spatial_dims=box.inputs.spatial_dims,
+                size=tuple(box.inputs.size),
+                image_channels=box.inputs.channels,
+                classes=len(box.classes),
+                latent=latent,
+                patch=patch,
+                channels=tuple(int(width) for width in channels.split(",")),
+            )
         )
         session = TrainingSession(
             classifier=box,
@@ -82,8 +91,9 @@ def register(app: typer.Typer) -> None:
                 f"{f' --minutes {minutes:g}' if minutes else ''}{f' --epochs {epochs:g}' if epochs else ''}"
                 f" --batch {batch} --learning-rate {learning_rate:g} --channels {channels} --patch {patch}"
                 f" --latent {latent}{f' --mirror {mirror}' if mirror else ''}"
-                f" --precision {precision} --seed {seed}"
+                f" --precision {precision} --seed {seed}{f' --start {Path(start).name}' if start else ''}"
             ),
+            start=beginning,
         )
         if not run_session(session):
             typer.echo("Stopped; the checkpoint is kept. Go on with --resume.", err=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from cachetools import LRUCache
 from monailabel.interfaces.tasks.infer_v2 import InferType
 
 from lib.host import Host
@@ -29,26 +29,30 @@ class Looks:
     Used by the worker's thread alone.
 
     Args:
-        finder: Looks.
+        host: Whose classifier looks.
     """
 
-    def __init__(self, finder: Finder) -> None:
-        self.finder = finder
-        self._kept: OrderedDict[tuple[str, int | None], Look] = OrderedDict()
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self._kept: LRUCache[tuple[str, str, int | None], Look] = LRUCache(KEPT)
+
+    @property
+    def finder(self) -> Finder:
+        """Finds with the classifier that is in use."""
+        return Finder(self.host.classifier)
 
     def get(self, image: Image, slice_index: int | None, cancelled: Cancelled, report: Report) -> Look:
         """Look, or remember."""
-        key = (image.sha256, slice_index)
+        finder = self.finder
+        key = (finder.classifier.version, image.sha256, slice_index)
 
         def progress(part: float) -> None:
             report("find", part)
             if cancelled():
                 raise CancelledError("The search for patches was cancelled.", "Ask again when you want it.")
 
-        look = self._kept.pop(key, None) or self.finder.look(image, slice_index, progress)
+        look = self._kept.get(key) or finder.look(image, slice_index, progress)
         self._kept[key] = look
-        while len(self._kept) > KEPT:
-            self._kept.popitem(last=False)
         return look
 
 

@@ -13,6 +13,7 @@ from lib.routes.errors import route_class
 from lib.routes.explanations import explanations_router
 from lib.routes.infer import infer_router
 from lib.routes.jobs import jobs_router
+from lib.routes.models import models_router
 from lib.routes.sources import from_session
 from lib.routes.studies import studies_router
 from lib.routes.teaching import teaching_router
@@ -39,6 +40,7 @@ def install_app(app: OtherwiseApp) -> None:
         jobs_router(app, {**app.tasks, "attribute": Attribute(app.host)}, app.jobs, app.host.store, route),
         explanations_router(app.host.store, app.teaching, route),
         teaching_router(app.teaching, session, route),
+        models_router(app.switching, route),
         studies_router(app, route),
         unknown_router(route),
     ]
@@ -46,6 +48,7 @@ def install_app(app: OtherwiseApp) -> None:
     # There is a former one after POST /reload.
     former, server.state.otherwise = getattr(server.state, "otherwise", None), app
     if former is not None:
+        former.switching.close()
         former.teaching.close()
         former.host.worker.close(timeout=0)
 

@@ -119,19 +119,18 @@ def subject(teaching: Teaching, about: About, session: Callable[[str], Image]) -
 
 
 def refuse_superseded(teaching: Teaching, explanation: Explanation) -> None:
-    """Refuse explanations that other models made than those in use: their regions are no longer anybody's answer.
+    """Refuse explanations of another classifier than the one in use: their regions are no longer anybody's answer.
+
+    Who found them does not matter: an earlier agent's regions were measured on the same classifier.
 
     Raises:
         SupersededError: saying so.
     """
-    for made, now in (
-        (explanation.classifier, teaching.host.classifier_ref),
-        (explanation.agent, teaching.host.agent_ref),
-    ):
-        if made != now:
-            raise SupersededError(
-                f"{made.name} has been superseded since this explanation was made.", "Explain the image again."
-            )
+    if explanation.classifier != teaching.host.classifier_ref:
+        raise SupersededError(
+            f"{explanation.classifier.name} has been superseded since this explanation was made.",
+            "Explain the image again.",
+        )
 
 
 def region_of(body: RegionBody, about: Subject) -> RegionMask:

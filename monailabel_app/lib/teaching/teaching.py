@@ -78,8 +78,7 @@ class Teaching:
         self.host, self.annotations, self.vocabulary, self.images = host, annotations, vocabulary, images
         self.state = state
         self.versions = Versions(state)
-        agent = host.explainer.agent
-        self.reader = EncoderUnits(agent) if isinstance(agent, Agent) else None
+        self.reader = _reader(host)
         self.table: UnitTable | None = None
         self.taught: Taught | None = None
         self.doing = ""
@@ -91,7 +90,7 @@ class Teaching:
         self._learned: tuple[object, ...] | None = None
         self._recent: LRUCache[str, Look] = LRUCache(RECENT)
         self._door = threading.Lock()
-        self._closing, self._news = threading.Event(), threading.Event()
+        self._closing, self._news, self._changed = threading.Event(), threading.Event(), threading.Event()
         self._idle = threading.Event()
         self._thread = threading.Thread(target=self._run, name="otherwise-teaching", daemon=True)
 
@@ -129,6 +128,11 @@ class Teaching:
         """There are news."""
         self._idle.clear()
         self._news.set()
+
+    def models_changed(self) -> None:
+        """Other models are in use: their units are gathered, and everything is learned again from what was said."""
+        self._changed.set()
+        self.wake()
 
     def settled(self, timeout: float) -> bool:
         """Wait until everything there is has been learned; for tests and for whoever has to know."""
@@ -250,6 +254,9 @@ class Teaching:
             self._news.wait(LOOK_SECONDS)
 
     def _catch_up(self) -> None:
+        if self._changed.is_set():
+            self._changed.clear()
+            self._forget_models()
         self._recorded += self.annotations.since(self._recorded[-1].number if self._recorded else 0)
         if self.reader is not None:
             self._gather_units()
@@ -275,6 +282,15 @@ class Teaching:
         self._mirrored = new[-1].number
         with atomic_path(self.state / "mirrored.json") as temporary:
             temporary.write_text(json.dumps({"number": self._mirrored}), encoding="utf-8")
+
+    def _forget_models(self) -> None:
+        with self._door:
+            self._recent.clear()
+        former, self._catalogue = self._catalogue, None
+        self.reader, self.table, self.taught, self._learned = _reader(self.host), None, None, None
+        self._unusable.clear()
+        if former is not None:
+            former.close()
 
     def _gather_units(self) -> None:
         assert self.reader is not None
@@ -310,8 +326,8 @@ class Teaching:
             self.doing = f"Reading explanations: {number} of {len(ids)}"
             try:
                 explanation = self.explanation(id)
-                if explanation.agent.version != self.host.agent_ref.version:
-                    raise UnitError("It was made by another agent.")
+                if explanation.classifier.version != self.host.classifier_ref.version:
+                    raise UnitError("It explains another classifier.")
                 look = self.look(f"explanation {id}", lambda found=explanation: found, None)  # type: ignore[misc]
             except CancelledError:
                 raise
@@ -396,6 +412,11 @@ class Teaching:
 def _concept(name: Name) -> dict[str, object]:
     term, confidence = name.term, round(name.confidence, 4)
     return {"name": term.meaning, "scheme": term.scheme, "code": term.code, "confidence": confidence}
+
+
+def _reader(host: Host) -> EncoderUnits | None:
+    agent = host.explainer.agent
+    return EncoderUnits(agent) if isinstance(agent, Agent) else None
 
 
 class NotYetError(OtherwiseError):

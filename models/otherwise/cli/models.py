@@ -1,0 +1,54 @@
+"""``otherwise models``: the versions that a server keeps, and which of them it uses."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+State = Annotated[Path, typer.Option(help="The server's state folder.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    models = typer.Typer(help="Versions of the models that a server uses.", no_args_is_help=True)
+    app.add_typer(models, name="models")
+
+    @models.command("list")
+    def list_(state: State, as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False) -> None:
+        """All versions, the oldest first; the one in use is marked."""
+        from otherwise.registry.registry import Registry
+
+        registry = Registry(state / "models")
+        active, versions = registry.active(), registry.all()
+        if as_json:
+            typer.echo(json.dumps({"active": asdict(active), "versions": [asdict(v) for v in versions]}, indent=2))
+            return
+        for version in versions:
+            mark = "*" if version.id == active.id else " "
+            figures = ", ".join(f"{name} {value:g}" for name, value in (version.after or {}).items())
+            typer.echo(f"{mark} {version.id}  {version.created}  {version.classifier.name} + {version.agent.name}")
+            for line in (figures, version.note):
+                if line:
+                    typer.echo(f"    {line}")
+        if not versions:
+            typer.echo("The server has not kept any version yet.")
+
+    @models.command("activate")
+    def activate(version: Annotated[str, typer.Argument(help="Its id.")], state: State) -> None:
+        """Use a version; a running server changes over within seconds, and drops no request."""
+        from otherwise.registry.registry import Registry
+
+        chosen = Registry(state / "models").activate(version, "Chosen on the command line.")
+        typer.echo(f"In use: {chosen.id}")
+
+    @models.command("rollback")
+    def rollback(state: State) -> None:
+        """Use what was in use before."""
+        from otherwise.registry.registry import Registry
+
+        chosen = Registry(state / "models").roll_back("Rolled back on the command line.")
+        typer.echo(f"In use: {chosen.id}")

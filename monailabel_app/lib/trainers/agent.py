@@ -1,0 +1,149 @@
+"""``/train/agent``: go on training the agent on the images of the studies, and use it if it is no worse."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.tasks.train import TrainTask
+
+from lib.host import Host, load_pair
+from lib.infers.params import ParamsError
+from lib.options import Options
+from otherwise.agent.bundle import Agent, load_agent
+from otherwise.agent.data import prepare_images
+from otherwise.agent.session import TrainingSession, run_session
+from otherwise.agent.trainer import TrainingSettings
+from otherwise.agent.validation import Figures, validate
+from otherwise.errors import AgentError
+from otherwise.explain.explainer import Explainer
+from otherwise.registry.registry import AGENT, Model, PairVersion, Registry, now, pair_id
+
+logger = logging.getLogger(__name__)
+
+STOCK = ("model", "name", "gpus", "local_rank", "bundle_path", "device", "client_id", "train_random_seed")
+"""What MONAI Label and its clients add by themselves."""
+WORSE = 0.02
+"""An agent whose held-out validity has fallen by more than this is kept, but not used."""
+LONGEST = 7 * 24 * 60.0
+
+
+class TrainAgent(TrainTask):
+    """Fine-tunes the agent that is in use.
+
+    Args:
+        host: Tells which pair is in use.
+        options: What the server was started with.
+        registry: Takes the new version.
+    """
+
+    def __init__(self, host: Host, options: Options, registry: Registry) -> None:
+        super().__init__("Go on training the agent on the images of the studies; no label is read")
+        self.host, self.options, self.registry = host, options, registry
+
+    def config(self) -> dict[str, Any]:
+        """What may be asked for; stock clients show it."""
+        return {"minutes": 30.0, "learning_rate": 0.0003}
+
+    def __call__(self, request: Mapping[str, Any], datastore: Datastore) -> dict[str, Any]:
+        """Train, compare with the agent in use on images that neither was trained on here, keep, and maybe activate.
+
+        Raises:
+            OtherwiseError: if the request, the images or the disk do not allow it.
+        """
+        minutes, rate = _numbers(request, self.config())
+        explainer = self._pair()
+        classifier, parent = explainer.classifier, explainer.agent
+        if classifier.inputs.patches is not None:
+            raise AgentError(
+                "The images of the studies are no patches.", "Cut patches and run otherwise train agent --start."
+            )
+        folder = Path(datastore.get_image_uri(next(iter(datastore.list_images()), "")) or ".").parent
+        draft = self.options.state / "training" / AGENT
+        draft.parent.mkdir(parents=True, exist_ok=True)
+        session = TrainingSession(
+            classifier=classifier,
+            images=folder,
+            out=draft,
+            architecture=parent.model.architecture,
+            settings=TrainingSettings(minutes=minutes, learning_rate=rate),
+            epochs=None,
+            device=self.host.device,
+            resume=False,
+            replace=True,
+            threads=None,
+            name=parent.name,
+            command=f"/train/agent with minutes {minutes:g}, learning_rate {rate:g}",
+            start=parent,
+        )
+        run_session(session)
+        made = load_agent(draft, device=self.host.device)
+        data = prepare_images(folder, classifier.inputs, session.folder / "images.npy")
+        before, after = (validate(agent, classifier, data.held_out) for agent in (parent, made))
+        version = self._keep(explainer, made, draft, len(data.train), before, after)
+        shutil.rmtree(session.folder, ignore_errors=True)
+        worse = after.validity < before.validity - WORSE
+        if not worse:
+            self.registry.activate(version.id, version.note)
+        logger.info("Version %s: %s", version.id, version.note)
+        return {"version": version.id, "active": not worse, "before": version.before, "after": version.after}
+
+    def _pair(self) -> Explainer:
+        """The pair that is in use; this process has loaded the one that the server was started with."""
+        chosen = self.registry.active().id
+        if chosen:
+            version = self.registry.get(chosen)
+            path = self.registry.path
+            pair = load_pair(
+                path(version, version.classifier),
+                path(version, version.agent),
+                self.host.device,
+                self.options.trust_code,
+            )
+        else:
+            pair = self.host.explainer
+        if not isinstance(pair, Explainer):
+            raise AgentError("The agent of this server cannot be trained.", "Host one of otherwise train agent.")
+        return pair
+
+    def _keep(
+        self, pair: Explainer, made: Agent, bundle: Path, images: int, before: Figures, after: Figures
+    ) -> PairVersion:
+        classifier, parent = pair.classifier, pair.agent
+        change = f"validity {before.validity:.3f} before, {after.validity:.3f} after, on {after.images} held-out images"
+        worse = after.validity < before.validity - WORSE
+        former = pair_id(classifier.version, parent.version)
+        reference = self.options.classifier
+        if former in {version.id for version in self.registry.all()}:
+            reference = self.registry.get(former).classifier.reference
+        return self.registry.add(
+            PairVersion(
+                id=pair_id(classifier.version, made.version),
+                created=now(),
+                classifier=Model(classifier.name, classifier.version, reference),
+                agent=Model(made.name, made.version, AGENT),
+                parent=former,
+                images=images,
+                before=before.to_dict(),
+                after=after.to_dict(),
+                note=f"Trained on the studies: {change}{'; worse, so it is kept but not used' if worse else ''}.",
+            ),
+            bundle,
+        )
+
+
+def _numbers(request: Mapping[str, Any], known: Mapping[str, float]) -> tuple[float, float]:
+    unknown = sorted(key for key in request if key not in known and key not in STOCK)
+    if unknown:
+        raise ParamsError(f"Unknown: {', '.join(unknown)[:100]}.", f"Allowed are {', '.join(known)}.")
+    values = []
+    for key, limit in (("minutes", LONGEST), ("learning_rate", 0.1)):
+        value = request.get(key, known[key])
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= limit:
+            raise ParamsError(f"{key} {str(value)[:32]!r} is not above 0 and at most {limit:g}.", "Correct it.")
+        values.append(float(value))
+    return values[0], values[1]
