@@ -72,7 +72,9 @@ class Region:
         sufficient: Putting only this region of the change into the original flips the black box.
         necessary: Leaving only this region out of the change un-flips it.
         above_floor: Its change exceeds the autoencoder's own reconstruction error; below it is no evidence.
-        concept: ``{name, code, confidence}`` once somebody has named it, else None.
+        concept: ``{name, scheme, code, confidence}`` once it has a name, else None. The scheme is the designator of
+            the code's coding scheme; where it is absent or None the code is private to Otherwise. The confidence is in
+            [0, 1], or None where nobody measured it.
     """
 
     label: int

@@ -40,7 +40,7 @@ def private(value: str, meaning: str) -> CodedConcept:
 
 
 def region_code(region: Region) -> CodedConcept:
-    """What a region is: its concept in the concept's own scheme if it names one, else a code that says "unnamed"."""
+    """What a region is: its concept in the concept's own scheme, or in ours if it names none; else "not named"."""
     name = concept_name(region)
     if name is None:
         return private(_UNNAMED, "Decisive region, not named")
