@@ -39,6 +39,8 @@ class Hues:
 
 CHANGE_HUES = Hues(negative=((20, 95, 215), (130, 215, 255)), positive=((215, 85, 0), (255, 205, 110)))
 EFFECT_HUES = Hues(negative=((105, 70, 220), (205, 190, 255)), positive=((190, 130, 0), (255, 240, 110)))
+OKABE_ITO = ("#56b4e9", "#e69f00", "#f0e442", "#cc79a7", "#009e73", "#d55e00", "#0072b2")
+"""Colours of kinds, told apart by all kinds of colour vision; without black and grey, which vanish on an image."""
 LONGEST_SIDE = 800
 DIMMED = 0.45
 """How much of an image's brightness stays when colours are laid over it."""
@@ -148,15 +150,24 @@ def outline(mask: np.ndarray, width: float, height: float) -> str:
     Returns:
         The ``d`` of an SVG path; empty where the mask is.
     """
-    rows, columns = mask.shape
-    contours = find_contours(np.pad(mask, 1).astype(np.uint8), 0.5)
     pieces = []
-    for contour in contours:
+    for contour in contours(mask, width, height):
+        pieces.append("M" + "L".join(f"{x:.2f} {y:.2f}" for x, y in contour) + "Z")
+    return "".join(pieces)
+
+
+def contours(mask: np.ndarray, width: float, height: float) -> list[np.ndarray]:
+    """Trace the border of a mask ``(rows, columns)``: closed lines ``(points, 2)`` of x and y in the drawing's units.
+
+    The first point of a line is not repeated at its end.
+    """
+    rows, columns = mask.shape
+    lines = []
+    for contour in find_contours(np.pad(mask, 1).astype(np.uint8), 0.5):
         # Padding moved pixel centres by one; a pixel's centre lies half a pixel inside its edge.
         down, right = (contour[:-1] - 0.5).T
-        points = (f"{x:.2f} {y:.2f}" for x, y in zip(right * width / columns, down * height / rows, strict=True))
-        pieces.append("M" + "L".join(points) + "Z")
-    return "".join(pieces)
+        lines.append(np.stack([right * width / columns, down * height / rows], axis=1))
+    return lines
 
 
 def path_plot(

@@ -13,6 +13,7 @@ from typing import Any
 
 import nrrd
 import numpy as np
+from matplotlib.colors import to_rgb
 
 from otherwise.annotations.vocabulary import Term
 from otherwise.errors import OtherwiseError
@@ -33,17 +34,14 @@ from otherwise.images.atomic import atomic_folder
 from otherwise.images.image import Geometry, Image
 from otherwise.images.reading import read_image
 from otherwise.images.writing import SegmentInfo, write_image, write_label_map, write_sequence
+from otherwise.report.figures import OKABE_ITO
 from otherwise.report.html import write_report
+from otherwise.report.words import concept_name
 
 JSON_NAME = "explanation.json"
 REPORT_NAME = "report.html"
 _WRITERS = 4
 _SINGLE = ("original", "counterfactual", "difference", "effect", "floor", "minimal")
-# Okabe and Ito's palette, for readers of any colour vision; without black and grey, which vanish on an image.
-_COLORS = (
-    (0.34, 0.71, 0.91), (0.90, 0.62, 0.00), (0.94, 0.89, 0.26), (0.80, 0.47, 0.65),
-    (0.00, 0.62, 0.45), (0.84, 0.37, 0.00), (0.00, 0.45, 0.70),
-)  # fmt: skip
 
 
 class ReportError(OtherwiseError):
@@ -200,9 +198,9 @@ def _segments(regions: Sequence[Region]) -> list[SegmentInfo]:
     """Name and colour every region; named ones keep their number, by which reports speak of them."""
     infos = []
     for place, region in enumerate(regions):
-        name = (region.concept or {}).get("name")
+        name = concept_name(region)
         title = f"region {region.label}: {name}" if name else f"region {region.label}"
-        infos.append(SegmentInfo(region.label, title, _COLORS[place % len(_COLORS)]))
+        infos.append(SegmentInfo(region.label, title, to_rgb(OKABE_ITO[place % len(OKABE_ITO)])))
     return infos
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from markupsafe import Markup
 
+from otherwise.annotations.vocabulary import Key
 from otherwise.explain.explanation import Counterfactual, Explanation, PathPoint, Place, Probabilities, Region
 from otherwise.images.atomic import atomic_path
 from otherwise.images.image import Image
 from otherwise.report import figures, words
+from otherwise.report.concepts import concept_part
+from otherwise.report.examples import Examples
 from otherwise.report.pages import pages
 from otherwise.report.panels import WEAK, ColourBar, Panel, Panels
 
@@ -38,12 +42,15 @@ class Step:
     flipped: bool
 
 
-def write_report(explanation: Explanation, path: Path) -> Path:
+def write_report(
+    explanation: Explanation, path: Path, examples: Examples | None = None, spurious: Collection[Key] = ()
+) -> Path:
     """Write the page.
 
     Args:
         explanation: What to show.
         path: The file to write; an existing one is replaced only once the new one is complete.
+        examples, spurious: See :func:`render_report`.
 
     Returns:
         ``path``.
@@ -51,15 +58,21 @@ def write_report(explanation: Explanation, path: Path) -> Path:
     Raises:
         WriteError: if the disk is full or the place cannot be written.
     """
-    page = render_report(explanation)
+    page = render_report(explanation, examples, spurious)
     path = Path(path)
     with atomic_path(path) as temporary:
         temporary.write_text(page, encoding="utf-8", newline="\n")
     return path
 
 
-def render_report(explanation: Explanation) -> str:
-    """Make the page as HTML text; every name in it is escaped."""
+def render_report(explanation: Explanation, examples: Examples | None = None, spurious: Collection[Key] = ()) -> str:
+    """Make the page as HTML text; every name in it is escaped.
+
+    Args:
+        explanation: What to show.
+        examples: Pictures of what the concepts mean; without any of a concept, its regions in this image are shown.
+        spurious: Terms that are no feature of a disease; the page says how far the decision rests on them.
+    """
     panels = Panels(explanation)
     plot, positions = figures.path_plot(
         [point.strength for point in explanation.path],
@@ -76,6 +89,7 @@ def render_report(explanation: Explanation) -> str:
             bars=_bars(explanation),
             cards=cards(explanation, panels),
             volumetric=explanation.volumes.original.dimension == 3,
+            concepts=concept_part(explanation, panels.window, examples, spurious),
             regions=_regions(explanation, panels),
             steps=steps(explanation, panels),
             plot=Markup(plot),

@@ -17,6 +17,10 @@ def pages() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(
-        probability=words.probability, share=words.share, signed=words.signed, concept=words.concept_name
+        probability=words.probability,
+        share=words.share,
+        signed=words.signed,
+        concept=words.concept_name,
+        confidence=words.confidence,
     )
     return environment

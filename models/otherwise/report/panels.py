@@ -69,13 +69,17 @@ class Panels:
 
     Args:
         explanation: What to draw; 2-D or 3-D, any number of channels (three channels are shown in colour).
+
+    Attributes:
+        planes: Those that are shown, the first one where there is place for only one.
+        window: Values that become black and white.
     """
 
     def __init__(self, explanation: Explanation) -> None:
         volumes = explanation.volumes
         self._explanation = explanation
         self._geometry = volumes.original.geometry
-        self._window = figures.intensity_window(volumes.original.array, volumes.counterfactual.array)
+        self.window = figures.intensity_window(volumes.original.array, volumes.counterfactual.array)
         self._floor = typical_floor(volumes.floor)
         magnitude = np.abs(volumes.difference.array.astype(np.float64))
         self._change_scale = max(float(np.quantile(magnitude, 0.999)), 2 * self._floor) or 1.0
@@ -128,7 +132,7 @@ class Panels:
         voxel = strongest_voxel(self._explanation, region.label)
         plane = planes_through(self._geometry, volumes.original.dimension, voxel)[0]
         mask = plane.cut(volumes.regions.array[0] == region.label)
-        rows, columns = _surroundings(mask, plane)
+        rows, columns = surroundings(mask, plane, 0.25 * min(plane.height_mm, plane.width_mm))
         cropped = replace(
             plane,
             width_mm=plane.width_mm * (columns.stop - columns.start) / mask.shape[1],
@@ -138,12 +142,12 @@ class Panels:
         pictures = []
         for image, word in ((volumes.original, "original"), (volumes.counterfactual, "counterfactual")):
             part = figures.reduce(plane.cut(image.array)[:, rows, columns], SMALL_SIDE)
-            pixels = figures.grey(part, self._window)
+            pixels = figures.grey(part, self.window)
             pictures.append(self._panel(cropped, pixels, f"Region {region.label} in the {word}"))
         return tuple(replace(picture, caption="") for picture in pictures)
 
     def _grey(self, plane: Plane, image: Image, longest: int = figures.LONGEST_SIDE) -> np.ndarray:
-        return figures.grey(figures.reduce(plane.cut(image.array), longest), self._window)
+        return figures.grey(figures.reduce(plane.cut(image.array), longest), self.window)
 
     def _change(self, plane: Plane, difference: Image, longest: int = figures.LONGEST_SIDE) -> np.ndarray:
         values = figures.reduce(_strongest_channel(plane.cut(difference.array)), longest, peak=True)
@@ -194,12 +198,18 @@ def _strongest_channel(planes: np.ndarray) -> np.ndarray:
     return np.take_along_axis(planes, channel[None], axis=0)[0]
 
 
-def _surroundings(mask: np.ndarray, plane: Plane) -> tuple[slice, slice]:
-    """Choose rows and columns around a mask: a square in millimetres, at least a quarter of the shorter side."""
+def surroundings(mask: np.ndarray, plane: Plane, least: float) -> tuple[slice, slice]:
+    """Choose rows and columns around a mask: a square in millimetres, half as large again as the mask.
+
+    Args:
+        mask: ``(rows, columns)`` bool as displayed; at least one of them true.
+        plane: What the mask was cut out of.
+        least: Shortest side of the square in millimetres. At the plane's edges the square becomes a rectangle.
+    """
     spacing = (plane.height_mm / mask.shape[0], plane.width_mm / mask.shape[1])
     found = [np.flatnonzero(mask.any(axis=1 - axis)) for axis in (0, 1)]
     extents = [(places[-1] - places[0] + 1) * step for places, step in zip(found, spacing, strict=True)]
-    side = max(1.5 * max(extents), 0.25 * min(plane.height_mm, plane.width_mm))
+    side = max(1.5 * max(extents), least)
     slices = []
     for places, step, size in zip(found, spacing, mask.shape, strict=True):
         count = min(size, max(1, round(side / step)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from otherwise.explain.explanation import Explanation, Probabilities, Region
@@ -63,6 +64,19 @@ def concept_name(region: Region) -> str | None:
     return str(name) if name else None
 
 
+def confidence(region: Region) -> float | None:
+    """How sure the region's name is, in [0, 1]; None where it has none, or nobody measured it."""
+    value = (region.concept or {}).get("confidence")
+    return float(value) if isinstance(value, int | float) else None
+
+
+def few(names: Iterable[str], most: int = 3) -> str:
+    """Names one after the other, each once; of many the first ones, and how many more there are."""
+    each = list(dict.fromkeys(names))
+    more = len(each) - most
+    return ", ".join(each[:most]) + (f" and {more} more" if more > 0 else "")
+
+
 def question(explanation: Explanation) -> str:
     """What the model says now."""
     prediction = explanation.prediction
@@ -78,7 +92,7 @@ def answer(explanation: Explanation) -> str:
         part = explanation.minimal
         where = "region" if len(explanation.regions) == 1 else "regions"
         names = [name for name in map(concept_name, explanation.regions) if name]
-        called = f" ({', '.join(names)})" if names else ""
+        called = f" ({few(names)})" if names else ""
         condition = f"{share(part.changed_fraction)} of the image, inside the outlined {where}{called}, looked as shown"
     else:
         part = explanation.counterfactual

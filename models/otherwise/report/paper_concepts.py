@@ -1,0 +1,163 @@
+"""What an explanation shows, concept by concept, on one sheet of paper."""
+
+from __future__ import annotations
+
+import textwrap
+
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from otherwise.report import words
+from otherwise.report.concepts import PICTURES, ConceptPart, ConceptRow
+from otherwise.report.examples import ExamplePatch
+from otherwise.report.paper import A4, ALARM, BOTTOM, LEFT, MUTED, TOP, WIDTH, letters_across, line_height, write_lines
+
+_ROW = 0.051
+"""Height of a row, as a share of the page's. Concepts for which there is no place are left out, and that is said."""
+_NOTE = 0.09
+"""Height of what stands below the rows."""
+_PICTURE = 0.05
+"""Width of a picture, as a share of the page's; it is a square."""
+_NAMES = 0.235
+_EFFECT, _UNITS, _ACTIVATION, _AREA, _REGIONS = 0.505, 0.64, 0.705, 0.775, 0.865
+"""Where columns begin, as shares of the page's width."""
+_TRACK, _PLAIN, _HATCH = "#e3e8ee", "#8a8f98", "#7d8794"
+_TO, _FROM = "#d55e00", "#0072b2"
+
+
+def write_concepts(page: Figure, part: ConceptPart, target: str) -> float:
+    """Lay concepts out on an empty page: warnings, a sentence, the stacked bar, and a row for each.
+
+    Args:
+        page: Of the size ``A4``.
+        part: What to say.
+        target: The class towards which effects are measured.
+
+    Returns:
+        Where the next part may begin, as a share of the page's height.
+    """
+    top = write_lines(page, TOP, "What it shows", 13, weight="bold")
+    if part.warning:
+        top = write_lines(page, top - 0.004, part.warning, 9, ALARM, "bold")
+    top = write_lines(page, top - 0.004, part.sentence, 9)
+    if part.stack:
+        top = _stack(page, top - 0.008, part)
+    top = _head(page, top - 0.016)
+    named, unnamed = ([row for row in part.rows if bool(row.mark) == known] for known in (True, False))
+    room = int((top - BOTTOM - _NOTE) / _ROW) - len(unnamed)
+    for row in (*named[:room], *unnamed):
+        top = _row(page, top, row)
+    if len(named) > room:
+        top = write_lines(page, top - 0.004, f"{len(named) - room} more concepts are left out.", 8, MUTED)
+    top = write_lines(
+        page,
+        top - 0.006,
+        f"Effect: measured change of the model's log-odds towards {target} by the regions that show the concept, and "
+        "their share of the decisive change. Units: how many units of the agent carry the name; activation: their "
+        "strongest activation in this image, in standard deviations above the mean of all images; area: overlap "
+        "(intersection over union) of their masks with the decisive regions; –: no unit carries the name. A strong "
+        "activation says that something is there, only the effect that it decides. Pictures titled “Region” are of "
+        f"this image, all others are examples. Names of version {part.version}.",
+        7,
+        MUTED,
+    )
+    return top - 0.03
+
+
+def _stack(page: Figure, top: float, part: ConceptPart) -> float:
+    height, left = 0.024, LEFT
+    for row, percent in part.stack:
+        width = WIDTH * percent / 100
+        _box(page, left, top - height, width, height, row)
+        label = row.mark if percent >= 3 else ""
+        if percent >= 12:
+            label = f"{label} {words.share(row.entry.share)}".strip()
+        paper = None if row.mark else {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
+        page.text(
+            left + width / 2, top - height / 2, label, fontsize=8, fontweight="bold", color=row.ink, ha="center",
+            va="center_baseline", bbox=paper if label else None,
+        )  # fmt: skip
+        left += width
+    return top - height
+
+
+def _head(page: Figure, top: float) -> float:
+    names = {
+        LEFT: "Concept", LEFT + _NAMES: "Looks like", _EFFECT: "Effect (log-odds)\nand share", _UNITS: "Units",
+        _ACTIVATION: "Activation\n(SD)", _AREA: "Area\n(overlap)", _REGIONS: "Regions",
+    }  # fmt: skip
+    bottom = top - 2 * line_height(7)
+    for left, name in names.items():
+        page.text(left, bottom, name, fontsize=7, color=MUTED, va="bottom")
+    _rule(page, bottom - 0.004, _PLAIN)
+    return bottom - 0.006
+
+
+def _row(page: Figure, top: float, row: ConceptRow) -> float:
+    entry, middle = row.entry, top - _ROW / 2
+    side = 0.022
+    _box(page, LEFT, middle - side * A4[0] / A4[1] / 2, side, side * A4[0] / A4[1], row)
+    page.text(
+        LEFT + side / 2, middle, row.mark, fontsize=8, fontweight="bold", color=row.ink, ha="center",
+        va="center_baseline",
+    )  # fmt: skip
+    _name(page, middle, row, LEFT + side + 0.008)
+    for place, patch in enumerate(row.pictures[:PICTURES]):
+        _picture(page, LEFT + _NAMES + place * (_PICTURE + 0.006), top - 0.002, patch)
+    _number(page, _EFFECT, middle, words.signed(entry.effect), row.effect, 0.12, _TO if entry.effect >= 0 else _FROM)
+    page.text(_EFFECT + 0.055, middle + 0.003, words.share(entry.share), fontsize=8, color=MUTED)
+    answered = entry.units > 0
+    _number(page, _UNITS, middle, str(entry.units), row.units, 0.05)
+    _number(page, _ACTIVATION, middle, words.signed(entry.activation) if answered else "–", row.activation, 0.055)
+    _number(page, _AREA, middle, words.share(entry.area) if answered else "–", row.area, 0.075)
+    regions = textwrap.shorten(", ".join(map(str, entry.regions)), 10, placeholder=" …") or "–"
+    page.text(_REGIONS, middle, regions, fontsize=7.5, va="center")
+    _rule(page, top - _ROW, _TRACK)
+    return top - _ROW
+
+
+def _name(page: Figure, middle: float, row: ConceptRow, left: float) -> None:
+    letters = letters_across(LEFT + _NAMES - left, 8, "bold")
+    lines = textwrap.wrap(row.name, letters, max_lines=3, placeholder=" …")
+    small = ["no feature of a disease"] if row.spurious else [row.code or "not named yet"]
+    small = textwrap.wrap(small[0], letters_across(LEFT + _NAMES - left, 6.5), max_lines=1, placeholder="…")
+    top = middle + (len(lines) * line_height(8) + line_height(6.5)) / 2
+    style = "normal" if row.mark else "italic"
+    page.text(left, top, "\n".join(lines), fontsize=8, fontweight="bold", style=style, va="top", parse_math=False)
+    colour, weight = (ALARM, "bold") if row.spurious else (MUTED, "normal")
+    below = top - len(lines) * line_height(8)
+    page.text(
+        left, below, small[0] if small else "", fontsize=6.5, color=colour, fontweight=weight, va="top",
+        parse_math=False,
+    )  # fmt: skip
+
+
+def _number(
+    page: Figure, left: float, middle: float, text: str, length: float | None, width: float, colour: str = _PLAIN
+) -> None:
+    """A number with a bar beneath it."""
+    page.text(left, middle + 0.003, text, fontsize=8, fontweight="bold")
+    if length is not None:
+        for share, shade in ((1.0, _TRACK), (length, colour)):
+            page.add_artist(Rectangle((left, middle - 0.006), share * width, 0.0045, color=shade, linewidth=0))
+
+
+def _picture(page: Figure, left: float, top: float, patch: ExamplePatch) -> None:
+    height = _PICTURE * A4[0] / A4[1]
+    axes = page.add_axes((left, top - height, _PICTURE, height))
+    axes.imshow(patch.rgb)
+    axes.set_axis_off()
+    title = textwrap.shorten(patch.title, 14, placeholder="…") if len(patch.title) > 14 else patch.title
+    page.text(left, top - height - 0.001, title, fontsize=5, color=MUTED, va="top", parse_math=False)
+
+
+def _box(page: Figure, left: float, bottom: float, width: float, height: float, row: ConceptRow) -> None:
+    """The concept's colour, or the hatch of what has no name."""
+    box = Rectangle((left, bottom), width, height, facecolor=row.colour or "white", edgecolor="white", linewidth=0.8)
+    if not row.mark:
+        box.set(facecolor="white", edgecolor=_HATCH, linewidth=0.4, hatch="//////")
+    page.add_artist(box)
+
+
+def _rule(page: Figure, height: float, colour: str) -> None:
+    page.add_artist(Rectangle((LEFT, height), WIDTH, 0.0004, color=colour, linewidth=0))
