@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from serving import opened
 
 from otherwise.agent.search import SearchSettings
 from otherwise.annotations.annotation import Annotation
@@ -60,16 +60,6 @@ class School:
 @contextmanager
 def school(root: Path, app_class: Any) -> Iterator[School]:
     """A server of its own, which another may follow on the same state."""
-    with alone() as server:
-        yield from _opened(root, app_class, server)
-
-
-def _opened(root: Path, app_class: Any, server: FastAPI) -> Iterator[School]:
-    from monailabel.config import settings
-    from monailabel.interfaces.utils.app import apps
-
-    from otherwise.resources import app_folder
-
     studies = root / "studies"
     if not studies.is_dir():
         affine = np.diag([0.5, 0.5, 1.0, 1.0])
@@ -80,36 +70,8 @@ def _opened(root: Path, app_class: Any, server: FastAPI) -> Iterator[School]:
     hurried = SearchSettings(steps=2, rounds=1, alternatives=0)
     explainer = Explainer(classifier, eager_agent(classifier), hurried)
     conf = {"state": str(root / "state"), "device": "cpu"}
-    app = app_class(str(app_folder()), str(studies), conf, explainer)
-    settings.MONAI_LABEL_APP_DIR, settings.MONAI_LABEL_STUDIES = str(app_folder()), str(studies)
-    apps[f"{app_folder()}{studies}"] = app
-    app.teaching.start()
-    yield School(TestClient(server), app)
-    app.close()
-    app.datastore()._observer.stop()
-
-
-@contextmanager
-def alone() -> Iterator[FastAPI]:
-    """MONAI Label's only server, given back to whichever app had it."""
-    from monailabel.app import app as server
-    from monailabel.config import settings
-    from monailabel.interfaces.utils.app import apps
-
-    from lib.routes.install import install_app
-
-    former, kept = getattr(server.state, "otherwise", None), dict(apps)
-    folders = settings.MONAI_LABEL_APP_DIR, settings.MONAI_LABEL_STUDIES
-    server.state.otherwise = None
-    try:
-        yield server
-    finally:
-        server.state.otherwise = None
-        settings.MONAI_LABEL_APP_DIR, settings.MONAI_LABEL_STUDIES = folders
-        apps.clear()
-        apps.update(kept)
-        if former is not None:
-            install_app(former)
+    with opened(app_class, studies, conf, explainer) as (client, app):
+        yield School(client, app)
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,16 +46,16 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def prepare_images(
-    folder: Path,
+    source: Path | Sequence[Path],
     inputs: InputSpec,
     cache: Path,
     progress: Callable[[float], None] = lambda fraction: None,
     share: float = 0.05,
 ) -> TrainingImages:
-    """Bring every image of a folder into the classifier's form, once; the result is memory-mapped.
+    """Bring every image of a source into the classifier's form, once; the result is memory-mapped.
 
     Args:
-        folder: The images, of any format that we read.
+        source: Folder of images, of any format that we read; or files and folders of DICOM series.
         inputs: What the classifier wants.
         cache: Where to keep the prepared images (``.npy``); reused if it belongs to the same files and inputs.
         progress: Told the share done.
@@ -64,7 +64,7 @@ def prepare_images(
     Raises:
         AgentError: if fewer than 32 images can be read.
     """
-    files = image_files(folder)
+    files = image_files(source) if isinstance(source, Path) else list(source)
     key = _fingerprint(files, inputs)
     index = cache.with_suffix(".txt")
     if cache.is_file() and index.is_file() and index.read_text(encoding="utf-8").startswith(key):
@@ -82,7 +82,7 @@ def prepare_images(
                 skipped_list.append(f"{file.name}: {error.detail}")
         if len(prepared) < 32:
             first = f" (first: {skipped_list[0]})" if skipped_list else ""
-            raise AgentError(f"Only {len(prepared)} images of {folder} can be used{first}.", "Give at least 32.")
+            raise AgentError(f"Only {len(prepared)} of {len(files)} images can be used{first}.", "Give at least 32.")
         skipped = tuple(skipped_list)
         cache.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(cache) as draft, draft.open("wb") as file_out:

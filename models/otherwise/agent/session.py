@@ -33,7 +33,7 @@ class TrainingSession:
     """What was asked for on the command line."""
 
     classifier: BlackBox
-    images: Path
+    images: Path | tuple[Path, ...]
     out: Path
     architecture: Architecture
     settings: TrainingSettings

@@ -11,7 +11,11 @@ from monailabel.config import RBAC_USER, settings
 from monailabel.endpoints.user.auth import RBAC
 
 from lib.store import ExplanationStore
+from lib.teaching.examples import Patches
 from lib.teaching.teaching import Teaching
+from otherwise.annotations.vocabulary import Key
+from otherwise.explain.explanation import Explanation
+from otherwise.report.examples import Examples
 from otherwise.report.html import render_report
 from otherwise.report.pdf import write_pdf
 
@@ -33,6 +37,13 @@ def explanations_router(store: ExplanationStore, teaching: Teaching, route: type
         dependencies=[Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))],
     )
 
+    patches = Patches(teaching)
+
+    def told(id: str) -> tuple[Explanation, Examples, set[Key]]:
+        explanation = teaching.renamed(teaching.explanation(id))
+        terms = [entry.term for entry in explanation.concepts.entries if entry.term] if explanation.concepts else []
+        return explanation, patches.of(terms), {t.key for t in terms if teaching.vocabulary.spurious(t)}
+
     @router.get("/{id}", summary=f"{RBAC_USER}explanation.json")
     def explanation(id: str) -> JSONResponse:
         content = json.loads(store.file(id, "explanation.json").read_text(encoding="utf-8"))
@@ -48,15 +59,16 @@ def explanations_router(store: ExplanationStore, teaching: Teaching, route: type
     def report(id: str) -> Response:
         if not teaching.knows(id):
             return FileResponse(store.file(id, "report.html"), media_type="text/html", headers=REPORT_HEADERS)
-        return HTMLResponse(render_report(teaching.renamed(teaching.explanation(id))), headers=REPORT_HEADERS)
+        return HTMLResponse(render_report(*told(id)), headers=REPORT_HEADERS)
 
-    @router.get("/{id}/report.pdf", summary=f"{RBAC_USER}The report on two pages, for the archive and for print")
+    @router.get("/{id}/report.pdf", summary=f"{RBAC_USER}The report as PDF, for the archive and for print")
     def printed(id: str) -> FileResponse:
         # One file for each version of the names, so that a PDF is drawn once.
         version = f"-{teaching.taught.version}" if teaching.taught and teaching.knows(id) else ""
         made = store.folder(id) / f"report{version}.pdf"
         if not made.is_file():
-            write_pdf(teaching.renamed(teaching.explanation(id)), made)
+            explanation, examples, spurious = told(id)
+            write_pdf(explanation, made, examples, spurious)
         return FileResponse(made, media_type="application/pdf", filename=f"{id}.pdf", headers=FILE_HEADERS)
 
     return router

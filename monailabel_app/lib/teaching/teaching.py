@@ -357,6 +357,10 @@ class Teaching:
             look = self.look(f"image {note.image}", lambda: self.images.read(note.image), note.slice_index)
         return look, look.place(note.region)
 
+    def holding(self) -> list[Annotation]:
+        """What people said and nobody took back, the oldest first, up to the version of the names in use."""
+        return self._current(self.versions.chosen)
+
     def _current(self, until: int | None) -> list[Annotation]:
         """What holds, or held once the annotation of a number had been recorded."""
         notes = [each.annotation for each in self._recorded if until is None or each.number <= until]

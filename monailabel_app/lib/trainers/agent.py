@@ -62,12 +62,12 @@ class TrainAgent(TrainTask):
             raise AgentError(
                 "The images of the studies are no patches.", "Cut patches and run otherwise train agent --start."
             )
-        folder = Path(datastore.get_image_uri(next(iter(datastore.list_images()), "")) or ".").parent
+        images = tuple(Path(datastore.get_image_uri(id)) for id in sorted(datastore.list_images()))
         draft = self.options.state / "training" / AGENT
         draft.parent.mkdir(parents=True, exist_ok=True)
         session = TrainingSession(
             classifier=classifier,
-            images=folder,
+            images=images,
             out=draft,
             architecture=parent.model.architecture,
             settings=TrainingSettings(minutes=minutes, learning_rate=rate),
@@ -82,7 +82,7 @@ class TrainAgent(TrainTask):
         )
         run_session(session)
         made = load_agent(draft, device=self.host.device)
-        data = prepare_images(folder, classifier.inputs, session.folder / "images.npy")
+        data = prepare_images(images, classifier.inputs, session.folder / "images.npy")
         before, after = (validate(agent, classifier, data.held_out) for agent in (parent, made))
         version = self._keep(explainer, made, draft, len(data.train), before, after)
         shutil.rmtree(session.folder, ignore_errors=True)
