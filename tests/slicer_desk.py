@@ -128,6 +128,9 @@ class StandInClient:
         folder.mkdir()
         return selftest.made_up(folder, *samples.nodule())
 
+    def ask(self, method: str, path: str, wanted: int = 0, **arguments: Any) -> dict:
+        raise ServerError("refused", "There is nothing here.", status=404)
+
     def close(self) -> None:
         pass
 
@@ -166,6 +169,7 @@ class Desk:
     questions: list[str]
     answers: dict[str, Any]
     pages: list[tuple[str, str]]
+    drawings: list[tuple[Any, Any]]
 
     def press(self, name: str) -> None:
         button = getattr(self.ui, name)
@@ -189,14 +193,15 @@ class Desk:
     def choose(self, volume: Any) -> None:
         self.ui.volumeSelector.setCurrentNode(volume)
 
-    def picture(self, name: str) -> None:
-        """Keep a picture of the panel where somebody asked for pictures."""
+    def picture(self, name: str, part: Any = None) -> None:
+        """Keep a picture of the panel, or of a part of it, where somebody asked for pictures."""
         import os
 
         folder = os.environ.get("OTHERWISE_PICTURES")
         if folder:
-            self.widget.resize(430, 1260)
-            self.widget.grab().save(str(Path(folder) / f"panel-{name}.png"))
+            self.widget.resize(*((430, 1260) if part is None else (470, self.widget.sizeHint().height())))
+            self.application.processEvents()
+            (part or self.widget).grab().save(str(Path(folder) / f"panel-{name}.png"))
 
 
 def open_desk(scene: Any, tmp_path: Path) -> Iterator[Desk]:
@@ -205,10 +210,12 @@ def open_desk(scene: Any, tmp_path: Path) -> Iterator[Desk]:
     from OtherwiseLib.panel import Panel
     from OtherwiseLib.parameters import Parameters
     from OtherwiseLib.slicer_parts import QtTimer
+    from OtherwiseLib.teach_panel import TeachPanel
+    from OtherwiseLib.teacher import Teacher
     from OtherwiseLib.viewer import Viewer
 
     widget, ui = standin.load_ui()
-    settings, clients, questions, pages = Memory(), [], [], []
+    settings, clients, questions, pages, drawings = Memory(), [], [], [], []
     answers: dict[str, Any] = {"confirm": True, "path": "", "failure": None, "about": ABOUT}
 
     def new_client(address: str, token: str | None) -> Any:
@@ -240,7 +247,8 @@ def open_desk(scene: Any, tmp_path: Path) -> Iterator[Desk]:
             node = scene.AddNode(node)
         return Parameters(node)
 
-    panel = Panel(ui, logic, viewer, parameters, confirm)
-    yield Desk(application, widget, ui, panel, logic, scene, settings, clients, questions, answers, pages)
+    teaching = TeachPanel(ui, Teacher(logic, QtTimer), viewer, lambda node, on: drawings.append((node, on)))
+    panel = Panel(ui, logic, viewer, teaching, parameters, confirm)
+    yield Desk(application, widget, ui, panel, logic, scene, settings, clients, questions, answers, pages, drawings)
     panel.close()
     widget.deleteLater()

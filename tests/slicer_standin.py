@@ -15,6 +15,8 @@ from typing import Any
 
 UI = Path(__file__).parents[1] / "slicer_extension" / "Otherwise" / "Resources" / "UI" / "Otherwise.ui"
 TRUE_PROPERTY = 2
+FACES = ("panel", "finder", "viewer", "slicer_parts", "teach_panel", "units_panel", "history_panel")
+"""Modules that know Qt."""
 
 
 def install() -> Any:
@@ -42,8 +44,8 @@ def install() -> Any:
     for name in strange:
         del sys.modules[name]
     try:
-        for name in ("OtherwiseLib.panel", "OtherwiseLib.finder", "OtherwiseLib.viewer", "OtherwiseLib.slicer_parts"):
-            feature.set_selection(TRUE_PROPERTY, name)
+        for name in FACES:
+            feature.set_selection(TRUE_PROPERTY, f"OtherwiseLib.{name}")
     finally:
         sys.modules.update(strange)
     return application

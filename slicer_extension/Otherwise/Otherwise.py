@@ -52,6 +52,8 @@ class OtherwiseWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Make the panel."""
         from OtherwiseLib import slicer_parts
         from OtherwiseLib.panel import Panel
+        from OtherwiseLib.teach_panel import TeachPanel
+        from OtherwiseLib.teacher import Teacher
         from OtherwiseLib.viewer import Viewer
 
         ScriptedLoadableModuleWidget.setup(self)
@@ -62,7 +64,8 @@ class OtherwiseWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic = logic.make()
         ui = slicer.util.childWidgetVariables(widget)
         viewer = Viewer(ui, self.logic, slicer_parts.open_page, slicer_parts.ask_path, slicer_parts.grab)
-        self.panel = Panel(ui, self.logic, viewer, logic.parameters, slicer_parts.confirm)
+        teaching = TeachPanel(ui, Teacher(self.logic, slicer_parts.QtTimer), viewer, slicer_parts.draw)
+        self.panel = Panel(ui, self.logic, viewer, teaching, logic.parameters, slicer_parts.confirm)
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, lambda *_unused: self.logic.close())
         for event in (scene.EndCloseEvent, scene.EndImportEvent):

@@ -26,13 +26,15 @@ class ServerError(Exception):
             ``too-old``, ``refused`` or ``broken``.
         detail: What is wrong, one sentence.
         hint: What to do, one sentence, may be empty.
+        status: HTTP status of a refusal; 0 where it is none.
     """
 
-    def __init__(self, kind: str, detail: str, hint: str = "") -> None:
+    def __init__(self, kind: str, detail: str, hint: str = "", status: int = 0) -> None:
         super().__init__(f"{detail} {hint}".strip())
         self.kind = kind
         self.detail = detail
         self.hint = hint
+        self.status = status
 
 
 def complete_address(text: str) -> str:
@@ -103,6 +105,27 @@ class Client:
             raise ServerError("unauthorised", "The server gave no token.", "Check user and password.")
         self._session.headers["Authorization"] = f"Bearer {token}"
 
+    def ask(self, method: str, path: str, wanted: int = 0, **arguments: object) -> dict:
+        """Ask any of the server's routes for JSON.
+
+        Args:
+            method: Of HTTP.
+            path: Of the route.
+            wanted: Take no answer but one of this status; 0: any good one.
+            arguments: As ``requests`` takes them.
+
+        Raises:
+            ServerError: if the answer is a refusal, or no JSON object, or of another status.
+        """
+        reply = self._ask(method, path, **arguments)
+        if wanted and reply.status_code != wanted:
+            raise broken(f"the status {wanted}")
+        return _json(reply)
+
+    def fetch(self, path: str, target: Path) -> Path:
+        """Download what a route sends; the file is there whole, or not at all."""
+        return _save(self._ask("GET", path, stream=True), target)
+
     def about(self) -> dict:
         """What is running there: versions, classifiers, agents, devices, limits.
 
@@ -132,7 +155,7 @@ class Client:
         listed = _json(self._ask("GET", "/datastore/", params={"output": "all"}))
         objects = listed.get("objects", {})
         if not isinstance(objects, dict):
-            raise _broken("a list of images")
+            raise broken("a list of images")
         return sorted(str(name) for name in objects)
 
     def image(self, id: str, target: Path) -> Path:
@@ -147,7 +170,7 @@ class Client:
         name = (found.group(1) if found else "").lower()
         ending = next((e for e in (".nii.gz", ".nii", ".nrrd", ".mha", ".dcm", ".png", ".jpg") if name.endswith(e)), "")
         if not ending:
-            raise _broken("an image file")
+            raise broken("an image file")
         return _save(reply, target.with_name(target.name + ending))
 
     def next_image(self, strategy: str = "random") -> str:
@@ -169,7 +192,7 @@ class Client:
             answer = _json(self._ask("PUT", "/session/", files=files))
         session = answer.get("session_id")
         if not isinstance(session, str):
-            raise _broken("a session")
+            raise broken("a session")
         return session
 
     def forget(self, session: str) -> None:
@@ -227,7 +250,7 @@ class Client:
         except (KeyError, TypeError, AttributeError):
             good = False
         if not good or not SAFE_NAME.fullmatch(id):
-            raise _broken("an explanation")
+            raise broken("an explanation")
         folder = parent / id
         folder.mkdir(parents=True, exist_ok=True)
         made: list[Path] = []
@@ -255,13 +278,13 @@ class Client:
             ServerError: ``broken`` if its name is none; nothing is left then.
         """
         if not SAFE_NAME.fullmatch(name) or not SAFE_NAME.fullmatch(id):
-            raise _broken("the name of a file")
+            raise broken("the name of a file")
         reply = self._ask("GET", f"/otherwise/explanations/{id}/files/{name}", stream=True)
         return _save(reply, folder / name)
 
     def pdf(self, id: str, target: Path) -> Path:
         """Download the report of an explanation as PDF; the server makes it when it is first asked for."""
-        return _save(self._ask("GET", f"/otherwise/explanations/{quote(id, safe='')}/report.pdf", stream=True), target)
+        return self.fetch(f"/otherwise/explanations/{quote(id, safe='')}/report.pdf", target)
 
     def _what_else(self) -> ServerError:
         """Tell apart a MONAI Label server without our app, and something else altogether."""
@@ -291,43 +314,48 @@ class Client:
         except (requests.exceptions.RequestException, UnicodeError) as error:
             detail = f"Nothing answers at {host_of(self.address)}."
             raise ServerError("unreachable", detail, "Start the server, or check the address.") from error
-        if reply.status_code in (401, 403):
+        told = {} if reply.ok else _told(reply)
+        if reply.status_code == 401 or (reply.status_code == 403 and told.get("error", "forbidden") == "forbidden"):
             raise ServerError(
                 "unauthorised", "The server wants to know who asks.", "Give user and password, or a token."
             )
         if reply.status_code in (429, 503):
-            raise ServerError("busy", "The server is busy.", "Try again in a minute.")
+            detail, hint = told.get("detail", "The server is busy."), told.get("hint", "Try again in a minute.")
+            raise ServerError("busy", detail, hint)
         if not reply.ok:
-            raise _refusal(reply)
+            detail = told.get("detail", f"The server refused ({reply.status_code}).")
+            raise ServerError("refused", detail, told.get("hint", "Its log may tell why."), reply.status_code)
         return reply
 
 
-def _refusal(reply) -> ServerError:
+def _told(reply) -> dict:
+    """What a refusal says: ``error``, ``detail`` and ``hint`` where the server is ours, else nothing."""
     try:
-        told = reply.json()
-        return ServerError("refused", str(told["detail"])[:500], str(told.get("hint", ""))[:500])
-    except (ValueError, KeyError, TypeError):
-        return ServerError("refused", f"The server refused ({reply.status_code}).", "Its log may tell why.")
+        content = reply.json()
+        told = {name: str(content[name])[:500] for name in ("error", "detail", "hint") if name in content}
+    except (ValueError, TypeError):
+        return {}
+    return {"hint": "", **told} if "detail" in told else {}
 
 
 def _json(reply) -> dict:
     try:
         content = reply.json()
     except ValueError as error:
-        raise _broken("JSON") from error
+        raise broken("JSON") from error
     if not isinstance(content, dict):
-        raise _broken("a JSON object")
+        raise broken("a JSON object")
     return content
 
 
 def _checked_job(job: dict) -> dict:
     states = ("queued", "running", "done", "failed", "cancelled")
     if not isinstance(job.get("id"), str) or job.get("state") not in states:
-        raise _broken("a job")
+        raise broken("a job")
     fraction = job.get("fraction")
     job["fraction"] = min(1.0, max(0.0, float(fraction))) if isinstance(fraction, (int, float)) else 0.0
     if job["state"] == "done" and not isinstance(job.get("result"), dict):
-        raise _broken("a result")
+        raise broken("a result")
     return job
 
 
@@ -343,14 +371,14 @@ def _save(reply, path: Path) -> Path:
             for block in reply.iter_content(1 << 20):
                 size += len(block)
                 if size > LARGEST_FILE:
-                    raise _broken("a file of bearable size")
+                    raise broken("a file of bearable size")
                 file.write(block)
         plain = "Content-Encoding" not in reply.headers
         if plain and expected.isdigit() and int(expected) != size:
-            raise _broken("a complete file")
+            raise broken("a complete file")
         draft.replace(path)
     except requests.exceptions.RequestException as error:
-        raise _broken("a complete file") from error
+        raise broken("a complete file") from error
     finally:
         reply.close()
         with contextlib.suppress(OSError):
@@ -358,7 +386,8 @@ def _save(reply, path: Path) -> Path:
     return path
 
 
-def _broken(wanted: str) -> ServerError:
+def broken(wanted: str) -> ServerError:
+    """The error for an answer that cannot be understood; ``wanted`` says what should have come."""
     return ServerError("broken", f"The server did not send {wanted}.", "Try again; if it stays so, ask who runs it.")
 
 

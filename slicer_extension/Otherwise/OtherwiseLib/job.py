@@ -173,9 +173,20 @@ def explain(
     """
     result = run(client, "explain", image=image, file=file, params=params, report=report, cancel=cancel)
     report("download", 0.97)
+    return fetch(client, str(result.get("id", "")), folder)
+
+
+def fetch(client: Client, id: str, folder: Path) -> ExplanationFiles:
+    """Download an explanation that the server has, and read it.
+
+    Args:
+        client: The server.
+        id: Of the explanation.
+        folder: Gets a folder of this name.
+    """
     reading = Reading()
     try:
-        return reading.finish(client.download(str(result.get("id", "")), folder, reading.begin))
+        return reading.finish(client.download(id, folder, reading.begin))
     finally:
         reading.close()
 

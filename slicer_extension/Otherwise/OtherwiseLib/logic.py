@@ -91,6 +91,11 @@ class Logic:
         return self.settings.get(ADDRESS, DEFAULT_ADDRESS)
 
     @property
+    def client(self) -> Client | None:
+        """The server that is connected."""
+        return self._client
+
+    @property
     def busy(self) -> bool:
         """Whether a job runs."""
         return self._job is not None
@@ -138,7 +143,7 @@ class Logic:
             self.settings.set(ADDRESS, client.address)
             self.connected.emit(about)
 
-        self._run(work, done)
+        self.run(work, done)
 
     def disconnect(self) -> None:
         """Forget the server and its secrets."""
@@ -159,13 +164,13 @@ class Logic:
 
     def list_images(self) -> None:
         """Ask for the ids of the server's studies; ``listed(ids)`` follows."""
-        client = self._connected()
+        client = self.connected_client()
         if client is not None:
-            self._run(lambda report, cancel: client.images(), self.listed.emit)
+            self.run(lambda report, cancel: client.images(), self.listed.emit)
 
     def next_case(self) -> None:
         """Ask the server which image to look at next; ``offered(id)`` follows."""
-        client = self._connected()
+        client = self.connected_client()
 
         def done(image: str) -> None:
             if not image:
@@ -173,7 +178,7 @@ class Logic:
             self.offered.emit(image)
 
         if client is not None:
-            self._run(lambda report, cancel: client.next_image(), done)
+            self.run(lambda report, cancel: client.next_image(), done)
 
     def classify(self, source: Source) -> None:
         """Ask for probabilities; ``classified(answer)`` follows."""
@@ -187,7 +192,7 @@ class Logic:
                 file = image.write(Path(folder) / "image.nrrd") if image is not None else None
                 return jobs.classify(client, image=source.image, file=file, params=params, report=report, cancel=cancel)
 
-        self._run(work, self.classified.emit)
+        self.run(work, self.classified.emit)
 
     def find(self, source: Source) -> None:
         """Ask which patches are worth explaining; ``found(finds)`` follows. Their pictures are gone thereafter."""
@@ -204,7 +209,7 @@ class Logic:
                 client, Path(folder.name), image=source.image, file=file, params=params, report=report, cancel=cancel
             )
 
-        self._run(work, self.found.emit, folder.cleanup)
+        self.run(work, self.found.emit, folder.cleanup)
 
     def explain(self, source: Source, target: str = "", find: int = 0) -> None:
         """Ask for an explanation and show it; ``explained(shown)`` follows.
@@ -243,12 +248,21 @@ class Logic:
                 whole = None  # a find: its volumes are a part of the image
             if whole is not None and not self.scene.IsNodePresent(whole):
                 whole = None  # deleted meanwhile: the explanation brings its own copy
-            shown = scenes.show(self.scene, read, whole, self._update_proxies)
+            shown = self.show(read, whole)
             if source.volume is not None and self.scene.IsNodePresent(source.volume):
                 follow_transform(shown, source.volume)
             self.explained.emit(shown)
 
-        self._run(work, done, folder.cleanup)
+        self.run(work, done, folder.cleanup)
+
+    def show(self, read: files.ExplanationFiles, whole: Any = None) -> scenes.ShownExplanation:
+        """Bring an explanation into the scene.
+
+        Args:
+            read: The explanation.
+            whole: The volume that was explained; None: the explanation brings its own copy.
+        """
+        return scenes.show(self.scene, read, whole, self._update_proxies)
 
     def compare(self, shown: scenes.ShownExplanation, method: str) -> None:
         """Ask the server what another method says of an explained image; ``compared(shown, method)`` follows.
@@ -257,7 +271,7 @@ class Logic:
             shown: An explanation of the scene, made by the server that is connected.
             method: One of ``methods``.
         """
-        client = self._connected()
+        client = self.connected_client()
         if client is None:
             return
         folder = tempfile.TemporaryDirectory(prefix="otherwise-")
@@ -272,13 +286,13 @@ class Logic:
                 scenes.add_overlay(self.scene, shown, grid, about)
                 self.compared.emit(shown, method)
 
-        self._run(work, done, folder.cleanup)
+        self.run(work, done, folder.cleanup)
 
     def save_pdf(self, shown: scenes.ShownExplanation, path: Path) -> None:
         """Fetch the report as PDF from the server that made it; ``saved(path)`` follows."""
-        client = self._connected()
+        client = self.connected_client()
         if client is not None:
-            self._run(lambda report, cancel: client.pdf(shown.id, path), self.saved.emit)
+            self.run(lambda report, cancel: client.pdf(shown.id, path), self.saved.emit)
 
     def update_frame(self, browser: Any) -> None:
         """Let the image on the path follow a browser's slider."""
@@ -296,14 +310,15 @@ class Logic:
             job.abandon()
             self.busy_changed.emit(False)
 
-    def _connected(self) -> Client | None:
+    def connected_client(self) -> Client | None:
+        """The server; None if there is none, and somebody was told."""
         if self._client is None:
             self.failed.emit(ServerError("address", "No server is connected.", "Test the connection first."))
         return self._client
 
     def _prepare(self, source: Source) -> tuple[Client, Snapshot | None, dict] | None:
         """Client, voxels to send and options; None if it cannot be done, and somebody was told."""
-        client = self._connected()
+        client = self.connected_client()
         if client is None:
             return None
         if source.volume is None:
@@ -330,7 +345,14 @@ class Logic:
             params["slice_index"] = source.slice_index
         return client, image, params
 
-    def _run(self, work: jobs.Work, done: Callable[[Any], None], cleanup: Callable[[], None] = lambda: None) -> None:
+    def run(self, work: jobs.Work, done: Callable[[Any], None], cleanup: Callable[[], None] = lambda: None) -> None:
+        """Do something that takes time, unless something else runs; ``failed`` or ``cancelled`` may follow.
+
+        Args:
+            work: Called on the job's thread.
+            done: Told its result on the main thread.
+            cleanup: Called at the end, however it ended.
+        """
         if self._job is not None:
             cleanup()
             self.failed.emit(ServerError("busy", "Something else is running.", "Wait for it, or cancel it."))

@@ -11,6 +11,7 @@ from . import scene as scenes
 from . import words
 from .finder import Finder
 from .logic import Logic, Source
+from .teach_panel import TeachPanel
 from .viewer import Viewer
 from .volumes import geometry_of
 
@@ -24,6 +25,7 @@ class Panel:
         ui: Namespace of the widgets of ``Otherwise.ui``, by name.
         logic: What does the work.
         viewer: The half of the panel that shows explanations.
+        teaching: The section for teaching.
         parameters: Gives the ``Parameters`` of the present scene.
         confirm: Asks a question with yes and no.
     """
@@ -33,12 +35,13 @@ class Panel:
         ui: Any,
         logic: Logic,
         viewer: Viewer,
+        teaching: TeachPanel,
         parameters: Callable[[], Any],
         confirm: Callable[[str], bool],
     ) -> None:
         self.ui = ui
         self.logic = logic
-        self.viewer = viewer
+        self.viewer, self.teaching = viewer, teaching
         self.finder = Finder(ui, logic)
         self._confirm, self._parameters = confirm, parameters
         self._restoring = False
@@ -50,6 +53,7 @@ class Panel:
 
     def close(self) -> None:
         """Stop timers and jobs, and hear of nothing any more."""
+        self.teaching.close()
         self.viewer.close()
         for signal, slot in self._slots():
             signal.disconnect(slot)
@@ -60,6 +64,7 @@ class Panel:
         self._restore()
         self.finder.clear()
         self.viewer.refresh()
+        self.teaching.scene_changed()
         self.update()
 
     # -- what happens when something is pressed ------------------------------------------------------------------

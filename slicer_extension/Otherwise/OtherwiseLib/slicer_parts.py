@@ -71,3 +71,11 @@ def grab(path: str) -> None:
 def update_proxies(browser: Any) -> None:
     """Let the node that a browser's slider moves follow it."""
     slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
+
+
+def draw(segmentation: Any, volume: Any) -> None:
+    """Open the Segment Editor, to draw on a volume."""
+    slicer.util.selectModule("SegmentEditor")
+    editor = slicer.modules.segmenteditor.widgetRepresentation().self().editor
+    editor.setSegmentationNode(segmentation)
+    editor.setSourceVolumeNode(volume)

@@ -12,6 +12,7 @@ from slicer.i18n import tr as _
 from . import display, tables, views, words
 from . import scene as scenes
 from .logic import Logic
+from .signal import Signal
 from .volumes import middle_of
 
 FLICKER_MILLISECONDS = 250
@@ -20,6 +21,8 @@ LAYOUTS = (views.SIDE_BY_SIDE, views.FOUR, views.WITH_SOLID, views.ONE)
 
 class Viewer:
     """Shows an explanation, and what is pressed about it.
+
+    Signal: ``looked()`` when another explanation or another region is looked at.
 
     Args:
         ui: Namespace of the widgets of ``Otherwise.ui``, by name.
@@ -40,6 +43,7 @@ class Viewer:
         self.ui = ui
         self.logic = logic
         self.shown: scenes.ShownExplanation | None = None
+        self.looked = Signal()
         self._open_page, self._ask_path, self._grab = open_page, ask_path, grab
         self._flicker = qt.QTimer()
         self._flicker.interval = FLICKER_MILLISECONDS
@@ -88,6 +92,35 @@ class Viewer:
         self.ui.overlayBox.enabled = self.shown is not None
         self._filling = False
         self._legend()
+
+    @property
+    def selected_label(self) -> int:
+        """Label of the selected region; 0: none."""
+        rows = [index.row() for index in self.ui.regionTable.selectionModel().selectedRows()]
+        regions = self.shown.regions if self.shown is not None else []
+        return int(regions[rows[0]]["label"]) if rows and rows[0] < len(regions) else 0
+
+    def select(self, label: int) -> None:
+        """Select a region, and go there."""
+        regions = self.shown.regions if self.shown is not None else []
+        row = next((row for row, region in enumerate(regions) if region["label"] == label), -1)
+        if row >= 0:
+            # A row that is selected already tells nothing.
+            self.ui.regionTable.clearSelection()
+            self.ui.regionTable.selectRow(row)
+
+    def renamed(self) -> None:
+        """Regions have other names by now; everything else stays as it is looked at."""
+        if self.shown is None or self.shown.node.GetScene() is None:
+            return
+        label = self.selected_label
+        self.shown = scenes.ShownExplanation(self.shown.node)
+        self._filling = True
+        self._regions(self.shown.regions)
+        row = next((row for row, region in enumerate(self.shown.regions) if region["label"] == label), -1)
+        if row >= 0:
+            self.ui.regionTable.selectRow(row)
+        self._filling = False
 
     # -- what happens when something is pressed ------------------------------------------------------------------
 
@@ -186,6 +219,7 @@ class Viewer:
         region = self.shown.regions[row]
         views.jump_to(self.logic.scene, tuple(region["centroid_ras"]))
         views.highlight(self.shown, region["label"])
+        self.looked.emit()
 
     def on_report(self, *_unused: object) -> None:
         """Open the report."""
@@ -245,6 +279,7 @@ class Viewer:
             views.jump_to(self.logic.scene, tuple(place))
             views.highlight(shown, None)
         self._filling = False
+        self.looked.emit()
 
     def _observe(self, shown: scenes.ShownExplanation | None) -> None:
         """Hear of what Slicer's own controls do to this explanation, and no longer to the one before."""
@@ -278,6 +313,7 @@ class Viewer:
 
     def _regions(self, regions: list) -> None:
         table = self.ui.regionTable
+        table.clearSelection()
         table.rowCount = len(regions)
         for row, region in enumerate(regions):
             name = (region.get("concept") or {}).get("name") or _("not named")

@@ -15,6 +15,7 @@ STAGES = {
     "alternatives": "Looking for other ways",
     "influence": "Measuring what decides",
     "attribute": "Asking another method",
+    "question": "Choosing what to ask",
     "geometry": "Bringing it to the image",
     "download": "Fetching the explanation",
 }

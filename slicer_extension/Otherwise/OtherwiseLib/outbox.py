@@ -1,0 +1,100 @@
+"""What somebody said and the server has not yet confirmed: sent in order, one at a time, and kept until it is safe."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from typing import Callable
+
+from .client import ServerError
+from .job import Job, Timer
+from .signal import Signal
+from .teaching_client import TeachingClient
+
+
+@dataclass(frozen=True)
+class Unsaved:
+    """Something that was said.
+
+    Attributes:
+        address: Of the server that it was said to.
+        annotation: As it is sent, with the id that makes a repeat harmless.
+    """
+
+    address: str
+    annotation: dict
+
+
+class Outbox:
+    """Sends annotations on a thread of its own.
+
+    Signals: ``saved(answer)`` once the server has said that it keeps one; ``refused(error)`` for one that it will never
+    take, which is dropped; ``stuck(error)`` where it could not be reached, and the rest waits for ``send``;
+    ``changed()`` whenever something comes or goes.
+
+    Args:
+        new_timer: Makes timers of the main thread.
+    """
+
+    def __init__(self, new_timer: Callable[[], Timer]) -> None:
+        self.saved, self.refused, self.stuck, self.changed = Signal(), Signal(), Signal(), Signal()
+        self.unsaved: list[Unsaved] = []
+        self._new_timer = new_timer
+        self._job: Job | None = None
+
+    @property
+    def sending(self) -> bool:
+        """Whether something is on its way."""
+        return self._job is not None
+
+    def put(self, client: TeachingClient, said: dict) -> None:
+        """Give something an id, and send it after what waits already."""
+        self.unsaved.append(Unsaved(client.address, {"id": uuid.uuid4().hex, **said}))
+        self.changed.emit()
+        self.send(client)
+
+    def send(self, client: TeachingClient) -> None:
+        """Send what waits for this server."""
+        mine = [item for item in self.unsaved if item.address == client.address]
+        if not mine or self._job is not None:
+            return
+        item = mine[0]
+        job = Job(lambda report, cancel: client.annotate(item.annotation), self._new_timer())
+
+        def over(drop: bool) -> None:
+            self._job = None
+            if drop and item in self.unsaved:
+                self.unsaved.remove(item)
+            self.changed.emit()
+
+        def saved(answer: dict) -> None:
+            over(drop=True)
+            self.saved.emit(answer)
+            self.send(client)
+
+        def failed(error: BaseException) -> None:
+            hopeless = isinstance(error, ServerError) and 400 <= error.status < 500 and error.status != 408
+            over(drop=hopeless)
+            if hopeless:
+                self.refused.emit(error)
+                self.send(client)
+            else:
+                self.stuck.emit(error)
+
+        job.finished.connect(saved)
+        job.failed.connect(failed)
+        self._job = job
+        self.changed.emit()
+        job.start()
+
+    def discard(self) -> None:
+        """Give up what waits."""
+        if self._job is None:
+            self.unsaved.clear()
+            self.changed.emit()
+
+    def close(self) -> None:
+        """The module is closing; what is on its way arrives or not, but nobody hears of it."""
+        job, self._job = self._job, None
+        if job is not None:
+            job.abandon()
