@@ -199,9 +199,12 @@ class Desk:
 
         folder = os.environ.get("OTHERWISE_PICTURES")
         if folder:
+            # The section for teaching has a picture of its own.
+            self.ui.teachSection.setVisible(part is not None)
             self.widget.resize(*((430, 1260) if part is None else (470, self.widget.sizeHint().height())))
             self.application.processEvents()
             (part or self.widget).grab().save(str(Path(folder) / f"panel-{name}.png"))
+            self.ui.teachSection.setVisible(True)
 
 
 def open_desk(scene: Any, tmp_path: Path) -> Iterator[Desk]:

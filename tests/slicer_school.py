@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,7 @@ class School:
         losing: So many answers to annotations are lost after they were recorded.
         refusal: Status of annotations that are refused; 0: none is.
         down: No answer at all.
+        slow: Annotations are answered once this is set.
     """
 
     notes: list[dict[str, Any]] = field(default_factory=list)
@@ -74,9 +76,13 @@ class School:
     losing: int = 0
     refusal: int = 0
     down: bool = False
+    slow: threading.Event = field(default_factory=threading.Event)
     posts: int = 0
     asked: list[dict[str, Any]] = field(default_factory=list)
     _fresh: bool = True
+
+    def __post_init__(self) -> None:
+        self.slow.set()
 
     def __call__(self, visit: Any) -> None:
         """Answer one request."""
@@ -136,7 +142,7 @@ class School:
             "named_share": min(1.0, 0.31 * len(self.names)),
             "accuracy": None if len(holding) < 2 else 0.9,
             "terms": terms,
-            "changed": f"New: {new}." if new else "The same names, surer.",
+            "changed": f"New: {new}." if new else "Nothing has a name.",
             "names": dict(self.names),
         }
         self.versions.insert(0, version)
@@ -153,8 +159,8 @@ class School:
 
     def _annotate(self, visit: Any, body: dict[str, Any]) -> None:
         self.posts += 1
-        if self.refusal:
-            self._no(visit, self.refusal)
+        if not self.slow.wait(10) or self.refusal:
+            self._no(visit, self.refusal or 500)
             return
         known = next((note for note in self.notes if note["id"] == body["id"]), None)
         if known is None:
@@ -275,7 +281,7 @@ def patch(unit: int, number: int) -> bytes:
     from OtherwiseLib import samples
 
     voxels, _ = samples.mammogram()
-    row, column = 40 + 9 * number, 40 + unit % 40
+    row, column = 62 + 3 * number, 56 + (unit + 5 * number) % 20
     low, high = np.percentile(voxels, (1, 99.5))
     grey = np.clip((voxels[0, row : row + 48, column : column + 48] - low) / (high - low), 0, 1)
     pixels = np.repeat((255 * grey).astype(np.uint8)[..., None], 3, axis=2)

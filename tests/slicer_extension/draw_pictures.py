@@ -2,7 +2,7 @@
 
 A phantom mammogram is explained by the shipped models and shown by the extension in slice views of Slicer's core. The
 explanation is stored, so that the tests draw the same pictures again without the models. The picture of the panel is
-taken by ``test_panel.py`` (``OTHERWISE_PICTURES=DIR``).
+taken by ``test_panel.py``, that of the Teach section by ``test_teach.py`` (``OTHERWISE_PICTURES=DIR``).
 """
 
 from __future__ import annotations

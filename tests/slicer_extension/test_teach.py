@@ -195,6 +195,51 @@ def test_a_lost_connection_loses_no_label_and_records_none_twice(seated: Desk, s
     assert (len(school.notes), school.posts) == (1, 2)
 
 
+def test_what_waits_outlives_the_application(seated: Desk, school: School) -> None:
+    from OtherwiseLib.outbox import Outbox
+    from OtherwiseLib.slicer_parts import QtTimer
+
+    school.refusal = 500
+    seated.press("disagreeButton")
+    seated.until(lambda: not seated.ui.retryButton.isHidden())
+    (kept,) = Outbox(QtTimer, seated.settings).unsaved
+    assert kept == seated.panel.teaching.teacher.outbox.unsaved[0]
+    school.refusal = 0
+    seated.press("connectButton")
+    seated.until(lambda: [note["id"] for note in school.notes] == [kept.annotation["id"]])
+    seated.until(lambda: Outbox(QtTimer, seated.settings).unsaved == [])
+    seated.settings.set("Otherwise/unsaved", '[{"address": 1}]')
+    assert Outbox(QtTimer, seated.settings).unsaved == []
+
+
+def test_the_main_thread_waits_for_no_answer(seated: Desk, school: School) -> None:
+    import time
+
+    school.slow.clear()
+    seated.press("disagreeButton")
+    seated.press("disagreeButton")
+    longest, last = 0.0, time.perf_counter()
+    end = last + 1
+    while time.perf_counter() < end:
+        seated.application.processEvents()
+        now = time.perf_counter()
+        longest, last = max(longest, now - last), now
+    assert longest < 0.5
+    assert "being saved" in seated.ui.undoButton.toolTip()
+    assert seated.ui.retryButton.isHidden(), "it is on its way"
+    assert seated.ui.teachMessage.text() == ""
+    school.slow.set()
+    seated.until(lambda: len(school.notes) == 2 and seated.ui.undoButton.isEnabled())
+
+
+def test_a_server_that_falls_silent_is_told_and_asked_again(seated: Desk, school: School) -> None:
+    school.down = True
+    seated.panel.teaching.teacher._watch()
+    seated.until(lambda: "does not answer" in seated.ui.teachStateLabel.text())
+    school.down = False
+    seated.until(lambda: "Nothing has been taught yet" in seated.ui.teachStateLabel.text())
+
+
 def test_what_the_server_refuses_for_good_is_told_and_not_kept(seated: Desk, school: School) -> None:
     school.refusal = 422
     seated.press("disagreeButton")
@@ -269,6 +314,9 @@ def test_the_next_question_brings_its_explanation_and_goes_to_the_region(seated:
     seated.press("questionButton")
     seated.until(lambda: not seated.logic.busy and seated.panel.viewer.shown.id == "one")
     assert len(list(scenes.all_shown(seated.scene))) == 2
+    name(seated, 0, "Spiculated lesion")
+    assert not seated.ui.goThereButton.isEnabled(), "it has been answered"
+    assert seated.ui.reasonLabel.isHidden()
 
 
 def test_a_region_drawn_by_hand_is_named_where_it_lies(seated: Desk, school: School) -> None:

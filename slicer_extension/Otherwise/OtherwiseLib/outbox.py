@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import uuid
-from dataclasses import dataclass
-from typing import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Callable
 
 from .client import ServerError
 from .job import Job, Timer
 from .signal import Signal
 from .teaching_client import TeachingClient
+
+UNSAVED = "Otherwise/unsaved"
+"""Where the settings keep what waits, so that it outlives the application."""
 
 
 @dataclass(frozen=True)
@@ -28,18 +32,19 @@ class Unsaved:
 class Outbox:
     """Sends annotations on a thread of its own.
 
-    Signals: ``saved(answer)`` once the server has said that it keeps one; ``refused(error)`` for one that it will never
-    take, which is dropped; ``stuck(error)`` where it could not be reached, and the rest waits for ``send``;
+    Signals: ``saved(answer, said)`` once the server has said that it keeps one; ``refused(error)`` for one that it will
+    never take, which is dropped; ``stuck(error)`` where it could not be reached, and the rest waits for ``send``;
     ``changed()`` whenever something comes or goes.
 
     Args:
         new_timer: Makes timers of the main thread.
+        settings: Remember what waits.
     """
 
-    def __init__(self, new_timer: Callable[[], Timer]) -> None:
+    def __init__(self, new_timer: Callable[[], Timer], settings: Any) -> None:
         self.saved, self.refused, self.stuck, self.changed = Signal(), Signal(), Signal(), Signal()
-        self.unsaved: list[Unsaved] = []
-        self._new_timer = new_timer
+        self.unsaved = _read(settings.get(UNSAVED, ""))
+        self._new_timer, self._settings = new_timer, settings
         self._job: Job | None = None
 
     @property
@@ -50,6 +55,7 @@ class Outbox:
     def put(self, client: TeachingClient, said: dict) -> None:
         """Give something an id, and send it after what waits already."""
         self.unsaved.append(Unsaved(client.address, {"id": uuid.uuid4().hex, **said}))
+        self._keep()
         self.changed.emit()
         self.send(client)
 
@@ -65,11 +71,12 @@ class Outbox:
             self._job = None
             if drop and item in self.unsaved:
                 self.unsaved.remove(item)
+                self._keep()
             self.changed.emit()
 
         def saved(answer: dict) -> None:
             over(drop=True)
-            self.saved.emit(answer)
+            self.saved.emit(answer, item.annotation)
             self.send(client)
 
         def failed(error: BaseException) -> None:
@@ -91,6 +98,7 @@ class Outbox:
         """Give up what waits."""
         if self._job is None:
             self.unsaved.clear()
+            self._keep()
             self.changed.emit()
 
     def close(self) -> None:
@@ -98,3 +106,15 @@ class Outbox:
         job, self._job = self._job, None
         if job is not None:
             job.abandon()
+
+    def _keep(self) -> None:
+        self._settings.set(UNSAVED, json.dumps([asdict(item) for item in self.unsaved]) if self.unsaved else "")
+
+
+def _read(text: str) -> list[Unsaved]:
+    """What was kept; what makes no sense is left out."""
+    try:
+        kept = [Unsaved(str(item["address"]), dict(item["annotation"])) for item in json.loads(text or "[]")]
+    except (ValueError, KeyError, TypeError):
+        return []
+    return [item for item in kept if item.annotation.get("id")]

@@ -60,6 +60,7 @@ class TeachPanel:
     def scene_changed(self) -> None:
         """The scene was closed, or another one was loaded."""
         self.on_segmentation()
+        self.teacher.read_names()
         self.update()
 
     # -- what happens when something is pressed ------------------------------------------------------------------
@@ -131,7 +132,7 @@ class TeachPanel:
 
     # -- what the teacher tells ----------------------------------------------------------------------------------
 
-    def saved(self, answer: dict) -> None:
+    def saved(self, answer: dict, *_unused: object) -> None:
         """The server keeps what was said."""
         self.ui.remarkEdit.text = ""
         self._tell(teach_words.saved(answer, _))
@@ -174,7 +175,7 @@ class TeachPanel:
         """Show how far it has come, and enable what can be done now; what cannot says why."""
         ui, teacher = self.ui, self.teacher
         offline = "" if teacher.connected else self._offline()
-        ui.teachStateLabel.text = offline or teach_words.state(teacher.concepts, _)
+        ui.teachStateLabel.text = offline or teach_words.state(teacher.concepts, teacher.reachable, _)
         self._fill_terms()
         self._fill_strategies()
         self._meter()

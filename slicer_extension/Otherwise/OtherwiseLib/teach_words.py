@@ -7,8 +7,10 @@ from typing import Callable
 Translate = Callable[[str], str]
 
 
-def state(concepts: dict | None, tr: Translate) -> str:
+def state(concepts: dict | None, reachable: bool, tr: Translate) -> str:
     """How far the server is, in one or two sentences."""
+    if not reachable:
+        return tr("The server does not answer at the moment. It is asked again.")
     if concepts is None:
         return tr("Asking the server what it was taught …")
     detail = str(concepts.get("detail") or "").strip()

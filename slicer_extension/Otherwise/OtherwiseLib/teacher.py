@@ -27,6 +27,8 @@ TICK_MILLISECONDS = 1000
 """Between two questions how far the server is, while it learns."""
 CALM = 15
 """Ticks between two such questions while it does not."""
+SOON = 10
+"""Ticks for which it is looked at closely after anything was changed."""
 PATIENCE = 120
 """Ticks for which a new version is waited for after something was said."""
 PICTURES = 4
@@ -51,11 +53,11 @@ class Teacher:
         self, logic: Logic, new_timer: Callable[[], Timer], new_client: Callable[[Any], TeachingClient] = TeachingClient
     ) -> None:
         self.logic = logic
-        self.outbox = Outbox(new_timer)
+        self.outbox = Outbox(new_timer, logic.settings)
         self.entries: list[Entry] = []
         self.concepts: dict | None = None
         self.history: list[dict] = []
-        self.teachable = True
+        self.teachable, self.reachable = True, True
         self.question: dict | None = None
         self.changed, self.answered, self.pictured = Signal(), Signal(), Signal()
         self.asked, self.renamed, self.failed = Signal(), Signal(), Signal()
@@ -114,7 +116,8 @@ class Teacher:
         self._stop()
         self._of = self.logic.client
         self._teaching = client = self._new_client(self._of)
-        self.entries, self.concepts, self.history, self.teachable = [], None, [], True
+        self.entries, self.concepts, self.history = [], None, []
+        self.teachable, self.reachable = True, True
         self.question, self._ours, self._skipped = None, {}, []
         self._ticks = self._wanted = 0
 
@@ -224,73 +227,7 @@ class Teacher:
 
         self.logic.run(work, done, folder.cleanup)
 
-    # -- how it goes on ------------------------------------------------------------------------------------------
-
-    @property
-    def _client(self) -> TeachingClient | None:
-        return self._teaching if self.connected else None
-
-    def _say(self, said: dict) -> None:
-        if self._client is None:
-            return
-        if self.author:
-            said["author"] = self.author
-        self.outbox.put(self._client, {key: value for key, value in said.items() if value not in ("", None)})
-
-    def _saved(self, answer: dict) -> None:
-        note = answer["annotation"]
-        if note.get("kind") == "withdraw":
-            self._ours.pop(note.get("withdraws", ""), None)
-            for other in self.history:
-                if other["id"] == note.get("withdraws"):
-                    other["withdrawn"] = True
-        else:
-            self._ours[note["id"]] = note
-        self._expect(answer["number"])
-        self._read_history()
-        self.changed.emit()
-        self.saved.emit(answer)
-
-    def _expect(self, number: int) -> None:
-        """Look often for a while, since another version is to come."""
-        self._wanted, self._since = max(self._wanted, number), self._ticks
-        self._watch()
-
-    def _tick(self) -> None:
-        self._ticks += 1
-        newest = max([int(v["version"]) for v in (self.concepts or {}).get("versions", [])], default=0)
-        waiting = newest < self._wanted and self._ticks - self._since < PATIENCE
-        learning = (self.concepts or {}).get("state") == "learning"
-        if (waiting or learning or self._ticks % CALM == 0) and "watch" not in self._jobs:
-            self._watch()
-
-    def _watch(self) -> None:
-        client = self._client
-        if client is not None:
-            # Not reachable for once: what was known stays, and it is asked again.
-            self._ask("watch", client.concepts, self._learned, lambda error: None)
-
-    def _learned(self, concepts: dict) -> None:
-        before, self.concepts = self.concepts, concepts
-        self.changed.emit()
-        if before is None or before.get("version") != concepts.get("version"):
-            self._read_names()
-        if before is not None and before.get("labels") != concepts.get("labels"):
-            self._read_history()
-
-    def _read_history(self) -> None:
-        def came(notes: list) -> None:
-            self.history = notes
-            self.changed.emit()
-
-        if self._client is not None:
-            self._ask("history", self._client.annotations, came, lambda error: None)
-
-    def _explained(self, shown: scenes.ShownExplanation) -> None:
-        # Its text has the newest names, the segments in its file may have older ones.
-        renaming.rename(shown, shown.content)
-
-    def _read_names(self) -> None:
+    def read_names(self) -> None:
         """Ask what the regions of the scene's explanations are called by now."""
         client = self._client
         known = {shown.id: renaming.names_in(shown.content) for shown in scenes.all_shown(self.logic.scene)}
@@ -315,6 +252,80 @@ class Teacher:
                 self.renamed.emit()
 
         self._ask("names", work, came, lambda error: None)
+
+    # -- how it goes on ------------------------------------------------------------------------------------------
+
+    @property
+    def _client(self) -> TeachingClient | None:
+        return self._teaching if self.connected else None
+
+    def _say(self, said: dict) -> None:
+        if self._client is None:
+            return
+        if self.author:
+            said["author"] = self.author
+        self.outbox.put(self._client, {key: value for key, value in said.items() if value not in ("", None)})
+
+    def _saved(self, answer: dict, said: dict) -> None:
+        note, question = answer["annotation"], self.question
+        region = {"label": question["label"]} if question is not None else None
+        if question is not None and (said.get("explanation"), said.get("region")) == (question["explanation"], region):
+            self.question = None
+        if note.get("kind") == "withdraw":
+            self._ours.pop(note.get("withdraws", ""), None)
+            for other in self.history:
+                if other["id"] == note.get("withdraws"):
+                    other["withdrawn"] = True
+        else:
+            self._ours[note["id"]] = note
+        self._expect(answer["number"])
+        self._read_history()
+        self.changed.emit()
+        self.saved.emit(answer)
+
+    def _expect(self, number: int) -> None:
+        """Look often for a while, since another version is to come."""
+        self._wanted, self._since = max(self._wanted, number), self._ticks
+        self._watch()
+
+    def _tick(self) -> None:
+        self._ticks += 1
+        newest = max([int(v["version"]) for v in (self.concepts or {}).get("versions", [])], default=0)
+        passed = self._ticks - self._since
+        waiting = passed < SOON or (newest < self._wanted and passed < PATIENCE)
+        learning = (self.concepts or {}).get("state") == "learning"
+        if (waiting or learning or self._ticks % CALM == 0) and "watch" not in self._jobs:
+            self._watch()
+
+    def _watch(self) -> None:
+        client = self._client
+        if client is not None:
+            self._ask("watch", client.concepts, self._learned, self._lost)
+
+    def _lost(self, error: BaseException) -> None:
+        # What was known stays, and it is asked again.
+        self.reachable = False
+        self.changed.emit()
+
+    def _learned(self, concepts: dict) -> None:
+        before, self.concepts, self.reachable = self.concepts, concepts, True
+        self.changed.emit()
+        if before is None or before.get("version") != concepts.get("version"):
+            self.read_names()
+        if before is not None and before.get("labels") != concepts.get("labels"):
+            self._read_history()
+
+    def _read_history(self) -> None:
+        def came(notes: list) -> None:
+            self.history = notes
+            self.changed.emit()
+
+        if self._client is not None:
+            self._ask("history", self._client.annotations, came, lambda error: None)
+
+    def _explained(self, shown: scenes.ShownExplanation) -> None:
+        # Its text has the newest names, the segments in its file may have older ones.
+        renaming.rename(shown, shown.content)
 
     def _unteachable(self, error: BaseException) -> None:
         self.teachable = False
