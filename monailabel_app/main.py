@@ -62,6 +62,10 @@ class OtherwiseApp(MONAILabelApp):
     def on_init_complete(self) -> None:
         """Begin what goes on in the background; a process that trains makes the app, too, and does not call this."""
         super().on_init_complete()
+        self.begin()
+
+    def begin(self) -> None:
+        """Keep models and names current from now on."""
         self.switching.start()
         self.teaching.start()
 

@@ -23,8 +23,7 @@ def opened(app_class: Any, studies: Path, conf: dict[str, str], *explainer: Any)
         app = app_class(str(app_folder()), str(studies), conf, *explainer)
         settings.MONAI_LABEL_APP_DIR, settings.MONAI_LABEL_STUDIES = str(app_folder()), str(studies)
         apps[f"{app_folder()}{studies}"] = app
-        app.switching.start()
-        app.teaching.start()
+        app.begin()
         try:
             yield TestClient(server), app
         finally:

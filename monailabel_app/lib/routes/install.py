@@ -51,6 +51,7 @@ def install_app(app: OtherwiseApp) -> None:
         former.switching.close()
         former.teaching.close()
         former.host.worker.close(timeout=0)
+        app.begin()  # MONAI Label does not say so after a reload
 
 
 def install(server: FastAPI, routers: Sequence[APIRouter]) -> None:

@@ -436,6 +436,6 @@ def _worse(version: Version, than: Version) -> bool:
 
 def _changed(terms: Sequence[str], before: Sequence[str], labels: int) -> str:
     new, gone = [t for t in terms if t not in before], [t for t in before if t not in terms]
-    count = f"{labels:+d} label{'' if abs(labels) == 1 else 's'}" if labels else "no more labels"
+    count = f"{labels:+d} label{'' if abs(labels) == 1 else 's'}" if labels else "labels as before"
     parts = [f"new: {', '.join(new)}" if new else "", f"gone: {', '.join(gone)}" if gone else ""]
     return "; ".join(part for part in (count, *parts) if part) + "."

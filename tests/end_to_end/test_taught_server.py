@@ -1,0 +1,136 @@
+"""Teach the shipped models through a real server, and kill it: what was acknowledged is there again.
+
+Two kills here; the full hundred: ``OTHERWISE_KILLS=100 pytest tests/end_to_end/test_taught_server.py -k killed``.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from otherwise.demo.client import session
+from otherwise.demo.server import Server, server
+from otherwise.demo.setup import Setup
+from otherwise.images.writing import write_image
+from otherwise.phantoms.mammogram import MammogramSettings, mammograms
+
+KILLS = int(os.environ.get("OTHERWISE_KILLS", "2"))
+SPICULATED = {"scheme": "SCT", "code": "129742005"}
+CIRCUMSCRIBED = {"scheme": "SCT", "code": "129738007"}
+
+
+@pytest.fixture
+def studies(tmp_path: Path) -> Path:
+    folder = tmp_path / "studies"
+    for phantom in mammograms(seed=2_718, count=12, settings=MammogramSettings()):
+        write_image(phantom.image, folder / f"{phantom.attributes['margin']}-{phantom.image.id}.nrrd")
+    return folder
+
+
+@pytest.fixture
+def setup(tmp_path: Path) -> Setup:
+    return Setup(tmp_path, "test", None, "mammogram_classifier", "mammogram_agent", device="cpu")
+
+
+@pytest.fixture
+def client() -> Iterator[requests.Session]:
+    with session() as made:
+        yield made
+
+
+def until(condition: Callable[[], Any], seconds: float = 120) -> Any:
+    """Ask until the answer is true."""
+    deadline = time.monotonic() + seconds
+    while not (answer := condition()):
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.2)
+    return answer
+
+
+def test_a_few_names_make_reports_finer(setup: Setup, studies: Path, client: requests.Session) -> None:
+    images = sorted(path.stem for path in studies.glob("*.nrrd"))
+    with server(setup, studies) as running:
+        running.wait_until_ready()
+        url = f"{running.url}/otherwise"
+
+        def explain(image: str) -> dict[str, Any]:
+            asked = {"image": image, "output": "json"}
+            reply = client.post(f"{running.url}/infer/explain", params=asked, data={"params": "{}"}, timeout=300)
+            assert reply.ok, reply.text
+            return dict(reply.json())
+
+        def learned(labels: int) -> Any:
+            state = client.get(f"{url}/concepts", timeout=60).json()
+            return state if state["state"] == "ready" and state["labels"] == labels else None
+
+        explained = {image: explain(image) for image in images[:8]}
+        assert all(content["concepts"] is None for content in explained.values())
+        until(lambda: client.get(f"{url}/concepts", timeout=60).json()["explained"] == 8)
+
+        (question,) = client.get(f"{url}/concepts/questions?strategy=influence", timeout=60).json()["questions"]
+        assert question["image"] in images
+        for number, content in enumerate(explained.values()):
+            term = SPICULATED if content["image"]["id"].startswith("spiculated") else CIRCUMSCRIBED
+            body = {"kind": "name", "explanation": content["id"], "region": {"label": 1}, "term": term}
+            reply = client.post(f"{url}/annotations", json=body, timeout=60)
+            assert reply.status_code == 201, reply.text
+            assert reply.json()["number"] == number + 1
+        state = until(lambda: learned(8))
+        assert state["named_share"] > 0.5
+
+        # An image that nobody said anything about.
+        new = explain(images[9])
+        assert new["concepts"]["named_share"] > 0
+        assert any(region["concept"] for region in new["regions"])
+        report = client.get(f"{url}/explanations/{new['id']}/report.html", timeout=60).text
+        assert "What it shows" in report
+        assert "named by" in report
+        pdf = client.get(f"{url}/explanations/{new['id']}/report.pdf", timeout=60).content
+        assert pdf[:5] == b"%PDF-"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
+def test_a_server_that_is_killed_has_lost_nothing_that_it_acknowledged(
+    setup: Setup, studies: Path, client: requests.Session
+) -> None:
+    instants, acknowledged = random.Random(KILLS), list[str]()
+    image = min(path.stem for path in studies.glob("*.nrrd"))
+    square = {"polygon": [[-20, -20, 0], [-24, -20, 0], [-24, -24, 0], [-20, -24, 0]]}
+
+    def label(running: Server, stop: threading.Event) -> None:
+        with session() as mine:
+            while not stop.is_set():
+                body = {"kind": "name", "image": image, "region": square, "term": {"meaning": "something"}}
+                try:
+                    reply = mine.post(f"{running.url}/otherwise/annotations", json=body, timeout=10)
+                except requests.RequestException:
+                    return
+                if reply.status_code == 201:
+                    acknowledged.append(reply.json()["annotation"]["id"])
+
+    for _ in range(KILLS + 1):
+        started = time.monotonic()
+        with server(setup, studies) as running:
+            running.wait_until_ready()
+            assert time.monotonic() - started < 60
+            there = client.get(f"{running.url}/otherwise/annotations", timeout=60).json()["annotations"]
+            assert {note["id"] for note in there} >= set(acknowledged)
+            assert [note["number"] for note in there] == [*range(1, len(there) + 1)]
+            stop = threading.Event()
+            thread = threading.Thread(target=label, args=(running, stop))
+            thread.start()
+            stop.wait(instants.uniform(0.1, 3.0))
+            os.killpg(running.process.pid, signal.SIGKILL)
+            running.process.wait()
+            stop.set()
+            thread.join()
+    assert acknowledged
