@@ -212,7 +212,7 @@ class School:
         return {
             "state": state,
             "detail": "2 of 3 explanations" if state == "learning" else "",
-            "version": version.get("version"),
+            "version": str(version["version"]) if version else None,
             "active": self.chosen is None,
             "held": "",
             "labels": version.get("labels", 0),

@@ -372,7 +372,7 @@ def test_another_version_is_put_to_use_and_back(seated: Desk, school: School) ->
     seated.press("activateButton")
     seated.until(lambda: seated.ui.regionTable.item(1, 1).text() == "not named")
     assert seated.ui.regionTable.item(0, 1).text() == "Spiculated lesion"
-    assert "held" in seated.ui.teachStateLabel.text()
+    seated.until(lambda: "held" in seated.ui.teachStateLabel.text())
     seated.press("latestButton")
     seated.until(lambda: seated.ui.regionTable.item(1, 1).text() == "Burned-in marker")
     assert school.chosen is None
@@ -391,21 +391,45 @@ def test_closing_the_scene_and_the_panel_leaves_nothing_behind(seated: Desk, sch
     seated.until(lambda: not any(t.name == "otherwise-job" and t.is_alive() for t in threading.enumerate()))
 
 
-def test_the_picture_of_the_section(seated: Desk, school: School) -> None:
-    """Everything at once; kept where somebody asks for pictures."""
-    seated.ui.authorEdit.setText("Ann")
-    seated.ui.authorEdit.editingFinished.emit()
-    name(seated, 0, "Spiculated lesion")
-    name(seated, 1, "Mass by margin")
-    seated.ui.regionTable.clearSelection()
-    seated.ui.regionTable.selectRow(0)
-    seated.ui.termBox.setEditText("Spiculated lesion")
-    seated.press("questionButton")
-    seated.until(lambda: not seated.logic.busy and not seated.ui.reasonLabel.isHidden())
-    seated.press("queryButton")
-    seated.until(lambda: not seated.ui.patch3.isHidden())
-    seated.until(lambda: seated.ui.teachStateLabel.text().startswith("Ready"))
-    seated.picture("taught", seated.ui.teachSection)
+def test_a_real_server_is_taught(desk: Desk, served: Any) -> None:
+    """Two phantoms are explained, their strongest regions named, and the server asks about another one."""
+    ui, teacher = desk.ui, desk.panel.teaching.teacher
+    desk.answers["real"] = True
+    ui.addressEdit.setText(served.url)
+    ui.authorEdit.setText("Ann")
+    ui.authorEdit.editingFinished.emit()
+    desk.press("connectButton")
+    desk.until(lambda: not desk.logic.busy and ui.studyBox.count() > 3 and teacher.concepts is not None, 60)
+    assert ui.termBox.count() > 50
+    for number, words in enumerate(("Circumscribed lesion", "Spiculated lesion")):
+        ui.studyBox.setCurrentText(f"mammogram-31415-{number:05d}")
+        desk.press("explainButton")
+        desk.until(lambda: not desk.logic.busy, 120)
+        ui.teachMessage.setText("")
+        name(desk, 0, words)
+    desk.until(lambda: ready(desk) and teacher.concepts["labels"] >= 2, 60)
+    desk.press("questionButton")
+    desk.until(lambda: not desk.logic.busy, 60)
+    assert ui.trouble.text() == ""
+    assert ui.reasonLabel.text()
+    asked = teacher.question
+    assert (desk.panel.viewer.shown.id, desk.panel.viewer.selected_label) == (asked["explanation"], asked["label"])
+    ui.thresholdSpin.setValue(0.05)
+    desk.press("queryButton")
+    desk.until(lambda: not ui.patch0.isHidden(), 60)
+    assert ui.patch0.pixmap().width() == 80
+    ui.teachMessage.setVisible(False)
+    desk.until(lambda: "in use" in rows(ui.versionTable)[0][0], 60)
+    desk.picture("taught", ui.teachSection)
+    desk.press("drawButton")
+    node, volume = desk.drawings[0]
+    draw(node, "drawn", (80, 80, 0), (110, 110, 1), geometry_of(volume)[1])
+    ui.teachMessage.setText("")
+    desk.press("nameButton")
+    desk.until(lambda: ui.teachMessage.text().startswith("Saved"), 60)
+    desk.press("undoButton")
+    desk.until(lambda: ui.teachMessage.text().startswith("Taken back"), 60)
+    desk.until(lambda: ready(desk) and teacher.concepts["labels"] == len(teacher.own), 60)
 
 
 def draw(node: Any, name: str, low: tuple, high: tuple, affine: np.ndarray) -> str:

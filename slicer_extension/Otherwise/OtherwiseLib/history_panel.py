@@ -57,7 +57,7 @@ class HistoryPanel:
         offline = "" if self.teacher.connected else _("Connect to a server first.")
         chosen = self._selected()
         why = "" if chosen is not None else _("Select a version first.")
-        if chosen is not None and chosen == self.teacher.version:
+        if chosen is not None and str(chosen) == self.teacher.version:
             why = _("This version is in use.")
         following = (self.teacher.concepts or {}).get("active") is not False
         latest = _("The latest version is in use, and newer ones will be.") if following else ""

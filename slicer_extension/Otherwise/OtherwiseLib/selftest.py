@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from . import nrrd, samples, views
+from . import nrrd, renaming, samples, segments, views
 from . import scene as scenes
 from .files import SCHEMA
 from .image import snapshot
@@ -36,6 +36,16 @@ def run(scene: Any) -> None:
         check(shown.get("browser").GetNumberOfItems() == len(shown.path), "path")
         check([found.id for found in scenes.all_shown(scene)] == [shown.id], "found again")
         views.jump_to(scene, tuple(shown.regions[0]["centroid_ras"]))
+        regions = shown.get("regions")
+        ((segment, _),) = segments.segments_of(regions)
+        drawn = segments.region_of(regions, segment, volume)
+        low, high = np.array(shape) // 3, 2 * np.array(shape) // 3 + [0, 0, 1]
+        check(drawn["shape"] == (high - low).tolist(), "region's shape")
+        corner = affine[:3, :3] @ low + affine[:3, 3]
+        check(bool(np.allclose(np.array(drawn["affine"])[:3, 3], corner, atol=1e-6)), "region's place")
+        named = [{**region, "concept": {"name": "nodule"}} for region in shown.regions]
+        renaming.rename(shown, {**shown.content, "regions": named})
+        check(segments.segments_of(regions) == [(segment, "region 1: nodule")], "name")
         scenes.remove(scene, shown)
         check(scene.GetNumberOfNodes() <= before + 1, "removed")
 

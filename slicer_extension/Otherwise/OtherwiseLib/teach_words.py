@@ -100,12 +100,12 @@ def history_row(note: dict, tr: Translate) -> tuple[str, str, str, str]:
     return when, str(note.get("author", "")), what, str(note.get("image", ""))
 
 
-def version_row(version: dict, used: object, tr: Translate) -> tuple[str, str, str, str, str]:
+def version_row(version: dict, used: str, tr: Translate) -> tuple[str, str, str, str, str]:
     """Number, labels, named share, accuracy and what is new."""
     number = str(version["version"])
     accuracy = version.get("accuracy")
     return (
-        tr("{number} (in use)").format(number=number) if version["version"] == used else number,
+        tr("{number} (in use)").format(number=number) if number == used else number,
         str(version.get("labels", "")),
         f"{_number(version, 'named_share'):.0%}",
         f"{accuracy:.0%}" if isinstance(accuracy, (int, float)) else "–",

@@ -83,9 +83,10 @@ class Teacher:
         return self._teaching is not None and self.logic.client is self._of and self.teachable
 
     @property
-    def version(self) -> int | None:
-        """Of the names in use."""
-        return (self.concepts or {}).get("version")
+    def version(self) -> str:
+        """Of the names in use; empty: none is."""
+        version = (self.concepts or {}).get("version")
+        return "" if version is None else str(version)
 
     @property
     def author(self) -> str:
