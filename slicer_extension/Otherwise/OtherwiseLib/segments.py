@@ -39,7 +39,7 @@ def region_of(segmentation: Any, segment: str, volume: Any = None) -> dict:
         raise RegionError("The segment is empty. Draw something first.")
     extent = image.GetExtent()
     edges = [extent[2 * axis + 1] - extent[2 * axis] + 1 for axis in range(3)]
-    drawn = numpy_support.vtk_to_numpy(image.GetPointData().GetScalars()).reshape(edges[::-1]).T != 0
+    drawn = numpy_support.vtk_to_numpy(image.GetPointData().GetScalars()).reshape(edges[::-1]).T
     if not drawn.any():
         raise RegionError("The segment is empty. Draw something first.")
     matrix = vtk.vtkMatrix4x4()
@@ -52,18 +52,20 @@ def mask_json(drawn: np.ndarray, affine: np.ndarray, first: tuple = (0, 0, 0)) -
     """Write a mask as the server reads it, on the smallest box that holds it.
 
     Args:
-        drawn: ``(i, j, k)`` bool, at least one true.
+        drawn: ``(i, j, k)``, at least one not zero.
         affine: ``(4, 4)`` from voxel index to RAS millimetres.
         first: Index of the mask's first voxel.
     """
-    taken = [np.flatnonzero(drawn.any(axis=tuple(other for other in range(3) if other != axis))) for axis in range(3)]
-    box = tuple(slice(int(places[0]), int(places[-1]) + 1) for places in taken)
-    low = np.array([part.start for part in box]) + first
+    part, low = drawn, np.array(first)
+    # Along k first: there a segment's voxels lie one after the other, and what is left is small.
+    for axis in (2, 1, 0):
+        taken = np.flatnonzero(part.any(axis=tuple(other for other in range(3) if other != axis)))
+        part = part[(slice(None),) * axis + (slice(int(taken[0]), int(taken[-1]) + 1),)]
+        low[axis] += taken[0]
     moved = affine.copy()
     moved[:3, 3] = affine[:3, :3] @ low + affine[:3, 3]
     moved[3] = (0, 0, 0, 1)
-    part = np.ascontiguousarray(drawn[box])
-    packed = zlib.compress(np.packbits(part).tobytes())
+    packed = zlib.compress(np.packbits(part != 0).tobytes())
     return {
         "shape": [int(edge) for edge in part.shape],
         "affine": moved.tolist(),
