@@ -11,7 +11,7 @@ from otherwise.errors import OtherwiseError
 
 CLASSIFIER = "mammogram_classifier"
 AGENT = "mammogram_agent"
-KEYS = ("classifier", "agent", "device", "state", "trust_code", "upload_mib", "database", "vocabulary")
+KEYS = ("classifier", "agent", "device", "state", "trust_code", "upload_mib", "database", "vocabulary", "units")
 
 
 class OptionError(OtherwiseError):
@@ -32,6 +32,7 @@ class Options:
         trust_code: Whether bundles may bring Python of their own.
         upload_limit: Largest request in bytes.
         database: Path of a SQLite file, or URL, for what people say; None: in the state folder.
+        units: Layer of the classifier whose units are named; empty: those of the agent's encoder.
         vocabulary: Names of preset vocabularies, and paths of YAML files.
     """
 
@@ -43,6 +44,7 @@ class Options:
     upload_limit: int
     database: str | None
     vocabulary: tuple[str, ...]
+    units: str
 
     @classmethod
     def read(cls, conf: Mapping[str, str], studies: str) -> Options:
@@ -63,6 +65,7 @@ class Options:
             upload_limit=_mebibytes("upload_mib", conf.get("upload_mib", "1024")),
             database=conf.get("database") or None,
             vocabulary=tuple(name for name in conf.get("vocabulary", "").split(",") if name) or PRESETS,
+            units=conf.get("units", ""),
         )
 
 

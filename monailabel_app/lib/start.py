@@ -56,7 +56,11 @@ def open_teaching(host: Host, options: Options, datastore: Datastore) -> Teachin
         _end_in_one_line()
         raise
     images = Images(lambda: sorted(datastore.list_images()), read, partial(mirror, datastore))
-    return Teaching(host, annotations, vocabulary, images, options.state / "concepts")
+    try:
+        return Teaching(host, annotations, vocabulary, images, options.state / "concepts", options.units)
+    except OtherwiseError:
+        _end_in_one_line()
+        raise
 
 
 def _end_in_one_line() -> None:

@@ -202,6 +202,22 @@ def test_training_with_nonsense_is_refused(server: tuple[TestClient, Any], param
         server[1].train({"model": "agent", **params})
 
 
+def test_units_of_a_readable_classifiers_layer_on_request(
+    app_class: Any, studies: Path, conf: dict[str, str], bundles: Path
+) -> None:
+    from otherwise.concepts.units import UnitError, readable_layers
+
+    layer = readable_layers(load_classifier(bundles / "classifier"))[-1]
+    with opened(app_class, studies, {**conf, "units": layer}) as (client, app):
+        assert app.teaching.settled(60)
+        units = client.get("/otherwise/concepts/units").json()["units"]
+        assert {unit["unit"].rpartition("/")[0] for unit in units} == {layer}
+        picture = client.get(f"/otherwise/concepts/units/{units[0]['unit']}/patches/0.png")
+        assert picture.status_code == 200
+    with pytest.raises(UnitError, match="no layer"), opened(app_class, studies, {**conf, "units": "nowhere"}):
+        pass
+
+
 def test_a_version_that_is_not_there_is_told(server: tuple[TestClient, Any]) -> None:
     client, _ = server
     assert client.post("/otherwise/models/0000000000000000/activate").status_code == 404

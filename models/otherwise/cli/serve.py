@@ -45,6 +45,9 @@ def register(app: typer.Typer) -> None:
         vocabulary: Annotated[
             str | None, typer.Option(help="Presets and YAML files, a,b. Default: birads,nodule,spurious.")
         ] = None,
+        units: Annotated[
+            str | None, typer.Option(help="Layer of a readable classifier to name units of. Default: the agent's.")
+        ] = None,
         trust_code: Annotated[bool, typer.Option("--trust-code", help="Let bundles run Python of their own.")] = False,
     ) -> None:
         """Serve explanations to 3D Slicer and other MONAI Label clients, until Ctrl-C."""
@@ -60,6 +63,7 @@ def register(app: typer.Typer) -> None:
             **({"state": str(state.resolve())} if state else {}),
             **({"database": database} if database else {}),
             **({"vocabulary": vocabulary} if vocabulary else {}),
+            **({"units": units} if units else {}),
         }
         with listen(host, port) as door:
             run(door, studies if remote else str(Path(studies).resolve()), conf)

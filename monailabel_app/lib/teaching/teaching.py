@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import threading
@@ -27,7 +28,7 @@ from otherwise.concepts.looks import Look, look_at_explanation, look_at_image
 from otherwise.concepts.naming import Name
 from otherwise.concepts.statistics import UnitTable
 from otherwise.concepts.teaching import Taught, learn
-from otherwise.concepts.units import EncoderUnits, UnitError
+from otherwise.concepts.units import EncoderUnits, LayerUnits, UnitError, UnitReader
 from otherwise.errors import CancelledError, OtherwiseError
 from otherwise.explain.explanation import Concepts, Explanation
 from otherwise.images.atomic import atomic_path
@@ -70,15 +71,26 @@ class Teaching:
         vocabulary: The terms.
         images: Of the studies.
         state: Folder for what is gathered; nothing in it is lost for good if it is removed.
+        layer: Of the classifier, whose units are read instead of those of the agent's encoder; empty: the latter.
+
+    Raises:
+        UnitError: if the classifier has no such layer.
     """
 
     def __init__(
-        self, host: Host, annotations: AnnotationStore, vocabulary: Vocabulary, images: Images, state: Path
+        self,
+        host: Host,
+        annotations: AnnotationStore,
+        vocabulary: Vocabulary,
+        images: Images,
+        state: Path,
+        layer: str = "",
     ) -> None:
         self.host, self.annotations, self.vocabulary, self.images = host, annotations, vocabulary, images
         self.state = state
         self.versions = Versions(state)
-        self.reader = _reader(host)
+        self.layer = layer
+        self.reader = _reader(host, layer)
         self.table: UnitTable | None = None
         self.taught: Taught | None = None
         self.doing = ""
@@ -287,7 +299,7 @@ class Teaching:
         with self._door:
             self._recent.clear()
         former, self._catalogue = self._catalogue, None
-        self.reader, self.table, self.taught, self._learned = _reader(self.host), None, None, None
+        self.reader, self.table, self.taught, self._learned = _reader(self.host, self.layer), None, None, None
         self._unusable.clear()
         if former is not None:
             former.close()
@@ -309,7 +321,7 @@ class Teaching:
         def progress(count: int) -> None:
             self.doing = f"Looking at what units answer to: {count} of {len(ids)} images"
 
-        file = self.state / "units" / f"{self.reader.agent.version[:16]}.npz"
+        file = self.state / "units" / f"{hashlib.sha256(self.reader.version.encode()).hexdigest()[:16]}.npz"
         file.parent.mkdir(parents=True, exist_ok=True)
         statistics = gather_units(self.reader, self.host.worker, ids, view, file, self._closing.wait, progress)
         if statistics is None or (self.table is not None and len(statistics.seen) < GROWTH * self.table.images):
@@ -418,8 +430,10 @@ def _concept(name: Name) -> dict[str, object]:
     return {"name": term.meaning, "scheme": term.scheme, "code": term.code, "confidence": confidence}
 
 
-def _reader(host: Host) -> EncoderUnits | None:
+def _reader(host: Host, layer: str) -> UnitReader | None:
     agent = host.explainer.agent
+    if layer:
+        return LayerUnits(host.classifier, layer)
     return EncoderUnits(agent) if isinstance(agent, Agent) else None
 
 
