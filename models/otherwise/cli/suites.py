@@ -52,7 +52,7 @@ class Suite:
 
 @dataclass(frozen=True)
 class Options:
-    """What all suites are told."""
+    """What all suites are told; ``ablation``: ours without one ingredient at a time, instead of the peers."""
 
     out: Path
     classifier: str
@@ -61,6 +61,7 @@ class Options:
     limit: int
     methods: str | None
     device: str
+    ablation: bool = False
 
 
 def register(benchmark: typer.Typer) -> None:
@@ -76,12 +77,15 @@ def register(benchmark: typer.Typer) -> None:
         seed: Seed = 51,
         methods: Methods = None,
         device: Device = "auto",
+        ablation: Annotated[
+            bool, typer.Option("--ablation", help="Ours without one ingredient at a time, instead of the peers.")
+        ] = False,
     ) -> None:
         """Phantom mammograms: smooth against spiculated masses. Needs the packages of pip's extra benchmark."""
         from otherwise.evaluation.benchmark.cases import mammogram_cases
 
         suite = Suite("phantom-mammogram", _series(mammogram_cases, seed), _series(mammogram_cases, seed + 1))
-        _hold(suite, Options(out, classifier, agent, verifier, limit, methods, device))
+        _hold(suite, Options(out, classifier, agent, verifier, limit, methods, device, ablation))
 
     @benchmark.command("phantom-nodule")
     def phantom_nodule(
@@ -176,7 +180,7 @@ def _hold(suite: Suite, options: Options) -> None:
     import numpy as np
 
     from otherwise.blackbox.loading import load_classifier
-    from otherwise.evaluation.benchmark.edits import edit_methods
+    from otherwise.evaluation.benchmark.edits import ablations, edit_methods
     from otherwise.evaluation.benchmark.maps import peers
     from otherwise.evaluation.benchmark.run import Contest, reconstruction_floor
     from otherwise.evaluation.benchmark.suites import choose, run_suite
@@ -185,7 +189,10 @@ def _hold(suite: Suite, options: Options) -> None:
     suite.check(hosted)
     cases = list(suite.cases(hosted.inputs, options.limit))[: options.limit]
     reference = np.stack([case.image for case in suite.others(hosted.inputs, max(options.limit, 200))])
-    maps, edits = choose(options.methods, peers(), edit_methods(reference, hosted.predict(reference)))
+    everything = (
+        ((), ablations()) if options.ablation else (peers(), edit_methods(reference, hosted.predict(reference)))
+    )
+    maps, edits = choose(options.methods, *everything)
     contest = Contest(
         classifier=hosted,
         agent=taught,

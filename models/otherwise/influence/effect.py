@@ -117,6 +117,7 @@ def effect_map(
     target: int,
     checkpoint: Callable[[float], None] = lambda fraction: None,
     most: int = MAX_WINDOWS,
+    follow: bool = True,
 ) -> np.ndarray:
     """Measure the effect of the change everywhere.
 
@@ -129,6 +130,7 @@ def effect_map(
         target: Index of the target class.
         checkpoint: See ``put_in_and_leave_out``.
         most: Most windows.
+        follow: Whether a window's effect lies where its change is; else evenly over the window.
 
     Returns:
         ``size`` float32: log-odds; its sum is the sum of what was measured of all windows asked about.
@@ -141,7 +143,7 @@ def effect_map(
     before, after = classifier.predict(np.stack([image, counterfactual]).astype(np.float32))
     alone, without = put_in_and_leave_out(classifier, image, counterfactual, masks, checkpoint)
     effects = measured_effect(before, after, alone, without, target)
-    shares = masks * ndimage.gaussian_filter(change, SMOOTHING)
+    shares = masks * ndimage.gaussian_filter(change, SMOOTHING) if follow else masks.copy()
     shares /= shares.sum(axis=tuple(range(1, shares.ndim)), keepdims=True)
     return np.asarray(np.tensordot(effects, shares, axes=1), dtype=np.float32)
 

@@ -8,7 +8,7 @@ import pytest
 from otherwise.agent.bundle import Agent
 from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.blackbox.protocol import InputSpec
-from otherwise.evaluation.benchmark.edits import GlobalDirection, edit_methods, minimal, nearest_unlike, ours
+from otherwise.evaluation.benchmark.edits import GlobalDirection, ablations, edit_methods, minimal, nearest_unlike, ours
 from otherwise.evaluation.benchmark.edits import straight_move as move
 from toys import SquareClassifier, eager_agent, squares
 
@@ -82,3 +82,18 @@ def test_methods_have_names_of_their_own() -> None:
     methods = edit_methods(np.zeros((1, 1, *SIZE), np.float32), np.array([[1.0, 0.0]]))
     assert len({method.name for method in methods}) == len(methods)
     assert all(method.source and method.title for method in methods)
+
+
+def test_an_ablation_takes_one_ingredient_away_at_a_time(
+    agent: Agent, classifier: SquareClassifier, image: np.ndarray
+) -> None:
+    methods = ablations()
+    assert methods[0].name == "ours"
+    assert len({method.name for method in methods}) == len(methods)
+    made = {method.name: method.make(agent, CountingBlackBox(classifier), image) for method in methods}
+    assert not np.array_equal(made["ours"].image, made["two-steps"].image)
+    assert np.array_equal(made["ours"].image, made["even"].image)
+    told, even = made["ours"].effect, made["even"].effect
+    assert told is not None
+    assert even is not None
+    assert told.sum() == pytest.approx(even.sum(), rel=1e-4)

@@ -177,15 +177,20 @@ def test_intervals_hold_the_mean_and_missing_figures_are_left_out(tmp_path: Path
     json.dumps(told)
 
 
-def test_the_table_has_a_line_for_each_method_and_no_empty_columns() -> None:
+def test_maps_and_counterfactuals_have_tables_of_their_own_without_empty_columns() -> None:
+    def one(value: float) -> dict[str, float]:
+        return {"mean": value, "low": value, "high": value, "images": 9}
+
     told = {
-        "a": {"validity": {"mean": 1.0, "low": 0.98, "high": 1.0, "images": 9}},
-        "b": {"seconds": {"mean": 123.4, "low": 123.4, "high": 123.4, "images": 9}},
+        "a": {"validity": {"mean": 1.0, "low": 0.98, "high": 1.0, "images": 9}, "seconds": one(123.4)},
+        "b": {"average_precision": one(0.5), "seconds": one(0.25)},
+        "c": {"average_precision": one(0.75), "validity": one(0.9)},
     }
-    lines = table(told, {"a": "Method A"}).splitlines()
-    assert lines[0] == "| method | validity | seconds |"
-    assert lines[2] == "| Method A | 1.000 (0.980 to 1.000) |  |"
-    assert lines[3] == "| b |  | 123 |"
+    maps, edits = table(told, {"a": "Method A"}).split("\n\n")[1::2]
+    assert maps.splitlines()[:1] == ["| method | average precision | seconds |"]
+    assert maps.splitlines()[2:4] == ["| b | 0.500 | 0.250 |", "| c | 0.750 |  |"]
+    assert edits.splitlines()[0] == "| method | validity | seconds |"
+    assert edits.splitlines()[2:] == ["| Method A | 1.000 (0.980 to 1.000) | 123 |", "| c | 0.900 |  |"]
 
 
 def test_the_floor_is_the_agents_own_error() -> None:

@@ -7,7 +7,7 @@ theirs say how good the way is, not how good their authors' networks are.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -71,12 +71,20 @@ class EditMethod:
     slow: bool = False
 
 
+USUAL = SearchSettings(alternatives=0)
+"""As users get it, without further answers."""
+
+
 def search_with_effect(
-    agent: Agent, classifier: CountingBlackBox, image: np.ndarray
+    agent: Agent,
+    classifier: CountingBlackBox,
+    image: np.ndarray,
+    settings: SearchSettings = USUAL,
+    follow: bool = True,
 ) -> tuple[SearchResult, np.ndarray]:
-    """The search as users get it, without further answers, and the measured effect ``size`` of its change."""
-    result = Search(agent, classifier, SearchSettings(alternatives=0)).run(image)
-    return result, effect_map(classifier, image, result.best.image, result.target)
+    """The search, and the measured effect ``size`` of its change; see ``effect_map`` for ``follow``."""
+    result = Search(agent, classifier, settings).run(image)
+    return result, effect_map(classifier, image, result.best.image, result.target, follow=follow)
 
 
 def ours(agent: Agent, classifier: CountingBlackBox, image: np.ndarray) -> Edit:
@@ -226,6 +234,31 @@ def edit_methods(neighbours: np.ndarray, answers: np.ndarray) -> tuple[EditMetho
         EditMethod("global-direction", "Global direction", "GCD, arXiv 2404.12488", GlobalDirection(), slow=True),
         EditMethod("nearest-unlike", "Nearest unlike neighbour", "the floor", nearest_unlike(neighbours, answers)),
     )
+
+
+def ablations() -> tuple[EditMethod, ...]:
+    """Ours, and ours without one of its ingredients at a time."""
+    shallow = tuple(pair for pair in USUAL.attempts if pair[1] == 0)
+    guided = tuple(pair for pair in USUAL.attempts if pair[1] > 0)
+    without = {
+        "no-lead": ("The student does not lead", replace(USUAL, pull=0.0), True),
+        "boundary": ("The mere boundary is enough", replace(USUAL, confidence=0.0), True),
+        "unguided": ("Never guided by the evidence", replace(USUAL, attempts=shallow), True),
+        "guided": ("Always guided by the evidence", replace(USUAL, attempts=guided), True),
+        "deep": ("Nearly full inversion", replace(USUAL, attempts=((0.95, 1.0), (0.95, 2.0))), True),
+        "one-round": ("One round", replace(USUAL, rounds=1), True),
+        "two-steps": ("Two solver steps instead of four", replace(USUAL, steps=2), True),
+        "even": ("Effects spread evenly over their windows", USUAL, False),
+    }
+
+    def method(name: str, title: str, settings: SearchSettings, follow: bool) -> EditMethod:
+        def make(agent: Agent, classifier: CountingBlackBox, image: np.ndarray) -> Edit:
+            result, effect = search_with_effect(agent, classifier, image, settings, follow)
+            return Edit(result.best.image, result.target, result.valid, effect)
+
+        return EditMethod(name, title, "this project", make)
+
+    return (method("ours", "As it is", USUAL, True), *(method(name, *what) for name, what in without.items()))
 
 
 def _encoded(agent: Agent, classifier: BlackBox, image: np.ndarray) -> tuple[Tensor, Code, int]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-COLUMNS = {
-    "validity": "validity",
-    "validity_of_verifier": "validity, verifier",
+COSTS = {"seconds": "seconds", "queries": "queries"}
+MAPS = {
     "average_precision": "average precision",
     "average_precision_of_magnitude": "the same of |map|",
     "average_precision_lesion": "average precision, lesion",
@@ -15,6 +14,12 @@ COLUMNS = {
     "energy_inside": "energy inside",
     "insertion_auc": "insertion ↑",
     "deletion_auc": "deletion ↓",
+    "effect_correlation": "correlation of effects with true ones",
+    "strongest_on_marker": "marker strongest",
+}
+EDITS = {
+    "validity": "validity",
+    "validity_of_verifier": "validity, verifier",
     "ssim_inside": "SSIM to truth, inside",
     "ssim_outside": "SSIM to image, outside",
     "l1": "L1",
@@ -22,24 +27,34 @@ COLUMNS = {
     "fid": "FID",
     "kid": "KID",
     "changed_to_true_area": "changed / true area",
-    "effect_correlation": "correlation of effects with true ones",
     "cout": "COUT",
-    "strongest_on_marker": "marker strongest",
-    "seconds": "seconds",
-    "queries": "queries",
 }
-"""Figures that the table shows, with their headings; the JSON file has all of them."""
+"""Figures that the tables show, with their headings; the JSON file has all of them."""
+TABLES = {"Maps: where does the classifier look?": MAPS, "Counterfactuals: what would it take?": EDITS}
 
 
 def table(summary: Mapping[str, Mapping[str, Mapping[str, float]]], titles: Mapping[str, str]) -> str:
-    """Write a table of means with their 95 % intervals; columns in which no method has a figure are left out.
+    """Write tables of means with their 95 % intervals: of maps, and of counterfactuals.
+
+    A method stands in the tables for which it has figures; columns in which no method has one are left out.
 
     Args:
         summary: See ``run.summary``.
         titles: What people call each method.
     """
-    shown = [figure for figure in COLUMNS if any(figure in figures for figures in summary.values())]
-    head = ["method", *(COLUMNS[figure] for figure in shown)]
+    parts = []
+    for heading, columns in TABLES.items():
+        methods = {name: figures for name, figures in summary.items() if columns.keys() & figures.keys()}
+        if methods:
+            parts.append(f"{heading}\n\n{_table(methods, titles, {**columns, **COSTS})}")
+    return "\n".join(parts)
+
+
+def _table(
+    summary: Mapping[str, Mapping[str, Mapping[str, float]]], titles: Mapping[str, str], columns: Mapping[str, str]
+) -> str:
+    shown = [figure for figure in columns if any(figure in figures for figures in summary.values())]
+    head = ["method", *(columns[figure] for figure in shown)]
     lines = [_line(head), _line(["---", *("---:" for _ in shown)])]
     for method, figures in summary.items():
         cells = [_cell(figures[figure]) if figure in figures else "" for figure in shown]
