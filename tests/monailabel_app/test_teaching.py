@@ -230,6 +230,15 @@ def test_spurious_things_are_listed_as_shortcuts(taught_by: School) -> None:
     assert shortcut["share_of_images"] == 1.0
 
 
+def test_names_can_be_learned_on_request_as_stock_clients_train(taught_by: School) -> None:
+    first = taught_by.explain("image-00")
+    taught_by.say(kind="name", explanation=first["id"], region={"label": 1}, term=SPICULATED)
+    reply = taught_by.client.post("/train/concepts").json()
+    taught_by.settle()
+    assert reply["status"] in ("DONE", "RUNNING")
+    assert taught_by.client.post("/train/concepts").json()["version"] == "1"
+
+
 def test_units_have_a_map_and_pictures(taught_by: School) -> None:
     taught_by.settle()
     units = taught_by.get("/concepts/units")["units"]

@@ -97,3 +97,22 @@ def test_the_command_line_lists_chooses_and_rolls_back(registry: Registry, tmp_p
     assert "validity 0.95" in listed
     assert json.loads(run("list", "--json"))["active"]["former"] == [one.id]
     assert run("rollback") == f"In use: {one.id}\n"
+
+
+def test_a_pair_of_bundles_is_kept_until_somebody_activates_it(registry: Registry, tmp_path: Path) -> None:
+    def run(*words: str) -> tuple[int, str]:
+        result = CliRunner().invoke(build(), ["models", *words, "--state", str(tmp_path)])
+        return result.exit_code, result.output + str(result.exception or "")
+
+    pair = ("--classifier", "mammogram_classifier", "--agent", "mammogram_agent", "--note", "dropped in")
+    code, told = run("add", *pair)
+    assert code == 0, told
+    (version,) = registry.all()
+    assert told == f"Kept: {version.id}\n"
+    assert (version.note, version.classifier.reference) == ("dropped in", "mammogram_classifier")
+    assert registry.active().id == ""
+    assert run("add", *pair) == (0, told)
+    assert len(registry.all()) == 1
+    code, told = run("add", "--classifier", "lidc_classifier", "--agent", "mammogram_agent")
+    assert code != 0
+    assert "taught by another classifier" in told

@@ -37,6 +37,32 @@ def register(app: typer.Typer) -> None:
         if not versions:
             typer.echo("The server has not kept any version yet.")
 
+    @models.command("add")
+    def add(
+        classifier: Annotated[str, typer.Option(help="Bundle of the classifier, or a shipped bundle's name.")],
+        agent: Annotated[str, typer.Option(help="Bundle of the agent that it taught.")],
+        state: State,
+        note: Annotated[str, typer.Option(help="A sentence for people.")] = "",
+        trust_code: Annotated[bool, typer.Option("--trust-code", help="Let bundles run Python of their own.")] = False,
+    ) -> None:
+        """Keep a pair as a version; it is not used before somebody activates it."""
+        from otherwise.cli.pair import load_pair
+        from otherwise.explain.explainer import Explainer
+        from otherwise.registry.registry import Model, PairVersion, Registry, now, pair_id
+
+        hosted, taught = load_pair(classifier, agent, "cpu", trust_code)
+        Explainer(hosted, taught)  # refuses what does not belong together
+        version = Registry(state / "models").add(
+            PairVersion(
+                id=pair_id(hosted.version, taught.version),
+                created=now(),
+                classifier=Model(hosted.name, hosted.version, _lasting(classifier)),
+                agent=Model(taught.name, taught.version, _lasting(agent)),
+                note=note,
+            )
+        )
+        typer.echo(f"Kept: {version.id}")
+
     @models.command("activate")
     def activate(version: Annotated[str, typer.Argument(help="Its id.")], state: State) -> None:
         """Use a version; a running server changes over within seconds, and drops no request."""
@@ -52,3 +78,8 @@ def register(app: typer.Typer) -> None:
 
         chosen = Registry(state / "models").roll_back("Rolled back on the command line.")
         typer.echo(f"In use: {chosen.id}")
+
+
+def _lasting(reference: str) -> str:
+    """A bundle's folder from wherever one stands; a shipped bundle's name as it is."""
+    return str(Path(reference).resolve()) if Path(reference).is_dir() else reference

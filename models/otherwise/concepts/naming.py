@@ -29,7 +29,7 @@ PRIOR = 0.25
 """Evidence held back for what nobody has thought of yet, in labelled examples at no distance."""
 UNSEEN = 0.025
 """The same for each kind in the vocabulary of which there is no example."""
-FREEDOM = 10.0
+FREEDOM = 3.0
 """Inverse strength of the probes' regularisation."""
 DOUBT = 0.3
 """What an uncertain label counts, in certain ones."""

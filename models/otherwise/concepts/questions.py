@@ -19,6 +19,11 @@ CANDIDATES = 512
 """Regions that are weighed as questions at a time; what each speaks for is counted over all regions."""
 
 
+WEIGHTY = 0.3
+"""Share of its explanation's decisive change that a region needs to be asked about, as long as there are such: what hardly
+matters is hard to name, and teaches little."""
+
+
 class QuestionError(OtherwiseError):
     """There is nothing to ask, or no such way to choose it."""
 
@@ -175,6 +180,8 @@ def _greedy(
 ) -> list[Question]:
     """Choose one after the other what speaks for most of ``worth (n,)``; ``alone``: for its own worth only."""
     free = np.flatnonzero(~pool.labelled)
+    weighty = free[pool.shares[free] >= WEIGHTY]
+    free = weighty if len(weighty) >= count else free
     places = model.space.place(pool.embeddings)
     left, questions = worth.astype(np.float64).copy(), []
     for _ in range(min(count, len(free))):

@@ -16,7 +16,7 @@ from lib.routes.jobs import jobs_router
 from lib.routes.models import models_router
 from lib.routes.sources import from_session
 from lib.routes.studies import studies_router
-from lib.routes.teaching import teaching_router
+from lib.routes.teaching import teaching_router, train_router
 from otherwise.images.image import Image
 from otherwise.images.reading import read_image
 
@@ -40,6 +40,7 @@ def install_app(app: OtherwiseApp) -> None:
         jobs_router(app, {**app.tasks, "attribute": Attribute(app.host)}, app.jobs, app.host.store, route),
         explanations_router(app.host.store, app.teaching, route),
         teaching_router(app.teaching, session, route),
+        train_router(app.teaching, route),
         models_router(app.switching, route),
         studies_router(app, route),
         unknown_router(route),

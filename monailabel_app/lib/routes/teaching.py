@@ -33,6 +33,8 @@ from otherwise.images.image import Image
 
 MOST_QUESTIONS = 100
 MOST_ANNOTATIONS = 10_000
+LEARNING_SECONDS = 5.0
+"""How long a request to learn waits for the end."""
 
 
 class ActivateBody(BaseModel):
@@ -145,6 +147,27 @@ def teaching_router(teaching: Teaching, session: Callable[[str], Image], route: 
         strategy: str = "influence", count: int = Query(1, ge=1, le=MOST_QUESTIONS), seed: int = Query(0, ge=0)
     ) -> dict[str, Any]:
         return {"questions": ask(teaching, strategy, count, seed)}
+
+    return router
+
+
+def train_router(teaching: Teaching, route: type[APIRoute]) -> APIRouter:
+    """Make the route ``/train/concepts``, in the form of MONAI Label's own ``/train/{model}``.
+
+    Names are learned by themselves after each word, here and not in a process of its own; asking for it does no harm.
+    """
+    router = APIRouter(tags=["Train"], route_class=route)
+
+    @router.post(
+        "/train/concepts",
+        summary=f"{RBAC_ADMIN}Learn names from everything that was said",
+        dependencies=[Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ADMIN))],
+    )
+    def train() -> dict[str, Any]:
+        teaching.wake()
+        done = teaching.settled(LEARNING_SECONDS)
+        version = teaching.taught.version if teaching.taught else None
+        return {"status": "DONE" if done else "RUNNING", "request": {"model": "concepts"}, "version": version}
 
     return router
 
