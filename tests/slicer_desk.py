@@ -36,6 +36,8 @@ ABOUT = {
     "devices": [{"name": "cuda:0", "title": "A GPU"}],
 }
 
+TICK = 60
+"""Milliseconds between two looks at a training: people have more time than tests."""
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg=="
 """One grey pixel."""
 
@@ -199,17 +201,22 @@ class Desk:
 
         folder = os.environ.get("OTHERWISE_PICTURES")
         if folder:
-            # The section for teaching has a picture of its own.
-            self.ui.teachSection.setVisible(part is not None)
+            # The sections for teaching and for models have pictures of their own.
+            own = (self.ui.teachSection, self.ui.modelsSection)
+            for section in own:
+                section.setVisible(part is section)
             self.widget.resize(*((430, 1260) if part is None else (470, self.widget.sizeHint().height())))
             self.application.processEvents()
             (part or self.widget).grab().save(str(Path(folder) / f"panel-{name}.png"))
-            self.ui.teachSection.setVisible(True)
+            for section in own:
+                section.setVisible(True)
 
 
 def open_desk(scene: Any, tmp_path: Path) -> Iterator[Desk]:
     """Sit down; what was begun ends when the generator does."""
     application = standin.install()
+    from OtherwiseLib.models import Models
+    from OtherwiseLib.models_panel import ModelsPanel
     from OtherwiseLib.panel import Panel
     from OtherwiseLib.parameters import Parameters
     from OtherwiseLib.slicer_parts import QtTimer
@@ -251,7 +258,8 @@ def open_desk(scene: Any, tmp_path: Path) -> Iterator[Desk]:
         return Parameters(node)
 
     teaching = TeachPanel(ui, Teacher(logic, QtTimer), viewer, lambda node, on: drawings.append((node, on)))
-    panel = Panel(ui, logic, viewer, teaching, parameters, confirm)
+    models = ModelsPanel(ui, Models(logic, QtTimer, every=TICK), confirm)
+    panel = Panel(ui, logic, viewer, teaching, models, parameters, confirm)
     yield Desk(application, widget, ui, panel, logic, scene, settings, clients, questions, answers, pages, drawings)
     panel.close()
     widget.deleteLater()

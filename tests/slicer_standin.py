@@ -15,7 +15,7 @@ from typing import Any
 
 UI = Path(__file__).parents[1] / "slicer_extension" / "Otherwise" / "Resources" / "UI" / "Otherwise.ui"
 TRUE_PROPERTY = 2
-FACES = ("panel", "finder", "viewer", "slicer_parts", "teach_panel", "units_panel", "history_panel")
+FACES = ("panel", "finder", "viewer", "slicer_parts", "teach_panel", "units_panel", "history_panel", "models_panel")
 """Modules that know Qt."""
 
 

@@ -51,6 +51,8 @@ class OtherwiseWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def setup(self) -> None:
         """Make the panel."""
         from OtherwiseLib import slicer_parts
+        from OtherwiseLib.models import Models
+        from OtherwiseLib.models_panel import ModelsPanel
         from OtherwiseLib.panel import Panel
         from OtherwiseLib.teach_panel import TeachPanel
         from OtherwiseLib.teacher import Teacher
@@ -65,7 +67,8 @@ class OtherwiseWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ui = slicer.util.childWidgetVariables(widget)
         viewer = Viewer(ui, self.logic, slicer_parts.open_page, slicer_parts.ask_path, slicer_parts.grab)
         teaching = TeachPanel(ui, Teacher(self.logic, slicer_parts.QtTimer), viewer, slicer_parts.draw)
-        self.panel = Panel(ui, self.logic, viewer, teaching, logic.parameters, slicer_parts.confirm)
+        models = ModelsPanel(ui, Models(self.logic, slicer_parts.QtTimer), slicer_parts.confirm)
+        self.panel = Panel(ui, self.logic, viewer, teaching, models, logic.parameters, slicer_parts.confirm)
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, lambda *_unused: self.logic.close())
         for event in (scene.EndCloseEvent, scene.EndImportEvent):

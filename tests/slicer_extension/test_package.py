@@ -89,7 +89,9 @@ def test_the_module_file_is_short() -> None:
     assert len((MODULE / "Otherwise.py").read_text().splitlines()) < 120
 
 
-@pytest.mark.parametrize("name", ["panel", "finder", "viewer", "teach_panel", "units_panel", "history_panel"])
+@pytest.mark.parametrize(
+    "name", ["panel", "finder", "viewer", "teach_panel", "units_panel", "history_panel", "models_panel"]
+)
 def test_every_visible_sentence_can_be_translated(name: str) -> None:
     """Texts that the panel sets go through ``_`` or come from ``words``, which is given a translator."""
     tree = ast.parse((MODULE / "OtherwiseLib" / f"{name}.py").read_text(encoding="utf-8"))

@@ -27,14 +27,16 @@ class ServerError(Exception):
         detail: What is wrong, one sentence.
         hint: What to do, one sentence, may be empty.
         status: HTTP status of a refusal; 0 where it is none.
+        said: Where it is ``unauthorised``: the server's own words, may be empty.
     """
 
-    def __init__(self, kind: str, detail: str, hint: str = "", status: int = 0) -> None:
+    def __init__(self, kind: str, detail: str, hint: str = "", status: int = 0, said: str = "") -> None:
         super().__init__(f"{detail} {hint}".strip())
         self.kind = kind
         self.detail = detail
         self.hint = hint
         self.status = status
+        self.said = said
 
 
 def complete_address(text: str) -> str:
@@ -121,6 +123,10 @@ class Client:
         if wanted and reply.status_code != wanted:
             raise broken(f"the status {wanted}")
         return _json(reply)
+
+    def tell(self, method: str, path: str) -> bool:
+        """Ask any of the server's routes, and say whether its answer holds anything."""
+        return self._ask(method, path).text.strip() not in ("", "null")
 
     def fetch(self, path: str, target: Path) -> Path:
         """Download what a route sends; the file is there whole, or not at all."""
@@ -316,9 +322,9 @@ class Client:
             raise ServerError("unreachable", detail, "Start the server, or check the address.") from error
         told = {} if reply.ok else _told(reply)
         if reply.status_code == 401 or (reply.status_code == 403 and told.get("error", "forbidden") == "forbidden"):
-            raise ServerError(
-                "unauthorised", "The server wants to know who asks.", "Give user and password, or a token."
-            )
+            said = f"{told.get('detail', '')} {told.get('hint', '')}".strip()
+            hint = "Give user and password, or a token."
+            raise ServerError("unauthorised", "The server wants to know who asks.", hint, said=said)
         if reply.status_code in (429, 503):
             detail, hint = told.get("detail", "The server is busy."), told.get("hint", "Try again in a minute.")
             raise ServerError("busy", detail, hint)

@@ -11,6 +11,7 @@ from . import scene as scenes
 from . import words
 from .finder import Finder
 from .logic import Logic, Source
+from .models_panel import ModelsPanel
 from .teach_panel import TeachPanel
 from .viewer import Viewer
 from .volumes import geometry_of
@@ -26,6 +27,7 @@ class Panel:
         logic: What does the work.
         viewer: The half of the panel that shows explanations.
         teaching: The section for teaching.
+        models: The section for versions of the models.
         parameters: Gives the ``Parameters`` of the present scene.
         confirm: Asks a question with yes and no.
     """
@@ -36,12 +38,13 @@ class Panel:
         logic: Logic,
         viewer: Viewer,
         teaching: TeachPanel,
+        models: ModelsPanel,
         parameters: Callable[[], Any],
         confirm: Callable[[str], bool],
     ) -> None:
         self.ui = ui
         self.logic = logic
-        self.viewer, self.teaching = viewer, teaching
+        self.viewer, self.teaching, self.models = viewer, teaching, models
         self.finder = Finder(ui, logic)
         self._confirm, self._parameters = confirm, parameters
         self._restoring = False
@@ -53,6 +56,7 @@ class Panel:
 
     def close(self) -> None:
         """Stop timers and jobs, and hear of nothing any more."""
+        self.models.close()
         self.teaching.close()
         self.viewer.close()
         for signal, slot in self._slots():

@@ -48,7 +48,7 @@ class QtSettings:
 
 def confirm(question: str) -> bool:
     """Ask a question with yes and no."""
-    return bool(slicer.util.confirmYesNoDisplay(question, windowTitle=_("Send images?")))
+    return bool(slicer.util.confirmYesNoDisplay(question, windowTitle=_("Otherwise")))
 
 
 def open_page(name: str, page: str) -> None:

@@ -14,8 +14,9 @@ from typing import Any, Callable
 from . import job as jobs
 from . import renaming
 from . import scene as scenes
+from .asking import Asking
 from .client import ServerError
-from .job import Cancel, Job, Report, Timer
+from .job import Cancel, Report, Timer
 from .logic import Logic
 from .outbox import Outbox
 from .signal import Signal
@@ -62,10 +63,10 @@ class Teacher:
         self.changed, self.answered, self.pictured = Signal(), Signal(), Signal()
         self.asked, self.renamed, self.failed = Signal(), Signal(), Signal()
         self.saved, self.refused, self.stuck = Signal(), self.outbox.refused, self.outbox.stuck
-        self._new_timer, self._new_client = new_timer, new_client
+        self._new_client = new_client
         self._teaching: TeachingClient | None = None
         self._of: Any = None
-        self._jobs: dict[str, Job] = {}
+        self._asking = Asking(new_timer, self.failed)
         self._clock = new_timer()
         self._ticks = self._wanted = self._since = 0
         self._ours: dict[str, dict] = {}
@@ -130,7 +131,7 @@ class Teacher:
             self.outbox.send(client)
             self._clock.start(TICK_MILLISECONDS, self._tick)
 
-        self._ask("vocabulary", client.vocabulary, came, self._unteachable)
+        self._asking.ask("vocabulary", client.vocabulary, came, self._unteachable)
         self.changed.emit()
 
     def close(self) -> None:
@@ -172,7 +173,7 @@ class Teacher:
         """Ask which units answer to a region; ``answered(answer)`` follows."""
         client = self._client
         if client is not None:
-            self._ask("query", lambda: client.query(subject, threshold), self.answered.emit)
+            self._asking.ask("query", lambda: client.query(subject, threshold), self.answered.emit)
 
     def picture(self, unit: str) -> None:
         """Ask for what excites a unit most; ``pictured(unit, pictures)`` follows."""
@@ -183,13 +184,13 @@ class Teacher:
                 return [path.read_bytes() for path in client.patches(unit, PICTURES, Path(folder))]
 
         if client is not None:
-            self._ask("pictures", work, lambda pictures: self.pictured.emit(unit, pictures))
+            self._asking.ask("pictures", work, lambda pictures: self.pictured.emit(unit, pictures))
 
     def activate(self, version: int | str) -> None:
         """Use another version of the names."""
         client = self._client
         if client is not None:
-            self._ask("activate", lambda: client.activate(version), lambda nothing: self._expect(self._wanted))
+            self._asking.ask("activate", lambda: client.activate(version), lambda nothing: self._expect(self._wanted))
 
     def ask_next(self, strategy: str) -> None:
         """Be asked: the question's explanation comes into the scene, and ``asked(question)`` follows.
@@ -252,7 +253,7 @@ class Teacher:
             if found:
                 self.renamed.emit()
 
-        self._ask("names", work, came, lambda error: None)
+        self._asking.ask("names", work, came, lambda error: None)
 
     # -- how it goes on ------------------------------------------------------------------------------------------
 
@@ -295,13 +296,13 @@ class Teacher:
         passed = self._ticks - self._since
         waiting = passed < SOON or (newest < self._wanted and passed < PATIENCE)
         learning = (self.concepts or {}).get("state") == "learning"
-        if (waiting or learning or self._ticks % CALM == 0) and "watch" not in self._jobs:
+        if (waiting or learning or self._ticks % CALM == 0) and not self._asking.is_open("watch"):
             self._watch()
 
     def _watch(self) -> None:
         client = self._client
         if client is not None:
-            self._ask("watch", client.concepts, self._learned, self._lost)
+            self._asking.ask("watch", client.concepts, self._learned, self._lost)
 
     def _lost(self, error: BaseException) -> None:
         # What was known stays, and it is asked again.
@@ -322,7 +323,7 @@ class Teacher:
             self.changed.emit()
 
         if self._client is not None:
-            self._ask("history", self._client.annotations, came, lambda error: None)
+            self._asking.ask("history", self._client.annotations, came, lambda error: None)
 
     def _explained(self, shown: scenes.ShownExplanation) -> None:
         # Its text has the newest names, the segments in its file may have older ones.
@@ -334,39 +335,9 @@ class Teacher:
             self.failed.emit(error)
         self.changed.emit()
 
-    def _ask(
-        self,
-        kind: str,
-        work: Callable[[], Any],
-        done: Callable[[Any], None],
-        failed: Callable[[BaseException], None] | None = None,
-    ) -> None:
-        """Do something on a thread; a newer question of the same kind makes an older one's answer unheard."""
-        previous = self._jobs.pop(kind, None)
-        if previous is not None:
-            previous.abandon()
-        job = Job(lambda report, cancel: work(), self._new_timer())
-
-        def end(emit: Callable[[Any], None]) -> Callable[[Any], None]:
-            def ended(value: Any) -> None:
-                self._jobs.pop(kind, None)
-                try:
-                    emit(value)
-                except Exception as error:
-                    self.failed.emit(error)
-
-            return ended
-
-        job.finished.connect(end(done))
-        job.failed.connect(end(failed or self.failed.emit))
-        self._jobs[kind] = job
-        job.start()
-
     def _stop(self) -> None:
         self._clock.stop()
-        for job in self._jobs.values():
-            job.abandon()
-        self._jobs = {}
+        self._asking.stop()
 
 
 def _place(question: dict) -> tuple:
