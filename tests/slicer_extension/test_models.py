@@ -216,6 +216,25 @@ def test_a_training_is_stopped_once_somebody_has_said_yes(seated: Desk, server: 
     assert not seated.ui.stopTrainingButton.isEnabled()
 
 
+def test_a_training_that_waits_for_its_turn_cannot_be_stopped_yet(seated: Desk, server: Models) -> None:
+    begin(seated, server)
+    server.trainings[-1]["status"] = "SUBMITTED"
+    seated.until(lambda: seated.ui.trainingLabel.text() == "Waiting to begin …")
+    seated.press("stopTrainingButton")
+    seated.until(lambda: message(seated).startswith("The server has nothing to stop."))
+    assert seated.ui.stopTrainingButton.isEnabled()
+
+
+def test_nothing_of_a_server_stays_when_the_next_one_does_not_answer(seated: Desk, server: Models) -> None:
+    begin(seated, server)
+    seated.ui.addressEdit.setText("127.0.0.1:9")
+    seated.press("connectButton")
+    seated.until(lambda: not seated.logic.busy)
+    assert seated.ui.modelsStateLabel.text().startswith("Not connected.")
+    assert seated.ui.trainingBar.isHidden()
+    assert not seated.ui.stopTrainingButton.isEnabled()
+
+
 def test_one_training_at_a_time(seated: Desk, server: Models) -> None:
     server.begin({"minutes": 5})
     seated.press("trainButton")

@@ -79,6 +79,10 @@ class ModelsPanel:
 
     # -- what the models tell ------------------------------------------------------------------------------------
 
+    def connected(self, about: dict) -> None:
+        """What was told was about another server."""
+        self._tell("")
+
     def chosen(self) -> None:
         """A choice was taken."""
         self._tell(models_words.chosen(self.models, _))
@@ -103,11 +107,12 @@ class ModelsPanel:
         ui, models = self.ui, self.models
         ui.modelsStateLabel.text = self._offline() or models_words.state(models, _)
         self._fill()
-        told = models_words.training(models, _)
+        running = models.connected and models.running
+        told = models_words.training(models, _) if models.connected else ""
         ui.trainingLabel.text = told
-        ui.trainingLabel.toolTip = "\n".join((models.training or {}).get("details", [])) if models.running else ""
+        ui.trainingLabel.toolTip = "\n".join((models.training or {}).get("details", [])) if running else ""
         ui.trainingLabel.visible = bool(told)
-        ui.trainingBar.visible = models.running
+        ui.trainingBar.visible = running
         fraction = models.fraction
         # A bar that ends where it begins says that it goes on, not how far it is.
         ui.trainingBar.maximum = 0 if fraction is None else BAR
@@ -188,4 +193,6 @@ class ModelsPanel:
             (models.ended, self.ended),
             (models.switched, self.switched),
             (models.failed, self.failed),
+            (models.logic.connected, self.connected),
+            (models.logic.failed, self.update),
         ]
