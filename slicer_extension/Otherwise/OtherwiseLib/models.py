@@ -139,7 +139,7 @@ class Models:
 
     @property
     def fraction(self) -> float | None:
-        """How much of its time a training has had; None: nobody knows, or its time is up and it is measured."""
+        """How much of its time a training has had; None: nobody knows, or its time is up."""
         run = self._run
         if run is None or run.since is None or run.minutes <= 0:
             return None
@@ -148,7 +148,7 @@ class Models:
 
     @property
     def time_is_up(self) -> bool:
-        """Whether a training has had its minutes: what came of it is being measured."""
+        """Whether a training has had its minutes; getting ready before and measuring after come on top of them."""
         return self._run is not None and self._run.since is not None and self.fraction is None
 
     @property

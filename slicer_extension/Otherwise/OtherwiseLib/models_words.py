@@ -11,6 +11,10 @@ Translate = Callable[[str], str]
 
 PREFIX = re.compile(r"\[.*?\) - ")
 """What MONAI Label puts before each line of a log: time, process, level, place."""
+RAISED = re.compile(r"(?:\w+[.])*\w+Error: ")
+"""What Python puts before the sentence of an error."""
+DRAWN = re.compile(r"[\s\u2500-\u257f]+")
+"""Spaces, and lines that a progress bar is drawn with."""
 LONGEST_LINE = 200
 SHORT = 8
 """Digits of an id that people get to see; the whole one is in the tool tip."""
@@ -86,7 +90,7 @@ def training(models: Any, tr: Translate) -> str:
         return tr("Waiting to begin …")
     said = line(models.line) or tr("The training begins …")
     if models.time_is_up:
-        return tr("The time is up; what came of it is measured. {line}").format(line=said)
+        return tr("The time is up; the server finishes and measures what came of it. {line}").format(line=said)
     return said
 
 
@@ -125,6 +129,8 @@ def chosen(models: Any, tr: Translate) -> str:
 def line(said: str) -> str:
     """A line of a log without what only its server's people need."""
     text = PREFIX.sub("", said, count=1) if said.startswith("[") else said
+    raised = RAISED.match(text)
+    text = DRAWN.sub(" ", text[raised.end() :] if raised else text).strip()
     return text if len(text) <= LONGEST_LINE else text[: LONGEST_LINE - 1] + "…"
 
 
