@@ -164,8 +164,10 @@ def test_a_training_is_followed_until_its_version_is_in_use(seated: Desk, server
     assert seated.ui.trainingBar.maximum() == 1000
     assert 490 <= seated.ui.trainingBar.value() <= 510
     models.now = lambda: began + 11 * 60
-    seated.until(lambda: seated.ui.trainingLabel.text().startswith("The time is up; what came of it is measured."))
+    seated.until(lambda: seated.ui.trainingLabel.text().startswith("The time is up; the server finishes"))
     assert seated.ui.trainingBar.maximum() == 0, "nobody knows how long measuring takes"
+    server.say("validate                ━━━━━━━━━╸━━━━━━━━ 40% 0:01:10")
+    seated.until(lambda: seated.ui.trainingLabel.text().endswith("what came of it. validate 40% 0:01:10"))
     server.lag = 4
     server.make(0.934, 0.951)
     seated.until(lambda: "takes over" in seated.ui.trainingLabel.text())
@@ -197,9 +199,9 @@ def test_a_version_that_cannot_be_loaded_is_told_with_its_reason(seated: Desk, s
 
 def test_a_failed_training_shows_its_last_line(seated: Desk, server: Models) -> None:
     begin(seated, server)
-    server.say(LOG.format(line="There are too few images."))
+    server.say("otherwise.errors.AgentError: Only 4 of 6 images can be used. Give at least 32.")
     server.end("ERROR")
-    seated.until(lambda: message(seated) == "The training failed: There are too few images.")
+    seated.until(lambda: "failed: Only 4 of 6 images can be used. Give at least 32." in message(seated))
     assert seated.ui.trainButton.isEnabled()
 
 
@@ -324,6 +326,18 @@ def test_a_real_server_tells_its_versions(desk: Desk, served: Any) -> None:
     desk.until(lambda: message(desk).startswith("There is no earlier version"))
     desk.ui.modelTable.selectRow(0)
     assert "in use" in desk.ui.useModelButton.toolTip()
+
+
+@pytest.mark.slow
+def test_a_real_server_begins_a_training_and_says_that_it_has_too_few_images(desk: Desk, served: Any) -> None:
+    desk.answers["real"] = True
+    desk.ui.addressEdit.setText(served.url)
+    desk.press("connectButton")
+    desk.until(lambda: not desk.logic.busy and desk.ui.modelTable.rowCount() == 1, 60)
+    desk.press("trainButton")
+    desk.until(lambda: message(desk) != "", 120)
+    assert message(desk).startswith("The training failed: Only ")
+    assert message(desk).endswith("Give at least 32.")
 
 
 def test_it_looks_as_it_should(seated: Desk, server: Models) -> None:

@@ -132,6 +132,8 @@ def run(door: socket.socket, studies: str, conf: dict[str, str]) -> None:
     app = app_instance()
     from monailabel.app import app as server
 
+    # It is read by now, and MONAI Label's trainings, which inherit the rest, fail on printing it.
+    os.environ.pop("MONAI_LABEL_CORS_ORIGINS", None)
     typer.echo(f"Serving {studies} at {address} (this is the address for Slicer). Ctrl-C stops.")
     try:
         uvicorn.Server(uvicorn.Config(server, log_level="warning", timeout_graceful_shutdown=3)).run(sockets=[door])
