@@ -36,9 +36,13 @@ def clouds() -> Clouds:
     return {kind: cloud(kind, count) for kind, count in COUNTS.items()}
 
 
+def space(clouds: Clouds) -> Space:
+    return Space.of(np.concatenate(list(clouds.values())))
+
+
 def taught(clouds: Clouds, vocabulary: Vocabulary, labels: dict[Key, int]) -> ConceptModel:
     examples = [Example(e, vocabulary.find(*kind)) for kind, count in labels.items() for e in clouds[kind][:count]]
-    return fit_concepts(np.concatenate(list(clouds.values())), examples, vocabulary)
+    return fit_concepts(space(clouds), examples, vocabulary)
 
 
 def terms(model: ConceptModel, embeddings: np.ndarray) -> list[Term | None]:
@@ -89,16 +93,14 @@ def test_what_is_unlike_everything_labelled_stays_unnamed(clouds: Clouds, vocabu
 
 
 def test_a_label_that_is_not_certain_counts_less(clouds: Clouds, vocabulary: Vocabulary) -> None:
-    pool = np.concatenate(list(clouds.values()))
     one, term = clouds[SPICULATED][0], vocabulary.find(*MASS)
-    sure = fit_concepts(pool, [Example(one, term, True)], vocabulary).familiarity(one[None])
-    unsure = fit_concepts(pool, [Example(one, term, False)], vocabulary).familiarity(one[None])
+    sure = fit_concepts(space(clouds), [Example(one, term, True)], vocabulary).familiarity(one[None])
+    unsure = fit_concepts(space(clouds), [Example(one, term, False)], vocabulary).familiarity(one[None])
     assert 0 < unsure[0] < sure[0]
 
 
 def test_free_words_are_names_as_well(clouds: Clouds, vocabulary: Vocabulary) -> None:
-    pool = np.concatenate(list(clouds.values()))
-    model = fit_concepts(pool, [Example(e, local_term("odd thing")) for e in clouds[MARKER][:3]], vocabulary)
+    model = fit_concepts(space(clouds), [Example(e, local_term("odd thing")) for e in clouds[MARKER][:3]], vocabulary)
     assert {term.meaning for term in terms(model, clouds[MARKER]) if term} == {"odd thing"}
 
 
@@ -106,8 +108,7 @@ def test_free_words_are_names_as_well(clouds: Clouds, vocabulary: Vocabulary) ->
 @given(count=st.integers(1, 6), width=st.integers(1, 9), seed=st.integers(0, 1000))
 def test_any_small_pool_has_a_space(count: int, width: int, seed: int) -> None:
     embeddings = np.random.default_rng(seed).normal(size=(count, width)).astype(np.float32)
-    space = Space.of(embeddings)
-    places = space.place(embeddings)
+    places = Space.of(embeddings).place(embeddings)
     alike = kernel(places, places)
     assert np.allclose(np.diag(alike), 1, atol=1e-4)
     assert ((alike >= 0) & (alike <= 1)).all()
@@ -137,7 +138,7 @@ def test_a_batch_by_influence_covers_what_there_is(clouds: Clouds, vocabulary: V
 def test_granularity_asks_about_what_is_named_coarsely(clouds: Clouds, vocabulary: Vocabulary) -> None:
     mass = vocabulary.find(*MASS)
     examples = [Example(e, mass) for e in clouds[SPICULATED][:5]]
-    model = fit_concepts(np.concatenate(list(clouds.values())), examples, vocabulary)
+    model = fit_concepts(space(clouds), examples, vocabulary)
     (question,) = next_questions("granularity", pool_of(clouds), model, 1, np.random.default_rng(0))
     assert kind(question) != MARKER
     assert mass.meaning in question.reason

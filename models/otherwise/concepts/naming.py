@@ -182,16 +182,16 @@ class ConceptModel:
         return named
 
 
-def fit_concepts(pool: np.ndarray, examples: Sequence[Example], vocabulary: Vocabulary) -> ConceptModel:
+def fit_concepts(space: Space, examples: Sequence[Example], vocabulary: Vocabulary) -> ConceptModel:
     """Learn what regions are called.
 
     Args:
-        pool: ``(n, width)``: embeddings of all regions there are, labelled or not; at least one.
+        space: Of all regions there are, labelled or not.
         examples: The labelled ones; free terms that the vocabulary lacks count as roots of their own.
         vocabulary: What is a kind of what.
     """
-    space = Space.of(pool)
-    places = space.place(np.stack([e.embedding for e in examples])) if examples else space.place(pool[:0])
+    known = [e.embedding for e in examples]
+    places = space.place(np.stack(known) if known else np.zeros((0, len(space.mean)), np.float32))
     counts = np.array([1.0 if e.certain else DOUBT for e in examples], np.float32)
     lines = [tuple(reversed((e.term, *vocabulary.ancestors(e.term)))) for e in examples]
     nodes: dict[Key | None, _Node] = {}

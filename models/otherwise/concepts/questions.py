@@ -20,8 +20,8 @@ CANDIDATES = 512
 
 
 WEIGHTY = 0.3
-"""Share of its explanation's decisive change that a region needs to be asked about, as long as there are such: what hardly
-matters is hard to name, and teaches little."""
+"""Share of its explanation's decisive change that a region needs to be asked about, as long as there are such regions:
+what hardly matters is hard to name, and teaches little."""
 
 
 class QuestionError(OtherwiseError):

@@ -11,7 +11,7 @@ from otherwise.annotations.annotation import Annotation
 from otherwise.annotations.vocabulary import Term, Vocabulary
 from otherwise.concepts.catalogue import Entry
 from otherwise.concepts.facts import Facts
-from otherwise.concepts.naming import ConceptModel, Example, Name, fit_concepts
+from otherwise.concepts.naming import ConceptModel, Example, Name, Space, fit_concepts
 from otherwise.concepts.query import NAMING_OVERLAP
 from otherwise.concepts.questions import Pool, RegionRef, named_share
 from otherwise.concepts.statistics import UnitTable
@@ -81,11 +81,12 @@ class Taught:
         if len(self.examples) < LEAST_LABELS:
             return None
         vocabulary, right, named = self.model.vocabulary, 0, 0
-        pool = np.concatenate([self.pool.embeddings, np.stack([example.embedding for example in self.examples])])
         for fold in range(folds):
             held = self.examples[fold::folds]
             rest = [example for n, example in enumerate(self.examples) if n % folds != fold]
-            found = fit_concepts(pool, rest, vocabulary).name(np.stack([example.embedding for example in held]))
+            found = fit_concepts(self.model.space, rest, vocabulary).name(
+                np.stack([example.embedding for example in held])
+            )
             pairs = [(name.term, example.term) for name, example in zip(found, held, strict=True) if name]
             named += len(pairs)
             right += sum(vocabulary.is_a(truth, name) for name, truth in pairs)
@@ -138,7 +139,7 @@ def learn(
         version=version,
         examples=tuple(examples),
         labels=len(labels),
-        model=fit_concepts(every, examples, vocabulary),
+        model=fit_concepts(Space.of(every), examples, vocabulary),
         units=unit_names(votes, vocabulary),
         table=table,
         pool=pool,

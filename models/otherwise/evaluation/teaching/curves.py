@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from otherwise.annotations.vocabulary import Term, Vocabulary
-from otherwise.concepts.naming import Example, fit_concepts
+from otherwise.concepts.naming import Example, Space, fit_concepts
 from otherwise.concepts.questions import STRATEGIES, Pool, RegionRef, next_questions
 from otherwise.evaluation.teaching.lessons import TISSUE
 
@@ -77,7 +77,8 @@ def teach(
     labelled = np.zeros(len(pool), bool)
     place = {region.ref: n for n, region in enumerate(pool)}
     examples: list[Example] = []
-    model = fit_concepts(embeddings, examples, vocabulary)
+    space = Space.of(embeddings)
+    model = fit_concepts(space, examples, vocabulary)
     points = []
     for number in range(1, min(labels, len(pool)) + 1):
         now = Pool(tuple(region.ref for region in pool), embeddings, shares, labelled.copy())
@@ -85,7 +86,7 @@ def teach(
         chosen = place[question.region]
         labelled[chosen] = True
         examples.append(Example(embeddings[chosen], pool[chosen].term))
-        model = fit_concepts(embeddings, examples, vocabulary)
+        model = fit_concepts(space, examples, vocabulary)
         names = model.name(np.stack([region.embedding for region in rest]))
         points.append(_look([name.term if name else None for name in names], rest, vocabulary, number))
     return points
