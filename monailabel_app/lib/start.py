@@ -13,7 +13,8 @@ from lib.host import ExplainerLike, Host, start_host
 from lib.options import Options
 from lib.routes.sources import READABLE, from_datastore
 from lib.teaching.mirroring import mirror
-from lib.teaching.teaching import Images, Teaching
+from lib.teaching.sources import Images
+from lib.teaching.teaching import Teaching
 from otherwise.annotations.database import FILE_NAME
 from otherwise.annotations.store import AnnotationStore
 from otherwise.annotations.vocabulary import load_vocabulary

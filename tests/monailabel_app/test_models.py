@@ -140,7 +140,7 @@ def test_an_explanation_says_which_agent_made_it_and_names_outlive_a_change(
     assert first["agent"]["version"] != second["agent"]["version"] == version.agent.version
     assert app.teaching.settled(60)
     assert client.get("/otherwise/concepts").json()["labels"] == 1
-    assert app.teaching.reader.agent.version == version.agent.version
+    assert app.teaching.seeing.reader.agent.version == version.agent.version
     assert app.teaching.explained() in (0, 2) or first["regions"] == []
 
 

@@ -381,3 +381,24 @@ def test_two_readers_at_once_lose_nothing(taught_by: School) -> None:
     assert [reply.status_code for reply in replies] == [201] * 16
     assert sorted(reply.json()["number"] for reply in replies) == [*range(1, 17)]
     assert len(taught_by.get("/annotations")["annotations"]) == 16
+
+
+def test_a_version_that_knows_less_is_kept_and_not_used_until_one_knows_more(tmp_path: Path) -> None:
+    from lib.teaching.versions import Version, Versions
+
+    def version(number: int, accuracy: float | None) -> Version:
+        return Version(number, "2026-11-22T08:00:00+00:00", number, 0.5, accuracy, ("Mass",), "+1 label.")
+
+    versions = Versions(tmp_path)
+    assert versions.take(version(10, 0.9)) is None
+    assert versions.take(version(11, 0.85)) is None
+    assert versions.take(version(12, 0.5)) == 11
+    assert "0.85 to 0.50" in versions.reason
+    assert Versions(tmp_path).chosen == 11  # also after a restart
+    assert versions.take(version(13, 0.7)) == 11
+    assert versions.take(version(14, 0.88)) is None
+    versions.choose(10, "Somebody chose it.")
+    assert versions.take(version(15, 0.95)) == 10
+    assert [each.version for each in Versions(tmp_path).all()] == [15, 14, 13, 12, 11, 10]
+    (tmp_path / "versions.jsonl").open("a").write('{"version": 16, "cre')  # killed while it wrote
+    assert len(Versions(tmp_path).all()) == 6

@@ -10,7 +10,8 @@ from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.tasks.activelearning.random import Random
 
 from lib.routes.teaching import ask
-from lib.teaching.teaching import NotYetError, Teaching
+from lib.teaching.seeing import NotYetError
+from lib.teaching.teaching import Teaching
 from otherwise.concepts.questions import STRATEGIES, QuestionError
 
 

@@ -40,14 +40,16 @@ def explanations_router(store: ExplanationStore, teaching: Teaching, route: type
     patches = Patches(teaching)
 
     def told(id: str) -> tuple[Explanation, Examples, set[Key]]:
-        explanation = teaching.renamed(teaching.explanation(id))
+        explanation, names = teaching.explanation(id), teaching.names(id)
+        explanation = names.put_into(explanation) if names else explanation
         terms = [entry.term for entry in explanation.concepts.entries if entry.term] if explanation.concepts else []
         return explanation, patches.of(terms), {t.key for t in terms if teaching.vocabulary.spurious(t)}
 
     @router.get("/{id}", summary=f"{RBAC_USER}explanation.json")
     def explanation(id: str) -> JSONResponse:
         content = json.loads(store.file(id, "explanation.json").read_text(encoding="utf-8"))
-        return JSONResponse(teaching.renamed_json(id, content), headers=FILE_HEADERS)
+        names = teaching.names(id)
+        return JSONResponse(names.put_into_json(content) if names else content, headers=FILE_HEADERS)
 
     @router.get("/{id}/files/{name}", summary=f"{RBAC_USER}One file of an explanation")
     def file(id: str, name: str) -> FileResponse:
@@ -57,14 +59,14 @@ def explanations_router(store: ExplanationStore, teaching: Teaching, route: type
 
     @router.get("/{id}/report.html", summary=f"{RBAC_USER}The report, a page that needs no network")
     def report(id: str) -> Response:
-        if not teaching.knows(id):
+        if teaching.names(id) is None:
             return FileResponse(store.file(id, "report.html"), media_type="text/html", headers=REPORT_HEADERS)
         return HTMLResponse(render_report(*told(id)), headers=REPORT_HEADERS)
 
     @router.get("/{id}/report.pdf", summary=f"{RBAC_USER}The report as PDF, for the archive and for print")
     def printed(id: str) -> FileResponse:
         # One file for each version of the names, so that a PDF is drawn once.
-        version = f"-{teaching.taught.version}" if teaching.taught and teaching.knows(id) else ""
+        version = f"-{names.concepts.version}" if (names := teaching.names(id)) else ""
         made = store.folder(id) / f"report{version}.pdf"
         if not made.is_file():
             explanation, examples, spurious = told(id)

@@ -25,8 +25,9 @@ from lib.teaching.saying import (
     subject,
     term_json,
 )
+from lib.teaching.seeing import NotYetError
 from lib.teaching.summary import describe
-from lib.teaching.teaching import NotYetError, Teaching
+from lib.teaching.teaching import Teaching
 from otherwise.annotations.annotation import Annotation
 from otherwise.concepts.questions import STRATEGIES, next_questions
 from otherwise.images.image import Image
@@ -98,7 +99,7 @@ def teaching_router(teaching: Teaching, session: Callable[[str], Image], route: 
     def query(body: QueryBody) -> dict[str, Any]:
         about = subject(teaching, body, session)
         region = region_of(body.region, about)
-        look = teaching.look(about.key, lambda: about.found, body.slice_index)
+        look = teaching.seeing.look(about.key, lambda: about.found, body.slice_index)
         return answer(teaching, look, region, body.threshold)
 
     @router.get("/concepts", summary=f"{RBAC_USER}What has been taught so far", dependencies=[reader])
@@ -117,7 +118,7 @@ def teaching_router(teaching: Teaching, session: Callable[[str], Image], route: 
         "/concepts/units", summary=f"{RBAC_USER}All units: a map of them, and their names", dependencies=[reader]
     )
     def units() -> dict[str, Any]:
-        table, names = teaching.table, teaching.taught.units if teaching.taught else {}
+        table, names = teaching.seeing.table, teaching.taught.units if teaching.taught else {}
         if table is None:
             raise NotYetError("The units are still being gathered.", "Ask again in a minute.")
         return {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,15 +12,53 @@ from typing import Any
 import numpy as np
 from monailabel.interfaces.datastore import Datastore
 
+from lib.teaching.sources import Images
 from otherwise.annotations.annotation import Annotation
+from otherwise.annotations.store import Recorded
 from otherwise.annotations.vocabulary import Key
 from otherwise.errors import OtherwiseError
+from otherwise.images.atomic import atomic_path
 from otherwise.images.image import Image
 from otherwise.images.writing import write_image
+
+logger = logging.getLogger(__name__)
 
 TAG = "otherwise"
 """Not ``final``: that is for whoever segments."""
 MOST_NAMES = 255
+
+
+class Mirror:
+    """Shows what is named to other clients, image by image, as it changes.
+
+    Args:
+        file: Remembers what has been shown.
+        images: Of the studies.
+    """
+
+    def __init__(self, file: Path, images: Images) -> None:
+        self.file, self.images = file, images
+        self._shown = json.loads(file.read_text(encoding="utf-8"))["number"] if file.is_file() else 0
+
+    def show(self, recorded: Sequence[Recorded], holding: Sequence[Annotation]) -> None:
+        """Show what is new.
+
+        Args:
+            recorded: Everything that was ever said.
+            holding: What holds of it.
+        """
+        new = [each for each in recorded if each.number > self._shown]
+        known = set(self.images.ids()) if new else set()
+        for id in dict.fromkeys(each.annotation.image for each in new):
+            if id in known:  # an image of a session is in no datastore
+                try:
+                    self.images.mirror(self.images.read(id), [note for note in holding if note.image == id])
+                except OtherwiseError as error:
+                    logger.warning("A label could not be shown to other clients: %s", error.code)
+        if new:
+            self._shown = new[-1].number
+            with atomic_path(self.file) as temporary:
+                temporary.write_text(json.dumps({"number": self._shown}), encoding="utf-8")
 
 
 def mirror(datastore: Datastore, image: Image, notes: Sequence[Annotation]) -> None:

@@ -10,7 +10,8 @@ from PIL import ImageDraw
 
 from lib.store import NotFoundError
 from lib.teaching.gathering import view_of_explanation, view_of_image
-from lib.teaching.teaching import NotYetError, Teaching
+from lib.teaching.seeing import NotYetError
+from lib.teaching.teaching import Teaching
 
 EDGE = 128
 """Pixels of a picture's side."""
@@ -30,7 +31,7 @@ def patch_picture(teaching: Teaching, unit: str, number: int) -> bytes:
         NotFoundError: if there is no such unit or patch, or its image is no longer there.
         NotYetError: if units are still being gathered.
     """
-    table = teaching.table
+    table = teaching.seeing.table
     if table is None:
         raise NotYetError("The units are still being gathered.", "Ask again in a minute.")
     if unit not in table.names:

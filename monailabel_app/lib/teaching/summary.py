@@ -28,7 +28,7 @@ def describe(teaching: Teaching) -> dict[str, Any]:
         "labels": taught.labels if taught else 0,
         "named_share": round(named_share(names, taught.pool.shares), 4) if taught else 0.0,
         "explained": teaching.explained(),
-        "images": teaching.table.images if teaching.table else 0,
+        "images": teaching.seeing.table.images if teaching.seeing.table else 0,
         "concepts": concepts_in_use(taught, names) if taught else [],
         "shortcuts": shortcuts(taught, names, teaching.vocabulary) if taught else [],
         "strategies": [{"name": name, "title": title} for name, (_, title) in STRATEGIES.items()],
@@ -37,9 +37,9 @@ def describe(teaching: Teaching) -> dict[str, Any]:
 
 
 def _waiting_for(teaching: Teaching) -> str:
-    if teaching.reader is None:
+    if teaching.seeing.reader is None:
         return "The agent of this server has no units."
-    if teaching.table is None:
+    if teaching.seeing.table is None:
         return "There is no image to look at yet."
     return "" if teaching.taught else "Nothing has been learned yet."
 

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from lib.store import NotFoundError
+from otherwise.concepts.teaching import Taught
 from otherwise.images.atomic import atomic_path
 
-LATEST = "latest"
+logger = logging.getLogger(__name__)
+
+WORSE = 0.1
+"""A version whose held-out accuracy falls by more than this is kept, but not used."""
+HELD = "Held-out accuracy fell"
 
 
 @dataclass(frozen=True)
@@ -61,8 +69,28 @@ class Versions:
         """One version."""
         return None if number is None else self._versions.get(number)
 
-    def add(self, version: Version) -> None:
-        """Keep a version; one of the same number is replaced."""
+    def take(self, version: Version) -> int | None:
+        """Keep a version, and use it unless it is worse than the one before, or somebody chose another.
+
+        Returns:
+            Number of the version to use; None: the latest.
+        """
+        active = self.get(self.chosen)
+        before = active or self.before(version.version)
+        self._add(version)
+        if self.chosen is None and before and _worse(version, before):
+            reason = f"{HELD} from {before.accuracy:.2f} to {version.accuracy:.2f} with version {version.version}."
+            logger.warning("Version %d of the names is kept, but not used. %s", version.version, reason)
+            self.choose(before.version, reason)
+        elif self.reason.startswith(HELD) and not (active and _worse(version, active)):
+            self.choose(None)
+        return self.chosen
+
+    def before(self, number: int) -> Version | None:
+        """The version before a number."""
+        return next((other for other in self.all() if other.version < number), None)
+
+    def _add(self, version: Version) -> None:
         known = self._versions.get(version.version)
         self._versions[version.version] = version
         if known is None:
@@ -80,6 +108,38 @@ class Versions:
         with atomic_path(self._choice) as temporary:
             temporary.write_text(json.dumps({"version": number, "reason": reason}), encoding="utf-8")
         self.chosen, self.reason = number, reason
+
+
+def described(number: int, taught: Taught, before: Version | None) -> Version:
+    """What a version rests upon, and what it changes.
+
+    Args:
+        number: Of the last annotation that it rests upon.
+        taught: What it knows.
+        before: The version before it.
+    """
+    terms = tuple(dict.fromkeys(term.meaning for term in taught.model.terms))
+    former, labels = (before.terms, before.labels) if before else ((), 0)
+    return Version(
+        version=number,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        labels=taught.labels,
+        named_share=round(taught.named_share(), 4),
+        accuracy=taught.accuracy(),
+        terms=terms,
+        changed=_changed(terms, former, taught.labels - labels),
+    )
+
+
+def _changed(terms: Sequence[str], before: Sequence[str], labels: int) -> str:
+    new, gone = [t for t in terms if t not in before], [t for t in before if t not in terms]
+    count = f"{labels:+d} label{'' if abs(labels) == 1 else 's'}" if labels else "labels as before"
+    parts = [f"new: {', '.join(new)}" if new else "", f"gone: {', '.join(gone)}" if gone else ""]
+    return "; ".join(part for part in (count, *parts) if part) + "."
+
+
+def _worse(version: Version, than: Version) -> bool:
+    return version.accuracy is not None and than.accuracy is not None and version.accuracy < than.accuracy - WORSE
 
 
 def _read(line: str) -> dict | None:
