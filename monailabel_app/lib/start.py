@@ -18,7 +18,7 @@ from lib.teaching.teaching import Teaching
 from otherwise.annotations.database import FILE_NAME
 from otherwise.annotations.store import AnnotationStore
 from otherwise.annotations.vocabulary import load_vocabulary
-from otherwise.errors import OtherwiseError
+from otherwise.errors import ImageError, OtherwiseError
 from otherwise.images.image import Image
 from otherwise.images.reading import read_image
 
@@ -48,7 +48,14 @@ def open_teaching(host: Host, options: Options, datastore: Datastore) -> Teachin
     """
 
     def read(id: str) -> Image:
-        return read_image(from_datastore(datastore, id).path, id=id)
+        try:
+            return read_image(from_datastore(datastore, id).path, id=id)
+        except OtherwiseError:
+            raise
+        except Exception as error:  # of an archive that is away, or a series that cannot be converted
+            raise ImageError(
+                f"Image {id} cannot be fetched ({type(error).__name__}).", "Look at the archive."
+            ) from error
 
     try:
         vocabulary = load_vocabulary(options.vocabulary)

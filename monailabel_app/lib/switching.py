@@ -11,7 +11,7 @@ from typing import Any
 from lib.host import ExplainerLike, Host, load_pair
 from lib.options import Options
 from otherwise.errors import CancelledError, OtherwiseError
-from otherwise.registry.registry import AGENT, Model, PairVersion, Registry, RegistryError, now, pair_id
+from otherwise.registry.registry import AGENT, Model, PairVersion, Registry, RegistryError, lasting, now, pair_id
 
 logger = logging.getLogger(__name__)
 
@@ -34,16 +34,21 @@ class Switching:
         self.problem = ""
         self._seen = ""
         self._closing = threading.Event()
+        self._door = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="otherwise-models", daemon=True)
 
     def start(self) -> None:
         """Register what was started with, change over to what is chosen, and go on looking."""
-        first = self.register()
-        active = self.registry.active().id
-        chosen = self._chosen(active) if active else None
-        if chosen is None or chosen.classifier.version != first.classifier.version:
-            # Another classifier was asked for on the command line: that is the later word.
-            self.registry.activate(first.id, "The server was started with it.")
+        try:
+            first = self.register()
+            active = self.registry.active().id
+            chosen = self._chosen(active) if active else None
+            if chosen is None or chosen.classifier.version != first.classifier.version:
+                # Another classifier was asked for on the command line: that is the later word.
+                self.registry.activate(first.id, "The server was started with it.")
+        except OtherwiseError as error:
+            self.problem = error.detail
+            logger.warning("The server goes on with the models it was started with: %s", error.detail)
         self.look()
         self._thread.start()
 
@@ -54,14 +59,18 @@ class Switching:
             PairVersion(
                 id=pair_id(classifier.version, agent.version),
                 created=now(),
-                classifier=Model(classifier.name, classifier.version, self.options.classifier),
-                agent=Model(agent.name, agent.version, self.options.agent),
+                classifier=Model(classifier.name, classifier.version, lasting(self.options.classifier)),
+                agent=Model(agent.name, agent.version, lasting(self.options.agent)),
                 note="The server was started with it.",
             )
         )
 
     def look(self) -> None:
         """Change over to what is chosen, if that is another pair than the one in use."""
+        with self._door:
+            self._look()
+
+    def _look(self) -> None:
         try:
             version = self.registry.get(self.registry.active().id)
             if version.id == self._seen:
@@ -74,8 +83,13 @@ class Switching:
         except CancelledError:
             return
         except OtherwiseError as error:
-            self.problem = error.detail
+            self.problem = "The chosen version cannot be used; the server's log tells why."
+            if isinstance(error, RegistryError):
+                self.problem = error.detail
             logger.warning("The models stay as they are: %s", error.detail)
+        except Exception:  # such as memory that does not hold both pairs for a moment
+            self.problem = "The chosen version cannot be used; the server's log tells why."
+            logger.exception("The models stay as they are")
 
     @property
     def now(self) -> tuple[str, str]:
@@ -108,6 +122,10 @@ class Switching:
         made = load_pair(
             path(version, version.classifier), path(version, version.agent), self.host.device, options.trust_code
         )
+        if (made.classifier.version, made.agent.version) != (version.classifier.version, version.agent.version):
+            raise RegistryError(
+                f"The models of version {version.id} are no longer what they were.", "Restore their bundles."
+            )
         old, new = self.host.classifier, made.classifier
         if (new.classes, new.inputs, new.multi_label) != (old.classes, old.inputs, old.multi_label):
             raise RegistryError(

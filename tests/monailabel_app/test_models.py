@@ -141,7 +141,6 @@ def test_an_explanation_says_which_agent_made_it_and_names_outlive_a_change(
     assert app.teaching.settled(60)
     assert client.get("/otherwise/concepts").json()["labels"] == 1
     assert app.teaching.seeing.reader.agent.version == version.agent.version
-    assert app.teaching.explained() in (0, 2) or first["regions"] == []
 
 
 def test_a_change_waits_for_the_explanation_that_runs_and_drops_none_that_waits(

@@ -114,6 +114,8 @@ def test_one_name_makes_the_next_report_finer(taught_by: School) -> None:
 
 def test_units_answer_to_a_region_and_one_gesture_names_them(taught_by: School) -> None:
     taught_by.settle()
+    for number in range(6):
+        taught_by.explain(f"image-{number:02d}")
     asked = {"image": "image-02", "region": SQUARE, "threshold": 0.0}
     before = taught_by.client.post("/otherwise/concepts/query", json=asked).json()
     assert before["answering"] > 0
@@ -171,6 +173,53 @@ def test_what_is_taken_back_is_forgotten_and_stays_in_the_history(taught_by: Sch
     assert history["head"] == 2
     assert history["annotations"][0]["region"]["voxels"] > 0
     assert taught_by.get("/annotations?since=1")["annotations"][0]["kind"] == "withdraw"
+
+
+def test_with_few_regions_only_what_was_named_has_a_name(taught_by: School) -> None:
+    first, other = (taught_by.explain(f"image-{number:02d}") for number in range(2))
+    taught_by.say(kind="name", explanation=first["id"], region={"label": 1}, term=SPICULATED)
+    taught_by.settle()
+    assert taught_by.get(f"/explanations/{first['id']}")["regions"][0]["concept"]["name"] == "Spiculated lesion"
+    assert all(region["concept"] is None for region in taught_by.get(f"/explanations/{other['id']}")["regions"])
+
+
+def test_an_explanation_that_is_gone_is_not_asked_about(taught_by: School, tmp_path: Path) -> None:
+    import shutil
+
+    first, second = (taught_by.explain(f"image-{number:02d}")["id"] for number in range(2))
+    taught_by.settle()
+    shutil.rmtree(tmp_path / "state" / "explanations" / first)
+    taught_by.say(kind="disagree", explanation=second)  # something to learn from
+    taught_by.settle()
+    assert taught_by.get("/concepts")["explained"] == 1
+    questions = taught_by.get("/concepts/questions?strategy=random&count=2")["questions"]
+    assert {question["explanation"] for question in questions} == {second}
+
+
+def test_a_file_that_is_no_image_stops_nothing(tmp_path: Path, app_class: Any) -> None:
+    studies = tmp_path / "studies"
+    studies.mkdir()
+    (studies / "broken.nrrd").write_bytes(b"NRRD0004 and nothing more")
+    for number, array in enumerate(squares(SIZE, 3, seed=3)):
+        image = Image(array[..., None], Geometry((*SIZE, 1), np.eye(4)), dimension=2)
+        write_image(image, studies / f"image-{number:02d}.nrrd")
+    with school(tmp_path, app_class) as running:
+        running.settle()
+        assert running.get("/concepts")["images"] == 3
+
+
+def test_two_slices_of_one_volume_are_two_places(tmp_path: Path, app_class: Any) -> None:
+    volume = np.concatenate([array[..., None] for array in squares(SIZE, 4, seed=5)], axis=-1)
+    geometry = Geometry((*SIZE, 4), np.diag([0.5, 0.5, 2.0, 1.0]))
+    write_image(Image(volume, geometry), tmp_path / "studies" / "volume.nrrd")
+    with school(tmp_path, app_class) as running:
+        for k in (0, 2):
+            square = {"polygon": [[x, y, 2.0 * k] for x, y in ((4, 4), (12, 4), (12, 12), (4, 12))]}
+            said = {"kind": "name", "image": "volume", "slice_index": k, "region": square}
+            assert running.say(**said, term={"meaning": f"square {k}"}).status_code == 201
+        running.settle()
+        assert {c["labels"] for c in running.get("/concepts")["concepts"]} == {1}
+        assert len(running.app.teaching.taught.examples) == 2
 
 
 def test_a_request_that_is_repeated_is_recorded_once(taught_by: School) -> None:
@@ -262,6 +311,7 @@ def test_the_vocabulary_tells_what_is_a_kind_of_what(taught_by: School) -> None:
     [
         ({"kind": "name", "image": "nowhere", "region": {"label": 1}, "term": SPICULATED}, 404, "nowhere"),
         ({"kind": "name", "region": {"label": 1}, "term": SPICULATED}, 422, "Neither"),
+        ({"kind": "name", "image": "image-00", "region": {"label": [1, 2]}, "term": SPICULATED}, 422, "explanation"),
         ({"kind": "name", "image": "image-00", "region": {"label": 1}, "term": SPICULATED}, 422, "explanation"),
         ({"kind": "name", "image": "image-00", "region": {"polygon": [[900, 900, 0], [910, 900, 0], [910, 910, 0]]},
           "term": SPICULATED}, 422, "outside"),

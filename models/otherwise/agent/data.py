@@ -59,7 +59,8 @@ def prepare_images(
         inputs: What the classifier wants.
         cache: Where to keep the prepared images (``.npy``); reused if it belongs to the same files and inputs.
         progress: Told the share done.
-        share: Share held out for validation (16 to 64 images), chosen at random but always alike.
+        share: Share held out for validation (16 to 64 images): by a hash of their names, so that further images hardly
+            change which.
 
     Raises:
         AgentError: if fewer than 32 images can be read.
@@ -71,13 +72,14 @@ def prepare_images(
         images = np.load(cache, mmap_mode="r")
         skipped = tuple(index.read_text(encoding="utf-8").splitlines()[1:])
     else:
-        prepared, skipped_list = [], []
+        prepared, skipped_list, names = [], [], []
         for number, file in enumerate(files):
             progress(number / len(files))
             try:
                 prepared.append(
                     to_model(read_image(file), inputs.size, inputs.spacing, inputs.intensity, channels=inputs.channels)
                 )
+                names.append(file.name)
             except ImageError as error:
                 skipped_list.append(f"{file.name}: {error.detail}")
         if len(prepared) < 32:
@@ -89,10 +91,24 @@ def prepare_images(
             np.save(file_out, np.stack(prepared))
         with atomic_path(index) as draft:
             draft.write_text("\n".join([key, *skipped]), encoding="utf-8")
+        with atomic_path(_names(index)) as draft:
+            draft.write_text("\n".join(names), encoding="utf-8")
         images = np.load(cache, mmap_mode="r")
     held = max(16, min(64, round(share * len(images))))
-    order = np.random.default_rng(np.random.SeedSequence(len(images))).permutation(len(images))
+    order = np.argsort(_draws(index, len(images)), kind="stable")
     return TrainingImages(images[np.sort(order[held:])], np.array(images[np.sort(order[:held])]), skipped)
+
+
+def _names(index: Path) -> Path:
+    return index.with_suffix(".names.txt")
+
+
+def _draws(index: Path, count: int) -> np.ndarray:
+    """A number for each image, as if at random, that depends on its name alone."""
+    kept = _names(index)
+    names = kept.read_text(encoding="utf-8").splitlines() if kept.is_file() else []
+    names = names if len(names) == count else [str(n) for n in range(count)]
+    return np.array([int(hashlib.sha256(name.encode()).hexdigest()[:12], 16) for name in names])
 
 
 def _fingerprint(files: list[Path], inputs: InputSpec) -> str:

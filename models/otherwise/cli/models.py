@@ -48,7 +48,7 @@ def register(app: typer.Typer) -> None:
         """Keep a pair as a version; it is not used before somebody activates it."""
         from otherwise.cli.pair import load_pair
         from otherwise.explain.explainer import Explainer
-        from otherwise.registry.registry import Model, PairVersion, Registry, now, pair_id
+        from otherwise.registry.registry import Model, PairVersion, Registry, lasting, now, pair_id
 
         hosted, taught = load_pair(classifier, agent, "cpu", trust_code)
         Explainer(hosted, taught)  # refuses what does not belong together
@@ -56,8 +56,8 @@ def register(app: typer.Typer) -> None:
             PairVersion(
                 id=pair_id(hosted.version, taught.version),
                 created=now(),
-                classifier=Model(hosted.name, hosted.version, _lasting(classifier)),
-                agent=Model(taught.name, taught.version, _lasting(agent)),
+                classifier=Model(hosted.name, hosted.version, lasting(classifier)),
+                agent=Model(taught.name, taught.version, lasting(agent)),
                 note=note,
             )
         )
@@ -78,8 +78,3 @@ def register(app: typer.Typer) -> None:
 
         chosen = Registry(state / "models").roll_back("Rolled back on the command line.")
         typer.echo(f"In use: {chosen.id}")
-
-
-def _lasting(reference: str) -> str:
-    """A bundle's folder from wherever one stands; a shipped bundle's name as it is."""
-    return str(Path(reference).resolve()) if Path(reference).is_dir() else reference

@@ -10,6 +10,7 @@ import numpy as np
 from otherwise.concepts.embedding import embeddings_of
 from otherwise.concepts.looks import Look
 from otherwise.concepts.query import overlaps
+from otherwise.concepts.units import UnitError
 
 SAME = 0.8
 """A drawn region that overlaps a decisive one (intersection over union) by this much means that very region."""
@@ -62,7 +63,12 @@ def facts_of_region(look: Look, mask: np.ndarray) -> Facts:
 
     Returns:
         Facts of one region. Its label is that of the decisive region that it is (the same but for a few voxels), or 0.
+
+    Raises:
+        UnitError: if the region is empty.
     """
+    if not mask.any():
+        raise UnitError("The region is empty where the classifier looks.", "Draw it there.")
     alike = {label: float(overlaps(region[None], mask)[0]) for label, region in look.regions.items()}
     best = max(alike, key=lambda label: alike[label], default=0)
     return _facts(look, [mask], [best if alike.get(best, 0.0) >= SAME else 0], [0.0])

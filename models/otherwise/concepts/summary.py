@@ -87,7 +87,8 @@ def summarise(
         units: What units are called, by name of the unit.
         version: Of the names.
     """
-    height = (facts.peaks - table.mean) / table.deviation
+    # One image has no deviation.
+    height = (facts.peaks - table.mean) / table.deviation if table.images > 1 else 0 * facts.peaks
     unit_terms = [units[name].term if name in units else None for name in table.names]
     region_terms = [name.term if name else None for name in names]
     entries = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,8 @@ from otherwise.concepts.summary import UnitName, Vote, summarise, unit_names
 from otherwise.explain.explanation import Concepts
 
 FOLDS = 5
+LEAST_REGIONS = 4
+"""Among fewer nobody can tell what is near: only what people named has a name."""
 LEAST_LABELS = 10
 """With fewer labels nobody can tell how often names are right."""
 
@@ -81,9 +83,14 @@ class Taught:
         if len(self.examples) < LEAST_LABELS:
             return None
         vocabulary, right, named = self.model.vocabulary, 0, 0
+        # Several people's words of one region are in one fold, or it would be known before it is asked.
+        places = {example.embedding.tobytes(): n for n, example in enumerate(self.examples)}
+        fold_of = [places[example.embedding.tobytes()] % folds for example in self.examples]
         for fold in range(folds):
-            held = self.examples[fold::folds]
-            rest = [example for n, example in enumerate(self.examples) if n % folds != fold]
+            held = [example for example, own in zip(self.examples, fold_of, strict=True) if own == fold]
+            rest = [example for example, own in zip(self.examples, fold_of, strict=True) if own != fold]
+            if not held:
+                continue
             found = fit_concepts(self.model.space, rest, vocabulary).name(
                 np.stack([example.embedding for example in held])
             )
@@ -117,6 +124,7 @@ def learn(
     entries = sorted(explained, key=lambda entry: entry.source)
     labels = [note for note in annotations if note.kind == "name" and note.term is not None]
     examples, votes, given = [], dict[str, list[Vote]](), dict[tuple[str, int], Term]()
+    elsewhere, named_already = list[np.ndarray](), set[tuple[str, int]]()
     by_explanation = {entry.source: entry for entry in entries}
     for note in labels:
         assert note.term is not None
@@ -124,22 +132,25 @@ def learn(
         found = entry.facts.overlaps[0] if entry is not None and len(entry.facts.labels) else None
         if entry is not None and found is not None:
             examples.append(Example(entry.facts.embeddings[0], note.term, note.certain))
+            elsewhere += [] if entry.facts.labels[0] else [entry.facts.embeddings[0]]
         strengths = _answering(note, table, found, overlap)
         for unit, strength in strengths.items():
             votes.setdefault(unit, []).append(Vote(note.author, note.term, strength, note.certain, note.id))
         label = _label_of(note, named)
-        if label is not None and note.explanation in by_explanation and note.certain:
-            given[note.explanation, label] = note.term
-    pool = _pool(entries, given, 2 * len(table.names))
-    known = [example.embedding for example in examples]
-    every = np.concatenate([pool.embeddings, *(embedding[None] for embedding in known)])
+        if label is not None and note.explanation in by_explanation:
+            named_already.add((note.explanation, label))
+            if note.certain:
+                given[note.explanation, label] = note.term
+    pool = _pool(entries, named_already, 2 * len(table.names))
+    # Each region once: one that somebody named stands in the pool already, unless it was drawn elsewhere.
+    every = np.concatenate([pool.embeddings, *(embedding[None] for embedding in elsewhere)])
     if not len(every):
         every = np.zeros((1, pool.embeddings.shape[1]), np.float32)
     return Taught(
         version=version,
         examples=tuple(examples),
         labels=len(labels),
-        model=fit_concepts(Space.of(every), examples, vocabulary),
+        model=fit_concepts(Space.of(every), examples if len(every) >= LEAST_REGIONS else [], vocabulary),
         units=unit_names(votes, vocabulary),
         table=table,
         pool=pool,
@@ -147,7 +158,7 @@ def learn(
     )
 
 
-def _pool(entries: Sequence[Entry], given: Mapping[tuple[str, int], Term], width: int) -> Pool:
+def _pool(entries: Sequence[Entry], named: Collection[tuple[str, int]], width: int) -> Pool:
     regions, embeddings, shares = [], [], []
     for entry in entries:
         for place, label in enumerate(entry.facts.labels.tolist()):
@@ -158,7 +169,7 @@ def _pool(entries: Sequence[Entry], given: Mapping[tuple[str, int], Term], width
         regions=tuple(regions),
         embeddings=np.stack(embeddings) if embeddings else np.zeros((0, width), np.float32),
         shares=np.array(shares, np.float64),
-        labelled=np.array([(region.explanation, region.label) in given for region in regions], bool),
+        labelled=np.array([(region.explanation, region.label) in named for region in regions], bool),
     )
 
 

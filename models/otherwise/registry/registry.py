@@ -200,6 +200,11 @@ class Registry:
         return chosen
 
 
+def lasting(reference: str) -> str:
+    """A bundle's folder from wherever one stands; a shipped bundle's name as it is."""
+    return str(Path(reference).resolve()) if Path(reference).is_dir() else reference
+
+
 def now() -> str:
     """The time as records tell it."""
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -66,7 +66,7 @@ def explanations_router(store: ExplanationStore, teaching: Teaching, route: type
     @router.get("/{id}/report.pdf", summary=f"{RBAC_USER}The report as PDF, for the archive and for print")
     def printed(id: str) -> FileResponse:
         # One file for each version of the names, so that a PDF is drawn once.
-        version = f"-{names.concepts.version}" if (names := teaching.names(id)) else ""
+        version = f"-{names.digest}" if (names := teaching.names(id)) else ""
         made = store.folder(id) / f"report{version}.pdf"
         if not made.is_file():
             explanation, examples, spurious = told(id)

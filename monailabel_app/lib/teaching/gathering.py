@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent import futures
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -14,7 +15,7 @@ from lib.worker import BusyError, Worker
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.concepts.statistics import UnitStatistics
 from otherwise.concepts.units import UnitError, UnitMaps, UnitReader
-from otherwise.errors import CancelledError, OtherwiseError
+from otherwise.errors import CancelledError
 from otherwise.explain.explanation import Explanation
 from otherwise.images.image import Image
 from otherwise.images.resampling import shown_on, to_model
@@ -39,6 +40,8 @@ def on_worker(worker: Worker, work: Callable[[], T], stop: Stop) -> T:
     while True:
         try:
             return worker.submit(lambda cancelled: work()).future.result()
+        except futures.CancelledError:
+            raise CancelledError("The server is shutting down.") from None
         except BusyError:
             if stop(0.5):
                 raise CancelledError("The server is shutting down.") from None
@@ -51,12 +54,23 @@ def view_of_image(classifier: BlackBox, image: Image) -> np.ndarray:
     return to_model(image, inputs.size, inputs.spacing, inputs.intensity, middle, inputs.channels)
 
 
+def refuse_foreign(classifier: BlackBox, explanation: Explanation) -> None:
+    """Refuse explanations of another classifier than the one in use.
+
+    Raises:
+        UnitError: saying so.
+    """
+    if explanation.classifier.version != classifier.version:
+        raise UnitError("The explanation is of another classifier.", "Explain the image again.")
+
+
 def view_of_explanation(classifier: BlackBox, explanation: Explanation) -> np.ndarray:
     """What the classifier saw when it was explained.
 
     Raises:
         UnitError: if the explanation does not tell where that was.
     """
+    refuse_foreign(classifier, explanation)
     if explanation.grid is None:
         raise UnitError("The explanation does not tell where the classifier looked.", "Explain the image again.")
     inputs = classifier.inputs
@@ -71,6 +85,7 @@ def gather_units(
     view: Callable[[str], np.ndarray],
     file: Path,
     stop: Stop,
+    unusable: set[str],
     progress: Callable[[int], None] = lambda count: None,
 ) -> UnitStatistics | None:
     """Bring the statistics of units up to date; what was gathered before an interruption counts.
@@ -82,6 +97,7 @@ def gather_units(
         view: The image of an id as the classifier wants it; images for which it raises are left out.
         file: Where statistics are kept.
         stop: Says whether the server closes.
+        unusable: Ids of images that cannot be used; those that are found are added.
         progress: Told how many images have been looked at.
 
     Returns:
@@ -90,7 +106,7 @@ def gather_units(
     statistics = _load(file, reader.version)
     unsaved = 0
     left = (id for id in ids if statistics is None or id not in statistics.seen)
-    for batch in _batches(_views(left, view)):
+    for batch in _batches(_views(left, view, unusable)):
         names, images = [id for id, _ in batch], np.stack([image for _, image in batch])
 
         def read(images: np.ndarray = images) -> UnitMaps:
@@ -122,12 +138,21 @@ def _load(file: Path, version: str) -> UnitStatistics | None:
     return found if found.version == version else None
 
 
-def _views(ids: Iterable[str], view: Callable[[str], np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
+def _views(
+    ids: Iterable[str], view: Callable[[str], np.ndarray], unusable: set[str]
+) -> Iterator[tuple[str, np.ndarray]]:
     for id in ids:
         try:
-            yield id, view(id)
-        except OtherwiseError as error:
-            logger.info("An image is left out of the units' statistics: %s", error.code)
+            seen = view(id)
+        except CancelledError:
+            raise
+        except Exception as error:  # whatever a file of strangers, or an archive, comes up with
+            unusable.add(id)
+            logger.info(
+                "An image is left out of the units' statistics: %s", getattr(error, "code", type(error).__name__)
+            )
+        else:
+            yield id, seen
 
 
 def _batches(items: Iterator[tuple[str, np.ndarray]]) -> Iterator[list[tuple[str, np.ndarray]]]:

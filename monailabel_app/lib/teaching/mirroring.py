@@ -53,8 +53,9 @@ class Mirror:
             if id in known:  # an image of a session is in no datastore
                 try:
                     self.images.mirror(self.images.read(id), [note for note in holding if note.image == id])
-                except OtherwiseError as error:
-                    logger.warning("A label could not be shown to other clients: %s", error.code)
+                except Exception as error:  # of MONAI Label's datastore, too: what was said is kept all the same
+                    what = getattr(error, "code", type(error).__name__)
+                    logger.warning("A label could not be shown to other clients: %s", what)
         if new:
             self._shown = new[-1].number
             with atomic_path(self.file) as temporary:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -22,6 +23,11 @@ class Names:
 
     regions: dict[int, dict[str, object] | None]
     concepts: Concepts
+
+    @property
+    def digest(self) -> str:
+        """Of everything that a report tells of them."""
+        return hashlib.sha256(repr((self.regions, self.concepts)).encode()).hexdigest()[:16]
 
     def put_into(self, explanation: Explanation) -> Explanation:
         """The explanation with these names."""

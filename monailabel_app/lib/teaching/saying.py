@@ -20,6 +20,8 @@ from otherwise.concepts.query import NAMING_OVERLAP, matching_units
 from otherwise.explain.explanation import Explanation, ModelRef
 from otherwise.images.image import Geometry, Image
 
+MOST_FINER = 8
+"""A region on a grid of so many times the image's voxels is kept on the image's own grid."""
 MOST_VOXELS = 2**27
 """Largest grid of a region that is read."""
 SLICES = 100_000
@@ -142,16 +144,18 @@ def region_of(body: RegionBody, about: Subject) -> RegionMask:
     if set(body) == {"label"}:
         if not isinstance(about.found, Explanation):
             raise ParamsError("A label names a region of an explanation.", "Send the explanation's id with it.")
-        volume = about.found.volumes.regions
-        mask = np.asarray(volume.array[0] == body["label"])
-        if isinstance(body["label"], bool) or not isinstance(body["label"], int) or not body["label"] or not mask.any():
-            raise ParamsError(f"The explanation has no region {str(body['label'])[:16]!r}.", "Its JSON lists them.")
+        volume, label = about.found.volumes.regions, body["label"]
+        known = isinstance(label, int) and not isinstance(label, bool) and 0 < label < 256
+        mask = volume.array[0] == label if known else np.zeros(volume.geometry.shape, bool)
+        if not mask.any():
+            raise ParamsError(f"The explanation has no region {str(label)[:16]!r}.", "Its JSON lists them.")
         return RegionMask(mask, volume.geometry)
     if set(body) == {"polygon"}:
         return RegionMask.from_polygon(body["polygon"], about.native)
-    region = RegionMask.from_json(body, MOST_VOXELS)
-    region.on(about.native)  # refuses what lies outside
-    return region
+    region = RegionMask.from_json(body, MOST_VOXELS).cropped()
+    # What lies outside is refused, and what is drawn so much finer than the image that it would only fill memory.
+    on_image = region.on(about.native)
+    return on_image if region.mask.size > MOST_FINER * np.prod(about.native.shape) else region
 
 
 def term_of(body: dict[str, Any], teaching: Teaching) -> Term:

@@ -50,7 +50,8 @@ class Seeing:
         """Other models are in use: begin anew."""
         with self._door:
             self._recent.clear()
-        self.reader, self.table = self._reader(), None
+        self.reader, self.table = None, None
+        self.reader = self._reader()
 
     def look(self, key: str, open: Callable[[], Image | Explanation], slice_index: int | None = None) -> Look:
         """Look at an image or at an explanation.
@@ -68,7 +69,7 @@ class Seeing:
             raise UnitError("The agent of this server has no units.", "Host an agent made by otherwise train agent.")
         if table is None:
             raise NotYetError("The units are still being gathered.", "Ask again in a minute.")
-        key = f"{key}#{table.images}"
+        key = f"{key}#{table.version}#{table.images}"
         with self._door:
             known = self._recent.get(key)
         if known is not None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from lib.host import Host
 from lib.store import NotFoundError
-from lib.teaching.gathering import gather_units, view_of_explanation, view_of_image
+from lib.teaching.gathering import gather_units, refuse_foreign, view_of_explanation, view_of_image
 from lib.teaching.mirroring import Mirror
 from lib.teaching.renaming import Names, names_of
 from lib.teaching.seeing import Seeing
@@ -71,6 +71,7 @@ class Teaching:
         self._catalogue: Catalogue | None = None
         self._recorded: list[Recorded] = []
         self._unusable: set[str] = set()
+        self._unseen: set[str] = set()
         self._mirror = Mirror(state / "mirrored.json", images)
         self._learned: tuple[object, ...] | None = None
         self._door = threading.Lock()
@@ -126,9 +127,18 @@ class Teaching:
 
     def told(self, explanation: Explanation) -> Explanation:
         """A new explanation with the names that are known; called on the worker's thread, before it is kept."""
-        self.wake()
+        try:
+            return self._told(explanation)
+        except Exception:
+            # The search took long; its names can be found later.
+            logger.exception("A new explanation has no names yet")
+            return explanation
+        finally:
+            self.wake()
+
+    def _told(self, explanation: Explanation) -> Explanation:
         reader, table, catalogue = self.seeing.reader, self.seeing.table, self._catalogue
-        if reader is None or table is None or catalogue is None:
+        if reader is None or table is None or catalogue is None or self._changed.is_set():
             return explanation
         look = look_at_explanation(self.host.classifier, reader, table, explanation)
         if look is None:
@@ -161,7 +171,7 @@ class Teaching:
         Raises:
             NotFoundError: if there is no such version.
         """
-        self.versions.choose(version, "Somebody chose it." if version is not None else "")
+        self.versions.choose(version, "Somebody chose it." if version is not None else "", insist=version is None)
         self.wake()
 
     def _run(self) -> None:
@@ -199,13 +209,15 @@ class Teaching:
         self.seeing.forget()
         self.taught, self._learned = None, None
         self._unusable.clear()
+        self._unseen.clear()
         if former is not None:
             former.close()
 
     def _gather_units(self, reader: UnitReader) -> None:
         patches = self.host.classifier.inputs.patches is not None
         # A classifier of patches has no data set but the patches that were explained.
-        ids = self.host.store.ids() if patches else self.images.ids()
+        every = self.host.store.ids() if patches else self.images.ids()
+        ids = [id for id in every if id not in self._unseen]
         known = self.seeing.table
         if known is not None and len(ids) < GROWTH * known.images:
             return
@@ -221,7 +233,7 @@ class Teaching:
 
         file = self.state / "units" / f"{hashlib.sha256(reader.version.encode()).hexdigest()[:16]}.npz"
         file.parent.mkdir(parents=True, exist_ok=True)
-        statistics = gather_units(reader, self.host.worker, ids, view, file, self._closing.wait, progress)
+        statistics = gather_units(reader, self.host.worker, ids, view, file, self._closing.wait, self._unseen, progress)
         if statistics is None or (known is not None and len(statistics.seen) < GROWTH * known.images):
             return
         table = statistics.table()
@@ -237,16 +249,15 @@ class Teaching:
             self.doing = f"Reading explanations: {number} of {len(ids)}"
             try:
                 explanation = self.explanation(id)
-                if explanation.classifier.version != self.host.classifier_ref.version:
-                    raise UnitError("It explains another classifier.")
+                refuse_foreign(self.host.classifier, explanation)
                 look = self._look_at(explanation)
+                facts = facts_of_explanation(look, {region.label: region.effect for region in explanation.regions})
+                catalogue.put(Entry(id, explanation.image_id, facts))
             except CancelledError:
                 raise
-            except OtherwiseError:
+            except Exception as error:
+                logger.info("An explanation has no names: %s", getattr(error, "code", type(error).__name__))
                 self._unusable.add(id)
-                continue
-            facts = facts_of_explanation(look, {region.label: region.effect for region in explanation.regions})
-            catalogue.put(Entry(id, explanation.image_id, facts))
 
     def _gather_annotations(self, catalogue: Catalogue) -> None:
         for note in self._current(None):
@@ -256,7 +267,7 @@ class Teaching:
                 catalogue.put(Entry(note.id, note.image, facts_of_region(*self._look_of(note))))
             except CancelledError:
                 raise
-            except OtherwiseError:
+            except Exception:
                 # Its image is no longer there, or other models explained it: what was said counts as words only.
                 self._unusable.add(note.id)
 
@@ -267,9 +278,15 @@ class Teaching:
         assert note.region is not None
         look_at = self.seeing.look
         try:
-            look = look_at(f"explanation {note.explanation}", lambda: self.explanation(note.explanation))
-        except NotFoundError:
-            look = look_at(f"image {note.image}", lambda: self.images.read(note.image), note.slice_index)
+            explanation = self.explanation(note.explanation)
+            refuse_foreign(self.host.classifier, explanation)
+            look = self._look_at(explanation)
+        except (NotFoundError, UnitError):
+            look = look_at(
+                f"image {note.image} {note.image_sha256} {note.slice_index}",
+                lambda: self.images.read(note.image),
+                note.slice_index,
+            )
         return look, look.place(note.region)
 
     def holding(self) -> list[Annotation]:
@@ -289,8 +306,8 @@ class Teaching:
             return
         self.doing = "Learning names"
         entries = {entry.source: entry for entry in catalogue.all()}
-        notes = {each.annotation.id for each in self._recorded}
-        explained = [entry for source, entry in entries.items() if source not in notes]
+        kept = set(self.host.store.ids())
+        explained = [entry for source, entry in entries.items() if source in kept]
 
         def learned(until: int | None) -> Taught:
             return learn(self._current(until), explained, entries, table, self.vocabulary, str(until or head))
@@ -298,4 +315,4 @@ class Teaching:
         latest = learned(None)
         chosen = self.versions.take(described(head, latest, self.versions.before(head)))
         self.taught = latest if chosen in (None, head) else learned(chosen)
-        self._learned = (head, catalogue.changes, catalogue.version, chosen)
+        self._learned = (*now[:3], chosen)

@@ -60,6 +60,7 @@ class Versions:
         chosen = json.loads(self._choice.read_text(encoding="utf-8")) if self._choice.is_file() else {}
         self.chosen: int | None = chosen.get("version")
         self.reason: str = chosen.get("reason", "")
+        self.insisted: bool = chosen.get("insisted", False)
 
     def all(self) -> list[Version]:
         """The newest first."""
@@ -78,7 +79,7 @@ class Versions:
         active = self.get(self.chosen)
         before = active or self.before(version.version)
         self._add(version)
-        if self.chosen is None and before and _worse(version, before):
+        if self.chosen is None and not self.insisted and before and _worse(version, before):
             reason = f"{HELD} from {before.accuracy:.2f} to {version.accuracy:.2f} with version {version.version}."
             logger.warning("Version %d of the names is kept, but not used. %s", version.version, reason)
             self.choose(before.version, reason)
@@ -97,8 +98,8 @@ class Versions:
             with self._log.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(asdict(version), ensure_ascii=False) + "\n")
 
-    def choose(self, number: int | None, reason: str = "") -> None:
-        """Use one version whatever comes; None: always the latest.
+    def choose(self, number: int | None, reason: str = "", insist: bool = False) -> None:
+        """Use one version whatever comes; None: the latest, if ``insist`` however little it knows.
 
         Raises:
             NotFoundError: if there is no such version.
@@ -106,8 +107,10 @@ class Versions:
         if number is not None and number not in self._versions:
             raise NotFoundError(f"There is no version {number} of the names.", "GET /otherwise/concepts lists them.")
         with atomic_path(self._choice) as temporary:
-            temporary.write_text(json.dumps({"version": number, "reason": reason}), encoding="utf-8")
-        self.chosen, self.reason = number, reason
+            temporary.write_text(
+                json.dumps({"version": number, "reason": reason, "insisted": insist}), encoding="utf-8"
+            )
+        self.chosen, self.reason, self.insisted = number, reason, insist
 
 
 def described(number: int, taught: Taught, before: Version | None) -> Version:

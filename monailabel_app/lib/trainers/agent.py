@@ -21,7 +21,7 @@ from otherwise.agent.trainer import TrainingSettings
 from otherwise.agent.validation import Figures, validate
 from otherwise.errors import AgentError
 from otherwise.explain.explainer import Explainer
-from otherwise.registry.registry import AGENT, Model, PairVersion, Registry, now, pair_id
+from otherwise.registry.registry import AGENT, Model, PairVersion, Registry, lasting, now, pair_id
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ class TrainAgent(TrainTask):
         change = f"validity {before.validity:.3f} before, {after.validity:.3f} after, on {after.images} held-out images"
         worse = after.validity < before.validity - WORSE
         former = pair_id(classifier.version, parent.version)
-        reference = self.options.classifier
+        reference = lasting(self.options.classifier)
         if former in {version.id for version in self.registry.all()}:
             reference = self.registry.get(former).classifier.reference
         return self.registry.add(
