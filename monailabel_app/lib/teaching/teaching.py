@@ -74,6 +74,7 @@ class Teaching:
         self._unseen: set[str] = set()
         self._mirror = Mirror(state / "mirrored.json", images)
         self._learned: tuple[object, ...] | None = None
+        self._explained = 0
         self._door = threading.Lock()
         self._closing, self._news, self._changed = threading.Event(), threading.Event(), threading.Event()
         self._idle = threading.Event()
@@ -162,8 +163,8 @@ class Teaching:
         return read_explanation(self.host.store.folder(id))
 
     def explained(self) -> int:
-        """How many explanations names are learned from."""
-        return len({region.explanation for region in self.taught.pool.regions}) if self.taught else 0
+        """How many explanations names are learned from, also those in which no region decides."""
+        return self._explained if self.taught else 0
 
     def activate(self, version: int | None) -> None:
         """Use one version of the names, or (None) always the latest.
@@ -315,4 +316,5 @@ class Teaching:
         latest = learned(None)
         chosen = self.versions.take(described(head, latest, self.versions.before(head)))
         self.taught = latest if chosen in (None, head) else learned(chosen)
+        self._explained = len(explained)
         self._learned = (*now[:3], chosen)
