@@ -48,7 +48,7 @@ class OtherwiseApp(MONAILabelApp):
         looks = Looks(self.host) if self.host.classifier.inputs.patches else None
         self.tasks: dict[str, HostedTask] = {
             "classify": Classify(self.host, looks),
-            "explain": Explain(self.host, looks, lambda explanation: self.teaching.told(explanation)),
+            "explain": Explain(self.host, looks, lambda made: self.teaching.told(made), lambda: self.teaching.wake()),
         }
         if looks is not None:
             self.tasks["find"] = Find(self.host, looks)

@@ -52,7 +52,6 @@ class Catalogue:
         self._connection = _open(path)
         rows = self._connection.execute("SELECT source, image, content FROM facts WHERE version = ?", (version,))
         self._entries = {source: Entry(source, image, _facts(content)) for source, image, content in rows}
-        self.changes = 0
 
     def put(self, entry: Entry) -> None:
         """Keep facts; those of the same source are replaced."""
@@ -61,7 +60,6 @@ class Catalogue:
             with self._connection:
                 self._connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?)", row)
             self._entries[entry.source] = entry
-            self.changes += 1
 
     def get(self, source: str) -> Entry | None:
         """The facts of one source, if they have been gathered."""

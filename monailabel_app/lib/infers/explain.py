@@ -36,6 +36,7 @@ class Explain(HostedTask):
         host: Host,
         looks: Looks | None = None,
         told: Callable[[Explanation], Explanation] = lambda explanation: explanation,
+        kept: Callable[[], None] = lambda: None,
     ) -> None:
         options: dict[str, Any] = {"target": [AUTO, *host.classifier.classes], "seed": 0}
         super().__init__(
@@ -46,7 +47,7 @@ class Explain(HostedTask):
             {**options, "find": 1, "centre": AUTO} if looks else options,
         )
         self.looks = looks
-        self.told = told
+        self.told, self.kept = told, kept
 
     def check(self, params: Params) -> dict[str, Any]:
         """Add the class to flip to, the seed, and which patch."""
@@ -67,6 +68,7 @@ class Explain(HostedTask):
             folder = self._keep(explanation)
             content = json.loads((folder / "explanation.json").read_text(encoding="utf-8"))
             label_map = (folder / content["files"]["regions"]).read_bytes()
+            self.kept()
         except OSError as error:
             raise StorageError(
                 f"The explanation could not be written ({error.strerror}).", "Make room on the server's disk."

@@ -134,8 +134,6 @@ class Teaching:
             # The search took long; its names can be found later.
             logger.exception("A new explanation has no names yet")
             return explanation
-        finally:
-            self.wake()
 
     def _told(self, explanation: Explanation) -> Explanation:
         reader, table, catalogue = self.seeing.reader, self.seeing.table, self._catalogue
@@ -302,12 +300,13 @@ class Teaching:
 
     def _learn(self, catalogue: Catalogue, table: UnitTable) -> None:
         head = self._recorded[-1].number if self._recorded else 0
-        now = (head, catalogue.changes, catalogue.version, self.versions.chosen)
+        entries = {entry.source: entry for entry in catalogue.all()}
+        # Facts are gathered a moment before an explanation is kept; one that is gone is not asked about.
+        kept = entries.keys() & set(self.host.store.ids())
+        now = (head, frozenset(kept), len(entries), catalogue.version, self.versions.chosen)
         if now == self._learned:
             return
         self.doing = "Learning names"
-        entries = {entry.source: entry for entry in catalogue.all()}
-        kept = set(self.host.store.ids())
         explained = [entry for source, entry in entries.items() if source in kept]
 
         def learned(until: int | None) -> Taught:
@@ -317,4 +316,4 @@ class Teaching:
         chosen = self.versions.take(described(head, latest, self.versions.before(head)))
         self.taught = latest if chosen in (None, head) else learned(chosen)
         self._explained = len(explained)
-        self._learned = (*now[:3], chosen)
+        self._learned = (*now[:-1], chosen)
