@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from monailabel.config import settings
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
 
 from lib.activelearning.asking import Asking
+from lib.datastore import SafeDatastore
 from lib.host import ExplainerLike
 from lib.infers.classify import Classify
 from lib.infers.explain import REGION_NAMES, Explain
@@ -68,6 +70,17 @@ class OtherwiseApp(MONAILabelApp):
         """Keep models and names current from now on."""
         self.switching.start()
         self.teaching.start()
+
+    def init_datastore(self) -> Datastore:
+        """The studies; of a folder one whose record is never half written."""
+        if self.studies.startswith(("http://", "https://")):
+            return super().init_datastore()
+        return SafeDatastore(
+            self.studies,
+            extensions=settings.MONAI_LABEL_DATASTORE_FILE_EXT,
+            auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
+            read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY,
+        )
 
     def init_infers(self) -> dict[str, HostedTask]:
         """What may be asked about one image."""

@@ -208,6 +208,22 @@ def test_a_file_that_is_no_image_stops_nothing(tmp_path: Path, app_class: Any) -
         assert running.get("/concepts")["images"] == 3
 
 
+@pytest.mark.parametrize("content", ["", '{"objects": {"image-00"', "\x00\x00"])
+def test_a_record_of_the_studies_that_was_half_written_stops_nothing(
+    tmp_path: Path, app_class: Any, content: str
+) -> None:
+    with school(tmp_path, app_class) as before:
+        before.say(kind="name", image="image-02", region=SQUARE, term=SPICULATED)
+        before.settle()
+    record = tmp_path / "studies" / "datastore_v2.json"
+    record.write_text(content)
+    with school(tmp_path, app_class) as after:
+        assert len(after.app.datastore().list_images()) == COUNT
+        after.settle()
+    (aside,) = record.parent.glob("datastore_v2.json.damaged-*")
+    assert aside.read_text() == content
+
+
 def test_two_slices_of_one_volume_are_two_places(tmp_path: Path, app_class: Any) -> None:
     volume = np.concatenate([array[..., None] for array in squares(SIZE, 4, seed=5)], axis=-1)
     geometry = Geometry((*SIZE, 4), np.diag([0.5, 0.5, 2.0, 1.0]))
