@@ -265,9 +265,9 @@ def test_a_region_lies_wholly_within_its_patch(data: st.DataObject, geometry: Ge
         constant = np.ptp(places[:, axis]) < 0.5
         if constant and high > low:  # the slice that is shown goes through the region
             assert low - 0.1 <= places[0, axis] <= high + 0.1
-        else:
-            assert places[:, axis].min() <= low + 0.6
-            assert places[:, axis].max() >= high - 0.6
+        else:  # the border that is drawn may hide the outermost voxel
+            assert places[:, axis].min() <= low + 1.0
+            assert places[:, axis].max() >= high - 1.0
 
 
 def test_a_plane_is_shown_with_rows_along_j_in_true_proportions() -> None:
