@@ -12,7 +12,7 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from pypdf import PdfReader
 
@@ -260,14 +260,17 @@ def test_a_region_lies_wholly_within_its_patch(data: st.DataObject, geometry: Ge
     colours = found.pixels.reshape(-1, 3)
     drawn = (colours == LINE).all(1) | (colours == HALO).all(1)
     assert (colours == LINE).all(1).any()
+    assume(not drawn.all())  # a strip of a pixel or two is all border
     places = colours[~drawn] * (scale / 255)
+    pixels_per_mm = SIDE / max(np.multiply(geometry.shape, geometry.spacing))
     for axis, (low, high) in enumerate(box):
         constant = np.ptp(places[:, axis]) < 0.5
         if constant and high > low:  # the slice that is shown goes through the region
             assert low - 0.1 <= places[0, axis] <= high + 0.1
-        else:  # the border that is drawn may hide the outermost voxel
-            assert places[:, axis].min() <= low + 1.0
-            assert places[:, axis].max() >= high - 1.0
+        else:  # the border that is drawn hides half its thickness
+            hidden = 0.6 + 4 / (pixels_per_mm * geometry.spacing[axis])
+            assert places[:, axis].min() <= low + hidden
+            assert places[:, axis].max() >= high - hidden
 
 
 def test_a_plane_is_shown_with_rows_along_j_in_true_proportions() -> None:

@@ -91,9 +91,11 @@ def _plane(image: Image, inside: np.ndarray) -> Plane:
 
 
 def _draw_border(picture: Picture.Image, mask: np.ndarray) -> None:
-    """Draw a mask's border: a line in the colour of the report's outlines, on a dark one."""
+    """Draw a mask's border: a line in the colour of the report's outlines, on a dark one; thinner on a narrow strip,
+    which it would hide otherwise."""
+    share = min(1.0, min(picture.size) / (SIDE // 3))
     pen = ImageDraw.Draw(picture)
     lines = [[(x, y) for x, y in (*line, line[0])] for line in figures.contours(mask, *picture.size)]
     for colour, thickness in ((_HALO, 7), (_LINE, 4)):
         for line in lines:
-            pen.line(line, fill=colour, width=thickness, joint="curve")
+            pen.line(line, fill=colour, width=max(1, round(thickness * share)), joint="curve")
