@@ -11,9 +11,10 @@ from typing import Any
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.train import TrainTask
 
-from lib.host import Host, load_pair
+from lib.host import Host
 from lib.infers.params import ParamsError
 from lib.options import Options
+from lib.switching import load_version
 from otherwise.agent.bundle import Agent, load_agent
 from otherwise.agent.data import prepare_images
 from otherwise.agent.session import TrainingSession, run_session
@@ -84,9 +85,11 @@ class TrainAgent(TrainTask):
         made = load_agent(draft, device=self.host.device)
         data = prepare_images(images, classifier.inputs, session.folder / "images.npy")
         before, after = (validate(agent, classifier, data.held_out) for agent in (parent, made))
-        version = self._keep(explainer, made, draft, len(data.train), before, after)
-        shutil.rmtree(session.folder, ignore_errors=True)
         worse = after.validity < before.validity - WORSE
+        change = f"validity {before.validity:.3f} before, {after.validity:.3f} after, on {after.images} held-out images"
+        note = f"Trained on the studies: {change}{'; worse, so it is kept but not used' if worse else ''}."
+        version = self._keep(explainer, made, draft, len(data.train), before, after, note)
+        shutil.rmtree(session.folder, ignore_errors=True)
         if not worse:
             self.registry.activate(version.id, version.note)
         logger.info("Version %s: %s", version.id, version.note)
@@ -95,27 +98,19 @@ class TrainAgent(TrainTask):
     def _pair(self) -> Explainer:
         """The pair that is in use; this process has loaded the one that the server was started with."""
         chosen = self.registry.active().id
-        if chosen:
-            version = self.registry.get(chosen)
-            path = self.registry.path
-            pair = load_pair(
-                path(version, version.classifier),
-                path(version, version.agent),
-                self.host.device,
-                self.options.trust_code,
-            )
-        else:
-            pair = self.host.explainer
+        pair = (
+            load_version(self.registry, self.registry.get(chosen), self.host.device, self.options.trust_code)
+            if chosen
+            else self.host.explainer
+        )
         if not isinstance(pair, Explainer):
             raise AgentError("The agent of this server cannot be trained.", "Host one of otherwise train agent.")
         return pair
 
     def _keep(
-        self, pair: Explainer, made: Agent, bundle: Path, images: int, before: Figures, after: Figures
+        self, pair: Explainer, made: Agent, bundle: Path, images: int, before: Figures, after: Figures, note: str
     ) -> PairVersion:
         classifier, parent = pair.classifier, pair.agent
-        change = f"validity {before.validity:.3f} before, {after.validity:.3f} after, on {after.images} held-out images"
-        worse = after.validity < before.validity - WORSE
         former = pair_id(classifier.version, parent.version)
         reference = lasting(self.options.classifier)
         if former in {version.id for version in self.registry.all()}:
@@ -130,7 +125,7 @@ class TrainAgent(TrainTask):
                 images=images,
                 before=before.to_dict(),
                 after=after.to_dict(),
-                note=f"Trained on the studies: {change}{'; worse, so it is kept but not used' if worse else ''}.",
+                note=note,
             ),
             bundle,
         )

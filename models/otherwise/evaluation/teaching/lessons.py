@@ -10,7 +10,7 @@ import numpy as np
 
 from otherwise.annotations.vocabulary import Term, Vocabulary, local_term
 from otherwise.blackbox.protocol import InputSpec
-from otherwise.evaluation.benchmark.cases import LESION, lidc_cases, on_grid, phantom_case
+from otherwise.evaluation.benchmark.cases import lidc_cases, on_grid, phantom_case
 from otherwise.evaluation.lidc import ratings
 from otherwise.phantoms.mammogram import MammogramSettings, mammograms
 from otherwise.phantoms.nodule import NoduleSettings, nodules
@@ -62,11 +62,9 @@ class Lesson:
         return best if shares.get(best, 0.0) >= LEAST_SHARE else TISSUE
 
 
-def mammogram_lessons(
-    inputs: InputSpec, vocabulary: Vocabulary, seed: int, count: int, confound: float | None = None
-) -> Iterator[Lesson]:
+def mammogram_lessons(inputs: InputSpec, vocabulary: Vocabulary, seed: int, count: int) -> Iterator[Lesson]:
     """Phantom mammograms: masses by their margin, calcifications, lines, markers."""
-    for phantom in mammograms(seed, count, MammogramSettings(confound=confound)):
+    for phantom in mammograms(seed, count, MammogramSettings()):
         margin = vocabulary.find(*MARGINS[str(phantom.attributes["margin"])])
         yield _lesson(phantom, inputs, vocabulary, margin, MAMMOGRAM_THINGS)
 
@@ -118,6 +116,6 @@ def _lesson(
         for name, key in things.items()
         if name in phantom.masks and phantom.masks[name].any()
     }
-    lesion = np.any([phantom.masks[name] for name in LESION if name in phantom.masks], axis=0)
-    image = phantom_case(phantom, inputs).image
-    return Lesson(phantom.image.id, image, {margin: on_grid(lesion, phantom.image, inputs), **found})
+    case = phantom_case(phantom, inputs)
+    assert case.lesion is not None
+    return Lesson(case.id, case.image, {margin: case.lesion, **found})
