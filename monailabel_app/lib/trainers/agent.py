@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.train import TrainTask
 
@@ -22,6 +23,7 @@ from otherwise.agent.trainer import TrainingSettings
 from otherwise.agent.validation import Figures, validate
 from otherwise.errors import AgentError
 from otherwise.explain.explainer import Explainer
+from otherwise.finding.patches import patches_to_learn_from
 from otherwise.registry.registry import AGENT, Model, PairVersion, Registry, lasting, now, pair_id
 
 logger = logging.getLogger(__name__)
@@ -59,10 +61,6 @@ class TrainAgent(TrainTask):
         minutes, rate = _numbers(request, self.config())
         explainer = self._pair()
         classifier, parent = explainer.classifier, explainer.agent
-        if classifier.inputs.patches is not None:
-            raise AgentError(
-                "The images of the studies are no patches.", "Cut patches and run otherwise train agent --start."
-            )
         images = tuple(Path(datastore.get_image_uri(id)) for id in sorted(datastore.list_images()))
         draft = self.options.state / "training" / AGENT
         draft.parent.mkdir(parents=True, exist_ok=True)
@@ -78,6 +76,7 @@ class TrainAgent(TrainTask):
             replace=True,
             threads=None,
             name=parent.name,
+            views=patches_to_learn_from(classifier, np.random.default_rng(0)) if classifier.inputs.patches else None,
             command=f"/train/agent with minutes {minutes:g}, learning_rate {rate:g}",
             start=parent,
         )
