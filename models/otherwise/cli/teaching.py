@@ -18,6 +18,7 @@ class Subject(StrEnum):
     """What the simulated reader knows the truth of."""
 
     mammogram = "phantom-mammogram"
+    signs = "phantom-signs"
     nodule = "phantom-nodule"
     lidc = "lidc"
 
@@ -60,7 +61,7 @@ def register(benchmark: typer.Typer) -> None:
         from otherwise.annotations.vocabulary import load_vocabulary
         from otherwise.evaluation.teaching.curves import compare, table
         from otherwise.evaluation.teaching.gather import gather
-        from otherwise.evaluation.teaching.lessons import lidc_lessons, mammogram_lessons, nodule_lessons
+        from otherwise.evaluation.teaching.lessons import lidc_lessons, mammogram_lessons, nodule_lessons, sign_lessons
         from otherwise.evaluation.teaching.plot import draw
         from otherwise.images.atomic import atomic_path
 
@@ -72,6 +73,8 @@ def register(benchmark: typer.Typer) -> None:
             lessons = lidc_lessons(path, hosted.inputs, vocabulary, "test")
         elif subject is Subject.nodule:
             lessons = nodule_lessons(hosted.inputs, vocabulary, seed, count)
+        elif subject is Subject.signs:
+            lessons = sign_lessons(hosted.inputs, vocabulary, seed, count)
         else:
             lessons = mammogram_lessons(hosted.inputs, vocabulary, seed, count)
         with shown("Explaining") as tell:

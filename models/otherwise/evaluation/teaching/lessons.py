@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from otherwise.evaluation.lidc import ratings
 from otherwise.phantoms.mammogram import MammogramSettings, mammograms
 from otherwise.phantoms.nodule import NoduleSettings, nodules
 from otherwise.phantoms.phantom import Phantom
+from otherwise.phantoms.signs import sign_mammograms
 
 LEAST_SHARE = 0.2
 """Share of a region that a thing must cover for the reader to name it."""
@@ -24,6 +25,12 @@ MARGINS = {
     "spiculated": ("SCT", "129742005"),
     "circumscribed": ("SCT", "129738007"),
 }
+SIGNS = {
+    "microcalcifications": ("DCM", "111344"),
+    "distortion": ("SCT", "129792006"),
+    "skin": ("SCT", "129797000"),
+}
+SIGN_THINGS = {"round-calcifications": ("SCT", "129756007"), "lines": ("SCT", "129794007")}
 NODULE_MARGINS = {
     "spiculated": ("DCM", "112136"),
     "lobulated": ("DCM", "112135"),
@@ -67,6 +74,18 @@ def mammogram_lessons(inputs: InputSpec, vocabulary: Vocabulary, seed: int, coun
     for phantom in mammograms(seed, count, MammogramSettings()):
         margin = vocabulary.find(*MARGINS[str(phantom.attributes["margin"])])
         yield _lesson(phantom, inputs, vocabulary, margin, MAMMOGRAM_THINGS)
+
+
+def sign_lessons(inputs: InputSpec, vocabulary: Vocabulary, seed: int, count: int) -> Iterator[Lesson]:
+    """Phantom mammograms in which one of several signs decides: that sign, the mass by its margin, and the rest."""
+    for phantom in sign_mammograms(seed, count, MammogramSettings()):
+        sign = str(phantom.attributes["sign"])
+        margin = vocabulary.find(*MARGINS["spiculated" if sign == "spicules" else "circumscribed"])
+        lesson = _lesson(phantom, inputs, vocabulary, margin, SIGN_THINGS)
+        if sign in SIGNS:
+            place = on_grid(phantom.masks["place"], phantom.image, inputs)
+            lesson = replace(lesson, things={vocabulary.find(*SIGNS[sign]): place, **lesson.things})
+        yield lesson
 
 
 def nodule_lessons(inputs: InputSpec, vocabulary: Vocabulary, seed: int, count: int) -> Iterator[Lesson]:
