@@ -231,6 +231,7 @@ class School:
     slow: threading.Event = field(default_factory=threading.Event)
     posts: int = 0
     asked: list[dict[str, Any]] = field(default_factory=list)
+    marked: list[list[str]] = field(default_factory=list)
     models: Models = field(default_factory=lambda: Models())
     _fresh: bool = True
 
@@ -267,6 +268,9 @@ class School:
         elif found := re.fullmatch(r"/otherwise/concepts/units/layer3/(\d+)/patches/(\d)[.]png", parts.path):
             number = int(found[2])
             visit.send(200, patch(int(found[1]), number)) if number < 4 else self._no(visit, 404)
+        elif parts.path == "/otherwise/concepts/map.png":
+            self.marked.append(parse_qs(parts.query).get("mark", []))
+            visit.send(200, patch(0, 0))
         elif found := re.fullmatch(r"/otherwise/explanations/([^/]+)", parts.path):
             visit.json(self._explanation(found[1]))
         elif found := re.fullmatch(r"/otherwise/explanations/([^/]+)/(?:files/)?([^/]+)", parts.path):

@@ -312,6 +312,10 @@ def test_units_have_a_map_and_pictures(taught_by: School) -> None:
     picture = taught_by.client.get(f"/otherwise/concepts/units/{units[0]['unit']}/patches/0.png")
     assert picture.headers["content-type"] == "image/png"
     assert picture.content[:4] == b"\x89PNG"
+    marks = {"mark": [unit["unit"] for unit in units[:5]]}
+    drawn = [taught_by.client.get("/otherwise/concepts/map.png", params=each) for each in ({}, marks)]
+    assert [reply.content[:4] for reply in drawn] == [b"\x89PNG"] * 2
+    assert drawn[0].content != drawn[1].content, "units that answer are ringed"
     assert taught_by.client.get("/otherwise/concepts/units/layer2/99/patches/0.png").status_code == 404
     assert taught_by.client.get("/otherwise/concepts/units/layer2/0/patches/99.png").status_code == 404
 

@@ -286,6 +286,8 @@ def test_the_units_that_answer_come_with_their_votes_and_pictures(seated: Desk, 
     seated.until(lambda: not seated.ui.patch3.isHidden())
     assert "layer3/17" in seated.ui.patchTitle.text()
     assert seated.ui.patch0.pixmap().width() == 80
+    seated.until(lambda: not seated.ui.unitMap.isHidden())
+    assert school.marked == [["layer3/17", "layer3/4", "layer3/40"]]
     seated.ui.unitTable.selectRow(2)
     seated.until(lambda: "layer3/40" in seated.ui.patchTitle.text())
     seated.ui.thresholdSpin.setValue(0.5)
@@ -294,6 +296,7 @@ def test_the_units_that_answer_come_with_their_votes_and_pictures(seated: Desk, 
     seated.ui.regionTable.selectRow(1)
     assert seated.ui.unitTable.rowCount() == 0, "the answer was about another region"
     assert seated.ui.patchTitle.isHidden()
+    assert seated.ui.unitMap.isHidden()
 
 
 def test_the_next_question_brings_its_explanation_and_goes_to_the_region(seated: Desk, school: School) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import APIRouter, Depends, Query
@@ -27,11 +27,13 @@ from lib.teaching.saying import (
 from lib.teaching.seeing import NotYetError
 from lib.teaching.summary import describe
 from lib.teaching.teaching import Teaching
+from lib.teaching.unit_map import draw_units
 from otherwise.annotations.annotation import Annotation
 from otherwise.concepts.questions import STRATEGIES, next_questions
 from otherwise.images.image import Image
 
 MOST_QUESTIONS = 100
+MOST_MARKS = 512
 MOST_ANNOTATIONS = 10_000
 LEARNING_SECONDS = 5.0
 """How long a request to learn waits for the end."""
@@ -133,6 +135,18 @@ def teaching_router(teaching: Teaching, session: Callable[[str], Image], route: 
                 for unit, place, patches in zip(table.names, table.places, table.patches, strict=True)
             ],
         }
+
+    @router.get(
+        "/concepts/map.png",
+        summary=f"{RBAC_USER}The map of units as a picture, some of them ringed",
+        dependencies=[reader],
+    )
+    def unit_map(mark: Annotated[tuple[str, ...], Query(max_length=MOST_MARKS)] = ()) -> Response:
+        table, taught = teaching.seeing.table, teaching.taught
+        if table is None:
+            raise NotYetError("The units are still being gathered.", "Ask again in a minute.")
+        names = {unit: name.term.meaning for unit, name in taught.units.items()} if taught else {}
+        return Response(draw_units(table.names, table.places, names, set(mark)), media_type="image/png")
 
     @router.get(
         "/concepts/units/{layer}/{unit}/patches/{number}.png",

@@ -42,7 +42,8 @@ class Teacher:
 
     Signals: ``changed()`` when something about the state is new; ``saved(answer)``, ``refused(error)`` and
     ``stuck(error)`` of the outbox; ``answered(answer)`` to a query; ``pictured(unit, pictures)``, each a PNG as bytes;
-    ``asked(question)``; ``renamed()`` when explanations of the scene have other names; ``failed(error)``.
+    ``mapped(picture)``; ``asked(question)``; ``renamed()`` when explanations of the scene have other names;
+    ``failed(error)``.
 
     Args:
         logic: Knows the server and the scene.
@@ -60,7 +61,7 @@ class Teacher:
         self.history: list[dict] = []
         self.teachable, self.reachable = True, True
         self.question: dict | None = None
-        self.changed, self.answered, self.pictured = Signal(), Signal(), Signal()
+        self.changed, self.answered, self.pictured, self.mapped = Signal(), Signal(), Signal(), Signal()
         self.asked, self.renamed, self.failed = Signal(), Signal(), Signal()
         self.saved, self.refused, self.stuck = Signal(), self.outbox.refused, self.outbox.stuck
         self._new_client = new_client
@@ -185,6 +186,17 @@ class Teacher:
 
         if client is not None:
             self._asking.ask("pictures", work, lambda pictures: self.pictured.emit(unit, pictures))
+
+    def map_units(self, marked: list[str]) -> None:
+        """Ask for the map of all units, some of them marked; ``mapped(picture)`` follows."""
+        client = self._client
+
+        def work() -> bytes:
+            with tempfile.TemporaryDirectory(prefix="otherwise-") as folder:
+                return client.unit_map(marked, Path(folder)).read_bytes()
+
+        if client is not None:
+            self._asking.ask("map", work, self.mapped.emit)
 
     def activate(self, version: int | str) -> None:
         """Use another version of the names."""

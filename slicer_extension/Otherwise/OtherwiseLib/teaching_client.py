@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from .client import Client, ServerError, broken
 
@@ -111,6 +111,11 @@ class TeachingClient:
                     raise
                 break
         return found
+
+    def unit_map(self, marked: list[str], folder: Path) -> Path:
+        """Download the map of all units as PNG, some of them marked; the folder gets a file."""
+        marks = urlencode([("mark", unit) for unit in marked])
+        return self._client.fetch(f"/otherwise/concepts/map.png?{marks}", folder / "map.png")
 
     def questions(self, strategy: str, count: int) -> list[dict]:
         """What to ask next: ``{image, explanation, label, reason, strategy}``, the best first."""

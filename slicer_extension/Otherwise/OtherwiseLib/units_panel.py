@@ -31,6 +31,7 @@ class UnitsPanel:
         self._threshold = 0.0
         teacher.answered.connect(self.answered)
         teacher.pictured.connect(self.pictured)
+        teacher.mapped.connect(self.mapped)
         ui.queryButton.clicked.connect(self.on_query)
         ui.unitTable.itemSelectionChanged.connect(self.on_unit)
         self.clear()
@@ -69,11 +70,18 @@ class UnitsPanel:
         table.visible = bool(self._units)
         if self._units:
             table.selectRow(0)
+            self.teacher.map_units([str(unit["unit"]) for unit in self._units])
 
     def pictured(self, unit: str, pictures: list) -> None:
         """Example patches of a unit."""
         title = _("What excites {unit} most, the place marked:") if pictures else _("There is no picture of {unit}.")
         self._pictures(pictures, title.format(unit=unit))
+
+    def mapped(self, picture: bytes) -> None:
+        """The map of all units, those that answer marked."""
+        if self._units:
+            self.ui.unitMap.pixmap = _loaded(picture)
+            self.ui.unitMap.visible = True
 
     def clear(self, *_unused: object) -> None:
         """Another region: what was answered belongs to the one before."""
@@ -82,6 +90,8 @@ class UnitsPanel:
         self.ui.unitTable.visible = False
         self.ui.answerLabel.text = ""
         self.ui.answerLabel.visible = False
+        self.ui.unitMap.clear()
+        self.ui.unitMap.visible = False
         self._pictures([], "")
 
     def _pictures(self, pictures: list, title: str) -> None:
@@ -92,6 +102,12 @@ class UnitsPanel:
             label.visible = number < len(pictures)
             label.clear()
             if number < len(pictures):
-                picture = qt.QPixmap()
-                picture.loadFromData(qt.QByteArray(pictures[number]))
-                label.pixmap = picture.scaled(PICTURE, PICTURE, qt.Qt.KeepAspectRatio, qt.Qt.SmoothTransformation)
+                label.pixmap = _loaded(pictures[number]).scaled(
+                    PICTURE, PICTURE, qt.Qt.KeepAspectRatio, qt.Qt.SmoothTransformation
+                )
+
+
+def _loaded(picture: bytes) -> object:
+    pixmap = qt.QPixmap()
+    pixmap.loadFromData(qt.QByteArray(picture))
+    return pixmap
