@@ -94,3 +94,9 @@ def test_without_ray_several_workers_are_refused(order: Order, monkeypatch: pyte
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(BatchError, match=r"slicer-otherwise\[cluster\]"):
         RayExecutor(order, 2).start()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9", "nonsense", "127.0.0.1:99999"])
+def test_a_cluster_that_is_not_there_is_known_at_once(address: str, order: Order) -> None:
+    with pytest.raises(BatchError, match=r"Nothing answers|no address"):
+        RayExecutor(order, 2, address).start()

@@ -26,6 +26,7 @@ def long(tmp_path: Path, draw: Callable[..., Path]) -> Path:
     return tmp_path / "long"
 
 
+@pytest.mark.slow
 def test_a_killed_batch_goes_on_where_it_stopped(
     long: Path, tmp_path: Path, order: Order, batch: Batch, finished: Finished, first: Finished
 ) -> None:
@@ -46,6 +47,27 @@ def test_a_killed_batch_goes_on_where_it_stopped(
     assert pyarrow.parquet.read_table(summary.table)["status"].to_pylist() == ["explained"] * 4
 
 
+@pytest.mark.slow
+def test_an_image_that_kills_does_not_stop_the_others_for_ever(
+    tmp_path: Path, draw: Callable[..., Path], order: Order, batch: Batch, finished: Finished
+) -> None:
+    archive, out = tmp_path / "archive", tmp_path / "out"
+    draw(archive / "a deadly one.nrrd", 0.0)
+    draw(archive / "b.nrrd", 0.3)
+    for _ in range(2):
+        with batch(archive, out) as process:
+            pass
+        assert process.returncode != 0
+        assert not finished(out)
+
+    summary = run_batch(archive, out, InProcess(order), order.request)
+
+    assert (summary.explained, summary.failed) == (1, 1)
+    assert pyarrow.parquet.read_table(summary.table)["error"].to_pylist() == ["worker-died", None]
+    assert not list(out.glob("explanations/*.begun"))
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="SIGTERM there ends a process at once")
 def test_a_batch_that_is_told_to_stop_leaves_a_table(
     long: Path, tmp_path: Path, batch: Batch, finished: Finished, first: Finished

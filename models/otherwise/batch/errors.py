@@ -40,3 +40,12 @@ class Failure:
             f"An error that nobody expected: {type(error).__name__}.",
             "Explain this image by itself (otherwise explain IMAGE) to see more.",
         )
+
+
+MOST_DEATHS = 2
+"""When so many processes have died at one image, it is held to be the cause, and the others go on without it."""
+DIED = Failure(
+    "worker-died",
+    "Twice a process died while it explained this image.",
+    "It may need more memory than there is, or make a library crash: explain it by itself.",
+)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from otherwise.batch.archive import ArchiveImage
-from otherwise.batch.errors import Failure
+from otherwise.batch.errors import DIED, MOST_DEATHS, Failure
 from otherwise.batch.worker import Models, Order, Worker
+from otherwise.images.atomic import WriteError
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,39 @@ class InProcess:
         """See ``Executor.run``."""
         assert self._worker is not None, "start() comes first"
         for task in tasks:
-            yield Outcome(task, self._worker.explain(task.image, task.out, lambda stage, part: progress(part)))
+            with _begun(task) as deaths:
+                failure = (
+                    self._worker.explain(task.image, task.out, lambda stage, part: progress(part))
+                    if deaths < MOST_DEATHS
+                    else DIED
+                )
+            yield Outcome(task, failure)
 
     def close(self) -> None:
         """Let the models go."""
         self._worker = None
+
+
+@contextmanager
+def _begun(task: Task) -> Iterator[int]:
+    """Note that an image is in work; a note that is found was left by a process that died there.
+
+    Without it, an image that needs too much memory would end every run before the images after it had their turn.
+
+    Yields:
+        How many processes have died at it.
+
+    Raises:
+        WriteError: if the note cannot be written.
+    """
+    note = task.out.with_name(f"{task.out.name}.begun")
+    try:
+        deaths = note.stat().st_size if note.is_file() else 0
+        with note.open("ab") as file:
+            file.write(b".")
+    except OSError as error:
+        raise WriteError(f"{note.name} cannot be written: {error.strerror}.", "Free some disk space.") from error
+    try:
+        yield deaths
+    finally:
+        note.unlink(missing_ok=True)

@@ -14,21 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from otherwise.batch.errors import BatchError, Failure
+from otherwise.batch.errors import DIED, MOST_DEATHS, BatchError, Failure
 from otherwise.batch.executor import Outcome, Task
 from otherwise.batch.parcel import Parcel, pack_image, unpack
 from otherwise.batch.ray_session import cores, gpu_share, ray_session
 from otherwise.batch.remote_worker import Equipment, RemoteWorker
 from otherwise.batch.worker import Models, Order
 from otherwise.images.atomic import WriteError, atomic_folder
-
-_DEATHS = 2
-"""When so many workers die at one image, or one after the other while they start, that is held to be the cause."""
-_DIED = Failure(
-    "worker-died",
-    f"{_DEATHS} workers died while they explained it.",
-    "It may need more memory than there is, or make a library crash: explain it by itself.",
-)
 
 
 class RayExecutor:
@@ -100,10 +92,10 @@ class RayExecutor:
                 continue
             self._ray.kill(actor)
             self._engage()
-            if deaths + 1 < _DEATHS:
+            if deaths + 1 < MOST_DEATHS:
                 again.append((task, deaths + 1))
             else:
-                yield Outcome(task, _DIED)
+                yield Outcome(task, DIED)
 
     def close(self) -> None:
         """Let workers and Ray go."""
@@ -131,7 +123,7 @@ class RayExecutor:
         answer = self._answer(loaded)
         if answer is None:
             self._deaths += 1
-            if self._deaths == _DEATHS:
+            if self._deaths == MOST_DEATHS:
                 raise BatchError(
                     "Ray's workers die while they load the models.",
                     "Install Otherwise on every machine, and give each worker enough memory.",

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
 import secrets
 import shutil
+import socket
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -19,6 +21,7 @@ _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS": "1", "RAY_DEDUP_LOGS
 """Ray reports nothing to its makers, and prints nothing on our standard output."""
 _LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 """By this name Ray knows machines that are no cluster: all its ports are then bound to 127.0.0.1, on Linux too."""
+_ADDRESS = re.compile(r"(ray://)?(?P<host>[\w.-]+|\[[0-9a-fA-F:]+\]):(?P<port>\d{1,5})")
 
 
 @contextmanager
@@ -35,6 +38,8 @@ def ray_session(address: str | None) -> Iterator[Any]:
     Raises:
         BatchError: if Ray is not installed, or does not start, or no cluster answers.
     """
+    if address is not None:
+        _refuse_silence(address)
     with ExitStack() as stack:
         # Before the import, since Ray reads some of it then.
         stack.enter_context(_environment(_QUIET if address else {**_QUIET, **_LOOPBACK, **_token()}))
@@ -56,8 +61,8 @@ def ray_session(address: str | None) -> Iterator[Any]:
             if address is None:
                 raise BatchError("Ray does not start on this machine.", "Use --workers 1.") from error
             raise BatchError(
-                f"No Ray cluster answers at {address}.",
-                "Give host:port on one of its machines, ray://host:port elsewhere, and its token in RAY_AUTH_TOKEN.",
+                f"The Ray cluster at {address} does not let us in ({type(error).__name__}).",
+                "Give its token in RAY_AUTH_TOKEN; have the same Python and Ray; say ray://host:port from outside.",
             ) from error
         yield ray
 
@@ -70,6 +75,17 @@ def cores() -> int:
 def gpu_share(workers: int, gpus: int) -> float:
     """The share of a GPU that each worker holds: the largest with which all workers fit, whole where they can."""
     return 1 / math.ceil(workers / gpus) if gpus else 0.0
+
+
+def _refuse_silence(address: str) -> None:
+    """Knock at the door: Ray itself would wait there for minutes."""
+    found = _ADDRESS.fullmatch(address)
+    if found is None:
+        raise BatchError(f"{address!r} is no address of a Ray cluster.", "Give host:port or ray://host:port.")
+    try:
+        socket.create_connection((found["host"].strip("[]"), int(found["port"])), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise BatchError(f"Nothing answers at {address}.", "Start the cluster (ray start), or correct it.") from error
 
 
 def _token() -> dict[str, str]:
