@@ -129,10 +129,11 @@ def _files(folder: Path, without: Path | None) -> Iterator[Path]:
 
 
 def _looks_like_an_image(file: Path) -> bool:
-    """By its extension; a DICOM file that has been passed over was no image, or is damaged."""
+    """By its extension; a DICOM file that has been passed over is no image if it says what else it is, or damaged."""
     try:
         if is_dicom(file):
-            return is_image(read_header(file))
+            header = read_header(file)
+            return is_image(header) or "SOPClassUID" not in header
     except Exception:  # whatever a parser raises; who explains it is told why
         return True
     return image_name(file) != file.resolve().name
