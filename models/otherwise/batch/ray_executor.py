@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ class RayExecutor:
         self._actor: Any = None
         self._equipment: Any = None
         self._loading: dict[Any, Any] = {}
+        self._actors: list[Any] = []
         self._idle: list[Any] = []
         self._models: Models | None = None
         self._deaths = 0
@@ -99,7 +100,10 @@ class RayExecutor:
 
     def close(self) -> None:
         """Let workers and Ray go."""
-        self._idle, self._loading, self._equipment = [], {}, None
+        for actor in self._actors:
+            with suppress(Exception):  # it may be gone, and the cluster too
+                self._ray.kill(actor)
+        self._actors, self._idle, self._loading, self._equipment = [], [], {}, None
         self._closing.close()
 
     def _resources(self) -> tuple[int, dict[str, Any]]:
@@ -115,6 +119,7 @@ class RayExecutor:
 
     def _engage(self) -> None:
         actor = self._actor.remote()
+        self._actors.append(actor)
         self._loading[actor.load.remote(self._equipment)] = actor
 
     def _greet(self, loaded: Any) -> None:
