@@ -1,13 +1,14 @@
-"""``otherwise explain IMAGE``: explain one image without a server."""
+"""``otherwise explain``: explain one image, or all of a folder, without a server."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from otherwise.cli.archive import explain_archive
 from otherwise.cli.pair import load_pair
 from otherwise.cli.progress import shown
 from otherwise.images.kinds import Projection
@@ -19,7 +20,19 @@ def register(app: typer.Typer) -> None:
     @app.command("explain")
     def explain(
         image: Annotated[Path, typer.Argument(help="NIfTI, NRRD, MHA, PNG, a DICOM file, or a folder of one series.")],
-        out: Annotated[Path, typer.Option(help="Folder to write the explanation to; must not exist.")],
+        out: Annotated[
+            Path, typer.Option(help="Folder to write the explanation to; must not exist. With --all: a batch goes on.")
+        ],
+        every: Annotated[
+            bool, typer.Option("--all", help="IMAGE is a folder: explain every image in it, and write a table too.")
+        ] = False,
+        workers: Annotated[
+            int | None, typer.Option(min=1, help="With --all: so many processes, through Ray. [default: 1]")
+        ] = None,
+        cluster: Annotated[
+            str | None,
+            typer.Option(metavar="ADDRESS", help="With --all: of a Ray cluster, host:port or ray://host:port."),
+        ] = None,
         classifier: Annotated[str, typer.Option(help="Bundle folder, or name of a shipped bundle.")] = (
             "mammogram_classifier"
         ),
@@ -52,28 +65,26 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Find the least change for which the classifier changes its mind; write it with a report."""
         from otherwise.explain.explainer import Explainer
-        from otherwise.explain.placed import explain_find
-        from otherwise.finding.finder import Finder
-        from otherwise.images.projecting import project
+        from otherwise.explain.request import Request, explain_as_asked
         from otherwise.images.reading import read_image
         from otherwise.report.folder import REPORT_NAME, refuse_existing, write_explanation
 
+        request = Request(target, seed, slice_index, projection, find, centre)
+        if every:
+            from otherwise.batch.worker import Order
+
+            _refuse({"--image": part, "--centre": centre, "--dicom": dicom}, "is for one image, not for --all")
+            order = Order(classifier, agent, device, request, trust_code)
+            explain_archive(image, out, order, workers, cluster, as_json)
+            return
+        _refuse({"--workers": workers, "--cluster": cluster}, "is for --all")
         refuse_existing(out)
         if dicom:
             _check_dicom(image, part, projection)
         explainer = Explainer(*load_pair(classifier, agent, device, trust_code))
         source = read_image(image, part=part)
-        if projection is not None:
-            source = project(source, projection)
         with shown("explain") as tell:
-            options: dict[str, Any] = {"target": target, "seed": seed, "progress": tell}
-            if explainer.classifier.inputs.patches is None:
-                explanation = explainer.explain(source, slice_index=slice_index, **options)
-            else:
-                finder = Finder(explainer.classifier)
-                look = finder.look(source, slice_index)
-                chosen = finder.patch_at(source, centre, slice_index) if centre else finder.rank(look, find)
-                explanation = explain_find(explainer.explain, finder, source, look, chosen, **options)
+            explanation = explain_as_asked(explainer, source, request, tell)
         write_explanation(explanation, out)
         if dicom:
             from otherwise.report.dicom.write import FOLDER, write_dicom
@@ -91,6 +102,17 @@ def register(app: typer.Typer) -> None:
             f"{100 * explanation.counterfactual.changed_fraction:.1f} % of the image"
         )
         typer.echo(f"Report: {out / REPORT_NAME}")
+
+
+def _refuse(options: dict[str, object], reason: str) -> None:
+    """Refuse options that were given where they mean nothing.
+
+    Raises:
+        BadParameter: naming the first.
+    """
+    for name, value in options.items():
+        if value not in (None, False):
+            raise typer.BadParameter(f"{name} {reason}.")
 
 
 def _check_dicom(image: Path, part: str | None, projection: Projection | None) -> None:

@@ -1,0 +1,51 @@
+"""What stops a whole batch, and what becomes of one image that fails."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from otherwise.errors import OtherwiseError
+
+
+class BatchError(OtherwiseError):
+    """A batch cannot be started, or cannot go on."""
+
+    code = "batch"
+    status = 409
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why one image has no explanation.
+
+    Attributes:
+        error: Kind of error, as ``OtherwiseError.code``; ``unexpected`` and ``worker-died`` besides.
+        detail: What is wrong.
+        hint: What to do about it.
+    """
+
+    error: str
+    detail: str
+    hint: str
+
+    @classmethod
+    def of(cls, error: Exception) -> Failure:
+        """What a person needs to know of an error. Words that are not ours may name files or people: only its kind."""
+        if isinstance(error, OtherwiseError):
+            return cls(error.code, error.detail, error.hint)
+        if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+            return cls("out-of-memory", "The memory was not enough.", "Use fewer workers, or crop the image.")
+        return cls(
+            "unexpected",
+            f"An error that nobody expected: {type(error).__name__}.",
+            "Explain this image by itself (otherwise explain IMAGE) to see more.",
+        )
+
+
+MOST_DEATHS = 2
+"""When so many processes have died at one image, it is held to be the cause, and the others go on without it."""
+DIED = Failure(
+    "worker-died",
+    "Twice a process died while it explained this image.",
+    "It may need more memory than there is, or make a library crash: explain it by itself.",
+)

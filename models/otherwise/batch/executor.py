@@ -1,0 +1,123 @@
+"""Who does the work of a batch: this process, or others (``otherwise.batch.ray_executor``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from otherwise.batch.archive import ArchiveImage
+from otherwise.batch.errors import DIED, MOST_DEATHS, Failure
+from otherwise.batch.worker import Models, Order, Worker
+from otherwise.images.atomic import WriteError
+
+
+@dataclass(frozen=True)
+class Task:
+    """One image to be explained.
+
+    Attributes:
+        key: Of the image, the models and the options.
+        image: The image.
+        out: The folder to make.
+    """
+
+    key: str
+    image: ArchiveImage
+    out: Path
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a task; without a failure its folder is there."""
+
+    task: Task
+    failure: Failure | None
+
+
+class Executor(Protocol):
+    """Explains images; used as ``start``, ``run``, ``close``."""
+
+    def start(self) -> Models:
+        """Load the models.
+
+        Raises:
+            OtherwiseError: if they cannot be loaded, or there is nobody to do the work.
+        """
+        ...
+
+    def run(self, tasks: Iterable[Task], progress: Callable[[float], None]) -> Iterator[Outcome]:
+        """Explain every image once.
+
+        Args:
+            tasks: Taken one at a time, as they can be worked at.
+            progress: Told how much of the images in work is done, in images.
+
+        Yields:
+            Outcomes in the order in which they come.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let everything go; images in work are dropped. May be called more than once."""
+        ...
+
+
+class InProcess:
+    """One image after the other, in this process."""
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        self._worker: Worker | None = None
+
+    def start(self) -> Models:
+        """Load the models.
+
+        Raises:
+            OtherwiseError: if they cannot be loaded.
+        """
+        self._worker = Worker(self._order)
+        return self._worker.models
+
+    def run(self, tasks: Iterable[Task], progress: Callable[[float], None]) -> Iterator[Outcome]:
+        """See ``Executor.run``."""
+        assert self._worker is not None, "start() comes first"
+        for task in tasks:
+            with _begun(task) as deaths:
+                failure = (
+                    self._worker.explain(task.image, task.out, lambda stage, part: progress(part))
+                    if deaths < MOST_DEATHS
+                    else DIED
+                )
+            yield Outcome(task, failure)
+
+    def close(self) -> None:
+        """Let the models go."""
+        self._worker = None
+
+
+@contextmanager
+def _begun(task: Task) -> Iterator[int]:
+    """Note that an image is in work; a note that is found was left by a process that died there.
+
+    Without it, an image that needs too much memory would end every run before the images after it had their turn.
+
+    Yields:
+        How many processes have died at it.
+
+    Raises:
+        WriteError: if the note cannot be written.
+    """
+    note = task.out.with_name(f"{task.out.name}.begun")
+    try:
+        deaths = note.stat().st_size if note.is_file() else 0
+        with note.open("ab") as file:
+            file.write(b".")
+    except OSError as error:
+        raise WriteError(f"{note.name} cannot be written: {error.strerror}.", "Free some disk space.") from error
+    try:
+        yield deaths
+    finally:
+        note.unlink(missing_ok=True)

@@ -1,0 +1,71 @@
+"""A worker in another process, perhaps on another machine: bundles and images reach it as bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from otherwise import __version__
+from otherwise.batch.archive import ArchiveImage
+from otherwise.batch.errors import Failure
+from otherwise.batch.parcel import Parcel, pack, unpack, unpack_image
+from otherwise.batch.worker import Models, Order, Worker
+from otherwise.blackbox.bundle import read_bundle
+from otherwise.blackbox.loading import find_bundle
+
+
+@dataclass(frozen=True)
+class Equipment:
+    """What a worker needs before it can begin: the order, and the bundles that it names."""
+
+    order: Order
+    classifier: Parcel
+    agent: Parcel
+    version: str = __version__
+
+    @classmethod
+    def of(cls, order: Order) -> Equipment:
+        """Pack the bundles.
+
+        Raises:
+            BundleError: if one is missing or incomplete.
+        """
+        classifier = read_bundle(find_bundle(order.classifier), kind="classifier").folder
+        agent = read_bundle(find_bundle(order.agent), kind="agent").folder
+        # Where a bundle has no name of its own, its folder's is the one.
+        named = replace(order, classifier=classifier.resolve().name, agent=agent.resolve().name)
+        return cls(named, pack(classifier), pack(agent))
+
+
+class RemoteWorker:
+    """A ``Worker`` that shares no disk with whoever asks it; it answers by values, also where something is wrong."""
+
+    def __init__(self) -> None:
+        self._worker: Worker | None = None
+
+    def load(self, equipment: Equipment) -> Models | Failure:
+        """Load the models; a failure where that cannot be done."""
+        if equipment.version != __version__:
+            versions = f"{__version__} there and {equipment.version} here"
+            return Failure("batch", f"Otherwise is {versions}.", "Install one version everywhere.")
+        order = equipment.order
+        with TemporaryDirectory() as place:
+            classifier, agent = Path(place) / "1" / order.classifier, Path(place) / "2" / order.agent
+            try:
+                unpack(equipment.classifier, classifier)
+                unpack(equipment.agent, agent)
+                self._worker = Worker(replace(order, classifier=str(classifier), agent=str(agent)))
+            except Exception as error:
+                return Failure.of(error)
+        return self._worker.models
+
+    def explain(self, image: ArchiveImage, files: Parcel) -> Parcel | Failure:
+        """Explain an image; the explanation's folder, or why there is none."""
+        assert self._worker is not None, "load() comes first"
+        try:
+            with TemporaryDirectory() as place:
+                out = Path(place) / "explanation"
+                return self._worker.explain(unpack_image(files, image, Path(place) / "image"), out) or pack(out)
+        except OSError as error:  # of its temporary folder
+            return Failure("worker", f"A worker's disk fails: {error.strerror}.", "Free some space there, try again.")

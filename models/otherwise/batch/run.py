@@ -1,0 +1,239 @@
+"""A batch: an archive in, a table and a folder for each explanation out; killed at any instant, it can go on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType
+
+from filelock import FileLock, Timeout
+
+from otherwise.batch.archive import ArchiveImage, list_images, read_content
+from otherwise.batch.errors import BatchError, Failure
+from otherwise.batch.executor import Executor, Task
+from otherwise.batch.table import FAILED, Row, explained_row, failed_row, write_table
+from otherwise.batch.worker import Models
+from otherwise.explain.explanation import SCHEMA
+from otherwise.explain.request import Request
+from otherwise.images.atomic import WriteError, is_occupied
+
+TABLE = "results.parquet"
+FOLDERS = "explanations"
+_LOCK = ".lock"
+_TABLE_SECONDS = 60.0
+"""Between two looks that others may take at the table while a batch runs."""
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What became of an archive.
+
+    Attributes:
+        images: How many were found.
+        explained: How many of them have an explanation now, duplicates not counted.
+        kept: How many of these an earlier run had explained.
+        failed: How many have none, for a reason that the table tells.
+        duplicates: How many hold the same as another one.
+        finished: False: stopped by Ctrl-C or SIGTERM; the rest waits for the same command.
+        table: The Parquet file.
+    """
+
+    images: int
+    explained: int
+    kept: int
+    failed: int
+    duplicates: int
+    finished: bool
+    table: Path
+
+
+def run_batch(
+    archive: Path, out: Path, executor: Executor, request: Request, progress: Progress = lambda stage, part: None
+) -> Summary:
+    """Explain every image of an archive once.
+
+    What is done is what has a folder below ``out/explanations``, named after the image's bytes, the models' versions
+    and the request, and put there by rename: a run that was killed goes on where it stopped. Images that failed are
+    tried again by the next run; at one at which two runs died, the third passes by. The table is written now and then,
+    and at the end.
+
+    Args:
+        archive: Looked through at every depth.
+        out: For the results; it may lie in the archive. One run at a time.
+        executor: Who does the work; it is started and closed here.
+        request: What the executor was told to ask of every image.
+        progress: Told in words how many are done, and their share.
+
+    Raises:
+        BatchError: if there is nothing to do, or ``out`` is in use or holds something else.
+        WriteError: if the disk is full; what is finished is kept.
+        OtherwiseError: if the models cannot be loaded.
+    """
+    with _claimed(out):
+        progress("look", 0.0)
+        batch = _Batch(archive, out, list_images(archive, without=out), request, progress)
+        try:
+            progress("load the models", 0.0)
+            batch.run(executor)
+        finally:
+            executor.close()
+    return batch.summary()
+
+
+class _Batch:
+    """The state of one run; ``rows`` by key, in the archive's order."""
+
+    def __init__(
+        self, archive: Path, out: Path, images: list[ArchiveImage], request: Request, progress: Progress
+    ) -> None:
+        self.archive, self.out, self.images, self.request, self.progress = archive, out, images, request, progress
+        self.rows: dict[str, Row] = {}
+        self.names: dict[str, list[str]] = {}
+        self.done = self.kept = self.failed = 0
+        self.finished = False
+        self.models: Models | None = None
+
+    def run(self, executor: Executor) -> None:
+        self.models = executor.start()
+        written = time.monotonic()
+        try:
+            with _stopped_by_sigterm():
+                for outcome in executor.run(self._tasks(self.models), self._tell):
+                    self._finish(outcome.task, outcome.failure)
+                    if time.monotonic() - written > _TABLE_SECONDS:
+                        self.write()
+                        written = time.monotonic()
+            self.finished = True
+        except KeyboardInterrupt:
+            pass
+        finally:
+            self.write()
+
+    def write(self) -> None:
+        """Bring the table up to date."""
+        assert self.models is not None
+        rows = []
+        for key, names in self.names.items():
+            if key in self.rows:
+                rows.append({"image": names[0], "duplicates": names[1:], **self.rows[key]})
+        write_table(sorted(rows, key=lambda row: row["image"]), self.models.classes, self.out / TABLE)
+
+    def summary(self) -> Summary:
+        return Summary(
+            images=len(self.images),
+            explained=len(self.rows) - self.failed,
+            kept=self.kept,
+            failed=self.failed,
+            duplicates=sum(len(names) - 1 for names in self.names.values()),
+            finished=self.finished,
+            table=self.out / TABLE,
+        )
+
+    def _tasks(self, models: Models) -> Iterator[Task]:
+        """The images that are still to be explained, found out one by one: an archive is large."""
+        for image in self.images:
+            try:
+                content = read_content(image, self.archive)
+            except OSError as error:
+                self.names[image.name] = [image.name]
+                reason = error.strerror or "input/output error"
+                self._keep(image.name, failed_row(Failure("image", f"It cannot be read: {reason}.", "Check the file.")))
+                continue
+            key = _key(content.digest, models, self.request)
+            known = key in self.names
+            self.names.setdefault(key, []).extend((image.name, *content.copies))
+            if known:
+                self.done += 1
+                self._tell(0.0)
+                continue
+            task = Task(key, content.image, self.out / FOLDERS / key)
+            row = explained_row(task.out)
+            if row is None:
+                yield task
+            else:
+                self.kept += 1
+                self._keep(key, row)
+
+    def _finish(self, task: Task, failure: Failure | None) -> None:
+        if failure is not None:
+            if failure.error == WriteError.code:  # what cannot be kept need not be made
+                raise WriteError(failure.detail, f"{failure.hint} Then give the same command again.")
+            self._keep(task.key, failed_row(failure))
+            return
+        row = explained_row(task.out)
+        if row is None:
+            raise BatchError(f"{task.out.name} vanished from the results.", "Leave that folder to one run.")
+        self._keep(task.key, row)
+
+    def _keep(self, key: str, row: Row) -> None:
+        failed = row["status"] == FAILED
+        self.rows[key] = row if failed else {**row, "folder": f"{FOLDERS}/{key}"}
+        self.failed += failed
+        self.done += 1
+        self._tell(0.0)
+
+    def _tell(self, begun: float) -> None:
+        count = len(self.images)
+        words = f"{self.done} of {count} images" + (f", {self.failed} failed" if self.failed else "")
+        self.progress(words, min(1.0, (self.done + begun) / count))
+
+
+def _key(digest: str, models: Models, request: Request) -> str:
+    """Name of the explanation of these bytes by these models: 32 hexadecimal characters."""
+    parts = [SCHEMA, digest, models.classifier.version, models.agent.version, asdict(request)]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+@contextmanager
+def _claimed(out: Path) -> Iterator[None]:
+    """Make the folder of the results, for this run alone; a lock is let go by the system when a process is killed."""
+    if is_occupied(out) and not (out / FOLDERS).is_dir():
+        raise BatchError(f"There is something else in {out.name}.", "Choose a folder of its own for the results.")
+    lock = FileLock(out / _LOCK, timeout=0)
+    try:
+        (out / FOLDERS).mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise BatchError(f"Another run is writing into {out.name}.", "Wait for it, or choose another folder.") from None
+    except OSError as error:
+        raise WriteError(f"{out.name} cannot be written: {error.strerror}.", "Choose another folder.") from error
+    with lock:
+        for leftover in (*out.glob(f".*.{TABLE}"), *(out / FOLDERS).glob(".*")):
+            _remove(leftover)
+        yield
+
+
+def _remove(leftover: Path) -> None:
+    """What a killed run had begun to write."""
+    if leftover.is_dir():
+        shutil.rmtree(leftover, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            leftover.unlink()
+
+
+@contextmanager
+def _stopped_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM, by which services and schedulers stop a process, end a run as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

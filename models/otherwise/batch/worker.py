@@ -1,0 +1,103 @@
+"""What one process does: load the models once, then explain one image after the other."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from otherwise.agent.bundle import load_agent
+from otherwise.batch.archive import ArchiveImage
+from otherwise.batch.errors import Failure
+from otherwise.blackbox.loading import load_classifier
+from otherwise.explain.explainer import Explainer
+from otherwise.explain.explanation import ModelRef
+from otherwise.explain.request import Request, explain_as_asked
+from otherwise.images.image import Image
+from otherwise.images.reading import read_image
+from otherwise.report.folder import write_explanation
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is asked of every image.
+
+    Attributes:
+        classifier: Bundle folder, or name of a shipped bundle.
+        agent: Likewise.
+        device: Where PyTorch runs both, such as ``cpu``, ``cuda`` or ``auto``.
+        request: How to explain.
+        trust_code: Whether Python that the classifier's bundle brings or names may be run.
+    """
+
+    classifier: str
+    agent: str
+    device: str
+    request: Request
+    trust_code: bool = False
+
+
+@dataclass(frozen=True)
+class Models:
+    """Who answers: names and content versions, and the classes in the classifier's order."""
+
+    classifier: ModelRef
+    agent: ModelRef
+    classes: tuple[str, ...]
+
+
+class Worker:
+    """Explains images with one pair of models.
+
+    Raises:
+        OtherwiseError: if the models cannot be loaded, or do not belong together.
+    """
+
+    def __init__(self, order: Order) -> None:
+        classifier = load_classifier(order.classifier, device=order.device, trust_code=order.trust_code)
+        self._explainer = Explainer(classifier, load_agent(order.agent, device=order.device))
+        self._request = order.request
+
+    @property
+    def models(self) -> Models:
+        """The models that this worker holds."""
+        classifier, agent = self._explainer.classifier, self._explainer.agent
+        return Models(
+            ModelRef(classifier.name, classifier.version), ModelRef(agent.name, agent.version), classifier.classes
+        )
+
+    def explain(
+        self, image: ArchiveImage, out: Path, progress: Callable[[str, float], None] = lambda stage, part: None
+    ) -> Failure | None:
+        """Explain one image, whatever is wrong with it.
+
+        Args:
+            image: The image.
+            out: The explanation's folder, which appears whole or not at all; an older one is replaced.
+            progress: Told the stage and the share of this image that is done.
+
+        Returns:
+            Why there is no explanation; None: it has been written.
+        """
+        try:
+            explanation = explain_as_asked(self._explainer, _read(image), self._request, progress)
+            write_explanation(explanation, out, replace=True)
+        except Exception as error:  # of one image; the others go on
+            return Failure.of(error)
+        return None
+
+
+def _read(image: ArchiveImage) -> Image:
+    if not image.series:
+        return read_image(image.files[0], id=image.id)
+    folder = image.files[0].parent
+    if set(image.files) == set(folder.iterdir()):
+        return read_image(folder, id=image.id)
+    with TemporaryDirectory() as apart:  # the folder holds others as well
+        place = Path(apart) / (folder.name or "series")
+        place.mkdir()
+        for number, file in enumerate(image.files):
+            shutil.copyfile(file, place / f"{number}.dcm")
+        return read_image(place, id=image.id)

@@ -1,0 +1,63 @@
+"""``otherwise explain FOLDER --all``: explain a whole archive."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from otherwise.cli.progress import shown
+
+if TYPE_CHECKING:
+    from otherwise.batch.run import Summary
+    from otherwise.batch.worker import Order
+
+INTERRUPTED = 130
+SOME_FAILED = 3
+"""The batch went to its end, and the table says which images have no explanation, and why."""
+
+
+def explain_archive(
+    archive: Path, out: Path, order: Order, workers: int | None, cluster: str | None, as_json: bool
+) -> None:
+    """Explain every image of a folder, and say how it went.
+
+    Args:
+        archive: The folder.
+        out: For the table and the explanations.
+        order: What is asked of every image.
+        workers: Processes; None: one, or as many as the cluster has room for.
+        cluster: Address of a Ray cluster.
+        as_json: Print figures for machines.
+
+    Raises:
+        OtherwiseError: see ``run_batch``.
+        typer.Exit: with ``SOME_FAILED`` or ``INTERRUPTED``.
+    """
+    from otherwise.batch.executor import Executor, InProcess
+    from otherwise.batch.ray_executor import RayExecutor
+    from otherwise.batch.run import run_batch
+
+    alone = cluster is None and (workers or 1) == 1
+    executor: Executor = InProcess(order) if alone else RayExecutor(order, workers, cluster)
+    with shown("explain") as tell:
+        summary = run_batch(archive, out, executor, order.request, tell)
+    if as_json:
+        typer.echo(json.dumps({**asdict(summary), "table": summary.table.as_posix()}))
+    else:
+        _say(summary)
+    if not summary.finished:
+        typer.echo("Stopped; what is finished is kept. Go on with the same command.", err=True)
+        raise typer.Exit(INTERRUPTED)
+    if summary.failed:
+        raise typer.Exit(SOME_FAILED)
+
+
+def _say(summary: Summary) -> None:
+    earlier = f" ({summary.kept} by an earlier run)" if summary.kept else ""
+    copies = f", {summary.duplicates} are copies" if summary.duplicates else ""
+    typer.echo(f"{summary.images} images: {summary.explained} explained{earlier}, {summary.failed} failed{copies}")
+    typer.echo(f"Table: {summary.table}")
