@@ -114,14 +114,15 @@ class Jobs:
     _requests: dict[str, Request] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def start(self, kind: str, task: HostedTask, source: Source, arguments: dict[str, Any]) -> Request:
+    def start(self, kind: str, task: HostedTask, source: Source, arguments: dict[str, Any], user: str) -> Request:
         """Queue a job.
 
         Raises:
             OtherwiseError: if the image cannot be used, or too many jobs wait.
         """
+        task.host.worker.refuse_if_full(user)
         progress = Progress()
-        job = task.start(source, arguments, progress)
+        job = task.submit(task.read(source), arguments, user, progress)
         request = Request(
             uuid.uuid4().hex, kind, source.id, datetime.now(UTC).isoformat(timespec="seconds"), job, progress
         )

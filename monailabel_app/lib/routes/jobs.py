@@ -16,6 +16,7 @@ from monailabel.endpoints.user.auth import RBAC
 from monailabel.interfaces.app import MONAILabelApp
 from pydantic import BaseModel, ConfigDict, Field
 
+from lib.access.user import user_of
 from lib.infers.attribute import explained_source
 from lib.infers.params import ParamsError
 from lib.infers.task import HostedTask
@@ -64,7 +65,7 @@ def jobs_router(
     )
 
     @router.post("", status_code=202, summary=f"{RBAC_USER}Start a job")
-    async def start(body: JobBody) -> dict[str, Any]:
+    async def start(body: JobBody, request: Request) -> dict[str, Any]:
         if body.kind not in tasks:
             raise ParamsError(f"There is nothing to {body.kind} here.", "The classifier looks at whole images.")
         task = tasks[body.kind]
@@ -75,13 +76,13 @@ def jobs_router(
         def queue() -> JobRequest:
             if body.kind == "attribute":
                 source, about = explained_source(store, body.explanation)
-                return jobs.start(body.kind, task, source, {**arguments, **about})
+                return jobs.start(body.kind, task, source, {**arguments, **about}, user_of(request))
             source = (
                 from_session(app.sessions(), body.session)
                 if body.session
                 else from_datastore(app.datastore(), body.image)
             )
-            return jobs.start(body.kind, task, source, arguments)
+            return jobs.start(body.kind, task, source, arguments, user_of(request))
 
         return (await run_in_threadpool(queue)).describe()
 
