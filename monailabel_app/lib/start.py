@@ -10,6 +10,8 @@ from monailabel.config import settings
 from monailabel.interfaces.datastore import Datastore
 
 from lib.host import ExplainerLike, Host, start_host
+from lib.jobs.record import FILE_NAME as JOBS_FILE
+from lib.jobs.record import Record
 from lib.options import Options
 from lib.routes.sources import READABLE, from_datastore
 from lib.teaching.mirroring import mirror
@@ -66,6 +68,19 @@ def open_teaching(host: Host, options: Options, datastore: Datastore) -> Teachin
     images = Images(lambda: sorted(datastore.list_images()), read, partial(mirror, datastore))
     try:
         return Teaching(host, annotations, vocabulary, images, options.state / "concepts", options.units)
+    except OtherwiseError:
+        _end_in_one_line()
+        raise
+
+
+def open_record(options: Options) -> Record:
+    """Open the record of jobs.
+
+    Raises:
+        StorageError: if it cannot be written.
+    """
+    try:
+        return Record(options.state / JOBS_FILE)
     except OtherwiseError:
         _end_in_one_line()
         raise

@@ -68,16 +68,17 @@ def test_when_too_many_wait_the_next_is_told_when_to_come_back(running: Running)
         with ThreadPoolExecutor(2) as clients, running.explainer.held():
             clients.submit(running.infer, "explain", image="dark", output="json")
             assert running.explainer.entered.wait(PATIENCE)
-            job = {"image": "bright one", "kind": "explain", "params": {"seed": 77}}
-            waiting = requests.post(f"{running.url}/otherwise/jobs", json=job, timeout=PATIENCE)
+            url = f"{running.url}/otherwise/jobs"
+            waiting = requests.post(url, json={"image": "bright one", "params": {"seed": 77}}, timeout=PATIENCE)
             assert waiting.status_code == 202
             for reply in (
                 running.infer("classify", image="dark"),
-                requests.post(f"{running.url}/otherwise/jobs", json={"image": "dark"}, timeout=PATIENCE),
+                requests.post(url, json={"image": "dark", "params": {"seed": 78}}, timeout=PATIENCE),
             ):
                 assert reply.status_code == 429
                 assert int(reply.headers["Retry-After"]) >= 1
                 assert reply.json()["error"] == "busy"
                 assert set(reply.json()) == {"error", "detail", "hint"}
+            requests.delete(f"{url}/{waiting.json()['id']}", timeout=PATIENCE)
     finally:
         worker.limit_per_user = former

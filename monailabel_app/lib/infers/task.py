@@ -104,34 +104,11 @@ class HostedTask(InferTask):
         Raises:
             OtherwiseError: if the image cannot be used, or too many requests wait.
         """
-        self.host.worker.refuse_if_full(user)
-        return self.submit(self.read(source), arguments, user)
-
-    def submit(
-        self,
-        image: Image,
-        arguments: dict[str, Any],
-        user: str,
-        report: Report = lambda stage, fraction: None,
-        promised: bool = False,
-    ) -> Job[Answer]:
-        """Queue the work.
-
-        Args:
-            image: What was read.
-            arguments: What ``check`` made of the params.
-            user: Whose turn it takes.
-            report: Told how far it is.
-            promised: See ``Worker.submit``.
-
-        Raises:
-            OtherwiseError: if too many requests wait.
-        """
+        image = self.read(source)
         return self.host.worker.submit(
-            lambda cancelled: self.answer(image, arguments, cancelled, report),
+            lambda cancelled: self.answer(image, arguments, cancelled, lambda stage, fraction: None),
             user=user,
             interactive=self.interactive,
-            promised=promised,
         )
 
     @abstractmethod
