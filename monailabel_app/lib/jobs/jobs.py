@@ -87,15 +87,13 @@ class Jobs:
         self._remember(request)
         return request
 
-    def repeat(self, id: str, user: str) -> Request:
+    def repeat(self, request: Request, user: str) -> Request:
         """Accept the same job once more.
 
         Raises:
-            NotFoundError: if there is no such job.
             NotFinishedError: if it has not ended.
             OtherwiseError: as ``start``.
         """
-        request = self.find(id)
         if not request.finished:
             raise NotFinishedError("The job has not ended.", "Wait for it, or cancel it.")
         return self.start(request.order, user)
@@ -109,7 +107,7 @@ class Jobs:
         with self._lock:
             request = self._requests.get(id)
         if request is None:
-            raise NotFoundError(f"There is no job {id[:64]!r}.", "POST /otherwise/jobs starts one; old ones expire.")
+            raise no_job(id)
         return request
 
     def list(self, user: str | None = None, states: Collection[str] = ()) -> list[Request]:
@@ -306,6 +304,11 @@ class Jobs:
                         "The job was not done by its deadline.", "Give it more time, or ask when fewer jobs wait."
                     )
                     self._end([request], Outcome.failed(error))
+
+
+def no_job(id: str) -> NotFoundError:
+    """The error for a job that there is not, any more or at all, or that is none of one's business."""
+    return NotFoundError(f"There is no job {id[:64]!r}.", "POST /otherwise/jobs starts one; old ones expire.")
 
 
 def _answers(order: Order, outcome: Outcome, opened: Opened | None) -> list[str]:

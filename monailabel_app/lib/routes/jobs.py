@@ -16,7 +16,7 @@ from monailabel.endpoints.user.auth import RBAC
 from pydantic import BaseModel, ConfigDict, Field
 
 from lib.access.user import user_of
-from lib.jobs.jobs import Jobs
+from lib.jobs.jobs import Jobs, no_job
 from lib.jobs.order import Order
 from lib.jobs.request import Request as JobRequest
 
@@ -59,6 +59,12 @@ def jobs_router(jobs: Jobs, route: type[APIRoute], heartbeat: float = HEARTBEAT_
         dependencies=[Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))],
     )
 
+    def find(id: str, request: Request) -> JobRequest:
+        job = jobs.find(id)
+        if not sees(request, job):
+            raise no_job(id)
+        return job
+
     @router.post("", status_code=202, summary=f"{RBAC_USER}Start a job")
     def start(body: JobBody, request: Request) -> JSONResponse:
         job = jobs.start(Order(**body.model_dump()), user_of(request))
@@ -69,7 +75,7 @@ def jobs_router(jobs: Jobs, route: type[APIRoute], heartbeat: float = HEARTBEAT_
         request: Request, mine: bool = False, state: Annotated[list[State] | None, Query()] = None
     ) -> JSONResponse:
         found = jobs.list(user_of(request) if mine else None, state or ())
-        return JSONResponse([job.describe() for job in found])
+        return JSONResponse([job.describe() for job in found if sees(request, job)])
 
     @router.get("/events", summary=f"{RBAC_USER}Whatever changes about one's own jobs, as server-sent events")
     async def all_events(request: Request) -> StreamingResponse:
@@ -77,25 +83,31 @@ def jobs_router(jobs: Jobs, route: type[APIRoute], heartbeat: float = HEARTBEAT_
         return _stream(_follow(lambda: jobs.list(user), request, heartbeat))
 
     @router.get("/{id}", summary=f"{RBAC_USER}How far a job is, and what came out")
-    def look(id: str) -> JSONResponse:
-        return JSONResponse(jobs.find(id).describe())
+    def look(id: str, request: Request) -> JSONResponse:
+        return JSONResponse(find(id, request).describe())
 
     @router.get("/{id}/events", summary=f"{RBAC_USER}The same whenever it changes, as server-sent events")
     async def events(id: str, request: Request) -> StreamingResponse:
-        job = jobs.find(id)
+        job = find(id, request)
         return _stream(_follow(lambda: [job], request, heartbeat, until=lambda: job.finished))
 
     @router.post("/{id}/repeat", status_code=202, summary=f"{RBAC_USER}Start the same job once more")
     def repeat(id: str, request: Request) -> JSONResponse:
-        return JSONResponse(jobs.repeat(id, user_of(request)).describe(), 202)
+        return JSONResponse(jobs.repeat(find(id, request), user_of(request)).describe(), 202)
 
     @router.delete("/{id}", status_code=202, summary=f"{RBAC_USER}Cancel a job")
-    def cancel(id: str) -> JSONResponse:
-        job = jobs.find(id)
+    def cancel(id: str, request: Request) -> JSONResponse:
+        job = find(id, request)
         jobs.cancel(job)
         return JSONResponse(job.describe(), 202)
 
     return router
+
+
+def sees(request: Request, job: JobRequest) -> bool:
+    """Whether a job is somebody's own. Administrators see all, and so does everybody where nobody logs in."""
+    user, role = getattr(request.state, "user", ""), getattr(request.state, "role", None)
+    return not user or job.user == user or getattr(role, "name", "") == "ADMIN"
 
 
 def _stream(events: AsyncIterator[str]) -> StreamingResponse:
