@@ -21,6 +21,7 @@ from lib.infers.find import Find, Looks
 from lib.infers.task import HostedTask
 from lib.jobs.jobs import Jobs
 from lib.jobs.order import Desk
+from lib.keeping import Keeping, Limits, References
 from lib.routes.install import install_app
 from lib.routes.sources import from_datastore
 from lib.start import open_record, open_teaching, start
@@ -52,7 +53,7 @@ class OtherwiseApp(MONAILabelApp):
         looks = Looks(self.host) if self.host.classifier.inputs.patches else None
         self.tasks: dict[str, HostedTask] = {
             "classify": Classify(self.host, looks),
-            "explain": Explain(self.host, looks, lambda made: self.teaching.told(made), lambda: self.teaching.wake()),
+            "explain": Explain(self.host, looks, lambda made: self.teaching.told(made), self._kept),
         }
         if looks is not None:
             self.tasks["find"] = Find(self.host, looks)
@@ -62,6 +63,9 @@ class OtherwiseApp(MONAILabelApp):
         desk = Desk(self, {**self.tasks, "attribute": Attribute(self.host)}, self.host.store)
         record, longest = open_record(self.options), self.options.jobs.deadline_seconds
         self.jobs = Jobs(desk, self.host.worker, self.host.store, record, longest)
+        limits = Limits(self.options.jobs.keep_days, self.options.jobs.keep_gib)
+        referred = References(self.teaching.annotations)
+        self.keeping = Keeping(self.host.store, limits, referred, record.forget_answers)
         self.switching = Switching(self.host, self.options, self.registry, self.teaching.models_changed)
         install_app(self)
 
@@ -74,6 +78,7 @@ class OtherwiseApp(MONAILabelApp):
         """Keep models and names current from now on, and take up the jobs that a former server left."""
         self.switching.start()
         self.teaching.start()
+        self.keeping.start()
         self.jobs.resume()
 
     def init_datastore(self) -> Datastore:
@@ -108,8 +113,14 @@ class OtherwiseApp(MONAILabelApp):
         """Answer for many images; MONAI Label would divide them among GPUs, of which there may be none."""
         return super().batch_infer({**request, "multi_gpu": False, "max_workers": 1}, datastore)
 
+    def _kept(self) -> None:
+        """There is a new explanation."""
+        self.teaching.wake()
+        self.keeping.wake()
+
     def close(self) -> None:
         """Stop the threads."""
         self.switching.close()
+        self.keeping.close()
         self.teaching.close()
         self.jobs.close()

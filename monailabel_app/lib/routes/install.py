@@ -49,6 +49,7 @@ def install_app(app: OtherwiseApp) -> None:
     former, server.state.otherwise = getattr(server.state, "otherwise", None), app
     if former is not None:
         former.switching.close()
+        former.keeping.close()
         former.teaching.close()
         former.jobs.close(timeout=0)
         app.begin()  # MONAI Label does not say so after a reload
