@@ -22,6 +22,7 @@ from lib.infers.task import HostedTask
 from lib.jobs.jobs import Jobs
 from lib.jobs.order import Desk
 from lib.keeping import Keeping, Limits, References
+from lib.memory import Spare, cpu_pair
 from lib.routes.install import install_app
 from lib.routes.sources import from_datastore
 from lib.start import open_record, open_teaching, start
@@ -50,6 +51,7 @@ class OtherwiseApp(MONAILabelApp):
     ) -> None:
         self.options, self.host = start(conf, studies, explainer)
         self.registry = Registry(self.options.state / "models")
+        self.host.within_memory = Spare(self.host, cpu_pair(self.registry, self.options.trust_code)).instead
         looks = Looks(self.host) if self.host.classifier.inputs.patches else None
         self.tasks: dict[str, HostedTask] = {
             "classify": Classify(self.host, looks),

@@ -14,7 +14,7 @@ import requests
 from rich.console import Console
 
 from otherwise.cli.demo import DemoOptionError, chosen_source
-from otherwise.cli.serve import ServeError, listen, refuse_open_door
+from otherwise.cli.serve import ServeError, limits, listen, refuse_open_door
 from otherwise.demo.images import images_of_folder, write_studies
 from otherwise.demo.server import server
 from otherwise.demo.setup import DemoError, Setup, claim
@@ -128,6 +128,13 @@ def test_others_may_ask_only_where_somebody_checks_who_they_are(host: str, monke
         refuse_open_door(host)
     monkeypatch.setenv("MONAI_LABEL_AUTH_ENABLE", "true")
     refuse_open_door(host)
+
+
+def test_limits_are_pairs() -> None:
+    assert limits(["keep_days=90", "waiting=8"]) == {"keep_days": "90", "waiting": "8"}
+    for wrong in ("keep_days", "keep_days=", "=90"):
+        with pytest.raises(ServeError, match="KEY=VALUE"):
+            limits([wrong])
 
 
 def test_a_taken_port_is_told_before_models_are_loaded(taken_port: int) -> None:

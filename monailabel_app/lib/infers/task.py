@@ -106,10 +106,19 @@ class HostedTask(InferTask):
         """
         image = self.read(source)
         return self.host.worker.submit(
-            lambda cancelled: self.answer(image, arguments, cancelled, lambda stage, fraction: None),
+            lambda cancelled: self.run(image, arguments, cancelled, lambda stage, fraction: None),
             user=user,
             interactive=self.interactive,
         )
+
+    def run(self, image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report) -> Answer:
+        """Do the work as far as memory goes; called on the worker's thread.
+
+        Raises:
+            MemoryShortError: if it goes nowhere.
+        """
+        answer: Answer = self.host.within_memory(lambda: self.answer(image, arguments, cancelled, report))
+        return answer
 
     @abstractmethod
     def answer(self, image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report) -> Answer:

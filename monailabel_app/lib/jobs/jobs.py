@@ -208,7 +208,7 @@ class Jobs:
 
             def work(cancelled: Cancelled) -> Answer:
                 self._begun(computation)
-                return opened.task.answer(image, opened.arguments, cancelled, computation.progress)
+                return opened.task.run(image, opened.arguments, cancelled, computation.progress)
 
             computation.job = job = self._worker.submit(
                 work, user=request.user, interactive=opened.task.interactive, promised=promised
