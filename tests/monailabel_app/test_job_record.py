@@ -125,6 +125,15 @@ def test_a_job_whose_session_or_image_is_gone_says_so(serve: Any, tmp_path: Path
         assert wait(client, kept)["state"] == "done"
 
 
+def test_no_answer_takes_longer_than_the_server_lets_it(serve: Any) -> None:
+    with serve(deadline_seconds="0.5") as (client, explainer), explainer.held():
+        id = post(client, deadline_seconds=3600)
+        reply = client.post("/infer/explain", params={"image": "bright"})
+        assert (reply.status_code, reply.json()["error"]) == (504, "deadline")
+        assert wait(client, id)["error"]["error"] == "deadline"
+        assert explainer.stopped.wait(10)
+
+
 def test_only_what_has_ended_is_repeated(serve: Any) -> None:
     with serve() as (client, explainer):
         with explainer.held():

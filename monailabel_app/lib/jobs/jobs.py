@@ -15,7 +15,7 @@ from typing import Any
 from lib.infers.task import Answer
 from lib.jobs.order import Desk, Opened, Order
 from lib.jobs.record import Record
-from lib.jobs.request import Computation, DeadlineError, Outcome, Request
+from lib.jobs.request import LATE, Computation, DeadlineError, Outcome, Request
 from lib.store import ExplanationStore, NotFoundError
 from lib.worker import Cancelled, Worker
 from otherwise.errors import CancelledError, OtherwiseError
@@ -300,9 +300,7 @@ class Jobs:
             for request in self.list(states=("queued", "running")):
                 if now > request.deadline and not request.ending:
                     self._counts["deadline"] += 1
-                    error = DeadlineError(
-                        "The job was not done by its deadline.", "Give it more time, or ask when fewer jobs wait."
-                    )
+                    error = DeadlineError(LATE, "Give it more time, or ask when fewer jobs wait.")
                     self._end([request], Outcome.failed(error))
 
 

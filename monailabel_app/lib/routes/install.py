@@ -34,7 +34,7 @@ def install_app(app: OtherwiseApp) -> None:
         return read_image(source.path, id=source.id)
 
     routers = [
-        infer_router(app, app.tasks, route),
+        infer_router(app, app.tasks, route, app.options.jobs.deadline_seconds),
         about_router(app.host, app.options, route),
         jobs_router(app.jobs, route),
         explanations_router(app.host.store, app.teaching, route),
