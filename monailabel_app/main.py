@@ -14,18 +14,14 @@ from monailabel.interfaces.tasks.train import TrainTask
 from lib.activelearning.asking import Asking
 from lib.datastore import SafeDatastore
 from lib.host import ExplainerLike
-from lib.infers.attribute import Attribute
 from lib.infers.classify import Classify
 from lib.infers.explain import REGION_NAMES, Explain
 from lib.infers.find import Find, Looks
 from lib.infers.task import HostedTask
-from lib.jobs.jobs import Jobs
-from lib.jobs.order import Desk
-from lib.keeping import Keeping, Limits, References
 from lib.memory import Spare, cpu_pair
 from lib.routes.install import install_app
 from lib.routes.sources import from_datastore
-from lib.start import open_record, open_teaching, start
+from lib.start import open_jobs, open_keeping, open_teaching, start
 from lib.switching import Switching
 from lib.trainers.agent import TrainAgent
 from otherwise import __version__
@@ -62,12 +58,8 @@ class OtherwiseApp(MONAILabelApp):
         question = f"What would make {self.host.classifier.name} decide otherwise?"
         super().__init__(app_dir, studies, dict(conf), "Otherwise", question, __version__, list(REGION_NAMES))
         self.teaching = open_teaching(self.host, self.options, self.datastore())
-        desk = Desk(self, {**self.tasks, "attribute": Attribute(self.host)}, self.host.store)
-        record, longest = open_record(self.options), self.options.jobs.deadline_seconds
-        self.jobs = Jobs(desk, self.host.worker, self.host.store, record, longest)
-        limits = Limits(self.options.jobs.keep_days, self.options.jobs.keep_gib)
-        referred = References(self.teaching.annotations)
-        self.keeping = Keeping(self.host.store, limits, referred, record.forget_answers)
+        self.jobs = open_jobs(self, self.tasks, self.host, self.options)
+        self.keeping = open_keeping(self.host, self.options, self.teaching, self.jobs)
         self.switching = Switching(self.host, self.options, self.registry, self.teaching.models_changed)
         install_app(self)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -140,6 +141,13 @@ def test_limits_are_pairs() -> None:
 def test_a_taken_port_is_told_before_models_are_loaded(taken_port: int) -> None:
     with pytest.raises(ServeError, match=str(taken_port)):
         listen("127.0.0.1", taken_port)
+
+
+def test_replies_do_not_wait_for_acknowledgements() -> None:
+    with listen("127.0.0.1", 0) as door, socket.create_connection(door.getsockname()):
+        connection, _ = door.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_options_of_the_demo_that_do_not_go_together() -> None:

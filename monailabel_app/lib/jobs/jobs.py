@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+from lib.infers.explain import told_of
 from lib.infers.task import Answer
 from lib.jobs.order import Desk, Opened, Order
 from lib.jobs.record import Record
@@ -152,6 +153,14 @@ class Jobs:
             logger.info("%d jobs are taken up again", len(waiting))
             threading.Thread(target=self._resume, args=(waiting,), name="otherwise-resuming", daemon=True).start()
 
+    def forget_answers(self, explanation: str) -> None:
+        """An explanation is no longer there, so it answers nothing.
+
+        Raises:
+            StorageError: if the record cannot be written.
+        """
+        self._record.forget_answers(explanation)
+
     def figures(self) -> dict[str, float]:
         """How many jobs wait, run, and have ended since the start, and how many needed no computation."""
         states = Counter(request.state for request in self.list())
@@ -184,14 +193,14 @@ class Jobs:
 
     def _known(self, key: str) -> dict[str, Any] | None:
         """The answer to a key, if its explanation is still there."""
-        result = self._record.answer(key)
-        if result is not None:
-            try:
-                self._store.folder(str(result["id"]))
-            except NotFoundError:
-                self._record.forget_answers(str(result["id"]))
-                return None
-        return result
+        id = self._record.answer(key)
+        if id is None:
+            return None
+        try:
+            return told_of(self._store.folder(id))
+        except (NotFoundError, OSError):
+            self.forget_answers(id)
+            return None
 
     def _place(self, request: Request, opened: Opened, image: Image, key: str, promised: bool = False) -> None:
         """Let a request wait for the computation that answers it: one that there is, or a new one."""
