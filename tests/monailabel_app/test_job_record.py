@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from monailabel.config import settings
 from serving import opened
 
 from otherwise.images.writing import write_image
@@ -34,8 +33,8 @@ def serve(app_class: Any, studies: Path, tmp_path: Path, new_explainer: Any) -> 
     """Start a server on a state folder."""
 
     @contextmanager
-    def start(state: str = "state", **conf: str) -> Iterator[tuple[TestClient, Any]]:
-        conf = {"state": str(tmp_path / state), "device": "cpu", **conf}
+    def start(**conf: str) -> Iterator[tuple[TestClient, Any]]:
+        conf = {"state": str(tmp_path / "state"), "device": "cpu", **conf}
         with opened(app_class, studies, conf, new_explainer()) as (client, app):
             yield client, app.host.explainer
 
@@ -57,10 +56,15 @@ def wait(client: TestClient, id: str) -> dict[str, Any]:
     raise AssertionError(f"still {job['state']}")
 
 
-def left_by_a_kill(tmp_path: Path, name: str = "killed") -> str:
-    """The state folder as a server that is killed now would leave it."""
-    shutil.copytree(tmp_path / "state", tmp_path / name)
-    return name
+def keep_as_it_is(tmp_path: Path) -> None:
+    """Remember the state folder as a server that is killed now would leave it."""
+    shutil.copytree(tmp_path / "state", tmp_path / "killed")
+
+
+def go_back(tmp_path: Path) -> None:
+    """Let the server have been killed then."""
+    shutil.rmtree(tmp_path / "state")
+    (tmp_path / "killed").rename(tmp_path / "state")
 
 
 def test_after_a_kill_what_waited_is_done_and_what_ran_can_be_repeated(serve: Any, tmp_path: Path) -> None:
@@ -72,9 +76,10 @@ def test_after_a_kill_what_waited_is_done_and_what_ran_can_be_repeated(serve: An
             waited = [post(client, image="bright"), post(client, kind="classify")]
             gone = post(client, params={"seed": 3})
             client.delete(f"/otherwise/jobs/{gone}")
-            left_by_a_kill(tmp_path)
+            keep_as_it_is(tmp_path)
 
-    with serve("killed") as (client, explainer):
+    go_back(tmp_path)
+    with serve() as (client, explainer):
         assert client.get(f"/otherwise/jobs/{done['id']}").json() == {**done, "stage": ""}
         assert client.get(f"/otherwise/jobs/{gone}").json()["state"] == "cancelled"
         assert [wait(client, id)["state"] for id in waited] == ["done", "done"]
@@ -112,11 +117,12 @@ def test_a_job_whose_session_or_image_is_gone_says_so(serve: Any, tmp_path: Path
         sessions = [str(client.put("/session/", files=upload).json()["session_id"]) for _ in range(2)]
         lost, kept = (post(client, image="", session=session, params={"seed": 5}, fresh=True) for session in sessions)
         removed = post(client, image="bright")
-        left_by_a_kill(tmp_path)
+        keep_as_it_is(tmp_path)
 
-    shutil.rmtree(Path(settings.MONAI_LABEL_SESSION_PATH) / sessions[0])
+    go_back(tmp_path)
+    shutil.rmtree(tmp_path / "state" / "sessions" / sessions[0])
     (studies / "bright.nrrd").rename(tmp_path / "elsewhere.nrrd")
-    with serve("killed") as (client, _):
+    with serve() as (client, _):
         for id, word in ((lost, "session"), (removed, "bright")):
             job = wait(client, id)
             assert job["state"] == "interrupted"
