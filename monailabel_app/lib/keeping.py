@@ -8,6 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -184,8 +185,10 @@ class Keeping:
         # Renamed first: it is there whole, or not at all.
         aside = self.store.root / f".removed-{uuid.uuid4().hex}"
         (self.store.root / id).rename(aside)
-        self._forgotten(id)
         _delete(aside)
+        # Whoever looks for it finds out by themselves; on a full disk room comes before order.
+        with suppress(OtherwiseError):
+            self._forgotten(id)
 
 
 def _delete(path: Path) -> None:

@@ -173,15 +173,36 @@ def test_a_record_that_cannot_be_read_is_set_aside_and_the_server_starts(
     assert any("record of jobs" in message for message in caplog.messages)
 
 
+def test_a_server_starts_on_a_full_disk_and_tells_what_was_interrupted(
+    serve: Any, tmp_path: Path, monkeypatch: Any
+) -> None:
+    with serve() as (client, explainer), explainer.held():
+        ran, waited = post(client), post(client, image="bright")
+        assert explainer.entered.wait(10)
+        keep_as_it_is(tmp_path)
+    go_back(tmp_path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(importlib.import_module("lib.jobs.record"), "update", full)
+        with serve() as (client, _):
+            assert wait(client, ran)["state"] == "interrupted"
+            assert wait(client, waited)["state"] == "done"
+    with serve() as (client, _):
+        assert wait(client, ran)["state"] == "interrupted"
+        assert wait(client, waited)["state"] == "done", "its end was not recorded, so it was done again"
+
+
+def full(*_: Any, **__: Any) -> Any:
+    """What the driver says when it writes to a full disk."""
+    raise sqlite3.OperationalError("database or disk is full")
+
+
 def test_a_full_disk_refuses_new_jobs_in_words_and_what_runs_goes_on(serve: Any, monkeypatch: Any) -> None:
     with serve() as (client, explainer):
         module = importlib.import_module("lib.jobs.record")
         with explainer.held():
             runs = post(client)
             assert explainer.entered.wait(10)
-
-            def full(*_: Any, **__: Any) -> Any:
-                raise sqlite3.OperationalError("database or disk is full")
 
             with monkeypatch.context() as patch:
                 patch.setattr(module, "insert", full)

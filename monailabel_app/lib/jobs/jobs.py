@@ -68,7 +68,7 @@ class Jobs:
             OtherwiseError: if the order or its image cannot be used, too many jobs wait, or the disk is full.
         """
         opened, image = self._read(order)
-        key = self._key(order, opened, image)
+        key = opened.key(image)
         request = self._request(order, user, opened.source.id)
         known = None if order.fresh else self._known(key)
         if known is not None:
@@ -145,7 +145,8 @@ class Jobs:
             request.cached, request.outcome = row.cached, row.outcome
             if row.state == "running":
                 request.outcome = Outcome.interrupted("The server stopped while the job ran.")
-                self._record.ended([request.id], request.outcome)
+                with _logged("An interrupted job is recorded as one that runs"):
+                    self._record.ended([request.id], request.outcome)
             elif row.state == "queued":
                 waiting.append(request)
             self._remember(request)
@@ -187,10 +188,6 @@ class Jobs:
         opened = self._desk.open(order)
         return opened, opened.task.read(opened.source)
 
-    def _key(self, order: Order, opened: Opened, image: Image) -> str:
-        host = opened.task.host
-        return opened.key(order.kind, image.sha256, host.classifier_ref.version, host.agent_ref.version)
-
     def _known(self, key: str) -> dict[str, Any] | None:
         """The answer to a key, if its explanation is still there."""
         id = self._record.answer(key)
@@ -199,7 +196,8 @@ class Jobs:
         try:
             return told_of(self._store.folder(id))
         except (NotFoundError, OSError):
-            self.forget_answers(id)
+            with _logged("An explanation that is gone is still recorded"):
+                self.forget_answers(id)
             return None
 
     def _place(self, request: Request, opened: Opened, image: Image, key: str, promised: bool = False) -> None:
@@ -253,8 +251,9 @@ class Jobs:
             for request in ending:
                 request.ending = True
         if ending:
+            answers = opened.answers(outcome.result) if opened is not None and outcome.result is not None else []
             with _logged("The end of a job is not recorded"):
-                self._record.ended([r.id for r in ending], outcome, _answers(ending[0].order, outcome, opened))
+                self._record.ended([request.id for request in ending], outcome, answers)
         left = []
         with self._lock:
             for request in ending:
@@ -294,7 +293,7 @@ class Jobs:
                 continue
             try:
                 opened, image = self._read(request.order)
-                self._place(request, opened, image, self._key(request.order, opened, image), promised=True)
+                self._place(request, opened, image, opened.key(image), promised=True)
             except CancelledError:
                 return
             except OtherwiseError as error:
@@ -316,15 +315,6 @@ class Jobs:
 def no_job(id: str) -> NotFoundError:
     """The error for a job that there is not, any more or at all, or that is none of one's business."""
     return NotFoundError(f"There is no job {id[:64]!r}.", "POST /otherwise/jobs starts one; old ones expire.")
-
-
-def _answers(order: Order, outcome: Outcome, opened: Opened | None) -> list[str]:
-    """Keys that an explanation answers; by the models that made it, which may have changed while it waited."""
-    if order.kind != "explain" or outcome.state != "done" or outcome.result is None or opened is None:
-        return []
-    result = outcome.result
-    versions = (str(result[name]["version"]) for name in ("classifier", "agent"))
-    return [opened.key(order.kind, str(result["image"]["sha256"]), *versions)]
 
 
 @contextmanager

@@ -178,8 +178,11 @@ def _open(path: Path) -> Engine:
     engine = create_engine(URL.create("sqlite", database=str(path)), hide_parameters=True)
     event.listen(engine, "connect", _prepare)
     METADATA.create_all(engine)
-    with engine.begin() as connection:
-        connection.exec_driver_sql(f"PRAGMA user_version = {VERSION}")
+    with engine.connect() as connection:
+        # Not written each time: a server starts on a full disk, too.
+        if connection.exec_driver_sql("PRAGMA user_version").scalar_one() != VERSION:
+            connection.exec_driver_sql(f"PRAGMA user_version = {VERSION}")
+            connection.commit()
     return engine
 
 
