@@ -6,7 +6,8 @@ import logging
 from collections.abc import Callable
 from typing import TypeVar
 
-from lib.host import ExplainerLike, Host, load_pair
+from lib.host import ExplainerLike, Host
+from lib.switching import load_version
 from otherwise.blackbox.memory import MemoryShortError, free_memory, out_of_memory
 from otherwise.errors import OtherwiseError
 from otherwise.registry.registry import Registry, pair_id
@@ -22,9 +23,7 @@ def cpu_pair(registry: Registry, trust_code: bool) -> Load:
     """Make what loads a pair from the registry, where the server keeps every pair that it uses."""
 
     def load(classifier: str, agent: str) -> ExplainerLike:
-        version = registry.get(pair_id(classifier, agent))
-        models = [registry.path(version, model) for model in (version.classifier, version.agent)]
-        return load_pair(models[0], models[1], "cpu", trust_code)
+        return load_version(registry, registry.get(pair_id(classifier, agent)), "cpu", trust_code)
 
     return load
 

@@ -37,6 +37,19 @@ class Source:
     path: Path
     id: str
 
+    def read(self) -> Image:
+        """Read it.
+
+        Raises:
+            OtherwiseError: if it cannot be used.
+        """
+        try:
+            return read_image(self.path, id=self.id)
+        except OtherwiseError as error:
+            # Readers name the file; outside the server it has an id only.
+            error.detail = error.detail.replace(self.path.name, self.id)
+            raise
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -91,12 +104,7 @@ class HostedTask(InferTask):
         Raises:
             OtherwiseError: if the image cannot be used.
         """
-        try:
-            return check_content(read_image(source.path, id=source.id))
-        except OtherwiseError as error:
-            # Readers name the file; outside the server it has an id only.
-            error.detail = error.detail.replace(source.path.name, source.id)
-            raise
+        return check_content(source.read())
 
     def start(self, source: Source, arguments: dict[str, Any], user: str = "") -> Job[Answer]:
         """Read the image here, then queue the work.
