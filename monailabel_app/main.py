@@ -18,10 +18,10 @@ from lib.infers.classify import Classify
 from lib.infers.explain import REGION_NAMES, Explain
 from lib.infers.find import Find, Looks
 from lib.infers.task import HostedTask
-from lib.jobs import Jobs
+from lib.memory import Spare, cpu_pair
 from lib.routes.install import install_app
 from lib.routes.sources import from_datastore
-from lib.start import open_teaching, start
+from lib.start import open_jobs, open_keeping, open_teaching, start
 from lib.switching import Switching
 from lib.trainers.agent import TrainAgent
 from otherwise import __version__
@@ -47,17 +47,19 @@ class OtherwiseApp(MONAILabelApp):
     ) -> None:
         self.options, self.host = start(conf, studies, explainer)
         self.registry = Registry(self.options.state / "models")
+        self.host.within_memory = Spare(self.host, cpu_pair(self.registry, self.options.trust_code)).instead
         looks = Looks(self.host) if self.host.classifier.inputs.patches else None
         self.tasks: dict[str, HostedTask] = {
             "classify": Classify(self.host, looks),
-            "explain": Explain(self.host, looks, lambda made: self.teaching.told(made), lambda: self.teaching.wake()),
+            "explain": Explain(self.host, looks, lambda made: self.teaching.told(made), self._kept),
         }
         if looks is not None:
             self.tasks["find"] = Find(self.host, looks)
-        self.jobs = Jobs()
         question = f"What would make {self.host.classifier.name} decide otherwise?"
         super().__init__(app_dir, studies, dict(conf), "Otherwise", question, __version__, list(REGION_NAMES))
         self.teaching = open_teaching(self.host, self.options, self.datastore())
+        self.jobs = open_jobs(self, self.tasks, self.host, self.options)
+        self.keeping = open_keeping(self.host, self.options, self.teaching, self.jobs)
         self.switching = Switching(self.host, self.options, self.registry, self.teaching.models_changed)
         install_app(self)
 
@@ -67,9 +69,11 @@ class OtherwiseApp(MONAILabelApp):
         self.begin()
 
     def begin(self) -> None:
-        """Keep models and names current from now on."""
+        """Keep models and names current from now on, and take up the jobs that a former server left."""
         self.switching.start()
         self.teaching.start()
+        self.keeping.start()
+        self.jobs.resume()
 
     def init_datastore(self) -> Datastore:
         """The studies; of a folder one whose record is never half written."""
@@ -103,8 +107,14 @@ class OtherwiseApp(MONAILabelApp):
         """Answer for many images; MONAI Label would divide them among GPUs, of which there may be none."""
         return super().batch_infer({**request, "multi_gpu": False, "max_workers": 1}, datastore)
 
+    def _kept(self) -> None:
+        """There is a new explanation."""
+        self.teaching.wake()
+        self.keeping.wake()
+
     def close(self) -> None:
         """Stop the threads."""
         self.switching.close()
+        self.keeping.close()
         self.teaching.close()
-        self.host.worker.close()
+        self.jobs.close()

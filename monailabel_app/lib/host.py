@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from lib.options import Options, choose_device
 from lib.store import ExplanationStore
@@ -83,12 +83,14 @@ class Host:
         worker: Runs it.
         store: Keeps explanations.
         device: Where it runs.
+        within_memory: Does a job, in another way if the device's memory is too small for it.
     """
 
     explainer: ExplainerLike
     worker: Worker
     store: ExplanationStore
     device: str
+    within_memory: Callable[[Callable[[], Any]], Any] = lambda work: work()
 
     @property
     def classifier(self) -> BlackBox:
@@ -118,7 +120,7 @@ def start_host(options: Options, explainer: ExplainerLike | None = None) -> Host
     device = choose_device(options.device)
     store = ExplanationStore(options.state / "explanations")
     made = explainer or load_pair(options.classifier, options.agent, device, options.trust_code)
-    return Host(made, Worker(f"otherwise-{device}"), store, device)
+    return Host(made, Worker(f"otherwise-{device}", options.jobs.waiting, options.jobs.waiting_per_user), store, device)
 
 
 def load_pair(classifier_reference: str, agent_reference: str, device: str, trust_code: bool) -> ExplainerLike:

@@ -8,9 +8,17 @@ from collections.abc import Mapping
 from functools import partial
 
 from monailabel.config import settings
+from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore
 
 from lib.host import ExplainerLike, Host, start_host
+from lib.infers.attribute import Attribute
+from lib.infers.task import HostedTask
+from lib.jobs.jobs import Jobs
+from lib.jobs.order import Desk
+from lib.jobs.record import FILE_NAME as JOBS_FILE
+from lib.jobs.record import Record
+from lib.keeping import Keeping, Limits, References
 from lib.options import Options
 from lib.routes.sources import READABLE, from_datastore
 from lib.teaching.mirroring import mirror
@@ -66,6 +74,27 @@ def open_teaching(host: Host, options: Options, datastore: Datastore) -> Teachin
     except OtherwiseError:
         _end_in_one_line()
         raise
+
+
+def open_jobs(app: MONAILabelApp, tasks: Mapping[str, HostedTask], host: Host, options: Options) -> Jobs:
+    """Open the record of jobs.
+
+    Raises:
+        StorageError: if it cannot be written.
+    """
+    try:
+        record = Record(options.state / JOBS_FILE)
+    except OtherwiseError:
+        _end_in_one_line()
+        raise
+    desk = Desk(app, {**tasks, "attribute": Attribute(host)}, host.store)
+    return Jobs(desk, host.worker, host.store, record, options.jobs.deadline_seconds)
+
+
+def open_keeping(host: Host, options: Options, teaching: Teaching, jobs: Jobs) -> Keeping:
+    """Make what removes explanations that need not be kept."""
+    limits = Limits(options.jobs.keep_days, options.jobs.keep_gib)
+    return Keeping(host.store, limits, References(teaching.annotations), jobs.forget_answers)
 
 
 def _end_in_one_line() -> None:

@@ -131,7 +131,7 @@ class Switching:
         def change() -> None:
             self.host.explainer = made
 
-        self.host.worker.submit(lambda cancelled: change(), urgent=True).future.result()
+        self.host.worker.submit(lambda cancelled: change(), between=True).future.result()
         self.changed()
 
 

@@ -39,6 +39,13 @@ def register(app: typer.Typer) -> None:
         state: Annotated[
             Path | None, typer.Option(help="Folder for explanations and uploads. Default: beside the studies.")
         ] = None,
+        limit: Annotated[
+            list[str] | None,
+            typer.Option(
+                metavar="KEY=VALUE",
+                help="waiting, waiting_per_user, deadline_seconds, keep_days or keep_gib; several times for several.",
+            ),
+        ] = None,
         database: Annotated[
             str | None, typer.Option(help="SQLite file or PostgreSQL URL for what people say. Default: in the state.")
         ] = None,
@@ -56,6 +63,7 @@ def register(app: typer.Typer) -> None:
         if not remote and not Path(studies).is_dir():
             raise ServeError(f"There is no folder {studies}.", "Give --studies the folder that holds the images.")
         conf = {
+            **limits(limit or []),
             "classifier": classifier,
             "agent": agent,
             "device": device,
@@ -87,6 +95,18 @@ def refuse_open_door(host: str) -> None:
         )
 
 
+def limits(pairs: list[str]) -> dict[str, str]:
+    """Read ``KEY=VALUE``; what may be limited, and how far, the server knows.
+
+    Raises:
+        ServeError: if one is no pair.
+    """
+    broken = [pair for pair in pairs if not all(pair.partition("="))]
+    if broken:
+        raise ServeError(f"--limit {broken[0]} is not KEY=VALUE.", "Give it like --limit keep_days=90.")
+    return {key: value for key, _, value in (pair.partition("=") for pair in pairs)}
+
+
 def listen(host: str, port: int) -> socket.socket:
     """Take the port at once, so that a taken one is told before models are loaded.
 
@@ -95,7 +115,11 @@ def listen(host: str, port: int) -> socket.socket:
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address[:2], family=family)
+        door = socket.create_server(address[:2], family=family)
+        # Handed down to every connection: asyncio does so only for sockets that it makes itself, and without it each
+        # reply on a kept connection waits 40 ms for the client's acknowledgement of its first part.
+        door.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return door
     except OSError as error:
         raise ServeError(
             f"Cannot listen on {host}:{port} ({os.strerror(error.errno) if error.errno else error}).",

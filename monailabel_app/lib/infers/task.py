@@ -75,6 +75,9 @@ class HostedTask(InferTask):
         config: Options with their defaults or choices, as shown by ``/info``; stock clients send them back.
     """
 
+    interactive = False
+    """Whether it takes a moment only, so that it goes before others' long work."""
+
     def __init__(
         self, host: Host, type: InferType, labels: Mapping[str, int], description: str, config: Mapping[str, Any]
     ) -> None:
@@ -95,16 +98,35 @@ class HostedTask(InferTask):
         refuse_unknown(params, self.config())
         return {"slice_index": whole_number(params, "slice_index", 0, MAX_SLICES)}
 
-    def start(
-        self, source: Source, arguments: dict[str, Any], report: Report = lambda stage, fraction: None
-    ) -> Job[Answer]:
-        """Read the image here, then queue the work: a broken image is refused without waiting for the worker.
+    def read(self, source: Source) -> Image:
+        """Read an image, so that a broken one is refused without waiting for the worker.
+
+        Raises:
+            OtherwiseError: if the image cannot be used.
+        """
+        return check_content(source.read())
+
+    def start(self, source: Source, arguments: dict[str, Any], user: str = "") -> Job[Answer]:
+        """Read the image here, then queue the work.
 
         Raises:
             OtherwiseError: if the image cannot be used, or too many requests wait.
         """
-        image = check_content(source.read())
-        return self.host.worker.submit(lambda cancelled: self.answer(image, arguments, cancelled, report))
+        image = self.read(source)
+        return self.host.worker.submit(
+            lambda cancelled: self.run(image, arguments, cancelled, lambda stage, fraction: None),
+            user=user,
+            interactive=self.interactive,
+        )
+
+    def run(self, image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report) -> Answer:
+        """Do the work as far as memory goes; called on the worker's thread.
+
+        Raises:
+            MemoryShortError: if it goes nowhere.
+        """
+        answer: Answer = self.host.within_memory(lambda: self.answer(image, arguments, cancelled, report))
+        return answer
 
     @abstractmethod
     def answer(self, image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report) -> Answer:

@@ -77,7 +77,7 @@ def _reply_to(error: Exception) -> Response:
     if isinstance(error, HTTPException) and isinstance(error.__cause__, OtherwiseError):
         error = error.__cause__
     if isinstance(error, OtherwiseError):
-        headers = {"Retry-After": "60"} if error.status == 503 else None
+        headers = {"Retry-After": str(getattr(error, "retry_after", 60))} if error.status in (429, 503) else None
         return error_reply(error.status, error.code, error.detail, error.hint, headers)
     if isinstance(error, HTTPException):
         name = NAMES.get(error.status_code, "request")

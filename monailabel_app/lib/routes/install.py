@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, FastAPI
 
-from lib.infers.attribute import Attribute
 from lib.routes.about import about_router, unknown_router
 from lib.routes.errors import route_class
 from lib.routes.explanations import explanations_router
@@ -33,9 +32,9 @@ def install_app(app: OtherwiseApp) -> None:
         return from_session(app.sessions(), id).read()
 
     routers = [
-        infer_router(app, app.tasks, route),
+        infer_router(app, app.tasks, route, app.options.jobs.deadline_seconds),
         about_router(app.host, app.options, route),
-        jobs_router(app, {**app.tasks, "attribute": Attribute(app.host)}, app.jobs, app.host.store, route),
+        jobs_router(app.jobs, route),
         explanations_router(app.host.store, app.teaching, route),
         teaching_router(app.teaching, session, route),
         train_router(app.teaching, route),
@@ -48,8 +47,9 @@ def install_app(app: OtherwiseApp) -> None:
     former, server.state.otherwise = getattr(server.state, "otherwise", None), app
     if former is not None:
         former.switching.close()
+        former.keeping.close()
         former.teaching.close()
-        former.host.worker.close(timeout=0)
+        former.jobs.close(timeout=0)
         app.begin()  # MONAI Label does not say so after a reload
 
 
