@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from otherwise.annotations.vocabulary import PRESETS
@@ -11,7 +12,10 @@ from otherwise.errors import OtherwiseError
 
 CLASSIFIER = "mammogram_classifier"
 AGENT = "mammogram_agent"
-KEYS = ("classifier", "agent", "device", "state", "trust_code", "upload_mib", "database", "vocabulary", "units")
+KEYS = (
+    *("classifier", "agent", "device", "state", "trust_code", "upload_mib", "database", "vocabulary", "units"),
+    *("dicomweb_search", "dicomweb_cache_mib"),
+)
 
 
 class OptionError(OtherwiseError):
@@ -34,6 +38,8 @@ class Options:
         database: Path of a SQLite file, or URL, for what people say; None: in the state folder.
         units: Layer of the classifier whose units are named; empty: those of the agent's encoder.
         vocabulary: Names of preset vocabularies, and paths of YAML files.
+        archive_search: Attributes that series of a DICOMweb archive must have to be listed.
+        archive_cache: Bytes of the archive's images to keep on disk.
     """
 
     classifier: str
@@ -45,6 +51,8 @@ class Options:
     database: str | None
     vocabulary: tuple[str, ...]
     units: str
+    archive_search: Mapping[str, str] = field(default_factory=dict)
+    archive_cache: int = 20 * 1024**3
 
     @classmethod
     def read(cls, conf: Mapping[str, str], studies: str) -> Options:
@@ -66,6 +74,8 @@ class Options:
             database=conf.get("database") or None,
             vocabulary=tuple(name for name in conf.get("vocabulary", "").split(",") if name) or PRESETS,
             units=conf.get("units", ""),
+            archive_search=_search("dicomweb_search", conf.get("dicomweb_search", "")),
+            archive_cache=_mebibytes("dicomweb_cache_mib", conf.get("dicomweb_cache_mib", "20480")),
         )
 
 
@@ -107,6 +117,13 @@ def _switch(key: str, value: str) -> bool:
     if str(value).lower() in ("false", "no", "off", "0"):
         return False
     raise OptionError(f"--conf {key} {value} is neither true nor false.", "Give true or false.")
+
+
+def _search(key: str, value: str) -> dict[str, str]:
+    pairs = [pair.partition("=") for pair in value.split(",") if pair]
+    if not all(re.fullmatch(r"[A-Za-z]+|[0-9A-Fa-f]{8}", name) and wanted for name, _, wanted in pairs):
+        raise OptionError(f"--conf {key} {value} is no search.", "Give Modality=MG,StudyDate=20260101- or the like.")
+    return {name: wanted for name, _, wanted in pairs}
 
 
 def _mebibytes(key: str, value: str) -> int:

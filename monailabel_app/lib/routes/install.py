@@ -9,6 +9,7 @@ from fastapi import APIRouter, FastAPI
 
 from lib.infers.attribute import Attribute
 from lib.routes.about import about_router, unknown_router
+from lib.routes.archive import archive_routers
 from lib.routes.errors import route_class
 from lib.routes.explanations import explanations_router
 from lib.routes.infer import infer_router
@@ -43,6 +44,7 @@ def install_app(app: OtherwiseApp) -> None:
         train_router(app.teaching, route),
         models_router(app.switching, route),
         studies_router(app, route),
+        *archive_routers(app.datastore(), route),
         unknown_router(route),
     ]
     install(server, routers)
