@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -10,6 +11,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -18,8 +21,13 @@ import numpy as np
 import pydicom
 import pytest
 import requests
+import serving
+from fastapi.testclient import TestClient
+from monailabel.utils.others.class_utils import get_class_of_subclass_from_file
 
-from otherwise.demo.server import free_port
+from otherwise.demo.client import session
+from otherwise.demo.server import free_port, server
+from otherwise.demo.setup import Setup
 from otherwise.images.image import Geometry, Image
 from otherwise.phantoms.dicom import write_dicom as write_phantom
 from otherwise.resources import app_folder
@@ -116,6 +124,45 @@ class Orthanc:
         return int(self.session.get(f"http://127.0.0.1:{self.port}/statistics", timeout=30).json()["CountInstances"])
 
 
+@dataclass(frozen=True)
+class Served:
+    url: str
+    log: Path
+    session: requests.Session
+
+    def get(self, address: str, **query: Any) -> requests.Response:
+        return self.session.get(self.url + address, params=query, timeout=60)
+
+    def post(self, address: str, **arguments: Any) -> requests.Response:
+        return self.session.post(self.url + address, timeout=300, **arguments)
+
+    def infer(self, model: str, image: str, **params: Any) -> requests.Response:
+        return self.post(
+            f"/infer/{model}", params={"image": image, "output": "json"}, data={"params": json.dumps(params)}
+        )
+
+    def ids(self) -> set[str]:
+        return set(self.get("/datastore/", output="all").json()["objects"])
+
+    def job(self, **body: Any) -> dict[str, Any]:
+        """Start a job, and wait for its end."""
+        started = self.post("/otherwise/jobs", json=body)
+        assert started.status_code == 202, started.text
+        for line in self.session.get(
+            f"{self.url}/otherwise/jobs/{started.json()['id']}/events", stream=True, timeout=300
+        ).iter_lines(decode_unicode=True):
+            if line.startswith("data:"):
+                last = json.loads(line[5:])
+        return dict(last)
+
+    def eventually(self, question: Callable[[], bool]) -> None:
+        """Ask until it is so; half a minute must be enough to notice an archive that is back."""
+        deadline = time.monotonic() + 30
+        while not question():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
 @pytest.fixture(scope="session")
 def plugin() -> Path:
     found = [path for path in PLUGINS if path.exists()]
@@ -204,3 +251,42 @@ def plane(tmp_path: Path) -> Callable[..., Path]:
 def uid() -> Callable[[Path], str]:
     """The id by which the server knows the series of a file."""
     return lambda path: str(pydicom.dcmread(path, stop_before_pixels=True).SeriesInstanceUID)
+
+
+@pytest.fixture(scope="session")
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., AbstractContextManager[Served]]:
+    """Start ``otherwise serve`` on an archive, in a process of its own."""
+
+    @contextmanager
+    def start(orthanc: Orthanc, classifier: str, agent: str) -> Iterator[Served]:
+        out = tmp_path_factory.mktemp("served")
+        setup = Setup(out, "test", None, classifier, agent, device="cpu")
+        with server(setup, orthanc.url) as running, session() as client:  # type: ignore[arg-type]
+            running.wait_until_ready()
+            yield Served(running.url, running.log, client)
+
+    return start
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[Callable[..., tuple[TestClient, Any]]]:
+    """The server in this process, with a stand-in for the explainer that takes any image."""
+    with ExitStack() as stack:
+
+        def make(studies: str | Path, **conf: str) -> tuple[TestClient, Any]:
+            app_class = get_class_of_subclass_from_file("main", str(app_folder() / "main.py"), "MONAILabelApp")
+            conf = {"state": str(tmp_path / "state"), "device": "cpu", **conf}
+            return stack.enter_context(serving.opened(app_class, studies, conf, _stand_in().StandInExplainer()))
+
+        yield make
+
+
+def _stand_in() -> Any:
+    place = Path(__file__).parents[1] / "monailabel_app" / "conftest.py"
+    spec = importlib.util.spec_from_file_location("stand_in_explainer", place)
+    assert spec
+    assert spec.loader
+    module = sys.modules.setdefault(spec.name, importlib.util.module_from_spec(spec))
+    if not hasattr(module, "StandInExplainer"):
+        spec.loader.exec_module(module)
+    return module

@@ -78,6 +78,17 @@ def test_what_is_no_image_is_not_listed(orthanc: Orthanc, connect: Any, volume: 
     assert set(connect(orthanc).list_images()) == before
 
 
+def test_a_series_without_identifiers_does_not_hide_the_others(
+    orthanc: Orthanc, connect: Any, plane: Any, uid: Any
+) -> None:
+    good, bad = plane(4), pydicom.dcmread(plane(5))
+    bad.StudyInstanceUID = "nothing of the kind"
+    orthanc.send(good, bad)
+    store = connect(orthanc)
+    assert uid(good) in store.list_images()
+    assert str(bad.SeriesInstanceUID) not in store.list_images()
+
+
 def test_each_view_of_a_mammography_is_an_image(orthanc: Orthanc, connect: Any, plane: Any) -> None:
     views = []
     series, study = generate_uid(), generate_uid()

@@ -2,68 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pydicom
 import pytest
-import requests
 
-from otherwise.demo.client import session
-from otherwise.demo.server import server
-from otherwise.demo.setup import Setup
 from otherwise.images.reading import read_image
 from otherwise.phantoms.dicom import write_dicom
 from otherwise.phantoms.mammogram import MammogramSettings, mammograms
 
 if TYPE_CHECKING:
-    from conftest import Orthanc
-
-BACK = 30.0  # seconds after which an archive that is back must have been noticed
-
-
-@dataclass(frozen=True)
-class Served:
-    url: str
-    log: Path
-    session: requests.Session
-
-    def get(self, address: str, **query: Any) -> requests.Response:
-        return self.session.get(self.url + address, params=query, timeout=60)
-
-    def post(self, address: str, **arguments: Any) -> requests.Response:
-        return self.session.post(self.url + address, timeout=300, **arguments)
-
-    def infer(self, model: str, image: str, **params: Any) -> requests.Response:
-        return self.post(
-            f"/infer/{model}", params={"image": image, "output": "json"}, data={"params": json.dumps(params)}
-        )
-
-    def ids(self) -> set[str]:
-        return set(self.get("/datastore/", output="all").json()["objects"])
-
-    def job(self, **body: Any) -> dict[str, Any]:
-        """Start a job, and wait for its end."""
-        started = self.post("/otherwise/jobs", json=body)
-        assert started.status_code == 202, started.text
-        for line in self.session.get(
-            f"{self.url}/otherwise/jobs/{started.json()['id']}/events", stream=True, timeout=300
-        ).iter_lines(decode_unicode=True):
-            if line.startswith("data:"):
-                last = json.loads(line[5:])
-        return dict(last)
-
-
-def eventually(question: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + BACK
-    while not question():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    from conftest import Orthanc, Served
 
 
 @pytest.fixture(scope="module")
@@ -74,13 +29,10 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def served(orthanc: Orthanc, phantoms: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def served(orthanc: Orthanc, phantoms: list[Path], serve: Callable[..., Any]) -> Iterator[Served]:
     orthanc.send(*phantoms[:3])
-    out = tmp_path_factory.mktemp("served")
-    setup = Setup(out, "test", None, "mammogram_classifier", "mammogram_agent", device="cpu")
-    with server(setup, orthanc.url) as running, session() as client:
-        running.wait_until_ready()
-        yield Served(running.url, running.log, client)
+    with serve(orthanc, "mammogram_classifier", "mammogram_agent") as running:
+        yield running
 
 
 def test_the_studies_of_the_archive_are_listed(served: Served, phantoms: list[Path], uid: Any) -> None:
@@ -125,6 +77,40 @@ def test_images_are_classified_and_explained(served: Served, phantoms: list[Path
     assert (done["state"], done["image"]) == ("done", uid(phantoms[1]))
 
 
+def test_an_explanation_is_stored_beside_its_image_and_reads_back_equal(
+    served: Served, orthanc: Orthanc, phantoms: list[Path], uid: Any
+) -> None:
+    explanation = served.infer("explain", uid(phantoms[2]), seed=1).json()
+    assert explanation["regions"]
+    address = f"/otherwise/explanations/{explanation['id']}"
+
+    reply = served.post(f"{address}/store")
+    assert reply.status_code == 200, reply.text
+    stored = {one["name"]: one for one in reply.json()["stored"]}
+    assert list(stored) == ["change", "effect", "regions", "report"]
+    count = orthanc.count()
+    source = pydicom.dcmread(phantoms[2])
+    for name, one in stored.items():
+        theirs = orthanc.instance(one["instance"])
+        ours = pydicom.dcmread(BytesIO(served.get(f"{address}/dicom/{name}.dcm").content))
+        assert theirs == ours
+        assert (theirs.PatientID, theirs.StudyInstanceUID) == (source.PatientID, source.StudyInstanceUID)
+        assert source.SOPInstanceUID in str(theirs), "it says what it is about"
+        assert one["url"].startswith(orthanc.url)
+    regions = orthanc.instance(stored["regions"]["instance"])
+    read = served.get(f"{address}/files/{explanation['files']['regions']}").content
+    (phantoms[2].parent / "regions.nrrd").write_bytes(read)
+    labels = read_image(phantoms[2].parent / "regions.nrrd").array[0, :, :, 0].T
+    frames = regions.pixel_array.reshape(-1, regions.Rows, regions.Columns)
+    assert frames.sum() == (labels > 0).sum()
+    np.testing.assert_array_equal(frames.max(axis=0) > 0, labels > 0)
+
+    assert served.post(f"{address}/store").json() == reply.json(), "again it is the same"
+    assert orthanc.count() == count
+    assert uid(phantoms[2]) in served.ids()
+    assert not {one["series"] for one in stored.values()} & served.ids(), "what we made is no image to explain"
+
+
 def test_the_archive_is_not_handed_on(served: Served) -> None:
     for address in ("/proxy/dicom/studies", "/proxy/dicom/wado/studies", "/proxy/dicom/qido/../../instances"):
         assert served.get(address).status_code == 404
@@ -136,7 +122,7 @@ def test_new_studies_appear_and_the_archive_may_go_away(
     new, id = uid(phantoms[3]), uid(phantoms[0])
     late = volume(7)
     orthanc.send(phantoms[3], *late)
-    eventually(lambda: {new, uid(late[0])} <= served.ids())
+    served.eventually(lambda: {new, uid(late[0])} <= served.ids())
     assert served.infer("classify", new).ok
 
     orthanc.kill()
@@ -152,10 +138,10 @@ def test_new_studies_appear_and_the_archive_may_go_away(
     assert served.get("/info/").ok
     assert len(served.ids()) == 5
     assert time.monotonic() - begun < 2, "nobody waits for an archive that is away"
-    eventually(lambda: "away" in served.get("/datastore/").json()["archive"])
+    served.eventually(lambda: "away" in served.get("/datastore/").json()["archive"])
 
     orthanc.start()
-    eventually(lambda: served.get("/datastore/").json()["archive"] == "ready")
+    served.eventually(lambda: served.get("/datastore/").json()["archive"] == "ready")
     reply = served.infer("classify", uid(late[0]))
     assert (reply.status_code, reply.json()["error"]) == (422, "image"), "there again, but a volume"
 

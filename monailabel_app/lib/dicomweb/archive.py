@@ -74,19 +74,6 @@ class Entry:
     frames: int = 1
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one object that was to be stored.
-
-    Attributes:
-        instance: Its UID.
-        reason: Empty if it is stored, else why not.
-    """
-
-    instance: str
-    reason: str = ""
-
-
 class Archive:
     """An archive's images.
 
@@ -188,33 +175,28 @@ class Archive:
             raise ArchiveError(f"The archive sent {count} of {entry.count} instances.", "Try again in a minute.")
         return count
 
-    def store(self, files: Sequence[Path]) -> list[Outcome]:
-        """Ask the archive to keep objects.
+    def store(self, file: Path) -> str:
+        """Ask the archive to keep an object, and look whether it does: Orthanc claims so of what its filter drops.
 
         Args:
-            files: DICOM files; storing one again that is there already changes nothing.
+            file: A DICOM file; storing one again that is there already changes nothing.
 
         Returns:
-            For each file what became of it.
+            Empty if the archive has it, else why not.
 
         Raises:
-            ArchiveError: if the archive is away, or refuses without saying what.
+            ArchiveError: if the archive is away.
         """
-        datasets = [pydicom.dcmread(file) for file in files]
+        data = pydicom.dcmread(file)
+        study, series, instance = (str(data.get(f"{name}InstanceUID", "")) for name in ("Study", "Series", "SOP"))
         try:
-            answer = self.connection.ask(lambda client: client.store_instances(datasets))
+            self.connection.ask(lambda client: client.store_instances([data]))
         except ArchiveRefusedError as error:
-            answer = _said_of_each(error)
-        stored = {str(one.ReferencedSOPInstanceUID) for one in answer.get("ReferencedSOPSequence") or ()}
-        failed = {
-            str(one.ReferencedSOPInstanceUID): _failure(one.get("FailureReason"))
-            for one in answer.get("FailedSOPSequence") or ()
-        }
-        uids = [str(dataset.SOPInstanceUID) for dataset in datasets]
-        return [
-            Outcome(uid, failed.get(uid) or ("" if uid in stored else "The archive does not say whether it kept it."))
-            for uid in uids
-        ]
+            return _why_not(error, instance)
+        found = self._ask(
+            lambda client: client.search_for_instances(study, series, search_filters={_TAGS["instance"]: instance})
+        )
+        return "" if any(one["instance"] == instance for one in found) else "The archive took it, and does not have it."
 
     def _series(self, search: Mapping[str, str], offset: int = 0) -> list[dict[str, Any]]:
         fields = [_TAGS[name] for name in ("modality", "manufacturer", "count")]
@@ -227,7 +209,7 @@ class Archive:
     def _images(self, series: Mapping[str, Any]) -> list[Entry]:
         """The images of a series, of which there are none where it holds something else."""
         uids, modality, count = (series["study"], series["series"]), str(series["modality"] or "OT"), series["count"]
-        if modality in NO_IMAGES or series["manufacturer"] == MANUFACTURER:
+        if not all(uids) or modality in NO_IMAGES or series["manufacturer"] == MANUFACTURER:
             return []
         if modality in VOLUMES:
             return [Entry(uids[1], *uids, modality, count, frames=count)]
@@ -253,8 +235,8 @@ def _read(item: Mapping[str, Any]) -> dict[str, Any]:
     """The attributes that we look at, of one match in DICOM JSON (PS3.18 F)."""
     values = {name: next(iter(item.get(tag, {}).get("Value") or ()), None) for name, tag in _TAGS.items()}
     for name in ("study", "series", "instance"):
-        if values[name] is not None and not UID.fullmatch(str(values[name])):
-            raise ValueError(f"{name} is no UID")
+        if not UID.fullmatch(str(values[name])):
+            values[name] = None
     return {**values, "count": int(values["count"] or 1), "frames": int(values["frames"] or 1)}
 
 
@@ -262,16 +244,17 @@ def _view(one: Mapping[str, Any]) -> str:
     return " ".join(str(one[name]) for name in ("laterality", "view") if one[name])
 
 
-def _said_of_each(error: ArchiveRefusedError) -> pydicom.Dataset:
-    """What an archive that stored nothing says of each object, if it does (PS3.18 10.5.3)."""
+def _why_not(error: ArchiveRefusedError, instance: str) -> str:
+    """What an archive says of an object that it did not store (PS3.18 10.5.3), if it does."""
     response = getattr(error.__cause__, "response", None)
     try:
         answer = pydicom.Dataset.from_json(response.json()) if response is not None else pydicom.Dataset()
-    except Exception:
-        raise error from None
-    if not answer.get("FailedSOPSequence"):
-        raise error
-    return answer
+        for one in answer.get("FailedSOPSequence") or ():
+            if str(one.get("ReferencedSOPInstanceUID", instance)) == instance:
+                return _failure(one.get("FailureReason"))
+    except Exception:  # it says nothing that could be understood
+        return error.detail
+    return error.detail
 
 
 def _failure(reason: Any) -> str:

@@ -10,6 +10,7 @@ from fastapi import APIRouter, FastAPI
 from lib.infers.attribute import Attribute
 from lib.routes.about import about_router, unknown_router
 from lib.routes.archive import archive_routers
+from lib.routes.dicom import dicom_router
 from lib.routes.errors import route_class
 from lib.routes.explanations import explanations_router
 from lib.routes.infer import infer_router
@@ -45,6 +46,7 @@ def install_app(app: OtherwiseApp) -> None:
         models_router(app.switching, route),
         studies_router(app, route),
         *archive_routers(app.datastore(), route),
+        dicom_router(app.datastore(), app.host.store, app.teaching, route),
         unknown_router(route),
     ]
     install(server, routers)
