@@ -9,6 +9,7 @@ from functools import partial
 from monailabel.config import settings
 from monailabel.interfaces.datastore import Datastore
 
+from lib.dicomweb.datastore import DicomWebDatastore
 from lib.host import ExplainerLike, Host, start_host
 from lib.options import Options
 from lib.routes.sources import READABLE, from_datastore
@@ -63,7 +64,8 @@ def open_teaching(host: Host, options: Options, datastore: Datastore) -> Teachin
     except OtherwiseError:
         _end_in_one_line()
         raise
-    images = Images(lambda: sorted(datastore.list_images()), read, partial(mirror, datastore))
+    ids = datastore.at_hand if isinstance(datastore, DicomWebDatastore) else datastore.list_images
+    images = Images(lambda: sorted(ids()), read, partial(mirror, datastore))
     try:
         return Teaching(host, annotations, vocabulary, images, options.state / "concepts", options.units)
     except OtherwiseError:

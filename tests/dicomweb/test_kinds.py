@@ -28,8 +28,8 @@ INSTALLED = {
     "ultrasound": "ExplVR_BigEnd.dcm",
 }
 REAL = {
-    "JPEG 2000 mammogram": "mg/MG1_J2KI.dcm",
-    "MONOCHROME1 radiograph": "cr/RG3_J2KR.dcm",
+    "mammogram": "mg/MG1_small_derived.dcm",
+    "JPEG 2000, MONOCHROME1": "cr/RG3_J2KR.dcm",
     "CT series": "ct_series",
 }
 

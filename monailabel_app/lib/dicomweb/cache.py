@@ -65,6 +65,10 @@ class Cache:
         """Bytes of all images."""
         return sum({kept.content: kept.size for _, kept in self._all()}.values())
 
+    def has(self, id: str) -> bool:
+        """Whether an image is kept, by its record alone."""
+        return self._record(id).is_file()
+
     def find(self, id: str) -> tuple[Kept, Path] | None:
         """An image that is kept, and the folder of its files; None if there is none, or it is damaged."""
         with self._lock:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import requests
 from dicomweb_client import DICOMwebClient
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import ReadTimeoutError
 
 from otherwise.errors import OtherwiseError
 
@@ -24,6 +25,7 @@ USER, PASSWORD = "MONAI_LABEL_DICOMWEB_USERNAME", "MONAI_LABEL_DICOMWEB_PASSWORD
 TOKEN = "OTHERWISE_DICOMWEB_TOKEN"
 """Environment variable of a bearer token, which goes before a user's name."""
 _CHUNK = 16 * 1024 * 1024  # dicomweb-client looks through a whole part again with every chunk of it
+_SILENT = "it does not answer"
 _WORTH_ANOTHER_TRY = (408, 425, 429, 500, 502, 503, 504)
 
 
@@ -47,7 +49,7 @@ class Patience:
     Attributes:
         connect: Seconds for a connection.
         read: Seconds without a byte.
-        attempts: Tries of one request.
+        attempts: Tries of one request, if the archive refuses connections, breaks off, or says that it is busy.
         backoff: Seconds before the second try; each further one waits twice as long.
         pause: Seconds for which an archive that was away is not asked again: nobody waits for it in vain meanwhile.
     """
@@ -118,6 +120,8 @@ class Connection:
                 reason = f"HTTP status {error.response.status_code}"
             except requests.RequestException as error:
                 reason = _reason(error)
+                if reason == _SILENT:  # whoever asks has waited long enough
+                    break
             except OtherwiseError:
                 raise
             except Exception as error:  # of whoever understands the answer
@@ -177,8 +181,9 @@ def _reason(error: requests.RequestException) -> str:
     """Why, in our words: those of the libraries carry addresses."""
     if isinstance(error, requests.exceptions.SSLError):
         return "its certificate is not trusted"
-    if isinstance(error, requests.Timeout):
-        return "it does not answer"
+    # While an answer is streamed, a timeout comes as something else.
+    if isinstance(error, requests.Timeout) or any(isinstance(cause, ReadTimeoutError) for cause in error.args):
+        return _SILENT
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
         return "it broke off"
     return "no connection" if isinstance(error, requests.ConnectionError) else "a broken answer"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,9 +20,11 @@ from otherwise.errors import OtherwiseError
 from otherwise.images.studies import digest
 
 FETCHES = 4
-"""Images that are fetched at once: an archive has others to serve, and so has this server."""
+"""Images that are looked for or fetched at once: an archive has others to serve, and so has this server."""
 FETCH_WAIT = 20.0
 """Seconds that anybody waits for one of them to end."""
+SAMPLE = 200
+"""Images that background work may fetch unasked."""
 _PLACEHOLDER = ".dcm"
 
 
@@ -67,6 +70,14 @@ class DicomWebDatastore(SafeDatastore):
     def list_images(self) -> list[str]:
         """Ids of all images; while the archive is away, those that it had."""
         return list(self.listing.entries())
+
+    def at_hand(self) -> list[str]:
+        """Ids of images that background work may look at: those fetched already, and a sample that is always the same.
+
+        Nobody wants a whole archive downloaded because a server was started.
+        """
+        ids = sorted(self.list_images(), key=digest)
+        return [*ids[:SAMPLE], *(id for id in ids[SAMPLE:] if self.cache.has(id))]
 
     def get_labeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
         """Those that have a final label here."""
@@ -207,17 +218,26 @@ class DicomWebDatastore(SafeDatastore):
 
     def _unlisted(self, id: str) -> Entry | None:
         """An image that came in a moment ago, or that is beyond what is listed."""
-        entry = self.archive.find(id)
+        with self._slot():
+            entry = self.archive.find(id)
         if entry is not None:
             self.listing.add(entry)
         return entry
 
     def _fetch(self, entry: Entry) -> Path:
-        if not self._slots.acquire(timeout=FETCH_WAIT):
-            raise ArchiveError(f"{FETCHES} images are being fetched already.", "Try again in a minute.")
-        try:
-            fill: Callable[[Path], int] = lambda folder: self.archive.fetch(entry, folder, self.cache.limit)  # noqa: E731
+        def fill(folder: Path) -> None:
+            self.archive.fetch(entry, folder, self.cache.limit)
+
+        with self._slot():
             return self.cache.keep(entry.id, entry.count, fill)
+
+    @contextmanager
+    def _slot(self) -> Iterator[None]:
+        """One of the few requests at a time, so that an archive that hangs does not bind all threads of the server."""
+        if not self._slots.acquire(timeout=FETCH_WAIT):
+            raise ArchiveError("The archive is busy with others' images.", "Try again in a minute.")
+        try:
+            yield
         finally:
             self._slots.release()
 
