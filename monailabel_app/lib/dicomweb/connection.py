@@ -48,7 +48,8 @@ class Patience:
 
     Attributes:
         connect: Seconds for a connection.
-        read: Seconds without a byte.
+        read: Seconds without a byte of an answer.
+        retrieve: The same for an image: Orthanc needs a minute before it begins to send a file of 400 MiB.
         attempts: Tries of one request, if the archive refuses connections, breaks off, or says that it is busy.
         backoff: Seconds before the second try; each further one waits twice as long.
         pause: Seconds for which an archive that was away is not asked again: nobody waits for it in vain meanwhile.
@@ -56,6 +57,7 @@ class Patience:
 
     connect: float = 3.0
     read: float = 30.0
+    retrieve: float = 180.0
     attempts: int = 3
     backoff: float = 0.2
     pause: float = 3.0
@@ -82,7 +84,7 @@ class Connection:
                 "The archive's address carries a password.", f"Give it by {USER} and {PASSWORD}, or in ~/.netrc."
             )
         session = requests.Session()
-        adapter = _Timed((self.patience.connect, self.patience.read))
+        adapter = _Timed(self.patience)
         session.mount("http://", adapter)
         session.mount("https://", adapter)
         session.headers["Accept"] = "application/dicom+json"  # else STOW-RS answers in XML
@@ -137,13 +139,15 @@ class Connection:
 class _Timed(HTTPAdapter):
     """Never waits for ever; dicomweb-client cannot be told how long."""
 
-    def __init__(self, timeout: tuple[float, float]) -> None:
+    def __init__(self, patience: Patience) -> None:
         super().__init__()
-        self._timeout = timeout
+        self._patience = patience
 
     def send(self, request: requests.PreparedRequest, *arguments: Any, **options: Any) -> requests.Response:
         if options.get("timeout") is None:
-            options["timeout"] = self._timeout
+            retrieves = request.headers.get("Accept", "").startswith("multipart/")
+            read = self._patience.retrieve if retrieves else self._patience.read
+            options["timeout"] = (self._patience.connect, read)
         return super().send(request, *arguments, **options)
 
 

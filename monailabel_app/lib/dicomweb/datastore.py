@@ -126,8 +126,10 @@ class DicomWebDatastore(SafeDatastore):
 
     def get_image_info(self, image_id: str) -> dict[str, Any]:
         """What is known of an image; nothing of whose it is."""
-        saved = {key: value for key, value in super().get_image_info(image_id).items() if key not in ("path", "name")}
-        entry = self.listing.entries().get(image_id)
+        return self._info(image_id, self.listing.entries().get(image_id))
+
+    def _info(self, id: str, entry: Entry | None) -> dict[str, Any]:
+        saved = {key: value for key, value in super().get_image_info(id).items() if key not in ("path", "name")}
         if entry is None:
             return saved
         uids = {"StudyInstanceUID": entry.study, "SeriesInstanceUID": entry.series}
@@ -174,10 +176,10 @@ class DicomWebDatastore(SafeDatastore):
         content["name"], content["description"] = self.name(), self.description()
         content["objects"] = {
             id: {
-                "image": {"ext": "", "info": self.get_image_info(id)},
+                "image": {"ext": "", "info": self._info(id, entry)},
                 "labels": saved[id]["labels"] if id in saved else {},
             }
-            for id in self.listing.entries()
+            for id, entry in self.listing.entries().items()
         }
         return content
 

@@ -19,8 +19,12 @@ logger = logging.getLogger(__name__)
 
 FRESH = 5.0
 """Seconds for which a list is taken for what there is."""
+LOAD = 0.2
+"""Share of its time that an archive may spend on our lists: what takes it long is asked for less often."""
 WAIT = 3.0
 """Seconds that anybody waits for a new list; then the old one has to do."""
+QUICK = 1.0
+"""Seconds: where the last list took longer, nobody waits for the next one at all."""
 
 SHOWN = 100
 """While the first list of a large archive is made, it is shown whenever it has grown by as many."""
@@ -34,7 +38,7 @@ class Listing:
     Args:
         ask: Lists the images; told those of the former list.
         file: To keep them in.
-        fresh: See ``FRESH``.
+        fresh: See ``FRESH``; 0: for every answer.
         wait: See ``WAIT``.
     """
 
@@ -42,8 +46,10 @@ class Listing:
         self, ask: Callable[[Sequence[Entry]], Iterable[Entry]], file: Path, fresh: float = FRESH, wait: float = WAIT
     ) -> None:
         self._ask, self._file, self._fresh, self._wait = ask, file, fresh, wait
+        self._spare = 1 / LOAD - 1 if fresh else 0.0
+        self._took = 0.0
         self._entries = _read(file)
-        self._asked = -fresh  # when, by the monotonic clock
+        self._due = 0.0  # when to ask next, by the monotonic clock
         self._problem: OtherwiseError | None = None
         self._asking: threading.Event | None = None  # set once the list that is being asked for is there
         self._lock = threading.Lock()
@@ -56,7 +62,7 @@ class Listing:
     def entries(self) -> dict[str, Entry]:
         """The images by id, in the archive's order."""
         asking = self._refresh()
-        if asking is not None and not _on_event_loop():
+        if asking is not None and self._took < QUICK and not _on_event_loop():
             asking.wait(self._wait)
         return self._entries
 
@@ -67,7 +73,7 @@ class Listing:
 
     def _refresh(self) -> threading.Event | None:
         with self._lock:
-            if self._asking is None and time.monotonic() - self._asked >= self._fresh:
+            if self._asking is None and time.monotonic() >= self._due:
                 self._asking = threading.Event()
                 # A daemon, since an archive that hangs must not keep a server from ending.
                 threading.Thread(target=self._renew, args=(self._asking,), name="archive-list", daemon=True).start()
@@ -77,6 +83,7 @@ class Listing:
         known = tuple(self._entries.values())
         entries: dict[str, Entry] = {}
         problem: OtherwiseError | None = None
+        begun = time.monotonic()
         try:
             for entry in self._ask(known):
                 entries.setdefault(entry.id, entry)
@@ -94,7 +101,10 @@ class Listing:
                 self._entries = entries
             if (problem is None) != (self._problem is None):
                 logger.warning("%s", problem.detail if problem else "The archive is back.")
-            self._problem, self._asked, self._asking = problem, time.monotonic(), None
+            self._took = time.monotonic() - begun
+            pause = self._fresh if problem else max(self._fresh, self._took * self._spare)
+            self._due = time.monotonic() + pause
+            self._problem, self._asking = problem, None
         done.set()
 
 
