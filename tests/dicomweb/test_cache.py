@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from otherwise.errors import OtherwiseError
+
 if TYPE_CHECKING:
     from lib.dicomweb.cache import Cache
 
@@ -59,6 +61,16 @@ def test_what_fails_leaves_nothing_and_what_was_there_stays(make: Any, tmp_path:
     kept, folder = cache.find("1.2.3")
     assert kept.size == 10
     assert contents(tmp_path) == [folder.name]
+
+
+def test_a_disk_that_refuses_is_told_as_such(make: Any, tmp_path: Path) -> None:
+    cache, contents = make(), tmp_path / "cache" / "content"
+    contents.rmdir()
+    contents.write_text("in the way")
+    with pytest.raises(OtherwiseError) as caught:
+        cache.keep("1.2.3", 1, filling(a=10))
+    assert (caught.value.code, caught.value.status) == ("write", 507)
+    assert str(tmp_path) not in str(caught.value)
 
 
 def test_the_same_content_is_kept_once(make: Any, tmp_path: Path) -> None:

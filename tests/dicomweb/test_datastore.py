@@ -278,6 +278,19 @@ def test_a_login_goes_by_the_environment_and_into_no_message(
     assert "sesame" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("path", "reason"), [("nothing", "HTTP status 404"), ("system", "cannot be understood")])
+def test_an_address_that_is_no_archive_is_told(
+    orthanc: Orthanc, connect: Any, refused: Any, path: str, reason: str
+) -> None:
+    class Elsewhere:
+        url = orthanc.url.replace("/dicom-web", f"/{path}?")
+
+    store = connect(Elsewhere)
+    assert store.list_images() == []
+    assert reason in store.status()["archive"]
+    assert refused(lambda: store.get_image_uri("1.2.3")).status == 502
+
+
 def test_labels_and_notes_stay_on_this_machine(
     orthanc: Orthanc, connect: Any, plane: Any, uid: Any, tmp_path: Path, refused: Any
 ) -> None:

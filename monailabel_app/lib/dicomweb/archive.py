@@ -15,6 +15,7 @@ from pydicom.uid import ParametricMapStorage
 
 from lib.dicomweb.connection import ArchiveError, ArchiveRefusedError, Connection
 from otherwise.errors import ImageError
+from otherwise.images.atomic import atomic_path
 from otherwise.report.dicom.making import MANUFACTURER
 
 UID = re.compile(r"(?=.{1,64}$)[0-9]+(\.[0-9]+)*")
@@ -143,7 +144,8 @@ class Archive:
 
         Raises:
             ArchiveError: if the archive is away, refuses, or sends less than there is.
-            ImageError: if the image is larger, or is no image.
+            ImageError: if the image is larger.
+            WriteError: if the disk refuses.
         """
         place = entry.study, entry.series
 
@@ -161,7 +163,8 @@ class Archive:
                 if str(instance.SeriesInstanceUID) != entry.series or (entry.instance and uid != entry.instance):
                     raise ValueError("an instance of another image")
                 name = f"{hashlib.sha256(uid.encode()).hexdigest()[:24]}.dcm"
-                instance.save_as(folder / name)
+                with atomic_path(folder / name) as temporary:  # of a full disk it says that it is full
+                    instance.save_as(temporary)
                 names.add(name)
                 size += (folder / name).stat().st_size
                 if size > most:
@@ -233,6 +236,8 @@ class Archive:
 
 def _read(item: Mapping[str, Any]) -> dict[str, Any]:
     """The attributes that we look at, of one match in DICOM JSON (PS3.18 F)."""
+    if _TAGS["series"] not in item:
+        raise ValueError("no match of a search")
     values = {name: next(iter(item.get(tag, {}).get("Value") or ()), None) for name, tag in _TAGS.items()}
     for name in ("study", "series", "instance"):
         if not UID.fullmatch(str(values[name])):

@@ -10,11 +10,12 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from otherwise.images.atomic import atomic_folder, atomic_path
+from otherwise.images.atomic import WriteError, atomic_folder, atomic_path
 
 logger = logging.getLogger(__name__)
 
@@ -101,8 +102,7 @@ class Cache:
             WriteError: if the disk refuses.
             Exception: whatever ``fill`` raises; nothing is kept then.
         """
-        with tempfile.TemporaryDirectory(dir=self._contents, prefix=".arriving-") as name:
-            arriving = Path(name)
+        with self._arriving() as arriving:
             fill(arriving)
             files = sorted(arriving.iterdir())
             kept = Kept(_digest(files), len(files), sum(file.stat().st_size for file in files), count)
@@ -116,6 +116,16 @@ class Cache:
                     record.write_text(json.dumps(asdict(kept)), encoding="utf-8")
                 self._tidy()
         return folder
+
+    @contextmanager
+    def _arriving(self) -> Iterator[Path]:
+        try:
+            with tempfile.TemporaryDirectory(dir=self._contents, prefix=".arriving-") as name:
+                yield Path(name)
+        except OSError as error:
+            raise WriteError(
+                f"The cache cannot be written: {error.strerror or 'input/output error'}.", "Look at the state's disk."
+            ) from error
 
     def drop(self, id: str) -> None:
         """Forget an image."""
