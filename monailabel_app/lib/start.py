@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from functools import partial
@@ -21,7 +22,6 @@ from otherwise.annotations.store import AnnotationStore
 from otherwise.annotations.vocabulary import load_vocabulary
 from otherwise.errors import ImageError, OtherwiseError
 from otherwise.images.image import Image
-from otherwise.images.reading import read_image
 
 
 def start(conf: Mapping[str, str], studies: str, explainer: ExplainerLike | None = None) -> tuple[Options, Host]:
@@ -36,7 +36,8 @@ def start(conf: Mapping[str, str], studies: str, explainer: ExplainerLike | None
     except OtherwiseError:
         _end_in_one_line()
         raise
-    settings.MONAI_LABEL_SESSION_PATH = settings.MONAI_LABEL_SESSION_PATH or str(options.state / "sessions")
+    if not os.environ.get("MONAI_LABEL_SESSION_PATH"):
+        settings.MONAI_LABEL_SESSION_PATH = str(options.state / "sessions")
     settings.MONAI_LABEL_DATASTORE_FILE_EXT = [f"*{ending}" for ending in READABLE]
     return options, host
 
@@ -50,7 +51,7 @@ def open_teaching(host: Host, options: Options, datastore: Datastore) -> Teachin
 
     def read(id: str) -> Image:
         try:
-            return read_image(from_datastore(datastore, id).path, id=id)
+            return from_datastore(datastore, id).read()
         except OtherwiseError:
             raise
         except Exception as error:  # of an archive that is away, or a series that cannot be converted
@@ -61,12 +62,8 @@ def open_teaching(host: Host, options: Options, datastore: Datastore) -> Teachin
     try:
         vocabulary = load_vocabulary(options.vocabulary)
         annotations = AnnotationStore(options.database or options.state / FILE_NAME)
-    except OtherwiseError:
-        _end_in_one_line()
-        raise
-    ids = datastore.at_hand if isinstance(datastore, DicomWebDatastore) else datastore.list_images
-    images = Images(lambda: sorted(ids()), read, partial(mirror, datastore))
-    try:
+        ids = datastore.at_hand if isinstance(datastore, DicomWebDatastore) else datastore.list_images
+        images = Images(lambda: sorted(ids()), read, partial(mirror, datastore))
         return Teaching(host, annotations, vocabulary, images, options.state / "concepts", options.units)
     except OtherwiseError:
         _end_in_one_line()

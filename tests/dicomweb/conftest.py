@@ -33,7 +33,6 @@ from otherwise.phantoms.dicom import write_dicom as write_phantom
 from otherwise.resources import app_folder
 
 PLUGINS = (Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so"), Path("/usr/lib/orthanc/libOrthancDicomWeb.so"))
-REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "dicom"
 
 # Refuses one kind of object while a file of this name is there.
 FILTER = """
@@ -200,13 +199,6 @@ def another(plugin: Path, tmp_path: Path) -> Iterator[Callable[..., Orthanc]]:
     finally:
         for archive in made:
             archive.kill()
-
-
-@pytest.fixture(scope="session")
-def real_dicom() -> Path:
-    if not REAL.is_dir():
-        pytest.skip(f"no real DICOM files in ../shared/data/dicom ({REAL} is not there)")
-    return REAL
 
 
 @pytest.fixture(scope="session", autouse=True)

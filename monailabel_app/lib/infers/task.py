@@ -37,6 +37,19 @@ class Source:
     path: Path
     id: str
 
+    def read(self) -> Image:
+        """Read it.
+
+        Raises:
+            OtherwiseError: if it cannot be used.
+        """
+        try:
+            return read_image(self.path, id=self.id)
+        except OtherwiseError as error:
+            # Readers name the file; outside the server it has an id only.
+            error.detail = error.detail.replace(self.path.name, self.id)
+            raise
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -90,12 +103,7 @@ class HostedTask(InferTask):
         Raises:
             OtherwiseError: if the image cannot be used, or too many requests wait.
         """
-        try:
-            image = check_content(read_image(source.path, id=source.id))
-        except OtherwiseError as error:
-            # Readers name the file; outside the server it has an id only.
-            error.detail = error.detail.replace(source.path.name, source.id)
-            raise
+        image = check_content(source.read())
         return self.host.worker.submit(lambda cancelled: self.answer(image, arguments, cancelled, report))
 
     @abstractmethod

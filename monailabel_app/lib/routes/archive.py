@@ -17,8 +17,6 @@ from starlette.background import BackgroundTask
 from lib.dicomweb.datastore import DicomWebDatastore
 from lib.routes.sources import from_datastore
 from lib.store import NotFoundError
-from otherwise.errors import OtherwiseError
-from otherwise.images.reading import read_image
 from otherwise.images.writing import write_image
 
 
@@ -42,11 +40,9 @@ def archive_routers(datastore: Datastore, route: type[APIRoute]) -> list[APIRout
         with tempfile.NamedTemporaryFile(prefix="otherwise-", suffix=".nrrd", delete=False) as file:
             path = Path(file.name)
         try:
-            write_image(read_image(source.path, id=source.id), path)
-        except BaseException as error:
+            write_image(source.read(), path)
+        except BaseException:
             path.unlink(missing_ok=True)
-            if isinstance(error, OtherwiseError):  # readers name the file; outside the server it has an id only
-                error.detail = error.detail.replace(source.path.name, source.id)
             raise
         removal = BackgroundTask(path.unlink, missing_ok=True)
         return FileResponse(

@@ -20,7 +20,6 @@ from lib.routes.sources import from_session
 from lib.routes.studies import studies_router
 from lib.routes.teaching import teaching_router, train_router
 from otherwise.images.image import Image
-from otherwise.images.reading import read_image
 
 if TYPE_CHECKING:
     from main import OtherwiseApp
@@ -33,8 +32,7 @@ def install_app(app: OtherwiseApp) -> None:
     route = route_class(app.options.upload_limit)
 
     def session(id: str) -> Image:
-        source = from_session(app.sessions(), id)
-        return read_image(source.path, id=source.id)
+        return from_session(app.sessions(), id).read()
 
     routers = [
         infer_router(app, app.tasks, route),
