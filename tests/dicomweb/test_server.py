@@ -68,6 +68,8 @@ def test_an_image_comes_as_it_would_from_a_file(served: Served, phantoms: list[P
 def test_images_are_classified_and_explained(served: Served, phantoms: list[Path], uid: Any) -> None:
     id = uid(phantoms[0])
     answer = served.infer("classify", id).json()
+    (state,) = served.log.parent.glob("state/archive")
+    assert state.stat().st_mode & 0o077 == 0, "patients' images are nobody else's"
     assert sum(score["score"] for score in answer["prediction"]) == pytest.approx(1)
     explanation = served.infer("explain", id, seed=1).json()
     assert explanation["image"]["id"] == id

@@ -263,5 +263,6 @@ def open_archive(url: str, search: Mapping[str, str], state: Path, cache_limit: 
     """
     archive = Archive(Connection(url, Patience()), search)
     # Another archive, or another part of it, shares nothing with this one.
+    (state / "archive").mkdir(mode=0o700, parents=True, exist_ok=True)  # patients' images
     name = hashlib.sha256(repr((archive.url, sorted(search.items()))).encode()).hexdigest()[:12]
     return DicomWebDatastore(archive, state / "archive" / name, cache_limit)

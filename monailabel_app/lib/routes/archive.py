@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -37,14 +38,13 @@ def archive_routers(datastore: Datastore, route: type[APIRoute]) -> list[APIRout
     @router.get("/datastore/image", summary=f"{RBAC_USER}Download Image, as NRRD in the units of its modality")
     def download(image: str) -> FileResponse:
         source = from_datastore(datastore, image)
-        with tempfile.NamedTemporaryFile(prefix="otherwise-", suffix=".nrrd", delete=False) as file:
-            path = Path(file.name)
+        folder = Path(tempfile.mkdtemp(prefix="otherwise-"))  # which nobody else may look into
+        removal = BackgroundTask(shutil.rmtree, folder, ignore_errors=True)
         try:
-            write_image(source.read(), path)
+            path = write_image(source.read(), folder / "image.nrrd")
         except BaseException:
-            path.unlink(missing_ok=True)
+            shutil.rmtree(folder, ignore_errors=True)
             raise
-        removal = BackgroundTask(path.unlink, missing_ok=True)
         return FileResponse(
             path, media_type="application/octet-stream", filename=f"{source.id}.nrrd", background=removal
         )
