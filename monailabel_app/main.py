@@ -13,6 +13,7 @@ from monailabel.interfaces.tasks.train import TrainTask
 
 from lib.activelearning.asking import Asking
 from lib.datastore import SafeDatastore
+from lib.dicomweb.datastore import open_archive
 from lib.host import ExplainerLike
 from lib.infers.classify import Classify
 from lib.infers.explain import REGION_NAMES, Explain
@@ -76,9 +77,12 @@ class OtherwiseApp(MONAILabelApp):
         self.jobs.resume()
 
     def init_datastore(self) -> Datastore:
-        """The studies; of a folder one whose record is never half written."""
+        """The studies: of an archive, or of a folder one whose record is never half written."""
         if self.studies.startswith(("http://", "https://")):
-            return super().init_datastore()
+            if settings.MONAI_LABEL_DATASTORE:  # XNAT, DSA
+                return super().init_datastore()
+            options = self.options
+            return open_archive(self.studies, options.archive_search, options.state, options.archive_cache)
         return SafeDatastore(
             self.studies,
             extensions=settings.MONAI_LABEL_DATASTORE_FILE_EXT,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lib.worker import WAITING, WAITING_PER_USER
@@ -13,8 +14,11 @@ from otherwise.errors import OtherwiseError
 
 CLASSIFIER = "mammogram_classifier"
 AGENT = "mammogram_agent"
-KEYS = ("classifier", "agent", "device", "state", "trust_code", "upload_mib", "database", "vocabulary", "units")
 JOB_KEYS = ("waiting", "waiting_per_user", "deadline_seconds", "keep_days", "keep_gib")
+KEYS = (
+    *("classifier", "agent", "device", "state", "trust_code", "upload_mib", "database", "vocabulary", "units"),
+    *("dicomweb_search", "dicomweb_cache_mib"),
+)
 
 
 class OptionError(OtherwiseError):
@@ -72,6 +76,8 @@ class Options:
         jobs: How many jobs may wait, how long, and how long their results are kept.
         units: Layer of the classifier whose units are named; empty: those of the agent's encoder.
         vocabulary: Names of preset vocabularies, and paths of YAML files.
+        archive_search: Attributes that series of a DICOMweb archive must have to be listed.
+        archive_cache: Bytes of the archive's images to keep on disk.
     """
 
     classifier: str
@@ -84,6 +90,8 @@ class Options:
     vocabulary: tuple[str, ...]
     units: str
     jobs: JobOptions
+    archive_search: Mapping[str, str] = field(default_factory=dict)
+    archive_cache: int = 20 * 1024**3
 
     @classmethod
     def read(cls, conf: Mapping[str, str], studies: str) -> Options:
@@ -106,6 +114,8 @@ class Options:
             vocabulary=tuple(name for name in conf.get("vocabulary", "").split(",") if name) or PRESETS,
             units=conf.get("units", ""),
             jobs=JobOptions.read(conf),
+            archive_search=_search("dicomweb_search", conf.get("dicomweb_search", "")),
+            archive_cache=_mebibytes("dicomweb_cache_mib", conf.get("dicomweb_cache_mib", "20480")),
         )
 
 
@@ -160,6 +170,13 @@ def _positive(conf: Mapping[str, str], key: str, default: float, whole: bool = F
             f"--conf {key} {value[:40]} is no {'whole ' if whole else ''}number above 0.", "Give one, or leave it away."
         )
     return number
+
+
+def _search(key: str, value: str) -> dict[str, str]:
+    pairs = [pair.partition("=") for pair in value.split(",") if pair]
+    if not all(re.fullmatch(r"[A-Za-z]+|[0-9A-Fa-f]{8}", name) and wanted for name, _, wanted in pairs):
+        raise OptionError(f"--conf {key} {value} is no search.", "Give Modality=MG,StudyDate=20260101- or the like.")
+    return {name: wanted for name, _, wanted in pairs}
 
 
 def _mebibytes(key: str, value: str) -> int:

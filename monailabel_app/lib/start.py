@@ -11,6 +11,7 @@ from monailabel.config import settings
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore
 
+from lib.dicomweb.datastore import DicomWebDatastore
 from lib.host import ExplainerLike, Host, start_host
 from lib.infers.attribute import Attribute
 from lib.infers.task import HostedTask
@@ -69,7 +70,8 @@ def open_teaching(host: Host, options: Options, datastore: Datastore) -> Teachin
     try:
         vocabulary = load_vocabulary(options.vocabulary)
         annotations = AnnotationStore(options.database or options.state / FILE_NAME)
-        images = Images(lambda: sorted(datastore.list_images()), read, partial(mirror, datastore))
+        ids = datastore.at_hand if isinstance(datastore, DicomWebDatastore) else datastore.list_images
+        images = Images(lambda: sorted(ids()), read, partial(mirror, datastore))
         return Teaching(host, annotations, vocabulary, images, options.state / "concepts", options.units)
     except OtherwiseError:
         _end_in_one_line()

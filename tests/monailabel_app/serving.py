@@ -28,7 +28,8 @@ def opened(app_class: Any, studies: Path, conf: dict[str, str], *explainer: Any)
             yield TestClient(server), app
         finally:
             app.close()
-            app.datastore()._observer.stop()
+            if hasattr(app.datastore(), "_observer"):  # of a folder
+                app.datastore()._observer.stop()
 
 
 @contextmanager

@@ -61,7 +61,15 @@ def test_state_lies_beside_the_studies_and_not_among_them(options: Any, tmp_path
 
 
 @pytest.mark.parametrize(
-    "conf", [{"classifer": "x"}, {"trust_code": "perhaps"}, {"upload_mib": "0"}, {"upload_mib": "many"}]
+    "conf",
+    [
+        {"classifer": "x"},
+        {"trust_code": "perhaps"},
+        {"upload_mib": "0"},
+        {"upload_mib": "many"},
+        {"dicomweb_search": "Modality"},
+        {"dicomweb_cache_mib": "0"},
+    ],
 )
 def test_slips_in_the_options_are_told(options: Any, conf: dict[str, str]) -> None:
     with pytest.raises(options.OptionError, match=next(iter(conf))):

@@ -55,6 +55,12 @@ def register(app: typer.Typer) -> None:
         units: Annotated[
             str | None, typer.Option(help="Layer of a readable classifier to name units of. Default: the agent's.")
         ] = None,
+        search: Annotated[
+            str | None, typer.Option(help="Of a DICOMweb server only these series: Modality=MG,StudyDate=20260101-.")
+        ] = None,
+        cache_mib: Annotated[
+            int | None, typer.Option(min=1, help="Of a DICOMweb server's images to keep on disk. Default: 20480.")
+        ] = None,
         trust_code: Annotated[bool, typer.Option("--trust-code", help="Let bundles run Python of their own.")] = False,
     ) -> None:
         """Serve explanations to 3D Slicer and other MONAI Label clients, until Ctrl-C."""
@@ -72,6 +78,8 @@ def register(app: typer.Typer) -> None:
             **({"database": database} if database else {}),
             **({"vocabulary": vocabulary} if vocabulary else {}),
             **({"units": units} if units else {}),
+            **({"dicomweb_search": search} if search else {}),
+            **({"dicomweb_cache_mib": str(cache_mib)} if cache_mib else {}),
         }
         with listen(host, port) as door:
             run(door, studies if remote else str(Path(studies).resolve()), conf)

@@ -69,7 +69,7 @@ def read_studies(paths: Iterable[Path]) -> list[Study]:
     found = []
     for uid, series in studies.items():
         images = [image for members in series.values() for image in _images(members)]
-        found.append(Study(_digest(uid), tuple(sorted(images, key=lambda image: (image.number, image.view)))))
+        found.append(Study(digest(uid), tuple(sorted(images, key=lambda image: (image.number, image.view)))))
     return found
 
 
@@ -121,7 +121,7 @@ def _describe(part: list[tuple[Path, Dataset]], whole_series: bool) -> StudyImag
     words = [str(first.get(name, "") or "") for name in ("ImageLaterality", "ViewPosition")]
     words[0] = words[0] or str(first.get("Laterality", "") or "")
     return StudyImage(
-        id=_digest(uid),
+        id=digest(uid),
         paths=tuple(path for path, _ in part),
         modality=str(first.get("Modality", "") or "OT"),
         view=" ".join(word for word in words if word),
@@ -130,5 +130,6 @@ def _describe(part: list[tuple[Path, Dataset]], whole_series: bool) -> StudyImag
     )
 
 
-def _digest(uid: str) -> str:
+def digest(uid: str) -> str:
+    """An id made of one of DICOM's, which may say whose image it is: 12 hexadecimal digits."""
     return hashlib.sha256(uid.encode()).hexdigest()[:12]

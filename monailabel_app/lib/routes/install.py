@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, FastAPI
 
 from lib.routes.about import about_router, unknown_router
+from lib.routes.archive import archive_routers
+from lib.routes.dicom import dicom_router
 from lib.routes.errors import route_class
 from lib.routes.explanations import explanations_router
 from lib.routes.infer import infer_router
@@ -40,6 +42,8 @@ def install_app(app: OtherwiseApp) -> None:
         train_router(app.teaching, route),
         models_router(app.switching, route),
         studies_router(app, route),
+        *archive_routers(app.datastore(), route),
+        dicom_router(app.datastore(), app.host.store, app.teaching, route),
         unknown_router(route),
     ]
     install(server, routers)

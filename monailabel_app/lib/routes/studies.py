@@ -13,6 +13,7 @@ from monailabel.endpoints.user.auth import RBAC
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore
 
+from lib.dicomweb.datastore import DicomWebDatastore
 from otherwise.images.studies import StudyImage, read_studies
 
 
@@ -38,7 +39,9 @@ def studies_router(app: MONAILabelApp, route: type[APIRoute]) -> APIRouter:
 
 
 def list_studies(datastore: Datastore) -> list[dict[str, Any]]:
-    """Studies of DICOM files first, then every other image as one of its own."""
+    """Studies of DICOM files first, then every other image as one of its own; of an archive what it tells."""
+    if isinstance(datastore, DicomWebDatastore):
+        return datastore.studies()
     paths = {Path(datastore.get_image_uri(id)): id for id in sorted(datastore.list_images())}
     found = read_studies(path for path in paths if path.suffix.lower() == ".dcm")
     known = {path for study in found for image in study.images for path in image.paths}

@@ -26,7 +26,7 @@ from otherwise.report.dicom.making import Making
 from otherwise.report.dicom.segmentation import explanation_segmentation
 from otherwise.report.dicom.source import match_source
 from otherwise.report.dicom.write import write_dicom
-from otherwise.report.folder import read_explanation, write_explanation
+from otherwise.report.folder import explanation_json, read_explanation, write_explanation
 
 
 def change(path: Path, **values: Any) -> None:
@@ -222,3 +222,25 @@ def test_the_command_refuses_before_the_work(tmp_path: Path, explain: Callable[.
     result = CliRunner().invoke(build(), words)
     assert isinstance(result.exception, OtherwiseError)
     assert "no DICOM file" in str(result.exception)
+
+
+def test_an_explanation_always_becomes_the_same_objects_and_with_other_names_others(
+    source: Callable, explained: Callable, tmp_path: Path
+) -> None:
+    path = source("plane in space")
+    explanation = explained(path)
+    content = explanation_json(explanation)
+
+    def write(name: str, content: dict[str, Any]) -> dict[str, str]:
+        files = write_dicom(explanation, path, tmp_path / name, making=Making.of(content))
+        return {name: str(pydicom.dcmread(file).SOPInstanceUID) for name, file in files.items()}
+
+    first = write("first", content)
+    assert write("again", content) == first
+    assert len(set(first.values())) == 4
+    named = {"name": "Spiculated lesion", "scheme": "SCT", "code": "129742005", "confidence": 0.9}
+    regions = [{**content["regions"][0], "concept": named}, *content["regions"][1:]]
+    other = write("other", {**content, "regions": regions})
+    assert not set(other.values()) & set(first.values())
+    surer = [{**content["regions"][0], "concept": {**named, "confidence": 0.95}}, *content["regions"][1:]]
+    assert write("surer", {**content, "regions": surer, "concepts": None}) == other

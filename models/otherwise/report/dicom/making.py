@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import count
 from typing import Any
 
 from highdicom import UID, AlgorithmIdentificationSequence
 from highdicom.base import SOPClass
+from pydicom.uid import generate_uid
 from pydicom.valuerep import DA, TM
 
 from otherwise import __version__
@@ -31,6 +35,33 @@ class Making:
 
     uid: Callable[[], str] = UID
     time: datetime = field(default_factory=datetime.now)
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> Making:
+        """Identifiers and time that follow from an explanation, so that an archive that is given it again has it once.
+
+        Args:
+            content: Of its ``explanation.json``, with the names that its regions have by now.
+        """
+        digest, numbers = digest_of(content), count(1)
+        time = datetime.fromisoformat(content["created"]).astimezone().replace(tzinfo=None)
+        return cls(lambda: str(generate_uid(entropy_srcs=[digest, str(next(numbers))])), time)
+
+
+def digest_of(content: Mapping[str, Any]) -> str:
+    """SHA-256 of what DICOM objects tell of an explanation: of its names what a region is called, and not how surely.
+
+    Args:
+        content: See ``Making.of``.
+    """
+    told = {key: value for key, value in content.items() if key not in ("concepts", "regions")}
+    regions = [{**region, "concept": _called(region["concept"])} for region in content["regions"]]
+    text = json.dumps([NAME, __version__, told, regions], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _called(concept: Mapping[str, Any] | None) -> list[Any] | None:
+    return [concept.get(key) for key in ("name", "scheme", "code")] if concept else None
 
 
 def equipment(explanation: Explanation, making: Making, series_number: int, description: str) -> dict[str, Any]:

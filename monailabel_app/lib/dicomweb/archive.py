@@ -1,0 +1,276 @@
+"""What an archive is asked for: which images it holds (QIDO-RS), their instances (WADO-RS), to keep some (STOW-RS)."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pydicom
+from dicomweb_client import DICOMwebClient
+from pydicom.uid import ParametricMapStorage
+
+from lib.dicomweb.connection import ArchiveError, ArchiveRefusedError, Connection
+from otherwise.errors import ImageError
+from otherwise.images.atomic import atomic_path
+from otherwise.report.dicom.making import MANUFACTURER
+
+UID = re.compile(r"(?=.{1,64}$)[0-9]+(\.[0-9]+)*")
+"""PS3.5 9.1; leading zeros, which some devices write, are let pass."""
+
+VOLUMES = ("CT", "MR", "PT", "NM")
+"""Modalities whose series are one volume; of all others each instance may be an image of its own."""
+
+NO_IMAGES = (
+    *("SEG", "SR", "PR", "KO", "REG", "FID", "RWV", "PLAN", "ANN", "M3D", "DOC", "ECG", "EPS", "HD", "AU", "SM"),
+    *("RTSTRUCT", "RTDOSE", "RTPLAN", "RTRECORD", "RTSEGANN"),
+)
+"""Modalities of what is drawn, written or heard, and of whole slides, which nothing here reads."""
+
+MOST_IMAGES = 10_000
+_PAGE = 500
+_ANYTHING = (("application/dicom", "*"),)  # as it was stored: an archive that converts it would lose something
+_NO_IMAGE_CLASSES = (ParametricMapStorage,)
+_TAGS = {
+    "study": "0020000D",
+    "series": "0020000E",
+    "instance": "00080018",
+    "kind": "00080016",
+    "modality": "00080060",
+    "manufacturer": "00080070",
+    "count": "00201209",
+    "frames": "00280008",
+    "position": "00200032",
+    "orientation": "00200037",
+    "laterality": "00200062",
+    "view": "00185101",
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One image of an archive: a series of slices, or one instance.
+
+    Attributes:
+        id: UID of the series, or of the instance.
+        study: UID of its study.
+        series: UID of its series.
+        modality: DICOM's letters, such as MG.
+        count: Instances of the series.
+        instance: UID of the instance; empty if the image is the whole series.
+        view: Laterality and view, such as ``R MLO``; empty where the archive tells none.
+        frames: Slices, or frames of the instance.
+    """
+
+    id: str
+    study: str
+    series: str
+    modality: str
+    count: int
+    instance: str = ""
+    view: str = ""
+    frames: int = 1
+
+
+class Archive:
+    """An archive's images.
+
+    Args:
+        connection: To it.
+        search: Attributes that series must have, such as ``{"Modality": "MG", "StudyDate": "20260101-"}``.
+    """
+
+    def __init__(self, connection: Connection, search: Mapping[str, str] | None = None) -> None:
+        self.connection, self.search = connection, dict(search or {})
+
+    @property
+    def url(self) -> str:
+        """Of the DICOMweb service."""
+        return self.connection.url
+
+    def images(self, known: Sequence[Entry] = ()) -> Iterator[Entry]:
+        """All images, at most ``MOST_IMAGES`` series.
+
+        Args:
+            known: What an earlier list said; series that have not grown are not looked into again.
+
+        Raises:
+            ArchiveError: if the archive is away or refuses.
+        """
+        before: dict[tuple[str, int], list[Entry]] = {}
+        for entry in known:
+            before.setdefault((entry.series, entry.count), []).append(entry)
+        seen: set[str] = set()
+        for offset in range(0, MOST_IMAGES, _PAGE):
+            page = self._series(self.search, offset)
+            new = [one for one in page if one["series"] not in seen]
+            for one in new:
+                seen.add(one["series"])
+                yield from before.get((one["series"], one["count"])) or self._images(one)
+            if len(page) < _PAGE or not new:  # some archives know no offset, and say the same again
+                return
+
+    def find(self, id: str) -> Entry | None:
+        """One image, whether listed or not; None if there is none.
+
+        Raises:
+            ArchiveError: if the archive is away or refuses.
+        """
+        if not UID.fullmatch(id):
+            return None
+        for one in self._series({**self.search, "SeriesInstanceUID": id}):
+            if one["series"] == id:  # some archives pass over what they cannot search for
+                return next((entry for entry in self._images(one) if entry.id == id), None)
+        found = self._ask(lambda client: client.search_for_instances(search_filters={"SOPInstanceUID": id}, limit=2))
+        for series in {str(one["series"]) for one in found if one["instance"] == id}:
+            for one in self._series({**self.search, "SeriesInstanceUID": series}):
+                if one["series"] == series:
+                    return next((entry for entry in self._images(one) if entry.id == id), None)
+        return None
+
+    def fetch(self, entry: Entry, folder: Path, most: int) -> int:
+        """Write the instances of an image into an empty folder, one file each, as they were stored.
+
+        Args:
+            entry: The image.
+            folder: Is emptied before another try.
+            most: Bytes at most.
+
+        Returns:
+            How many files.
+
+        Raises:
+            ArchiveError: if the archive is away, refuses, or sends less than there is.
+            ImageError: if the image is larger.
+            WriteError: if the disk refuses.
+        """
+        place = entry.study, entry.series
+
+        def fetch(client: DICOMwebClient) -> int:
+            for left in folder.iterdir():
+                left.unlink()
+            instances = (
+                iter([client.retrieve_instance(*place, entry.instance, media_types=_ANYTHING)])
+                if entry.instance
+                else client.iter_series(*place, media_types=_ANYTHING)
+            )
+            size, names = 0, set()
+            for instance in instances:
+                uid = str(instance.SOPInstanceUID)
+                if str(instance.SeriesInstanceUID) != entry.series or (entry.instance and uid != entry.instance):
+                    raise ValueError("an instance of another image")
+                name = f"{hashlib.sha256(uid.encode()).hexdigest()[:24]}.dcm"
+                with atomic_path(folder / name) as temporary:  # of a full disk it says that it is full
+                    instance.save_as(temporary)
+                names.add(name)
+                size += (folder / name).stat().st_size
+                if size > most:
+                    raise ImageError(
+                        f"Image {entry.id} is larger than {most >> 20} MiB.", "Allow for more by dicomweb_cache_mib."
+                    )
+            return len(names)
+
+        count = self.connection.ask(fetch)
+        if count < (1 if entry.instance else entry.count):
+            raise ArchiveError(f"The archive sent {count} of {entry.count} instances.", "Try again in a minute.")
+        return count
+
+    def store(self, file: Path) -> str:
+        """Ask the archive to keep an object, and look whether it does: Orthanc claims so of what its filter drops.
+
+        Args:
+            file: A DICOM file; storing one again that is there already changes nothing.
+
+        Returns:
+            Empty if the archive has it, else why not.
+
+        Raises:
+            ArchiveError: if the archive is away.
+        """
+        data = pydicom.dcmread(file)
+        study, series, instance = (str(data.get(f"{name}InstanceUID", "")) for name in ("Study", "Series", "SOP"))
+        try:
+            self.connection.ask(lambda client: client.store_instances([data]))
+        except ArchiveRefusedError as error:
+            return _why_not(error, instance)
+        found = self._ask(
+            lambda client: client.search_for_instances(study, series, search_filters={_TAGS["instance"]: instance})
+        )
+        return "" if any(one["instance"] == instance for one in found) else "The archive took it, and does not have it."
+
+    def _series(self, search: Mapping[str, str], offset: int = 0) -> list[dict[str, Any]]:
+        fields = [_TAGS[name] for name in ("modality", "manufacturer", "count")]
+        return self._ask(
+            lambda client: client.search_for_series(
+                fields=fields, limit=_PAGE, offset=offset, search_filters=dict(search) or None
+            )
+        )
+
+    def _images(self, series: Mapping[str, Any]) -> list[Entry]:
+        """The images of a series, of which there are none where it holds something else."""
+        uids, modality, count = (series["study"], series["series"]), str(series["modality"] or "OT"), series["count"]
+        if not all(uids) or modality in NO_IMAGES or series["manufacturer"] == MANUFACTURER:
+            return []
+        if modality in VOLUMES:
+            return [Entry(uids[1], *uids, modality, count, frames=count)]
+        fields = [_TAGS[name] for name in ("kind", "frames", "position", "orientation", "laterality", "view")]
+        found = self._ask(lambda client: client.search_for_instances(*uids, fields=fields))
+        found = [one for one in found if one["kind"] not in _NO_IMAGE_CLASSES]
+        if len(found) == 1:
+            return [Entry(uids[1], *uids, modality, count, view=_view(found[0]), frames=found[0]["frames"])]
+        # As otherwise.images.studies has it of files.
+        if found and all(one["position"] and one["orientation"] for one in found):
+            return [Entry(uids[1], *uids, modality, count, frames=len(found))]
+        return [
+            Entry(one["instance"], *uids, modality, count, one["instance"], _view(one), one["frames"])
+            for one in found
+            if one["instance"]
+        ]
+
+    def _ask(self, question: Callable[[DICOMwebClient], Iterable[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+        return self.connection.ask(lambda client: [_read(one) for one in question(client)])
+
+
+def _read(item: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes that we look at, of one match in DICOM JSON (PS3.18 F)."""
+    if _TAGS["series"] not in item:
+        raise ValueError("no match of a search")
+    values = {name: next(iter(item.get(tag, {}).get("Value") or ()), None) for name, tag in _TAGS.items()}
+    for name in ("study", "series", "instance"):
+        if not UID.fullmatch(str(values[name])):
+            values[name] = None
+    return {**values, "count": int(values["count"] or 1), "frames": int(values["frames"] or 1)}
+
+
+def _view(one: Mapping[str, Any]) -> str:
+    return " ".join(str(one[name]) for name in ("laterality", "view") if one[name])
+
+
+def _why_not(error: ArchiveRefusedError, instance: str) -> str:
+    """What an archive says of an object that it did not store (PS3.18 10.5.3), if it does."""
+    response = getattr(error.__cause__, "response", None)
+    try:
+        answer = pydicom.Dataset.from_json(response.json()) if response is not None else pydicom.Dataset()
+        for one in answer.get("FailedSOPSequence") or ():
+            if str(one.get("ReferencedSOPInstanceUID", instance)) == instance:
+                return _failure(one.get("FailureReason"))
+    except Exception:  # it says nothing that could be understood
+        return error.detail
+    return error.detail
+
+
+def _failure(reason: Any) -> str:
+    """In words (PS3.18 table 10.5.3-1, PS3.4 table B.2-1)."""
+    code = int(reason or 0)
+    words = {
+        0x0110: "The archive could not process it",
+        0x0122: "The archive does not keep objects of this kind",
+        0x0124: "The archive does not allow it",
+        0x0111: "The archive has an object of this identifier already",
+    }
+    ranges = {0xA7: "The archive is out of resources", 0xA9: "It is not of its own kind", 0xC0: "It is not understood"}
+    said = words.get(code) or ranges.get(code >> 8) or "The archive did not keep it"
+    return f"{said} (reason {code:04X})."

@@ -1,0 +1,96 @@
+"""Explanations as DICOM objects of their image's study: written when they are asked for, and given to the archive."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pydicom
+
+from lib.dicomweb.archive import Archive
+from lib.dicomweb.connection import ArchiveError
+from lib.store import ExplanationStore
+from lib.teaching.teaching import Teaching
+from otherwise.report.dicom.making import Making, digest_of
+from otherwise.report.dicom.write import write_dicom
+from otherwise.report.folder import JSON_NAME
+
+
+class NotStoredError(ArchiveError):
+    """The archive kept nothing of what it was given."""
+
+    code = "archive-refused"
+    status = 502
+
+
+class DicomObjects:
+    """The DICOM objects of explanations, with the names that regions have by now.
+
+    They lie in the explanation's folder, so that they are written once for each of their names.
+
+    Args:
+        store: Of explanations.
+        teaching: Knows the names.
+        source: From an image's id to its file or folder; raises if there is none.
+    """
+
+    def __init__(self, store: ExplanationStore, teaching: Teaching, source: Callable[[str], Path]) -> None:
+        self.store, self.teaching, self.source = store, teaching, source
+        self._lock = threading.Lock()  # one at a time: each reads the image, and may need much memory
+
+    def files(self, id: str) -> dict[str, Path]:
+        """The files by name: ``regions`` (absent where no region decides), ``effect``, ``change``, ``report``.
+
+        Raises:
+            NotFoundError: if there is no such explanation, or its image is not in the studies.
+            ArchiveError: if its image has to be fetched, and the archive is away.
+            DicomError: if its image is no DICOM, or lacks what cannot be left out.
+            WriteError: if the disk refuses.
+        """
+        parent = self.store.folder(id)
+        content, names = json.loads((parent / JSON_NAME).read_text(encoding="utf-8")), self.teaching.names(id)
+        content = names.put_into_json(content) if names else content
+        folder = parent / f"dicom-{digest_of(content)[:16]}"
+        with self._lock:
+            if not folder.is_dir():
+                explanation = self.teaching.explanation(id)
+                named = names.put_into(explanation) if names else explanation
+                write_dicom(named, self.source(explanation.image_id), folder, making=Making.of(content))
+                for older in parent.glob("dicom-*"):
+                    if older != folder:
+                        shutil.rmtree(older, ignore_errors=True)
+        return {path.stem: path for path in sorted(folder.glob("*.dcm"))}
+
+
+def store_back(archive: Archive, files: dict[str, Path]) -> dict[str, Any]:
+    """Give objects to the archive, which keeps each once.
+
+    Args:
+        archive: To keep them.
+        files: By name, see ``DicomObjects.files``.
+
+    Returns:
+        ``{"stored": [{name, kind, study, series, instance, url}], "failed": [{name, kind, instance, reason}]}``.
+
+    Raises:
+        NotStoredError: if it keeps none of them.
+        ArchiveError: if it is away.
+    """
+    stored, failed = [], []
+    for name, path in files.items():
+        reason = archive.store(path)
+        header = pydicom.dcmread(path, stop_before_pixels=True)
+        told = {"name": name, "kind": header.SOPClassUID.name, "instance": str(header.SOPInstanceUID)}
+        if reason:
+            failed.append({**told, "reason": reason})
+        else:
+            study, series = str(header.StudyInstanceUID), str(header.SeriesInstanceUID)
+            url = f"{archive.url}/studies/{study}/series/{series}/instances/{told['instance']}"
+            stored.append({**told, "study": study, "series": series, "url": url})
+    if not stored:
+        raise NotStoredError(f"The archive kept nothing: {failed[0]['reason']}", "Look at the archive's log.")
+    return {"stored": stored, "failed": failed}

@@ -1,0 +1,87 @@
+"""Explanations as DICOM: to fetch, or to be stored in the archive that the image is from."""
+
+from __future__ import annotations
+
+import tempfile
+import zipfile
+from pathlib import Path
+
+from fastapi import APIRouter, Depends
+from fastapi.responses import FileResponse, JSONResponse
+from fastapi.routing import APIRoute
+from monailabel.config import RBAC_ANNOTATOR, RBAC_USER, settings
+from monailabel.endpoints.user.auth import RBAC
+from monailabel.interfaces.datastore import Datastore
+from starlette.background import BackgroundTask
+
+from lib.dicomweb.datastore import DicomWebDatastore
+from lib.dicomweb.storing import DicomObjects, store_back
+from lib.routes.explanations import FILE_HEADERS
+from lib.routes.sources import from_datastore
+from lib.store import ExplanationStore, NotFoundError
+from lib.teaching.teaching import Teaching
+from otherwise.errors import OtherwiseError
+
+
+class NoArchiveError(OtherwiseError):
+    """There is nothing to store objects in."""
+
+    code = "no-archive"
+    status = 409
+
+
+def dicom_router(datastore: Datastore, store: ExplanationStore, teaching: Teaching, route: type[APIRoute]) -> APIRouter:
+    """Make the routes.
+
+    Args:
+        datastore: Of the images.
+        store: Of explanations.
+        teaching: Knows what regions are called.
+        route: Class of the routes.
+    """
+    objects = DicomObjects(store, teaching, lambda id: from_datastore(datastore, id).path)
+    router = APIRouter(
+        prefix="/otherwise/explanations",
+        tags=["Otherwise"],
+        route_class=route,
+        dependencies=[Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))],
+    )
+
+    @router.get("/{id}/dicom.zip", summary=f"{RBAC_USER}Regions, maps and report as DICOM, in one archive")
+    def zipped(id: str) -> FileResponse:
+        files = objects.files(id)
+        with tempfile.NamedTemporaryFile(prefix="otherwise-", suffix=".zip", delete=False) as file:
+            path = Path(file.name)
+        try:
+            with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+                for each in files.values():
+                    packed.write(each, each.name)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        removal = BackgroundTask(path.unlink, missing_ok=True)
+        return FileResponse(
+            path, media_type="application/zip", filename=f"{id}.zip", headers=FILE_HEADERS, background=removal
+        )
+
+    @router.get(
+        "/{id}/dicom/{name}", summary=f"{RBAC_USER}One of them: regions.dcm, effect.dcm, change.dcm, report.dcm"
+    )
+    def one(id: str, name: str) -> FileResponse:
+        files = {path.name: path for path in objects.files(id).values()}
+        if name not in files:
+            raise NotFoundError(f"There is no object {name[:64]!r}.", f"Ask for {', '.join(files)}.")
+        return FileResponse(files[name], media_type="application/dicom", filename=name, headers=FILE_HEADERS)
+
+    @router.post(
+        "/{id}/store",
+        summary=f"{RBAC_ANNOTATOR}Store them in the archive that the image is from",
+        dependencies=[Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ANNOTATOR))],
+    )
+    def keep(id: str) -> JSONResponse:
+        if not isinstance(datastore, DicomWebDatastore):
+            raise NoArchiveError("The studies are a folder, and no archive.", "GET dicom.zip, and store it yourself.")
+        answer = store_back(datastore.archive, objects.files(id))
+        return JSONResponse(answer, 202 if answer["failed"] else 200)  # as STOW-RS has it (PS3.18 10.5.3)
+
+    return router
