@@ -12,6 +12,7 @@ from otherwise.errors import OtherwiseError
 CLASSIFIER = "mammogram_classifier"
 AGENT = "mammogram_agent"
 KEYS = ("classifier", "agent", "device", "state", "trust_code", "upload_mib", "database", "vocabulary", "units")
+ACCESS_KEYS = ("tokens",)
 
 
 class OptionError(OtherwiseError):
@@ -34,6 +35,7 @@ class Options:
         database: Path of a SQLite file, or URL, for what people say; None: in the state folder.
         units: Layer of the classifier whose units are named; empty: those of the agent's encoder.
         vocabulary: Names of preset vocabularies, and paths of YAML files.
+        tokens: File of those who may use the server; None: whoever is on this machine.
     """
 
     classifier: str
@@ -45,6 +47,7 @@ class Options:
     database: str | None
     vocabulary: tuple[str, ...]
     units: str
+    tokens: Path | None
 
     @classmethod
     def read(cls, conf: Mapping[str, str], studies: str) -> Options:
@@ -53,9 +56,10 @@ class Options:
         Raises:
             OptionError: if a key or a value is unknown.
         """
-        unknown = [key for key in conf if key not in (*KEYS, "server_mode")]  # the last is MONAI Label's own
+        known = (*KEYS, *ACCESS_KEYS)
+        unknown = [key for key in conf if key not in (*known, "server_mode")]  # the last is MONAI Label's own
         if unknown:
-            raise OptionError(f"Unknown --conf {', '.join(unknown)}.", f"Known are {', '.join(KEYS)}.")
+            raise OptionError(f"Unknown --conf {', '.join(unknown)}.", f"Known are {', '.join(known)}.")
         return cls(
             classifier=conf.get("classifier") or CLASSIFIER,
             agent=conf.get("agent") or AGENT,
@@ -66,6 +70,7 @@ class Options:
             database=conf.get("database") or None,
             vocabulary=tuple(name for name in conf.get("vocabulary", "").split(",") if name) or PRESETS,
             units=conf.get("units", ""),
+            tokens=Path(conf["tokens"]).expanduser().absolute() if conf.get("tokens") else None,
         )
 
 

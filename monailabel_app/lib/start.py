@@ -9,6 +9,7 @@ from functools import partial
 from monailabel.config import settings
 from monailabel.interfaces.datastore import Datastore
 
+from lib.access.choice import authenticator
 from lib.host import ExplainerLike, Host, start_host
 from lib.options import Options
 from lib.routes.sources import READABLE, from_datastore
@@ -31,6 +32,7 @@ def start(conf: Mapping[str, str], studies: str, explainer: ExplainerLike | None
     """
     try:
         options = Options.read(conf, studies)
+        authenticator(options)  # before the models, which take longer
         host = start_host(options, explainer)
     except OtherwiseError:
         _end_in_one_line()

@@ -31,6 +31,7 @@ def build() -> typer.Typer:
         prepare,
         serve,
         studies,
+        tokens,
         train,
     )
 
@@ -54,6 +55,7 @@ def build() -> typer.Typer:
         prepare,
         annotations,
         models,
+        tokens,
         benchmark,
     ):
         module.register(app)

@@ -13,6 +13,7 @@ import typer
 
 from otherwise.errors import OtherwiseError
 from otherwise.resources import app_folder
+from otherwise.tokens import read_tokens
 
 
 class ServeError(OtherwiseError):
@@ -48,10 +49,13 @@ def register(app: typer.Typer) -> None:
         units: Annotated[
             str | None, typer.Option(help="Layer of a readable classifier to name units of. Default: the agent's.")
         ] = None,
+        tokens: Annotated[
+            Path | None, typer.Option(help="File of those who may use it (otherwise tokens add). Needed for --host.")
+        ] = None,
         trust_code: Annotated[bool, typer.Option("--trust-code", help="Let bundles run Python of their own.")] = False,
     ) -> None:
         """Serve explanations to 3D Slicer and other MONAI Label clients, until Ctrl-C."""
-        refuse_open_door(host)
+        refuse_open_door(host, tokens)
         remote = studies.startswith(("http://", "https://"))
         if not remote and not Path(studies).is_dir():
             raise ServeError(f"There is no folder {studies}.", "Give --studies the folder that holds the images.")
@@ -64,17 +68,22 @@ def register(app: typer.Typer) -> None:
             **({"database": database} if database else {}),
             **({"vocabulary": vocabulary} if vocabulary else {}),
             **({"units": units} if units else {}),
+            **({"tokens": str(tokens.resolve())} if tokens else {}),
         }
         with listen(host, port) as door:
             run(door, studies if remote else str(Path(studies).resolve()), conf)
 
 
-def refuse_open_door(host: str) -> None:
+def refuse_open_door(host: str, tokens: Path | None) -> None:
     """Refuse to be reachable from other machines while everybody would be let in.
 
     Raises:
         ServeError: if so.
+        TokensError: if the file of tokens cannot be used.
     """
+    if tokens:
+        read_tokens(tokens)
+        return
     try:
         loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -83,7 +92,7 @@ def refuse_open_door(host: str) -> None:
     if not loopback and not guarded:
         raise ServeError(
             f"--host {host} would let everybody on the network in.",
-            "Set MONAI_LABEL_AUTH_ENABLE=true (see MONAI Label's documentation), or tunnel to 127.0.0.1 by ssh.",
+            "Give --tokens FILE (otherwise tokens add), or set MONAI_LABEL_AUTH_ENABLE=true for MONAI Label's login.",
         )
 
 

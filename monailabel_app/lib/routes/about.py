@@ -6,7 +6,7 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 from fastapi.routing import APIRoute
 from monailabel.config import RBAC_USER, settings
 from monailabel.endpoints.user.auth import RBAC
@@ -31,8 +31,9 @@ def about_router(host: Host, options: Options, route: type[APIRoute]) -> APIRout
         summary=f"{RBAC_USER}Versions, classifiers, agents, devices and limits",
         dependencies=[Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))],
     )
-    async def about() -> dict[str, Any]:
-        return describe(host, options)
+    async def about(request: Request) -> dict[str, Any]:
+        caller = {"user": request.state.user, "role": request.state.role.name.lower()}
+        return {**describe(host, options), "caller": caller}
 
     # Open to everybody, as probes carry no token; it tells nothing but that the server lives.
     @router.get("/health", summary="Whether the server takes work")

@@ -22,6 +22,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 # Names of what FastAPI and MONAI Label themselves refuse; our own errors bring their names along.
 NAMES = {401: "unauthorized", 403: "forbidden", 404: "not-found", 405: "method", 413: "too-large", 422: "request"}
 HINTS = {401: "Log in and send the token.", 403: "Ask the administrator for the role."}
+HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "60"}}
 
 
 class TooLargeError(OtherwiseError):
@@ -51,7 +52,7 @@ def route_class(body_limit: int) -> type[APIRoute]:
                 try:
                     return await handle(Request(request.scope, _limited(request.receive, body_limit)))
                 except Exception as error:
-                    return _reply_to(error)
+                    return reply_to(error)
 
             return clear
 
@@ -72,12 +73,13 @@ def _limited(receive: Receive, limit: int) -> Receive:
     return limited
 
 
-def _reply_to(error: Exception) -> Response:
+def reply_to(error: Exception) -> Response:
+    """Turn whatever went wrong into a reply."""
     # FastAPI wraps what happens while it reads the body.
     if isinstance(error, HTTPException) and isinstance(error.__cause__, OtherwiseError):
         error = error.__cause__
     if isinstance(error, OtherwiseError):
-        headers = {"Retry-After": "60"} if error.status == 503 else None
+        headers = HEADERS.get(error.status)
         return error_reply(error.status, error.code, error.detail, error.hint, headers)
     if isinstance(error, HTTPException):
         name = NAMES.get(error.status_code, "request")

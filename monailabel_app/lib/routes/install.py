@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, FastAPI
 
 from lib.infers.attribute import Attribute
+from lib.layers import install_layers
 from lib.routes.about import about_router, unknown_router
 from lib.routes.errors import route_class
 from lib.routes.explanations import explanations_router
@@ -46,6 +47,7 @@ def install_app(app: OtherwiseApp) -> None:
         unknown_router(route),
     ]
     install(server, routers)
+    install_layers(server, app.options)
     # There is a former one after POST /reload.
     former, server.state.otherwise = getattr(server.state, "otherwise", None), app
     if former is not None:
