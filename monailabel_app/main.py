@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,8 @@ from lib.infers.explain import REGION_NAMES, Explain
 from lib.infers.find import Find, Looks
 from lib.infers.task import HostedTask
 from lib.jobs import Jobs
+from lib.operations.metrics import Metrics
+from lib.operations.stopping import let_finish
 from lib.routes.install import install_app
 from lib.routes.sources import from_datastore
 from lib.start import open_teaching, start
@@ -27,6 +30,8 @@ from lib.trainers.agent import TrainAgent
 from otherwise import __version__
 from otherwise.concepts.questions import STRATEGIES
 from otherwise.registry.registry import Registry
+
+logger = logging.getLogger(__name__)
 
 
 class OtherwiseApp(MONAILabelApp):
@@ -55,6 +60,9 @@ class OtherwiseApp(MONAILabelApp):
         if looks is not None:
             self.tasks["find"] = Find(self.host, looks)
         self.jobs = Jobs()
+        self.metrics = Metrics(self.host, getattr(self.jobs, "figures", dict))
+        for name, task in self.tasks.items():
+            self.metrics.watch(name, task)
         question = f"What would make {self.host.classifier.name} decide otherwise?"
         super().__init__(app_dir, studies, dict(conf), "Otherwise", question, __version__, list(REGION_NAMES))
         self.teaching = open_teaching(self.host, self.options, self.datastore())
@@ -103,8 +111,14 @@ class OtherwiseApp(MONAILabelApp):
         """Answer for many images; MONAI Label would divide them among GPUs, of which there may be none."""
         return super().batch_infer({**request, "multi_gpu": False, "max_workers": 1}, datastore)
 
-    def close(self) -> None:
-        """Stop the threads."""
+    def close(self, grace: float = 0.0) -> None:
+        """Stop the threads.
+
+        Args:
+            grace: Seconds that the running job has to come to its end; none that waits begins any more.
+        """
+        if grace and not let_finish(self.host.worker, grace):
+            logger.warning("The running job did not end within %g s; it is stopped.", grace)
         self.switching.close()
         self.teaching.close()
         self.host.worker.close()

@@ -8,11 +8,13 @@ from starlette.middleware import Middleware
 
 from lib.access.authentication import Authentication, stock_user
 from lib.access.choice import authenticator
+from lib.operations.metrics import Metrics
+from lib.operations.requests import Requests
 from lib.options import Options
 from lib.routes.templates import Templates
 
 
-def install_layers(server: FastAPI, options: Options) -> None:
+def install_layers(server: FastAPI, options: Options, metrics: Metrics) -> None:
     """Put our middleware in the place of MONAI Label's, which only answers any web page.
 
     ``monailabel start_server`` makes the app while the server starts, when Starlette adds no middleware any more; so
@@ -24,6 +26,7 @@ def install_layers(server: FastAPI, options: Options) -> None:
     templates = Templates(server.router.routes)
     # The first is the outermost.
     server.user_middleware[:] = [
+        Middleware(Requests, templates=templates, metrics=metrics),
         Middleware(Authentication, templates=templates, authenticator=authenticator(options)),
     ]
     server.dependency_overrides[get_current_user] = stock_user

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
+from lib.operations.logs import Form
 from otherwise.annotations.vocabulary import PRESETS
 from otherwise.errors import OtherwiseError
 
@@ -13,6 +15,7 @@ CLASSIFIER = "mammogram_classifier"
 AGENT = "mammogram_agent"
 KEYS = ("classifier", "agent", "device", "state", "trust_code", "upload_mib", "database", "vocabulary", "units")
 ACCESS_KEYS = ("tokens",)
+OPERATION_KEYS = ("log",)
 
 
 class OptionError(OtherwiseError):
@@ -36,6 +39,7 @@ class Options:
         units: Layer of the classifier whose units are named; empty: those of the agent's encoder.
         vocabulary: Names of preset vocabularies, and paths of YAML files.
         tokens: File of those who may use the server; None: whoever is on this machine.
+        log: Form of the log of ``monailabel start_server``, ``text`` or ``json``.
     """
 
     classifier: str
@@ -48,6 +52,7 @@ class Options:
     vocabulary: tuple[str, ...]
     units: str
     tokens: Path | None
+    log: Form
 
     @classmethod
     def read(cls, conf: Mapping[str, str], studies: str) -> Options:
@@ -56,7 +61,7 @@ class Options:
         Raises:
             OptionError: if a key or a value is unknown.
         """
-        known = (*KEYS, *ACCESS_KEYS)
+        known = (*KEYS, *ACCESS_KEYS, *OPERATION_KEYS)
         unknown = [key for key in conf if key not in (*known, "server_mode")]  # the last is MONAI Label's own
         if unknown:
             raise OptionError(f"Unknown --conf {', '.join(unknown)}.", f"Known are {', '.join(known)}.")
@@ -71,6 +76,7 @@ class Options:
             vocabulary=tuple(name for name in conf.get("vocabulary", "").split(",") if name) or PRESETS,
             units=conf.get("units", ""),
             tokens=Path(conf["tokens"]).expanduser().absolute() if conf.get("tokens") else None,
+            log=_form(conf.get("log") or "text"),
         )
 
 
@@ -104,6 +110,12 @@ def choose_device(name: str) -> str:
     if name != "cpu":
         raise OptionError(f"Device {name!r} is unknown.", "Use auto, cpu, cuda or cuda:N.")
     return name
+
+
+def _form(value: str) -> Form:
+    if value in ("text", "json"):
+        return cast(Form, value)
+    raise OptionError(f"--conf log {value[:32]} is unknown.", "Give text or json.")
 
 
 def _switch(key: str, value: str) -> bool:

@@ -11,6 +11,7 @@ from monailabel.interfaces.datastore import Datastore
 
 from lib.access.choice import authenticator
 from lib.host import ExplainerLike, Host, start_host
+from lib.operations.logs import configure
 from lib.options import Options
 from lib.routes.sources import READABLE, from_datastore
 from lib.teaching.mirroring import mirror
@@ -32,6 +33,8 @@ def start(conf: Mapping[str, str], studies: str, explainer: ExplainerLike | None
     """
     try:
         options = Options.read(conf, studies)
+        if _inside_server() or (conf.get("log") and not _is_task()):
+            configure(options.log)  # MONAI Label's own logs quote requests
         authenticator(options)  # before the models, which take longer
         host = start_host(options, explainer)
     except OtherwiseError:
@@ -76,6 +79,15 @@ def open_teaching(host: Host, options: Options, datastore: Datastore) -> Teachin
 def _end_in_one_line() -> None:
     # Started by `monailabel start_server`, the app is made while the server starts, and what is raised there is printed
     # with its traceback before the server gives up. Only then, and nothing comes after it.
-    server = sys.modules.get("monailabel.app")
-    if server is not None and not hasattr(server.app.state, "otherwise"):
+    if _inside_server():
         sys.tracebacklimit = 0
+
+
+def _is_task() -> bool:
+    # MONAI Label's trainings are processes of their own, whose log is read by whoever watches them.
+    return getattr(sys.modules["__main__"].__spec__, "name", "") == "monailabel.interfaces.utils.app"
+
+
+def _inside_server() -> bool:
+    server = sys.modules.get("monailabel.app")
+    return server is not None and not hasattr(server.app.state, "otherwise")

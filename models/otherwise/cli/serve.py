@@ -6,8 +6,9 @@ import ipaddress
 import json
 import os
 import socket
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -52,6 +53,8 @@ def register(app: typer.Typer) -> None:
         tokens: Annotated[
             Path | None, typer.Option(help="File of those who may use it (otherwise tokens add). Needed for --host.")
         ] = None,
+        log: Annotated[Literal["text", "json"], typer.Option(help="Form of the log: text or json.")] = "text",
+        grace: Annotated[float, typer.Option(min=0, help="Seconds that a running job may go on after SIGTERM.")] = 30.0,
         trust_code: Annotated[bool, typer.Option("--trust-code", help="Let bundles run Python of their own.")] = False,
     ) -> None:
         """Serve explanations to 3D Slicer and other MONAI Label clients, until Ctrl-C."""
@@ -64,6 +67,7 @@ def register(app: typer.Typer) -> None:
             "agent": agent,
             "device": device,
             "trust_code": str(trust_code).lower(),
+            "log": log,
             **({"state": str(state.resolve())} if state else {}),
             **({"database": database} if database else {}),
             **({"vocabulary": vocabulary} if vocabulary else {}),
@@ -71,7 +75,7 @@ def register(app: typer.Typer) -> None:
             **({"tokens": str(tokens.resolve())} if tokens else {}),
         }
         with listen(host, port) as door:
-            run(door, studies if remote else str(Path(studies).resolve()), conf)
+            run(door, studies if remote else str(Path(studies).resolve()), conf, grace)
 
 
 def refuse_open_door(host: str, tokens: Path | None) -> None:
@@ -112,8 +116,8 @@ def listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def run(door: socket.socket, studies: str, conf: dict[str, str]) -> None:
-    """Serve on a listening socket until interrupted.
+def run(door: socket.socket, studies: str, conf: dict[str, str], grace: float) -> None:
+    """Serve on a listening socket until interrupted by Ctrl-C, or by SIGTERM, which lets the running job end.
 
     MONAI Label's own ``start_server`` writes into the app's folder, which an installed package must not, hence its
     settings are given here and its server is run as it is.
@@ -132,21 +136,14 @@ def run(door: socket.socket, studies: str, conf: dict[str, str]) -> None:
     # Left open, any web page could read this server through the browser of whoever runs it.
     os.environ.setdefault("MONAI_LABEL_CORS_ORIGINS", json.dumps([address]))
 
-    import logging
-
-    import uvicorn
     from monailabel.interfaces.utils.app import app_instance
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     app = app_instance()
-    from monailabel.app import app as server
+    sys.path.append(str(app_folder()))
+    from lib.operations.serving import serve  # not earlier: MONAI Label loads everything of that name anew
 
     # It is read by now, and MONAI Label's trainings, which inherit the rest, fail on printing it.
     os.environ.pop("MONAI_LABEL_CORS_ORIGINS", None)
     typer.echo(f"Serving {studies} at {address} (this is the address for Slicer). Ctrl-C stops.")
-    try:
-        uvicorn.Server(uvicorn.Config(server, log_level="warning", timeout_graceful_shutdown=3)).run(sockets=[door])
-    except KeyboardInterrupt:
-        typer.echo("Stopped.")
-    finally:
-        app.close()
+    serve(door, app.close, grace)
+    typer.echo("Stopped.")

@@ -8,6 +8,8 @@ from otherwise.tokens import Role
 
 OPEN = (
     "GET /otherwise/health",
+    "GET /otherwise/health/live",
+    "GET /otherwise/health/ready",
     # MONAI Label's, for those who have no token yet; they are there with its OIDC only.
     "GET /auth/",
     "POST /auth/token",
@@ -45,6 +47,7 @@ READER = (
     "GET /proxy/dicom/qido/{path:path}",
     "GET /proxy/dicom/{path:path}",
     "GET /otherwise/about",
+    "GET /otherwise/metrics",
     "GET /otherwise/studies",
     "POST /otherwise/jobs",
     "GET /otherwise/jobs",

@@ -1,4 +1,4 @@
-"""What is running: versions, models and limits; and whether it is alive."""
+"""What is running: versions, models and limits."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
 def about_router(host: Host, options: Options, route: type[APIRoute]) -> APIRouter:
-    """Make the routes ``/otherwise/about`` and ``/otherwise/health``."""
+    """Make the route ``/otherwise/about``."""
     router = APIRouter(prefix="/otherwise", tags=["Otherwise"], route_class=route)
 
     @router.get(
@@ -34,12 +34,6 @@ def about_router(host: Host, options: Options, route: type[APIRoute]) -> APIRout
     async def about(request: Request) -> dict[str, Any]:
         caller = {"user": request.state.user, "role": request.state.role.name.lower()}
         return {**describe(host, options), "caller": caller}
-
-    # Open to everybody, as probes carry no token; it tells nothing but that the server lives.
-    @router.get("/health", summary="Whether the server takes work")
-    async def health() -> dict[str, Any]:
-        state = "ok" if host.worker.alive else "closing"
-        return {"status": state, "running": int(host.worker.running), "waiting": host.worker.waiting}
 
     return router
 

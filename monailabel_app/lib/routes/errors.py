@@ -13,6 +13,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive
 
+from lib.operations.logs import REQUEST
 from otherwise.errors import OtherwiseError
 
 logger = logging.getLogger(__name__)
@@ -88,7 +89,7 @@ def reply_to(error: Exception) -> Response:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"][1:]) or "request"
         return error_reply(422, "request", f"{where}: {first['msg']}.", "See /docs for what this address takes.")
-    incident = uuid.uuid4().hex[:12]
+    incident = REQUEST.get() or uuid.uuid4().hex
     logger.error("Request %s failed", incident, exc_info=error)
     return error_reply(
         500, "internal", f"The server failed (request {incident}).", "Its log tells more under this number."

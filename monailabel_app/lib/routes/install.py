@@ -9,12 +9,14 @@ from fastapi import APIRouter, FastAPI
 
 from lib.infers.attribute import Attribute
 from lib.layers import install_layers
+from lib.operations.health import Health
 from lib.routes.about import about_router, unknown_router
 from lib.routes.errors import route_class
 from lib.routes.explanations import explanations_router
 from lib.routes.infer import infer_router
 from lib.routes.jobs import jobs_router
 from lib.routes.models import models_router
+from lib.routes.operations import operations_router
 from lib.routes.sources import from_session
 from lib.routes.studies import studies_router
 from lib.routes.teaching import teaching_router, train_router
@@ -38,6 +40,9 @@ def install_app(app: OtherwiseApp) -> None:
     routers = [
         infer_router(app, app.tasks, route),
         about_router(app.host, app.options, route),
+        operations_router(
+            app.host, Health(app.host, app.options.state, app.teaching.annotations.head), app.metrics, route
+        ),
         jobs_router(app, {**app.tasks, "attribute": Attribute(app.host)}, app.jobs, app.host.store, route),
         explanations_router(app.host.store, app.teaching, route),
         teaching_router(app.teaching, session, route),
@@ -47,7 +52,7 @@ def install_app(app: OtherwiseApp) -> None:
         unknown_router(route),
     ]
     install(server, routers)
-    install_layers(server, app.options)
+    install_layers(server, app.options, app.metrics)
     # There is a former one after POST /reload.
     former, server.state.otherwise = getattr(server.state, "otherwise", None), app
     if former is not None:
