@@ -15,16 +15,18 @@ from monailabel.interfaces.tasks.train import TrainTask
 from lib.activelearning.asking import Asking
 from lib.datastore import SafeDatastore
 from lib.host import ExplainerLike
+from lib.infers.attribute import Attribute
 from lib.infers.classify import Classify
 from lib.infers.explain import REGION_NAMES, Explain
 from lib.infers.find import Find, Looks
 from lib.infers.task import HostedTask
-from lib.jobs import Jobs
+from lib.jobs.jobs import Jobs
+from lib.jobs.order import Desk
 from lib.operations.metrics import Metrics
 from lib.operations.stopping import let_finish
 from lib.routes.install import install_app
 from lib.routes.sources import from_datastore
-from lib.start import open_teaching, start
+from lib.start import open_record, open_teaching, start
 from lib.switching import Switching
 from lib.trainers.agent import TrainAgent
 from otherwise import __version__
@@ -59,13 +61,16 @@ class OtherwiseApp(MONAILabelApp):
         }
         if looks is not None:
             self.tasks["find"] = Find(self.host, looks)
-        self.jobs = Jobs()
-        self.metrics = Metrics(self.host, getattr(self.jobs, "figures", dict))
-        for name, task in self.tasks.items():
-            self.metrics.watch(name, task)
         question = f"What would make {self.host.classifier.name} decide otherwise?"
         super().__init__(app_dir, studies, dict(conf), "Otherwise", question, __version__, list(REGION_NAMES))
         self.teaching = open_teaching(self.host, self.options, self.datastore())
+        tasks: dict[str, HostedTask] = {**self.tasks, "attribute": Attribute(self.host)}
+        desk = Desk(self, tasks, self.host.store)
+        record, longest = open_record(self.options), self.options.jobs.deadline_seconds
+        self.jobs = Jobs(desk, self.host.worker, self.host.store, record, longest)
+        self.metrics = Metrics(self.host, self.jobs.figures)
+        for name, task in tasks.items():
+            self.metrics.watch(name, task)
         self.switching = Switching(self.host, self.options, self.registry, self.teaching.models_changed)
         install_app(self)
 
@@ -75,9 +80,10 @@ class OtherwiseApp(MONAILabelApp):
         self.begin()
 
     def begin(self) -> None:
-        """Keep models and names current from now on."""
+        """Keep models and names current from now on, and take up the jobs that a former server left."""
         self.switching.start()
         self.teaching.start()
+        self.jobs.resume()
 
     def init_datastore(self) -> Datastore:
         """The studies; of a folder one whose record is never half written."""
@@ -121,4 +127,4 @@ class OtherwiseApp(MONAILabelApp):
             logger.warning("The running job did not end within %g s; it is stopped.", grace)
         self.switching.close()
         self.teaching.close()
-        self.host.worker.close()
+        self.jobs.close()

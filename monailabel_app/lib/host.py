@@ -118,7 +118,7 @@ def start_host(options: Options, explainer: ExplainerLike | None = None) -> Host
     device = choose_device(options.device)
     store = ExplanationStore(options.state / "explanations")
     made = explainer or load_pair(options.classifier, options.agent, device, options.trust_code)
-    return Host(made, Worker(f"otherwise-{device}"), store, device)
+    return Host(made, Worker(f"otherwise-{device}", options.jobs.waiting, options.jobs.waiting_per_user), store, device)
 
 
 def load_pair(classifier_reference: str, agent_reference: str, device: str, trust_code: bool) -> ExplainerLike:

@@ -27,7 +27,7 @@ def install_layers(server: FastAPI, options: Options, metrics: Metrics) -> None:
     # The first is the outermost.
     server.user_middleware[:] = [
         Middleware(Requests, templates=templates, metrics=metrics),
-        Middleware(Authentication, templates=templates, authenticator=authenticator(options)),
+        Middleware(Authentication, templates=templates, authenticator=authenticator(options.access)),
     ]
     server.dependency_overrides[get_current_user] = stock_user
     server.middleware_stack = None

@@ -2,26 +2,64 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from lib.access.options import KEYS as ACCESS_KEYS
+from lib.access.options import AccessOptions
 from lib.operations.logs import Form
+from lib.worker import WAITING, WAITING_PER_USER
 from otherwise.annotations.vocabulary import PRESETS
 from otherwise.errors import OtherwiseError
 
 CLASSIFIER = "mammogram_classifier"
 AGENT = "mammogram_agent"
 KEYS = ("classifier", "agent", "device", "state", "trust_code", "upload_mib", "database", "vocabulary", "units")
-ACCESS_KEYS = ("tokens",)
-OPERATION_KEYS = ("log",)
+JOB_KEYS = ("waiting", "waiting_per_user", "deadline_seconds", "keep_days", "keep_gib")
+ALL_KEYS = (*KEYS, *JOB_KEYS, *ACCESS_KEYS, "log")
 
 
 class OptionError(OtherwiseError):
     """The server was started with something that it does not understand."""
 
     code = "option"
+
+
+@dataclass(frozen=True)
+class JobOptions:
+    """Limits of jobs.
+
+    Attributes:
+        waiting: How many may wait; each holds its image in memory.
+        waiting_per_user: How many of one user may.
+        deadline_seconds: How long any may take, its waiting included.
+        keep_days: Age at which explanations are removed; None: never.
+        keep_gib: Room that explanations may take in all; None: any.
+    """
+
+    waiting: int = WAITING
+    waiting_per_user: int = WAITING_PER_USER
+    deadline_seconds: float = 6 * 3600.0
+    keep_days: float | None = None
+    keep_gib: float | None = None
+
+    @classmethod
+    def read(cls, conf: Mapping[str, str]) -> JobOptions:
+        """Understand ``conf``.
+
+        Raises:
+            OptionError: if a value is unknown.
+        """
+        return cls(
+            waiting=int(_positive(conf, "waiting", cls.waiting, whole=True)),
+            waiting_per_user=int(_positive(conf, "waiting_per_user", cls.waiting_per_user, whole=True)),
+            deadline_seconds=_positive(conf, "deadline_seconds", cls.deadline_seconds),
+            keep_days=_positive(conf, "keep_days", 0) if conf.get("keep_days") else None,
+            keep_gib=_positive(conf, "keep_gib", 0) if conf.get("keep_gib") else None,
+        )
 
 
 @dataclass(frozen=True)
@@ -36,9 +74,10 @@ class Options:
         trust_code: Whether bundles may bring Python of their own.
         upload_limit: Largest request in bytes.
         database: Path of a SQLite file, or URL, for what people say; None: in the state folder.
+        jobs: How many jobs may wait, how long, and how long their results are kept.
         units: Layer of the classifier whose units are named; empty: those of the agent's encoder.
         vocabulary: Names of preset vocabularies, and paths of YAML files.
-        tokens: File of those who may use the server; None: whoever is on this machine.
+        access: Who may use the server.
         log: Form of the log of ``monailabel start_server``, ``text`` or ``json``.
     """
 
@@ -51,7 +90,8 @@ class Options:
     database: str | None
     vocabulary: tuple[str, ...]
     units: str
-    tokens: Path | None
+    jobs: JobOptions
+    access: AccessOptions
     log: Form
 
     @classmethod
@@ -61,10 +101,9 @@ class Options:
         Raises:
             OptionError: if a key or a value is unknown.
         """
-        known = (*KEYS, *ACCESS_KEYS, *OPERATION_KEYS)
-        unknown = [key for key in conf if key not in (*known, "server_mode")]  # the last is MONAI Label's own
+        unknown = [key for key in conf if key not in (*ALL_KEYS, "server_mode")]  # the last is MONAI Label's own
         if unknown:
-            raise OptionError(f"Unknown --conf {', '.join(unknown)}.", f"Known are {', '.join(known)}.")
+            raise OptionError(f"Unknown --conf {', '.join(unknown)}.", f"Known are {', '.join(ALL_KEYS)}.")
         return cls(
             classifier=conf.get("classifier") or CLASSIFIER,
             agent=conf.get("agent") or AGENT,
@@ -75,7 +114,8 @@ class Options:
             database=conf.get("database") or None,
             vocabulary=tuple(name for name in conf.get("vocabulary", "").split(",") if name) or PRESETS,
             units=conf.get("units", ""),
-            tokens=Path(conf["tokens"]).expanduser().absolute() if conf.get("tokens") else None,
+            jobs=JobOptions.read(conf),
+            access=AccessOptions.read(conf),
             log=_form(conf.get("log") or "text"),
         )
 
@@ -124,6 +164,19 @@ def _switch(key: str, value: str) -> bool:
     if str(value).lower() in ("false", "no", "off", "0"):
         return False
     raise OptionError(f"--conf {key} {value} is neither true nor false.", "Give true or false.")
+
+
+def _positive(conf: Mapping[str, str], key: str, default: float, whole: bool = False) -> float:
+    value = str(conf.get(key) or default)
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf or (whole and not number.is_integer()):
+        raise OptionError(
+            f"--conf {key} {value[:40]} is no {'whole ' if whole else ''}number above 0.", "Give one, or leave it away."
+        )
+    return number
 
 
 def _mebibytes(key: str, value: str) -> int:

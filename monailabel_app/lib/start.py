@@ -11,6 +11,8 @@ from monailabel.interfaces.datastore import Datastore
 
 from lib.access.choice import authenticator
 from lib.host import ExplainerLike, Host, start_host
+from lib.jobs.record import FILE_NAME as JOBS_FILE
+from lib.jobs.record import Record
 from lib.operations.logs import configure
 from lib.options import Options
 from lib.routes.sources import READABLE, from_datastore
@@ -35,7 +37,7 @@ def start(conf: Mapping[str, str], studies: str, explainer: ExplainerLike | None
         options = Options.read(conf, studies)
         if _inside_server() or (conf.get("log") and not _is_task()):
             configure(options.log)  # MONAI Label's own logs quote requests
-        authenticator(options)  # before the models, which take longer
+        authenticator(options.access)  # before the models, which take longer
         host = start_host(options, explainer)
     except OtherwiseError:
         _end_in_one_line()
@@ -71,6 +73,19 @@ def open_teaching(host: Host, options: Options, datastore: Datastore) -> Teachin
     images = Images(lambda: sorted(datastore.list_images()), read, partial(mirror, datastore))
     try:
         return Teaching(host, annotations, vocabulary, images, options.state / "concepts", options.units)
+    except OtherwiseError:
+        _end_in_one_line()
+        raise
+
+
+def open_record(options: Options) -> Record:
+    """Open the record of jobs.
+
+    Raises:
+        StorageError: if it cannot be written.
+    """
+    try:
+        return Record(options.state / JOBS_FILE)
     except OtherwiseError:
         _end_in_one_line()
         raise

@@ -2,25 +2,57 @@
 
 from __future__ import annotations
 
-import queue
+import math
 import threading
+import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Any, Generic, TypeVar
 
+from lib.fair_queue import FairQueue
 from otherwise.errors import CancelledError, OtherwiseError
 
 T = TypeVar("T")
 Cancelled = Callable[[], bool]
 """Asked between steps: True once nobody waits for the answer any more."""
 
+WAITING = 32
+"""Jobs that may wait; each holds its image in memory."""
+WAITING_PER_USER = 16
+IN_A_ROW = 4
+"""Short jobs that go before a long one that waits."""
+REMEMBERED = 16
+"""Jobs from whose duration the next ones' is guessed."""
+FIRST_GUESS, LONGEST_GUESS = 10.0, 600.0
+
 
 class BusyError(OtherwiseError):
-    """Too many requests wait already."""
+    """Too many requests wait already.
+
+    Attributes:
+        retry_after: Seconds after which there may be room.
+    """
 
     code = "busy"
-    status = 503
+    status = 429
+
+    def __init__(self, detail: str, hint: str = "", retry_after: int = 60) -> None:
+        super().__init__(detail, hint)
+        self.retry_after = retry_after
+
+
+class Urgency(IntEnum):
+    """What goes first."""
+
+    now = 0
+    """The server's own, and short: taken however many wait."""
+    interactive = 1
+    """Somebody looks at the screen meanwhile."""
+    long = 2
+    """Takes its time anyway."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,10 +61,14 @@ class Job(Generic[T]):
 
     Attributes:
         work: Called on the worker's thread, with a function that says whether to stop early.
+        user: Whose turn it takes.
+        urgency: What it goes before.
         future: The answer to come.
     """
 
     work: Callable[[Cancelled], T]
+    user: str = ""
+    urgency: Urgency = Urgency.long
     future: Future[T] = field(default_factory=Future)
     _abandoned: threading.Event = field(default_factory=threading.Event)
 
@@ -53,7 +89,7 @@ class Job(Generic[T]):
 
 
 class Worker:
-    """A thread that does one job after the other.
+    """A thread that does one job after the other; users take turns.
 
     One thread, and always the same one: cuDNN keeps its plans per thread, and two explanations at once on one device
     would only slow each other down.
@@ -61,37 +97,64 @@ class Worker:
     Args:
         name: Name of the thread, shown in the log.
         waiting: How many jobs may wait; more are refused.
+        waiting_per_user: How many of one user may.
     """
 
-    def __init__(self, name: str, waiting: int = 16) -> None:
-        self.limit = waiting
-        self._queue: queue.SimpleQueue[Job[Any] | None] = queue.SimpleQueue()
-        self._door = threading.Lock()
+    def __init__(self, name: str, waiting: int = WAITING, waiting_per_user: int = WAITING_PER_USER) -> None:
+        self.limit, self.limit_per_user = waiting, waiting_per_user
+        self._queues: dict[Urgency, FairQueue[Job[Any]]] = {urgency: FairQueue() for urgency in Urgency}
+        self._in_a_row = 0
+        self._seconds: deque[float] = deque(maxlen=REMEMBERED)
+        self._news = threading.Condition()
         self._closing = threading.Event()
         self._running = threading.Event()
         # A daemon, so that Ctrl-C ends the server at once and not after the explanation that happens to run.
         self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
         self._thread.start()
 
-    def submit(self, work: Callable[[Cancelled], T], urgent: bool = False) -> Job[T]:
+    def submit(
+        self,
+        work: Callable[[Cancelled], T],
+        urgent: bool = False,
+        *,
+        user: str = "",
+        interactive: bool = False,
+        promised: bool = False,
+    ) -> Job[T]:
         """Queue a job.
 
         Args:
             work: Called on the worker's thread, with a function that says whether to stop early.
-            urgent: It is short, and belongs to the server itself: taken however many wait.
+            urgent: It is short, and belongs to the server itself: taken however many wait, and first.
+            user: Whose it is; empty: the server's own.
+            interactive: It is short, and goes before longer work of whomever.
+            promised: It was accepted before, by a server that has since been started anew: taken however many wait.
 
         Raises:
             BusyError: if too many jobs wait already.
             CancelledError: if the worker is closed.
         """
-        job = Job(work)
-        with self._door:
-            if self._closing.is_set():
-                raise CancelledError("The server is shutting down.", "Try again once it is back.")
-            if self.waiting >= self.limit and not urgent:
-                raise BusyError(f"{self.limit} requests wait already.", "Try again in a minute.")
-            self._queue.put(job)
+        job = Job(work, user, Urgency.now if urgent else Urgency.interactive if interactive else Urgency.long)
+        with self._news:
+            if not (urgent or promised):
+                self._refuse_if_full(user)
+            elif self._closing.is_set():
+                raise _closed()
+            self._queues[job.urgency].put(user, job)
+            self._news.notify()
+        # A place in the queue is free again as soon as nobody wants what waits there.
+        job.future.add_done_callback(lambda future: self._leave(job) if future.cancelled() else None)
         return job
+
+    def refuse_if_full(self, user: str) -> None:
+        """Refuse what ``submit`` would refuse now.
+
+        Raises:
+            BusyError: if too many jobs wait already.
+            CancelledError: if the worker is closed.
+        """
+        with self._news:
+            self._refuse_if_full(user)
 
     @property
     def running(self) -> bool:
@@ -101,7 +164,8 @@ class Worker:
     @property
     def waiting(self) -> int:
         """How many jobs wait."""
-        return self._queue.qsize()
+        with self._news:
+            return sum(map(len, self._queues.values()))
 
     @property
     def alive(self) -> bool:
@@ -110,18 +174,64 @@ class Worker:
 
     def close(self, timeout: float = 10.0) -> None:
         """Drop what waits, ask what runs to stop, and wait for the thread at most ``timeout`` seconds."""
-        with self._door:
+        with self._news:
             self._closing.set()
-            self._queue.put(None)
+            dropped = [job for queue in self._queues.values() for job in queue]
+            self._news.notify()
+        for job in dropped:
+            job.abandon()
         self._thread.join(timeout)
 
+    def _refuse_if_full(self, user: str) -> None:
+        if self._closing.is_set():
+            raise _closed()
+        queues = self._queues.values()
+        waiting, of_user = sum(map(len, queues)), sum(queue.of(user) for queue in queues)
+        typical = sum(self._seconds) / len(self._seconds) if self._seconds else FIRST_GUESS
+        if waiting >= self.limit:
+            # Whenever a job ends, there is room for one.
+            raise _busy(f"{self.limit} requests wait already.", typical)
+        if of_user >= self.limit_per_user:
+            # Whenever everybody has had a turn, there is.
+            turns = max(queue.users for queue in queues)
+            raise _busy(f"{self.limit_per_user} requests of yours wait already.", typical * turns)
+
+    def _leave(self, job: Job[Any]) -> None:
+        with self._news:
+            self._queues[job.urgency].remove(job.user, job)
+
     def _loop(self) -> None:
-        while (job := self._queue.get()) is not None:
-            if self._closing.is_set():
-                job.abandon()
-                continue
+        while (job := self._next()) is not None:
+            begun = time.monotonic()
             self._running.set()
             try:
                 job.run(self._closing.is_set)
             finally:
                 self._running.clear()
+            if job.urgency is Urgency.long and not job.future.cancelled():
+                self._seconds.append(time.monotonic() - begun)
+
+    def _next(self) -> Job[Any] | None:
+        with self._news:
+            while not self._closing.is_set():
+                for urgency in self._order():
+                    job = self._queues[urgency].take()
+                    if job is not None:
+                        self._in_a_row = self._in_a_row + 1 if urgency is Urgency.interactive else 0
+                        return job
+                self._news.wait()
+        return None
+
+    def _order(self) -> list[Urgency]:
+        # Short jobs go first, but not for ever while a long one waits.
+        patient = self._in_a_row < IN_A_ROW
+        return sorted(Urgency) if patient else [Urgency.now, Urgency.long, Urgency.interactive]
+
+
+def _closed() -> CancelledError:
+    return CancelledError("The server is shutting down.", "Try again once it is back.")
+
+
+def _busy(detail: str, seconds: float) -> BusyError:
+    retry_after = math.ceil(min(max(seconds, 1.0), LONGEST_GUESS))
+    return BusyError(detail, f"Try again in {retry_after} s.", retry_after)

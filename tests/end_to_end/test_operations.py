@@ -118,7 +118,9 @@ def test_the_running_job_ends_well_and_the_next_one_does_not_begin(studies: Path
     with serving(tmp_path, "--studies", studies, "--state", state, "--device", "cpu", "--grace", 60) as server:
         job = {"kind": "explain", "image": f"{SENTINEL} 2"}
         running, waiting = (
-            requests.post(f"{server.url}/otherwise/jobs", json={**job, "params": {"seed": seed}}, timeout=SECONDS).json()
+            requests.post(
+                f"{server.url}/otherwise/jobs", json={**job, "params": {"seed": seed}}, timeout=SECONDS
+            ).json()
             for seed in (1, 2)
         )
         until(lambda: server.get(f"/otherwise/jobs/{running['id']}").json()["state"] == "running")

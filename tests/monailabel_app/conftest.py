@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -123,7 +124,7 @@ class StandInExplainer:
         other = image.with_array(image.array.astype(np.float32) + change)
         found = Counterfactual(True, flipped, 0.25, 0.06)
         return Explanation(
-            id=f"stand-in-{len(self.calls):04d}",
+            id=f"stand-in-{uuid.uuid4().hex[:12]}",
             image_id=image.id,
             image_sha256=image.sha256,
             classifier=ModelRef(self.classifier.name, self.classifier.version),
@@ -196,6 +197,18 @@ def plane(seed: int, brightness: float, affine: np.ndarray = OBLIQUE) -> Image:
 def app_class() -> Any:
     """The app as MONAI Label itself finds it."""
     return get_class_of_subclass_from_file("main", str(app_folder() / "main.py"), "MONAILabelApp")
+
+
+@pytest.fixture(scope="session")
+def new_explainer() -> type[StandInExplainer]:
+    """Makes stand-ins."""
+    return StandInExplainer
+
+
+@pytest.fixture(scope="session")
+def new_plane() -> Callable[..., Image]:
+    """Makes images."""
+    return plane
 
 
 @pytest.fixture(scope="session")

@@ -75,9 +75,7 @@ def anyio_backend() -> str:
 
 
 @pytest.mark.anyio
-async def test_a_database_that_is_away_is_told(
-    server: tuple[TestClient, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_database_that_is_away_is_told(server: tuple[TestClient, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     _, app = server
     health = importlib.import_module("lib.operations.health")
     monkeypatch.setattr(health, "SECONDS", 0.1)
@@ -125,7 +123,8 @@ def test_jobs_are_counted_with_their_stages_and_how_they_end(server: tuple[TestC
     assert told["otherwise_job_seconds_count kind=explain outcome=image"] == 1
     assert told["otherwise_job_stage_seconds_count kind=explain stage=search"] == 1
     assert told["otherwise_explanations_total valid=true"] == 1
-    assert (told["otherwise_jobs_waiting"], told["otherwise_jobs_running"]) == (0, 0)
+    assert (told["otherwise_worker_waiting"], told["otherwise_worker_running"]) == (0, 0)
+    assert told["otherwise_jobs state=cached"] == 0
     assert told["process_resident_memory_bytes"] > 1e7
     assert told["otherwise_state_free_bytes"] > 0
 

@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 from urllib.parse import urlparse
 
+import requests
+
 if TYPE_CHECKING:
     from conftest import Running
 
@@ -57,3 +59,26 @@ def test_health_counts_what_runs_and_what_waits(running: Running) -> None:
 
         assert running.get("/otherwise/health").json() == {"status": "ok", "running": 1, "waiting": 0}
         running.explainer.go_on.set()
+
+
+def test_when_too_many_wait_the_next_is_told_when_to_come_back(running: Running) -> None:
+    worker = running.app.host.worker
+    former, worker.limit_per_user = worker.limit_per_user, 1
+    try:
+        with ThreadPoolExecutor(2) as clients, running.explainer.held():
+            clients.submit(running.infer, "explain", image="dark", output="json")
+            assert running.explainer.entered.wait(PATIENCE)
+            url = f"{running.url}/otherwise/jobs"
+            waiting = requests.post(url, json={"image": "bright one", "params": {"seed": 77}}, timeout=PATIENCE)
+            assert waiting.status_code == 202
+            for reply in (
+                running.infer("classify", image="dark"),
+                requests.post(url, json={"image": "dark", "params": {"seed": 78}}, timeout=PATIENCE),
+            ):
+                assert reply.status_code == 429
+                assert int(reply.headers["Retry-After"]) >= 1
+                assert reply.json()["error"] == "busy"
+                assert set(reply.json()) == {"error", "detail", "hint"}
+            requests.delete(f"{url}/{waiting.json()['id']}", timeout=PATIENCE)
+    finally:
+        worker.limit_per_user = former

@@ -86,3 +86,73 @@ def test_closing_stops_what_runs_and_drops_what_waits(worker_module: Any) -> Non
         waiting.future.result(0)
     with pytest.raises(CancelledError):
         worker.submit(until_cancelled)
+
+
+@pytest.fixture
+def held(worker_module: Any) -> Any:
+    """A worker of few places whose thread is kept busy until the event is set."""
+    worker = worker_module.Worker("device", waiting=4, waiting_per_user=3)
+    entered, go_on = threading.Event(), threading.Event()
+
+    def hold(cancelled: Any) -> None:
+        entered.set()
+        go_on.wait(10)
+
+    worker.submit(hold)
+    assert entered.wait(10)
+    yield worker, go_on
+    go_on.set()
+    worker.close()
+
+
+def test_users_take_turns_and_short_work_goes_first(held: Any) -> None:
+    worker, go_on = held
+    done: list[str] = []
+
+    def note(name: str) -> Any:
+        return lambda cancelled: done.append(name)
+
+    jobs = [worker.submit(note(f"anna {number}"), user="anna") for number in range(3)]
+    jobs.append(worker.submit(note("ben"), user="ben"))
+    jobs.append(worker.submit(note("models"), urgent=True))
+    jobs.append(worker.submit(note("look"), user="cleo", interactive=True, promised=True))
+    go_on.set()
+    for job in jobs:
+        job.future.result(10)
+
+    assert done == ["models", "look", "anna 0", "ben", "anna 1", "anna 2"]
+
+
+def test_long_work_has_its_turn_however_much_short_work_comes(held: Any, worker_module: Any) -> None:
+    worker, go_on = held
+    done: list[str] = []
+
+    def glance(number: int) -> None:
+        done.append("glance")
+        if number < 20:
+            worker.submit(lambda cancelled: glance(number + 1), user="anna", interactive=True)
+
+    long = worker.submit(lambda cancelled: done.append("long"), user="ben")
+    worker.submit(lambda cancelled: glance(0), user="anna", interactive=True)
+    go_on.set()
+    long.future.result(10)
+
+    assert done.index("long") == worker_module.IN_A_ROW
+
+
+def test_one_user_cannot_take_all_places_and_is_told_when_to_come_back(held: Any, worker_module: Any) -> None:
+    worker, _ = held
+    jobs = [worker.submit(lambda cancelled: None, user="anna") for _ in range(3)]
+    with pytest.raises(worker_module.BusyError) as of_user:
+        worker.submit(lambda cancelled: None, user="anna")
+    worker.submit(lambda cancelled: None, user="ben")
+    with pytest.raises(worker_module.BusyError) as of_all:
+        worker.refuse_if_full("cleo")
+
+    for caught in (of_user, of_all):
+        assert caught.value.status == 429
+        assert 1 <= caught.value.retry_after <= 600
+        assert f"{caught.value.retry_after} s" in caught.value.hint
+    jobs[1].abandon()
+    assert worker.waiting == 3, "what nobody wants leaves its place at once"
+    worker.submit(lambda cancelled: None, user="anna")

@@ -178,8 +178,9 @@ def test_a_server_that_vanishes_in_the_middle_is_an_error(bad_server: BadServer,
     assert caught.value.kind == "unreachable"
 
 
-def test_a_failed_job_brings_the_servers_words(bad_server: BadServer) -> None:
+@pytest.mark.parametrize("state", ["failed", "interrupted"])
+def test_a_failed_job_brings_the_servers_words(bad_server: BadServer, state: str) -> None:
     error = {"error": "image", "detail": "It is constant.", "hint": "Choose another."}
-    bad_server.on("/otherwise/jobs", lambda visit: visit.json({"id": "j", "state": "failed", "error": error}))
+    bad_server.on("/otherwise/jobs", lambda visit: visit.json({"id": "j", "state": state, "error": error}))
     with pytest.raises(ServerError, match=r"It is constant\. Choose another\."):
         jobs.classify(Client(bad_server.url), image="a", report=lambda stage, part: None, cancel=Cancel())

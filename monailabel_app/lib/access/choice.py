@@ -6,11 +6,11 @@ from monailabel.config import settings
 
 from lib.access.authentication import Authenticator, Tokens
 from lib.access.oidc import Realm
-from lib.options import Options
+from lib.access.options import AccessOptions
 from otherwise.tokens import TokenFile
 
 
-def authenticator(options: Options) -> Authenticator | None:
+def authenticator(options: AccessOptions) -> Authenticator | None:
     """What knows people: a file of tokens, MONAI Label's realm, or, on a machine by itself, nothing.
 
     Raises:

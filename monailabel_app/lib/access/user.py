@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fastapi import Request
+from starlette.requests import HTTPConnection
 
 from otherwise.tokens import Role
 
@@ -22,6 +22,7 @@ class Caller:
     role: Role
 
 
-def user_of(request: Request) -> str:
-    """Name of who makes a request, or, where nobody has to say who they are, the machine that it comes from."""
-    return getattr(request.state, "user", "") or (request.client.host if request.client else "")
+def user_of(request: HTTPConnection) -> str:
+    """The name of whoever asks; where nobody logs in, the machine that asks."""
+    user: str = getattr(request.state, "user", "")
+    return user or (request.client.host if request.client else "")

@@ -20,6 +20,8 @@ class Classify(HostedTask):
     """Asks the hosted classifier; replies as MONAI Label's own classification models do."""
 
     def __init__(self, host: Host, looks: Looks | None = None) -> None:
+        # Of patches it may have to look at all of them.
+        self.interactive = looks is None
         super().__init__(
             host,
             InferType.CLASSIFICATION,

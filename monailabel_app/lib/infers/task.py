@@ -62,6 +62,9 @@ class HostedTask(InferTask):
         config: Options with their defaults or choices, as shown by ``/info``; stock clients send them back.
     """
 
+    interactive = False
+    """Whether it takes a moment only, so that it goes before others' long work."""
+
     def __init__(
         self, host: Host, type: InferType, labels: Mapping[str, int], description: str, config: Mapping[str, Any]
     ) -> None:
@@ -82,21 +85,31 @@ class HostedTask(InferTask):
         refuse_unknown(params, self.config())
         return {"slice_index": whole_number(params, "slice_index", 0, MAX_SLICES)}
 
-    def start(
-        self, source: Source, arguments: dict[str, Any], report: Report = lambda stage, fraction: None
-    ) -> Job[Answer]:
-        """Read the image here, then queue the work: a broken image is refused without waiting for the worker.
+    def read(self, source: Source) -> Image:
+        """Read an image, so that a broken one is refused without waiting for the worker.
 
         Raises:
-            OtherwiseError: if the image cannot be used, or too many requests wait.
+            OtherwiseError: if the image cannot be used.
         """
         try:
-            image = check_content(read_image(source.path, id=source.id))
+            return check_content(read_image(source.path, id=source.id))
         except OtherwiseError as error:
             # Readers name the file; outside the server it has an id only.
             error.detail = error.detail.replace(source.path.name, source.id)
             raise
-        return self.host.worker.submit(lambda cancelled: self.answer(image, arguments, cancelled, report))
+
+    def start(self, source: Source, arguments: dict[str, Any], user: str = "") -> Job[Answer]:
+        """Read the image here, then queue the work.
+
+        Raises:
+            OtherwiseError: if the image cannot be used, or too many requests wait.
+        """
+        image = self.read(source)
+        return self.host.worker.submit(
+            lambda cancelled: self.answer(image, arguments, cancelled, lambda stage, fraction: None),
+            user=user,
+            interactive=self.interactive,
+        )
 
     @abstractmethod
     def answer(self, image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report) -> Answer:

@@ -29,10 +29,10 @@ class Metrics:
 
     Args:
         host: The worker, the device and the store, which are looked at when somebody asks.
-        figures: Further figures of the jobs, by name.
+        figures: How many jobs wait, run, were answered from the cache, and so on.
     """
 
-    def __init__(self, host: Host, figures: Figures = dict) -> None:
+    def __init__(self, host: Host, figures: Figures) -> None:
         self.registry = CollectorRegistry()
         self._requests = Histogram(
             "otherwise_request_seconds",
@@ -133,10 +133,12 @@ class _Looked(Collector):
     def collect(self) -> Iterator[GaugeMetricFamily]:
         worker = self.host.worker
         yield GaugeMetricFamily("otherwise_worker_alive", "Whether jobs are taken.", float(worker.alive))
-        yield GaugeMetricFamily("otherwise_jobs_running", "Jobs that are being done.", float(worker.running))
-        yield GaugeMetricFamily("otherwise_jobs_waiting", "Jobs that wait.", float(worker.waiting))
+        yield GaugeMetricFamily("otherwise_worker_running", "Whether the worker is busy.", float(worker.running))
+        yield GaugeMetricFamily("otherwise_worker_waiting", "How much waits for the worker.", float(worker.waiting))
+        jobs = GaugeMetricFamily("otherwise_jobs", "Jobs, by what became of them since the start.", labels=("state",))
         for name, value in self.figures().items():
-            yield GaugeMetricFamily(f"otherwise_jobs_{name}", f"Of the jobs: {name.replace('_', ' ')}.", float(value))
+            jobs.add_metric((name,), value)
+        yield jobs
         try:
             free = shutil.disk_usage(self.host.store.root).free
             yield GaugeMetricFamily("otherwise_state_free_bytes", "Room on the disk of the state.", float(free))

@@ -77,6 +77,8 @@ def describe(host: Host, options: Options) -> dict[str, Any]:
         "limits": {
             "upload_bytes": options.upload_limit,
             "waiting": host.worker.limit,
+            "waiting_per_user": host.worker.limit_per_user,
+            "deadline_seconds": options.jobs.deadline_seconds,
             "upload_endings": list(READABLE),
             "targets": [AUTO, *classifier.classes],
         },

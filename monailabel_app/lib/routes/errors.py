@@ -23,7 +23,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 # Names of what FastAPI and MONAI Label themselves refuse; our own errors bring their names along.
 NAMES = {401: "unauthorized", 403: "forbidden", 404: "not-found", 405: "method", 413: "too-large", 422: "request"}
 HINTS = {401: "Log in and send the token.", 403: "Ask the administrator for the role."}
-HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "60"}}
+HEADERS = {401: {"WWW-Authenticate": "Bearer"}}
 
 
 class TooLargeError(OtherwiseError):
@@ -80,7 +80,9 @@ def reply_to(error: Exception) -> Response:
     if isinstance(error, HTTPException) and isinstance(error.__cause__, OtherwiseError):
         error = error.__cause__
     if isinstance(error, OtherwiseError):
-        headers = HEADERS.get(error.status)
+        headers = dict(HEADERS.get(error.status, {}))
+        if error.status in (429, 503):
+            headers["Retry-After"] = str(getattr(error, "retry_after", 60))
         return error_reply(error.status, error.code, error.detail, error.hint, headers)
     if isinstance(error, HTTPException):
         name = NAMES.get(error.status_code, "request")

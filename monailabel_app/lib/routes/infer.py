@@ -21,6 +21,7 @@ from monailabel.endpoints.user.auth import RBAC
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.tasks.infer_v2 import InferType
 
+from lib.access.user import user_of
 from lib.infers.params import ParamsError, parse
 from lib.infers.task import Answer, HostedTask, Source
 from lib.routes.reply import Output, refuse_output, reply
@@ -66,7 +67,7 @@ def infer_router(app: MONAILabelApp, tasks: Mapping[str, HostedTask], route: typ
 
         def start() -> Job[Answer]:
             with tempfile.TemporaryDirectory(prefix="otherwise-upload-") as folder:
-                return task.start(find(Path(folder)), arguments)
+                return task.start(find(Path(folder)), arguments, user_of(request))
 
         # A session goes before an id: the stock Slicer plug-in sends the volume's name along.
         def find(folder: Path) -> Source:

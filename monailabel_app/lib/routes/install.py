@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, FastAPI
 
-from lib.infers.attribute import Attribute
 from lib.layers import install_layers
 from lib.operations.health import Health
 from lib.routes.about import about_router, unknown_router
@@ -43,7 +42,7 @@ def install_app(app: OtherwiseApp) -> None:
         operations_router(
             app.host, Health(app.host, app.options.state, app.teaching.annotations.head), app.metrics, route
         ),
-        jobs_router(app, {**app.tasks, "attribute": Attribute(app.host)}, app.jobs, app.host.store, route),
+        jobs_router(app.jobs, route),
         explanations_router(app.host.store, app.teaching, route),
         teaching_router(app.teaching, session, route),
         train_router(app.teaching, route),
@@ -58,7 +57,7 @@ def install_app(app: OtherwiseApp) -> None:
     if former is not None:
         former.switching.close()
         former.teaching.close()
-        former.host.worker.close(timeout=0)
+        former.jobs.close(timeout=0)
         app.begin()  # MONAI Label does not say so after a reload
 
 

@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
-from typing import Any, Literal
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Request
-from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import JSONResponse, StreamingResponse
 from fastapi.routing import APIRoute
 from monailabel.config import RBAC_USER, settings
 from monailabel.endpoints.user.auth import RBAC
-from monailabel.interfaces.app import MONAILabelApp
 from pydantic import BaseModel, ConfigDict, Field
 
-from lib.infers.attribute import explained_source
-from lib.infers.params import ParamsError
-from lib.infers.task import HostedTask
-from lib.jobs import Jobs
-from lib.jobs import Request as JobRequest
-from lib.routes.sources import from_datastore, from_session
-from lib.store import ExplanationStore
+from lib.access.user import user_of
+from lib.jobs.jobs import Jobs, no_job
+from lib.jobs.order import Order
+from lib.jobs.request import Request as JobRequest
 
 LOOK_SECONDS = 0.1
-"""Between two looks at a job whose events somebody follows."""
+"""Between two looks at jobs whose events somebody follows."""
+HEARTBEAT_SECONDS = 15.0
+"""After so long without news, a comment says that the server lives, so that no proxy closes the stream."""
+
+State = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
 
 
 class JobBody(BaseModel):
@@ -38,23 +38,19 @@ class JobBody(BaseModel):
     session: str = Field("", max_length=64, description="Id of a session, which goes before an image")
     explanation: str = Field("", max_length=128, description="Id of the explanation that an attribution is about")
     params: dict[str, Any] = Field(default_factory=dict, description="Options, as /info/ lists them")
+    deadline_seconds: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="How long it may take, its waiting included; then it has failed"
+    )
+    fresh: bool = Field(False, description="Compute even what is known, and what somebody else asks for just now")
 
 
-def jobs_router(
-    app: MONAILabelApp,
-    tasks: Mapping[str, HostedTask],
-    jobs: Jobs,
-    store: ExplanationStore,
-    route: type[APIRoute],
-) -> APIRouter:
+def jobs_router(jobs: Jobs, route: type[APIRoute], heartbeat: float = HEARTBEAT_SECONDS) -> APIRouter:
     """Make the routes.
 
     Args:
-        app: Owner of the datastore and the sessions.
-        tasks: What may be asked for, by name.
         jobs: Where jobs are kept.
-        store: Where explanations are kept.
         route: Class of the routes.
+        heartbeat: See ``HEARTBEAT_SECONDS``.
     """
     router = APIRouter(
         prefix="/otherwise/jobs",
@@ -63,58 +59,87 @@ def jobs_router(
         dependencies=[Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))],
     )
 
+    def find(id: str, request: Request) -> JobRequest:
+        job = jobs.find(id)
+        if not sees(request, job):
+            raise no_job(id)
+        return job
+
     @router.post("", status_code=202, summary=f"{RBAC_USER}Start a job")
-    async def start(body: JobBody) -> dict[str, Any]:
-        if body.kind not in tasks:
-            raise ParamsError(f"There is nothing to {body.kind} here.", "The classifier looks at whole images.")
-        task = tasks[body.kind]
-        arguments = task.check(body.params)
-        if body.kind != "attribute" and not body.image and not body.session:
-            raise ParamsError("Neither image nor session is given.", "Send one of them.")
+    def start(body: JobBody, request: Request) -> JSONResponse:
+        job = jobs.start(Order(**body.model_dump()), user_of(request))
+        return JSONResponse(job.describe(), 202)
 
-        def queue() -> JobRequest:
-            if body.kind == "attribute":
-                source, about = explained_source(store, body.explanation)
-                return jobs.start(body.kind, task, source, {**arguments, **about})
-            source = (
-                from_session(app.sessions(), body.session)
-                if body.session
-                else from_datastore(app.datastore(), body.image)
-            )
-            return jobs.start(body.kind, task, source, arguments)
+    @router.get("", summary=f"{RBAC_USER}Jobs, the newest first")
+    def list_jobs(
+        request: Request, mine: bool = False, state: Annotated[list[State] | None, Query()] = None
+    ) -> JSONResponse:
+        found = jobs.list(user_of(request) if mine else None, state or ())
+        return JSONResponse([job.describe() for job in found if sees(request, job)])
 
-        return (await run_in_threadpool(queue)).describe()
-
-    @router.get("", summary=f"{RBAC_USER}All jobs, the newest first")
-    async def list_jobs() -> list[dict[str, Any]]:
-        return [job.describe() for job in jobs.list()]
+    @router.get("/events", summary=f"{RBAC_USER}Whatever changes about one's own jobs, as server-sent events")
+    async def all_events(request: Request) -> StreamingResponse:
+        user = user_of(request)
+        return _stream(_follow(lambda: jobs.list(user), request, heartbeat))
 
     @router.get("/{id}", summary=f"{RBAC_USER}How far a job is, and what came out")
-    async def look(id: str) -> dict[str, Any]:
-        return jobs.find(id).describe()
+    def look(id: str, request: Request) -> JSONResponse:
+        return JSONResponse(find(id, request).describe())
 
     @router.get("/{id}/events", summary=f"{RBAC_USER}The same whenever it changes, as server-sent events")
     async def events(id: str, request: Request) -> StreamingResponse:
-        return StreamingResponse(_follow(jobs.find(id), request), media_type="text/event-stream")
+        job = find(id, request)
+        return _stream(_follow(lambda: [job], request, heartbeat, until=lambda: job.finished))
+
+    @router.post("/{id}/repeat", status_code=202, summary=f"{RBAC_USER}Start the same job once more")
+    def repeat(id: str, request: Request) -> JSONResponse:
+        return JSONResponse(jobs.repeat(find(id, request), user_of(request)).describe(), 202)
 
     @router.delete("/{id}", status_code=202, summary=f"{RBAC_USER}Cancel a job")
-    async def cancel(id: str) -> dict[str, Any]:
-        job = jobs.find(id)
-        job.job.abandon()
-        return job.describe()
+    def cancel(id: str, request: Request) -> JSONResponse:
+        job = find(id, request)
+        jobs.cancel(job)
+        return JSONResponse(job.describe(), 202)
 
     return router
 
 
-async def _follow(job: JobRequest, request: Request) -> AsyncIterator[str]:
-    told = ""
+def sees(request: Request, job: JobRequest) -> bool:
+    """Whether a job is somebody's own. Administrators see all, and so does everybody where nobody logs in."""
+    user, role = getattr(request.state, "user", ""), getattr(request.state, "role", None)
+    return not user or job.user == user or getattr(role, "name", "") == "ADMIN"
+
+
+def _stream(events: AsyncIterator[str]) -> StreamingResponse:
+    return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+
+
+async def _follow(
+    watched: Callable[[], Iterable[JobRequest]],
+    request: Request,
+    heartbeat: float,
+    until: Callable[[], bool] | None = None,
+) -> AsyncIterator[str]:
+    """Tell what changes.
+
+    Args:
+        watched: The jobs to tell of.
+        request: Of whoever listens.
+        heartbeat: Seconds without news after which to say so.
+        until: When nothing will change any more. Without it the stream goes on, and begins with what has not ended.
+    """
+    told = {} if until else {job.id: job.signature for job in watched() if job.finished}
+    last = time.monotonic()
     while not await request.is_disconnected():
-        now = job.describe()
-        # The guess of the time left changes all the time; by itself it is no news.
-        news = json.dumps({**now, "seconds_left": None}, sort_keys=True)
-        if news != told:
-            told = news
-            yield f"event: {now['state']}\ndata: {json.dumps(now)}\n\n"
-        if now["state"] in ("done", "failed", "cancelled"):
+        over = until is not None and until()  # asked first, so that the end is told
+        for job in watched():
+            if told.get(job.id) != (signature := job.signature):
+                told[job.id], last = signature, time.monotonic()
+                now = job.describe()
+                yield f"event: {now['state']}\ndata: {json.dumps(now)}\n\n"
+        if over:
             return
+        if time.monotonic() - last >= heartbeat:
+            last = time.monotonic()
+            yield ": keep-alive\n\n"
         await asyncio.sleep(LOOK_SECONDS)

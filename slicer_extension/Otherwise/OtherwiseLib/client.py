@@ -355,7 +355,7 @@ def _json(reply) -> dict:
 
 
 def _checked_job(job: dict) -> dict:
-    states = ("queued", "running", "done", "failed", "cancelled")
+    states = ("queued", "running", "done", "failed", "cancelled", "interrupted")
     if not isinstance(job.get("id"), str) or job.get("state") not in states:
         raise broken("a job")
     fraction = job.get("fraction")

@@ -289,7 +289,7 @@ def run(
             raise
         if job["state"] == "cancelled":
             raise ServerError("refused", "The server stopped the job.", "Ask again.")
-        if job["state"] == "failed":
+        if job["state"] in ("failed", "interrupted"):
             error = job.get("error") or {}
             raise ServerError("refused", str(error.get("detail", "The job failed.")), str(error.get("hint", "")))
         return job["result"]

@@ -1,0 +1,112 @@
+"""What a client asks for: kept as it was said, so that it can be asked for again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from monailabel.interfaces.app import MONAILabelApp
+
+from lib.infers.attribute import explained_source
+from lib.infers.params import ParamsError
+from lib.infers.task import HostedTask, Source
+from lib.routes.sources import from_datastore, from_session
+from lib.store import ExplanationStore
+from otherwise import __version__
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to do, and with which image.
+
+    Attributes:
+        kind: Name of the task.
+        image: Id of an image of the studies.
+        session: Id of a session, which goes before an image.
+        explanation: Id of the explanation that an attribution is about.
+        params: Options, as the client sent them.
+        deadline_seconds: How long it may take, its waiting included; None: as long as the server lets it.
+        fresh: Whether to compute even what is known.
+    """
+
+    kind: str
+    image: str = ""
+    session: str = ""
+    explanation: str = ""
+    params: dict[str, Any] = field(default_factory=dict)
+    deadline_seconds: float | None = None
+    fresh: bool = False
+
+    @classmethod
+    def from_text(cls, text: str) -> Order:
+        """Read what ``to_text`` wrote."""
+        return cls(**json.loads(text))
+
+    def to_text(self) -> str:
+        """As JSON."""
+        return json.dumps(asdict(self))
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An order that can be carried out.
+
+    Attributes:
+        task: Does it.
+        source: Where the image is.
+        arguments: What the task made of the params.
+        name: Id of the image if it is one of the studies, else empty. Two images of the studies are two images even if
+            they look alike; what was uploaded is what it shows.
+    """
+
+    task: HostedTask
+    source: Source
+    arguments: dict[str, Any]
+    name: str
+
+    def key(self, kind: str, sha256: str, classifier: str, agent: str) -> str:
+        """Name what comes out by all that it depends on.
+
+        Args:
+            kind: Of the order.
+            sha256: Content version of the image.
+            classifier: Content version.
+            agent: Content version.
+        """
+        content = [__version__, kind, sha256, self.name, classifier, agent, self.arguments]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+class Desk:
+    """Finds what an order is about.
+
+    Args:
+        app: Owner of the datastore and the sessions.
+        tasks: What may be asked for, by name.
+        store: Where explanations are kept.
+    """
+
+    def __init__(self, app: MONAILabelApp, tasks: Mapping[str, HostedTask], store: ExplanationStore) -> None:
+        self._app, self._tasks, self._store = app, tasks, store
+
+    def open(self, order: Order) -> Opened:
+        """Check an order.
+
+        Raises:
+            OtherwiseError: if it asks for what there is not.
+        """
+        task = self._tasks.get(order.kind)
+        if task is None:
+            raise ParamsError(f"There is nothing to {order.kind} here.", "The classifier looks at whole images.")
+        arguments = task.check(order.params)
+        if order.kind == "attribute":
+            source, about = explained_source(self._store, order.explanation)
+            return Opened(task, source, {**arguments, **about}, "")
+        if order.session:
+            return Opened(task, from_session(self._app.sessions(), order.session), arguments, "")
+        if not order.image:
+            raise ParamsError("Neither image nor session is given.", "Send one of them.")
+        return Opened(task, from_datastore(self._app.datastore(), order.image), arguments, order.image)
