@@ -38,6 +38,7 @@ def write_dicom(path: Path) -> None:
     found.Rows, found.Columns = array.shape
     found.SamplesPerPixel, found.PhotometricInterpretation, found.PixelRepresentation = 1, "MONOCHROME2", 0
     found.BitsAllocated, found.BitsStored, found.HighBit = 16, 16, 15
+    found.RescaleSlope, found.RescaleIntercept = 0.001, 0
     found.ImagerPixelSpacing = found.PixelSpacing = [0.5, 0.5]
     found.PixelData = np.round(1000 * array).astype(np.uint16).tobytes()
     with pydicom.config.disable_value_validation():
@@ -63,10 +64,10 @@ def ask_everything(server: Process, studies: Path) -> dict[str, int]:
 
     def ask(method: str, address: str, **more: object) -> requests.Response:
         reply = session.request(method, url + address, timeout=SECONDS, **more)  # type: ignore[arg-type]
-        answered[f"{method} {address}"] = reply.status_code
+        answered.setdefault(f"{method} {address}", reply.status_code)
         return reply
 
-    files = sorted(studies.glob("*.*"))
+    files = sorted(studies.glob(f"{SENTINEL}*"))
     for model in ("classify", "explain"):
         for name in (file.name.split(".")[0] for file in files):
             ask("POST", f"/infer/{model}?image={name}")
@@ -95,9 +96,8 @@ def ask_everything(server: Process, studies: Path) -> dict[str, int]:
     return answered
 
 
-@pytest.mark.parametrize("form", ["text", "json"])
-def test_no_patient_is_ever_named_in_the_log(form: str, studies: Path, tmp_path: Path) -> None:
-    options = ("--studies", studies, "--state", tmp_path / "state", "--log", form, "--device", "cpu")
+def test_no_patient_is_ever_named_in_the_log(studies: Path, tmp_path: Path) -> None:
+    options = ("--studies", studies, "--state", tmp_path / "state", "--log", "json", "--device", "cpu")
     with serving(tmp_path, *options) as server:
         answered = ask_everything(server, studies)
         server.terminate()
@@ -108,9 +108,8 @@ def test_no_patient_is_ever_named_in_the_log(form: str, studies: Path, tmp_path:
     assert answered[f"POST /infer/explain?image={SENTINEL} 2"] == 200
     assert [line for line in (printed + log).splitlines() if SENTINEL in line] == []
     assert "/infer/{model} 200" in log
-    if form == "json":
-        lines = [json.loads(line) for line in log.splitlines()]
-        assert {"time", "level", "logger", "message"} <= set.intersection(*(set(line) for line in lines))
+    lines = [json.loads(line) for line in log.splitlines()]
+    assert {"time", "level", "logger", "message"} <= set.intersection(*(set(line) for line in lines))
 
 
 def test_the_running_job_ends_well_and_the_next_one_does_not_begin(studies: Path, tmp_path: Path) -> None:
