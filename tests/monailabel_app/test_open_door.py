@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import requests
 from fastapi.testclient import TestClient
 
 if TYPE_CHECKING:
@@ -30,3 +31,13 @@ def test_without_tokens_a_proxy_is_refused(running: Running) -> None:
     from monailabel.app import app as server
 
     assert TestClient(server).get("/info/", headers={"X-Forwarded-For": "192.168.7.7"}).status_code == 403
+
+
+def test_a_name_that_was_made_to_lead_here_is_refused(running: Running) -> None:
+    def status(host: str) -> int:
+        return requests.get(f"{running.url}/info/", headers={"Host": host}, timeout=20).status_code
+
+    for host in ("evil.example", "evil.example:8000", "localhost.evil.example", "192.168.7.7", ""):
+        assert status(host) == 403, host
+    for host in ("localhost:8000", "127.0.0.1", "[::1]:8000", "0.0.0.0:8000"):
+        assert status(host) == 200, host

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from fastapi import Request
 from monailabel.config import settings
@@ -123,10 +124,14 @@ def refuse_strangers(scope: Scope, headers: Headers) -> None:
     ``monailabel start_server`` listens everywhere unless told otherwise, and tells no app so; but each request says at
     which address of this machine it arrived.
 
+    A web page whose name is made to lead here (DNS rebinding) is told by that name, which its browser sends along.
+
     Raises:
-        ForbiddenError: if it arrived elsewhere than at loopback, or by a proxy.
+        ForbiddenError: if it arrived elsewhere than at loopback, by a proxy, or under another machine's name.
     """
-    if not is_loopback((scope.get("server") or ("",))[0]) or any(name in headers for name in PROXIED):
+    named = urlsplit(f"//{headers.get('host', '')}").hostname or ""
+    here = is_loopback((scope.get("server") or ("",))[0]) and (named == "localhost" or _is_local(named))
+    if not here or any(name in headers for name in PROXIED):
         raise ForbiddenError(
             "This server has no tokens, and answers to its own machine only.",
             "Its administrator can start it with a file of tokens (otherwise tokens add).",
@@ -141,6 +146,14 @@ def is_loopback(host: str) -> bool:
         return True
     mapped = getattr(address, "ipv4_mapped", None)
     return (mapped or address).is_loopback
+
+
+def _is_local(host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified
 
 
 def stock_user(request: Request) -> User:
