@@ -24,6 +24,7 @@ def build() -> typer.Typer:
         classifier,
         combine,
         demo,
+        doctor,
         explain,
         find,
         models,
@@ -56,6 +57,7 @@ def build() -> typer.Typer:
         annotations,
         models,
         tokens,
+        doctor,
         benchmark,
     ):
         module.register(app)
