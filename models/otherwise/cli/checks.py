@@ -133,7 +133,7 @@ def device(name: str) -> Finding:
             return Finding(
                 "device", "fail", f"There is no {name}.", "Install a CUDA build of torch and NVIDIA's driver."
             )
-        return Finding("device", "warn" if name == "auto" else "ok", "CPU", "A GPU explains some ten times faster.")
+        return Finding("device", "warn" if name == "auto" else "ok", "CPU", "Explanations are slower than on a GPU.")
     if name == "cpu":
         return Finding("device", "warn", "CPU, though there is a GPU.", "Give --device auto.")
     where = "cuda" if name == "auto" else name
