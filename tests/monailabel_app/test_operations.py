@@ -138,7 +138,7 @@ def test_each_answer_has_an_id_by_which_the_log_is_found(server: tuple[TestClien
     id = reply.headers["X-Request-ID"]
     assert id in reply.json()["detail"]
     failed, answered = (json.loads(line) for line in said if id in line)
-    assert failed["exception"][0].strip() == "builtins.RuntimeError"
+    assert failed["exception"][0].strip() == "Traceback of builtins.RuntimeError"
     assert any("in classify" in line for line in failed["exception"])
     assert answered["route"] == "/infer/{model}"
     assert "Sentinel" not in "".join(said)

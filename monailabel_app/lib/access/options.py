@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from monailabel.config import settings
+
 from otherwise.errors import OtherwiseError
 
 KEYS = ("tokens", "origins", "rate")
@@ -45,7 +47,8 @@ class AccessOptions:
         """
         tokens = Path(conf["tokens"]).expanduser().absolute() if conf.get("tokens") else None
         origins = tuple(_origin(origin) for origin in conf.get("origins", "").split(",") if origin)
-        return cls(tokens, origins, _rate(conf.get("rate") or (str(RATE) if tokens else "0")))
+        usual = RATE if tokens or settings.MONAI_LABEL_AUTH_ENABLE else 0
+        return cls(tokens, origins, _rate(conf.get("rate") or str(usual)))
 
 
 def _origin(text: str) -> str:

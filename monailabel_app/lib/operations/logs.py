@@ -124,7 +124,7 @@ def _trace(record: logging.LogRecord) -> list[str]:
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
-        lines.append(f"  {type(error).__module__}.{type(error).__name__}{_words(error)}")
+        lines.append(f"  Traceback of {type(error).__module__}.{type(error).__name__}{_words(error)}")
         lines += [
             f"    {frame.filename}:{frame.lineno} in {frame.name}"
             for frame in traceback.extract_tb(error.__traceback__)
