@@ -20,13 +20,12 @@ from lib.infers.classify import Classify
 from lib.infers.explain import REGION_NAMES, Explain
 from lib.infers.find import Find, Looks
 from lib.infers.task import HostedTask
-from lib.jobs.jobs import Jobs
-from lib.jobs.order import Desk
+from lib.memory import Spare, cpu_pair
 from lib.operations.metrics import Metrics
 from lib.operations.stopping import let_finish
 from lib.routes.install import install_app
 from lib.routes.sources import from_datastore
-from lib.start import open_record, open_teaching, start
+from lib.start import open_jobs, open_keeping, open_teaching, start
 from lib.switching import Switching
 from lib.trainers.agent import TrainAgent
 from otherwise import __version__
@@ -54,10 +53,11 @@ class OtherwiseApp(MONAILabelApp):
     ) -> None:
         self.options, self.host = start(conf, studies, explainer)
         self.registry = Registry(self.options.state / "models")
+        self.host.within_memory = Spare(self.host, cpu_pair(self.registry, self.options.trust_code)).instead
         looks = Looks(self.host) if self.host.classifier.inputs.patches else None
         self.tasks: dict[str, HostedTask] = {
             "classify": Classify(self.host, looks),
-            "explain": Explain(self.host, looks, lambda made: self.teaching.told(made), lambda: self.teaching.wake()),
+            "explain": Explain(self.host, looks, lambda made: self.teaching.told(made), self._kept),
         }
         if looks is not None:
             self.tasks["find"] = Find(self.host, looks)
@@ -65,12 +65,11 @@ class OtherwiseApp(MONAILabelApp):
         super().__init__(app_dir, studies, dict(conf), "Otherwise", question, __version__, list(REGION_NAMES))
         self.teaching = open_teaching(self.host, self.options, self.datastore())
         tasks: dict[str, HostedTask] = {**self.tasks, "attribute": Attribute(self.host)}
-        desk = Desk(self, tasks, self.host.store)
-        record, longest = open_record(self.options), self.options.jobs.deadline_seconds
-        self.jobs = Jobs(desk, self.host.worker, self.host.store, record, longest)
+        self.jobs = open_jobs(self, tasks, self.host, self.options)
         self.metrics = Metrics(self.host, self.jobs.figures)
         for name, task in tasks.items():
             self.metrics.watch(name, task)
+        self.keeping = open_keeping(self.host, self.options, self.teaching, self.jobs)
         self.switching = Switching(self.host, self.options, self.registry, self.teaching.models_changed)
         install_app(self)
 
@@ -83,6 +82,7 @@ class OtherwiseApp(MONAILabelApp):
         """Keep models and names current from now on, and take up the jobs that a former server left."""
         self.switching.start()
         self.teaching.start()
+        self.keeping.start()
         self.jobs.resume()
 
     def init_datastore(self) -> Datastore:
@@ -117,6 +117,11 @@ class OtherwiseApp(MONAILabelApp):
         """Answer for many images; MONAI Label would divide them among GPUs, of which there may be none."""
         return super().batch_infer({**request, "multi_gpu": False, "max_workers": 1}, datastore)
 
+    def _kept(self) -> None:
+        """There is a new explanation."""
+        self.teaching.wake()
+        self.keeping.wake()
+
     def close(self, grace: float = 0.0) -> None:
         """Stop the threads.
 
@@ -126,5 +131,6 @@ class OtherwiseApp(MONAILabelApp):
         if grace and not let_finish(self.host.worker, grace):
             logger.warning("The running job did not end within %g s; it is stopped.", grace)
         self.switching.close()
+        self.keeping.close()
         self.teaching.close()
         self.jobs.close()

@@ -21,6 +21,7 @@ from otherwise.images.image import Geometry, Image
 from otherwise.images.writing import write_image
 from otherwise.phantoms.mammogram import MammogramSettings, mammograms
 
+REAL_DICOM = Path(__file__).resolve().parents[2] / "shared" / "data" / "dicom"
 OBLIQUE = np.array([[0.28, -0.96, 0, 12.5], [0.96, 0.28, 0, -7.0], [0, 0, 1.5, 3.25], [0, 0, 0, 1]])
 
 
@@ -59,6 +60,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with server(setup, studies) as running, session() as client:
         running.wait_until_ready()
         yield Served(running.url, studies, running.log, client)
+
+
+@pytest.fixture(scope="session")
+def real_dicom() -> Path:
+    if not REAL_DICOM.is_dir():
+        pytest.skip(f"no real DICOM files in ../shared/data/dicom ({REAL_DICOM} is not there)")
+    return REAL_DICOM
 
 
 @pytest.fixture

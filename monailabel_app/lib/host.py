@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from lib.options import Options, choose_device
 from lib.store import ExplanationStore
@@ -83,12 +83,14 @@ class Host:
         worker: Runs it.
         store: Keeps explanations.
         device: Where it runs.
+        within_memory: Does a job, in another way if the device's memory is too small for it.
     """
 
     explainer: ExplainerLike
     worker: Worker
     store: ExplanationStore
     device: str
+    within_memory: Callable[[Callable[[], Any]], Any] = lambda work: work()
 
     @property
     def classifier(self) -> BlackBox:

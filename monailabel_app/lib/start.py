@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from functools import partial
 
 from monailabel.config import settings
+from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore
 
 from lib.access.choice import authenticator
 from lib.host import ExplainerLike, Host, start_host
+from lib.infers.task import HostedTask
+from lib.jobs.jobs import Jobs
+from lib.jobs.order import Desk
 from lib.jobs.record import FILE_NAME as JOBS_FILE
 from lib.jobs.record import Record
+from lib.keeping import Keeping, Limits, References
 from lib.operations.logs import configure
 from lib.options import Options
 from lib.routes.sources import READABLE, from_datastore
@@ -24,7 +30,6 @@ from otherwise.annotations.store import AnnotationStore
 from otherwise.annotations.vocabulary import load_vocabulary
 from otherwise.errors import ImageError, OtherwiseError
 from otherwise.images.image import Image
-from otherwise.images.reading import read_image
 
 
 def start(conf: Mapping[str, str], studies: str, explainer: ExplainerLike | None = None) -> tuple[Options, Host]:
@@ -42,7 +47,8 @@ def start(conf: Mapping[str, str], studies: str, explainer: ExplainerLike | None
     except OtherwiseError:
         _end_in_one_line()
         raise
-    settings.MONAI_LABEL_SESSION_PATH = settings.MONAI_LABEL_SESSION_PATH or str(options.state / "sessions")
+    if not os.environ.get("MONAI_LABEL_SESSION_PATH"):
+        settings.MONAI_LABEL_SESSION_PATH = str(options.state / "sessions")
     settings.MONAI_LABEL_DATASTORE_FILE_EXT = [f"*{ending}" for ending in READABLE]
     return options, host
 
@@ -56,7 +62,7 @@ def open_teaching(host: Host, options: Options, datastore: Datastore) -> Teachin
 
     def read(id: str) -> Image:
         try:
-            return read_image(from_datastore(datastore, id).path, id=id)
+            return from_datastore(datastore, id).read()
         except OtherwiseError:
             raise
         except Exception as error:  # of an archive that is away, or a series that cannot be converted
@@ -67,28 +73,32 @@ def open_teaching(host: Host, options: Options, datastore: Datastore) -> Teachin
     try:
         vocabulary = load_vocabulary(options.vocabulary)
         annotations = AnnotationStore(options.database or options.state / FILE_NAME)
-    except OtherwiseError:
-        _end_in_one_line()
-        raise
-    images = Images(lambda: sorted(datastore.list_images()), read, partial(mirror, datastore))
-    try:
+        images = Images(lambda: sorted(datastore.list_images()), read, partial(mirror, datastore))
         return Teaching(host, annotations, vocabulary, images, options.state / "concepts", options.units)
     except OtherwiseError:
         _end_in_one_line()
         raise
 
 
-def open_record(options: Options) -> Record:
+def open_jobs(app: MONAILabelApp, tasks: Mapping[str, HostedTask], host: Host, options: Options) -> Jobs:
     """Open the record of jobs.
 
     Raises:
         StorageError: if it cannot be written.
     """
     try:
-        return Record(options.state / JOBS_FILE)
+        record = Record(options.state / JOBS_FILE)
     except OtherwiseError:
         _end_in_one_line()
         raise
+    desk = Desk(app, tasks, host.store)
+    return Jobs(desk, host.worker, host.store, record, options.jobs.deadline_seconds)
+
+
+def open_keeping(host: Host, options: Options, teaching: Teaching, jobs: Jobs) -> Keeping:
+    """Make what removes explanations that need not be kept."""
+    limits = Limits(options.jobs.keep_days, options.jobs.keep_gib)
+    return Keeping(host.store, limits, References(teaching.annotations), jobs.forget_answers)
 
 
 def _end_in_one_line() -> None:

@@ -118,14 +118,7 @@ class Switching:
             return None
 
     def _load(self, version: PairVersion) -> ExplainerLike:
-        path, options = self.registry.path, self.options
-        made = load_pair(
-            path(version, version.classifier), path(version, version.agent), self.host.device, options.trust_code
-        )
-        if (made.classifier.version, made.agent.version) != (version.classifier.version, version.agent.version):
-            raise RegistryError(
-                f"The models of version {version.id} are no longer what they were.", "Restore their bundles."
-            )
+        made = load_version(self.registry, version, self.host.device, self.options.trust_code)
         old, new = self.host.classifier, made.classifier
         if (new.classes, new.inputs, new.multi_label) != (old.classes, old.inputs, old.multi_label):
             raise RegistryError(
@@ -138,8 +131,23 @@ class Switching:
         def change() -> None:
             self.host.explainer = made
 
-        self.host.worker.submit(lambda cancelled: change(), urgent=True).future.result()
+        self.host.worker.submit(lambda cancelled: change(), between=True).future.result()
         self.changed()
+
+
+def load_version(registry: Registry, version: PairVersion, device: str, trust_code: bool) -> ExplainerLike:
+    """Load the pair of a version.
+
+    Raises:
+        OtherwiseError: if a model cannot be loaded, or is no longer what it was.
+    """
+    classifier, agent = version.classifier, version.agent
+    made = load_pair(registry.path(version, classifier), registry.path(version, agent), device, trust_code)
+    if (made.classifier.version, made.agent.version) != (classifier.version, agent.version):
+        raise RegistryError(
+            f"The models of version {version.id} are no longer what they were.", "Restore their bundles."
+        )
+    return made
 
 
 def _described(version: PairVersion, in_use: bool) -> dict[str, Any]:

@@ -9,10 +9,9 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from enum import IntEnum
 from typing import Any, Generic, TypeVar
 
-from lib.fair_queue import FairQueue
+from lib.waiting import Urgency, Waiting
 from otherwise.errors import CancelledError, OtherwiseError
 
 T = TypeVar("T")
@@ -22,8 +21,6 @@ Cancelled = Callable[[], bool]
 WAITING = 32
 """Jobs that may wait; each holds its image in memory."""
 WAITING_PER_USER = 16
-IN_A_ROW = 4
-"""Short jobs that go before a long one that waits."""
 REMEMBERED = 16
 """Jobs from whose duration the next ones' is guessed."""
 FIRST_GUESS, LONGEST_GUESS = 10.0, 600.0
@@ -42,17 +39,6 @@ class BusyError(OtherwiseError):
     def __init__(self, detail: str, hint: str = "", retry_after: int = 60) -> None:
         super().__init__(detail, hint)
         self.retry_after = retry_after
-
-
-class Urgency(IntEnum):
-    """What goes first."""
-
-    now = 0
-    """The server's own, and short: taken however many wait."""
-    interactive = 1
-    """Somebody looks at the screen meanwhile."""
-    long = 2
-    """Takes its time anyway."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,8 +88,7 @@ class Worker:
 
     def __init__(self, name: str, waiting: int = WAITING, waiting_per_user: int = WAITING_PER_USER) -> None:
         self.limit, self.limit_per_user = waiting, waiting_per_user
-        self._queues: dict[Urgency, FairQueue[Job[Any]]] = {urgency: FairQueue() for urgency in Urgency}
-        self._in_a_row = 0
+        self._waiting: Waiting[Job[Any]] = Waiting()
         self._seconds: deque[float] = deque(maxlen=REMEMBERED)
         self._news = threading.Condition()
         self._closing = threading.Event()
@@ -119,6 +104,7 @@ class Worker:
         *,
         user: str = "",
         interactive: bool = False,
+        between: bool = False,
         promised: bool = False,
     ) -> Job[T]:
         """Queue a job.
@@ -128,19 +114,22 @@ class Worker:
             urgent: It is short, and belongs to the server itself: taken however many wait, and first.
             user: Whose it is; empty: the server's own.
             interactive: It is short, and goes before longer work of whomever.
+            between: It is short, and belongs to the server itself: taken however many wait, after all these and
+                before all that come later.
             promised: It was accepted before, by a server that has since been started anew: taken however many wait.
 
         Raises:
             BusyError: if too many jobs wait already.
             CancelledError: if the worker is closed.
         """
-        job = Job(work, user, Urgency.now if urgent else Urgency.interactive if interactive else Urgency.long)
+        own = Urgency.first if urgent else Urgency.between if between else None
+        job = Job(work, user, own or (Urgency.interactive if interactive else Urgency.long))
         with self._news:
-            if not (urgent or promised):
+            if not (own or promised):
                 self._refuse_if_full(user)
             elif self._closing.is_set():
                 raise _closed()
-            self._queues[job.urgency].put(user, job)
+            self._waiting.put(job, user, job.urgency)
             self._news.notify()
         # A place in the queue is free again as soon as nobody wants what waits there.
         job.future.add_done_callback(lambda future: self._leave(job) if future.cancelled() else None)
@@ -165,7 +154,7 @@ class Worker:
     def waiting(self) -> int:
         """How many jobs wait."""
         with self._news:
-            return sum(map(len, self._queues.values()))
+            return len(self._waiting)
 
     @property
     def alive(self) -> bool:
@@ -176,7 +165,7 @@ class Worker:
         """Drop what waits, ask what runs to stop, and wait for the thread at most ``timeout`` seconds."""
         with self._news:
             self._closing.set()
-            dropped = [job for queue in self._queues.values() for job in queue]
+            dropped = list(self._waiting)
             self._news.notify()
         for job in dropped:
             job.abandon()
@@ -185,20 +174,17 @@ class Worker:
     def _refuse_if_full(self, user: str) -> None:
         if self._closing.is_set():
             raise _closed()
-        queues = self._queues.values()
-        waiting, of_user = sum(map(len, queues)), sum(queue.of(user) for queue in queues)
         typical = sum(self._seconds) / len(self._seconds) if self._seconds else FIRST_GUESS
-        if waiting >= self.limit:
+        if len(self._waiting) >= self.limit:
             # Whenever a job ends, there is room for one.
             raise _busy(f"{self.limit} requests wait already.", typical)
-        if of_user >= self.limit_per_user:
+        if self._waiting.of(user) >= self.limit_per_user:
             # Whenever everybody has had a turn, there is.
-            turns = max(queue.users for queue in queues)
-            raise _busy(f"{self.limit_per_user} requests of yours wait already.", typical * turns)
+            raise _busy(f"{self.limit_per_user} requests of yours wait already.", typical * self._waiting.users)
 
     def _leave(self, job: Job[Any]) -> None:
         with self._news:
-            self._queues[job.urgency].remove(job.user, job)
+            self._waiting.remove(job, job.user)
 
     def _loop(self) -> None:
         while (job := self._next()) is not None:
@@ -214,18 +200,11 @@ class Worker:
     def _next(self) -> Job[Any] | None:
         with self._news:
             while not self._closing.is_set():
-                for urgency in self._order():
-                    job = self._queues[urgency].take()
-                    if job is not None:
-                        self._in_a_row = self._in_a_row + 1 if urgency is Urgency.interactive else 0
-                        return job
+                job = self._waiting.take()
+                if job is not None:
+                    return job
                 self._news.wait()
         return None
-
-    def _order(self) -> list[Urgency]:
-        # Short jobs go first, but not for ever while a long one waits.
-        patient = self._in_a_row < IN_A_ROW
-        return sorted(Urgency) if patient else [Urgency.now, Urgency.long, Urgency.interactive]
 
 
 def _closed() -> CancelledError:

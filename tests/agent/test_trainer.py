@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ import torch
 from otherwise.agent.bundle import Agent
 from otherwise.agent.checkpoint import load_checkpoint, save_checkpoint
 from otherwise.agent.networks import DiffusionAutoencoder
-from otherwise.agent.trainer import Trainer, TrainingSettings
+from otherwise.agent.trainer import Losses, Trainer, TrainingSettings
 from otherwise.agent.validation import agreement
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.errors import AgentError
@@ -50,9 +52,32 @@ def test_the_student_learns_from_the_black_box_alone() -> None:
     assert agreement(agent, classifier, squares((16, 16), 64, seed=9)) > 0.85
 
 
-def test_training_without_an_end_is_refused() -> None:
-    with pytest.raises(AgentError, match="no end"):
-        TrainingSettings()
+def test_the_student_may_learn_alone_at_first() -> None:
+    """What it looks at may take it long to see; the denoiser waits, and then both learn."""
+    classifier = SquareClassifier(InputSpec((16, 16)))
+    run = trainer(squares((16, 16), 64, seed=0), classifier, steps=40)
+    run.settings = replace(run.settings, student_first=0.5)
+    before = [weight.clone() for weight in run.model.denoiser.parameters()]
+    flow = []
+
+    def watch(_: Trainer, losses: Losses) -> None:
+        flow.append(losses.flow)
+        if len(flow) == 20:
+            untouched = zip(before, run.model.denoiser.parameters(), strict=True)
+            assert all(torch.equal(old, new) for old, new in untouched)
+
+    student = [weight.clone() for weight in run.model.student.parameters()]
+    run.run(watch)
+    assert flow[:20] == [0.0] * 20
+    assert min(flow[20:]) > 0
+    assert not all(torch.equal(old, new) for old, new in zip(student, run.model.student.parameters(), strict=True))
+    assert not all(torch.equal(old, new) for old, new in zip(before, run.model.denoiser.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(("wrong", "told"), [({}, "no end"), ({"steps": 1, "student_first": 1.0}, "alone")])
+def test_training_without_an_end_or_a_denoiser_is_refused(wrong: dict[str, Any], told: str) -> None:
+    with pytest.raises(AgentError, match=told):
+        TrainingSettings(**wrong)
 
 
 def test_three_dimensions_in_bf16_on_a_cpu_are_refused() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ from rich.console import Console
 
 from otherwise.cli.demo import DemoOptionError, chosen_source
 from otherwise.cli.door import ServeError, listen, refuse_open_door
+from otherwise.cli.serve import limits
 from otherwise.demo.images import images_of_folder, write_studies
 from otherwise.demo.server import server
 from otherwise.demo.setup import DemoError, Setup, claim
@@ -130,9 +132,23 @@ def test_others_may_ask_only_where_somebody_checks_who_they_are(host: str, monke
     refuse_open_door(host)
 
 
+def test_limits_are_pairs() -> None:
+    assert limits(["keep_days=90", "waiting=8"]) == {"keep_days": "90", "waiting": "8"}
+    for wrong in ("keep_days", "keep_days=", "=90"):
+        with pytest.raises(ServeError, match="KEY=VALUE"):
+            limits([wrong])
+
+
 def test_a_taken_port_is_told_before_models_are_loaded(taken_port: int) -> None:
     with pytest.raises(ServeError, match=str(taken_port)):
         listen("127.0.0.1", taken_port)
+
+
+def test_replies_do_not_wait_for_acknowledgements() -> None:
+    with listen("127.0.0.1", 0) as door, socket.create_connection(door.getsockname()):
+        connection, _ = door.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_options_of_the_demo_that_do_not_go_together() -> None:

@@ -12,15 +12,7 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "dicom"
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
-
-
-@pytest.fixture(scope="session")
-def real_dicom() -> Path:
-    if not REAL.is_dir():
-        pytest.skip(f"no real DICOM files in ../shared/data/dicom ({REAL} is not there)")
-    return REAL
 
 
 @pytest.fixture

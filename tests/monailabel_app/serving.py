@@ -42,12 +42,14 @@ def _alone() -> Iterator[FastAPI]:
 
     former, kept = getattr(server.state, "otherwise", None), dict(apps)
     folders = settings.MONAI_LABEL_APP_DIR, settings.MONAI_LABEL_STUDIES
+    sessions, settings.MONAI_LABEL_SESSION_PATH = settings.MONAI_LABEL_SESSION_PATH, ""  # each app has its own
     server.state.otherwise = None
     try:
         yield server
     finally:
         server.state.otherwise = None
         settings.MONAI_LABEL_APP_DIR, settings.MONAI_LABEL_STUDIES = folders
+        settings.MONAI_LABEL_SESSION_PATH = sessions
         apps.clear()
         apps.update(kept)
         if former is not None:

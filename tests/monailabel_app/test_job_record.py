@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from monailabel.config import settings
 from serving import opened
 
 from otherwise.images.writing import write_image
@@ -34,8 +33,8 @@ def serve(app_class: Any, studies: Path, tmp_path: Path, new_explainer: Any) -> 
     """Start a server on a state folder."""
 
     @contextmanager
-    def start(state: str = "state", **conf: str) -> Iterator[tuple[TestClient, Any]]:
-        conf = {"state": str(tmp_path / state), "device": "cpu", **conf}
+    def start(**conf: str) -> Iterator[tuple[TestClient, Any]]:
+        conf = {"state": str(tmp_path / "state"), "device": "cpu", **conf}
         with opened(app_class, studies, conf, new_explainer()) as (client, app):
             yield client, app.host.explainer
 
@@ -57,10 +56,15 @@ def wait(client: TestClient, id: str) -> dict[str, Any]:
     raise AssertionError(f"still {job['state']}")
 
 
-def left_by_a_kill(tmp_path: Path, name: str = "killed") -> str:
-    """The state folder as a server that is killed now would leave it."""
-    shutil.copytree(tmp_path / "state", tmp_path / name)
-    return name
+def keep_as_it_is(tmp_path: Path) -> None:
+    """Remember the state folder as a server that is killed now would leave it."""
+    shutil.copytree(tmp_path / "state", tmp_path / "killed")
+
+
+def go_back(tmp_path: Path) -> None:
+    """Let the server have been killed then."""
+    shutil.rmtree(tmp_path / "state")
+    (tmp_path / "killed").rename(tmp_path / "state")
 
 
 def test_after_a_kill_what_waited_is_done_and_what_ran_can_be_repeated(serve: Any, tmp_path: Path) -> None:
@@ -72,9 +76,10 @@ def test_after_a_kill_what_waited_is_done_and_what_ran_can_be_repeated(serve: An
             waited = [post(client, image="bright"), post(client, kind="classify")]
             gone = post(client, params={"seed": 3})
             client.delete(f"/otherwise/jobs/{gone}")
-            left_by_a_kill(tmp_path)
+            keep_as_it_is(tmp_path)
 
-    with serve("killed") as (client, explainer):
+    go_back(tmp_path)
+    with serve() as (client, explainer):
         assert client.get(f"/otherwise/jobs/{done['id']}").json() == {**done, "stage": ""}
         assert client.get(f"/otherwise/jobs/{gone}").json()["state"] == "cancelled"
         assert [wait(client, id)["state"] for id in waited] == ["done", "done"]
@@ -112,17 +117,27 @@ def test_a_job_whose_session_or_image_is_gone_says_so(serve: Any, tmp_path: Path
         sessions = [str(client.put("/session/", files=upload).json()["session_id"]) for _ in range(2)]
         lost, kept = (post(client, image="", session=session, params={"seed": 5}, fresh=True) for session in sessions)
         removed = post(client, image="bright")
-        left_by_a_kill(tmp_path)
+        keep_as_it_is(tmp_path)
 
-    shutil.rmtree(Path(settings.MONAI_LABEL_SESSION_PATH) / sessions[0])
+    go_back(tmp_path)
+    shutil.rmtree(tmp_path / "state" / "sessions" / sessions[0])
     (studies / "bright.nrrd").rename(tmp_path / "elsewhere.nrrd")
-    with serve("killed") as (client, _):
+    with serve() as (client, _):
         for id, word in ((lost, "session"), (removed, "bright")):
             job = wait(client, id)
             assert job["state"] == "interrupted"
             assert word in job["error"]["detail"]
             assert client.post(f"/otherwise/jobs/{id}/repeat").status_code == 404
         assert wait(client, kept)["state"] == "done"
+
+
+def test_no_answer_takes_longer_than_the_server_lets_it(serve: Any) -> None:
+    with serve(deadline_seconds="0.5") as (client, explainer), explainer.held():
+        id = post(client, deadline_seconds=3600)
+        reply = client.post("/infer/explain", params={"image": "bright"})
+        assert (reply.status_code, reply.json()["error"]) == (504, "deadline")
+        assert wait(client, id)["error"]["error"] == "deadline"
+        assert explainer.stopped.wait(10)
 
 
 def test_only_what_has_ended_is_repeated(serve: Any) -> None:
@@ -158,15 +173,36 @@ def test_a_record_that_cannot_be_read_is_set_aside_and_the_server_starts(
     assert any("record of jobs" in message for message in caplog.messages)
 
 
+def test_a_server_starts_on_a_full_disk_and_tells_what_was_interrupted(
+    serve: Any, tmp_path: Path, monkeypatch: Any
+) -> None:
+    with serve() as (client, explainer), explainer.held():
+        ran, waited = post(client), post(client, image="bright")
+        assert explainer.entered.wait(10)
+        keep_as_it_is(tmp_path)
+    go_back(tmp_path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(importlib.import_module("lib.jobs.record"), "update", full)
+        with serve() as (client, _):
+            assert wait(client, ran)["state"] == "interrupted"
+            assert wait(client, waited)["state"] == "done"
+    with serve() as (client, _):
+        assert wait(client, ran)["state"] == "interrupted"
+        assert wait(client, waited)["state"] == "done", "its end was not recorded, so it was done again"
+
+
+def full(*_: Any, **__: Any) -> Any:
+    """What the driver says when it writes to a full disk."""
+    raise sqlite3.OperationalError("database or disk is full")
+
+
 def test_a_full_disk_refuses_new_jobs_in_words_and_what_runs_goes_on(serve: Any, monkeypatch: Any) -> None:
     with serve() as (client, explainer):
         module = importlib.import_module("lib.jobs.record")
         with explainer.held():
             runs = post(client)
             assert explainer.entered.wait(10)
-
-            def full(*_: Any, **__: Any) -> Any:
-                raise sqlite3.OperationalError("database or disk is full")
 
             with monkeypatch.context() as patch:
                 patch.setattr(module, "insert", full)

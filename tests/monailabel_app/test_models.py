@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from fastapi.testclient import TestClient
 from serving import opened
 
+from boxes import FLAT, image_with
 from otherwise.agent.bundle import write_agent
 from otherwise.agent.networks import DiffusionAutoencoder
 from otherwise.blackbox.loading import load_classifier
@@ -215,6 +217,30 @@ def test_units_of_a_readable_classifiers_layer_on_request(
         assert picture.status_code == 200
     with pytest.raises(UnitError, match="no layer"), opened(app_class, studies, {**conf, "units": "nowhere"}):
         pass
+
+
+def test_an_agent_of_patches_learns_from_whole_images(
+    app_class: Any, bundles: Path, conf: dict[str, str], tmp_path: Path
+) -> None:
+    """The studies are whole images: their finds, and patches from elsewhere, are what it is trained on."""
+    patches = replace(FLAT, size=SIZE)
+    images = squares(SIZE, 24, seed=3)
+    labels = (images[:, 0, 4:12, 4:12].mean(axis=(1, 2)) > 0.5).astype(int)
+    train_classifier(
+        images, labels, ("dark", "bright"), patches, tmp_path / "patches",
+        validation=(images, labels), epochs=1, seed=0, device="cpu",
+    )  # fmt: skip
+    agent(tmp_path / "patch-agent", tmp_path / "patches", seed=0)
+    studies = tmp_path / "whole"
+    for number in range(8):
+        image = image_with([(10 + 4 * number, 20)], Geometry((48, 48, 1), np.eye(4)), 2)
+        write_image(image, studies / f"whole-{number}.nrrd")
+    models = {"classifier": str(tmp_path / "patches"), "agent": str(tmp_path / "patch-agent")}
+    with opened(app_class, studies, {**conf, **models}) as (_, app):
+        told = app.init_trainers()["agent"]({"minutes": 0.005, "name": "agent"}, app.datastore())
+        made = app.registry.get(told["version"])
+    assert made.images + made.after["images"] >= 8 * 9, "a find or more, and eight others, of each image"
+    assert told["active"] is (made.after["validity"] >= made.before["validity"] - 0.02)
 
 
 def test_a_version_that_is_not_there_is_told(server: tuple[TestClient, Any]) -> None:

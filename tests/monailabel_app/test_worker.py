@@ -123,7 +123,28 @@ def test_users_take_turns_and_short_work_goes_first(held: Any) -> None:
     assert done == ["models", "look", "anna 0", "ben", "anna 1", "anna 2"]
 
 
-def test_long_work_has_its_turn_however_much_short_work_comes(held: Any, worker_module: Any) -> None:
+def test_what_comes_between_is_after_all_that_waited_and_before_all_that_came_later(held: Any) -> None:
+    worker, go_on = held
+    done: list[str] = []
+
+    def note(name: str) -> Any:
+        return lambda cancelled: done.append(name)
+
+    jobs = [worker.submit(note("before"), user="anna") for _ in range(2)]
+    jobs.append(worker.submit(note("change"), between=True))
+    given_up = worker.submit(note("given up"), between=True)
+    jobs.append(worker.submit(note("glance"), user="ben", interactive=True, promised=True))
+    jobs.append(worker.submit(note("stop"), urgent=True))
+    given_up.abandon()
+    assert worker.waiting == 5
+    go_on.set()
+    for job in jobs:
+        job.future.result(10)
+
+    assert done == ["stop", "before", "before", "change", "glance"]
+
+
+def test_long_work_has_its_turn_however_much_short_work_comes(held: Any) -> None:
     worker, go_on = held
     done: list[str] = []
 
@@ -137,7 +158,7 @@ def test_long_work_has_its_turn_however_much_short_work_comes(held: Any, worker_
     go_on.set()
     long.future.result(10)
 
-    assert done.index("long") == worker_module.IN_A_ROW
+    assert done.index("long") == importlib.import_module("lib.waiting").IN_A_ROW
 
 
 def test_one_user_cannot_take_all_places_and_is_told_when_to_come_back(held: Any, worker_module: Any) -> None:

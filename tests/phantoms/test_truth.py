@@ -14,6 +14,7 @@ from otherwise.phantoms.mammogram import MammogramSettings, mammograms
 from otherwise.phantoms.nodule import NoduleSettings, nodules
 from otherwise.phantoms.oblique import turned
 from otherwise.phantoms.phantom import CLASSES, Phantom
+from otherwise.phantoms.signs import SIGNS, sign_mammograms
 
 SMALL_MAMMOGRAM = MammogramSettings(size=(48, 48))
 SMALL_NODULE = NoduleSettings(size=(24, 24, 16), spacing=(1.2, 1.2, 1.6))
@@ -55,6 +56,22 @@ def test_the_counterfactual_differs_only_at_the_decisive_feature(phantoms: list[
         assert changed.any()
         assert not changed[~near].any()
         assert difference[close].sum() > 0.95 * difference.sum()
+
+
+def test_each_sign_is_drawn_as_often_as_told_and_is_all_that_differs() -> None:
+    series = list(sign_mammograms(3, 400, MammogramSettings()))
+    for name, share in SIGNS.items():
+        assert np.mean([p.attributes["would_be"] == name for p in series]) == pytest.approx(share, abs=0.07)
+    assert np.mean([p.label == "malignant" for p in series]) == pytest.approx(0.5, abs=0.07)
+    for phantom in series[:60]:
+        difference = (phantom.image.array.astype(float) - phantom.counterfactual.array)[0]
+        malignant, sign = phantom.label == "malignant", phantom.attributes["would_be"]
+        near = ndimage.binary_dilation(phantom.masks["place"], iterations=4)
+        assert (difference.sum() > 0) == malignant
+        assert np.abs(difference[near]).sum() > 0.95 * np.abs(difference).sum(), sign
+        assert np.abs(difference).max() > 0.03, "it can be seen"
+        assert [name for name in SIGNS if phantom.masks[name].any()] == ([sign] if malignant else [])
+        assert phantom.decisive == (sign if malignant else "place")
 
 
 def test_malignant_images_are_denser_around_the_mass_than_their_counterfactuals(phantoms: list[Phantom]) -> None:

@@ -12,8 +12,12 @@ import numpy as np
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.errors import AgentError, ImageError
 from otherwise.images.atomic import atomic_path
+from otherwise.images.image import Image
 from otherwise.images.reading import read_image
 from otherwise.images.resampling import to_model
+
+Views = Callable[[Image], list[np.ndarray]]
+"""What a classifier sees of an image: the whole of it, or patches."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ def prepare_images(
     cache: Path,
     progress: Callable[[float], None] = lambda fraction: None,
     share: float = 0.05,
+    views: Views | None = None,
 ) -> TrainingImages:
     """Bring every image of a source into the classifier's form, once; the result is memory-mapped.
 
@@ -59,12 +64,17 @@ def prepare_images(
         inputs: What the classifier wants.
         cache: Where to keep the prepared images (``.npy``); reused if it belongs to the same files and inputs.
         progress: Told the share done.
-        share: Share held out for validation (16 to 64 images): by a hash of their names, so that further images hardly
-            change which.
+        share: Share held out for validation (16 to 64 images, or a few more): by a hash of their names, so that further
+            images hardly change which. What is seen of one image is held out together.
+        views: What is seen of an image, each ``(channels, *size)`` in [0, 1]; None: the whole of it.
 
     Raises:
         AgentError: if fewer than 32 images can be read.
     """
+
+    def whole(image: Image) -> list[np.ndarray]:
+        return [to_model(image, inputs.size, inputs.spacing, inputs.intensity, channels=inputs.channels)]
+
     files = image_files(source) if isinstance(source, Path) else list(source)
     key = _fingerprint(files, inputs)
     index = cache.with_suffix(".txt")
@@ -76,15 +86,16 @@ def prepare_images(
         for number, file in enumerate(files):
             progress(number / len(files))
             try:
-                prepared.append(
-                    to_model(read_image(file), inputs.size, inputs.spacing, inputs.intensity, channels=inputs.channels)
-                )
-                names.append(file.name)
+                seen = whole(read_image(file)) if views is None else views(read_image(file))
+                prepared += seen
+                names += [file.name] * len(seen)
             except ImageError as error:
                 skipped_list.append(f"{file.name}: {error.detail}")
         if len(prepared) < 32:
             first = f" (first: {skipped_list[0]})" if skipped_list else ""
-            raise AgentError(f"Only {len(prepared)} of {len(files)} images can be used{first}.", "Give at least 32.")
+            raise AgentError(
+                f"Only {len(set(names))} of {len(files)} images can be used{first}.", "Give at least 32 to see."
+            )
         skipped = tuple(skipped_list)
         cache.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(cache) as draft, draft.open("wb") as file_out:
@@ -95,8 +106,11 @@ def prepare_images(
             draft.write_text("\n".join(names), encoding="utf-8")
         images = np.load(cache, mmap_mode="r")
     held = max(16, min(64, round(share * len(images))))
-    order = np.argsort(_draws(index, len(images)), kind="stable")
-    return TrainingImages(images[np.sort(order[held:])], np.array(images[np.sort(order[:held])]), skipped)
+    draws = _draws(index, len(images))
+    chosen = draws <= np.sort(draws)[held - 1]
+    if chosen.all():
+        raise AgentError("All patches are of one image, so that none can be held out.", "Give more images.")
+    return TrainingImages(images[~chosen], np.array(images[chosen]), skipped)
 
 
 def _names(index: Path) -> Path:

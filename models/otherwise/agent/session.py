@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from torch.utils.tensorboard import SummaryWriter
 
 from otherwise.agent.bundle import Agent, round_weights, write_agent
-from otherwise.agent.data import TrainingImages, prepare_images
+from otherwise.agent.data import TrainingImages, Views, prepare_images
 from otherwise.agent.distributed import Processes
 from otherwise.agent.networks import Architecture, DiffusionAutoencoder
 from otherwise.agent.trainer import Losses, Trainer, TrainingSettings
@@ -44,6 +44,8 @@ class TrainingSession:
     threads: int | None
     name: str
     command: str
+    views: Views | None = None
+    """What the classifier sees of an image; None: the whole of it."""
     start: Agent | None = None
     """An agent whose weights are begun with; its architecture is then the one."""
 
@@ -164,6 +166,7 @@ def _prepare(session: TrainingSession, processes: Processes, bar: Progress) -> T
             session.classifier.inputs,
             session.folder / "images.npy",
             lambda part: bar.update(task, completed=part),
+            views=session.views,
         )
 
     # Rank 0 prepares; the others then find the work done.

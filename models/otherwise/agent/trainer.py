@@ -36,6 +36,8 @@ class TrainingSettings:
         batch: Images a step and process.
         learning_rate: Peak of a cosine schedule with a linear warm-up.
         student_weight: Weight of the distillation loss beside the flow loss.
+        student_first: Share of the training in which the student learns alone, a fraction of a step's work: it may take
+            long to see what the classifier looks at.
         withhold: Share of the images whose latent the denoiser is not told; see ``code``.
         rendered_every: Steps between two batches of rendered images for the student.
         rendered_from: Share of the training after which the agent's own renderings are good enough to learn from.
@@ -51,6 +53,7 @@ class TrainingSettings:
     batch: int = 16
     learning_rate: float = 6e-4
     student_weight: float = 1.0
+    student_first: float = 0.0
     withhold: float = 0.5
     rendered_every: int = 8
     rendered_from: float = 0.25
@@ -63,6 +66,8 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         if self.steps is None and self.minutes is None:
             raise AgentError("Training has no end.", "Give --epochs or --minutes.")
+        if not 0 <= self.student_first < 1:
+            raise AgentError(f"The student cannot learn alone for {self.student_first:g} of the training.", "Give 0.2.")
 
     def fraction(self, step: int, seconds: float) -> float:
         """How much of the training is done, in [0, 1]."""
@@ -89,15 +94,24 @@ class Objective(nn.Module):
         self.student_weight = student_weight
 
     def forward(
-        self, images: Tensor, lessons: Tensor, answers: Tensor, known: Tensor, noise: Tensor, times: Tensor
+        self,
+        images: Tensor,
+        lessons: Tensor,
+        answers: Tensor,
+        known: Tensor,
+        noise: Tensor,
+        times: Tensor,
+        student_only: bool = False,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Total, flow and student loss.
 
         ``lessons`` are further images for the student; ``answers`` cover both. ``known (b, 1)`` says for which images
-        the denoiser is told the latent.
+        the denoiser is told the latent. With ``student_only`` the denoiser is left alone, and its loss is 0.
         """
         latent = self.model.encode(torch.cat([images, lessons]))
         student = distillation_loss(self.model.classify(latent).float(), answers, self.multi_label)
+        if student_only:
+            return student, torch.zeros_like(student), student
         clean = 2 * images - 1
         count = len(images)
         code = Code(latent[:count], evidence(answers[:count]), known)
@@ -171,7 +185,10 @@ class Trainer:
         self.model.to(self.device)
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
         objective = Objective(self.model, self.teacher.multi_label, self.settings.student_weight)
-        self.objective: nn.Module = DistributedDataParallel(objective) if self.processes.count > 1 else objective
+        several, partly = self.processes.count > 1, self.settings.student_first > 0
+        self.objective: nn.Module = (
+            DistributedDataParallel(objective, find_unused_parameters=partly) if several else objective
+        )
         self.optimiser = torch.optim.AdamW(self.model.parameters(), lr=self.settings.learning_rate, weight_decay=1e-4)
         self.replay = Replay.empty(self.settings.replay, self.images.shape[1:], len(self.teacher.classes))
 
@@ -202,10 +219,11 @@ class Trainer:
         times = sample_times(len(images), generator, self.device)
         known = (torch.rand(len(images), 1, generator=generator) >= self.settings.withhold).float().to(self.device)
 
+        alone = self.fraction < self.settings.student_first
         self._set_learning_rate()
         self.model.train()
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.settings.precision == "bf16"):
-            total, flow, student = self.objective(images, lessons, answers, known, noise, times)
+            total, flow, student = self.objective(images, lessons, answers, known, noise, times, alone)
         if not torch.isfinite(total):
             raise AgentError(f"The loss is not a number at step {self.step}.", "Lower --learning-rate and --resume.")
         self.optimiser.zero_grad(set_to_none=True)
@@ -214,7 +232,8 @@ class Trainer:
         self.optimiser.step()
         self._average()
         self.step += 1
-        if self.fraction >= self.settings.rendered_from and self.step % self.settings.rendered_every == 0:
+        renders_from = max(self.settings.rendered_from, self.settings.student_first)
+        if self.fraction >= renders_from and self.step % self.settings.rendered_every == 0:
             self._render(generator)
         return Losses(float(flow.detach()), float(student.detach()))
 

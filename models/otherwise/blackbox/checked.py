@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from otherwise.blackbox.memory import Fitting
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.errors import ClassifierError, ImageError
 
@@ -33,9 +34,10 @@ class CheckedBlackBox:
         self.inputs = inner.inputs
         self.multi_label = inner.multi_label
         self.module: Any = getattr(inner, "module", None)
+        self._fitting = Fitting()
 
     def predict(self, images: np.ndarray) -> np.ndarray:
-        """Classify a batch; see ``BlackBox.predict``.
+        """Classify a batch; see ``BlackBox.predict``. One that does not fit into memory is asked in parts.
 
         Raises:
             ImageError: if the images are not ``(batch, channels, *size)`` numbers in [0, 1].
@@ -44,7 +46,7 @@ class CheckedBlackBox:
         images = self._check_images(np.asarray(images))
         if len(images) == 0:
             return np.zeros((0, len(self.classes)))
-        return self._check_answer(np.asarray(self.inner.predict(images)), len(images))
+        return self._check_answer(self._fitting(self.inner.predict, images), len(images))
 
     def _check_images(self, images: np.ndarray) -> np.ndarray:
         wanted = (self.inputs.channels, *self.inputs.size)

@@ -135,3 +135,21 @@ def register(app: typer.Typer) -> None:
         with console.status("Running the demo"):
             demo = measure_demo(Setup(out / "demo", "phantoms", None, classifier, agent, device, once=True))
         typer.echo(json.dumps({**figures.to_dict(), "demo_seconds": demo}, indent=2))
+
+    @benchmark.command("crowd")
+    def crowd(
+        out: Annotated[Path, typer.Option(help="New folder for studies, log and explanations.")],
+        classifier: Classifier = "mammogram_classifier",
+        agent: Agent = "mammogram_agent",
+        clients: Annotated[int, typer.Option(min=1, help="How many explain at once.")] = 8,
+        seconds: Annotated[float, typer.Option(min=1, help="How long.")] = 120,
+        device: Device = "auto",
+    ) -> None:
+        """How quickly every kind of address of the real server answers while several people explain at once."""
+        from rich.console import Console
+
+        from otherwise.demo.crowd import measure_crowd
+        from otherwise.demo.setup import Setup
+
+        setup = Setup(out, "phantoms", None, classifier, agent, device, once=True)
+        typer.echo(json.dumps(measure_crowd(setup, clients, seconds, Console(stderr=True)).to_dict(), indent=2))

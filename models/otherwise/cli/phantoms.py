@@ -22,6 +22,7 @@ class Kind(StrEnum):
     """What to draw."""
 
     mammogram = "mammogram"
+    signs = "mammogram-signs"
     nodule = "nodule"
     whole_mammogram = "whole-mammogram"
     whole_ct = "whole-ct"
@@ -46,7 +47,10 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def phantoms(
         kind: Annotated[
-            Kind, typer.Argument(help="Small 2-D mammograms, 3-D chest CT nodules, or either of whole size.")
+            Kind,
+            typer.Argument(
+                help="Small 2-D mammograms (also with one of several signs), 3-D chest CT nodules, or of whole size."
+            ),
         ],
         out: Annotated[Path, typer.Option(help="New or empty folder.")],
         count: Annotated[int, typer.Option(min=1, help="How many.")] = 100,
@@ -91,6 +95,7 @@ def draw(
     from otherwise.phantoms.mammogram import MammogramSettings, mammograms
     from otherwise.phantoms.nodule import NoduleSettings, nodules
     from otherwise.phantoms.oblique import all_turned
+    from otherwise.phantoms.signs import sign_mammograms
 
     if kind in (Kind.whole_mammogram, Kind.whole_ct):
         from otherwise.phantoms.whole import whole_phantoms
@@ -99,7 +104,12 @@ def draw(
             raise PhantomOptionError("Whole phantoms have no marker and are not turned.", "Leave those options away.")
         voxels = parse_size(size, 3 if kind is Kind.whole_ct else 2) if size else None
         return whole_phantoms(WholeKind(kind.value), seed, count, voxels, start)
-    if kind is Kind.mammogram:
+    if kind is Kind.signs:
+        if confound is not None:
+            raise PhantomOptionError("These phantoms have no marker.", "Leave --confound away.")
+        i, j = parse_size(size or "96,96", 2)
+        series = sign_mammograms(seed, count, MammogramSettings(size=(i, j)), start)
+    elif kind is Kind.mammogram:
         i, j = parse_size(size or "96,96", 2)
         series = mammograms(seed, count, MammogramSettings(size=(i, j), confound=confound), start)
     else:

@@ -34,6 +34,13 @@ def register(app: typer.Typer) -> None:
         state: Annotated[
             Path | None, typer.Option(help="Folder for explanations and uploads. Default: beside the studies.")
         ] = None,
+        limit: Annotated[
+            list[str] | None,
+            typer.Option(
+                metavar="KEY=VALUE",
+                help="waiting, waiting_per_user, deadline_seconds, keep_days or keep_gib; several times for several.",
+            ),
+        ] = None,
         database: Annotated[
             str | None, typer.Option(help="SQLite file or PostgreSQL URL for what people say. Default: in the state.")
         ] = None,
@@ -68,6 +75,7 @@ def register(app: typer.Typer) -> None:
         if not remote and not Path(studies).is_dir():
             raise ServeError(f"There is no folder {studies}.", "Give --studies the folder that holds the images.")
         conf = {
+            **limits(limit or []),
             "classifier": classifier,
             "agent": agent,
             "device": device,
@@ -83,6 +91,18 @@ def register(app: typer.Typer) -> None:
         }
         with listen(host, port) as door:
             run(door, studies if remote else str(Path(studies).resolve()), conf, grace, settings)
+
+
+def limits(pairs: list[str]) -> dict[str, str]:
+    """Read ``KEY=VALUE``; what may be limited, and how far, the server knows.
+
+    Raises:
+        ServeError: if one is no pair.
+    """
+    broken = [pair for pair in pairs if not all(pair.partition("="))]
+    if broken:
+        raise ServeError(f"--limit {broken[0]} is not KEY=VALUE.", "Give it like --limit keep_days=90.")
+    return {key: value for key, _, value in (pair.partition("=") for pair in pairs)}
 
 
 def run(door: socket.socket, studies: str, conf: dict[str, str], grace: float, settings: Mapping[str, object]) -> None:

@@ -87,6 +87,23 @@ def register(benchmark: typer.Typer) -> None:
         suite = Suite("phantom-mammogram", _series(mammogram_cases, seed), _series(mammogram_cases, seed + 1))
         _hold(suite, Options(out, classifier, agent, verifier, limit, methods, device, ablation))
 
+    @benchmark.command("phantom-signs")
+    def phantom_signs(
+        out: Out,
+        classifier: Classifier,
+        agent: Agent,
+        verifier: Verifier = None,
+        limit: Limit = 200,
+        seed: Seed = 51,
+        methods: Methods = None,
+        device: Device = "auto",
+    ) -> None:
+        """Phantom mammograms in which one of several signs decides. Needs the packages of pip's extra benchmark."""
+        from otherwise.evaluation.benchmark.cases import sign_cases
+
+        suite = Suite("phantom-signs", _series(sign_cases, seed), _series(sign_cases, seed + 1))
+        _hold(suite, Options(out, classifier, agent, verifier, limit, methods, device))
+
     @benchmark.command("phantom-nodule")
     def phantom_nodule(
         out: Out,

@@ -11,12 +11,14 @@ import typer
 
 from otherwise.cli.pair import load_pair
 from otherwise.cli.progress import shown
+from otherwise.cli.suites import Agent, Classifier, Device, Out, Seed
 
 
 class Subject(StrEnum):
     """What the simulated reader knows the truth of."""
 
     mammogram = "phantom-mammogram"
+    signs = "phantom-signs"
     nodule = "phantom-nodule"
     lidc = "lidc"
 
@@ -26,11 +28,11 @@ def register(benchmark: typer.Typer) -> None:
 
     @benchmark.command("teaching-speed")
     def teaching_speed(
-        classifier: Annotated[str, typer.Option(help="A classifier of mammograms.")] = "mammogram_classifier",
-        agent: Annotated[str, typer.Option(help="Its agent.")] = "mammogram_agent",
+        classifier: Classifier = "mammogram_classifier",
+        agent: Agent = "mammogram_agent",
         images: Annotated[int, typer.Option(min=16, help="Phantoms whose units are gathered.")] = 1000,
         explanations: Annotated[int, typer.Option(min=100, help="Made-up ones to ask about.")] = 10_000,
-        device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+        device: Device = "auto",
     ) -> None:
         """Seconds of unit statistics, region queries, updates and questions."""
         from otherwise.evaluation.teaching.speed import measure
@@ -43,15 +45,15 @@ def register(benchmark: typer.Typer) -> None:
     @benchmark.command("teaching")
     def teaching(
         subject: Annotated[Subject, typer.Argument(help="What is explained and named.")],
-        out: Annotated[Path, typer.Option(help="Folder for results; an interrupted run goes on from what is in it.")],
-        classifier: Annotated[str, typer.Option(help="The black box.")] = "mammogram_classifier",
-        agent: Annotated[str, typer.Option(help="Its agent.")] = "mammogram_agent",
+        out: Out,
+        classifier: Classifier = "mammogram_classifier",
+        agent: Agent = "mammogram_agent",
         path: Annotated[Path | None, typer.Option(help="For lidc: folder with nodules.csv, image/ and mask/.")] = None,
         count: Annotated[int, typer.Option(min=4, help="Most images.")] = 400,
         labels: Annotated[int, typer.Option(min=1, help="Most labels that a reader gives.")] = 25,
         readers: Annotated[int, typer.Option(min=1, help="Readers, each with other images to be asked about.")] = 20,
-        seed: Annotated[int, typer.Option(min=0, help="Of the phantoms' series.")] = 53,
-        device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+        seed: Seed = 53,
+        device: Device = "auto",
     ) -> None:
         """Curves of named share, finest names and concepts against labels, by a reader who knows the truth."""
         from itertools import islice
@@ -59,7 +61,7 @@ def register(benchmark: typer.Typer) -> None:
         from otherwise.annotations.vocabulary import load_vocabulary
         from otherwise.evaluation.teaching.curves import compare, table
         from otherwise.evaluation.teaching.gather import gather
-        from otherwise.evaluation.teaching.lessons import lidc_lessons, mammogram_lessons, nodule_lessons
+        from otherwise.evaluation.teaching.lessons import lidc_lessons, mammogram_lessons, nodule_lessons, sign_lessons
         from otherwise.evaluation.teaching.plot import draw
         from otherwise.images.atomic import atomic_path
 
@@ -71,6 +73,8 @@ def register(benchmark: typer.Typer) -> None:
             lessons = lidc_lessons(path, hosted.inputs, vocabulary, "test")
         elif subject is Subject.nodule:
             lessons = nodule_lessons(hosted.inputs, vocabulary, seed, count)
+        elif subject is Subject.signs:
+            lessons = sign_lessons(hosted.inputs, vocabulary, seed, count)
         else:
             lessons = mammogram_lessons(hosted.inputs, vocabulary, seed, count)
         with shown("Explaining") as tell:

@@ -32,6 +32,9 @@ def register(app: typer.Typer) -> None:
         channels: Annotated[str, typer.Option(help="Denoiser's widths per level.")] = "64,96,128",
         patch: Annotated[int, typer.Option(help="Edge of the cubes folded into channels; 4 is quick in 2-D.")] = 4,
         latent: Annotated[int, typer.Option(help="Width of the semantic latent.")] = 128,
+        student_first: Annotated[
+            float, typer.Option(help="Share of the training in which the student learns alone: 0.2 helps in 3-D.")
+        ] = 0.0,
         mirror: Annotated[str, typer.Option(help="Axes along which a mirrored image is as good: i or i,j.")] = "",
         precision: Annotated[str, typer.Option(help="fp32 or bf16.")] = "fp32",
         threads: Annotated[int | None, typer.Option(help="CPU threads; default: all.")] = None,
@@ -43,12 +46,15 @@ def register(app: typer.Typer) -> None:
         trust_code: Annotated[bool, typer.Option(help="Allow the classifier to run its own Python.")] = False,
     ) -> None:
         """Train a diffusion autoencoder and its student; the classifier's probabilities are the only teacher."""
+        import numpy as np
+
         from otherwise.agent.bundle import load_agent
         from otherwise.agent.networks import Architecture
         from otherwise.agent.session import TrainingSession, run_session
         from otherwise.agent.trainer import TrainingSettings
         from otherwise.blackbox.loading import load_classifier
         from otherwise.blackbox.torch_host import check_device
+        from otherwise.finding.patches import patches_to_learn_from
 
         place = str(check_device(device))
         beginning = load_agent(start, device=place) if start else None
@@ -77,6 +83,7 @@ def register(app: typer.Typer) -> None:
                 batch=batch,
                 learning_rate=learning_rate,
                 precision=precision,
+                student_first=student_first,
                 flips=_axes(mirror, box.inputs.spatial_dims),
                 seed=seed,
             ),
@@ -91,8 +98,10 @@ def register(app: typer.Typer) -> None:
                 f"{f' --minutes {minutes:g}' if minutes else ''}{f' --epochs {epochs:g}' if epochs else ''}"
                 f" --batch {batch} --learning-rate {learning_rate:g} --channels {channels} --patch {patch}"
                 f" --latent {latent}{f' --mirror {mirror}' if mirror else ''}"
+                f"{f' --student-first {student_first:g}' if student_first else ''}"
                 f" --precision {precision} --seed {seed}{f' --start {Path(start).name}' if start else ''}"
             ),
+            views=patches_to_learn_from(box, np.random.default_rng(seed)) if box.inputs.patches else None,
             start=beginning,
         )
         if not run_session(session):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +10,7 @@ from otherwise.concepts.embedding import embeddings_of
 from otherwise.concepts.looks import Look
 from otherwise.concepts.query import overlaps
 from otherwise.concepts.units import UnitError
+from otherwise.explain.explanation import Explanation
 
 SAME = 0.8
 """A drawn region that overlaps a decisive one (intersection over union) by this much means that very region."""
@@ -43,15 +43,11 @@ class Facts:
         return np.asarray(self.effects / max(float(self.effects.sum()), 1e-12))
 
 
-def facts_of_explanation(look: Look, effects: Mapping[int, float]) -> Facts:
-    """Ask the units about the decisive regions of an explanation.
-
-    Args:
-        look: At the explanation.
-        effects: Measured effect of each region, by label.
-    """
-    labels = [label for label in look.regions if effects.get(label, 0.0) > 0]
-    return _facts(look, [look.regions[label] for label in labels], labels, [effects[label] for label in labels])
+def facts_of_explanation(look: Look, explanation: Explanation) -> Facts:
+    """Ask the units about the decisive regions of an explanation, at which ``look`` was taken."""
+    chosen = [region for region in explanation.regions if region.label in look.regions and region.effect > 0]
+    labels = [region.label for region in chosen]
+    return _facts(look, [look.regions[label] for label in labels], labels, [region.effect for region in chosen])
 
 
 def facts_of_region(look: Look, mask: np.ndarray) -> Facts:

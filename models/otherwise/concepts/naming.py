@@ -88,7 +88,7 @@ class Space:
         count = min(DIMENSIONS, len(embeddings) - 1, embeddings.shape[1])
         if count < 1:
             return cls(mean, scale, np.zeros((0, embeddings.shape[1]), np.float32), 1.0)
-        components = PCA(count, svd_solver="covariance_eigh" if count < 64 else "full").fit(standard).components_
+        components = PCA(count, svd_solver="covariance_eigh").fit(standard).components_
         made = cls(mean, scale, components.astype(np.float32), 1.0)
         return cls(mean, scale, made.components, _reach(made.place(embeddings)))
 

@@ -17,8 +17,6 @@ from otherwise.errors import OtherwiseError
 
 CANDIDATES = 512
 """Regions that are weighed as questions at a time; what each speaks for is counted over all regions."""
-
-
 WEIGHTY = 0.3
 """Share of its explanation's decisive change that a region needs to be asked about, as long as there are such regions:
 what hardly matters is hard to name, and teaches little."""
@@ -95,10 +93,11 @@ def ask_random(pool: Pool, model: ConceptModel, count: int, rng: np.random.Gener
 
 def ask_uncertain(pool: Pool, model: ConceptModel, count: int, rng: np.random.Generator) -> list[Question]:
     """The regions of whose name the model is least sure (least confidence, Lewis & Gale 1994)."""
-    doubt = 1 - np.array([name.confidence if name else 0.0 for name in model.name(pool.embeddings, 0.0)])
+    names = model.name(pool.embeddings, 0.0)
+    doubt = 1 - np.array([name.confidence if name else 0.0 for name in names])
 
     def reason(n: int, spoken: float) -> str:
-        (name,) = model.name(pool.embeddings[n : n + 1], 0.0)
+        name = names[n]
         if name is None:
             return "Nothing like it has been named yet."
         return f"It may be {name.term.meaning}, but that is only {name.confidence:.0%} sure."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -62,6 +63,7 @@ class Taught:
         """An explanation summed up by concepts."""
         return summarise(facts, self.names(explanation, facts), self.table, self.units, self.version)
 
+    @cached_property
     def region_names(self) -> list[Name | None]:
         """What each region of the pool is called."""
         names = self.model.name(self.pool.embeddings)
@@ -72,7 +74,7 @@ class Taught:
 
     def named_share(self) -> float:
         """Share of the decisive change of all explanations that has a name, in [0, 1]."""
-        return named_share(self.region_names(), self.pool.shares)
+        return named_share(self.region_names, self.pool.shares)
 
     def accuracy(self, folds: int = FOLDS) -> float | None:
         """How often names are right: of the labelled regions that get one when they are held back (cross-validation).
@@ -125,7 +127,7 @@ def learn(
     labels = [note for note in annotations if note.kind == "name" and note.term is not None]
     examples, votes, given = [], dict[str, list[Vote]](), dict[tuple[str, int], Term]()
     elsewhere, named_already = list[np.ndarray](), set[tuple[str, int]]()
-    by_explanation = {entry.source: entry for entry in entries}
+    known = {entry.source for entry in entries}
     for note in labels:
         assert note.term is not None
         entry = named.get(note.id)
@@ -133,14 +135,14 @@ def learn(
         if entry is not None and found is not None:
             examples.append(Example(entry.facts.embeddings[0], note.term, note.certain))
             elsewhere += [] if entry.facts.labels[0] else [entry.facts.embeddings[0]]
-        strengths = _answering(note, table, found, overlap)
-        for unit, strength in strengths.items():
+            # Facts of a named region carry the label of the decisive region that it is, 0 where it is none.
+            region = (note.explanation, int(entry.facts.labels[0]))
+            if region[1] and note.explanation in known:
+                named_already.add(region)
+                if note.certain:
+                    given[region] = note.term
+        for unit, strength in _answering(note, table, found, overlap).items():
             votes.setdefault(unit, []).append(Vote(note.author, note.term, strength, note.certain, note.id))
-        label = _label_of(note, named)
-        if label is not None and note.explanation in by_explanation:
-            named_already.add((note.explanation, label))
-            if note.certain:
-                given[note.explanation, label] = note.term
     pool = _pool(entries, named_already, 2 * len(table.names))
     # Each region once: one that somebody named stands in the pool already, unless it was drawn elsewhere.
     every = np.concatenate([pool.embeddings, *(embedding[None] for embedding in elsewhere)])
@@ -161,10 +163,9 @@ def learn(
 def _pool(entries: Sequence[Entry], named: Collection[tuple[str, int]], width: int) -> Pool:
     regions, embeddings, shares = [], [], []
     for entry in entries:
-        for place, label in enumerate(entry.facts.labels.tolist()):
-            regions.append(RegionRef(entry.image, entry.source, label))
-            embeddings.append(entry.facts.embeddings[place])
-            shares.append(float(entry.facts.shares[place]))
+        regions += [RegionRef(entry.image, entry.source, label) for label in entry.facts.labels.tolist()]
+        embeddings += list(entry.facts.embeddings)
+        shares += entry.facts.shares.tolist()
     return Pool(
         regions=tuple(regions),
         embeddings=np.stack(embeddings) if embeddings else np.zeros((0, width), np.float32),
@@ -179,11 +180,3 @@ def _answering(note: Annotation, table: UnitTable, overlaps: np.ndarray | None, 
     if note.units:
         return {unit: known.get(unit, 1.0) for unit in note.units if unit in table.names}
     return {unit: strength for unit, strength in known.items() if strength > least}
-
-
-def _label_of(note: Annotation, named: Mapping[str, Entry]) -> int | None:
-    """Which decisive region was named: facts of named regions carry its label, 0 where it is none of them."""
-    entry = named.get(note.id)
-    if not note.explanation or entry is None or not len(entry.facts.labels):
-        return None
-    return int(entry.facts.labels[0]) or None

@@ -55,19 +55,15 @@ def all_nodules(folder: Path) -> list[Nodule]:
     Raises:
         ImageError: if the table is missing or lacks a column.
     """
-    table = folder / "nodules.csv"
-    if not table.is_file():
-        raise ImageError("The folder holds no nodules.csv.", "Give the folder with nodules.csv and image/.")
     found = []
-    with table.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            try:
-                malignancy, diagnosis = int(row["Malignancy_value"]), int(row["Diagnosis_value"])
-                name, patient = row["file"], row["patient_id"]
-            except (KeyError, ValueError, TypeError) as error:
-                raise ImageError(f"nodules.csv lacks {error}.", "Give the table as it was published.") from error
-            clean = malignancy != 3 and (malignancy > 3) == bool(diagnosis)
-            found.append(Nodule(name, patient, diagnosis if clean else None, split_of(patient)))
+    for row in _rows(folder):
+        try:
+            malignancy, diagnosis = int(row["Malignancy_value"]), int(row["Diagnosis_value"])
+            name, patient = row["file"], row["patient_id"]
+        except (KeyError, ValueError, TypeError) as error:
+            raise ImageError(f"nodules.csv lacks {error}.", "Give the table as it was published.") from error
+        clean = malignancy != 3 and (malignancy > 3) == bool(diagnosis)
+        found.append(Nodule(name, patient, diagnosis if clean else None, split_of(patient)))
     return sorted(found, key=lambda nodule: nodule.file)
 
 
@@ -77,19 +73,15 @@ def ratings(folder: Path) -> dict[str, dict[str, int]]:
     Raises:
         ImageError: if the table is missing or damaged.
     """
-    table = folder / "nodules.csv"
-    if not table.is_file():
-        raise ImageError("The folder holds no nodules.csv.", "Give the folder with nodules.csv and image/.")
-    with table.open(newline="", encoding="utf-8") as file:
-        try:
-            return {
-                image_name(Path(row["file"])): {
-                    name.removesuffix("_value"): int(value) for name, value in row.items() if name.endswith("_value")
-                }
-                for row in csv.DictReader(file)
+    try:
+        return {
+            image_name(Path(row["file"])): {
+                name.removesuffix("_value"): int(value) for name, value in row.items() if name.endswith("_value")
             }
-        except (KeyError, ValueError, TypeError) as error:
-            raise ImageError(f"nodules.csv is damaged ({error}).", "Give the table as it was published.") from error
+            for row in _rows(folder)
+        }
+    except (KeyError, ValueError, TypeError) as error:
+        raise ImageError(f"nodules.csv is damaged ({error}).", "Give the table as it was published.") from error
 
 
 def nodules(folder: Path) -> list[Nodule]:
@@ -159,6 +151,14 @@ def write_slices(folder: Path, out: Path, progress: Callable[[float], None] = la
                 writer.writerow(("id", "file", "label", "patient"))
                 writer.writerows(rows)
     return {**{split: len(rows) for split, rows in tables.items()}, "unlabelled": unlabelled}
+
+
+def _rows(folder: Path) -> Iterator[dict[str, str]]:
+    table = folder / "nodules.csv"
+    if not table.is_file():
+        raise ImageError("The folder holds no nodules.csv.", "Give the folder with nodules.csv and image/.")
+    with table.open(newline="", encoding="utf-8") as file:
+        yield from csv.DictReader(file)
 
 
 def _write(image: Image, slices: Sequence[int], folder: Path) -> list[str]:

@@ -159,8 +159,16 @@ class Finder:
     def finds(self, look: Look, most: int = 20) -> list[Find]:
         """The best patch of each place, the most probable first."""
         scores = self.scores(look)
-        kept = self._suppress(look.starts, scores)[:most]
-        return [self._describe(rank, look, n, scores[n]) for rank, n in enumerate(kept, 1)]
+        return [self._describe(rank, look, n, scores[n]) for rank, n in enumerate(self.best(look)[:most], 1)]
+
+    def best(self, look: Look) -> list[int]:
+        """Numbers of the best patch of each place, the most probable first."""
+        return self._suppress(look.starts, self.scores(look))
+
+    def voxels(self, image: Image, look: Look, number: int) -> np.ndarray:
+        """A patch of an image as the classifier sees it: ``(channels, *size)`` in [0, 1]."""
+        first = look.starts[number]
+        return self._around(image, look.grid, first, first + self.inputs.size)[0]
 
     def scores(self, look: Look) -> np.ndarray:
         """``(patches,)``: how probable it is that a patch shows what is wanted."""
@@ -279,7 +287,7 @@ class Finder:
             answers.append(self.classifier.predict(np.stack([voxels[(slice(None), *window)] for window in windows])))
         return np.concatenate(answers)
 
-    def _suppress(self, starts: np.ndarray, scores: np.ndarray) -> Sequence[int]:
+    def _suppress(self, starts: np.ndarray, scores: np.ndarray) -> list[int]:
         step = np.array(self.spacing)
         low = starts * step
         boxes = torch.from_numpy(np.concatenate([low, low + np.array(self.inputs.size) * step], axis=1)).float()

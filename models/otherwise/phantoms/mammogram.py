@@ -6,14 +6,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import ndimage
 
 from otherwise.errors import ImageError
-from otherwise.images.image import Geometry, Image
-from otherwise.phantoms.mass import Mass, body, draw_mass, draw_spicules, polar, reach
+from otherwise.images.image import Image
+from otherwise.phantoms.breast import (
+    Breast,
+    digitised,
+    draw_breast,
+    draw_exposure,
+    draw_lines,
+    draw_mass_within,
+    draw_tissue,
+    image_plane,
+    one_slice,
+)
+from otherwise.phantoms.mass import Mass, body, draw_spicules, polar, reach
 from otherwise.phantoms.phantom import CLASSES, MALIGNANT, Phantom
 from otherwise.phantoms.series import check_confound, draw_label, draw_marked, numbered_rng
-from otherwise.phantoms.shapes import Stroke, draw_strokes, lobed_radius, pixel_places, power_law_noise, smooth_step
+from otherwise.phantoms.shapes import draw_strokes, pixel_places, smooth_step
 
 RIGHT = ("11110", "10001", "10001", "11110", "10100", "10010", "10001")
 LEFT = ("10000", "10000", "10000", "10000", "10000", "10000", "11111")
@@ -53,18 +63,6 @@ class MammogramSettings:
         return self.field_of_view / max(self.size)
 
 
-@dataclass(frozen=True)
-class _Breast:
-    """The breast's outline: half an ellipse on the chest wall."""
-
-    depth: np.ndarray
-    """Millimetres from the skin inwards, negative in air."""
-    reach: tuple[float, float]
-    """Half axes of the ellipse along i and j."""
-    middle: float
-    """Height of the nipple along j."""
-
-
 def make_mammogram(rng: np.random.Generator, settings: MammogramSettings, id: str = "mammogram") -> Phantom:
     """Draw one mammogram, its truth and its true counterfactual.
 
@@ -83,18 +81,16 @@ def make_mammogram(rng: np.random.Generator, settings: MammogramSettings, id: st
     label = draw_label(rng)
     marked = draw_marked(rng, settings.confound, label)
     mirrored = bool(rng.random() < 0.5)
-    breast = _draw_breast(rng, x, y)
+    breast = draw_breast(rng, x, y)
     density = float(rng.uniform(0.1, 0.9))
-    tissue = _draw_tissue(rng, settings, breast, density)
-    mass = _draw_mass(rng, breast)
-    lines = draw_strokes(_draw_lines(rng, breast, mass), x, y)
+    tissue = draw_tissue(rng, settings.size, settings.spacing, breast, density)
+    mass = draw_mass_within(rng, breast)
+    lines = draw_strokes(draw_lines(rng, breast, mass), x, y)
     calcified = bool(rng.random() < 0.3)
     calcifications = _draw_calcifications(rng, breast, mass, x, y) * calcified
     spiculation = float(rng.uniform(0.2, 1.0))
     strokes = draw_spicules(rng, mass, spiculation)
-    blur = float(rng.uniform(0.2, 0.4))
-    dose = float(rng.uniform(300, 900))
-    noise = rng.standard_normal(settings.size, dtype=np.float32)
+    exposure = draw_exposure(rng, settings.size)
 
     distance, edge = polar(mass, x, y)
     solid = body(mass, distance, edge)
@@ -106,11 +102,7 @@ def make_mammogram(rng: np.random.Generator, settings: MammogramSettings, id: st
     def render(spiculated: bool) -> np.ndarray:
         lesion = solid + spicules * (1 - solid) if spiculated else solid
         grey = 0.03 + thickness * (tissue + lines + mass.contrast * lesion + calcifications)
-        grey = ndimage.gaussian_filter(grey, blur / settings.spacing, truncate=3)
-        # Quanta are counted: the variance follows the signal (Poisson, by its normal approximation).
-        grey = grey + noise * np.sqrt(np.maximum(grey, 0) / dose)
-        # A detector counts in 16 bits; so a DICOM file holds the very same values.
-        grey = (np.round(np.where(marker, 0.95, np.clip(grey, 0, 1)) * 65535) / 65535).astype(np.float32)
+        grey = digitised(np.where(marker, 0.95, exposure.take(grey, settings.spacing)))
         return grey[::-1] if mirrored else grey
 
     inside = breast.depth > 0
@@ -125,8 +117,8 @@ def make_mammogram(rng: np.random.Generator, settings: MammogramSettings, id: st
         "lines": (lines > 0.02) & inside,
         "marker": marker,
     }
-    geometry = _geometry(settings)
-    image = Image(_one_slice(render(malignant))[None], geometry, id, dimension=2)
+    geometry = image_plane(settings.size, settings.spacing)
+    image = Image(one_slice(render(malignant))[None], geometry, id, dimension=2)
     return Phantom(
         image=image,
         label=label,
@@ -142,9 +134,9 @@ def make_mammogram(rng: np.random.Generator, settings: MammogramSettings, id: st
             "marker": marked,
             "mirrored": mirrored,
         },
-        masks={name: _one_slice(mask[::-1] if mirrored else mask) for name, mask in masks.items()},
+        masks={name: one_slice(mask[::-1] if mirrored else mask) for name, mask in masks.items()},
         decisive="spicules" if malignant else "margin",
-        counterfactual=image.with_array(_one_slice(render(not malignant))[None], f"{id}-counterfactual"),
+        counterfactual=image.with_array(one_slice(render(not malignant))[None], f"{id}-counterfactual"),
     )
 
 
@@ -161,76 +153,8 @@ def mammograms(seed: int, count: int, settings: MammogramSettings, start: int = 
         yield make_mammogram(numbered_rng(seed, number), settings, f"mammogram-{seed}-{number:05d}")
 
 
-def _geometry(settings: MammogramSettings) -> Geometry:
-    """Image plane as DICOM and ITK lay it (LPS), said in RAS."""
-    spacing = settings.spacing
-    return Geometry((*settings.size, 1), np.diag([-spacing, -spacing, 1.0, 1.0]))
-
-
-def _one_slice(plane: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(plane[..., None])
-
-
-def _draw_breast(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> _Breast:
-    width, height = float(x[-1, 0]), float(y[0, -1])
-    reach = (width * float(rng.uniform(0.72, 0.9)), height * float(rng.uniform(0.5, 0.7)))
-    middle = height * float(rng.uniform(0.42, 0.58))
-    right, down = x / reach[0], (y - middle) / reach[1]
-    angle = np.arctan2(down, right)
-    wave = lobed_radius(angle, 1.0, rng.normal(0, 0.015, 3), rng.uniform(0, 2 * np.pi, 3))
-    depth = (wave - np.hypot(right, down)) * min(reach)
-    return _Breast(depth.astype(np.float32), reach, middle)
-
-
-def _draw_tissue(rng: np.random.Generator, settings: MammogramSettings, breast: _Breast, density: float) -> np.ndarray:
-    """Fat with glandular tissue in it, and the skin."""
-    spacing = (settings.spacing, settings.spacing)
-    noise = power_law_noise(rng, settings.size, spacing, exponent=3.0, longest=settings.field_of_view)
-    gland = 1 / (1 + np.exp(-2.2 * (noise - 2.2 * (0.5 - density))))
-    gland *= smooth_step((breast.depth - 1.5) / 8)
-    skin = np.exp(-np.square((breast.depth - 0.7) / 0.5))
-    return 0.22 + 0.26 * gland + 0.035 * noise + 0.1 * skin
-
-
-def _draw_mass(rng: np.random.Generator, breast: _Breast) -> Mass:
-    radius = min(breast.reach) * float(rng.uniform(0.12, 0.24))
-    angle, outwards = rng.uniform(-1.0, 1.0), rng.uniform(0.3, 0.62)
-    centre = (
-        max(breast.reach[0] * outwards * np.cos(angle), 1.6 * radius),
-        breast.middle + breast.reach[1] * outwards * np.sin(angle),
-    )
-    return draw_mass(rng, centre, radius)
-
-
-def _draw_lines(rng: np.random.Generator, breast: _Breast, mass: Mass) -> list[Stroke]:
-    """Ducts, ligaments and vessels that run anywhere, some of them across the mass: they look like spicules."""
-    strokes = []
-    for near in [False] * int(rng.integers(4, 10)) + [True] * int(rng.integers(0, 3)):
-        angle = float(rng.uniform(0, 2 * np.pi))
-        length = float(rng.uniform(0.25, 0.7)) * breast.reach[0]
-        if near:
-            point = rng.normal(0, 0.8 * mass.radius, 2) + mass.centre
-        else:
-            point = rng.uniform([0.05, -0.7], [0.85, 0.7]) * breast.reach + [0, breast.middle]
-        strokes.append(
-            Stroke(
-                start=(
-                    float(point[0] - 0.5 * length * np.cos(angle)),
-                    float(point[1] - 0.5 * length * np.sin(angle)),
-                ),
-                angle=angle,
-                length=length,
-                bend=float(rng.normal(0, 0.008)),
-                width=float(rng.uniform(0.25, 0.6)),
-                strength=float(rng.uniform(0.03, 0.13)),
-                fade=float(rng.uniform(0, 0.5)),
-            )
-        )
-    return strokes
-
-
 def _draw_calcifications(
-    rng: np.random.Generator, breast: _Breast, mass: Mass, x: np.ndarray, y: np.ndarray
+    rng: np.random.Generator, breast: Breast, mass: Mass, x: np.ndarray, y: np.ndarray
 ) -> np.ndarray:
     """A cluster of bright specks, in the mass or elsewhere; says nothing about the class."""
     count = int(rng.integers(4, 14))

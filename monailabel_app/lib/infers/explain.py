@@ -66,15 +66,14 @@ class Explain(HostedTask):
         explanation = self.told(self._explain(image, arguments, cancelled, report))
         try:
             folder = self._keep(explanation)
-            content = json.loads((folder / "explanation.json").read_text(encoding="utf-8"))
+            content = told_of(folder)
             label_map = (folder / content["files"]["regions"]).read_bytes()
             self.kept()
         except OSError as error:
             raise StorageError(
                 f"The explanation could not be written ({error.strerror}).", "Make room on the server's disk."
             ) from error
-        labels = {f"region {region.label}": region.label for region in explanation.regions}
-        return Answer({**content, "id": explanation.id, "label_names": labels}, label_map)
+        return Answer(content, label_map)
 
     def _explain(self, image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report) -> Explanation:
         explainer = self.host.explainer
@@ -91,3 +90,14 @@ class Explain(HostedTask):
     def _keep(self, explanation: Explanation) -> Path:
         folder = self.host.store.new(explanation.id)
         return write_explanation(explanation, folder)
+
+
+def told_of(folder: Path) -> dict[str, Any]:
+    """What clients are told of an explanation that is kept.
+
+    Raises:
+        OSError: if it is not there (any more).
+    """
+    content: dict[str, Any] = json.loads((folder / "explanation.json").read_text(encoding="utf-8"))
+    labels = {f"region {region['label']}": region["label"] for region in content["regions"]}
+    return {**content, "label_names": labels}

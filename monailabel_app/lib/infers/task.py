@@ -37,6 +37,19 @@ class Source:
     path: Path
     id: str
 
+    def read(self) -> Image:
+        """Read it.
+
+        Raises:
+            OtherwiseError: if it cannot be used.
+        """
+        try:
+            return read_image(self.path, id=self.id)
+        except OtherwiseError as error:
+            # Readers name the file; outside the server it has an id only.
+            error.detail = error.detail.replace(self.path.name, self.id)
+            raise
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -91,12 +104,7 @@ class HostedTask(InferTask):
         Raises:
             OtherwiseError: if the image cannot be used.
         """
-        try:
-            return check_content(read_image(source.path, id=source.id))
-        except OtherwiseError as error:
-            # Readers name the file; outside the server it has an id only.
-            error.detail = error.detail.replace(source.path.name, source.id)
-            raise
+        return check_content(source.read())
 
     def start(self, source: Source, arguments: dict[str, Any], user: str = "") -> Job[Answer]:
         """Read the image here, then queue the work.
@@ -106,10 +114,19 @@ class HostedTask(InferTask):
         """
         image = self.read(source)
         return self.host.worker.submit(
-            lambda cancelled: self.answer(image, arguments, cancelled, lambda stage, fraction: None),
+            lambda cancelled: self.run(image, arguments, cancelled, lambda stage, fraction: None),
             user=user,
             interactive=self.interactive,
         )
+
+    def run(self, image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report) -> Answer:
+        """Do the work as far as memory goes; called on the worker's thread.
+
+        Raises:
+            MemoryShortError: if it goes nowhere.
+        """
+        answer: Answer = self.host.within_memory(lambda: self.answer(image, arguments, cancelled, report))
+        return answer
 
     @abstractmethod
     def answer(self, image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report) -> Answer:

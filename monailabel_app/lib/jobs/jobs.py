@@ -12,10 +12,11 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+from lib.infers.explain import told_of
 from lib.infers.task import Answer
 from lib.jobs.order import Desk, Opened, Order
 from lib.jobs.record import Record
-from lib.jobs.request import Computation, DeadlineError, Outcome, Request
+from lib.jobs.request import LATE, Computation, DeadlineError, Outcome, Request
 from lib.store import ExplanationStore, NotFoundError
 from lib.worker import Cancelled, Worker
 from otherwise.errors import CancelledError, OtherwiseError
@@ -67,7 +68,7 @@ class Jobs:
             OtherwiseError: if the order or its image cannot be used, too many jobs wait, or the disk is full.
         """
         opened, image = self._read(order)
-        key = self._key(order, opened, image)
+        key = opened.key(image)
         request = self._request(order, user, opened.source.id)
         known = None if order.fresh else self._known(key)
         if known is not None:
@@ -144,13 +145,22 @@ class Jobs:
             request.cached, request.outcome = row.cached, row.outcome
             if row.state == "running":
                 request.outcome = Outcome.interrupted("The server stopped while the job ran.")
-                self._record.ended([request.id], request.outcome)
+                with _logged("An interrupted job is recorded as one that runs"):
+                    self._record.ended([request.id], request.outcome)
             elif row.state == "queued":
                 waiting.append(request)
             self._remember(request)
         if waiting:
             logger.info("%d jobs are taken up again", len(waiting))
             threading.Thread(target=self._resume, args=(waiting,), name="otherwise-resuming", daemon=True).start()
+
+    def forget_answers(self, explanation: str) -> None:
+        """An explanation is no longer there, so it answers nothing.
+
+        Raises:
+            StorageError: if the record cannot be written.
+        """
+        self._record.forget_answers(explanation)
 
     def figures(self) -> dict[str, float]:
         """How many jobs wait, run, and have ended since the start, and how many needed no computation."""
@@ -178,20 +188,17 @@ class Jobs:
         opened = self._desk.open(order)
         return opened, opened.task.read(opened.source)
 
-    def _key(self, order: Order, opened: Opened, image: Image) -> str:
-        host = opened.task.host
-        return opened.key(order.kind, image.sha256, host.classifier_ref.version, host.agent_ref.version)
-
     def _known(self, key: str) -> dict[str, Any] | None:
         """The answer to a key, if its explanation is still there."""
-        result = self._record.answer(key)
-        if result is not None:
-            try:
-                self._store.folder(str(result["id"]))
-            except NotFoundError:
-                self._record.forget_answers(str(result["id"]))
-                return None
-        return result
+        id = self._record.answer(key)
+        if id is None:
+            return None
+        try:
+            return told_of(self._store.folder(id))
+        except (NotFoundError, OSError):
+            with _logged("An explanation that is gone is still recorded"):
+                self.forget_answers(id)
+            return None
 
     def _place(self, request: Request, opened: Opened, image: Image, key: str, promised: bool = False) -> None:
         """Let a request wait for the computation that answers it: one that there is, or a new one."""
@@ -208,7 +215,7 @@ class Jobs:
 
             def work(cancelled: Cancelled) -> Answer:
                 self._begun(computation)
-                return opened.task.answer(image, opened.arguments, cancelled, computation.progress)
+                return opened.task.run(image, opened.arguments, cancelled, computation.progress)
 
             computation.job = job = self._worker.submit(
                 work, user=request.user, interactive=opened.task.interactive, promised=promised
@@ -244,8 +251,9 @@ class Jobs:
             for request in ending:
                 request.ending = True
         if ending:
+            answers = opened.answers(outcome.result) if opened is not None and outcome.result is not None else []
             with _logged("The end of a job is not recorded"):
-                self._record.ended([r.id for r in ending], outcome, _answers(ending[0].order, outcome, opened))
+                self._record.ended([request.id for request in ending], outcome, answers)
         left = []
         with self._lock:
             for request in ending:
@@ -285,7 +293,7 @@ class Jobs:
                 continue
             try:
                 opened, image = self._read(request.order)
-                self._place(request, opened, image, self._key(request.order, opened, image), promised=True)
+                self._place(request, opened, image, opened.key(image), promised=True)
             except CancelledError:
                 return
             except OtherwiseError as error:
@@ -300,24 +308,13 @@ class Jobs:
             for request in self.list(states=("queued", "running")):
                 if now > request.deadline and not request.ending:
                     self._counts["deadline"] += 1
-                    error = DeadlineError(
-                        "The job was not done by its deadline.", "Give it more time, or ask when fewer jobs wait."
-                    )
+                    error = DeadlineError(LATE, "Give it more time, or ask when fewer jobs wait.")
                     self._end([request], Outcome.failed(error))
 
 
 def no_job(id: str) -> NotFoundError:
     """The error for a job that there is not, any more or at all, or that is none of one's business."""
     return NotFoundError(f"There is no job {id[:64]!r}.", "POST /otherwise/jobs starts one; old ones expire.")
-
-
-def _answers(order: Order, outcome: Outcome, opened: Opened | None) -> list[str]:
-    """Keys that an explanation answers; by the models that made it, which may have changed while it waited."""
-    if order.kind != "explain" or outcome.state != "done" or outcome.result is None or opened is None:
-        return []
-    result = outcome.result
-    versions = (str(result[name]["version"]) for name in ("classifier", "agent"))
-    return [opened.key(order.kind, str(result["image"]["sha256"]), *versions)]
 
 
 @contextmanager

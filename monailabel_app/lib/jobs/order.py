@@ -16,6 +16,7 @@ from lib.infers.task import HostedTask, Source
 from lib.routes.sources import from_datastore, from_session
 from lib.store import ExplanationStore
 from otherwise import __version__
+from otherwise.images.image import Image
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Opened:
     """An order that can be carried out.
 
     Attributes:
+        kind: Of the order.
         task: Does it.
         source: Where the image is.
         arguments: What the task made of the params.
@@ -62,21 +64,29 @@ class Opened:
             they look alike; what was uploaded is what it shows.
     """
 
+    kind: str
     task: HostedTask
     source: Source
     arguments: dict[str, Any]
-    name: str
+    name: str = ""
 
-    def key(self, kind: str, sha256: str, classifier: str, agent: str) -> str:
-        """Name what comes out by all that it depends on.
+    def key(self, image: Image) -> str:
+        """Name what the models in use will make of the image, by all that it depends on."""
+        host = self.task.host
+        return self._key(image.sha256, host.classifier_ref.version, host.agent_ref.version)
 
-        Args:
-            kind: Of the order.
-            sha256: Content version of the image.
-            classifier: Content version.
-            agent: Content version.
+    def answers(self, result: dict[str, Any]) -> list[str]:
+        """Keys that a result answers: one if it is an explanation, which is kept, else none.
+
+        The models that made it are named by itself; others may have been in use when it was asked for.
         """
-        content = [__version__, kind, sha256, self.name, classifier, agent, self.arguments]
+        if self.kind != "explain":
+            return []
+        versions = (str(result[name]["version"]) for name in ("classifier", "agent"))
+        return [self._key(str(result["image"]["sha256"]), *versions)]
+
+    def _key(self, sha256: str, classifier: str, agent: str) -> str:
+        content = [__version__, self.kind, sha256, self.name, classifier, agent, self.arguments]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -104,9 +114,10 @@ class Desk:
         arguments = task.check(order.params)
         if order.kind == "attribute":
             source, about = explained_source(self._store, order.explanation)
-            return Opened(task, source, {**arguments, **about}, "")
+            return Opened(order.kind, task, source, {**arguments, **about})
         if order.session:
-            return Opened(task, from_session(self._app.sessions(), order.session), arguments, "")
+            return Opened(order.kind, task, from_session(self._app.sessions(), order.session), arguments)
         if not order.image:
             raise ParamsError("Neither image nor session is given.", "Send one of them.")
-        return Opened(task, from_datastore(self._app.datastore(), order.image), arguments, order.image)
+        source = from_datastore(self._app.datastore(), order.image)
+        return Opened(order.kind, task, source, arguments, order.image)

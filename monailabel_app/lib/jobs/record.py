@@ -63,7 +63,6 @@ ANSWERS = Table(
     METADATA,
     Column("key", Text, primary_key=True),
     Column("explanation", Text, nullable=False, index=True),
-    Column("result", Text, nullable=False),
 )
 
 
@@ -131,7 +130,7 @@ class Record:
             connection.execute(update(JOBS).where(JOBS.c.id.in_(list(ids))).values(_row(outcome)))
             for key in answers:
                 assert outcome.result is not None
-                row = {"key": key, "explanation": outcome.result["id"], "result": json.dumps(outcome.result)}
+                row = {"key": key, "explanation": outcome.result["id"]}
                 connection.execute(insert(ANSWERS).prefix_with("OR REPLACE").values(row))
 
     def requeue(self) -> None:
@@ -149,11 +148,11 @@ class Record:
         with _explained(), self._engine.connect() as connection:
             return [_read(row) for row in connection.execute(select(JOBS).order_by(JOBS.c.number))]
 
-    def answer(self, key: str) -> dict[str, Any] | None:
-        """The result of an explanation that answers a key."""
+    def answer(self, key: str) -> str | None:
+        """Id of the explanation that answers a key."""
+        wanted = select(ANSWERS.c.explanation).where(ANSWERS.c.key == key)
         with _explained(), self._engine.connect() as connection:
-            text = connection.execute(select(ANSWERS.c.result).where(ANSWERS.c.key == key)).scalar_one_or_none()
-        return None if text is None else json.loads(text)
+            return connection.execute(wanted).scalar_one_or_none()
 
     def forget_answers(self, explanation: str) -> None:
         """An explanation is no longer there."""
@@ -179,8 +178,11 @@ def _open(path: Path) -> Engine:
     engine = create_engine(URL.create("sqlite", database=str(path)), hide_parameters=True)
     event.listen(engine, "connect", _prepare)
     METADATA.create_all(engine)
-    with engine.begin() as connection:
-        connection.exec_driver_sql(f"PRAGMA user_version = {VERSION}")
+    with engine.connect() as connection:
+        # Not written each time: a server starts on a full disk, too.
+        if connection.exec_driver_sql("PRAGMA user_version").scalar_one() != VERSION:
+            connection.exec_driver_sql(f"PRAGMA user_version = {VERSION}")
+            connection.commit()
     return engine
 
 

@@ -19,6 +19,9 @@ LEAST_FRACTION = 0.05
 """Before this much is done, nobody can tell how long the rest takes."""
 
 
+LATE = "It was not done by its deadline."
+
+
 class DeadlineError(OtherwiseError):
     """Something took longer than it was given."""
 

@@ -24,6 +24,7 @@ from monailabel.interfaces.tasks.infer_v2 import InferType
 from lib.access.user import user_of
 from lib.infers.params import ParamsError, parse
 from lib.infers.task import Answer, HostedTask, Source
+from lib.jobs.request import LATE, DeadlineError
 from lib.routes.reply import Output, refuse_output, reply
 from lib.routes.sources import from_datastore, from_session, from_upload
 from lib.store import NotFoundError
@@ -31,13 +32,16 @@ from lib.worker import Job
 from otherwise.errors import CancelledError
 
 
-def infer_router(app: MONAILabelApp, tasks: Mapping[str, HostedTask], route: type[APIRoute]) -> APIRouter:
+def infer_router(
+    app: MONAILabelApp, tasks: Mapping[str, HostedTask], route: type[APIRoute], longest: float
+) -> APIRouter:
     """Make the route.
 
     Args:
         app: Owner of the datastore and the sessions.
         tasks: What may be asked for, by name.
         route: Class of the route.
+        longest: Seconds that an answer may take, its waiting included.
     """
     router = APIRouter(
         prefix="/infer",
@@ -78,7 +82,7 @@ def infer_router(app: MONAILabelApp, tasks: Mapping[str, HostedTask], route: typ
             return from_datastore(app.datastore(), image)
 
         job = await run_in_threadpool(start)
-        return await run_in_threadpool(reply, await _answer(job, request), output)
+        return await run_in_threadpool(reply, await _answer(job, request, longest), output)
 
     @router.post("/{kind}/{model}", include_in_schema=False)
     async def refuse_slides(kind: str, model: str) -> Response:
@@ -89,12 +93,14 @@ def infer_router(app: MONAILabelApp, tasks: Mapping[str, HostedTask], route: typ
     return router
 
 
-async def _answer(job: Job[Answer], request: Request) -> Answer:
-    """Wait for a job, and abandon it if the client hangs up."""
+async def _answer(job: Job[Answer], request: Request, longest: float) -> Answer:
+    """Wait for a job, and abandon it if the client hangs up, or it takes too long."""
     answer: asyncio.Future[Any] = asyncio.wrap_future(job.future)
     gone: asyncio.Future[Any] = asyncio.ensure_future(_disconnected(request))
     try:
-        await asyncio.wait([answer, gone], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([answer, gone], timeout=longest, return_when=asyncio.FIRST_COMPLETED)
+        if not answer.done() and not gone.done():
+            raise DeadlineError(LATE, "Start a job, which can be watched, or ask when fewer requests wait.")
         if not answer.done():
             raise CancelledError("The client hung up.", "Ask again.")
         if answer.cancelled():

@@ -20,7 +20,6 @@ from lib.routes.sources import from_session
 from lib.routes.studies import studies_router
 from lib.routes.teaching import teaching_router, train_router
 from otherwise.images.image import Image
-from otherwise.images.reading import read_image
 
 if TYPE_CHECKING:
     from main import OtherwiseApp
@@ -33,11 +32,10 @@ def install_app(app: OtherwiseApp) -> None:
     route = route_class(app.options.upload_limit)
 
     def session(id: str) -> Image:
-        source = from_session(app.sessions(), id)
-        return read_image(source.path, id=source.id)
+        return from_session(app.sessions(), id).read()
 
     routers = [
-        infer_router(app, app.tasks, route),
+        infer_router(app, app.tasks, route, app.options.jobs.deadline_seconds),
         about_router(app.host, app.options, route),
         operations_router(
             app.host, Health(app.host, app.options.state, app.teaching.annotations.head), app.metrics, route
@@ -56,6 +54,7 @@ def install_app(app: OtherwiseApp) -> None:
     former, server.state.otherwise = getattr(server.state, "otherwise", None), app
     if former is not None:
         former.switching.close()
+        former.keeping.close()
         former.teaching.close()
         former.jobs.close(timeout=0)
         app.begin()  # MONAI Label does not say so after a reload

@@ -23,7 +23,6 @@ from lib.teaching.saying import (
     answer,
     region_of,
     subject,
-    term_json,
 )
 from lib.teaching.seeing import NotYetError
 from lib.teaching.summary import describe
@@ -65,7 +64,7 @@ def teaching_router(teaching: Teaching, session: Callable[[str], Image], route: 
         for term in teaching.vocabulary:
             parent = teaching.vocabulary.parent(term)
             above = {"scheme": parent.scheme, "code": parent.code} if parent else None
-            terms.append({**term_json(term), "parent": above, "spurious": teaching.vocabulary.spurious(term)})
+            terms.append({**asdict(term), "parent": above, "spurious": teaching.vocabulary.spurious(term)})
         return {"terms": terms}
 
     @router.post("/annotations", status_code=201, summary=f"{RBAC_ANNOTATOR}Say what something is, or take it back")
@@ -127,7 +126,7 @@ def teaching_router(teaching: Teaching, session: Callable[[str], Image], route: 
                 {
                     "unit": unit,
                     "place": [round(float(x), 4) for x in place],
-                    "name": term_json(names[unit].term) if unit in names else None,
+                    "name": asdict(names[unit].term) if unit in names else None,
                     "disputed": unit in names and names[unit].disputed,
                     "patches": len(patches),
                 }

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from lib.teaching.superseded import refuse_superseded
 from lib.worker import BusyError, Worker
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.concepts.statistics import UnitStatistics
@@ -54,23 +55,14 @@ def view_of_image(classifier: BlackBox, image: Image) -> np.ndarray:
     return to_model(image, inputs.size, inputs.spacing, inputs.intensity, middle, inputs.channels)
 
 
-def refuse_foreign(classifier: BlackBox, explanation: Explanation) -> None:
-    """Refuse explanations of another classifier than the one in use.
-
-    Raises:
-        UnitError: saying so.
-    """
-    if explanation.classifier.version != classifier.version:
-        raise UnitError("The explanation is of another classifier.", "Explain the image again.")
-
-
 def view_of_explanation(classifier: BlackBox, explanation: Explanation) -> np.ndarray:
     """What the classifier saw when it was explained.
 
     Raises:
+        SupersededError: if that was another classifier.
         UnitError: if the explanation does not tell where that was.
     """
-    refuse_foreign(classifier, explanation)
+    refuse_superseded(classifier, explanation)
     if explanation.grid is None:
         raise UnitError("The explanation does not tell where the classifier looked.", "Explain the image again.")
     inputs = classifier.inputs

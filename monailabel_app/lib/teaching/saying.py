@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from lib.infers.params import ParamsError
+from lib.infers.task import MAX_SLICES
+from lib.teaching.superseded import refuse_superseded
 from lib.teaching.teaching import Teaching
 from otherwise.annotations.annotation import Annotation, AnnotationError, Models, new_id, withdrawal
 from otherwise.annotations.region import RegionMask
@@ -22,9 +24,6 @@ from otherwise.images.image import Geometry, Image
 
 MOST_FINER = 8
 """A region on a grid of so many times the image's voxels is kept on the image's own grid."""
-MOST_VOXELS = 2**27
-"""Largest grid of a region that is read."""
-SLICES = 100_000
 
 RegionBody = dict[str, Any]
 """``{label}`` of a decisive region, ``{polygon}`` of RAS points, or a mask as ``RegionMask.to_json`` writes it."""
@@ -38,7 +37,7 @@ class About(BaseModel):
     image: str = Field("", max_length=255, description="Id of an image of the studies")
     session: str = Field("", max_length=64, description="Id of a session")
     explanation: str = Field("", max_length=128, description="Id of an explanation; goes before an image")
-    slice_index: int | None = Field(None, ge=0, le=SLICES)
+    slice_index: int | None = Field(None, ge=0, le=MAX_SLICES)
 
 
 class QueryBody(About):
@@ -60,13 +59,6 @@ class SayingBody(About):
     certain: bool = True
     comment: str = ""
     withdraws: str = ""
-
-
-class SupersededError(AnnotationError):
-    """It is about an explanation of models that are no longer in use."""
-
-    code = "superseded"
-    status = 409
 
 
 @dataclass(frozen=True)
@@ -106,7 +98,7 @@ def subject(teaching: Teaching, about: About, session: Callable[[str], Image]) -
     """
     if about.explanation:
         explanation = teaching.explanation(about.explanation)
-        refuse_superseded(teaching, explanation)
+        refuse_superseded(teaching.host.classifier, explanation)
         native = explanation.volumes.original.geometry
         key = f"explanation {explanation.id}"
         return Subject(explanation.image_id, explanation.image_sha256, native, explanation, key)
@@ -118,21 +110,6 @@ def subject(teaching: Teaching, about: About, session: Callable[[str], Image]) -
         raise ParamsError("Neither explanation, image nor session is given.", "Send one of them.")
     key = f"image {image.id} {image.sha256} {about.slice_index}"
     return Subject(image.id, image.sha256, image.geometry, image, key)
-
-
-def refuse_superseded(teaching: Teaching, explanation: Explanation) -> None:
-    """Refuse explanations of another classifier than the one in use: their regions are no longer anybody's answer.
-
-    Who found them does not matter: an earlier agent's regions were measured on the same classifier.
-
-    Raises:
-        SupersededError: saying so.
-    """
-    if explanation.classifier != teaching.host.classifier_ref:
-        raise SupersededError(
-            f"{explanation.classifier.name} has been superseded since this explanation was made.",
-            "Explain the image again.",
-        )
 
 
 def region_of(body: RegionBody, about: Subject) -> RegionMask:
@@ -152,7 +129,7 @@ def region_of(body: RegionBody, about: Subject) -> RegionMask:
         return RegionMask(mask, volume.geometry)
     if set(body) == {"polygon"}:
         return RegionMask.from_polygon(body["polygon"], about.native)
-    region = RegionMask.from_json(body, MOST_VOXELS).cropped()
+    region = RegionMask.from_json(body).cropped()
     # What lies outside is refused, and what is drawn so much finer than the image that it would only fill memory.
     on_image = region.on(about.native)
     return on_image if region.mask.size > MOST_FINER * np.prod(about.native.shape) else region
@@ -241,14 +218,14 @@ def answer(teaching: Teaching, look: Look, region: RegionMask, threshold: float)
     for match in matches[:100]:
         name = taught.units.get(match.unit) if taught else None
         votes = [
-            {"author": v.author, "term": term_json(v.term), "overlap": round(v.overlap, 4), "certain": v.certain}
+            {"author": v.author, "term": asdict(v.term), "overlap": round(v.overlap, 4), "certain": v.certain}
             for v in (name.votes if name else ())
         ]
         units.append(
             {
                 "unit": match.unit,
                 "overlap": round(match.overlap, 4),
-                "name": term_json(name.term) if name else None,
+                "name": asdict(name.term) if name else None,
                 "disputed": bool(name and name.disputed),
                 "votes": votes,
             }
@@ -257,14 +234,9 @@ def answer(teaching: Teaching, look: Look, region: RegionMask, threshold: float)
     return {
         "units": units,
         "answering": sum(match.overlap > threshold for match in matches),
-        "name": {"term": term_json(found.term), "confidence": round(found.confidence, 4)} if found else None,
+        "name": {"term": asdict(found.term), "confidence": round(found.confidence, 4)} if found else None,
         "voxels": int(mask.sum()),
     }
-
-
-def term_json(term: Term) -> dict[str, str]:
-    """A term as JSON."""
-    return {"scheme": term.scheme, "code": term.code, "meaning": term.meaning}
 
 
 def _model(model: ModelRef) -> str:

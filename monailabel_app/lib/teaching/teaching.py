@@ -12,11 +12,12 @@ import numpy as np
 
 from lib.host import Host
 from lib.store import NotFoundError
-from lib.teaching.gathering import gather_units, refuse_foreign, view_of_explanation, view_of_image
+from lib.teaching.gathering import gather_units, view_of_explanation, view_of_image
 from lib.teaching.mirroring import Mirror
 from lib.teaching.renaming import Names, names_of
 from lib.teaching.seeing import Seeing
 from lib.teaching.sources import Images
+from lib.teaching.superseded import SupersededError, refuse_superseded
 from lib.teaching.versions import Versions, described
 from otherwise.annotations.annotation import Annotation
 from otherwise.annotations.store import AnnotationConflictError, AnnotationStore, Recorded
@@ -142,8 +143,7 @@ class Teaching:
         look = look_at_explanation(self.host.classifier, reader, table, explanation)
         if look is None:
             return explanation
-        facts = facts_of_explanation(look, {region.label: region.effect for region in explanation.regions})
-        catalogue.put(Entry(explanation.id, explanation.image_id, facts))
+        catalogue.put(_entry_of(explanation, look))
         names = self.names(explanation.id)
         return names.put_into(explanation) if names else explanation
 
@@ -248,10 +248,8 @@ class Teaching:
             self.doing = f"Reading explanations: {number} of {len(ids)}"
             try:
                 explanation = self.explanation(id)
-                refuse_foreign(self.host.classifier, explanation)
-                look = self._look_at(explanation)
-                facts = facts_of_explanation(look, {region.label: region.effect for region in explanation.regions})
-                catalogue.put(Entry(id, explanation.image_id, facts))
+                refuse_superseded(self.host.classifier, explanation)
+                catalogue.put(_entry_of(explanation, self._look_at(explanation)))
             except CancelledError:
                 raise
             except Exception as error:
@@ -278,9 +276,9 @@ class Teaching:
         look_at = self.seeing.look
         try:
             explanation = self.explanation(note.explanation)
-            refuse_foreign(self.host.classifier, explanation)
+            refuse_superseded(self.host.classifier, explanation)
             look = self._look_at(explanation)
-        except (NotFoundError, UnitError):
+        except (NotFoundError, SupersededError, UnitError):
             look = look_at(
                 f"image {note.image} {note.image_sha256} {note.slice_index}",
                 lambda: self.images.read(note.image),
@@ -317,3 +315,7 @@ class Teaching:
         self.taught = latest if chosen in (None, head) else learned(chosen)
         self._explained = len(explained)
         self._learned = (*now[:-1], chosen)
+
+
+def _entry_of(explanation: Explanation, look: Look) -> Entry:
+    return Entry(explanation.id, explanation.image_id, facts_of_explanation(look, explanation))

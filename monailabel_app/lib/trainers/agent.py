@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.train import TrainTask
 
-from lib.host import Host, load_pair
+from lib.host import Host
 from lib.infers.params import ParamsError
 from lib.options import Options
+from lib.switching import load_version
 from otherwise.agent.bundle import Agent, load_agent
 from otherwise.agent.data import prepare_images
 from otherwise.agent.session import TrainingSession, run_session
@@ -21,6 +23,7 @@ from otherwise.agent.trainer import TrainingSettings
 from otherwise.agent.validation import Figures, validate
 from otherwise.errors import AgentError
 from otherwise.explain.explainer import Explainer
+from otherwise.finding.patches import patches_to_learn_from
 from otherwise.registry.registry import AGENT, Model, PairVersion, Registry, lasting, now, pair_id
 
 logger = logging.getLogger(__name__)
@@ -58,10 +61,6 @@ class TrainAgent(TrainTask):
         minutes, rate = _numbers(request, self.config())
         explainer = self._pair()
         classifier, parent = explainer.classifier, explainer.agent
-        if classifier.inputs.patches is not None:
-            raise AgentError(
-                "The images of the studies are no patches.", "Cut patches and run otherwise train agent --start."
-            )
         images = tuple(Path(datastore.get_image_uri(id)) for id in sorted(datastore.list_images()))
         draft = self.options.state / "training" / AGENT
         draft.parent.mkdir(parents=True, exist_ok=True)
@@ -77,6 +76,7 @@ class TrainAgent(TrainTask):
             replace=True,
             threads=None,
             name=parent.name,
+            views=patches_to_learn_from(classifier, np.random.default_rng(0)) if classifier.inputs.patches else None,
             command=f"/train/agent with minutes {minutes:g}, learning_rate {rate:g}",
             start=parent,
         )
@@ -84,9 +84,11 @@ class TrainAgent(TrainTask):
         made = load_agent(draft, device=self.host.device)
         data = prepare_images(images, classifier.inputs, session.folder / "images.npy")
         before, after = (validate(agent, classifier, data.held_out) for agent in (parent, made))
-        version = self._keep(explainer, made, draft, len(data.train), before, after)
-        shutil.rmtree(session.folder, ignore_errors=True)
         worse = after.validity < before.validity - WORSE
+        change = f"validity {before.validity:.3f} before, {after.validity:.3f} after, on {after.images} held-out images"
+        note = f"Trained on the studies: {change}{'; worse, so it is kept but not used' if worse else ''}."
+        version = self._keep(explainer, made, draft, len(data.train), before, after, note)
+        shutil.rmtree(session.folder, ignore_errors=True)
         if not worse:
             self.registry.activate(version.id, version.note)
         logger.info("Version %s: %s", version.id, version.note)
@@ -95,27 +97,19 @@ class TrainAgent(TrainTask):
     def _pair(self) -> Explainer:
         """The pair that is in use; this process has loaded the one that the server was started with."""
         chosen = self.registry.active().id
-        if chosen:
-            version = self.registry.get(chosen)
-            path = self.registry.path
-            pair = load_pair(
-                path(version, version.classifier),
-                path(version, version.agent),
-                self.host.device,
-                self.options.trust_code,
-            )
-        else:
-            pair = self.host.explainer
+        pair = (
+            load_version(self.registry, self.registry.get(chosen), self.host.device, self.options.trust_code)
+            if chosen
+            else self.host.explainer
+        )
         if not isinstance(pair, Explainer):
             raise AgentError("The agent of this server cannot be trained.", "Host one of otherwise train agent.")
         return pair
 
     def _keep(
-        self, pair: Explainer, made: Agent, bundle: Path, images: int, before: Figures, after: Figures
+        self, pair: Explainer, made: Agent, bundle: Path, images: int, before: Figures, after: Figures, note: str
     ) -> PairVersion:
         classifier, parent = pair.classifier, pair.agent
-        change = f"validity {before.validity:.3f} before, {after.validity:.3f} after, on {after.images} held-out images"
-        worse = after.validity < before.validity - WORSE
         former = pair_id(classifier.version, parent.version)
         reference = lasting(self.options.classifier)
         if former in {version.id for version in self.registry.all()}:
@@ -130,7 +124,7 @@ class TrainAgent(TrainTask):
                 images=images,
                 before=before.to_dict(),
                 after=after.to_dict(),
-                note=f"Trained on the studies: {change}{'; worse, so it is kept but not used' if worse else ''}.",
+                note=note,
             ),
             bundle,
         )

@@ -18,17 +18,9 @@ from otherwise.images.image import Geometry, Image
 from otherwise.images.reading import read_image
 from otherwise.phantoms.dicom import write_dicom as write_phantom
 
-REAL = Path(__file__).resolve().parents[4] / "shared" / "data" / "dicom"
 Box = tuple[tuple[int, int, int], tuple[int, int, int]]
 Explained = Callable[..., Explanation]
 KINDS = ("oblique CT", "plane in space", "mammogram", "enhanced CT")
-
-
-@pytest.fixture(scope="session")
-def real_dicom() -> Path:
-    if not REAL.is_dir():
-        pytest.skip(f"no real DICOM files in ../shared/data/dicom ({REAL} is not there)")
-    return REAL
 
 
 @pytest.fixture

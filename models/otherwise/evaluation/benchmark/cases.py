@@ -17,6 +17,7 @@ from otherwise.images.resampling import model_grid, resample, to_model
 from otherwise.phantoms.mammogram import MammogramSettings, mammograms
 from otherwise.phantoms.nodule import NoduleSettings, nodules
 from otherwise.phantoms.phantom import MALIGNANT, Phantom
+from otherwise.phantoms.signs import sign_mammograms
 
 MARKER = "marker"
 LESION = ("mass", "nodule", "margin")
@@ -85,6 +86,13 @@ def mammogram_cases(inputs: InputSpec, count: int, seed: int, confound: float | 
     """Phantom mammograms; see ``phantoms.mammogram`` for seed and confound."""
     for phantom in mammograms(seed, count, MammogramSettings(confound=confound)):
         yield phantom_case(phantom, inputs)
+
+
+def sign_cases(inputs: InputSpec, count: int, seed: int) -> Iterator[Case]:
+    """Phantom mammograms in which one of several signs decides; see ``phantoms.signs``."""
+    for phantom in sign_mammograms(seed, count, MammogramSettings()):
+        place = on_grid(phantom.masks["place"], phantom.image, inputs)
+        yield replace(phantom_case(phantom, inputs), lesion=place)
 
 
 def nodule_cases(inputs: InputSpec, count: int, seed: int, confound: float | None = None) -> Iterator[Case]:

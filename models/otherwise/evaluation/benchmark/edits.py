@@ -21,7 +21,7 @@ from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.influence.effect import effect_map
 from otherwise.influence.minimal import composite, minimal_mask, soft
-from otherwise.influence.regions import measure_regions, reconstruction_floor
+from otherwise.influence.regions import MeasuredRegion, measure_regions, reconstruction_floor
 
 CHANGE, REGIONS = "ours-change", "ours-regions"
 FULL_STEPS = 100
@@ -87,13 +87,21 @@ def search_with_effect(
     return result, effect_map(classifier, image, result.best.image, result.target, follow=follow)
 
 
+def search_with_regions(
+    agent: Agent, classifier: CountingBlackBox, image: np.ndarray
+) -> tuple[SearchResult, np.ndarray, list[MeasuredRegion]]:
+    """The search, the measured effect ``size`` of its change, and the regions that decide, the strongest first."""
+    result, effect = search_with_effect(agent, classifier, image)
+    floor = reconstruction_floor(image, result.reconstruction)
+    return result, effect, measure_regions(classifier, image, result.best.image, effect, floor, result.target)
+
+
 def ours(agent: Agent, classifier: CountingBlackBox, image: np.ndarray) -> Edit:
     """The search, with the measured effect of its change and the regions that decide."""
-    result, effect = search_with_effect(agent, classifier, image)
+    result, effect, regions = search_with_regions(agent, classifier, image)
     made = result.best.image
-    floor = reconstruction_floor(image, result.reconstruction)
     decisive = np.zeros(effect.shape, np.float32)
-    for region in measure_regions(classifier, image, made, effect, floor, result.target):
+    for region in regions:
         decisive[region.mask] = region.effect
     maps = {CHANGE: np.abs(made - image).max(axis=0), REGIONS: decisive}
     return Edit(made, result.target, result.valid, effect, maps)

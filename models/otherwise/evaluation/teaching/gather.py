@@ -13,11 +13,10 @@ from otherwise.blackbox.protocol import BlackBox
 from otherwise.concepts.embedding import region_embeddings
 from otherwise.concepts.questions import RegionRef
 from otherwise.concepts.units import EncoderUnits
-from otherwise.evaluation.benchmark.edits import search_with_effect
+from otherwise.evaluation.benchmark.edits import search_with_regions
 from otherwise.evaluation.teaching.curves import Region
 from otherwise.evaluation.teaching.lessons import Lesson
 from otherwise.images.atomic import atomic_path
-from otherwise.influence.regions import MeasuredRegion, measure_regions, reconstruction_floor
 
 
 def gather(
@@ -47,10 +46,11 @@ def gather(
             with np.load(file) as arrays:
                 masks, effects, embeddings = arrays["masks"], arrays["effects"], arrays["embeddings"]
         else:
-            measured, made = _explain(agent, classifier, lesson)
+            result, _, every = search_with_regions(agent, CountingBlackBox(classifier), lesson.image)
+            measured = [region for region in every if region.effect > 0]
             masks = np.array([region.mask for region in measured], bool).reshape(-1, *lesson.image.shape[1:])
             effects = np.array([region.effect for region in measured], np.float32)
-            embeddings = region_embeddings(reader, lesson.image, made, list(masks))
+            embeddings = region_embeddings(reader, lesson.image, result.best.image, list(masks))
             with atomic_path(file) as temporary, temporary.open("wb") as stream:
                 np.savez_compressed(stream, masks=masks, effects=effects, embeddings=embeddings)
         shares = effects / max(float(effects.sum()), 1e-12)
@@ -59,12 +59,3 @@ def gather(
             found.append(Region(ref, embedding, float(share), lesson.name(mask)))
         progress(number / count)
     return found
-
-
-def _explain(agent: Agent, classifier: BlackBox, lesson: Lesson) -> tuple[list[MeasuredRegion], np.ndarray]:
-    counted = CountingBlackBox(classifier)
-    result, effect = search_with_effect(agent, counted, lesson.image)
-    made = result.best.image
-    floor = reconstruction_floor(lesson.image, result.reconstruction)
-    regions = measure_regions(counted, lesson.image, made, effect, floor, result.target)
-    return [region for region in regions if region.effect > 0], made

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from otherwise.annotations.vocabulary import Term, Vocabulary, local_term
 from otherwise.blackbox.protocol import InputSpec
-from otherwise.evaluation.benchmark.cases import LESION, lidc_cases, on_grid, phantom_case
+from otherwise.evaluation.benchmark.cases import lidc_cases, on_grid, phantom_case
 from otherwise.evaluation.lidc import ratings
 from otherwise.phantoms.mammogram import MammogramSettings, mammograms
 from otherwise.phantoms.nodule import NoduleSettings, nodules
 from otherwise.phantoms.phantom import Phantom
+from otherwise.phantoms.signs import sign_mammograms
 
 LEAST_SHARE = 0.2
 """Share of a region that a thing must cover for the reader to name it."""
@@ -24,6 +25,12 @@ MARGINS = {
     "spiculated": ("SCT", "129742005"),
     "circumscribed": ("SCT", "129738007"),
 }
+SIGNS = {
+    "microcalcifications": ("DCM", "111344"),
+    "distortion": ("SCT", "129792006"),
+    "skin": ("SCT", "129797000"),
+}
+SIGN_THINGS = {"round-calcifications": ("SCT", "129756007"), "lines": ("SCT", "129794007")}
 NODULE_MARGINS = {
     "spiculated": ("DCM", "112136"),
     "lobulated": ("DCM", "112135"),
@@ -62,13 +69,23 @@ class Lesson:
         return best if shares.get(best, 0.0) >= LEAST_SHARE else TISSUE
 
 
-def mammogram_lessons(
-    inputs: InputSpec, vocabulary: Vocabulary, seed: int, count: int, confound: float | None = None
-) -> Iterator[Lesson]:
+def mammogram_lessons(inputs: InputSpec, vocabulary: Vocabulary, seed: int, count: int) -> Iterator[Lesson]:
     """Phantom mammograms: masses by their margin, calcifications, lines, markers."""
-    for phantom in mammograms(seed, count, MammogramSettings(confound=confound)):
+    for phantom in mammograms(seed, count, MammogramSettings()):
         margin = vocabulary.find(*MARGINS[str(phantom.attributes["margin"])])
         yield _lesson(phantom, inputs, vocabulary, margin, MAMMOGRAM_THINGS)
+
+
+def sign_lessons(inputs: InputSpec, vocabulary: Vocabulary, seed: int, count: int) -> Iterator[Lesson]:
+    """Phantom mammograms in which one of several signs decides: that sign, the mass by its margin, and the rest."""
+    for phantom in sign_mammograms(seed, count, MammogramSettings()):
+        sign = str(phantom.attributes["sign"])
+        margin = vocabulary.find(*MARGINS["spiculated" if sign == "spicules" else "circumscribed"])
+        lesson = _lesson(phantom, inputs, vocabulary, margin, SIGN_THINGS)
+        if sign in SIGNS:
+            place = on_grid(phantom.masks["place"], phantom.image, inputs)
+            lesson = replace(lesson, things={vocabulary.find(*SIGNS[sign]): place, **lesson.things})
+        yield lesson
 
 
 def nodule_lessons(inputs: InputSpec, vocabulary: Vocabulary, seed: int, count: int) -> Iterator[Lesson]:
@@ -118,6 +135,6 @@ def _lesson(
         for name, key in things.items()
         if name in phantom.masks and phantom.masks[name].any()
     }
-    lesion = np.any([phantom.masks[name] for name in LESION if name in phantom.masks], axis=0)
-    image = phantom_case(phantom, inputs).image
-    return Lesson(phantom.image.id, image, {margin: on_grid(lesion, phantom.image, inputs), **found})
+    case = phantom_case(phantom, inputs)
+    assert case.lesion is not None
+    return Lesson(case.id, case.image, {margin: case.lesion, **found})

@@ -1,0 +1,81 @@
+"""When a batch does not fit into the device's memory, smaller ones may."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import numpy as np
+
+from otherwise.errors import OtherwiseError
+
+Predict = Callable[[np.ndarray], np.ndarray]
+
+
+class MemoryShortError(OtherwiseError):
+    """Neither the device nor the machine has the memory for this."""
+
+    code = "memory"
+    status = 507
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory was short: PyTorch's own error, that of other libraries on a GPU, or Python's."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    said = str(error).lower()
+    return isinstance(error, RuntimeError) and ("out of memory" in said or "failed to allocate memory" in said)
+
+
+def free_memory() -> None:
+    """Give back what PyTorch keeps of a GPU's memory for later, if it is in use at all."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+class Fitting:
+    """Asks for as many images at once as fit into memory.
+
+    A batch that does not fit is halved, and the size that does is remembered: other programs on the device seldom give
+    their memory back soon, and every failure costs.
+
+    Attributes:
+        size: Most images at once; None while every batch fitted.
+    """
+
+    def __init__(self) -> None:
+        self.size: int | None = None
+
+    def __call__(self, predict: Predict, images: np.ndarray) -> np.ndarray:
+        """Ask.
+
+        Args:
+            predict: One row of answers for each image.
+            images: ``(batch, ...)``, at least one.
+
+        Raises:
+            Exception: whatever ``predict`` raises, also that a single image does not fit.
+        """
+        answers: list[np.ndarray] = []
+        start = 0
+        while start < len(images):
+            part = images[start : start + (self.size or len(images))]
+            answer = self._fitted(predict, part)
+            if answer is not None:
+                answers.append(answer)
+                start += len(part)
+            else:
+                # Not in the handler of the error, which holds on to what did not fit.
+                free_memory()
+                self.size = len(part) // 2
+        return answers[0] if len(answers) == 1 else np.concatenate(answers)
+
+    @staticmethod
+    def _fitted(predict: Predict, part: np.ndarray) -> np.ndarray | None:
+        try:
+            return np.asarray(predict(part))
+        except Exception as error:
+            if len(part) == 1 or not out_of_memory(error):
+                raise
+            return None
