@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,11 +16,14 @@ from lib.activelearning.asking import Asking
 from lib.datastore import SafeDatastore
 from lib.dicomweb.datastore import open_archive
 from lib.host import ExplainerLike
+from lib.infers.attribute import Attribute
 from lib.infers.classify import Classify
 from lib.infers.explain import REGION_NAMES, Explain
 from lib.infers.find import Find, Looks
 from lib.infers.task import HostedTask
 from lib.memory import Spare, cpu_pair
+from lib.operations.metrics import Metrics
+from lib.operations.stopping import let_finish
 from lib.routes.install import install_app
 from lib.routes.sources import from_datastore
 from lib.start import open_jobs, open_keeping, open_teaching, start
@@ -28,6 +32,8 @@ from lib.trainers.agent import TrainAgent
 from otherwise import __version__
 from otherwise.concepts.questions import STRATEGIES
 from otherwise.registry.registry import Registry
+
+logger = logging.getLogger(__name__)
 
 
 class OtherwiseApp(MONAILabelApp):
@@ -59,7 +65,11 @@ class OtherwiseApp(MONAILabelApp):
         question = f"What would make {self.host.classifier.name} decide otherwise?"
         super().__init__(app_dir, studies, dict(conf), "Otherwise", question, __version__, list(REGION_NAMES))
         self.teaching = open_teaching(self.host, self.options, self.datastore())
-        self.jobs = open_jobs(self, self.tasks, self.host, self.options)
+        tasks: dict[str, HostedTask] = {**self.tasks, "attribute": Attribute(self.host)}
+        self.jobs = open_jobs(self, tasks, self.host, self.options)
+        self.metrics = Metrics(self.host, self.jobs.figures)
+        for name, task in tasks.items():
+            self.metrics.watch(name, task)
         self.keeping = open_keeping(self.host, self.options, self.teaching, self.jobs)
         self.switching = Switching(self.host, self.options, self.registry, self.teaching.models_changed)
         install_app(self)
@@ -116,8 +126,14 @@ class OtherwiseApp(MONAILabelApp):
         self.teaching.wake()
         self.keeping.wake()
 
-    def close(self) -> None:
-        """Stop the threads."""
+    def close(self, grace: float = 0.0) -> None:
+        """Stop the threads.
+
+        Args:
+            grace: Seconds that the running job has to come to its end; none that waits begins any more.
+        """
+        if grace and not let_finish(self.host.worker, grace):
+            logger.warning("The running job did not end within %g s; it is stopped.", grace)
         self.switching.close()
         self.keeping.close()
         self.teaching.close()

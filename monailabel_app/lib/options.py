@@ -7,7 +7,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
+from lib.access.options import KEYS as ACCESS_KEYS
+from lib.access.options import AccessOptions
+from lib.operations.logs import Form
 from lib.worker import WAITING, WAITING_PER_USER
 from otherwise.annotations.vocabulary import PRESETS
 from otherwise.errors import OtherwiseError
@@ -19,6 +23,7 @@ KEYS = (
     *("classifier", "agent", "device", "state", "trust_code", "upload_mib", "database", "vocabulary", "units"),
     *("dicomweb_search", "dicomweb_cache_mib"),
 )
+ALL_KEYS = (*KEYS, *JOB_KEYS, *ACCESS_KEYS, "log")
 
 
 class OptionError(OtherwiseError):
@@ -78,6 +83,8 @@ class Options:
         vocabulary: Names of preset vocabularies, and paths of YAML files.
         archive_search: Attributes that series of a DICOMweb archive must have to be listed.
         archive_cache: Bytes of the archive's images to keep on disk.
+        access: Who may use the server.
+        log: Form of the log of ``monailabel start_server``, ``text`` or ``json``.
     """
 
     classifier: str
@@ -90,6 +97,8 @@ class Options:
     vocabulary: tuple[str, ...]
     units: str
     jobs: JobOptions
+    access: AccessOptions
+    log: Form
     archive_search: Mapping[str, str] = field(default_factory=dict)
     archive_cache: int = 20 * 1024**3
 
@@ -100,9 +109,9 @@ class Options:
         Raises:
             OptionError: if a key or a value is unknown.
         """
-        unknown = [key for key in conf if key not in (*KEYS, *JOB_KEYS, "server_mode")]  # the last is MONAI Label's own
+        unknown = [key for key in conf if key not in (*ALL_KEYS, "server_mode")]  # the last is MONAI Label's own
         if unknown:
-            raise OptionError(f"Unknown --conf {', '.join(unknown)}.", f"Known are {', '.join((*KEYS, *JOB_KEYS))}.")
+            raise OptionError(f"Unknown --conf {', '.join(unknown)}.", f"Known are {', '.join(ALL_KEYS)}.")
         return cls(
             classifier=conf.get("classifier") or CLASSIFIER,
             agent=conf.get("agent") or AGENT,
@@ -116,6 +125,8 @@ class Options:
             jobs=JobOptions.read(conf),
             archive_search=_search("dicomweb_search", conf.get("dicomweb_search", "")),
             archive_cache=_mebibytes("dicomweb_cache_mib", conf.get("dicomweb_cache_mib", "20480")),
+            access=AccessOptions.read(conf),
+            log=_form(conf.get("log") or "text"),
         )
 
 
@@ -149,6 +160,12 @@ def choose_device(name: str) -> str:
     if name != "cpu":
         raise OptionError(f"Device {name!r} is unknown.", "Use auto, cpu, cuda or cuda:N.")
     return name
+
+
+def _form(value: str) -> Form:
+    if value in ("text", "json"):
+        return cast(Form, value)
+    raise OptionError(f"--conf log {value[:32]} is unknown.", "Give text or json.")
 
 
 def _switch(key: str, value: str) -> bool:

@@ -11,15 +11,16 @@ from monailabel.config import settings
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore
 
+from lib.access.choice import authenticator
 from lib.dicomweb.datastore import DicomWebDatastore
 from lib.host import ExplainerLike, Host, start_host
-from lib.infers.attribute import Attribute
 from lib.infers.task import HostedTask
 from lib.jobs.jobs import Jobs
 from lib.jobs.order import Desk
 from lib.jobs.record import FILE_NAME as JOBS_FILE
 from lib.jobs.record import Record
 from lib.keeping import Keeping, Limits, References
+from lib.operations.logs import configure
 from lib.options import Options
 from lib.routes.sources import READABLE, from_datastore
 from lib.teaching.mirroring import mirror
@@ -40,6 +41,9 @@ def start(conf: Mapping[str, str], studies: str, explainer: ExplainerLike | None
     """
     try:
         options = Options.read(conf, studies)
+        if _inside_server() or (conf.get("log") and not _is_task()):
+            configure(options.log)  # MONAI Label's own logs quote requests
+        authenticator(options.access)  # before the models, which take longer
         host = start_host(options, explainer)
     except OtherwiseError:
         _end_in_one_line()
@@ -89,7 +93,7 @@ def open_jobs(app: MONAILabelApp, tasks: Mapping[str, HostedTask], host: Host, o
     except OtherwiseError:
         _end_in_one_line()
         raise
-    desk = Desk(app, {**tasks, "attribute": Attribute(host)}, host.store)
+    desk = Desk(app, tasks, host.store)
     return Jobs(desk, host.worker, host.store, record, options.jobs.deadline_seconds)
 
 
@@ -102,6 +106,15 @@ def open_keeping(host: Host, options: Options, teaching: Teaching, jobs: Jobs) -
 def _end_in_one_line() -> None:
     # Started by `monailabel start_server`, the app is made while the server starts, and what is raised there is printed
     # with its traceback before the server gives up. Only then, and nothing comes after it.
-    server = sys.modules.get("monailabel.app")
-    if server is not None and not hasattr(server.app.state, "otherwise"):
+    if _inside_server():
         sys.tracebacklimit = 0
+
+
+def _is_task() -> bool:
+    # MONAI Label's trainings are processes of their own, whose log is read by whoever watches them.
+    return getattr(sys.modules["__main__"].__spec__, "name", "") == "monailabel.interfaces.utils.app"
+
+
+def _inside_server() -> bool:
+    server = sys.modules.get("monailabel.app")
+    return server is not None and not hasattr(server.app.state, "otherwise")

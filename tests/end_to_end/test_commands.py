@@ -15,7 +15,8 @@ import requests
 from rich.console import Console
 
 from otherwise.cli.demo import DemoOptionError, chosen_source
-from otherwise.cli.serve import ServeError, limits, listen, refuse_open_door
+from otherwise.cli.door import ServeError, listen, refuse_open_door
+from otherwise.cli.serve import limits
 from otherwise.demo.images import images_of_folder, write_studies
 from otherwise.demo.server import server
 from otherwise.demo.setup import DemoError, Setup, claim

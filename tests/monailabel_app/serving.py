@@ -25,7 +25,7 @@ def opened(app_class: Any, studies: Path, conf: dict[str, str], *explainer: Any)
         apps[f"{app_folder()}{studies}"] = app
         app.begin()
         try:
-            yield TestClient(server), app
+            yield TestClient(server, base_url="http://127.0.0.1"), app
         finally:
             app.close()
             if hasattr(app.datastore(), "_observer"):  # of a folder

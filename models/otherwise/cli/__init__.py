@@ -24,6 +24,7 @@ def build() -> typer.Typer:
         classifier,
         combine,
         demo,
+        doctor,
         explain,
         find,
         models,
@@ -31,6 +32,7 @@ def build() -> typer.Typer:
         prepare,
         serve,
         studies,
+        tokens,
         train,
     )
 
@@ -54,6 +56,8 @@ def build() -> typer.Typer:
         prepare,
         annotations,
         models,
+        tokens,
+        doctor,
         benchmark,
     ):
         module.register(app)

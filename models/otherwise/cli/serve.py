@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import os
 import socket
+import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from otherwise.errors import OtherwiseError
+from otherwise.cli.door import ServeError, listen, proxies, refuse_open_door, tls
 from otherwise.resources import app_folder
-
-
-class ServeError(OtherwiseError):
-    """The server cannot be started as asked."""
-
-    code = "serve"
 
 
 def register(app: typer.Typer) -> None:
@@ -61,10 +56,27 @@ def register(app: typer.Typer) -> None:
         cache_mib: Annotated[
             int | None, typer.Option(min=1, help="Of a DICOMweb server's images to keep on disk. Default: 20480.")
         ] = None,
+        tokens: Annotated[
+            Path | None, typer.Option(help="File of those who may use it (otherwise tokens add). Needed for --host.")
+        ] = None,
+        origin: Annotated[
+            list[str] | None, typer.Option(help="Web page whose scripts may use it, as https://viewer.example.")
+        ] = None,
+        rate: Annotated[
+            float | None, typer.Option(min=0, help="Requests a second of one user; 0: any. Default: 20 with --tokens.")
+        ] = None,
+        certificate: Annotated[Path | None, typer.Option(help="Certificate chain (PEM), for https.")] = None,
+        key: Annotated[Path | None, typer.Option(help="Private key of the certificate (PEM).")] = None,
+        proxy: Annotated[
+            list[str] | None, typer.Option(help="Address of a reverse proxy whose word on clients is believed.")
+        ] = None,
+        log: Annotated[Literal["text", "json"], typer.Option(help="Form of the log: text or json.")] = "text",
+        grace: Annotated[float, typer.Option(min=0, help="Seconds that a running job may go on after SIGTERM.")] = 30.0,
         trust_code: Annotated[bool, typer.Option("--trust-code", help="Let bundles run Python of their own.")] = False,
     ) -> None:
         """Serve explanations to 3D Slicer and other MONAI Label clients, until Ctrl-C."""
-        refuse_open_door(host)
+        refuse_open_door(host, tokens, proxy or [])
+        settings = {**tls(certificate, key), **proxies(proxy or [])}
         remote = studies.startswith(("http://", "https://"))
         if not remote and not Path(studies).is_dir():
             raise ServeError(f"There is no folder {studies}.", "Give --studies the folder that holds the images.")
@@ -74,33 +86,19 @@ def register(app: typer.Typer) -> None:
             "agent": agent,
             "device": device,
             "trust_code": str(trust_code).lower(),
+            "log": log,
             **({"state": str(state.resolve())} if state else {}),
             **({"database": database} if database else {}),
             **({"vocabulary": vocabulary} if vocabulary else {}),
             **({"units": units} if units else {}),
             **({"dicomweb_search": search} if search else {}),
             **({"dicomweb_cache_mib": str(cache_mib)} if cache_mib else {}),
+            **({"tokens": str(tokens.resolve())} if tokens else {}),
+            **({"origins": ",".join(origin)} if origin else {}),
+            **({"rate": str(rate)} if rate is not None else {}),
         }
         with listen(host, port) as door:
-            run(door, studies if remote else str(Path(studies).resolve()), conf)
-
-
-def refuse_open_door(host: str) -> None:
-    """Refuse to be reachable from other machines while everybody would be let in.
-
-    Raises:
-        ServeError: if so.
-    """
-    try:
-        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    guarded = os.environ.get("MONAI_LABEL_AUTH_ENABLE", "").lower() in ("true", "1", "yes", "on")
-    if not loopback and not guarded:
-        raise ServeError(
-            f"--host {host} would let everybody on the network in.",
-            "Set MONAI_LABEL_AUTH_ENABLE=true (see MONAI Label's documentation), or tunnel to 127.0.0.1 by ssh.",
-        )
+            run(door, studies if remote else str(Path(studies).resolve()), conf, grace, settings)
 
 
 def limits(pairs: list[str]) -> dict[str, str]:
@@ -115,61 +113,39 @@ def limits(pairs: list[str]) -> dict[str, str]:
     return {key: value for key, _, value in (pair.partition("=") for pair in pairs)}
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Take the port at once, so that a taken one is told before models are loaded.
-
-    Raises:
-        ServeError: if it cannot be had.
-    """
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        door = socket.create_server(address[:2], family=family)
-        # Handed down to every connection: asyncio does so only for sockets that it makes itself, and without it each
-        # reply on a kept connection waits 40 ms for the client's acknowledgement of its first part.
-        door.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return door
-    except OSError as error:
-        raise ServeError(
-            f"Cannot listen on {host}:{port} ({os.strerror(error.errno) if error.errno else error}).",
-            "Choose another --port; 0 takes any free one.",
-        ) from error
-
-
-def run(door: socket.socket, studies: str, conf: dict[str, str]) -> None:
-    """Serve on a listening socket until interrupted.
+def run(door: socket.socket, studies: str, conf: dict[str, str], grace: float, settings: Mapping[str, object]) -> None:
+    """Serve on a listening socket until interrupted by Ctrl-C, or by SIGTERM, which lets the running job end.
 
     MONAI Label's own ``start_server`` writes into the app's folder, which an installed package must not, hence its
     settings are given here and its server is run as it is.
+
+    Args:
+        door: The socket.
+        studies: Folder of images, or address of a DICOMweb server.
+        conf: See the app's ``lib/options.py``.
+        grace: Seconds that the running job may go on after SIGTERM.
+        settings: Further ones, of uvicorn.
 
     Raises:
         OtherwiseError: if a model cannot be loaded.
     """
     host, port = door.getsockname()[:2]
-    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    address = f"{'https' if 'ssl_certfile' in settings else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
     # Settings are read when MONAI Label is first imported; its own subprocesses inherit them.
     os.environ["MONAI_LABEL_APP_DIR"] = str(app_folder())
     os.environ["MONAI_LABEL_STUDIES"] = studies
     os.environ["MONAI_LABEL_APP_CONF"] = json.dumps(conf)
     os.environ["MONAI_LABEL_SERVER_PORT"] = str(port)
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(app_folder())]))
-    # Left open, any web page could read this server through the browser of whoever runs it.
-    os.environ.setdefault("MONAI_LABEL_CORS_ORIGINS", json.dumps([address]))
 
-    import logging
-
-    import uvicorn
     from monailabel.interfaces.utils.app import app_instance
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     app = app_instance()
-    from monailabel.app import app as server
+    sys.path.append(str(app_folder()))
+    from lib.operations.serving import serve  # not earlier: MONAI Label loads everything of that name anew
 
     # It is read by now, and MONAI Label's trainings, which inherit the rest, fail on printing it.
     os.environ.pop("MONAI_LABEL_CORS_ORIGINS", None)
     typer.echo(f"Serving {studies} at {address} (this is the address for Slicer). Ctrl-C stops.")
-    try:
-        uvicorn.Server(uvicorn.Config(server, log_level="warning", timeout_graceful_shutdown=3)).run(sockets=[door])
-    except KeyboardInterrupt:
-        typer.echo("Stopped.")
-    finally:
-        app.close()
+    serve(door, app.close, grace, **settings)
+    typer.echo("Stopped.")

@@ -1,1 +1,1 @@
-"""Who asks, and what they may do."""
+"""Who may do what: tokens, roles, origins, rates."""

@@ -1,8 +1,25 @@
-"""Whose request it is."""
+"""Who makes a request."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from starlette.requests import HTTPConnection
+
+from otherwise.tokens import Role
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who makes a request.
+
+    Attributes:
+        user: Name; empty where nobody has to say who they are.
+        role: What they may do.
+    """
+
+    user: str
+    role: Role
 
 
 def user_of(request: HTTPConnection) -> str:

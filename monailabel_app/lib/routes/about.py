@@ -1,4 +1,4 @@
-"""What is running: versions, models and limits; and whether it is alive."""
+"""What is running: versions, models and limits."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 from fastapi.routing import APIRoute
 from monailabel.config import RBAC_USER, settings
 from monailabel.endpoints.user.auth import RBAC
@@ -23,7 +23,7 @@ METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
 def about_router(host: Host, options: Options, route: type[APIRoute]) -> APIRouter:
-    """Make the routes ``/otherwise/about`` and ``/otherwise/health``."""
+    """Make the route ``/otherwise/about``."""
     router = APIRouter(prefix="/otherwise", tags=["Otherwise"], route_class=route)
 
     @router.get(
@@ -31,14 +31,9 @@ def about_router(host: Host, options: Options, route: type[APIRoute]) -> APIRout
         summary=f"{RBAC_USER}Versions, classifiers, agents, devices and limits",
         dependencies=[Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))],
     )
-    async def about() -> dict[str, Any]:
-        return describe(host, options)
-
-    # Open to everybody, as probes carry no token; it tells nothing but that the server lives.
-    @router.get("/health", summary="Whether the server takes work")
-    async def health() -> dict[str, Any]:
-        state = "ok" if host.worker.alive else "closing"
-        return {"status": state, "running": int(host.worker.running), "waiting": host.worker.waiting}
+    async def about(request: Request) -> dict[str, Any]:
+        caller = {"user": request.state.user, "role": request.state.role.name.lower()}
+        return {**describe(host, options), "caller": caller}
 
     return router
 

@@ -13,6 +13,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.types import Message, Receive
 
+from lib.operations.logs import REQUEST
 from otherwise.errors import OtherwiseError
 
 logger = logging.getLogger(__name__)
@@ -22,6 +23,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 # Names of what FastAPI and MONAI Label themselves refuse; our own errors bring their names along.
 NAMES = {401: "unauthorized", 403: "forbidden", 404: "not-found", 405: "method", 413: "too-large", 422: "request"}
 HINTS = {401: "Log in and send the token.", 403: "Ask the administrator for the role."}
+HEADERS = {401: {"WWW-Authenticate": "Bearer"}}
 
 
 class TooLargeError(OtherwiseError):
@@ -51,7 +53,7 @@ def route_class(body_limit: int) -> type[APIRoute]:
                 try:
                     return await handle(Request(request.scope, _limited(request.receive, body_limit)))
                 except Exception as error:
-                    return _reply_to(error)
+                    return reply_to(error)
 
             return clear
 
@@ -72,12 +74,15 @@ def _limited(receive: Receive, limit: int) -> Receive:
     return limited
 
 
-def _reply_to(error: Exception) -> Response:
+def reply_to(error: Exception) -> Response:
+    """Turn whatever went wrong into a reply."""
     # FastAPI wraps what happens while it reads the body.
     if isinstance(error, HTTPException) and isinstance(error.__cause__, OtherwiseError):
         error = error.__cause__
     if isinstance(error, OtherwiseError):
-        headers = {"Retry-After": str(getattr(error, "retry_after", 60))} if error.status in (429, 503) else None
+        headers = dict(HEADERS.get(error.status, {}))
+        if error.status in (429, 503):
+            headers["Retry-After"] = str(getattr(error, "retry_after", 60))
         return error_reply(error.status, error.code, error.detail, error.hint, headers)
     if isinstance(error, HTTPException):
         name = NAMES.get(error.status_code, "request")
@@ -86,7 +91,7 @@ def _reply_to(error: Exception) -> Response:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"][1:]) or "request"
         return error_reply(422, "request", f"{where}: {first['msg']}.", "See /docs for what this address takes.")
-    incident = uuid.uuid4().hex[:12]
+    incident = REQUEST.get() or uuid.uuid4().hex
     logger.error("Request %s failed", incident, exc_info=error)
     return error_reply(
         500, "internal", f"The server failed (request {incident}).", "Its log tells more under this number."

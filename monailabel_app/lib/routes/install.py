@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, FastAPI
 
+from lib.layers import install_layers
+from lib.operations.health import Health
 from lib.routes.about import about_router, unknown_router
 from lib.routes.archive import archive_routers
 from lib.routes.dicom import dicom_router
@@ -15,6 +17,7 @@ from lib.routes.explanations import explanations_router
 from lib.routes.infer import infer_router
 from lib.routes.jobs import jobs_router
 from lib.routes.models import models_router
+from lib.routes.operations import operations_router
 from lib.routes.sources import from_session
 from lib.routes.studies import studies_router
 from lib.routes.teaching import teaching_router, train_router
@@ -36,6 +39,9 @@ def install_app(app: OtherwiseApp) -> None:
     routers = [
         infer_router(app, app.tasks, route, app.options.jobs.deadline_seconds),
         about_router(app.host, app.options, route),
+        operations_router(
+            app.host, Health(app.host, app.options.state, app.teaching.annotations.head), app.metrics, route
+        ),
         jobs_router(app.jobs, route),
         explanations_router(app.host.store, app.teaching, route),
         teaching_router(app.teaching, session, route),
@@ -47,6 +53,7 @@ def install_app(app: OtherwiseApp) -> None:
         unknown_router(route),
     ]
     install(server, routers)
+    install_layers(server, app.options, app.metrics)
     # There is a former one after POST /reload.
     former, server.state.otherwise = getattr(server.state, "otherwise", None), app
     if former is not None:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from monailabel.config import RBAC_ADMIN, RBAC_ANNOTATOR, RBAC_USER, settings
@@ -70,8 +70,8 @@ def teaching_router(teaching: Teaching, session: Callable[[str], Image], route: 
         return {"terms": terms}
 
     @router.post("/annotations", status_code=201, summary=f"{RBAC_ANNOTATOR}Say what something is, or take it back")
-    def say(body: SayingBody, user: User = annotator) -> dict[str, Any]:
-        logged_in = settings.MONAI_LABEL_AUTH_ENABLE
+    def say(body: SayingBody, request: Request, user: User = annotator) -> dict[str, Any]:
+        logged_in = bool(request.state.user)
         author = user.username if logged_in else body.author or user.username
         admin = not logged_in or settings.MONAI_LABEL_AUTH_ROLE_ADMIN in user.roles
         note = annotation_of(body, teaching, author, session, admin)

@@ -1,0 +1,278 @@
+"""What a server needs, one check each: ``otherwise doctor`` asks them all before somebody else finds out."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import Literal
+
+from otherwise.errors import OtherwiseError
+
+PACKAGE = "slicer-otherwise"
+PYTHONS = ((3, 11), (3, 12))
+NEEDED = ("torch>=2.10", "monai>=1.5.2", "monailabel>=0.8.5", "pydicom<3", "numpy<2")
+"""Bounds that are known; see constraints.txt for a whole set that works."""
+LITTLE_ROOM, NO_ROOM = 10 * 2**30, 2**30
+"""Bytes on the disk of the state, below which that is worth a warning, and below which it stops work soon."""
+LITTLE_GPU = 4 * 2**30
+SOON = timedelta(days=30)
+SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found.
+
+    Attributes:
+        name: What was looked at.
+        state: ``ok``; ``warn``: it works, but not for long or not well; ``fail``: it does not.
+        what: One line that says what is there.
+        hint: What to do about it; empty where there is nothing to do.
+    """
+
+    name: str
+    state: Literal["ok", "warn", "fail"]
+    what: str
+    hint: str = ""
+
+
+Check = Callable[[], Finding]
+
+
+def examine(name: str, check: Check) -> Finding:
+    """Do a check; whatever it raises is a finding, too."""
+    try:
+        return check()
+    except OtherwiseError as error:
+        return Finding(name, "fail", error.detail, error.hint)
+    except Exception as error:
+        return Finding(name, "fail", f"The check itself failed ({type(error).__name__}).", "Please report this.")
+
+
+def python() -> Finding:
+    """The version of Python."""
+    told = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info[:2] in PYTHONS:
+        return Finding("python", "ok", told)
+    return Finding("python", "fail", f"{told} is not supported.", "Install Python 3.11 or 3.12.")
+
+
+def packages(wanted: Iterable[str] | None = None) -> Finding:
+    """Versions of the packages that are installed.
+
+    Args:
+        wanted: Requirements; default: our own, and bounds that are known.
+    """
+    from packaging.requirements import Requirement
+
+    missing, wrong = [], []
+    for text in (*NEEDED, *_declared()) if wanted is None else wanted:
+        needed = Requirement(text)
+        if needed.marker and not needed.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            found = version(needed.name)
+        except PackageNotFoundError:
+            missing.append(needed.name)
+            continue
+        if not needed.specifier.contains(found, prereleases=True):
+            wrong.append(f"{needed.name} {found} (wanted {needed.specifier})")
+    said = [f"missing: {', '.join(missing)}"] * bool(missing) + [f"unfit: {', '.join(wrong)}"] * bool(wrong)
+    if said:
+        return Finding("packages", "fail", f"{'; '.join(said)}.", "Install again: pip install -c constraints.txt .")
+    return Finding("packages", "ok", f"torch {version('torch')}, monailabel {version('monailabel')}")
+
+
+def _declared() -> list[str]:
+    try:
+        return requires(PACKAGE) or []
+    except PackageNotFoundError:  # run from a checkout that is not installed
+        return []
+
+
+def pins(constraints: Path) -> Finding:
+    """Whether what is installed is the set that is known to work together.
+
+    Args:
+        constraints: The file constraints.txt of this version.
+    """
+    from packaging.requirements import Requirement
+
+    other = []
+    for line in constraints.read_text(encoding="utf-8").splitlines():
+        if line.strip() and not line.startswith("#"):
+            pinned = Requirement(line)
+            try:
+                found = version(pinned.name)
+            except PackageNotFoundError:
+                continue  # not everything that is pinned is needed everywhere
+            if not pinned.specifier.contains(found, prereleases=True):
+                other.append(f"{pinned.name} {found}")
+    if other:
+        hint = f"If something fails: pip install -c {constraints.name} ."
+        return Finding("pins", "warn", f"Other versions than those tested: {', '.join(other)}.", hint)
+    return Finding("pins", "ok", "the versions that were tested")
+
+
+def device(name: str) -> Finding:
+    """Where models run.
+
+    Args:
+        name: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+    """
+    import torch
+
+    if not torch.cuda.is_available():
+        if name.startswith("cuda"):
+            return Finding(
+                "device", "fail", f"There is no {name}.", "Install a CUDA build of torch and NVIDIA's driver."
+            )
+        return Finding("device", "warn" if name == "auto" else "ok", "CPU", "Explanations are slower than on a GPU.")
+    if name == "cpu":
+        return Finding("device", "warn", "CPU, though there is a GPU.", "Give --device auto.")
+    where = "cuda" if name == "auto" else name
+    free, total = torch.cuda.mem_get_info(where)
+    told = f"{torch.cuda.get_device_name(where)}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free"
+    if free < LITTLE_GPU:
+        return Finding("device", "warn", told, "Other programs use the GPU; what does not fit runs in smaller batches.")
+    return Finding("device", "ok", told)
+
+
+def models(classifier: str, agent: str) -> Finding:
+    """Whether the models load, and belong together by their content versions (SHA-256).
+
+    Args:
+        classifier: Bundle, or a shipped bundle's name.
+        agent: As ``classifier``.
+    """
+    from otherwise.agent.bundle import load_agent
+    from otherwise.blackbox.loading import load_classifier
+    from otherwise.explain.explainer import Explainer
+
+    pair = Explainer(load_classifier(classifier, device="cpu"), load_agent(agent, device="cpu"))
+    versions = f"{pair.classifier.name} {pair.classifier.version[:8]}, {pair.agent.name} {pair.agent.version[:8]}"
+    return Finding("models", "ok", versions)
+
+
+def port(host: str, number: int) -> Finding:
+    """Whether the server could listen."""
+    from otherwise.cli.door import listen
+
+    with listen(host, number):
+        return Finding("port", "ok", f"{host}:{number} is free")
+
+
+def room(state: Path) -> Finding:
+    """Whether the state folder takes files, and how many more."""
+    folder = next(each for each in (state, *state.parents) if each.is_dir())
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"otherwise")
+    except OSError as error:
+        return Finding("state", "fail", f"{state} takes no files ({error.strerror}).", "Give the user the folder.")
+    free = shutil.disk_usage(folder).free
+    told = f"{free / 2**30:.1f} GiB free"
+    if free < NO_ROOM:
+        return Finding("state", "fail", told, "Make room, or give --state on another disk.")
+    return Finding("state", "warn" if free < LITTLE_ROOM else "ok", told, "Make room." if free < LITTLE_ROOM else "")
+
+
+def studies(address: str) -> Finding:
+    """Whether the images can be reached.
+
+    Args:
+        address: Folder, or URL of a DICOMweb server.
+    """
+    if not address.startswith(("http://", "https://")):
+        folder = Path(address)
+        if not folder.is_dir():
+            return Finding("studies", "fail", f"There is no folder {address}.", "Give --studies the images' folder.")
+        any_file = any(path.is_file() for path in folder.rglob("*"))
+        hint = "" if any_file else "Put images in; the server finds them while it runs."
+        return Finding("studies", "ok" if any_file else "warn", "a folder" if any_file else "an empty folder", hint)
+    return _archive(address.rstrip("/"))
+
+
+def _archive(address: str) -> Finding:
+    import os
+
+    import requests
+
+    user, secret = (os.environ.get(f"MONAI_LABEL_DICOMWEB_{word}", "") for word in ("USERNAME", "PASSWORD"))
+    try:
+        reply = requests.get(
+            f"{address}/studies",
+            params={"limit": "1"},
+            headers={"Accept": "application/dicom+json"},
+            auth=(user, secret) if user else None,
+            timeout=SECONDS,
+        )
+    except requests.RequestException as error:
+        kind = type(error).__name__
+        return Finding("studies", "fail", f"The archive cannot be reached ({kind}).", "Is it up? Is the URL right?")
+    if reply.status_code in (401, 403):
+        hint = "Set MONAI_LABEL_DICOMWEB_USERNAME and MONAI_LABEL_DICOMWEB_PASSWORD."
+        return Finding("studies", "fail", f"The archive lets us not in ({reply.status_code}).", hint)
+    if reply.status_code not in (200, 204):
+        hint = "The URL has to be that of DICOMweb, as https://archive.example/dicom-web."
+        return Finding("studies", "fail", f"The archive answers {reply.status_code}.", hint)
+    return Finding("studies", "ok", "The archive answers")
+
+
+def database(address: str) -> Finding:
+    """Whether annotations can be kept.
+
+    Args:
+        address: Path of a SQLite file, or URL.
+    """
+    from otherwise.annotations.store import AnnotationStore
+
+    if "://" not in address and not Path(address).exists():
+        return Finding("database", "ok", "made at the first start")
+    store = AnnotationStore(address)
+    try:
+        return Finding("database", "ok", f"{store.head()} annotations")
+    finally:
+        store.close()
+
+
+def tokens(path: Path) -> Finding:
+    """Whether the file of tokens can be used."""
+    from otherwise.tokens import Role, read_tokens
+
+    holders = read_tokens(path)
+    told = ", ".join(
+        f"{sum(each.role == role for each in holders)} {role.name.lower()}" for role in sorted(Role, reverse=True)
+    )
+    if not any(holder.role == Role.ADMIN for holder in holders):
+        return Finding(
+            "tokens", "warn", told, "Nobody may train or change models: otherwise tokens add NAME --role admin"
+        )
+    return Finding("tokens", "ok", told)
+
+
+def certificate(path: Path, key: Path | None, now: datetime | None = None) -> Finding:
+    """Whether the certificate can be used, and how long.
+
+    Args:
+        path: Certificate chain.
+        key: Its key.
+        now: Default: now.
+    """
+    from cryptography.x509 import load_pem_x509_certificate
+
+    from otherwise.cli.door import tls
+
+    tls(path, key)
+    until = load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
+    left = until - (now or datetime.now(UTC))
+    told = f"valid until {until:%Y-%m-%d}"
+    if left <= timedelta():
+        return Finding("certificate", "fail", f"expired on {until:%Y-%m-%d}", "Get a new one; clients refuse this one.")
+    return Finding("certificate", "warn" if left < SOON else "ok", told, "Renew it." if left < SOON else "")

@@ -1,0 +1,89 @@
+"""``otherwise doctor``: whether a server would work here, and what to do if not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from otherwise.cli import checks
+from otherwise.cli.checks import Check, Finding
+
+COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command()
+    def doctor(
+        studies: Annotated[str | None, typer.Option(help="Folder of images, or address of a DICOMweb server.")] = None,
+        classifier: Annotated[str, typer.Option(help="As for otherwise serve.")] = "mammogram_classifier",
+        agent: Annotated[str, typer.Option(help="As for otherwise serve.")] = "mammogram_agent",
+        host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+        port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8000,
+        device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+        state: Annotated[Path | None, typer.Option(help="Folder of the state. Default: beside the studies.")] = None,
+        database: Annotated[str | None, typer.Option(help="SQLite file or URL. Default: in the state.")] = None,
+        tokens: Annotated[Path | None, typer.Option(help="File of those who may use the server.")] = None,
+        certificate: Annotated[Path | None, typer.Option(help="Certificate chain (PEM).")] = None,
+        key: Annotated[Path | None, typer.Option(help="Private key of the certificate (PEM).")] = None,
+        constraints: Annotated[
+            Path | None, typer.Option(exists=True, dir_okay=False, help="constraints.txt, to compare versions with.")
+        ] = None,
+        as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    ) -> None:
+        """Look whether otherwise serve would work with these options; exit code 1 if not."""
+        asked: dict[str, Check] = {
+            "python": checks.python,
+            "packages": checks.packages,
+            "device": lambda: checks.device(device),
+            "models": lambda: checks.models(classifier, agent),
+            "port": lambda: checks.port(host, port),
+        }
+        if constraints:
+            asked["pins"] = lambda: checks.pins(constraints)
+        folder = state or _beside(studies)
+        if studies:
+            asked["studies"] = lambda: checks.studies(studies)
+        if folder:
+            asked["state"] = lambda: checks.room(folder)
+        if database or folder:
+            asked["database"] = lambda: checks.database(database or str(Path(folder or "") / "annotations.sqlite"))
+        if tokens:
+            asked["tokens"] = lambda: checks.tokens(tokens)
+        if certificate:
+            asked["certificate"] = lambda: checks.certificate(certificate, key)
+        found = examine_all(asked)
+        if as_json:
+            typer.echo(json.dumps([asdict(each) for each in found]))
+        else:
+            _print(found)
+        if any(each.state == "fail" for each in found):
+            raise typer.Exit(1)
+
+
+def examine_all(asked: Mapping[str, Check]) -> list[Finding]:
+    """Do all checks, in their order; one that fails stops none."""
+    return [checks.examine(name, check) for name, check in asked.items()]
+
+
+def _beside(studies: str | None) -> Path | None:
+    if not studies or studies.startswith(("http://", "https://")):
+        return None
+    folder = Path(studies).resolve()
+    return folder.with_name(f"{folder.name}-otherwise")
+
+
+def _print(found: list[Finding]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("", "", "what", "what to do")
+    for each in found:
+        table.add_row(each.name, f"[{COLOURS[each.state]}]{each.state}[/]", each.what, each.hint)
+    Console().print(table)

@@ -1,0 +1,51 @@
+"""``otherwise tokens``: who may use a server."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from otherwise.tokens import add_token, read_tokens, revoke_token, role_named
+
+DEFAULT = Path("tokens.txt")
+File = Annotated[Path, typer.Option("--tokens", help="The file of tokens that otherwise serve is given.")]
+Name = Annotated[str, typer.Argument(help="Whose token.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    tokens = typer.Typer(help="Say who may use a server, and what they may do.", no_args_is_help=True)
+    app.add_typer(tokens, name="tokens")
+
+    @tokens.command()
+    def add(
+        name: Name,
+        role: Annotated[str, typer.Option(help="reader, annotator or admin.")] = "annotator",
+        replace: Annotated[bool, typer.Option("--replace", help="End an older token of theirs.")] = False,
+        file: File = DEFAULT,
+    ) -> None:
+        """Make a token and print it; it is shown this once."""
+        token = add_token(file, name, role_named(role), replace)
+        typer.echo(f"The token of {name} ({role.lower()}). It is kept nowhere else:", err=True)
+        typer.echo(token)
+
+    @tokens.command(name="list")
+    def list_tokens(
+        file: File = DEFAULT, as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False
+    ) -> None:
+        """List who has a token."""
+        holders = read_tokens(file)
+        if as_json:
+            typer.echo(json.dumps([{"name": each.name, "role": each.role.name.lower()} for each in holders]))
+            return
+        for each in holders:
+            typer.echo(f"{each.name:<32} {each.role.name.lower()}")
+
+    @tokens.command()
+    def revoke(name: Name, file: File = DEFAULT) -> None:
+        """End somebody's token; a running server notices at once."""
+        revoke_token(file, name)
+        typer.echo(f"The token of {name} is no longer valid.")

@@ -1,0 +1,169 @@
+"""Who is let in: a middleware that asks each request for a token, and each route for the role that it takes.
+
+It stands before MONAI Label's own routes as well as ours, and leaves streams alone (it is plain ASGI).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from fastapi import Request
+from monailabel.config import settings
+from monailabel.endpoints.user.auth import DEFAULT_USER, User
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from lib.access.roles import role_for
+from lib.access.user import Caller
+from lib.routes.errors import HINTS, reply_to
+from lib.routes.templates import Templates
+from otherwise.errors import OtherwiseError
+from otherwise.tokens import Role, TokenFile
+
+PROXIED = ("forwarded", "x-forwarded-for")
+"""Headers that a proxy adds."""
+
+
+class UnauthorizedError(OtherwiseError):
+    """Nobody knows who asks."""
+
+    code = "unauthorized"
+    status = 401
+
+
+class ForbiddenError(OtherwiseError):
+    """Who asks may not."""
+
+    code = "forbidden"
+    status = 403
+
+
+class Authenticator(Protocol):
+    """What knows people by their tokens."""
+
+    async def identify(self, token: str) -> Caller | None:
+        """Say whose token it is; None: nobody's.
+
+        Raises:
+            OtherwiseError: if it cannot be told at the moment.
+        """
+        ...
+
+
+class Tokens:
+    """Knows people by a file of tokens.
+
+    Args:
+        file: The file.
+    """
+
+    def __init__(self, file: TokenFile) -> None:
+        self.file = file
+
+    async def identify(self, token: str) -> Caller | None:
+        """Say whose token it is, by what the file says now."""
+        holder = self.file.holder(token)
+        return Caller(holder.name, holder.role) if holder else None
+
+
+class Authentication:
+    """The middleware. Sets ``request.state.user`` and ``request.state.role``.
+
+    Args:
+        app: What it stands before.
+        templates: The server's routes.
+        authenticator: Knows people; None: whoever is on this machine may do everything, and nobody else anything.
+    """
+
+    def __init__(self, app: ASGIApp, templates: Templates, authenticator: Authenticator | None) -> None:
+        self.app = app
+        self.templates = templates
+        self.authenticator = authenticator
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the request through, or answer it with 401 or 403."""
+        if scope["type"] == "websocket":  # no route speaks it
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        if scope["type"] == "http":
+            try:
+                caller = await self._admitted(scope)
+            except OtherwiseError as error:
+                await reply_to(error)(scope, receive, send)
+                return
+            scope.setdefault("state", {}).update(user=caller.user, role=caller.role)
+        await self.app(scope, receive, send)
+
+    async def _admitted(self, scope: Scope) -> Caller:
+        headers = Headers(scope=scope)
+        needed = role_for(scope["method"], self.templates.of(scope))
+        if needed is None:
+            return Caller("", Role.READER)
+        caller = await self._caller(scope, headers)
+        if caller is None:
+            raise UnauthorizedError("This server wants to know who you are.", HINTS[401])
+        if caller.role < needed:
+            raise ForbiddenError(f"This takes the role {needed.name.lower()}.", HINTS[403])
+        return caller
+
+    async def _caller(self, scope: Scope, headers: Headers) -> Caller | None:
+        if self.authenticator is None:
+            refuse_strangers(scope, headers)
+            return Caller("", Role.ADMIN)
+        kind, _, token = headers.get("authorization", "").partition(" ")
+        if kind.lower() != "bearer" or not token.strip():
+            return None
+        return await self.authenticator.identify(token.strip())
+
+
+def refuse_strangers(scope: Scope, headers: Headers) -> None:
+    """Refuse what comes from another machine, however the server was started.
+
+    ``monailabel start_server`` listens everywhere unless told otherwise, and tells no app so; but each request says at
+    which address of this machine it arrived.
+
+    A web page whose name is made to lead here (DNS rebinding) is told by that name, which its browser sends along.
+
+    Raises:
+        ForbiddenError: if it arrived elsewhere than at loopback, by a proxy, or under another machine's name.
+    """
+    named = urlsplit(f"//{headers.get('host', '')}").hostname or ""
+    here = is_loopback((scope.get("server") or ("",))[0]) and (named == "localhost" or _is_local(named))
+    if not here or any(name in headers for name in PROXIED):
+        raise ForbiddenError(
+            "This server has no tokens, and answers to its own machine only.",
+            "Its administrator can start it with a file of tokens (otherwise tokens add).",
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address of this machine is reached from this machine only; so is a socket in its file system."""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return True
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
+
+
+def _is_local(host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified
+
+
+def stock_user(request: Request) -> User:
+    """Say to MONAI Label's own routes, and to ours that ask as they do, who makes a request."""
+    user, role = request.state.user, request.state.role
+    if not user and role == Role.ADMIN:
+        return DEFAULT_USER
+    roles = {
+        Role.READER: settings.MONAI_LABEL_AUTH_ROLE_USER,
+        Role.ANNOTATOR: settings.MONAI_LABEL_AUTH_ROLE_ANNOTATOR,
+        Role.ADMIN: settings.MONAI_LABEL_AUTH_ROLE_ADMIN,
+    }
+    return User(username=user, roles=[name for each, name in roles.items() if each <= role])

@@ -1,0 +1,136 @@
+"""Which role each route asks for. A route that is not listed asks for the highest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from otherwise.tokens import Role
+
+OPEN = (
+    "GET /otherwise/health",
+    "GET /otherwise/health/live",
+    "GET /otherwise/health/ready",
+    # MONAI Label's, for those who have no token yet; they are there with its OIDC only.
+    "GET /auth/",
+    "POST /auth/token",
+)
+"""What probes and people who log in ask for. It tells nothing about images or people."""
+
+READER = (
+    "GET /auth/token/valid",
+    "GET /",
+    "GET /docs",
+    "HEAD /docs",
+    "GET /openapi.json",
+    "HEAD /openapi.json",
+    "GET /favicon.ico",
+    "* /static",
+    "GET /info/",
+    "POST /infer/{model}",
+    "POST /infer/{kind}/{model}",
+    "POST /infer/wsi/{model}",
+    "POST /infer/wsi_v2/{model}",
+    "GET /batch/infer",
+    "GET /train/",
+    "GET /scoring/",
+    "GET /datastore/",
+    "HEAD /datastore/image",
+    "GET /datastore/image",
+    "GET /datastore/image/info",
+    "HEAD /datastore/label",
+    "GET /datastore/label",
+    "GET /datastore/label/info",
+    "GET /session/{session_id}",
+    "GET /ohif/{path:path}",
+    # What an archive holds about an image: as much as reading it.
+    "GET /proxy/dicom/wado/{path:path}",
+    "GET /proxy/dicom/qido/{path:path}",
+    "GET /proxy/dicom/{path:path}",
+    "GET /otherwise/about",
+    "GET /otherwise/metrics",
+    "GET /otherwise/studies",
+    "POST /otherwise/jobs",
+    "GET /otherwise/jobs",
+    "GET /otherwise/jobs/events",
+    "GET /otherwise/jobs/{id}",
+    "POST /otherwise/jobs/{id}/repeat",
+    "GET /otherwise/jobs/{id}/events",
+    "DELETE /otherwise/jobs/{id}",
+    "GET /otherwise/explanations/{id}",
+    "GET /otherwise/explanations/{id}/files/{name}",
+    "GET /otherwise/explanations/{id}/report.html",
+    "GET /otherwise/explanations/{id}/report.pdf",
+    "GET /otherwise/vocabulary",
+    "GET /otherwise/annotations",
+    "GET /otherwise/concepts",
+    "POST /otherwise/concepts/query",
+    "GET /otherwise/concepts/units",
+    "GET /otherwise/concepts/units/{layer}/{unit}/patches/{number}.png",
+    "GET /otherwise/concepts/questions",
+    "GET /otherwise/models",
+    *(f"{method} /otherwise/{{rest:path}}" for method in ("GET", "POST", "PUT", "PATCH", "DELETE")),  # not found
+)
+
+ANNOTATOR = (
+    "PUT /session/",
+    "DELETE /session/{session_id}",
+    "POST /activelearning/{strategy}",
+    "POST /otherwise/annotations",
+    "PUT /datastore/label",
+    "PUT /datastore/label/info",
+    "PUT /datastore/updatelabelinfo",
+    "PUT /datastore/image/info",
+    "POST /scoring/",
+    "POST /scoring/{method}",
+    "DELETE /scoring/",
+)
+
+ADMIN = (
+    "POST /reload",
+    "GET /logs/",
+    "GET /logs/gpu",
+    "POST /train/",
+    "POST /train/{model}",
+    "POST /train/concepts",
+    "DELETE /train/",
+    "POST /batch/infer/{model}",
+    "DELETE /batch/infer",
+    "PUT /datastore/",
+    "PUT /datastore/image",
+    "DELETE /datastore/",
+    "DELETE /datastore/image",
+    "DELETE /datastore/label",
+    "GET /datastore/dataset",
+    "GET /model/{model}",
+    "GET /model/info/{model}",
+    "PUT /model/{model}",
+    "DELETE /model/{model}",
+    # Stores into the archive, or asks it anything at all.
+    "GET /proxy/dicom/stow/{path:path}",
+    "POST /proxy/dicom/stow/{path:path}",
+    "POST /proxy/dicom/wado/{path:path}",
+    "POST /proxy/dicom/qido/{path:path}",
+    "POST /proxy/dicom/{path:path}",
+    "POST /otherwise/concepts/activate",
+    "POST /otherwise/models/{id}/activate",
+    "POST /otherwise/models/rollback",
+)
+
+TABLE: Mapping[str, Role | None] = {
+    **dict.fromkeys(OPEN, None),
+    **dict.fromkeys(READER, Role.READER),
+    **dict.fromkeys(ANNOTATOR, Role.ANNOTATOR),
+    **dict.fromkeys(ADMIN, Role.ADMIN),
+}
+
+
+def role_for(method: str, template: str | None) -> Role | None:
+    """The least role that a route asks for; None: it is open to all.
+
+    Args:
+        method: HTTP method.
+        template: Of the route; None: no route answers, so that there is nothing to guard beyond being known.
+    """
+    if template is None:
+        return Role.READER
+    return TABLE.get(f"{method} {template}", TABLE.get(f"* {template}", Role.ADMIN))
