@@ -108,6 +108,17 @@ class SafeDatastore(LocalDatastore):
         with self._door:
             return dict(super().json())
 
+    def _list_files(self, path: str, patterns: list[str]) -> dict[str, str]:
+        found = dict(super()._list_files(path, patterns))
+        outside = {
+            name for name in found if Path(path, name).is_symlink() and not self._contained(str(Path(path, name)))
+        }
+        if outside:
+            logger.warning(
+                "%d links that lead out of the studies are passed over; link the whole folder.", len(outside)
+            )
+        return {name: file for name, file in found.items() if name not in outside}
+
     def _reconcile_datastore(self) -> None:
         with self._door:
             super()._reconcile_datastore()

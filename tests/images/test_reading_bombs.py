@@ -154,6 +154,17 @@ def test_a_picture_that_is_also_a_header_of_another_format_follows_no_path(tmp_p
     assert np.array_equal(read_image(tmp_path / "a.mhd").array[0, ..., 0].T, GREY)
 
 
+def test_a_tiff_whose_pages_lead_in_a_circle(tmp_path: Path) -> None:
+    """ITK's reader counts pages without end."""
+    PIL.Image.fromarray(GREY).save(tmp_path / "a.tif")
+    content = bytearray((tmp_path / "a.tif").read_bytes())
+    (first,) = struct.unpack_from("<I", content, 4)
+    (entries,) = struct.unpack_from("<H", content, first)
+    struct.pack_into("<I", content, first + 2 + 12 * entries, first)
+    (tmp_path / "a.tif").write_bytes(content)
+    assert "circle" in refusal(tmp_path / "a.tif")
+
+
 def test_a_header_without_end(tmp_path: Path) -> None:
     (tmp_path / "a.nrrd").write_bytes(b"NRRD0004\n" + b"# and so on\n" * 2_000_000)
     refusal(tmp_path / "a.nrrd")

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 import os
-import selectors
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import TracebackType
 
@@ -85,7 +85,10 @@ class Decoder:
         try:
             process.stdin.write(f"{size} {file}\n".encode())
             process.stdin.flush()
-            answer = process.stdout.readline() if self._answers(process) else b""
+            alarm = threading.Timer(self.seconds, process.kill)
+            alarm.start()
+            answer = process.stdout.readline()
+            alarm.cancel()
         except BrokenPipeError:
             answer = b""
         if answer != b"done\n":
@@ -93,11 +96,6 @@ class Decoder:
             raise ImageError("Its compressed pixels are damaged or of an unusual kind.", _HINT)
         array: np.ndarray = np.load(result, allow_pickle=False)
         return array
-
-    def _answers(self, process: subprocess.Popen[bytes]) -> bool:
-        with selectors.DefaultSelector() as selector:
-            selector.register(process.stdout, selectors.EVENT_READ)  # type: ignore[arg-type]
-            return bool(selector.select(self.seconds))
 
     def _end(self) -> None:
         process, self._process = self._process, None

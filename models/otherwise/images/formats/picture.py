@@ -37,6 +37,8 @@ def read_picture(path: Path, id: str, max_bytes: int) -> Image:
             what = f"holds {pages} pages" if pages > 1 else f"has the colours {mode}"
             raise ImageError(f"It {what}.", "Save the one picture you mean in grey or RGB.")
         if isinstance(picture, PIL.TiffImagePlugin.TiffImageFile):
+            if picture.tag_v2.next:  # to itself, as Pillow sees one page only; libtiff would walk in a circle for ever
+                raise ImageError("Its pages lead in a circle.", "Save it again.")
             _check_strips_present(picture, path)
         else:
             picture.load()  # ITK would fill a JPEG that ends early with grey
