@@ -62,13 +62,18 @@ def read_pixels(path: Path, max_bytes: int, decoder: Decoder) -> np.ndarray:
         values = apply_modality_lut(stored, data)
         top = 2 ** int(data.ModalityLUTSequence[0].LUTDescriptor[2]) - 1
         return _small(top - values.astype(np.int64)) if inverted else _small(values)
-    values = _stored_ends(data) - stored.astype(np.int64) if inverted else stored
     slope, intercept = _rescale(data, stored.shape[3])
-    if (slope == 1).all() and (intercept == 0).all():
-        return _small(values) if inverted else plain(values)
-    rescaled = values * slope + intercept
+    if (slope == 1).all() and (intercept == 0).all() and not inverted:
+        return plain(stored)
+    ends = _stored_ends(data) if inverted else 0
     whole = (slope == np.rint(slope)).all() and (intercept == np.rint(intercept)).all()
-    return _small(rescaled.astype(np.int64)) if whole else plain(rescaled)
+    frames = []
+    for frame in range(stored.shape[3]):  # 8 bytes a voxel on the way, so one frame at a time
+        values = stored[..., [frame]].astype(np.int64)
+        rescaled = (ends - values if inverted else values) * slope[frame] + intercept[frame]
+        frames.append(_small(rescaled.astype(np.int64)) if whole else plain(rescaled))
+    joined = np.concatenate(frames, axis=3)
+    return _small(joined) if whole else joined
 
 
 def functional_group(data: Dataset, frame: int, name: str) -> Dataset:
