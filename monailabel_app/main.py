@@ -15,6 +15,7 @@ from monailabel.interfaces.tasks.train import TrainTask
 from lib.activelearning.asking import Asking
 from lib.datastore import SafeDatastore
 from lib.dicomweb.datastore import open_archive
+from lib.guarding.sessions import SafeSessions
 from lib.host import ExplainerLike
 from lib.infers.attribute import Attribute
 from lib.infers.classify import Classify
@@ -99,6 +100,9 @@ class OtherwiseApp(MONAILabelApp):
             auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
             read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY,
         )
+
+    def _load_sessions(self, load: bool = False) -> SafeSessions | None:
+        return SafeSessions(settings.MONAI_LABEL_SESSION_PATH, settings.MONAI_LABEL_SESSION_EXPIRY) if load else None
 
     def init_infers(self) -> dict[str, HostedTask]:
         """What may be asked about one image."""

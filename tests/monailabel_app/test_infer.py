@@ -97,7 +97,9 @@ def test_the_stock_client_explains_a_session_whatever_the_volume_is_called(runni
     assert Path(file).stat().st_size
     assert content["image"]["id"].startswith("session-")
     assert "dark" not in {entry for entry in running.app.datastore().list_images() if "session" in entry}
-    assert Path(client.get_session(session)["image"]).is_relative_to(running.state), "uploads stay in the state folder"
+    kept = running.app.sessions().get_session(session)
+    assert Path(kept.image).is_relative_to(running.state), "uploads stay in the state folder"
+    assert client.get_session(session)["image"] == "image.nrrd", "neither a path nor the name that the client had"
 
 
 def test_an_uploaded_file_is_classified_and_not_kept(running: Running) -> None:

@@ -60,12 +60,11 @@ def read_studies(paths: Iterable[Path]) -> list[Study]:
     Returns:
         Studies in the order in which their first file was met.
     """
-    studies: dict[str, dict[str, list[tuple[Path, Dataset]]]] = {}
+    studies: dict[str, dict[str, list[_File]]] = {}
     for path in _files(paths):
-        header = _header(path)
-        if header is not None:
-            series = studies.setdefault(str(header.get("StudyInstanceUID", "")), {})
-            series.setdefault(str(header.get("SeriesInstanceUID", "")), []).append((path, header))
+        file = _look(path)
+        if file is not None:
+            studies.setdefault(file.study, {}).setdefault(file.series, []).append(file)
     found = []
     for uid, series in studies.items():
         images = [image for members in series.values() for image in _images(members)]
@@ -98,35 +97,62 @@ def _files(paths: Iterable[Path]) -> Iterable[Path]:
         yield from sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else (path,)
 
 
-def _header(path: Path) -> Dataset | None:
+@dataclass(frozen=True)
+class _File:
+    """What is asked of a file; read at once, since pydicom looks at a value only when it is asked for."""
+
+    path: Path
+    study: str
+    series: str
+    instance: str
+    placed: bool
+    modality: str
+    view: str
+    frames: int
+    number: int
+
+
+def _look(path: Path) -> _File | None:
     try:
         header = read_header(path) if is_dicom(path) else None
+        return _describe(path, header) if header is not None and is_image(header) else None
     except Exception:  # a damaged file is no image here; who asks for it is told why
         return None
-    return header if header is not None and is_image(header) else None
 
 
-def _images(members: list[tuple[Path, Dataset]]) -> list[StudyImage]:
-    """One image where the files are slices, else one for each file."""
-    slices = len(members) > 1 and all(
-        header.get("ImagePositionPatient") and header.get("ImageOrientationPatient") for _, header in members
+def _describe(path: Path, header: Dataset) -> _File:
+    words = [str(header.get(name, "") or "") for name in ("ImageLaterality", "ViewPosition")]
+    words[0] = words[0] or str(header.get("Laterality", "") or "")
+    return _File(
+        path=path,
+        study=str(header.get("StudyInstanceUID", "")),
+        series=str(header.get("SeriesInstanceUID", "")),
+        instance=str(header.get("SOPInstanceUID", "")),
+        placed=bool(header.get("ImagePositionPatient") and header.get("ImageOrientationPatient")),
+        modality=str(header.get("Modality", "") or "OT"),
+        view=" ".join(word for word in words if word),
+        frames=int(header.get("NumberOfFrames", 1) or 1),
+        number=int(header.get("SeriesNumber", 0) or 0),
     )
+
+
+def _images(members: list[_File]) -> list[StudyImage]:
+    """One image where the files are slices, else one for each file."""
+    slices = len(members) > 1 and all(member.placed for member in members)
     parts = [members] if slices else [[member] for member in members]
-    return [_describe(part, whole_series=slices) for part in parts]
+    return [_image(part, whole_series=slices) for part in parts]
 
 
-def _describe(part: list[tuple[Path, Dataset]], whole_series: bool) -> StudyImage:
-    first = part[0][1]
-    uid = str(first.get("SeriesInstanceUID" if whole_series else "SOPInstanceUID", "") or part[0][0].name)
-    words = [str(first.get(name, "") or "") for name in ("ImageLaterality", "ViewPosition")]
-    words[0] = words[0] or str(first.get("Laterality", "") or "")
+def _image(part: list[_File], whole_series: bool) -> StudyImage:
+    first = part[0]
+    uid = (first.series if whole_series else first.instance) or first.path.name
     return StudyImage(
         id=digest(uid),
-        paths=tuple(path for path, _ in part),
-        modality=str(first.get("Modality", "") or "OT"),
-        view=" ".join(word for word in words if word),
-        frames=len(part) if whole_series else int(first.get("NumberOfFrames", 1) or 1),
-        number=int(first.get("SeriesNumber", 0) or 0),
+        paths=tuple(member.path for member in part),
+        modality=first.modality,
+        view=first.view,
+        frames=len(part) if whole_series else first.frames,
+        number=first.number,
     )
 
 

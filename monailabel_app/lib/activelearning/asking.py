@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from random import choice
 from typing import Any
 
 from monailabel.interfaces.datastore import Datastore
@@ -37,4 +38,9 @@ class Asking(Strategy):
                     return {"id": question["image"], **question}
         except (NotYetError, QuestionError):
             pass
-        return self.random(dict(request), datastore)
+        try:
+            return self.random(dict(request), datastore) or {}
+        except (
+            ValueError
+        ):  # all were given to somebody within this second, or the clock went back: none weighs anything
+            return {"id": choice(datastore.get_unlabeled_images())}

@@ -53,7 +53,7 @@ class DicomWebDatastore(SafeDatastore):
         self.cache = Cache(folder / "cache", cache_limit)
         self.listing = Listing(archive.images, folder / "images.json", fresh)
         self._fetching: dict[str, threading.Lock] = {}
-        self._door, self._slots = threading.Lock(), threading.BoundedSemaphore(FETCHES)
+        self._gate, self._slots = threading.Lock(), threading.BoundedSemaphore(FETCHES)
         # An image about which something was saved has an empty file there, by which MONAI Label knows it.
         super().__init__(str(folder / "labels"), extensions=[f"*{e}" for e in (_PLACEHOLDER, ".nrrd", ".nii.gz")])
         self.listing.entries()
@@ -108,7 +108,7 @@ class DicomWebDatastore(SafeDatastore):
 
     def folder(self, id: str) -> Path | None:
         """See ``get_image_uri``."""
-        with self._door:
+        with self._gate:
             lock = self._fetching.setdefault(id, threading.Lock())
         if not lock.acquire(timeout=FETCH_WAIT):
             raise ArchiveError(f"Image {id} is being fetched.", "Try again in a minute.")
@@ -116,7 +116,7 @@ class DicomWebDatastore(SafeDatastore):
             return self._fetched(id)
         finally:
             lock.release()
-            with self._door:
+            with self._gate:
                 if not lock.locked():
                     self._fetching.pop(id, None)
 

@@ -11,8 +11,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
-from starlette.types import Message, Receive
 
+from lib.guarding.bodies import limited
 from lib.operations.logs import REQUEST
 from otherwise.errors import OtherwiseError
 
@@ -26,16 +26,11 @@ HINTS = {401: "Log in and send the token.", 403: "Ask the administrator for the 
 HEADERS = {401: {"WWW-Authenticate": "Bearer"}}
 
 
-class TooLargeError(OtherwiseError):
-    """The request is larger than the server takes."""
-
-    code = "too-large"
-    status = 413
-
-
 def error_reply(status: int, error: str, detail: str, hint: str, headers: Mapping[str, str] | None = None) -> Response:
     """Make the one form of error that our routes answer with."""
-    return JSONResponse({"error": error, "detail": detail, "hint": hint}, status, headers)
+    # A text out of JSON may hold halves of surrogate pairs, which cannot be sent.
+    said = {"error": error, "detail": detail, "hint": hint}
+    return JSONResponse({key: text.encode(errors="replace").decode() for key, text in said.items()}, status, headers)
 
 
 def route_class(body_limit: int) -> type[APIRoute]:
@@ -51,7 +46,7 @@ def route_class(body_limit: int) -> type[APIRoute]:
 
             async def clear(request: Request) -> Response:
                 try:
-                    return await handle(Request(request.scope, _limited(request.receive, body_limit)))
+                    return await handle(Request(request.scope, limited(request.scope, request.receive, body_limit)))
                 except Exception as error:
                     return reply_to(error)
 
@@ -60,22 +55,8 @@ def route_class(body_limit: int) -> type[APIRoute]:
     return ClearRoute
 
 
-def _limited(receive: Receive, limit: int) -> Receive:
-    seen = 0
-
-    async def limited() -> Message:
-        nonlocal seen
-        message = await receive()
-        seen += len(message.get("body", b""))
-        if seen > limit:
-            raise TooLargeError(f"The request is larger than {limit} bytes.", "Send a smaller image.")
-        return message
-
-    return limited
-
-
 def reply_to(error: Exception) -> Response:
-    """Turn whatever went wrong into a reply."""
+    """Say what went wrong; what nobody foresaw is a number, under which the log has the traceback."""
     # FastAPI wraps what happens while it reads the body.
     if isinstance(error, HTTPException) and isinstance(error.__cause__, OtherwiseError):
         error = error.__cause__

@@ -1,4 +1,4 @@
-"""Put our routes in front of MONAI Label's own, in the server as it is."""
+"""Put our routes, and MONAI Label's own as we guard them, into the server as it is."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, FastAPI
 
+from lib.guarding.errors import answer_errors
+from lib.guarding.stock import closed_router, guarded_router
 from lib.layers import install_layers
 from lib.operations.health import Health
 from lib.routes.about import about_router, unknown_router
@@ -51,8 +53,12 @@ def install_app(app: OtherwiseApp) -> None:
         *archive_routers(app.datastore(), route),
         dicom_router(app.datastore(), app.host.store, app.teaching, route),
         unknown_router(route),
+        guarded_router(app, route),
+        closed_router(route),
     ]
+    keep_pages(server)
     install(server, routers)
+    answer_errors(server)
     install_layers(server, app.options, app.metrics)
     # There is a former one after POST /reload.
     former, server.state.otherwise = getattr(server.state, "otherwise", None), app
@@ -62,6 +68,17 @@ def install_app(app: OtherwiseApp) -> None:
         former.teaching.close()
         former.jobs.close(timeout=0)
         app.begin()  # MONAI Label does not say so after a reload
+
+
+PAGES = ("/", "/docs", "/openapi.json", "/static", "/favicon.ico")
+"""What is left of MONAI Label's server as it is: pages that take nothing."""
+
+
+def keep_pages(server: FastAPI) -> None:
+    """Take everything out of the server but MONAI Label's pages, and what ``install`` put there."""
+    routes = server.router.routes
+    ours = getattr(server.state, "otherwise_routes", [])
+    routes[:] = [route for route in routes if getattr(route, "path", "") in PAGES or any(route is own for own in ours)]
 
 
 def install(server: FastAPI, routers: Sequence[APIRouter]) -> None:

@@ -35,6 +35,8 @@ from otherwise.images.image import Image
 MOST_QUESTIONS = 100
 MOST_MARKS = 512
 MOST_ANNOTATIONS = 10_000
+MOST_NUMBER = 2**53
+"""Of an annotation: databases count no further than 2**63, and JavaScript no further than this."""
 LEARNING_SECONDS = 5.0
 """How long a request to learn waits for the end."""
 
@@ -79,7 +81,7 @@ def teaching_router(teaching: Teaching, session: Callable[[str], Image], route: 
         return {"number": number, "annotation": _without_voxels(note)}
 
     @router.get("/annotations", summary=f"{RBAC_USER}What has been said, the oldest first", dependencies=[reader])
-    def said(image: str = "", since: int = Query(0, ge=0)) -> dict[str, Any]:
+    def said(image: str = "", since: int = Query(0, ge=0, le=MOST_NUMBER)) -> dict[str, Any]:
         found = teaching.annotations.since(since, MOST_ANNOTATIONS)
         withdrawn = teaching.annotations.withdrawn()
         notes = [

@@ -181,7 +181,7 @@ class Teaching:
             except CancelledError:
                 return
             except OtherwiseError as error:
-                logger.warning("Teaching: %s", error.detail)
+                logger.warning("Teaching stopped (%s); it is tried again", error.code)  # its words may name an image
             except Exception:
                 logger.exception("Teaching failed; it is tried again")
             self.doing = ""

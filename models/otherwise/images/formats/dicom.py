@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import pydicom
 from pydicom.dataset import Dataset
 
 from otherwise.errors import ImageError
+from otherwise.images.formats.dicom_decoding import Decoder
+from otherwise.images.formats.dicom_file import open_dicom
 from otherwise.images.formats.dicom_pixels import functional_group, read_pixels
 from otherwise.images.formats.dicom_planes import Plane, plane_affine, stack_planes
-from otherwise.images.formats.limits import check_geometry, check_size, plain
+from otherwise.images.formats.limits import MAX_SLICES, check_geometry, check_size, check_slices, plain
 from otherwise.images.image import Image
 
 _COLORS = {"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT", "PALETTE COLOR"}
@@ -69,7 +71,8 @@ def read_dicom_file(path: Path, id: str, max_bytes: int) -> Image:
         Exception: whatever pydicom or GDCM raise on a damaged file.
     """
     stack = locate_file(path, max_bytes)
-    pixels = read_pixels(path)
+    with Decoder() as decoder:
+        pixels = read_pixels(path, max_bytes, decoder)
     voxels = pixels[..., [one.frame for one in stack.slices]] if len(stack.slices) > 1 else pixels
     return _image(voxels, stack.shape, stack.affine, id)
 
@@ -81,7 +84,7 @@ def read_dicom_folder(folder: Path, id: str, max_bytes: int) -> Image:
         ImageError: if there is no series or more than one, or its slices are no volume.
         Exception: whatever pydicom or GDCM raise on a damaged file.
     """
-    return read_dicom_series(sorted(folder.iterdir()), id, max_bytes)
+    return read_dicom_series(sorted(islice(folder.iterdir(), MAX_SLICES + 1)), id, max_bytes)
 
 
 def read_dicom_series(files: Sequence[Path], id: str, max_bytes: int) -> Image:
@@ -95,7 +98,8 @@ def read_dicom_series(files: Sequence[Path], id: str, max_bytes: int) -> Image:
     paths = [one.path for one in stack.slices]
     if len(set(paths)) == 1:
         return read_dicom_file(paths[0], id, max_bytes)
-    slices = [read_pixels(path) for path in paths]
+    with Decoder() as decoder:
+        slices = [read_pixels(path, max_bytes, decoder) for path in paths]
     if len({one.shape[0] for one in slices}) > 1:
         raise ImageError("Its slices are partly grey and partly in colour.", "Keep only the slices of one volume.")
     # Each slice is rescaled by its own slope (PET), so that types may differ.
@@ -111,6 +115,7 @@ def locate_file(path: Path, max_bytes: int) -> Stack:
     header = read_header(path)
     _check_image(header)
     frames = _number_of_frames(header)
+    check_slices(frames, "frames")
     size = (int(header.Columns), int(header.Rows))
     check_size((*size, frames, _channels(header)), _itemsize(header), max_bytes)
     planes = [_frame_plane(header, frame, size) for frame in range(frames)]
@@ -130,6 +135,7 @@ def locate_series(files: Sequence[Path], max_bytes: int) -> Stack:
     Raises:
         ImageError: see ``read_dicom_folder``.
     """
+    check_slices(max(1, len(files)), "files")
     headers = {path: read_header(path) for path in files if is_dicom(path)}
     headers = {path: header for path, header in headers.items() if is_image(header)}
     if not headers:
@@ -171,7 +177,7 @@ def is_dicom(path: Path) -> bool:
 
 def read_header(path: Path) -> Dataset:
     """Everything but the pixels; raises whatever pydicom does on a damaged file."""
-    return pydicom.dcmread(path, stop_before_pixels=True)
+    return open_dicom(path)
 
 
 def is_image(header: Dataset) -> bool:

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
-import SimpleITK as sitk  # noqa: N813
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import generate_pixel_data_fragment
 from pydicom.filebase import DicomBytesIO
@@ -20,8 +19,10 @@ from pydicom.pixel_data_handlers.util import apply_modality_lut
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
 from otherwise.errors import ImageError
+from otherwise.images.formats.dicom_decoding import Decoder, decode
+from otherwise.images.formats.dicom_file import open_dicom
+from otherwise.images.formats.dicom_streams import check_stream
 from otherwise.images.formats.limits import plain
-from otherwise.images.itk import quiet_itk
 
 _PIXEL_MODULE = (
     *("SamplesPerPixel", "PlanarConfiguration", "NumberOfFrames", "Rows", "Columns"),
@@ -33,11 +34,16 @@ _PIXEL_MODULE = (
 FUNCTIONAL_GROUPS = ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
 
 
-def read_pixels(path: Path) -> np.ndarray:
+def read_pixels(path: Path, max_bytes: int, decoder: Decoder) -> np.ndarray:
     """Read the pixels of one file, all frames in the order of the file.
 
     Stored values are rescaled by slope and intercept, of each frame where they differ, or looked up in a modality table
     (PS3.3 C.11.1). MONOCHROME1 is inverted within the range of the stored values, or of the table (C.7.6.3.1.2).
+
+    Args:
+        path: Its header has been looked at.
+        max_bytes: Limit for voxels of compressed files.
+        decoder: Decodes compressed ones.
 
     Returns:
         ``(channels, columns, rows, frames)`` integers or float32; colours as RGB.
@@ -46,9 +52,9 @@ def read_pixels(path: Path) -> np.ndarray:
         ImageError: if pixels are missing.
         Exception: whatever pydicom and GDCM raise on damaged ones.
     """
-    data = pydicom.dcmread(path)
+    data = open_dicom(path, max_bytes)
     _check_pixels_present(data)
-    stored = _decode(data)
+    stored = _decode(data, decoder)
     if stored.shape[0] > 1:
         return plain(stored)
     inverted = str(data.PhotometricInterpretation) == "MONOCHROME1"
@@ -56,13 +62,18 @@ def read_pixels(path: Path) -> np.ndarray:
         values = apply_modality_lut(stored, data)
         top = 2 ** int(data.ModalityLUTSequence[0].LUTDescriptor[2]) - 1
         return _small(top - values.astype(np.int64)) if inverted else _small(values)
-    values = _stored_ends(data) - stored.astype(np.int64) if inverted else stored
     slope, intercept = _rescale(data, stored.shape[3])
-    if (slope == 1).all() and (intercept == 0).all():
-        return _small(values) if inverted else plain(values)
-    rescaled = values * slope + intercept
+    if (slope == 1).all() and (intercept == 0).all() and not inverted:
+        return plain(stored)
+    ends = _stored_ends(data) if inverted else 0
     whole = (slope == np.rint(slope)).all() and (intercept == np.rint(intercept)).all()
-    return _small(rescaled.astype(np.int64)) if whole else plain(rescaled)
+    frames = []
+    for frame in range(stored.shape[3]):  # 8 bytes a voxel on the way, so one frame at a time
+        values = stored[..., [frame]].astype(np.int64)
+        rescaled = (ends - values if inverted else values) * slope[frame] + intercept[frame]
+        frames.append(_small(rescaled.astype(np.int64)) if whole else plain(rescaled))
+    joined = np.concatenate(frames, axis=3)
+    return _small(joined) if whole else joined
 
 
 def functional_group(data: Dataset, frame: int, name: str) -> Dataset:
@@ -86,6 +97,8 @@ def _check_pixels_present(data: Dataset) -> None:
         stream.is_little_endian = True
         _offset_table, *fragments = generate_pixel_data_fragment(stream)
         whole = len(fragments) >= frames
+        for fragment in fragments:
+            check_stream(fragment, int(data.Rows), int(data.Columns))
     elif pixels:
         count = int(data.Rows) * int(data.Columns) * frames
         # YBR_FULL_422 may be stored with two samples a pixel when uncompressed.
@@ -95,18 +108,14 @@ def _check_pixels_present(data: Dataset) -> None:
         raise ImageError("It ends before its last pixel.", "Copy or export it again.")
 
 
-def _decode(data: Dataset) -> np.ndarray:
+def _decode(data: Dataset, decoder: Decoder) -> np.ndarray:
     """Stored values ``(channels, columns, rows, frames)``, colours as RGB."""
-    with tempfile.TemporaryDirectory() as folder, quiet_itk():
+    size = int(data.Rows) * int(data.Columns) * int(data.get("NumberOfFrames", 1) or 1)
+    with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "pixels.dcm"
         pydicom.dcmwrite(file, _secondary_capture(data), write_like_original=False)
-        reader = sitk.ImageFileReader()
-        reader.SetImageIO("GDCMImageIO")
-        reader.SetFileName(str(file))
-        image = reader.Execute()
-    array = sitk.GetArrayFromImage(image)
-    if image.GetNumberOfComponentsPerPixel() == 1:
-        array = array[..., None]
+        compressed = data.file_meta.TransferSyntaxUID.is_encapsulated
+        array = decoder.decode(file, size) if compressed else decode(file, size)
     return array.T
 
 

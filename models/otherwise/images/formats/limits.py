@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 import numpy as np
 
@@ -14,9 +14,13 @@ from otherwise.images.itk import is_rectangular
 
 MAX_BYTES = 2**31
 """Voxels that a header may declare, in bytes: a 512 x 512 CT of 4000 slices."""
-
+MAX_SLICES = 20_000
+"""Frames of a DICOM file, or files of a folder, that are looked at: each one costs time before any voxel is read."""
+MAX_HEADER = 2**26
+"""Bytes before the voxels of a file that says itself where they begin, or of a compressed DICOM header."""
 
 _TRAILER = 2**20
+_PIECE = 2**24
 
 
 class Readable(Protocol):
@@ -25,6 +29,36 @@ class Readable(Protocol):
     def read(self, size: int, /) -> bytes:
         """Read at most ``size`` bytes."""
         ...
+
+
+class HonestFile:
+    """A file of which no more is read at once, and so reserved by its reader, than there is left.
+
+    Args:
+        file: Open for binary reading, at its beginning.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._size = file, file.seek(0, 2)
+        self.name = ""  # pydicom keeps it; the path is nobody's business
+        file.seek(0)
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Read at most ``size`` bytes; all that are left if it is negative."""
+        left = max(0, self._size - self._file.tell())
+        return self._file.read(left if size is None or size < 0 else min(size, left))
+
+    def seek(self, place: int, whence: int = 0) -> int:
+        """Go somewhere."""
+        return self._file.seek(place, whence)
+
+    def tell(self) -> int:
+        """Where it is."""
+        return self._file.tell()
+
+    def close(self) -> None:
+        """Close it."""
+        self._file.close()
 
 
 def check_size(shape: Sequence[int], itemsize: int, max_bytes: int) -> None:
@@ -50,6 +84,16 @@ def check_size(shape: Sequence[int], itemsize: int, max_bytes: int) -> None:
         )
 
 
+def check_slices(count: int, what: str) -> None:
+    """Refuse more frames or files than anybody's image has.
+
+    Raises:
+        ImageError: if there are more than ``MAX_SLICES``.
+    """
+    if not 0 < count <= MAX_SLICES:
+        raise ImageError(f"It has {count} {what}, and the limit is {MAX_SLICES}.", "Give the one volume you mean.")
+
+
 def check_geometry(shape: Sequence[int], affine: np.ndarray) -> Geometry:
     """Make a grid, which neither ITK nor Slicer would refuse.
 
@@ -70,14 +114,17 @@ def check_geometry(shape: Sequence[int], affine: np.ndarray) -> Geometry:
     return geometry
 
 
-def read_voxels(file: Readable, size: int) -> bytes:
+def read_voxels(file: Readable, size: int) -> bytearray:
     """Read exactly ``size`` bytes, and to the end of a compressed stream, where its checksum is.
 
     Raises:
         ImageError: if the file ends before, or goes on for long.
         Exception: zlib.error, EOFError or OSError where compressed content is damaged.
     """
-    voxels = file.read(size)
+    voxels = bytearray()
+    # Piece by piece: what a header declares is not reserved before it is seen to be there.
+    while piece := file.read(min(_PIECE, size - len(voxels))):
+        voxels += piece
     if len(voxels) < size:
         raise ImageError("It ends before its last voxel.", "Copy or export it again.")
     if len(file.read(_TRAILER)) == _TRAILER:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from otherwise.errors import ImageError
-from otherwise.images.formats.limits import check_geometry, check_size, plain
+from otherwise.images.formats.limits import HonestFile, check_geometry, check_size, plain
 from otherwise.images.image import Image
 from otherwise.images.itk import swap_ras_lps
 
@@ -40,8 +40,8 @@ def read_metaimage(path: Path, id: str, max_bytes: int) -> Image:
         ImageError: if fields are missing or impossible, or the voxels are truncated or in another folder.
         Exception: ValueError or zlib.error on damaged content.
     """
-    with path.open("rb") as file:
-        fields, start = _read_header(file.read(_HEADER_BYTES))
+    with path.open("rb") as beginning:
+        fields, start = _read_header(beginning.read(_HEADER_BYTES))
     size = [int(count) for count in fields["DimSize"].split()]
     channels = int(fields.get("ElementNumberOfChannels", "1"))
     if len(size) not in (2, 3) or int(fields["NDims"]) != len(size):
@@ -56,7 +56,8 @@ def read_metaimage(path: Path, id: str, max_bytes: int) -> Image:
 
     bytes_wanted = math.prod(size) * channels * dtype.itemsize
     data_path, offset = _data_file(path, fields, start)
-    with data_path.open("rb") as file:
+    with data_path.open("rb") as opened:
+        file = HonestFile(opened)
         file.seek(offset)
         if _flag(fields, "CompressedData"):
             raw = zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(file.read(), bytes_wanted)

@@ -13,7 +13,7 @@ import nibabel
 import numpy as np
 
 from otherwise.errors import ImageError
-from otherwise.images.formats.limits import check_geometry, check_real, check_size, plain, read_voxels
+from otherwise.images.formats.limits import MAX_HEADER, check_geometry, check_real, check_size, plain, read_voxels
 from otherwise.images.image import Image
 from otherwise.images.itk import is_rectangular
 
@@ -39,7 +39,10 @@ def read_nifti(path: Path, id: str, max_bytes: int) -> Image:
         check_size((*shape, channels or 1), dtype.itemsize, max_bytes)
         volume = _volume_shape(shape)
         geometry = check_geometry(volume[:3], _affine(header))
-        file.seek(int(header.get_data_offset()))
+        start = int(header.get_data_offset())
+        if not 0 <= start <= MAX_HEADER:  # in a compressed file, everything before would have to be decompressed
+            raise ImageError("Its voxels begin at an impossible place.", "Correct vox_offset in its header.")
+        file.seek(start)
         count = math.prod(shape) * (channels or 1)
         raw = read_voxels(file, count * dtype.itemsize)
     voxels = np.frombuffer(raw, dtype)
@@ -89,4 +92,7 @@ def _scaled(array: np.ndarray, header: nibabel.Nifti1Header) -> np.ndarray:
         return array
     if not math.isfinite(inter):
         raise ImageError("The intercept of its values is not a number.", "Correct scl_inter in its header.")
-    return array * slope + inter
+    scaled = np.empty(array.shape, np.float32)
+    for k in range(array.shape[3]):  # the product has 8 bytes a voxel, so not all of it at once
+        scaled[..., k] = array[..., k] * slope + inter
+    return scaled

@@ -1,0 +1,1 @@
+"""What stands before MONAI Label's own routes: they believe whatever they are sent."""
