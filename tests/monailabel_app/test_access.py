@@ -108,7 +108,7 @@ def test_about_says_who_asks(guarded: Guarded) -> None:
         ("POST", "/otherwise/models/none/activate", "Ada"),
         ("DELETE", "/datastore/image", "Ada"),
         ("DELETE", "//datastore/image", "Rea"),
-        ("GET", "/logs/", "Ada"),
+        ("POST", "/train/agent", "Ada"),
     ],
 )
 def test_roles(guarded: Guarded, method: str, address: str, least: str) -> None:

@@ -60,10 +60,12 @@ def api(app_class: Any, running: Running, tmp_path_factory: pytest.TempPathFacto
 
 
 def _begun(app: ASGIApp) -> ASGIApp:
-    """The same server, which is told neither that it starts nor that it ends: the fixture does both."""
+    """The same server at loopback, which is told neither that it starts nor that it ends: the fixture does both."""
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
+            headers = [pair for pair in scope["headers"] if pair[0] != b"host"]
+            scope = {**scope, "server": ("127.0.0.1", 80), "headers": [*headers, (b"host", b"127.0.0.1")]}
             await app(scope, receive, send)
             return
         while True:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from lib.guarding.stock import CLOSED
 from otherwise.tokens import Role
+
+METHODS = ("HEAD", "GET", "POST", "PUT", "PATCH", "DELETE")
 
 OPEN = (
     "GET /otherwise/health",
@@ -28,8 +31,6 @@ READER = (
     "GET /info/",
     "POST /infer/{model}",
     "POST /infer/{kind}/{model}",
-    "POST /infer/wsi/{model}",
-    "POST /infer/wsi_v2/{model}",
     "GET /batch/infer",
     "GET /train/",
     "GET /scoring/",
@@ -41,11 +42,6 @@ READER = (
     "GET /datastore/label",
     "GET /datastore/label/info",
     "GET /session/{session_id}",
-    "GET /ohif/{path:path}",
-    # What an archive holds about an image: as much as reading it.
-    "GET /proxy/dicom/wado/{path:path}",
-    "GET /proxy/dicom/qido/{path:path}",
-    "GET /proxy/dicom/{path:path}",
     "GET /otherwise/about",
     "GET /otherwise/metrics",
     "GET /otherwise/studies",
@@ -71,7 +67,9 @@ READER = (
     "GET /otherwise/concepts/units/{layer}/{unit}/patches/{number}.png",
     "GET /otherwise/concepts/questions",
     "GET /otherwise/models",
-    *(f"{method} /otherwise/{{rest:path}}" for method in ("GET", "POST", "PUT", "PATCH", "DELETE")),  # not found
+    *(f"{method} /otherwise/{{rest:path}}" for method in METHODS[1:]),  # not found
+    # MONAI Label's addresses that are closed say why to everybody.
+    *(f"{method} {address}" for address in CLOSED for method in METHODS),
 )
 
 ANNOTATOR = (
@@ -90,9 +88,6 @@ ANNOTATOR = (
 )
 
 ADMIN = (
-    "POST /reload",
-    "GET /logs/",
-    "GET /logs/gpu",
     "POST /train/",
     "POST /train/{model}",
     "POST /train/concepts",
@@ -105,16 +100,6 @@ ADMIN = (
     "DELETE /datastore/image",
     "DELETE /datastore/label",
     "GET /datastore/dataset",
-    "GET /model/{model}",
-    "GET /model/info/{model}",
-    "PUT /model/{model}",
-    "DELETE /model/{model}",
-    # Stores into the archive, or asks it anything at all.
-    "GET /proxy/dicom/stow/{path:path}",
-    "POST /proxy/dicom/stow/{path:path}",
-    "POST /proxy/dicom/wado/{path:path}",
-    "POST /proxy/dicom/qido/{path:path}",
-    "POST /proxy/dicom/{path:path}",
     "POST /otherwise/concepts/activate",
     "POST /otherwise/models/{id}/activate",
     "POST /otherwise/models/rollback",
