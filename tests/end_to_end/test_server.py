@@ -127,6 +127,18 @@ def test_nothing_went_wrong_unnoticed(served: Served, explanation: dict[str, Any
     assert "Traceback" not in served.log.read_text(encoding="utf-8", errors="replace")
 
 
+def test_other_users_of_the_machine_see_nothing_of_what_is_sent(served: Served, explanation: dict[str, Any]) -> None:
+    """Whatever it is called: sessions, explanations, and the record of the studies."""
+    image = (served.studies / "oblique.nrrd").read_bytes()
+    put = served.session.put(f"{served.url}/session/", files={"files": ("oblique.nrrd", image)}, timeout=60)
+    assert put.status_code == 200
+    state = served.studies.with_name("state")
+    kept = [path for path in state.rglob("*") if path.is_file()]
+    assert any(path.parent.name == put.json()["session_id"] for path in kept)
+    assert any(explanation["id"] in str(path) for path in kept)
+    assert [path.name for path in kept if path.stat().st_mode & 0o007] == []
+
+
 def test_studies_list_their_images(served: Served) -> None:
     listed = served.get("/otherwise/studies").json()["studies"]
     ids = sorted(image["id"] for study in listed for image in study["images"])

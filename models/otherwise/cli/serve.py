@@ -129,6 +129,8 @@ def run(door: socket.socket, studies: str, conf: dict[str, str], grace: float, s
     Raises:
         OtherwiseError: if a model cannot be loaded.
     """
+    # What comes in is patients' data, also while it is staged in the temporary folder: other users see none of it.
+    os.umask(os.umask(0o007) | 0o007)
     host, port = door.getsockname()[:2]
     address = f"{'https' if 'ssl_certfile' in settings else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
     # Settings are read when MONAI Label is first imported; its own subprocesses inherit them.
