@@ -46,7 +46,11 @@ class SafeDatastore(LocalDatastore):
 
     def get_image_info(self, image_id: str) -> dict[str, Any]:
         """What is kept beside an image."""
-        return dict(super().get_image_info(image_id)) if self.get_image_uri(image_id) else {}
+        return dict(super().get_image_info(image_id)) if SafeDatastore.has(self, image_id) else {}
+
+    def has(self, id: str) -> bool:
+        """Whether there is an image."""
+        return bool(self._contained(super().get_image_uri(id)))
 
     def get_label_uri(self, label_id: str, label_tag: str) -> str:
         """Path of a label; empty where there is none, or a link leads out of the folder."""

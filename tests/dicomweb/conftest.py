@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import os
@@ -142,6 +143,12 @@ class Served:
 
     def ids(self) -> set[str]:
         return set(self.get("/datastore/", output="all").json()["objects"])
+
+    def forget(self, id: str) -> None:
+        """Take an image out of the server's cache."""
+        name = hashlib.sha256(id.encode()).hexdigest()[:32]
+        for record in self.log.with_name("state").glob(f"archive/*/cache/images/{name}.json"):
+            record.unlink()
 
     def job(self, **body: Any) -> dict[str, Any]:
         """Start a job, and wait for its end."""

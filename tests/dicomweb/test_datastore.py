@@ -29,7 +29,7 @@ def connect(tmp_path: Path) -> Callable[..., Any]:
     """Open the datastore of an archive, whose list is asked for each time."""
     connection = importlib.import_module("lib.dicomweb.connection")
     archive, datastore = (importlib.import_module(f"lib.dicomweb.{name}") for name in ("archive", "datastore"))
-    patience = connection.Patience(connect=0.5, read=0.5, retrieve=0.5, attempts=2, backoff=0.01, pause=0.0)
+    patience = connection.Patience(connect=2.0, read=2.0, retrieve=2.0, attempts=2, backoff=0.01, pause=0.0)
 
     def make(orthanc: Orthanc, search: dict[str, str] | None = None, fresh: float = 0.0, most: int = 10**8) -> Any:
         connected = archive.Archive(connection.Connection(orthanc.url, patience), search)

@@ -93,9 +93,7 @@ def prepare_images(
                 skipped_list.append(f"{file.name}: {error.detail}")
         if len(prepared) < 32:
             first = f" (first: {skipped_list[0]})" if skipped_list else ""
-            raise AgentError(
-                f"Only {len(set(names))} of {len(files)} images can be used{first}.", "Give at least 32 to see."
-            )
+            raise AgentError(f"Only {len(set(names))} of {len(files)} images can be used{first}.", "Give at least 32.")
         skipped = tuple(skipped_list)
         cache.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(cache) as draft, draft.open("wb") as file_out:

@@ -13,11 +13,12 @@ from fastapi import UploadFile
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.utils.async_tasks.utils import tasks
 
+from lib.datastore import SafeDatastore
 from lib.guarding.content import check_content, parse_object
 from lib.guarding.names import CHECKSUM, DEVICE, GPUS, check_new_id, check_tag, image_ending, stem
 from lib.infers.params import ParamsError
 from lib.infers.task import HostedTask
-from lib.routes.sources import READABLE, from_datastore, from_session
+from lib.routes.sources import IMAGE_ID, READABLE, from_session, unknown_image
 from lib.store import NotFoundError
 from lib.worker import BusyError
 from otherwise.errors import OtherwiseError
@@ -69,11 +70,19 @@ def all_of(*rules: Rule) -> Rule:
     return check
 
 
+def _refuse_unknown(app: MONAILabelApp, image: str) -> None:
+    datastore = app.datastore()
+    assert isinstance(datastore, SafeDatastore)
+    # Of an archive's image nothing is fetched for that.
+    if not IMAGE_ID.fullmatch(image) or not datastore.has(image):
+        raise unknown_image(image)
+
+
 def known_image(name: str) -> Rule:
     """The argument is the id of an image of the studies."""
 
     def check(app: MONAILabelApp, arguments: Arguments) -> None:
-        from_datastore(app.datastore(), arguments[name])
+        _refuse_unknown(app, arguments[name])
 
     return check
 
@@ -83,7 +92,7 @@ def known_label(name: str) -> Rule:
 
     def check(app: MONAILabelApp, arguments: Arguments) -> None:
         id, tag = arguments[name], check_tag(arguments["tag"])
-        from_datastore(app.datastore(), id)
+        _refuse_unknown(app, id)
         if tag not in app.datastore().get_labels_by_image_id(id):
             raise NotFoundError(f"Image {id[:255]!r} has no label {tag!r}.", "GET /datastore/?output=all lists them.")
 

@@ -49,9 +49,4 @@ def archive_routers(datastore: Datastore, route: type[APIRoute]) -> list[APIRout
             path, media_type="application/octet-stream", filename=f"{source.id}.nrrd", background=removal
         )
 
-    @router.api_route("/proxy/dicom/{path:path}", methods=["GET", "POST"], include_in_schema=False)
-    async def proxy(path: str) -> Response:
-        # MONAI Label's own hands on whatever it is asked, under the server's login, and stands still meanwhile.
-        raise NotFoundError("The archive is not handed on.", "Ask it at its own address.")
-
     return [router]

@@ -32,11 +32,16 @@ def from_datastore(datastore: Datastore, image: str) -> Source:
     # The grammar comes first: MONAI Label joins ids into paths as they are.
     uri = datastore.get_image_uri(image) if IMAGE_ID.fullmatch(image) else ""
     if not uri or not Path(uri).exists():
-        raise NotFoundError(
-            f"The studies hold no image {image[:255]!r}.",
-            "GET /datastore/?output=all lists the ids; paths are not taken.",
-        )
+        raise unknown_image(image)
     return Source(Path(uri), image)
+
+
+def unknown_image(image: str) -> NotFoundError:
+    """The error that says so."""
+    return NotFoundError(
+        f"The studies hold no image {image[:255]!r}.",
+        "GET /datastore/?output=all lists the ids; paths are not taken.",
+    )
 
 
 def from_session(sessions: Sessions | None, session_id: str) -> Source:
