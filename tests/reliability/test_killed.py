@@ -1,6 +1,6 @@
 """A server that is killed at any instant has lost nothing that it acknowledged, and is soon back.
 
-Two kills here; the full hundred: ``OTHERWISE_KILLS=100 OTHERWISE_START_SECONDS=15 pytest -s tests/reliability/test_killed.py``.
+Two kills here; the full hundred: ``OTHERWISE_KILLS=100 OTHERWISE_START_SECONDS=15 pytest -s`` with this file.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ def test_nothing_acknowledged_is_lost_however_often_the_server_is_killed(studies
                 Crowd(running, images, pairs, promises, seeds).kill_after(instant)
             assert "Traceback" not in running.log.read_text(encoding="utf-8")
     told = ", ".join(f"{number} {kind}" for kind, number in promises.counts.items())
-    print(f"{KILLS} kills, promised: {told}; start p50 {np.median(seconds):.1f} s, longest {max(seconds):.1f} s", end="")
+    print(
+        f"{KILLS} kills, promised: {told}; start p50 {np.median(seconds):.1f} s, longest {max(seconds):.1f} s", end=""
+    )
     print(f" ({max(work):.1f} s of CPU), load {os.getloadavg()[0]:.0f}")
     assert promises.counts["jobs"]
     assert promises.counts["notes"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from otherwise.errors import OtherwiseError
 
+_CUDA = re.compile(r"\bCUDA (error|failure)\b", re.IGNORECASE)
 Predict = Callable[[np.ndarray], np.ndarray]
 
 
@@ -17,6 +19,22 @@ class MemoryShortError(OtherwiseError):
 
     code = "memory"
     status = 507
+
+
+class DeviceError(OtherwiseError):
+    """The GPU does not compute any more."""
+
+    code = "device"
+    status = 503
+
+
+def device_failed(error: BaseException) -> bool:
+    """Whether CUDA says that something other than memory is wrong; nothing in this process reaches the GPU any more.
+
+    After such an error the process's context is lost for good (CUDA Runtime API, ``cudaErrorIllegalAddress`` and its
+    like: "the process must be terminated and relaunched").
+    """
+    return not out_of_memory(error) and isinstance(error, RuntimeError) and bool(_CUDA.search(str(error)))
 
 
 def out_of_memory(error: BaseException) -> bool:
