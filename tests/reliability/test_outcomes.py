@@ -124,6 +124,19 @@ def test_a_full_disk(serve: Serve, tmp_path: Path) -> None:
         assert said(client) == [before, after]
 
 
+def test_a_server_that_is_started_on_a_full_disk(serve: Serve, tmp_path: Path) -> None:
+    with disk(tmp_path / "state") as state:
+        with serve() as (client, _):
+            before = say(client).json()["annotation"]["id"]
+        ballast = fill(state)
+        with pytest.raises(OtherwiseError, match=r"disk") as caught, serve():
+            pass
+        assert "space" in caught.value.hint
+        ballast.unlink()
+        with serve() as (client, _):
+            assert said(client) == [before]
+
+
 def test_a_read_only_state_folder(serve: Serve, tmp_path: Path) -> None:
     with disk(tmp_path / "state") as state:
         with serve() as (client, _):
