@@ -77,6 +77,7 @@ def test_eight_people_use_the_server_all_day(studies: Path, tmp_path: Path) -> N
         done = load(running.url, psutil.Process(running.process.pid), tmp_path, SECONDS)
         log = running.log.read_text(encoding="utf-8")
 
+    (tmp_path / "memory.json").write_text(json.dumps(done.memory))
     first, last = median(done.memory[:WINDOW]), median(done.memory[-WINDOW:])
     waits, refused = done.report["waits"], sum(done.report["refused"].values())
     asked, failures = sum(each["requests"] for each in waits.values()), done.report["failures"]

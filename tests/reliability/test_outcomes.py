@@ -186,6 +186,7 @@ def test_a_gpu_that_fails(serve: Serve, words: str, caplog: pytest.LogCaptureFix
         assert refusal(client.post("/infer/classify", params={"image": "bright"})) == (503, "device")
         assert len(explainer.calls) == calls, "a GPU that is lost is asked nothing more"
         assert ready(client) == ["The GPU has failed; start the server anew."]
+        assert client.get("/otherwise/health/live").status_code == 503, "whoever watches starts it anew"
         assert client.get(f"/otherwise/explanations/{known}").status_code == 200
         assert say(client).status_code == 201
 
@@ -238,7 +239,7 @@ def test_a_damaged_explanation_hides_no_other(serve: Serve, tmp_path: Path) -> N
         assert refusal(client.get(f"/otherwise/explanations/{harmed}")) == (404, "damaged")
         assert client.get(f"/otherwise/explanations/{harmed}/report.pdf").status_code < 500
         assert client.get("/otherwise/concepts").status_code == 200
-        assert end(client, start(client).json()["id"])["state"] == "done"
+        assert end(client, start(client).json()["id"])["result"]["id"] != harmed, "it is made again"
 
 
 def test_a_state_folder_that_is_removed(serve: Serve, tmp_path: Path) -> None:
