@@ -53,7 +53,7 @@ class OtherwiseApp(MONAILabelApp):
     def __init__(
         self, app_dir: str, studies: str, conf: Mapping[str, str], explainer: ExplainerLike | None = None
     ) -> None:
-        self.options, self.host = start(conf, studies, explainer)
+        self.options, self.host, self._hold = start(conf, studies, explainer)
         self.registry = Registry(self.options.state / "models")
         self.host.within_memory = Spare(self.host, cpu_pair(self.registry, self.options.trust_code)).instead
         looks = Looks(self.host) if self.host.classifier.inputs.patches else None
@@ -142,3 +142,10 @@ class OtherwiseApp(MONAILabelApp):
         self.keeping.close()
         self.teaching.close()
         self.jobs.close()
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Let another server have the state folder."""
+        hold, self._hold = self._hold, None
+        if hold is not None:
+            hold.release()

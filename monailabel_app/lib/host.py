@@ -83,6 +83,7 @@ class Host:
         worker: Runs it.
         store: Keeps explanations.
         device: Where it runs.
+        device_failed: Whether it has failed for good, as a GPU may.
         within_memory: Does a job, in another way if the device's memory is too small for it.
     """
 
@@ -90,6 +91,7 @@ class Host:
     worker: Worker
     store: ExplanationStore
     device: str
+    device_failed: bool = False
     within_memory: Callable[[Callable[[], Any]], Any] = lambda work: work()
 
     @property

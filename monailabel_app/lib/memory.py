@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from lib.host import ExplainerLike, Host
 from lib.switching import load_version
-from otherwise.blackbox.memory import MemoryShortError, free_memory, out_of_memory
+from otherwise.blackbox.memory import DeviceError, MemoryShortError, device_failed, free_memory, out_of_memory
 from otherwise.errors import OtherwiseError
 from otherwise.registry.registry import Registry, pair_id
 
@@ -49,10 +49,17 @@ class Spare:
 
         Raises:
             MemoryShortError: if the CPU's memory is too small, too, or the models cannot be loaded there.
+            DeviceError: if the device has failed, now or before.
         """
+        if self._host.device_failed:
+            raise _failed()
         try:
             return work()
         except Exception as error:
+            if device_failed(error):
+                self._host.device_failed = True
+                logger.exception("%s has failed; the server has to be started anew", self._host.device)
+                raise _failed() from error
             if not out_of_memory(error):
                 raise
             if self._host.device == "cpu":
@@ -84,6 +91,12 @@ class Spare:
                     raise
                 raise _short() from error
         return kept
+
+
+def _failed() -> DeviceError:
+    return DeviceError(
+        "The server's GPU has failed.", "Tell whoever runs the server: it has to be started anew (otherwise doctor)."
+    )
 
 
 def _short() -> MemoryShortError:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from functools import partial
 
+from filelock import FileLock
 from monailabel.config import settings
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore
@@ -23,6 +24,7 @@ from lib.keeping import Keeping, Limits, References
 from lib.operations.logs import configure
 from lib.options import Options
 from lib.routes.sources import READABLE, from_datastore
+from lib.sole import claim
 from lib.teaching.mirroring import mirror
 from lib.teaching.sources import Images
 from lib.teaching.teaching import Teaching
@@ -33,17 +35,23 @@ from otherwise.errors import ImageError, OtherwiseError
 from otherwise.images.image import Image
 
 
-def start(conf: Mapping[str, str], studies: str, explainer: ExplainerLike | None = None) -> tuple[Options, Host]:
-    """Read the options and load the models.
+def start(
+    conf: Mapping[str, str], studies: str, explainer: ExplainerLike | None = None
+) -> tuple[Options, Host, FileLock | None]:
+    """Read the options, take the state folder and load the models.
+
+    Returns:
+        The options, what is hosted, and the hold on the state folder, which a training of MONAI Label's does not need.
 
     Raises:
-        OtherwiseError: if an option is wrong or a model cannot be loaded.
+        OtherwiseError: if an option is wrong, the state folder is another server's, or a model cannot be loaded.
     """
     try:
         options = Options.read(conf, studies)
         if _inside_server() or (conf.get("log") and not _is_task()):
             configure(options.log)  # MONAI Label's own logs quote requests
         authenticator(options.access)  # before the models, which take longer
+        hold = None if _is_task() else claim(options.state)
         host = start_host(options, explainer)
     except OtherwiseError:
         _end_in_one_line()
@@ -51,7 +59,7 @@ def start(conf: Mapping[str, str], studies: str, explainer: ExplainerLike | None
     if not os.environ.get("MONAI_LABEL_SESSION_PATH"):
         settings.MONAI_LABEL_SESSION_PATH = str(options.state / "sessions")
     settings.MONAI_LABEL_DATASTORE_FILE_EXT = [f"*{ending}" for ending in READABLE]
-    return options, host
+    return options, host, hold
 
 
 def open_teaching(host: Host, options: Options, datastore: Datastore) -> Teaching:

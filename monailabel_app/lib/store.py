@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 from otherwise.errors import OtherwiseError
+from otherwise.explain.explanation import SCHEMA
+from otherwise.report.folder import JSON_NAME
 
 NAME = re.compile(r"(?![.])[A-Za-z0-9._-]{1,128}")
 """What an explanation or one of its files may be called: no separators; a leading dot marks unfinished files."""
@@ -16,6 +20,12 @@ class NotFoundError(OtherwiseError):
 
     code = "not-found"
     status = 404
+
+
+class DamagedError(NotFoundError):
+    """An explanation is there, but cannot be read."""
+
+    code = "damaged"
 
 
 class StorageError(OtherwiseError):
@@ -84,6 +94,14 @@ class ExplanationStore:
             )
         return file
 
+    def content(self, id: str) -> dict[str, Any]:
+        """What an explanation's ``explanation.json`` says.
+
+        Raises:
+            NotFoundError: if there is none, or it is damaged.
+        """
+        return read_content(self.folder(id))
+
     @staticmethod
     def _inside(parent: Path, name: str) -> Path | None:
         if not NAME.fullmatch(name):
@@ -91,3 +109,23 @@ class ExplanationStore:
         # Resolved, so that a link planted in the folder does not open the rest of the disk.
         path = (parent / name).resolve()
         return path if path.parent == parent else None
+
+
+def read_content(folder: Path) -> dict[str, Any]:
+    """Read ``explanation.json``.
+
+    Raises:
+        DamagedError: if it is none.
+        OSError: if it is not there (any more).
+    """
+    try:
+        content = json.loads((folder / JSON_NAME).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise _damaged(folder) from error
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        raise _damaged(folder)
+    return content
+
+
+def _damaged(folder: Path) -> DamagedError:
+    return DamagedError(f"Explanation {folder.name} is damaged.", "Explain the image again; remove the folder.")

@@ -11,6 +11,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from lib.trimming import trimmer
 from lib.waiting import Urgency, Waiting
 from otherwise.errors import CancelledError, OtherwiseError
 
@@ -187,6 +188,7 @@ class Worker:
             self._waiting.remove(job, job.user)
 
     def _loop(self) -> None:
+        trim = trimmer()
         while (job := self._next()) is not None:
             begun = time.monotonic()
             self._running.set()
@@ -194,8 +196,10 @@ class Worker:
                 job.run(self._closing.is_set)
             finally:
                 self._running.clear()
-            if job.urgency is Urgency.long and not job.future.cancelled():
-                self._seconds.append(time.monotonic() - begun)
+            if job.urgency is Urgency.long:
+                if not job.future.cancelled():
+                    self._seconds.append(time.monotonic() - begun)
+                trim()  # 20 ms after a second of work at least
 
     def _next(self) -> Job[Any] | None:
         with self._news:

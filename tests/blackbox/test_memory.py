@@ -8,7 +8,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otherwise.blackbox.memory import Fitting, out_of_memory
+from otherwise.blackbox.checked import CheckedBlackBox
+from otherwise.blackbox.memory import Fitting, device_failed, out_of_memory
+from otherwise.blackbox.protocol import InputSpec
+from otherwise.blackbox.spec import ClassifierSpec
+from otherwise.blackbox.torch_host import module_host
+from otherwise.errors import ClassifierError
 
 
 class Small:
@@ -62,3 +67,42 @@ def test_other_errors_are_left_alone() -> None:
 )
 def test_shortage_is_told_from_other_errors(error: Exception, short: bool) -> None:
     assert out_of_memory(error) is short
+
+
+class Fails(torch.nn.Module):
+    """A network on a device that holds two images, or fails."""
+
+    def __init__(self, words: str, room: int) -> None:
+        super().__init__()
+        self.words, self.room = words, room
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if len(images) > self.room:
+            raise RuntimeError(self.words)
+        return images.mean(dim=(2, 3)).repeat(1, 2)
+
+
+def hosted(words: str, room: int) -> CheckedBlackBox:
+    spec = ClassifierSpec("small", "0" * 64, ("dark", "bright"), InputSpec((4, 4)))
+    return CheckedBlackBox(module_host(Fails(words, room), spec))
+
+
+@pytest.mark.parametrize("words", ["CUDA out of memory.", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling x"])
+def test_a_hosted_network_is_asked_in_parts_too(words: str) -> None:
+    assert hosted(words, 2).predict(np.zeros((5, 1, 4, 4), np.float32)).shape == (5, 2)
+
+
+@pytest.mark.parametrize(
+    ("words", "failed"),
+    [
+        ("CUDA error: device-side assert triggered", True),
+        ("CUDA error: an illegal memory access was encountered", True),
+        ("CUDA error: CUBLAS_STATUS_INVALID_VALUE when calling cublasSgemm", False),
+        ("CUDA error: out of memory", False),
+        ("shapes do not match", False),
+    ],
+)
+def test_a_device_that_failed_is_told_from_a_network_that_did(words: str, failed: bool) -> None:
+    with pytest.raises(ClassifierError) as caught:
+        hosted(words, 0).predict(np.zeros((5, 1, 4, 4), np.float32))
+    assert device_failed(caught.value) is failed

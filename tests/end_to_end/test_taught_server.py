@@ -1,14 +1,7 @@
-"""Teach the shipped models through a real server, and kill it: what was acknowledged is there again.
-
-Two kills here; the full hundred: ``OTHERWISE_KILLS=100 pytest tests/end_to_end/test_taught_server.py -k killed``.
-"""
+"""Teach the shipped models through a real server."""
 
 from __future__ import annotations
 
-import os
-import random
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,12 +11,11 @@ import pytest
 import requests
 
 from otherwise.demo.client import session
-from otherwise.demo.server import Server, server
+from otherwise.demo.server import server
 from otherwise.demo.setup import Setup
 from otherwise.images.writing import write_image
 from otherwise.phantoms.mammogram import MammogramSettings, mammograms
 
-KILLS = int(os.environ.get("OTHERWISE_KILLS", "2"))
 SPICULATED = {"scheme": "SCT", "code": "129742005"}
 CIRCUMSCRIBED = {"scheme": "SCT", "code": "129738007"}
 
@@ -96,41 +88,3 @@ def test_a_few_names_make_reports_finer(setup: Setup, studies: Path, client: req
         assert "named by" in report
         pdf = client.get(f"{url}/explanations/{new['id']}/report.pdf", timeout=60).content
         assert pdf[:5] == b"%PDF-"
-
-
-@pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
-def test_a_server_that_is_killed_has_lost_nothing_that_it_acknowledged(
-    setup: Setup, studies: Path, client: requests.Session
-) -> None:
-    instants, acknowledged = random.Random(KILLS), list[str]()
-    image = min(path.stem for path in studies.glob("*.nrrd"))
-    square = {"polygon": [[-20, -20, 0], [-24, -20, 0], [-24, -24, 0], [-20, -24, 0]]}
-
-    def label(running: Server, stop: threading.Event) -> None:
-        with session() as mine:
-            while not stop.is_set():
-                body = {"kind": "name", "image": image, "region": square, "term": {"meaning": "something"}}
-                try:
-                    reply = mine.post(f"{running.url}/otherwise/annotations", json=body, timeout=10)
-                except requests.RequestException:
-                    return
-                if reply.status_code == 201:
-                    acknowledged.append(reply.json()["annotation"]["id"])
-
-    for _ in range(KILLS + 1):
-        started = time.monotonic()
-        with server(setup, studies) as running:
-            running.wait_until_ready()
-            assert time.monotonic() - started < 60
-            there = client.get(f"{running.url}/otherwise/annotations", timeout=60).json()["annotations"]
-            assert {note["id"] for note in there} >= set(acknowledged)
-            assert [note["number"] for note in there] == [*range(1, len(there) + 1)]
-            stop = threading.Event()
-            thread = threading.Thread(target=label, args=(running, stop))
-            thread.start()
-            stop.wait(instants.uniform(0.1, 3.0))
-            os.killpg(running.process.pid, signal.SIGKILL)
-            running.process.wait()
-            stop.set()
-            thread.join()
-    assert acknowledged

@@ -177,3 +177,31 @@ def test_one_user_cannot_take_all_places_and_is_told_when_to_come_back(held: Any
     jobs[1].abandon()
     assert worker.waiting == 3, "what nobody wants leaves its place at once"
     worker.submit(lambda cancelled: None, user="anna")
+
+
+def test_what_somebody_waits_for_at_a_picture_goes_before_explanations(worker_module: Any) -> None:
+    on_worker = importlib.import_module("lib.teaching.gathering").on_worker
+    worker = worker_module.Worker("device")
+    entered, go_on, done = threading.Event(), threading.Event(), list[str]()
+
+    def hold(cancelled: Any) -> None:
+        entered.set()
+        go_on.wait(10)
+
+    worker.submit(hold)
+    assert entered.wait(10)
+    explanation = worker.submit(lambda cancelled: done.append("explanation"))
+    query = threading.Thread(
+        target=on_worker,
+        args=(worker, lambda: done.append("query"), lambda seconds: False),
+        kwargs={"interactive": True},
+    )
+    query.start()
+    while worker.waiting < 2:
+        pass
+    go_on.set()
+    query.join(10)
+    explanation.future.result(10)
+    worker.close()
+
+    assert done == ["query", "explanation"]

@@ -15,6 +15,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from otherwise.annotations.migrating import migrate
+from otherwise.annotations.moved import refuse_once_moved
 from otherwise.errors import OtherwiseError
 from otherwise.images.atomic import WriteError, atomic_path
 
@@ -62,6 +63,8 @@ def open_database(database: str | Path) -> Engine:
         DamagedDatabaseError: if a SQLite file is damaged; it has been copied, and is left as it was.
         NewerDatabaseError: if it was written by a newer version of Otherwise.
         StorageError: if it cannot be written.
+
+    A SQLite file that is moved away later is noticed, see :func:`~otherwise.annotations.moved.refuse_once_moved`.
     """
     url = _url(database)
     with explained():
@@ -80,6 +83,8 @@ def open_database(database: str | Path) -> Engine:
         except BaseException:
             engine.dispose()
             raise
+        if url.get_backend_name() == "sqlite":
+            refuse_once_moved(engine, path)
     return engine
 
 

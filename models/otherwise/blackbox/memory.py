@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from otherwise.errors import OtherwiseError
 
+_CUDA = re.compile(r"\bCUDA (error(?!: CUBLAS)|failure)\b", re.IGNORECASE)
+_MEMORY = re.compile("out of memory|failed to allocate memory|CUBLAS_STATUS_ALLOC_FAILED", re.IGNORECASE)
 Predict = Callable[[np.ndarray], np.ndarray]
 
 
@@ -19,12 +22,41 @@ class MemoryShortError(OtherwiseError):
     status = 507
 
 
+class DeviceError(OtherwiseError):
+    """The GPU does not compute any more."""
+
+    code = "device"
+    status = 503
+
+
+def device_failed(error: BaseException) -> bool:
+    """Whether CUDA says that something other than memory is wrong; nothing in this process reaches the GPU any more.
+
+    After such an error the process's context is lost for good (CUDA Runtime API, ``cudaErrorIllegalAddress`` and its
+    like: "the process must be terminated and relaunched").
+    """
+    return not out_of_memory(error) and any(_CUDA.search(said) for said in _said(error))
+
+
 def out_of_memory(error: BaseException) -> bool:
     """Whether memory was short: PyTorch's own error, that of other libraries on a GPU, or Python's."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    if any(isinstance(each, MemoryError) or type(each).__name__ == "OutOfMemoryError" for each in _behind(error)):
         return True
-    said = str(error).lower()
-    return isinstance(error, RuntimeError) and ("out of memory" in said or "failed to allocate memory" in said)
+    return any(_MEMORY.search(said) for said in _said(error))
+
+
+def _said(error: BaseException) -> Iterator[str]:
+    """What libraries that compute said; onnxruntime's errors have no base in common with others."""
+    for each in _behind(error):
+        if isinstance(each, RuntimeError) or type(each).__module__.startswith("onnxruntime"):
+            yield str(each)
+
+
+def _behind(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what it came from: hosts turn whatever a network raises into a line of their own."""
+    while error is not None:
+        yield error
+        error = error.__cause__
 
 
 def free_memory() -> None:

@@ -35,9 +35,13 @@ class Server:
         self.process = process
         self.url = url
         self.log = log
+        self._begun = time.monotonic()
 
-    def wait_until_ready(self) -> None:
-        """Ask until it answers.
+    def wait_until_ready(self) -> float:
+        """Ask until it can work.
+
+        Returns:
+            Seconds since it was started.
 
         Raises:
             DemoError: with the last line of its log if it stops, or if it takes too long.
@@ -47,11 +51,11 @@ class Server:
         while time.monotonic() < deadline:
             self.check_alive()
             try:
-                if asking.get(f"{self.url}/info/", timeout=5).ok:
-                    return
+                if asking.get(f"{self.url}/otherwise/health/ready", timeout=5).ok:
+                    return time.monotonic() - self._begun
             except requests.RequestException:
                 pass
-            time.sleep(0.2)
+            time.sleep(0.05)
         raise DemoError(f"The server did not start within {START_SECONDS:.0f} s.", f"Its log is {self.log}.")
 
     def check_alive(self) -> None:

@@ -45,15 +45,29 @@ class Rates:
     def __init__(self, app: ASGIApp, rate: float) -> None:
         self.app = app
         self.limit = RateLimitItemPerSecond(max(1, round(rate * WINDOW_SECONDS)), WINDOW_SECONDS)
-        self.limiter = MovingWindowRateLimiter(MemoryStorage())
+        self.storage = MemoryStorage()
+        self.limiter = MovingWindowRateLimiter(self.storage)
+        self._ahead = _ahead()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer it with 429."""
         if scope["type"] == "http":
             user = user_of(Request(scope))
+            self._forget_the_future()
             if not self.limiter.hit(self.limit, user):
                 until = self.limiter.get_window_stats(self.limit, user).reset_time
                 seconds = min(max(1, math.ceil(until - time.time())), WINDOW_SECONDS)
                 await reply_to(TooOftenError(seconds))(scope, receive, send)
                 return
         await self.app(scope, receive, send)
+
+    def _forget_the_future(self) -> None:
+        """Begin anew where the clock was set back: it would keep people out until it is as late again."""
+        ahead, self._ahead = self._ahead, _ahead()
+        if self._ahead < ahead - 1:
+            self.storage.reset()
+
+
+def _ahead() -> float:
+    """Seconds from the monotonic clock to that of the wall, by which the limiter counts."""
+    return time.time() - time.monotonic()

@@ -16,7 +16,7 @@ from pydicom.uid import ParametricMapStorage
 from lib.dicomweb.connection import ArchiveError, ArchiveRefusedError, Connection
 from otherwise.errors import ImageError
 from otherwise.images.atomic import atomic_path
-from otherwise.report.dicom.making import MANUFACTURER
+from otherwise.report.dicom import MANUFACTURER
 
 UID = re.compile(r"(?=.{1,64}$)[0-9]+(\.[0-9]+)*")
 """PS3.5 9.1; leading zeros, which some devices write, are let pass."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import threading
 from collections.abc import Callable
@@ -13,11 +12,8 @@ import pydicom
 
 from lib.dicomweb.archive import Archive
 from lib.dicomweb.connection import ArchiveError
-from lib.store import ExplanationStore
+from lib.store import ExplanationStore, read_content
 from lib.teaching.teaching import Teaching
-from otherwise.report.dicom.making import Making, digest_of
-from otherwise.report.dicom.write import write_dicom
-from otherwise.report.folder import JSON_NAME
 
 
 class NotStoredError(ArchiveError):
@@ -51,8 +47,12 @@ class DicomObjects:
             DicomError: if its image is no DICOM, or lacks what cannot be left out.
             WriteError: if the disk refuses.
         """
+        # Not before: highdicom takes half a second, which a start need not wait for.
+        from otherwise.report.dicom.making import Making, digest_of
+        from otherwise.report.dicom.write import write_dicom
+
         parent = self.store.folder(id)
-        content, names = json.loads((parent / JSON_NAME).read_text(encoding="utf-8")), self.teaching.names(id)
+        content, names = read_content(parent), self.teaching.names(id)
         content = names.put_into_json(content) if names else content
         folder = parent / f"dicom-{digest_of(content)[:16]}"
         with self._lock:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from monailabel.interfaces.tasks.infer_v2 import InferType
@@ -62,7 +61,7 @@ def explained_source(store: ExplanationStore, id: str) -> tuple[Source, dict[str
     Raises:
         NotFoundError: if there is no explanation of this id.
     """
-    content = json.loads((store.folder(id) / "explanation.json").read_text(encoding="utf-8"))
+    content = store.content(id)
     source = Source(store.file(id, content["files"]["original"]), content["image"]["id"])
     about = {"explanation": id, "slice_index": content["slice_index"], "label": content["prediction"]["label"]}
     return source, about

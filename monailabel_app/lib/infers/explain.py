@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from lib.host import Host
 from lib.infers.find import MOST_FINDS, Looks
 from lib.infers.params import AUTO, Params, one_of, place, whole_number
 from lib.infers.task import MAX_SEED, Answer, HostedTask, Report
-from lib.store import StorageError
+from lib.store import StorageError, read_content
 from lib.worker import Cancelled
 from otherwise.explain.explanation import Explanation
 from otherwise.explain.placed import explain_find
@@ -96,8 +95,9 @@ def told_of(folder: Path) -> dict[str, Any]:
     """What clients are told of an explanation that is kept.
 
     Raises:
+        DamagedError: if it cannot be read.
         OSError: if it is not there (any more).
     """
-    content: dict[str, Any] = json.loads((folder / "explanation.json").read_text(encoding="utf-8"))
+    content = read_content(folder)
     labels = {f"region {region['label']}": region["label"] for region in content["regions"]}
     return {**content, "label_names": labels}

@@ -35,6 +35,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from lib.jobs.order import Order
 from lib.jobs.request import Outcome, Request
 from lib.store import StorageError
+from otherwise.annotations.moved import refuse_once_moved
 
 logger = logging.getLogger(__name__)
 
@@ -183,6 +184,7 @@ def _open(path: Path) -> Engine:
         if connection.exec_driver_sql("PRAGMA user_version").scalar_one() != VERSION:
             connection.exec_driver_sql(f"PRAGMA user_version = {VERSION}")
             connection.commit()
+    refuse_once_moved(engine, path)
     return engine
 
 

@@ -20,7 +20,7 @@ class Health:
     """What the server needs to work.
 
     Args:
-        host: The worker.
+        host: The worker and its device.
         state: Folder that has to take files.
         database: Asks the database anything; raises if it is away.
     """
@@ -33,6 +33,8 @@ class Health:
     async def reasons(self) -> list[str]:
         """Why the server cannot take work, in words without paths; empty: it can."""
         said = [] if self.host.worker.alive else ["The worker takes no jobs."]
+        if self.host.device_failed:
+            said.append("The GPU has failed; start the server anew.")
         if not await _works(lambda: _write(self.state)):
             said.append("The state folder takes no files.")
         if not await _works(self.database):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from fastapi import APIRouter, Depends
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from fastapi.routing import APIRoute
@@ -47,7 +45,7 @@ def explanations_router(store: ExplanationStore, teaching: Teaching, route: type
 
     @router.get("/{id}", summary=f"{RBAC_USER}explanation.json")
     def explanation(id: str) -> JSONResponse:
-        content = json.loads(store.file(id, "explanation.json").read_text(encoding="utf-8"))
+        content = store.content(id)
         names = teaching.names(id)
         return JSONResponse(names.put_into_json(content) if names else content, headers=FILE_HEADERS)
 

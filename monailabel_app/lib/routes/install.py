@@ -67,6 +67,7 @@ def install_app(app: OtherwiseApp) -> None:
         former.keeping.close()
         former.teaching.close()
         former.jobs.close(timeout=0)
+        former.let_go()
         app.begin()  # MONAI Label does not say so after a reload
 
 

@@ -32,8 +32,10 @@ def operations_router(host: Host, health: Health, metrics: Metrics, route: type[
         return {"status": state, "running": int(host.worker.running), "waiting": host.worker.waiting}
 
     @router.get("/health/live", summary="Whether the server lives; if not, start it anew")
-    async def live() -> dict[str, str]:
-        return {"status": "live"}
+    async def live() -> Response:
+        # Only a new process reaches a GPU again that has failed.
+        failed = host.device_failed
+        return JSONResponse({"status": "GPU failed" if failed else "live"}, 503 if failed else 200)
 
     @router.get("/health/ready", summary="Whether the server can work; if not, 503 and the reasons")
     async def ready() -> Response:

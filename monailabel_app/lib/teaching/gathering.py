@@ -32,15 +32,21 @@ Stop = Callable[[float], bool]
 """Waits that many seconds and says whether to stop: ``threading.Event.wait``."""
 
 
-def on_worker(worker: Worker, work: Callable[[], T], stop: Stop) -> T:
+def on_worker(worker: Worker, work: Callable[[], T], stop: Stop, interactive: bool = False) -> T:
     """Run on the device's only thread, after what waits already.
+
+    Args:
+        worker: Has the thread.
+        work: What to run.
+        stop: Waits, and says whether the server closes.
+        interactive: Somebody waits for it, and it takes a moment only: it goes before longer work.
 
     Raises:
         CancelledError: if the server closes.
     """
     while True:
         try:
-            return worker.submit(lambda cancelled: work()).future.result()
+            return worker.submit(lambda cancelled: work(), interactive=interactive).future.result()
         except futures.CancelledError:
             raise CancelledError("The server is shutting down.") from None
         except BusyError:

@@ -81,7 +81,7 @@ class Seeing:
                 return look_at_explanation(self.host.classifier, reader, table, found)
             return look_at_image(self.host.classifier, reader, table, found, slice_index)
 
-        look = on_worker(self.host.worker, see, self.stop)
+        look = on_worker(self.host.worker, see, self.stop, interactive=True)
         if look is None:
             raise UnitError("This explanation does not tell where the classifier looked.", "Explain the image again.")
         with self._door:

@@ -17,11 +17,9 @@ from pydicom.valuerep import DA, TM
 
 from otherwise import __version__
 from otherwise.explain.explanation import Explanation
+from otherwise.report.dicom import MANUFACTURER, NAME
 from otherwise.report.dicom.codes import coding_schemes, official
 from otherwise.report.dicom.source import Source
-
-NAME = "Otherwise"
-MANUFACTURER = "Otherwise project"
 
 
 @dataclass(frozen=True)

@@ -36,9 +36,10 @@ from pydicom.sr.coding import Code
 from otherwise import __version__
 from otherwise.explain.explanation import Counterfactual, Explanation, Region
 from otherwise.report import words
+from otherwise.report.dicom import MANUFACTURER, NAME
 from otherwise.report.dicom.codes import EFFECT, class_code, official, private, probability_code, region_code
 from otherwise.report.dicom.headers import references
-from otherwise.report.dicom.making import MANUFACTURER, NAME, Making, equipment, finish
+from otherwise.report.dicom.making import Making, equipment, finish
 from otherwise.report.dicom.segmentation import drawn_regions
 from otherwise.report.dicom.source import Source
 
