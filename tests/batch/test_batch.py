@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pyarrow.parquet
@@ -11,7 +11,7 @@ import pytest
 from filelock import FileLock
 
 from otherwise.batch.errors import BatchError
-from otherwise.batch.executor import InProcess
+from otherwise.batch.executor import InProcess, Outcome, Task
 from otherwise.batch.run import Summary, run_batch
 from otherwise.batch.worker import Order
 from otherwise.errors import AgentError, BundleError
@@ -25,6 +25,25 @@ def run(archive: Path, out: Path, order: Order) -> Summary:
 
 def rows(summary: Summary) -> dict[str, dict]:
     return {row["image"]: row for row in pyarrow.parquet.read_table(summary.table).to_pylist()}
+
+
+class StoppedInTime(InProcess):
+    """Is told to stop just when an image has been finished, and nobody has been told so yet."""
+
+    def run(self, tasks: Iterable[Task], progress: Callable[[float], None]) -> Iterator[Outcome]:
+        next(super().run(tasks, progress))
+        raise KeyboardInterrupt
+        yield
+
+
+def test_what_was_finished_when_the_run_was_stopped_is_in_the_table(
+    archive: Path, order: Order, tmp_path: Path
+) -> None:
+    summary = run_batch(archive, tmp_path / "out", StoppedInTime(order), order.request)
+    assert not summary.finished
+    assert list(rows(summary)) == ["a.nrrd"]
+    assert (tmp_path / "out" / rows(summary)["a.nrrd"]["folder"] / "explanation.json").is_file()
+    assert run(archive, tmp_path / "out", order).kept == 1
 
 
 def test_every_image_of_an_archive_has_one_row(archive: Path, order: Order, tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, reque
 def job(url: str, client: requests.Session, **body: Any) -> dict[str, Any]:
     started = client.post(f"{url}/otherwise/jobs", json={"image": "whole", **body}, timeout=30)
     assert started.status_code == 202, started.text
-    end = time.monotonic() + 60
+    end = time.monotonic() + 240
     while time.monotonic() < end:
         told: dict[str, Any] = client.get(f"{url}/otherwise/jobs/{started.json()['id']}", timeout=30).json()
         if told["state"] in ("done", "failed"):

@@ -115,7 +115,7 @@ class _Batch:
                         written = time.monotonic()
             self.finished = True
         except KeyboardInterrupt:
-            pass
+            self._find_unnoted()
         finally:
             self.write()
 
@@ -162,6 +162,13 @@ class _Batch:
                 yield task
             else:
                 self.kept += 1
+                self._keep(key, row)
+
+    def _find_unnoted(self) -> None:
+        """What was finished while the run was told to stop counts, too."""
+        for key in self.names:
+            row = None if key in self.rows else explained_row(self.out / FOLDERS / key)
+            if row is not None:
                 self._keep(key, row)
 
     def _finish(self, task: Task, failure: Failure | None) -> None:
