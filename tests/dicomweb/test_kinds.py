@@ -10,8 +10,9 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
-from pydicom.uid import EnhancedCTImageStorage, generate_uid
+from pydicom.uid import generate_uid
 
+from enhanced import enhanced
 from otherwise.images.reading import read_image
 
 if TYPE_CHECKING:
@@ -45,27 +46,6 @@ def own(data: Dataset, **values: Any) -> Dataset:
         elif name in data:
             delattr(data, name)
     return data
-
-
-def enhanced(files: list[Path]) -> Dataset:
-    """One file of many frames (PS3.3 A.38.1) that are in no order."""
-    slices = [pydicom.dcmread(path) for path in files]
-    slices = [slices[at] for at in np.random.default_rng(3).permutation(len(slices))]
-    first, shared, measures, orientation = slices[0], Dataset(), Dataset(), Dataset()
-    measures.PixelSpacing, measures.SliceThickness = first.PixelSpacing, first.SliceThickness
-    orientation.ImageOrientationPatient = first.ImageOrientationPatient
-    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [orientation]
-    frames = []
-    for one in slices:
-        frame, position = Dataset(), Dataset()
-        position.ImagePositionPatient = one.ImagePositionPatient
-        frame.PlanePositionSequence = [position]
-        frames.append(frame)
-    first.PixelData = b"".join(one.PixelData for one in slices)
-    first.SharedFunctionalGroupsSequence, first.PerFrameFunctionalGroupsSequence = [shared], frames
-    first.SOPClassUID = first.file_meta.MediaStorageSOPClassUID = EnhancedCTImageStorage
-    absent = ("PixelSpacing", "SliceThickness", "ImageOrientationPatient", "ImagePositionPatient")
-    return own(first, NumberOfFrames=len(slices), **dict.fromkeys(absent))
 
 
 @pytest.fixture
@@ -139,7 +119,7 @@ def test_an_oblique_ct_keeps_its_place(explained: Any, volume: Any) -> None:
 
 def test_frames_of_one_file_are_sorted_by_their_place(explained: Any, volume: Any) -> None:
     files = volume(2)
-    made = explained(enhanced(files))
+    made = explained(own(enhanced(files)))
     whole = read_image(files[0].parent)
     np.testing.assert_array_equal(made["image"].array, whole.array)
     np.testing.assert_allclose(made["image"].geometry.affine, whole.geometry.affine, rtol=0, atol=1e-9)

@@ -5,14 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import FrameType
 
 from filelock import FileLock, Timeout
 
@@ -24,6 +21,7 @@ from otherwise.batch.worker import Models
 from otherwise.explain.explanation import SCHEMA
 from otherwise.explain.request import Request
 from otherwise.images.atomic import WriteError, is_occupied
+from otherwise.termination import ending_on_termination
 
 TABLE = "results.parquet"
 FOLDERS = "explanations"
@@ -107,7 +105,7 @@ class _Batch:
         self.models = executor.start()
         written = time.monotonic()
         try:
-            with _stopped_by_sigterm():
+            with ending_on_termination():
                 for outcome in executor.run(self._tasks(self.models), self._tell):
                     self._finish(outcome.task, outcome.failure)
                     if time.monotonic() - written > _TABLE_SECONDS:
@@ -227,20 +225,3 @@ def _remove(leftover: Path) -> None:
     else:
         with suppress(OSError):
             leftover.unlink()
-
-
-@contextmanager
-def _stopped_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM, by which services and schedulers stop a process, end a run as Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

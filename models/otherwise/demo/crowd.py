@@ -17,9 +17,10 @@ from rich.console import Console
 from otherwise.blackbox.model_card import machine_class
 from otherwise.demo.client import session
 from otherwise.demo.images import write_studies
-from otherwise.demo.server import ending_on_termination, server
+from otherwise.demo.server import server
 from otherwise.demo.setup import DemoError, Setup, claim
 from otherwise.phantoms.mammogram import MammogramSettings, mammograms
+from otherwise.termination import ending_on_termination
 
 SEED = 555_777
 """Of the phantoms."""

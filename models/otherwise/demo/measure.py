@@ -16,10 +16,11 @@ from rich.console import Console
 from otherwise.blackbox.model_card import machine_class
 from otherwise.demo.client import Client, session
 from otherwise.demo.images import write_studies
-from otherwise.demo.server import ending_on_termination, server
+from otherwise.demo.server import server
 from otherwise.demo.setup import Setup, claim
 from otherwise.demo.story import run_demo
 from otherwise.phantoms.mammogram import MammogramSettings, mammograms
+from otherwise.termination import ending_on_termination
 
 SEED = 555_555
 """Of the phantoms; no shipped model has seen them."""

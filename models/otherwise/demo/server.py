@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import requests
@@ -128,20 +127,6 @@ def server(setup: Setup, studies: Path) -> Iterator[Server]:
         yield running
     finally:
         running.stop()
-
-
-@contextmanager
-def ending_on_termination() -> Iterator[None]:
-    """Let a polite end from outside (SIGTERM) pass through ``finally`` like Ctrl-C does, so that no server is left."""
-
-    def end(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    former = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, former)
 
 
 def free_port() -> int:

@@ -13,11 +13,12 @@ from rich.table import Table
 
 from otherwise.demo.client import Client
 from otherwise.demo.images import demo_images, write_studies
-from otherwise.demo.server import ending_on_termination, server
+from otherwise.demo.server import server
 from otherwise.demo.setup import DemoError, Setup, claim
 from otherwise.explain.explanation import SCHEMA
 from otherwise.images.image import Image
 from otherwise.images.reading import read_image
+from otherwise.termination import ending_on_termination
 
 
 def run_demo(setup: Setup, console: Console) -> Path:

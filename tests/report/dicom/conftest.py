@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from pydicom.dataset import Dataset, FileDataset
-from pydicom.uid import DigitalMammographyXRayImageStorageForPresentation, EnhancedCTImageStorage
+from pydicom.dataset import Dataset
+from pydicom.uid import DigitalMammographyXRayImageStorageForPresentation
 
+from enhanced import enhanced
 from otherwise.explain.explanation import Explanation, Place, Volumes
 from otherwise.images.image import Geometry, Image
 from otherwise.images.reading import read_image
@@ -53,28 +54,8 @@ def _as_mammogram(path: Path) -> Path:
 
 
 def _as_enhanced(series: Path) -> Path:
-    """One file of many frames (PS3.3 A.38.1) that are in no order."""
-    slices = [pydicom.dcmread(path) for path in sorted(series.iterdir())]
-    slices = [slices[at] for at in np.random.default_rng(3).permutation(len(slices))]
-    first: FileDataset = slices[0]
-    shared, measures, orientation = Dataset(), Dataset(), Dataset()
-    measures.PixelSpacing, measures.SliceThickness = first.PixelSpacing, first.SliceThickness
-    orientation.ImageOrientationPatient = first.ImageOrientationPatient
-    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [orientation]
-    frames = []
-    for one in slices:
-        frame, position = Dataset(), Dataset()
-        position.ImagePositionPatient = one.ImagePositionPatient
-        frame.PlanePositionSequence = [position]
-        frames.append(frame)
-    first.PixelData = b"".join(one.PixelData for one in slices)
-    for name in ("PixelSpacing", "SliceThickness", "ImageOrientationPatient", "ImagePositionPatient"):
-        delattr(first, name)
-    first.SOPClassUID = first.file_meta.MediaStorageSOPClassUID = EnhancedCTImageStorage
-    first.NumberOfFrames = len(slices)
-    first.SharedFunctionalGroupsSequence, first.PerFrameFunctionalGroupsSequence = [shared], frames
     path = series.with_suffix(".dcm")
-    first.save_as(path, write_like_original=False)
+    enhanced(sorted(series.iterdir())).save_as(path, write_like_original=False)
     return path
 
 
