@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,9 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from otherwise.annotations.migrating import migrate
-from otherwise.annotations.moved import refuse_once_moved
 from otherwise.errors import OtherwiseError
 from otherwise.images.atomic import WriteError, atomic_path
+from otherwise.sqlite import is_damage, passes_check, refuse_once_moved, write_durably
 
 FILE_NAME = "annotations.sqlite"
 """The database's name within a folder of state."""
@@ -64,7 +63,7 @@ def open_database(database: str | Path) -> Engine:
         NewerDatabaseError: if it was written by a newer version of Otherwise.
         StorageError: if it cannot be written.
 
-    A SQLite file that is moved away later is noticed, see :func:`~otherwise.annotations.moved.refuse_once_moved`.
+    A SQLite file that is moved away later is noticed, see :func:`~otherwise.sqlite.refuse_once_moved`.
     """
     url = _url(database)
     with explained():
@@ -145,29 +144,18 @@ def _refuse_damaged(path: Path) -> None:
         return
     try:
         # Beside a new database SQLite would delete an old one's log, with what was recorded last.
-        good = bool(size) and _passes_check(path, "ro")
+        good = bool(size) and passes_check(path, "ro", _PATIENCE)
     except sqlite3.OperationalError as error:
         if not error.sqlite_errorname.startswith("SQLITE_READONLY"):
             raise
         # It was killed while its first tables were made; SQLite has to roll that back before anybody can read.
-        good = _passes_check(path, "rw")
+        good = passes_check(path, "rw", _PATIENCE)
     if not good:
         raise DamagedDatabaseError(
             f"The database {path.name} is damaged; {_back_up(path)}.",
             f"Move {path.name}, {path.name}-wal and {path.name}-shm away, then import the last export into a new one: "
             "otherwise annotations import EXPORT.jsonl.",
         )
-
-
-def _passes_check(path: Path, mode: str) -> bool:
-    uri = f"{path.absolute().as_uri()}?mode={mode}"
-    try:
-        with closing(sqlite3.connect(uri, uri=True, timeout=_PATIENCE)) as connection:
-            return connection.execute("PRAGMA quick_check(1)").fetchall() == [("ok",)]
-    except sqlite3.DatabaseError as error:
-        if _is_damage(error):
-            return False
-        raise
 
 
 def _back_up(path: Path) -> str:
@@ -188,32 +176,13 @@ def _back_up(path: Path) -> str:
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # transactions begin where we say so, not where the driver guesses
-    connection.execute(f"PRAGMA busy_timeout = {int(_PATIENCE * 1000)}")
-    _write_ahead(connection)
-    connection.execute("PRAGMA synchronous = FULL")
+    write_durably(connection, _PATIENCE)
     connection.execute("PRAGMA foreign_keys = ON")
-
-
-def _write_ahead(connection: sqlite3.Connection) -> None:
-    # SQLite does not wait here, whatever its patience, when two processes open a new database at once.
-    deadline = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
 
 
 def _begin_sqlite(connection: Connection) -> None:
     writes = connection.get_execution_options().get("writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-def _is_damage(error: BaseException) -> bool:
-    return getattr(error, "sqlite_errorname", "").startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
 
 
 def _explain(error: BaseException | None) -> OtherwiseError:
@@ -224,7 +193,7 @@ def _explain(error: BaseException | None) -> OtherwiseError:
         return StorageError("The annotations cannot be written.", "Choose a place that you may write to.")
     if sqlite.startswith("SQLITE_IOERR"):
         return StorageError("The disk of the annotations fails.", "Check the disk, and whether there is space left.")
-    if error is not None and _is_damage(error):
+    if error is not None and is_damage(error):
         return DamagedDatabaseError("The database of annotations is damaged.", "Start again to see what to do.")
     if sqlite.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return DatabaseError("Another process keeps the annotations locked.", "Try again.")

@@ -7,7 +7,7 @@ import logging
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,14 +35,15 @@ from sqlalchemy.exc import SQLAlchemyError
 from lib.jobs.order import Order
 from lib.jobs.request import Outcome, Request
 from lib.store import StorageError
-from otherwise.annotations.moved import refuse_once_moved
+from otherwise.sqlite import passes_check, refuse_once_moved, write_durably
 
 logger = logging.getLogger(__name__)
 
 FILE_NAME = "jobs.sqlite"
 VERSION = 1
 """Of the tables, kept in SQLite's ``user_version``."""
-PATIENCE_MS = 10_000
+PATIENCE = 10.0
+"""Seconds to wait for another process that is writing."""
 
 METADATA = MetaData()
 JOBS = Table(
@@ -189,28 +190,19 @@ def _open(path: Path) -> Engine:
 
 
 def _prepare(connection: Any, _record: Any) -> None:
-    for pragma in (f"busy_timeout = {PATIENCE_MS}", "journal_mode = WAL", "synchronous = FULL"):
-        connection.execute(f"PRAGMA {pragma}")
+    write_durably(connection, PATIENCE)
 
 
 def _problem(path: Path) -> str:
     """What is wrong with the file; empty if it can be used."""
     if not path.exists() or not path.stat().st_size:
         return ""
-    try:
-        connection = sqlite3.connect(path, timeout=PATIENCE_MS / 1000)
-        try:
-            if connection.execute("PRAGMA quick_check(1)").fetchall() != [("ok",)]:
-                return "is damaged"
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-            # The number is written last: without it, the tables may be there or not.
-            return "" if version in (0, VERSION) else f"is of version {version}"
-        finally:
-            connection.close()
-    except sqlite3.DatabaseError as error:
-        if error.sqlite_errorname.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-            return "is damaged"
-        raise
+    if not passes_check(path, "rw", PATIENCE):
+        return "is damaged"
+    with closing(sqlite3.connect(path, timeout=PATIENCE)) as connection:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+    # The number is written last: without it, the tables may be there or not.
+    return "" if version in (0, VERSION) else f"is of version {version}"
 
 
 def _set_aside(path: Path) -> Path:
