@@ -138,10 +138,11 @@ class OtherwiseApp(MONAILabelApp):
         """
         if grace and not let_finish(self.host.worker, grace):
             logger.warning("The running job did not end within %g s; it is stopped.", grace)
+        # First what the others wait for: names are learned on the worker, between two jobs.
+        self.jobs.close()
         self.switching.close()
         self.keeping.close()
         self.teaching.close()
-        self.jobs.close()
         self.let_go()
 
     def let_go(self) -> None:

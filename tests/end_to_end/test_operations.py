@@ -15,6 +15,7 @@ from process import SECONDS, Process, serving
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
+from otherwise.images.image import Geometry, Image
 from otherwise.images.writing import write_image
 from otherwise.phantoms.mammogram import MammogramSettings, mammograms
 
@@ -136,8 +137,9 @@ def test_the_running_job_ends_well_and_the_next_one_does_not_begin(studies: Path
 
 def test_without_grace_or_by_ctrl_c_the_server_ends_at_once(studies: Path, tmp_path: Path) -> None:
     state = tmp_path / "state"
+    write_large(studies / "large.nrrd")
     with serving(tmp_path, "--studies", studies, "--state", state, "--device", "cpu") as server:
-        job = {"kind": "explain", "image": f"{SENTINEL} 2"}
+        job = {"kind": "explain", "image": "large"}
         id = requests.post(f"{server.url}/otherwise/jobs", json=job, timeout=SECONDS).json()["id"]
         until(lambda: server.get(f"/otherwise/jobs/{id}").json()["state"] == "running")
 
@@ -145,6 +147,14 @@ def test_without_grace_or_by_ctrl_c_the_server_ends_at_once(studies: Path, tmp_p
 
         assert server.process.wait(SECONDS) == 0
     assert list((state / "explanations").glob("*/explanation.json")) == []
+
+
+def write_large(path: Path) -> None:
+    """An image whose explanation takes much longer than a signal does."""
+    small = next(mammograms(seed=6, count=1, settings=MammogramSettings())).image.array
+    array = small.repeat(30, axis=1).repeat(30, axis=2)
+    geometry = Geometry((array.shape[1], array.shape[2], array.shape[3]), np.diag([0.1, 0.1, 1.0, 1.0]))
+    write_image(Image(array, geometry, dimension=2), path)
 
 
 def until(true: object) -> None:
