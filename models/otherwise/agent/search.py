@@ -61,7 +61,7 @@ class SearchSettings:
         (0.5, 20.0),
         (0.7, 20.0),
     )
-    pull: float = 0.08
+    pull: float = 0.2
     confidence: float = 0.95
     strengths: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)
     refinements: int = 3
