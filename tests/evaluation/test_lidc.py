@@ -87,6 +87,22 @@ def test_slices_lie_where_the_nodule_is_and_in_their_patients_split(tmp_path: Pa
     assert counts["unlabelled"] == 6 * len(learners) == len(list((tmp_path / "out/unlabelled/images").iterdir()))
 
 
+def test_volumes_are_whole_nodules_and_only_training_patients_are_learned_from(tmp_path: Path) -> None:
+    patients = "abcdefghijklmnopqrstuvwxyz"
+    data = study(tmp_path / "data", patients)
+    counts = lidc.write_volumes(data, tmp_path / "out")
+
+    of = {Path(nodule.file).name.split(".")[0]: nodule for nodule in lidc.all_nodules(data)}
+    assert sum(counts[split] for split in lidc.SPLITS) == 18
+    for split in lidc.SPLITS:
+        for written in (tmp_path / "out" / split).glob("images/*"):
+            original = read_image(data / "image" / written.name)
+            assert read_image(written).sha256 == original.sha256
+            assert of[original.id].split == split
+    unlabelled = [path.name.split(".")[0] for path in (tmp_path / "out/unlabelled/images").iterdir()]
+    assert sorted(unlabelled) == sorted(id for id, nodule in of.items() if nodule.split == "train")
+
+
 def test_slices_are_written_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
     data = study(tmp_path / "data", "abcd")
     (data / "mask" / "nd.nii.gz").write_bytes(b"broken")

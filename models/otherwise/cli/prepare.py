@@ -25,13 +25,15 @@ def register(app: typer.Typer) -> None:
     def lidc(
         path: Annotated[Path, typer.Option(help="Folder with nodules.csv, image/ and mask/.")],
         out: Annotated[Path, typer.Option(help="New or empty folder.")],
+        volumes: Annotated[bool, typer.Option("--volumes", help="Whole nodules instead of slices, for 3-D.")] = False,
     ) -> None:
         """Slices through the CT nodules of LIDC-IDRI, split by patient, with labels of the clean task."""
-        from otherwise.evaluation.lidc import write_slices
+        from otherwise.evaluation.lidc import write_slices, write_volumes
 
-        with shown("Slicing") as tell:
-            counts = write_slices(path, out, partial(tell, ""))
-        typer.echo(f"{out}: " + ", ".join(f"{name} {count}" for name, count in counts.items()) + " slices.")
+        with shown("Writing") as tell:
+            counts = (write_volumes if volumes else write_slices)(path, out, partial(tell, ""))
+        what = "volumes" if volumes else "slices"
+        typer.echo(f"{out}: " + ", ".join(f"{name} {count}" for name, count in counts.items()) + f" {what}.")
 
     @prepare.command("patches")
     def patches(

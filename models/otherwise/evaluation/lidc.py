@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -123,34 +123,72 @@ def write_slices(folder: Path, out: Path, progress: Callable[[float], None] = la
     Raises:
         ImageError: if the table or an image cannot be read, or ``out`` holds something.
     """
+    return _write_sets(folder, out, _slices, progress)
+
+
+def write_volumes(folder: Path, out: Path, progress: Callable[[float], None] = lambda fraction: None) -> dict[str, int]:
+    """Write the nodules as volumes, for classifiers and agents in 3-D; otherwise as ``write_slices``.
+
+    ``unlabelled/`` holds every nodule of the training patients.
+    """
+    return _write_sets(folder, out, _volumes, progress)
+
+
+Cutter = Callable[[Nodule, Image, np.ndarray], tuple[list[Image], list[Image]]]
+"""A nodule, its image and its mask ``(i, j, k)`` -> images of the clean task, and images to train without labels."""
+
+
+def _write_sets(folder: Path, out: Path, cut: Cutter, progress: Callable[[float], None]) -> dict[str, int]:
     if is_occupied(out):
         raise ImageError(f"{out} is not empty.", "Give a new or an empty folder.")
     everything = [nodule for nodule in all_nodules(folder) if (folder / "image" / nodule.file).is_file()]
     if not everything:
         raise ImageError("None of the table's images is in image/.", "Give the folder as it was published.")
     tables: dict[str, list[tuple[str, str, str, str]]] = {split: [] for split in SPLITS}
-    unlabelled = 0
+    count = 0
     with atomic_folder(out) as draft:
         for number, nodule in enumerate(everything):
             progress(number / len(everything))
             image = read_image(folder / "image" / nodule.file)
-            area = (read_image(folder / "mask" / nodule.file).array[0] > 0).sum(axis=(0, 1))
+            labelled, unlabelled = cut(nodule, image, read_image(folder / "mask" / nodule.file).array[0] > 0)
             if nodule.split == "train":
-                unlabelled += len(_write(image, np.flatnonzero(area).tolist(), draft / "unlabelled" / "images"))
+                _write(unlabelled, draft / "unlabelled" / "images")
+                count += len(unlabelled)
             if nodule.label is not None:
-                largest = int(area.argmax())
-                reach = (-1, 0, 1) if nodule.split == "train" else (0,)
-                chosen = [largest + step for step in reach if 0 <= largest + step < len(area) and area[largest + step]]
-                for id in _write(image, chosen or [largest], draft / nodule.split / "images"):
-                    row = (id, f"images/{id}.nii.gz", CLASSES[nodule.label], nodule.patient)
-                    tables[nodule.split].append(row)
+                _write(labelled, draft / nodule.split / "images")
+                label = CLASSES[nodule.label]
+                tables[nodule.split] += [
+                    (each.id, f"images/{each.id}.nii.gz", label, nodule.patient) for each in labelled
+                ]
         for split, rows in tables.items():
             (draft / split).mkdir(exist_ok=True)
             with (draft / split / "labels.csv").open("w", newline="", encoding="utf-8") as stream:
                 writer = csv.writer(stream, lineterminator="\n")
                 writer.writerow(("id", "file", "label", "patient"))
                 writer.writerows(rows)
-    return {**{split: len(rows) for split, rows in tables.items()}, "unlabelled": unlabelled}
+    return {**{split: len(rows) for split, rows in tables.items()}, "unlabelled": count}
+
+
+def _slices(nodule: Nodule, image: Image, mask: np.ndarray) -> tuple[list[Image], list[Image]]:
+    area = mask.sum(axis=(0, 1))
+    largest = int(area.argmax())
+    reach = (-1, 0, 1) if nodule.split == "train" else (0,)
+    chosen = [largest + step for step in reach if 0 <= largest + step < len(area) and area[largest + step]]
+
+    def slices(places: Sequence[int]) -> list[Image]:
+        return [replace(image.slice(k), id=f"{image.id}-slice-{k:03d}") for k in places]
+
+    return slices(chosen or [largest]), slices(np.flatnonzero(area).tolist())
+
+
+def _volumes(nodule: Nodule, image: Image, mask: np.ndarray) -> tuple[list[Image], list[Image]]:
+    return [image], [image]
+
+
+def _write(images: Sequence[Image], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for image in images:
+        write_image(image, folder / f"{image.id}.nii.gz")
 
 
 def _rows(folder: Path) -> Iterator[dict[str, str]]:
@@ -159,11 +197,3 @@ def _rows(folder: Path) -> Iterator[dict[str, str]]:
         raise ImageError("The folder holds no nodules.csv.", "Give the folder with nodules.csv and image/.")
     with table.open(newline="", encoding="utf-8") as file:
         yield from csv.DictReader(file)
-
-
-def _write(image: Image, slices: Sequence[int], folder: Path) -> list[str]:
-    folder.mkdir(parents=True, exist_ok=True)
-    ids = [f"{image.id}-slice-{k:03d}" for k in slices]
-    for id, k in zip(ids, slices, strict=True):
-        write_image(image.slice(k), folder / f"{id}.nii.gz")
-    return ids
