@@ -30,6 +30,7 @@ from lib.routes.sources import from_datastore
 from lib.start import open_jobs, open_keeping, open_teaching, start
 from lib.switching import Switching
 from lib.trainers.agent import TrainAgent
+from lib.trimming import keep_few_kernels, share_pools
 from otherwise import __version__
 from otherwise.concepts.questions import STRATEGIES
 from otherwise.registry.registry import Registry
@@ -53,6 +54,7 @@ class OtherwiseApp(MONAILabelApp):
     def __init__(
         self, app_dir: str, studies: str, conf: Mapping[str, str], explainer: ExplainerLike | None = None
     ) -> None:
+        keep_few_kernels()
         self.options, self.host, self._hold = start(conf, studies, explainer)
         self.registry = Registry(self.options.state / "models")
         self.host.within_memory = Spare(self.host, cpu_pair(self.registry, self.options.trust_code)).instead
@@ -82,6 +84,7 @@ class OtherwiseApp(MONAILabelApp):
 
     def begin(self) -> None:
         """Keep models and names current from now on, and take up the jobs that a former server left."""
+        share_pools()
         self.switching.start()
         self.teaching.start()
         self.keeping.start()

@@ -1,10 +1,38 @@
-"""Memory that work needed for a moment goes back to the system."""
+"""Memory that work needed for a moment goes back to the system, and is not set aside for each thread and shape."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Callable
 from contextlib import suppress
+
+POOLS = 2
+"""Enough for few threads that allocate much at the same time; glibc would take eight for each core."""
+_M_ARENA_MAX = -8
+
+
+PRIMITIVES = "256"
+"""Kernels that oneDNN keeps, one for each layer and number of images: as many as explanations need over and over. It
+would keep 1024, which fill in the first minutes and take tens of MiB."""
+
+
+def share_pools() -> None:
+    """Let all threads share ``POOLS`` pools of memory; does nothing where the C library is not glibc.
+
+    Answers come from dozens of threads. What one of them frees stays in its pool, where no other finds it
+    (``man 3 mallopt``, ``M_ARENA_MAX``).
+    """
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, POOLS)
+
+
+def keep_few_kernels() -> None:
+    """Bound what PyTorch's kernels for CPUs keep; has to be called before the first network runs.
+
+    https://uxlfoundation.github.io/oneDNN/dev_guide_primitive_cache.html
+    """
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", PRIMITIVES)
 
 
 def trimmer() -> Callable[[], object]:

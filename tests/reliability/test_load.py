@@ -27,7 +27,7 @@ SECONDS = 60 * float(os.environ.get("OTHERWISE_LOAD_MINUTES", "0.35"))
 WARM_UP_SECONDS = max(8.0, min(180.0, SECONDS / 3))
 GROWTH = 0.05 if SECONDS >= 600 else 0.5
 """Short runs cannot tell a leak from what is used for the first time, such as that which learns names."""
-WINDOW = 5
+WINDOW = max(5, int(min(60, SECONDS / 10)))
 """Looks at the memory, one a second, of which the median counts: what a request needs is given back."""
 
 
