@@ -65,7 +65,7 @@ def test_a_find_is_explained_in_its_place(size, shape, place, tmp_path) -> None:
     outside[inside] = 0
     assert not outside.any()
     border = [np.abs(change.take(edge, axis)).max() for axis in range(len(size)) for edge in _edges(change, axis)]
-    assert max(border) < 0.35 * np.abs(change).max()
+    assert max(border) < 0.5 * np.abs(change).max()  # the smallest patch fades out within its outermost voxel
     assert explanation.counterfactual.valid
     assert spot.before["bright"] == pytest.approx(find.probabilities["bright"])
     assert spot.after["bright"] < 0.5, "there was one bright box only"

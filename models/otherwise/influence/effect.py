@@ -23,8 +23,9 @@ MAX_WINDOWS = 100
 COVERED = 0.95
 """Share of the change that is asked about, window by window, those that change most first."""
 SMOOTHING = 2.5
-"""Standard deviation in voxels over which an effect counts for the neighbours of what changes. Chosen on development
-images: sharper, the map shows the grain of the change; blunter, it misses thin structures."""
+"""Standard deviation in voxels over which an effect counts for the neighbours of what changes; on small images at most
+a third of a window's reach. Chosen on development images: sharper, the map shows the grain of the change; blunter, it
+misses thin structures."""
 
 
 def window_centres(size: tuple[int, ...], most: int = MAX_WINDOWS) -> tuple[list[np.ndarray], float]:
@@ -147,7 +148,9 @@ def effect_map(
     shares = masks * change if follow else masks.copy()
     shares /= shares.sum(axis=tuple(range(1, shares.ndim)), keepdims=True)
     shared = np.tensordot(effects, shares, axes=1)
-    return np.asarray(ndimage.gaussian_filter(shared, SMOOTHING) if follow else shared, dtype=np.float32)
+    if follow:
+        shared = ndimage.gaussian_filter(shared, min(SMOOTHING, window_centres(size, most)[1] / 3))
+    return np.asarray(shared, dtype=np.float32)
 
 
 def _covering(masks: np.ndarray, change: np.ndarray) -> np.ndarray:
