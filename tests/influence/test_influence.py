@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from otherwise.blackbox.protocol import InputSpec
-from otherwise.influence.effect import effect_map, measured_effect, put_in_and_leave_out, windows
+from otherwise.influence.effect import effect_map, measured_effect, put_in_and_leave_out, shown_effect, windows
 from otherwise.influence.minimal import composite, minimal_mask, soft
 from otherwise.influence.regions import candidate_regions, measure_regions, reconstruction_floor
 
@@ -62,7 +62,7 @@ def test_the_effect_is_strongest_where_the_classifier_looks(size: tuple[int, ...
 
 @settings(deadline=None, max_examples=20)
 @given(st.lists(st.integers(40, 70), min_size=2, max_size=2), st.data())
-def test_a_feature_smaller_than_the_windows_is_found_in_its_place(size: list[int], data: st.DataObject) -> None:
+def test_a_feature_smaller_than_the_windows_is_found_to_the_voxel(size: list[int], data: st.DataObject) -> None:
     """Such as a burned-in marker, wherever it lies between the windows' centres."""
     corner = [data.draw(st.integers(0, edge - 4)) for edge in size]
     spot = tuple(slice(at, at + 4) for at in corner)
@@ -75,7 +75,11 @@ def test_a_feature_smaller_than_the_windows_is_found_in_its_place(size: list[int
     truth = np.zeros(size, bool)
     truth[spot] = True
     assert truth[np.unravel_index(effect.argmax(), effect.shape)]
-    assert effect[ndimage.binary_dilation(truth, np.ones((5, 5)))].sum() > 0.5 * effect.sum()
+    assert effect[truth].sum() > 0.5 * effect.sum()
+    shown = shown_effect(effect)
+    assert truth[np.unravel_index(shown.argmax(), shown.shape)]
+    assert shown[ndimage.binary_dilation(truth, np.ones((5, 5)))].sum() > 0.5 * shown.sum()
+    assert float(shown.sum()) == pytest.approx(float(effect.sum()), rel=1e-4)
 
 
 def test_the_map_sums_to_what_its_windows_were_measured_to_do() -> None:

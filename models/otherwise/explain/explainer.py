@@ -35,7 +35,7 @@ from otherwise.images.resampling import (
     resample,
     to_model,
 )
-from otherwise.influence.effect import effect_map
+from otherwise.influence.effect import effect_map, shown_effect
 from otherwise.influence.minimal import composite, minimal_mask, soft
 from otherwise.influence.regions import MeasuredRegion, measure_regions, reconstruction_floor
 
@@ -195,7 +195,7 @@ class Explainer:
         path = tuple(best_image if c is chosen else view.carry(c.image) for c in steps)
         told = counted.predict(np.stack([view.see(image) for image in path]))
         alternatives = [self._carried(view, counted, c.image, result.target, floor) for c in result.alternatives]
-        effect_image = image.with_array(view.back(effect[None])[:1])
+        effect_image = image.with_array(view.back(shown_effect(effect)[None])[:1])
         labels = _label_map(regions, effect.shape)
         label_image = view.labels_back(labels)
         progress("geometry", 1.0)

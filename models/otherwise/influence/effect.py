@@ -4,7 +4,7 @@ A window slides over the change. Put in alone: the original with only this windo
 Left out alone: the counterfactual without it (is it necessary?). The mean of both changes of the target's log-odds is
 this window's measured effect: the first and the last marginal contribution of a Shapley value (Shapley 1953), without
 the ones in between. Within a window, the effect lies where the change is: it is shared out among the voxels in
-proportion to how much each of them changes, give or take a few voxels: no classifier reads single ones.
+proportion to how much each of them changes, which is exact where the classifier is linear and even.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ MAX_WINDOWS = 100
 """Most windows over an image; their number along an axis follows from it."""
 COVERED = 0.95
 """Share of the change that is asked about, window by window, those that change most first."""
-SMOOTHING = 2.5
-"""Standard deviation in voxels over which an effect counts for the neighbours of what changes; on small images at most
-a third of a window's reach. Chosen on development images: sharper, the map shows the grain of the change; blunter, it
-misses thin structures."""
+SMOOTHING = 0.6
+"""Standard deviation in voxels over which a change counts for its neighbours: no classifier reads single voxels."""
+BLUR = 2.5
+"""The same for the map that is shown; on small images at most a third of a window's reach. Chosen on development
+images: sharper, it shows the grain of the change; blunter, it misses thin structures."""
 
 
 def window_centres(size: tuple[int, ...], most: int = MAX_WINDOWS) -> tuple[list[np.ndarray], float]:
@@ -145,12 +146,18 @@ def effect_map(
     before, after = classifier.predict(np.stack([image, counterfactual]).astype(np.float32))
     alone, without = put_in_and_leave_out(classifier, image, counterfactual, masks, checkpoint)
     effects = measured_effect(before, after, alone, without, target)
-    shares = masks * change if follow else masks.copy()
+    shares = masks * ndimage.gaussian_filter(change, SMOOTHING) if follow else masks.copy()
     shares /= shares.sum(axis=tuple(range(1, shares.ndim)), keepdims=True)
-    shared = np.tensordot(effects, shares, axes=1)
-    if follow:
-        shared = ndimage.gaussian_filter(shared, min(SMOOTHING, window_centres(size, most)[1] / 3))
-    return np.asarray(shared, dtype=np.float32)
+    return np.asarray(np.tensordot(effects, shares, axes=1), dtype=np.float32)
+
+
+def shown_effect(effect: np.ndarray) -> np.ndarray:
+    """Blur an effect map ``size`` for people: where the classifier looks rather than each grain of the change.
+
+    Regions are made of the sharp one: two things that decide and lie side by side stay two. The sum stays the same.
+    """
+    _, stride = window_centres(effect.shape)
+    return np.asarray(ndimage.gaussian_filter(effect, min(BLUR, stride / 3)), dtype=np.float32)
 
 
 def _covering(masks: np.ndarray, change: np.ndarray) -> np.ndarray:

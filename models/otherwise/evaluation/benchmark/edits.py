@@ -19,7 +19,7 @@ from otherwise.agent.flow import Velocity, invert, render
 from otherwise.agent.search import Search, SearchResult, SearchSettings, choose_target, decides
 from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.blackbox.protocol import BlackBox
-from otherwise.influence.effect import effect_map
+from otherwise.influence.effect import effect_map, shown_effect
 from otherwise.influence.minimal import composite, minimal_mask, soft
 from otherwise.influence.regions import MeasuredRegion, measure_regions, reconstruction_floor
 
@@ -104,7 +104,7 @@ def ours(agent: Agent, classifier: CountingBlackBox, image: np.ndarray) -> Edit:
     for region in regions:
         decisive[region.mask] = region.effect
     maps = {CHANGE: np.abs(made - image).max(axis=0), REGIONS: decisive}
-    return Edit(made, result.target, result.valid, effect, maps)
+    return Edit(made, result.target, result.valid, shown_effect(effect), maps)
 
 
 def minimal(agent: Agent, classifier: CountingBlackBox, image: np.ndarray) -> Edit:
@@ -262,7 +262,7 @@ def ablations() -> tuple[EditMethod, ...]:
     def method(name: str, title: str, settings: SearchSettings, follow: bool) -> EditMethod:
         def make(agent: Agent, classifier: CountingBlackBox, image: np.ndarray) -> Edit:
             result, effect = search_with_effect(agent, classifier, image, settings, follow)
-            return Edit(result.best.image, result.target, result.valid, effect)
+            return Edit(result.best.image, result.target, result.valid, shown_effect(effect) if follow else effect)
 
         return EditMethod(name, title, "this project", make)
 
