@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,6 +114,28 @@ def test_an_abandoned_job_is_heard_of_no_more() -> None:
     assert heard == []
     assert not job.running
     assert timer.callback is None
+
+
+def test_the_thread_never_is_the_last_to_let_go_of_the_timer() -> None:
+    """Qt would be ended on the wrong thread; PySide6 stands still then, and Slicer may crash."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def work(report: Any, cancel: Cancel) -> None:
+        begun.set()
+        go_on.wait(20)
+
+    timer = HandTimer()
+    job = Job(work, timer)
+    job.start()
+    assert begun.wait(20)
+    thread, gone = job._thread, weakref.ref(timer)
+    timer.stop()
+    del job, timer
+    gc.collect()
+    assert gone() is None
+    assert thread.is_alive()
+    go_on.set()
+    thread.join(20)
 
 
 def test_a_real_server_explains_what_is_sent_and_forgets_it(served: Served, tmp_path: Path) -> None:

@@ -85,12 +85,14 @@ class Job:
 
     def __init__(self, work: Work, timer: Timer) -> None:
         self.progressed, self.finished, self.failed, self.cancelled = Signal(), Signal(), Signal(), Signal()
-        self._work = work
         self._timer = timer
         self._told: queue.SimpleQueue[tuple[str, tuple[Any, ...]]] = queue.SimpleQueue()
         self._cancel = Cancel()
         self._over = False
-        self._thread = threading.Thread(target=self._run, name="otherwise-job", daemon=True)
+        # The thread does not know this job: whoever lets go of it last would end the timer, and Qt, on that thread.
+        self._thread = threading.Thread(
+            target=_do, args=(work, self._told, self._cancel), name="otherwise-job", daemon=True
+        )
 
     def start(self) -> None:
         """Begin."""
@@ -131,15 +133,16 @@ class Job:
                 self._timer.stop()
             getattr(self, name).emit(*values)
 
-    def _run(self) -> None:
-        try:
-            result = self._work(lambda stage, part: self._told.put(("progressed", (stage, part))), self._cancel)
-        except JobCancelled:
-            self._told.put(("cancelled", ()))
-        except Exception as error:  # whatever it is belongs to who waits
-            self._told.put(("cancelled", ()) if self._cancel.is_set else ("failed", (error,)))
-        else:
-            self._told.put(("finished", (result,)))
+
+def _do(work: Work, told: queue.SimpleQueue[tuple[str, tuple[Any, ...]]], cancel: Cancel) -> None:
+    try:
+        result = work(lambda stage, part: told.put(("progressed", (stage, part))), cancel)
+    except JobCancelled:
+        told.put(("cancelled", ()))
+    except Exception as error:  # whatever it is belongs to who waits
+        told.put(("cancelled", ()) if cancel.is_set else ("failed", (error,)))
+    else:
+        told.put(("finished", (result,)))
 
 
 def explain(
