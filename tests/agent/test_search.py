@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from otherwise.agent.bundle import Agent
-from otherwise.agent.search import Search, SearchSettings, choose_target, decides
+from otherwise.agent.search import Attempt, Search, SearchSettings, choose_target, decides
 from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.errors import CancelledError
 from toys import SquareClassifier, eager_agent
 
-SETTINGS = SearchSettings(steps=2, attempts=((0.5, 2.0), (0.8, 4.0)), strengths=(1.0, 3.0), refinements=2)
+SETTINGS = SearchSettings(steps=2, attempts=(Attempt(0.5, 2.0), Attempt(0.8, 4.0)), strengths=(1.0, 3.0), refinements=2)
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_where_nothing_flips_the_search_goes_on_from_the_nearest_attempt(
     eager: Agent, classifier: SquareClassifier, images: np.ndarray
 ) -> None:
     # Far too weak to flip in one round; each round comes nearer.
-    weak = SearchSettings(steps=2, attempts=((0.3, 0.0),), pull=0.0, strengths=(0.2, 0.4), refinements=2, rounds=1)
+    weak = SearchSettings(steps=2, attempts=(Attempt(0.3, pull=0.0),), strengths=(0.2, 0.4), refinements=2, rounds=1)
     image = images[int(np.argmax(classifier.predict(images)[:, 0]))]
     once = Search(eager, CountingBlackBox(classifier), weak).run(image)
     assert not once.valid
@@ -116,7 +116,8 @@ def test_a_decoder_that_does_nothing_is_never_valid(
 ) -> None:
     # The last convolution of an untrained denoiser is zero, so no edit changes the image but for the student's lead.
     counted = CountingBlackBox(classifier)
-    result = Search(agent, counted, replace(SETTINGS, pull=0.0)).run(images[0])
+    unled = replace(SETTINGS, attempts=tuple(replace(attempt, pull=0.0) for attempt in SETTINGS.attempts))
+    result = Search(agent, counted, unled).run(images[0])
     assert not result.valid
     assert result.alternatives == ()
     np.testing.assert_allclose(result.best.image, images[0], atol=1e-6)

@@ -31,16 +31,30 @@ Cancelled = Callable[[], bool]
 
 
 @dataclass(frozen=True)
+class Attempt:
+    """One way of rendering edits.
+
+    Attributes:
+        depth: Time up to which the image is inverted, in (0, 1).
+        guidance: How much the edit is exaggerated at strength 1.
+        pull: How much the student leads the rendering at strength 1, see ``guidance``; it grows with the strength.
+    """
+
+    depth: float
+    guidance: float = 0.0
+    pull: float = 0.08
+
+
+@dataclass(frozen=True)
 class SearchSettings:
     """How hard to search.
 
     Attributes:
         steps: Solver steps each way (two network calls a step).
         rounds: Rounds of attempts; all but the first begin at the nearest attempt so far, and the change adds up.
-        attempts: ``(depth, guidance)`` in the order tried in each round: time up to which the image is inverted, in
-            (0, 1), and how much the edit is exaggerated at strength 1. Going deeper redraws more of the image, but
-            exaggerating more ends in images unlike any: so the deeper comes first, and the utmost last.
-        pull: How much the student leads the rendering at strength 1, see ``guidance``; it grows with the strength.
+        attempts: In the order tried in each round. Most images flip where the student leads much; the others are led
+            less. Going deeper redraws more of the image, but exaggerating more ends in images unlike any: so the deeper
+            comes first, and the utmost last.
         confidence: Probability of the target that the least movement should reach. What only just flips one black box
             is often seen by no other; what convinces it, others see too. Where nothing reaches it, flipping is enough.
         strengths: Edits tried, ascending. The code moves to the boundary at 1, to its mirror image at 2 and no
@@ -53,15 +67,15 @@ class SearchSettings:
 
     steps: int = 4
     rounds: int = 3
-    attempts: tuple[tuple[float, float], ...] = (
-        (0.5, 0.0),
-        (0.7, 0.0),
-        (0.85, 2.0),
-        (0.95, 1.0),
-        (0.5, 20.0),
-        (0.7, 20.0),
+    attempts: tuple[Attempt, ...] = (
+        Attempt(0.5, pull=0.2),
+        Attempt(0.5),
+        Attempt(0.7),
+        Attempt(0.85, 2.0),
+        Attempt(0.95, 1.0),
+        Attempt(0.5, 20.0),
+        Attempt(0.7, 20.0),
     )
-    pull: float = 0.2
     confidence: float = 0.95
     strengths: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)
     refinements: int = 3
@@ -207,13 +221,11 @@ class Search:
         nearest = _Round(base, False, [], base.image, None, way)
         reconstruction: np.ndarray | None = None
         strengths = self.settings.strengths
-        for number, (depth, guidance) in enumerate(self.settings.attempts):
+        for number, attempt in enumerate(self.settings.attempts):
             progress("search", number / len(self.settings.attempts))
             if self._over_budget(start_queries, len(strengths)):
                 return replace(nearest, exhausted=True)
-            renderer = _Renderer(
-                self.agent, self.settings.steps, pixels, code, depth, guidance, self.settings.pull, cancelled
-            )
+            renderer = _Renderer(self.agent, self.settings.steps, pixels, code, attempt, cancelled)
             reconstruction = renderer.reconstruction if reconstruction is None else reconstruction
             tried = self._ask(renderer, way, strengths, base.strength)
             least = self._least(tried, target)
@@ -295,15 +307,13 @@ class _Renderer:
         steps: int,
         pixels: Tensor,
         code: Code,
-        depth: float,
-        guidance: float,
-        pull: float,
+        attempt: Attempt,
         cancelled: Cancelled,
     ) -> None:
         self.agent, self.steps, self.pixels, self.code = agent, steps, pixels, code
-        self.depth, self.guidance, self.pull, self.cancelled = depth, guidance, pull, cancelled
-        self.noise = invert(self._own, 2 * pixels - 1, depth, steps, self._step_done)
-        self.plain = (render(self._own, self.noise, depth, steps, self._step_done) + 1) / 2
+        self.attempt, self.cancelled = attempt, cancelled
+        self.noise = invert(self._own, 2 * pixels - 1, attempt.depth, steps, self._step_done)
+        self.plain = (render(self._own, self.noise, attempt.depth, steps, self._step_done) + 1) / 2
         self.reconstruction: np.ndarray = self.plain.clamp(0, 1)[0].float().cpu().numpy()
 
     def __call__(self, way: Way, strengths: Sequence[float]) -> np.ndarray:
@@ -312,10 +322,10 @@ class _Renderer:
         base, noise = self.code.expand(count), self.noise.expand(count, *self.noise.shape[1:])
         strength = torch.tensor(strengths, device=noise.device, dtype=noise.dtype)
         moved = base.moved(way, strength.clamp(max=MIRRORED))
-        field = edit_velocity(self.agent.model, base, moved, self.guidance * strength)
-        if self.pull:
-            field = guided(field, self.agent.model, way.towards.expand(count, -1), self.pull * strength)
-        edited = (render(field, noise, self.depth, self.steps, self._step_done) + 1) / 2
+        field = edit_velocity(self.agent.model, base, moved, self.attempt.guidance * strength)
+        if self.attempt.pull:
+            field = guided(field, self.agent.model, way.towards.expand(count, -1), self.attempt.pull * strength)
+        edited = (render(field, noise, self.attempt.depth, self.steps, self._step_done) + 1) / 2
         images = (self.pixels + edited - self.plain).clamp(0, 1)
         return np.asarray(images.float().cpu().numpy(), dtype=np.float32)
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from otherwise.agent.bundle import Agent
 from otherwise.agent.code import Code, evidence, way_across
 from otherwise.agent.flow import Velocity, invert, render
-from otherwise.agent.search import Search, SearchResult, SearchSettings, choose_target, decides
+from otherwise.agent.search import Attempt, Search, SearchResult, SearchSettings, choose_target, decides
 from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.influence.effect import effect_map, shown_effect
@@ -246,14 +246,16 @@ def edit_methods(neighbours: np.ndarray, answers: np.ndarray) -> tuple[EditMetho
 
 def ablations() -> tuple[EditMethod, ...]:
     """Ours, and ours without one of its ingredients at a time."""
-    shallow = tuple(pair for pair in USUAL.attempts if pair[1] == 0)
-    guided = tuple(pair for pair in USUAL.attempts if pair[1] > 0)
+    unled = tuple(dict.fromkeys(replace(attempt, pull=0.0) for attempt in USUAL.attempts))
+    shallow = tuple(attempt for attempt in USUAL.attempts if attempt.guidance == 0)
+    guided = tuple(attempt for attempt in USUAL.attempts if attempt.guidance > 0)
+    deep = (Attempt(0.95, 1.0), Attempt(0.95, 2.0))
     without = {
-        "no-lead": ("The student does not lead", replace(USUAL, pull=0.0), True),
+        "no-lead": ("The student does not lead", replace(USUAL, attempts=unled), True),
         "boundary": ("The mere boundary is enough", replace(USUAL, confidence=0.0), True),
         "unguided": ("Never guided by the evidence", replace(USUAL, attempts=shallow), True),
         "guided": ("Always guided by the evidence", replace(USUAL, attempts=guided), True),
-        "deep": ("Nearly full inversion", replace(USUAL, attempts=((0.95, 1.0), (0.95, 2.0))), True),
+        "deep": ("Nearly full inversion", replace(USUAL, attempts=deep), True),
         "one-round": ("One round", replace(USUAL, rounds=1), True),
         "two-steps": ("Two solver steps instead of four", replace(USUAL, steps=2), True),
         "even": ("Effects spread evenly over their windows", USUAL, False),
