@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from otherwise.agent.code import Code
+from otherwise.agent.tiny_grids import exact_on_tiny_grids
 
 LEVELS = ("layer1", "layer2", "layer3", "layer4")
 """The encoder's levels, as MONAI's residual network calls them."""
@@ -165,6 +166,7 @@ class DiffusionAutoencoder(nn.Module):
         code = architecture.latent + architecture.classes + 1
         self.denoiser = Denoiser(dims, channels * architecture.patch**dims, architecture.channels, code)
         self.student = nn.Linear(architecture.latent, architecture.classes)
+        exact_on_tiny_grids(self)
 
     def encode(self, images: Tensor) -> Tensor:
         """Semantic latent ``z (b, latent)``."""

@@ -176,10 +176,6 @@ class Trainer:
     def __post_init__(self) -> None:
         if len(self.images) < 2:
             raise AgentError(f"{len(self.images)} images are too few to train on.", "Give a folder of many images.")
-        flat = self.model.architecture.spatial_dims == 2
-        if self.settings.precision == "bf16" and self.device.type == "cpu" and not flat:
-            # oneDNN returns garbage for some weights' gradients; seen with torch 2.13 on AVX512-BF16.
-            raise AgentError("CPUs cannot train 3-D networks in bf16.", "Leave --precision out, or use a GPU.")
         self.step = 0
         self.seconds = 0.0
         self.model.to(self.device)
