@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from otherwise.agent.bundle import Agent
 from otherwise.agent.search import Attempt, Search, SearchSettings, choose_target, decides
@@ -66,6 +68,31 @@ def test_the_path_begins_at_the_original_and_ascends(
     assert np.array_equal(result.path[0].image, images[0])
     assert any(candidate is result.best for candidate in result.path)
     assert sum(strength > result.best.strength for strength in strengths) <= 1, "one step beyond"
+
+
+def test_attempts_of_one_depth_invert_the_image_once(
+    eager: Agent, classifier: SquareClassifier, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    velocity = eager.model.velocity
+
+    def counted(*arguments: Any) -> torch.Tensor:
+        asked.append(1)
+        return velocity(*arguments)
+
+    monkeypatch.setattr(eager.model, "velocity", counted)
+
+    def calls(*depths: float) -> int:
+        asked.clear()
+        attempts = tuple(Attempt(depth, pull=0.0) for depth in depths)
+        hopeless = SearchSettings(steps=2, attempts=attempts, strengths=(0.01,), refinements=0, rounds=1)
+        assert not Search(eager, CountingBlackBox(classifier), hopeless).run(images[0]).valid
+        return len(asked)
+
+    one, another, both = calls(0.3), calls(0.4), calls(0.3, 0.4)
+    assert both == one + another
+    there_and_back = 2 * 2 * 2  # Two solver steps each way, each of two calls.
+    assert calls(0.3, 0.3) == 2 * one - there_and_back
 
 
 def test_where_nothing_flips_the_search_goes_on_from_the_nearest_attempt(

@@ -220,12 +220,13 @@ class Search:
         way = way_across(self.agent.model, code, torch.tensor([target], device=self.agent.device), multi_label)
         nearest = _Round(base, False, [], base.image, None, way)
         reconstruction: np.ndarray | None = None
+        inverted: dict[float, _Inverted] = {}
         strengths = self.settings.strengths
         for number, attempt in enumerate(self.settings.attempts):
             progress("search", number / len(self.settings.attempts))
             if self._over_budget(start_queries, len(strengths)):
                 return replace(nearest, exhausted=True)
-            renderer = _Renderer(self.agent, self.settings.steps, pixels, code, attempt, cancelled)
+            renderer = _Renderer(self.agent, self.settings.steps, pixels, code, attempt, inverted, cancelled)
             reconstruction = renderer.reconstruction if reconstruction is None else reconstruction
             tried = self._ask(renderer, way, strengths, base.strength)
             least = self._least(tried, target)
@@ -294,8 +295,16 @@ class _Round:
     exhausted: bool = False
 
 
+@dataclass(frozen=True)
+class _Inverted:
+    """An image's own noise at one depth, and what the decoder makes of it, ``(1, channels, *size)`` in [0, 1]."""
+
+    noise: Tensor
+    plain: Tensor
+
+
 class _Renderer:
-    """Renders edits of one image from its own noise, inverted once.
+    """Renders edits of one image from its own noise, inverted once for all attempts of a depth.
 
     What is added to the image is the difference between the rendered edit and the rendered image itself: the
     autoencoder's own error cancels, and the fine detail stays the patient's.
@@ -308,12 +317,16 @@ class _Renderer:
         pixels: Tensor,
         code: Code,
         attempt: Attempt,
+        inverted: dict[float, _Inverted],
         cancelled: Cancelled,
     ) -> None:
         self.agent, self.steps, self.pixels, self.code = agent, steps, pixels, code
         self.attempt, self.cancelled = attempt, cancelled
-        self.noise = invert(self._own, 2 * pixels - 1, attempt.depth, steps, self._step_done)
-        self.plain = (render(self._own, self.noise, attempt.depth, steps, self._step_done) + 1) / 2
+        if attempt.depth not in inverted:
+            noise = invert(self._own, 2 * pixels - 1, attempt.depth, steps, self._step_done)
+            plain = (render(self._own, noise, attempt.depth, steps, self._step_done) + 1) / 2
+            inverted[attempt.depth] = _Inverted(noise, plain)
+        self.noise, self.plain = inverted[attempt.depth].noise, inverted[attempt.depth].plain
         self.reconstruction: np.ndarray = self.plain.clamp(0, 1)[0].float().cpu().numpy()
 
     def __call__(self, way: Way, strengths: Sequence[float]) -> np.ndarray:
