@@ -107,8 +107,8 @@ def register(benchmark: typer.Typer) -> None:
     @benchmark.command("phantom-nodule")
     def phantom_nodule(
         out: Out,
-        classifier: Classifier,
-        agent: Agent,
+        classifier: Classifier = "nodule_classifier",
+        agent: Agent = "nodule_agent",
         verifier: Verifier = None,
         limit: Limit = 100,
         seed: Seed = 51,
@@ -124,8 +124,8 @@ def register(benchmark: typer.Typer) -> None:
     @benchmark.command("phantom-confounded")
     def phantom_confounded(
         out: Out,
-        classifier: Classifier,
-        agent: Agent,
+        classifier: Classifier = "confounded_classifier",
+        agent: Agent = "confounded_agent",
         verifier: Verifier = None,
         limit: Limit = 200,
         seed: Seed = 51,

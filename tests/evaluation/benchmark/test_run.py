@@ -16,6 +16,7 @@ from otherwise.evaluation.benchmark.cases import Case
 from otherwise.evaluation.benchmark.edits import Edit, EditMethod
 from otherwise.evaluation.benchmark.features import penultimate, perceptual_distance
 from otherwise.evaluation.benchmark.gallery import ranked
+from otherwise.evaluation.benchmark.lead import lead_over_peers
 from otherwise.evaluation.benchmark.maps import MapMethod
 from otherwise.evaluation.benchmark.run import Contest, reconstruction_floor, run, summary
 from otherwise.evaluation.benchmark.suites import BenchmarkError, choose, refuse_unconfounded, run_suite
@@ -155,9 +156,44 @@ def test_a_suite_writes_results_and_a_table(tmp_path: Path) -> None:
     assert planted["perceptual"]["mean"] > 0
     assert "fid" not in results["methods"]["perfect"], "a map is no image"
     assert results["images"] == 12
+    assert results["lead"] == {}, "none of the methods is ours"
     assert "Planted" in (tmp_path / "table.md").read_text()
     with Picture.open(tmp_path / "planted-worst.png") as picture:
         assert min(picture.size) > 500
+
+
+def test_a_suite_tells_how_far_we_lead(tmp_path: Path) -> None:
+    own = EditMethod("ours", "Ours", "a test", perfect_edit)
+    results = run_suite("tiny", contest(edits=[own]), [case(n) for n in range(3)], np.zeros((2, 1, *SIZE)), tmp_path)
+    assert results["lead"]["average_precision"]["peer"] == "perfect"
+    assert results["lead"]["average_precision"]["ratio"] == 1
+    assert "Average precision: 1.00 x the best peer (1.00 to 1.00)" in (tmp_path / "table.md").read_text()
+
+
+def test_the_lead_is_a_ratio_on_the_images_that_both_have() -> None:
+    def row(method: str, case: str, signed: float, magnitude: float) -> dict[str, float | str | None]:
+        return {
+            "method": method,
+            "case": case,
+            "average_precision": signed,
+            "average_precision_of_magnitude": magnitude,
+        }
+
+    rows = [
+        row("ours", "a", 0.6, 0.6),
+        row("ours", "b", 0.8, 0.8),
+        row("ours", "c", 0.1, 0.1),  # not given to the slow peer
+        row("slow", "a", 0.2, 0.3),
+        row("slow", "b", 0.1, 0.4),
+        row("weak", "a", 0.1, 0.1),
+        {"method": "weak", "case": "b"},  # the black box was wrong: no figure
+    ]
+    lead = lead_over_peers(rows, "average_precision", ["slow", "weak"])
+    assert lead is not None
+    assert (lead.peer, lead.figure, lead.images) == ("slow", "average_precision_of_magnitude", 2)
+    assert (lead.ours, lead.theirs, lead.ratio) == (0.7, 0.35, 2.0)
+    assert (lead.low, lead.high) == (2.0, 2.0), "both are twice as good on either image: drawn together, nothing varies"
+    assert lead_over_peers(rows, "average_precision", ["nobody"]) is None
 
 
 def test_equal_images_are_at_no_perceptual_distance_and_different_ones_are() -> None:

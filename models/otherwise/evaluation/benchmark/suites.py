@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from otherwise.evaluation.benchmark.distances import frechet_distance, kernel_di
 from otherwise.evaluation.benchmark.edits import EditMethod
 from otherwise.evaluation.benchmark.features import penultimate
 from otherwise.evaluation.benchmark.gallery import SHOWN, ranked, write_gallery
+from otherwise.evaluation.benchmark.lead import Lead, lead_over_peers
 from otherwise.evaluation.benchmark.maps import MapMethod
 from otherwise.evaluation.benchmark.run import Contest, Row, reconstruction_floor, run, summary
 from otherwise.evaluation.benchmark.table import table
@@ -34,6 +35,8 @@ class BenchmarkError(OtherwiseError):
 
 LEAST_IMAGES = 10
 """Fewer than this of a class make no set to compare with."""
+LEADING = {"average_precision": "Average precision", "average_precision_lesion": "Average precision on the lesion"}
+"""Figures in which our map is compared with the best peer's."""
 CONFOUNDED = 0.9
 """Least agreement with the marker of a classifier that is said to go by it."""
 
@@ -64,6 +67,8 @@ def run_suite(
     for method, figures in set_distances(contest, rows, reference, out).items():
         told[method].update(figures)
     methods: list[MapMethod | EditMethod] = [*contest.maps, *contest.edits]
+    peers = [method.name for method in contest.maps]
+    leads = {figure: found for figure in LEADING if (found := lead_over_peers(rows, figure, peers)) is not None}
     results = {
         "suite": name,
         "images": len(cases),
@@ -74,12 +79,14 @@ def run_suite(
         "threads": torch.get_num_threads(),
         "reconstruction_l1": round(reconstruction_floor(contest.agent, contest.classifier, cases), 5),
         "methods": told,
+        "lead": {figure: lead.to_dict() for figure, lead in leads.items()},
         "sources": {method.name: method.source for method in methods},
     }
     titles = {method.name: method.title for method in methods}
     for edit in contest.edits:
         titles |= edit.maps
-    for file, text in (("results.json", json.dumps(results, indent=2) + "\n"), ("table.md", table(told, titles))):
+    page = "\n".join([table(told, titles), *(_told(figure, lead, titles) for figure, lead in leads.items())])
+    for file, text in (("results.json", json.dumps(results, indent=2) + "\n"), ("table.md", page)):
         with atomic_path(out / file) as temporary:
             temporary.write_text(text, encoding="utf-8")
     for edit in contest.edits:
@@ -89,6 +96,14 @@ def run_suite(
             write_gallery(cases, names[middle : middle + SHOWN], out, edit.name, out / f"{edit.name}-typical.png")
             write_gallery(cases, names[:SHOWN], out, edit.name, out / f"{edit.name}-worst.png")
     return results
+
+
+def _told(figure: str, lead: Lead, titles: Mapping[str, str]) -> str:
+    peer = titles[lead.peer] + ("" if lead.figure == figure else ", magnitude")
+    return (
+        f"{LEADING[figure]}: {lead.ratio:.2f} x the best peer ({lead.low:.2f} to {lead.high:.2f}): "
+        f"ours {lead.ours:.3f}, {peer} {lead.theirs:.3f}, on the same {lead.images} images.\n"
+    )
 
 
 def set_distances(
