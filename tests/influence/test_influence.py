@@ -143,3 +143,18 @@ def test_regions_are_found_strongest_first_and_none_where_nothing_speaks_for_the
     assert first[11, 11]
     assert second[2, 2]
     assert candidate_regions(-effect) == []
+
+
+def test_the_further_an_effect_spreads_the_blunter_it_is_shown() -> None:
+    """So that a letter keeps its strokes, and the grain of a nodule's texture becomes the nodule."""
+    rng = np.random.default_rng(0)
+    stroke, grain = np.zeros((64, 64), np.float32), np.zeros((64, 64), np.float32)
+    stroke[20:27, 20:22] = stroke[25:27, 20:25] = 1
+    grain[16:48, 16:48] = rng.random((32, 32)) < 0.5
+    letter, nodule = shown_effect(stroke), shown_effect(grain)
+    assert (letter > letter.max() / 2)[stroke > 0].mean() > 0.8
+    assert (letter > letter.max() / 2)[stroke == 0].sum() < 10
+    assert nodule[24:40, 24:40].std() < 0.3 * grain[24:40, 24:40].std()
+    for shown, effect in ((letter, stroke), (nodule, grain)):
+        assert shown.sum() == pytest.approx(effect.sum(), rel=1e-3)
+    assert not shown_effect(np.zeros((8, 8, 8), np.float32)).any()

@@ -25,9 +25,10 @@ COVERED = 0.95
 """Share of the change that is asked about, window by window, those that change most first."""
 SMOOTHING = 0.6
 """Standard deviation in voxels over which a change counts for its neighbours: no classifier reads single voxels."""
-BLUR = 3.0
-"""The same for the map that is shown; on small images at most 0.4 of a window's reach. Chosen on development images:
-sharper, it shows the grain of the change; blunter, it misses thin structures."""
+BLUR = 0.08
+"""The same for the map that is shown, as a share of the edge over which the effect spreads; at most 0.4 of a window's
+reach. Chosen on development images: sharper, it shows the grain of a change that spreads over a whole nodule; blunter,
+it misses the strokes of a burned-in letter."""
 
 
 def window_centres(size: tuple[int, ...], most: int | None = None) -> tuple[list[np.ndarray], float]:
@@ -156,15 +157,22 @@ def effect_map(
 def shown_effect(effect: np.ndarray) -> np.ndarray:
     """Blur an effect map ``size`` for people: where the classifier looks rather than each grain of the change.
 
-    Regions are made of the sharp one: two things that decide and lie side by side stay two. The sum stays the same, and
-    nothing is mirrored at the border: what lies near a corner is not strongest in the corner itself.
+    The further the effect spreads, the blunter: a letter's strokes stay strokes, and the texture of a nodule becomes
+    the nodule. How far it spreads is its participation ratio, ``(sum |e|)^2 / sum e^2`` voxels: n of them for an effect
+    that is the same in n voxels and zero elsewhere. Regions are made of the sharp map: two things that decide and lie
+    side by side stay two. The sum stays the same, and nothing is mirrored at the border: what lies near a corner is not
+    strongest in the corner itself.
     """
+    strength = np.abs(effect).astype(np.float64)
+    if not strength.any():
+        return effect
+    edge = (strength.sum() ** 2 / np.square(strength).sum()) ** (1 / effect.ndim)
     _, stride = window_centres(effect.shape)
 
     def blurred(values: np.ndarray) -> np.ndarray:
-        return np.asarray(ndimage.gaussian_filter(values, min(BLUR, 0.4 * stride), mode="constant"), dtype=np.float32)
+        return np.asarray(ndimage.gaussian_filter(values, min(BLUR * edge, 0.4 * stride), mode="constant"))
 
-    return blurred(effect / blurred(np.ones(effect.shape, np.float32)))
+    return np.asarray(blurred(effect / blurred(np.ones(effect.shape, np.float32))), dtype=np.float32)
 
 
 def _covering(masks: np.ndarray, change: np.ndarray) -> np.ndarray:
