@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from otherwise.evaluation.benchmark.run import resampled_means
+
 Rows = Sequence[Mapping[str, float | str | None]]
 
 OF_MAGNITUDE = "_of_magnitude"
@@ -59,22 +61,17 @@ def lead_over_peers(
         None if no image has the figure of both sides.
     """
     ours = _values(rows, mine, figure)
-    best: tuple[float, str, str] | None = None
-    for peer in peers:
-        for kind in (figure, figure + OF_MAGNITUDE):
-            theirs = _values(rows, peer, kind)
-            if theirs.keys() & ours.keys():
-                mean = float(np.mean(list(theirs.values())))
-                best = max(best, (mean, peer, kind)) if best else (mean, peer, kind)
-    if best is None:
+    theirs_by = {(peer, kind): _values(rows, peer, kind) for peer in peers for kind in (figure, figure + OF_MAGNITUDE)}
+    means = {name: float(np.mean(list(own.values()))) for name, own in theirs_by.items() if own.keys() & ours.keys()}
+    if not means:
         return None
-    _, peer, kind = best
-    theirs = _values(rows, peer, kind)
+    peer, kind = max(means, key=lambda name: (means[name], name))
+    theirs = theirs_by[peer, kind]
     both = np.array([(ours[case], theirs[case]) for case in sorted(ours.keys() & theirs.keys())])
-    means = both[np.random.default_rng(seed).integers(len(both), size=(draws, len(both)))].mean(axis=1)
-    drawn = means[:, 0] / np.maximum(means[:, 1], np.finfo(float).tiny)
+    drawn = resampled_means(both, seed, draws)
+    ratios = drawn[:, 0] / np.maximum(drawn[:, 1], np.finfo(float).tiny)
     mine_here, theirs_here = (round(float(value), 4) for value in both.mean(axis=0))
-    low, high = (round(float(value), 4) for value in np.quantile(drawn, [0.025, 0.975]))
+    low, high = (round(float(value), 4) for value in np.quantile(ratios, [0.025, 0.975]))
     ratio = round(float(both[:, 0].mean() / max(both[:, 1].mean(), np.finfo(float).tiny)), 4)
     return Lead(peer, kind, mine_here, theirs_here, ratio, low, high, len(both))
 

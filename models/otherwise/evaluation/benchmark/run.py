@@ -200,6 +200,12 @@ def localisation_figures(drawn: np.ndarray, case: Case) -> Row:
     return row
 
 
+def resampled_means(values: np.ndarray, seed: int = 0, draws: int = 1000) -> np.ndarray:
+    """Means ``(draws, ...)`` of bootstrap samples of ``values (images, ...)``: whole images are drawn."""
+    drawn = np.random.default_rng(seed).integers(len(values), size=(draws, len(values)))
+    return np.asarray(values[drawn].mean(axis=1))
+
+
 def summary(rows: Sequence[Mapping[str, float | str | None]], seed: int = 0) -> dict[str, dict[str, dict[str, float]]]:
     """Mean and 95 % interval (bootstrap over images) of every figure of every method.
 
@@ -213,9 +219,7 @@ def summary(rows: Sequence[Mapping[str, float | str | None]], seed: int = 0) -> 
         told[method] = {}
         for figure in figures:
             values = np.array([row[figure] for row in own if row.get(figure) is not None], dtype=np.float64)
-            rng = np.random.default_rng(seed)
-            means = values[rng.integers(len(values), size=(1000, len(values)))].mean(axis=1)
-            low, high = np.quantile(means, [0.025, 0.975])
+            low, high = np.quantile(resampled_means(values, seed), [0.025, 0.975])
             told[method][figure] = {
                 "mean": round(float(values.mean()), 5),
                 "low": round(float(low), 5),
