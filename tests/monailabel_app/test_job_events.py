@@ -102,7 +102,7 @@ def test_one_stream_tells_of_all_jobs_of_one_user(running: Running, url: str) ->
             anna.ask("GET", f"/{before}").json() | {"seconds_left": pytest.approx(0, abs=60)},
         )
         after = anna.start(2003)
-    told: dict[str, list[str]] = {}
+        told = {after: [next(event for event, job in events if job.get("id") == after)]}
     while not all(told.get(id, [""])[-1] == "done" for id in (before, after)):
         event, job = next(events)
         if event:

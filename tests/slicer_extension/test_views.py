@@ -13,6 +13,7 @@ slicer = pytest.importorskip("slicer", exc_type=ImportError, reason="slicer-core
 pytest.importorskip("trame_slicer", exc_type=ImportError, reason="trame-slicer is not installed")
 
 from OtherwiseLib import (  # noqa: E402
+    colours,
     display,
     samples,
     selftest,
@@ -147,6 +148,11 @@ def test_all_views_go_together(room: Room, shown: ShownExplanation) -> None:
     assert [node.GetFieldOfView()[0] for node in nodes] == pytest.approx([10] * 4)
     room.fit()
     views.jump_to(room.scene, tuple(shown.regions[0]["centroid_ras"]))
+
+
+def test_a_made_up_region_has_the_colour_that_its_file_says(shown: ShownExplanation) -> None:
+    segment = shown.get("regions").GetSegmentation().GetNthSegment(0)
+    assert segment.GetColor() == pytest.approx(colours.SERIES[0], abs=0.01)
 
 
 def test_regions_are_seen_in_3d(room: Room, shown: ShownExplanation) -> None:
