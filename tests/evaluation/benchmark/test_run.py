@@ -18,8 +18,8 @@ from otherwise.evaluation.benchmark.features import penultimate, perceptual_dist
 from otherwise.evaluation.benchmark.gallery import ranked
 from otherwise.evaluation.benchmark.lead import lead_over_peers
 from otherwise.evaluation.benchmark.maps import MapMethod
-from otherwise.evaluation.benchmark.run import Contest, reconstruction_floor, run, summary
-from otherwise.evaluation.benchmark.suites import BenchmarkError, choose, refuse_unconfounded, run_suite
+from otherwise.evaluation.benchmark.run import BenchmarkError, Contest, reconstruction_floor, run, summary
+from otherwise.evaluation.benchmark.suites import choose, refuse_unconfounded, run_suite
 from otherwise.evaluation.benchmark.table import table
 from toys import SquareClassifier, eager_agent
 
@@ -134,6 +134,33 @@ def test_an_interrupted_run_goes_on_where_it_was(tmp_path: Path) -> None:
     assert len(asked) == 5, "the first two are not done again"
     assert [row["case"] for row in rows if row["method"] == "counted"] == [f"case-{n}" for n in range(4)]
     assert len(list((tmp_path / "edits" / "planted").iterdir())) == 4
+
+
+def test_a_method_that_is_added_later_is_all_that_is_measured(tmp_path: Path) -> None:
+    own = contest()
+    first = run(replace(own, maps=own.maps[:1], edits=[]), [case(0), case(1)], 2, tmp_path)
+    dead = MapMethod("perfect", "Perfect", "a test", lambda *_: pytest.fail("it is known"))
+    later = run(replace(own, maps=[dead, own.maps[1]]), [case(0), case(1)], 2, tmp_path)
+    assert [row["method"] for row in later] == 2 * ["perfect", "random", "planted"]
+    assert [row for row in later if row["method"] == "perfect"] == first
+
+
+def test_what_another_agent_made_is_made_anew_and_the_peers_stay(tmp_path: Path) -> None:
+    own = contest()
+    before = run(own, [case(0)], 1, tmp_path)
+    dead = [replace(method, draw=lambda *_: pytest.fail("maps need no agent")) for method in own.maps]
+    other = replace(own.agent, version="3" * 64)
+    after = run(replace(own, agent=other, maps=dead), [case(0)], 1, tmp_path)
+    assert [row["method"] for row in after] == [row["method"] for row in before]
+    assert [row.get("agent") for row in after] == [None, None, other.version]
+    assert "agent" not in summary(after)["planted"]
+
+
+def test_results_of_another_classifier_are_not_mixed_with_these(tmp_path: Path) -> None:
+    own = contest()
+    run(own, [case(0)], 1, tmp_path)
+    with pytest.raises(BenchmarkError, match="another classifier or verifier"):
+        run(replace(own, verifier=None), [case(0)], 1, tmp_path)
 
 
 class Seeing(SquareClassifier):

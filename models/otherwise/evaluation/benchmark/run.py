@@ -1,9 +1,9 @@
-"""Run every method on every case, once: what is done is kept, so that an interrupted run goes on where it was."""
+"""Run every method on every case, once: what is done is kept, and a later run adds what is missing."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from otherwise.agent.search import Progress, decides
 from otherwise.agent.validation import reconstruction_error
 from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.blackbox.protocol import BlackBox
+from otherwise.errors import OtherwiseError
 from otherwise.evaluation.benchmark import distances, faithfulness, localisation
 from otherwise.evaluation.benchmark.cases import Case
 from otherwise.evaluation.benchmark.edits import Edit, EditMethod
@@ -23,7 +24,15 @@ from otherwise.evaluation.costs import resident_gib, timed
 from otherwise.images.atomic import atomic_path
 
 Row = dict[str, float | str | None]
-"""One method on one image: ``method``, ``case`` and figures by name; None where there is none."""
+"""One method on one image: ``method``, ``case`` and figures by name; None where there is none. Of what an agent made
+also its version, ``agent``."""
+NO_FIGURES = ("method", "case", "target", "agent")
+
+
+class BenchmarkError(OtherwiseError):
+    """A contest cannot be held."""
+
+    code = "benchmark"
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,41 +71,71 @@ def run(
         cases: The images; an interrupted run has to be given the same again.
         count: How many there are.
         out: Folder; ``rows/`` holds what is done, one file for each case, ``edits/`` the images made, and
-            ``effects/`` their measured effects.
+            ``effects/`` their measured effects. What is in it is not measured again, but for what another agent made.
         progress: Told the stage and the share done.
 
     Returns:
         All rows, case by case.
+
+    Raises:
+        BenchmarkError: if the folder holds results of another classifier or verifier.
     """
     rows: list[Row] = []
+    _refuse_another(contest, out)
     (out / "rows").mkdir(parents=True, exist_ok=True)
     for number, case in enumerate(cases, start=1):
         path = out / "rows" / f"{case.id}.json"
-        if path.is_file():
-            rows += json.loads(path.read_text(encoding="utf-8"))
-        else:
-            rows += _measure(contest, case, out, path, everything=number % 2 == 1)
+        known = _known(contest, path)
+        new = _measure(contest, case, out, number % 2 == 1, {str(row["method"]) for row in known})
+        if new:
+            with atomic_path(path) as temporary:
+                temporary.write_text(json.dumps(known + new), encoding="utf-8")
+        rows += known + new
         progress(case.id, number / count)
     return rows
 
 
-def _measure(contest: Contest, case: Case, out: Path, path: Path, everything: bool) -> list[Row]:
-    """All rows of one case; without ``everything``, slow methods are left out."""
-    label = int(contest.classifier.predict(case.image[None])[0].argmax())
-    asked = _Asked(contest.classifier, case, label)
-    maps = [method for method in contest.maps if method.suits(contest.classifier) and (everything or not method.slow)]
+def _refuse_another(contest: Contest, out: Path) -> None:
+    """Keep beside the rows which classifier and verifier they are of, and refuse to add those of others."""
+    own = {
+        "classifier": contest.classifier.version,
+        "verifier": contest.verifier.version if contest.verifier is not None else None,
+    }
+    path = out / "contest.json"
+    if not path.is_file():
+        out.mkdir(parents=True, exist_ok=True)
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps(own), encoding="utf-8")
+    elif json.loads(path.read_text(encoding="utf-8")) != own:
+        raise BenchmarkError(
+            f"{out.name} holds results of another classifier or verifier.",
+            "Give --out a new folder, or the same models.",
+        )
+
+
+def _known(contest: Contest, path: Path) -> list[Row]:
+    """Rows of an earlier run, without what another agent made."""
+    rows: list[Row] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    return [row for row in rows if row.get("agent", contest.agent.version) == contest.agent.version]
+
+
+def _measure(contest: Contest, case: Case, out: Path, everything: bool, known: Collection[str]) -> list[Row]:
+    """The rows of one case that are not known; without ``everything``, slow methods are left out."""
+    maps = [m for m in contest.maps if m.name not in known and m.suits(contest.classifier)]
+    edits = [m for m in contest.edits if m.name not in known]
+    if not everything:
+        maps, edits = [m for m in maps if not m.slow], [m for m in edits if not m.slow]
+    if not maps and not edits:
+        return []
+    asked = _Asked(contest.classifier, case, int(contest.classifier.predict(case.image[None])[0].argmax()))
     rows = [_map_row(asked, method) for method in maps]
-    for method in contest.edits:
-        if method.slow and not everything:
-            continue
+    for method in edits:
         more, edit = _edit_rows(contest, asked, method)
         rows += more
         for folder, made in (("edits", edit.image), ("effects", edit.effect)):
             if made is not None:
                 with atomic_path(out / folder / method.name / f"{case.id}.npy") as draft, draft.open("wb") as stream:
                     np.save(stream, made)
-    with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(rows), encoding="utf-8")
     return rows
 
 
@@ -173,11 +212,12 @@ def _edit_rows(contest: Contest, asked: _Asked, method: EditMethod) -> tuple[lis
     case = asked.case
     counted = CountingBlackBox(contest.classifier)
     edit, seconds = timed(lambda: method.make(contest.agent, counted, case.image))
-    row: Row = {"method": method.name, "case": case.id, "seconds": seconds, "queries": counted.queries}
+    made_by: Row = {"case": case.id, "agent": contest.agent.version}
+    row: Row = {"method": method.name, **made_by, "seconds": seconds, "queries": counted.queries}
     row |= asked.edit_figures(edit, contest.verifier, contest.floor)
     if edit.effect is not None:
         row |= asked.map_figures(edit.effect)
-    more = [{"method": name, "case": case.id, **asked.map_figures(drawn)} for name, drawn in edit.maps.items()]
+    more = [{"method": name, **made_by, **asked.map_figures(drawn)} for name, drawn in edit.maps.items()]
     return [row | {"peak_gib": round(resident_gib(), 2)}, *more], edit
 
 
@@ -215,7 +255,7 @@ def summary(rows: Sequence[Mapping[str, float | str | None]], seed: int = 0) -> 
     told: dict[str, dict[str, dict[str, float]]] = {}
     for method in dict.fromkeys(str(row["method"]) for row in rows):
         own = [row for row in rows if row["method"] == method]
-        figures = dict.fromkeys(key for row in own for key in row if key not in ("method", "case", "target"))
+        figures = dict.fromkeys(key for row in own for key in row if key not in NO_FIGURES)
         told[method] = {}
         for figure in figures:
             values = np.array([row[figure] for row in own if row.get(figure) is not None], dtype=np.float64)

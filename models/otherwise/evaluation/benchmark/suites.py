@@ -13,7 +13,6 @@ import torch
 from otherwise.agent.search import Progress, decides
 from otherwise.blackbox.model_card import machine_class
 from otherwise.blackbox.protocol import BlackBox
-from otherwise.errors import OtherwiseError
 from otherwise.evaluation.benchmark.cases import Case
 from otherwise.evaluation.benchmark.distances import frechet_distance, kernel_distance
 from otherwise.evaluation.benchmark.edits import EditMethod
@@ -21,16 +20,10 @@ from otherwise.evaluation.benchmark.features import penultimate
 from otherwise.evaluation.benchmark.gallery import SHOWN, ranked, write_gallery
 from otherwise.evaluation.benchmark.lead import Lead, lead_over_peers
 from otherwise.evaluation.benchmark.maps import MapMethod
-from otherwise.evaluation.benchmark.run import Contest, Row, reconstruction_floor, run, summary
+from otherwise.evaluation.benchmark.run import BenchmarkError, Contest, Row, reconstruction_floor, run, summary
 from otherwise.evaluation.benchmark.table import table
 from otherwise.images.atomic import atomic_path
 from otherwise.phantoms.phantom import MALIGNANT
-
-
-class BenchmarkError(OtherwiseError):
-    """A contest cannot be held."""
-
-    code = "benchmark"
 
 
 LEAST_IMAGES = 10
