@@ -25,7 +25,6 @@ from otherwise.evaluation.benchmark.table import table
 from otherwise.images.atomic import atomic_path
 from otherwise.phantoms.phantom import MALIGNANT
 
-
 LEAST_IMAGES = 10
 """Fewer than this of a class make no set to compare with."""
 LEADING = {"average_precision": "Average precision", "average_precision_lesion": "Average precision on the lesion"}
