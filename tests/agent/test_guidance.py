@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from otherwise.agent.flow import render
-from otherwise.agent.guidance import guided, student_gradient
+from otherwise.agent.guidance import WHERE_IT_COUNTS, guided, smoothed, sparse, student_gradient
 from otherwise.agent.networks import DiffusionAutoencoder
 
 TOWARDS = torch.tensor([[-1.0, 1.0]])
@@ -59,3 +59,31 @@ def test_a_guided_rendering_ends_where_the_student_sees_more_of_the_target(
         margins.append(float(margin(student, render(field, start, 0.5, 4))))
     assert margins[0] < margins[1] < margins[2]
     assert margins[0] == pytest.approx(float(margin(student, start)), abs=1e-6)
+
+
+@torch.inference_mode()
+def test_few_voxels_are_led_and_none_alone(student: DiffusionAutoencoder, images: np.ndarray) -> None:
+    start, towards = 2 * torch.from_numpy(images[:4]) - 1, TOWARDS.expand(4, -1)
+    gradient = student_gradient(student, start, towards, WHERE_IT_COUNTS)
+    led = gradient.ne(0).flatten(1)
+    assert (led.sum(1) <= round(WHERE_IT_COUNTS.share * led.shape[1])).all()
+    assert led.any(1).all()
+
+
+@pytest.mark.parametrize("size", [(9, 12), (6, 7, 9)])
+def test_blurring_takes_grain_keeps_what_is_even_and_never_turns_a_way_back(size: tuple[int, ...]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(20):
+        map_ = torch.randn((2, 1, *size), generator=generator)
+        assert ((map_ * smoothed(map_)).flatten(1).sum(1) > 0).all()
+    inside = (slice(None), slice(None), *[slice(2, -2)] * len(size))
+    even = torch.full((1, 1, *size), 3.0)
+    torch.testing.assert_close(smoothed(even)[inside], even[inside])
+    places = torch.stack(torch.meshgrid(*[torch.arange(edge) for edge in size], indexing="ij")).sum(0)
+    checks = (1.0 - 2.0 * (places % 2))[None, None]
+    assert smoothed(checks)[inside].abs().max() < 1e-6
+
+
+def test_what_is_greatest_is_kept_in_its_order_whatever_its_sign() -> None:
+    kept = sparse(torch.tensor([[[1.0, -5.0, 2.0, 0.5, 4.0, -3.0, 0.0, 1.5]]]), share=0.375)
+    torch.testing.assert_close(kept, torch.tensor([[[0.0, -3.0, 0.0, 0.0, 2.0, -1.0, 0.0, 0.0]]]))

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from otherwise.agent.bundle import Agent
-from otherwise.agent.search import Attempt, Search, SearchSettings, choose_target, decides
+from otherwise.agent.search import Attempt, Search, SearchResult, SearchSettings, choose_target, decides
 from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.errors import CancelledError
 from toys import SquareClassifier, eager_agent
@@ -56,6 +56,28 @@ def test_the_least_movement_that_convinces_wins_and_flipping_is_enough_where_not
     assert barely.best.strength < sure.best.strength
     assert impossible.valid
     assert impossible.best.strength == barely.best.strength
+
+
+def test_a_student_that_learned_in_noise_has_to_be_convinced_too_unless_it_never_is(
+    eager: Agent, classifier: SquareClassifier, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = images[int(np.argmax(classifier.predict(images)[:, 0]))]
+    settings = replace(SETTINGS, confidence=0.6, strengths=(1.0, 2.0, 3.0, 5.0))
+
+    def found(noise: float, doubt: float) -> SearchResult:
+        def doubting(model: object, pixels: torch.Tensor, multi_label: bool) -> torch.Tensor:
+            return torch.from_numpy(classifier.predict(pixels.numpy())) - doubt
+
+        monkeypatch.setattr("otherwise.agent.search.student_probabilities", doubting)
+        return Search(replace(eager, student_noise=noise), CountingBlackBox(classifier), settings).run(image)
+
+    alone, both, never = found(0.0, 0.3), found(0.5, 0.3), found(0.5, 1.0)
+    assert alone.best.likeness is None
+    assert both.best.strength > alone.best.strength
+    assert both.best.likeness is not None
+    assert both.best.likeness[both.target] >= 0.6
+    assert never.valid
+    assert never.best.strength == alone.best.strength
 
 
 def test_the_path_begins_at_the_original_and_ascends(

@@ -13,6 +13,7 @@ import torch
 from otherwise.agent.bundle import Agent
 from otherwise.agent.checkpoint import load_checkpoint, save_checkpoint
 from otherwise.agent.code import Code
+from otherwise.agent.distillation import ask, distillation_loss, in_noise
 from otherwise.agent.networks import Architecture, DiffusionAutoencoder
 from otherwise.agent.trainer import Losses, Trainer, TrainingSettings
 from otherwise.agent.validation import agreement
@@ -75,7 +76,33 @@ def test_the_student_may_learn_alone_at_first() -> None:
     assert not all(torch.equal(old, new) for old, new in zip(before, run.model.denoiser.parameters(), strict=True))
 
 
-@pytest.mark.parametrize(("wrong", "told"), [({}, "no end"), ({"steps": 1, "student_first": 1.0}, "alone")])
+def test_a_student_that_learned_in_noise_sees_through_it() -> None:
+    classifier = SquareClassifier(InputSpec((16, 16)))
+    unseen = torch.from_numpy(squares((16, 16), 64, seed=9))
+    faint = in_noise(unseen, 0.5, torch.Generator().manual_seed(1))
+
+    def loss(most: float) -> float:
+        run = trainer(squares((16, 16), 128, seed=0), classifier, steps=150)
+        run.settings = replace(run.settings, batch=8, student_first=0.9, student_noise=most)
+        run.run()
+        student = run.average.eval()
+        return float(distillation_loss(student.classify(student.encode(faint)), ask(classifier, unseen), False))
+
+    assert loss(0.5) < 0.9 * loss(0.0)
+
+
+def test_on_the_way_to_noise_images_keep_their_share() -> None:
+    images = torch.rand(64, 1, 16, 16)
+    assert torch.allclose(in_noise(images, 0.0, torch.Generator()), images, atol=1e-6)
+    lost = (in_noise(images, 0.5, torch.Generator().manual_seed(0)) - images).flatten(1).std(dim=1)
+    assert lost.max() < 0.5
+    assert lost.max() > 3 * lost.min(), "each has its own time"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [({}, "no end"), ({"steps": 1, "student_first": 1.0}, "alone"), ({"steps": 1, "student_noise": 1.0}, "noise")],
+)
 def test_training_without_an_end_or_a_denoiser_is_refused(wrong: dict[str, Any], told: str) -> None:
     with pytest.raises(AgentError, match=told):
         TrainingSettings(**wrong)

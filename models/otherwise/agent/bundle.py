@@ -10,6 +10,7 @@ from typing import Any
 import safetensors.torch
 import torch
 
+from otherwise.agent.guidance import EVERYWHERE, WHERE_IT_COUNTS, Lead
 from otherwise.agent.networks import Architecture, DiffusionAutoencoder
 from otherwise.blackbox.bundle import Bundle, bundle_version, common_metadata, read_bundle, write_bundle
 from otherwise.blackbox.loading import find_bundle
@@ -31,6 +32,7 @@ class Agent:
         version: Content version of its bundle.
         classifier_version: Version of the black box that taught it.
         device: Where it computes.
+        student_noise: How far the student has learned in noise, see ``TrainingSettings``.
     """
 
     model: DiffusionAutoencoder
@@ -38,6 +40,12 @@ class Agent:
     version: str
     classifier_version: str
     device: torch.device
+    student_noise: float = 0.0
+
+    @property
+    def lead(self) -> Lead:
+        """How its student leads."""
+        return WHERE_IT_COUNTS if self.student_noise else EVERYWHERE
 
 
 def load_agent(reference: str | Path, *, device: str = "cpu") -> Agent:
@@ -62,7 +70,8 @@ def load_agent(reference: str | Path, *, device: str = "cpu") -> Agent:
         # Measured on a CPU: a tenth faster; 3-D gains nothing. (PyTorch's own stubs lack it.)
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     taught_by = str(bundle.own.get("classifier", {}).get("version", ""))
-    return Agent(model, bundle.name, bundle_version(bundle), taught_by, place)
+    noise = float(bundle.own.get("student_noise", 0.0))
+    return Agent(model, bundle.name, bundle_version(bundle), taught_by, place, noise)
 
 
 def round_weights(model: DiffusionAutoencoder) -> None:
@@ -80,6 +89,7 @@ def write_agent(
     name: str,
     card: str,
     figures: Mapping[str, Any],
+    student_noise: float = 0.0,
     replace: bool = False,
 ) -> Bundle:
     """Write a trained agent as a MONAI bundle, all of it or nothing; weights in half precision, see ``round_weights``.
@@ -91,6 +101,7 @@ def write_agent(
         name: Name for people.
         card: Model card, Markdown.
         figures: Validation figures by name.
+        student_noise: See ``Agent``.
         replace: Whether an existing bundle may be replaced.
     """
     architecture = model.architecture
@@ -114,6 +125,7 @@ def write_agent(
             "kind": "agent",
             "weights": WEIGHTS,
             "architecture": architecture.to_dict(),
+            "student_noise": student_noise,
             "classifier": {"name": classifier.name, "version": classifier.version},
         },
         eval_metrics=dict(figures),

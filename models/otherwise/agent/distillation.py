@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from otherwise.agent.code import Code, edit_velocity, evidence, way_across
-from otherwise.agent.flow import expand, integrate
+from otherwise.agent.flow import expand, integrate, noised
 from otherwise.agent.networks import DiffusionAutoencoder
 from otherwise.blackbox.protocol import BlackBox
 
@@ -43,6 +43,12 @@ def distillation_loss(logits: Tensor, probabilities: Tensor, multi_label: bool) 
     return (p * (p.log() - functional.log_softmax(logits, dim=1))).sum(1).mean()
 
 
+def student_probabilities(model: DiffusionAutoencoder, images: Tensor, multi_label: bool) -> Tensor:
+    """What the student says of images ``(b, c, *size)`` in [0, 1]: ``(b, classes)``."""
+    logits = model.classify(model.encode(images)).float()
+    return logits.sigmoid() if multi_label else logits.softmax(1)
+
+
 def decisions(probabilities: Tensor, multi_label: bool) -> Tensor:
     """One-hot ``(b, classes)`` of what was decided: the most probable class, or every class above one half."""
     if multi_label:
@@ -70,6 +76,25 @@ def perturbed(images: Tensor, generator: torch.Generator) -> Tensor:
     mixed = (1 - share) * images + share * other
     noise = torch.randn(images.shape, generator=generator).to(images.device)
     return (mixed * uniform(0.9, 1.1) + uniform(-0.04, 0.04) + noise * uniform(0.0, 0.04)).clamp(0, 1)
+
+
+def in_noise(images: Tensor, most: float, generator: torch.Generator) -> Tensor:
+    """Bring images a part of the way to noise, for a student that shall see in them what it saw without.
+
+    Such a student is not misled by faint grain (randomised smoothing, Cohen et al., arXiv 1902.02918), and its gradient
+    draws what the classes look like (Kaur et al., arXiv 1910.08640).
+
+    Args:
+        images: ``(b, c, *size)`` in [0, 1].
+        most: Each goes to a time between 0 and this, see ``flow``.
+        generator: Source of randomness (on the CPU).
+
+    Returns:
+        As many images, beyond [0, 1] too.
+    """
+    times = (most * torch.rand(len(images), generator=generator)).to(images.device)
+    noise = torch.randn(images.shape, generator=generator).to(images.device)
+    return (noised(2 * images - 1, noise, times) + 1) / 2
 
 
 @torch.no_grad()

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from otherwise.agent.bundle import Agent
 from otherwise.agent.code import Code, Way, edit_velocity, evidence, way_across
+from otherwise.agent.distillation import student_probabilities
 from otherwise.agent.flow import invert, render
-from otherwise.agent.guidance import guided
+from otherwise.agent.guidance import guided, shrunk
 from otherwise.blackbox.checked import CountingBlackBox, decision_value
 from otherwise.errors import CancelledError
 
@@ -56,7 +57,9 @@ class SearchSettings:
             less. Going deeper redraws more of the image, but exaggerating more ends in images unlike any: so the deeper
             comes first, and the utmost last.
         confidence: Probability of the target that the least movement should reach. What only just flips one black box
-            is often seen by no other; what convinces it, others see too. Where nothing reaches it, flipping is enough.
+            is often seen by no other; what convinces it, others see too. A student that has learned in noise should be
+            convinced as well, since it is not misled as the black box is. Where nothing reaches it, the black box
+            alone is to be convinced, and where that fails, flipping is enough.
         strengths: Edits tried, ascending. The code moves to the boundary at 1, to its mirror image at 2 and no
             further; the guidance goes on growing with the strength.
         refinements: Edits tried between the last that did not convince and the first that did.
@@ -92,11 +95,13 @@ class Candidate:
         image: ``(channels, *size)`` float32 in [0, 1].
         probabilities: ``(classes,)``.
         strength: See ``SearchSettings.strengths``; 0: unchanged.
+        likeness: What the student says, ``(classes,)``; None: it has not learned in noise, and is not asked.
     """
 
     image: np.ndarray
     probabilities: np.ndarray
     strength: float
+    likeness: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -244,10 +249,11 @@ class Search:
         return nearest
 
     def _least(self, tried: Sequence[Candidate], target: int) -> Candidate | None:
-        """The least movement that flips with confidence or, where none does, that flips at all; None: nothing does."""
+        """The least movement that convinces black box and student; else, the black box; else, flips; None: none does."""
         flips = [c for c in tried if decides(c.probabilities, target, self.classifier.multi_label)]
         sure = [c for c in flips if c.probabilities[target] >= self.settings.confidence]
-        return min(sure or flips, key=lambda c: c.strength, default=None)
+        both = [c for c in sure if c.likeness is not None and c.likeness[target] >= self.settings.confidence]
+        return min(both or sure or flips, key=lambda c: c.strength, default=None)
 
     def _over_budget(self, start: int, more: int) -> bool:
         budget = self.settings.budget
@@ -256,7 +262,12 @@ class Search:
     def _ask(self, renderer: _Renderer, way: Way, strengths: Sequence[float], already: float = 0.0) -> list[Candidate]:
         images = renderer(way, strengths)
         answers = self.classifier.predict(images)
-        return [Candidate(i, a, already + float(s)) for i, a, s in zip(images, answers, strengths, strict=True)]
+        likeness: Sequence[np.ndarray | None] = [None] * len(images)
+        if self.agent.student_noise:
+            pixels = torch.from_numpy(images).to(self.agent.device)
+            likeness = student_probabilities(self.agent.model, pixels, self.classifier.multi_label).cpu().numpy()
+        told = zip(images, answers, strengths, likeness, strict=True)
+        return [Candidate(image, answer, already + float(s), like) for image, answer, s, like in told]
 
     def _alternatives(
         self, found: _Round, base: Candidate, target: int, seed: int, start: int
@@ -337,9 +348,11 @@ class _Renderer:
         moved = base.moved(way, strength.clamp(max=MIRRORED))
         field = edit_velocity(self.agent.model, base, moved, self.attempt.guidance * strength)
         if self.attempt.pull:
-            field = guided(field, self.agent.model, way.towards.expand(count, -1), self.attempt.pull * strength)
+            pull, towards = self.attempt.pull * strength, way.towards.expand(count, -1)
+            field = guided(field, self.agent.model, towards, pull, self.agent.lead)
         edited = (render(field, noise, self.attempt.depth, self.steps, self._step_done) + 1) / 2
-        images = (self.pixels + edited - self.plain).clamp(0, 1)
+        change = shrunk(edited - self.plain, torch.full_like(strength, self.agent.lead.least))
+        images = (self.pixels + change).clamp(0, 1)
         return np.asarray(images.float().cpu().numpy(), dtype=np.float32)
 
     def _own(self, x: Tensor, t: Tensor) -> Tensor:

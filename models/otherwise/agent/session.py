@@ -149,7 +149,8 @@ class _Watch:
 
 
 def _agent(session: TrainingSession, trainer: Trainer) -> Agent:
-    return Agent(trainer.average.eval(), session.name, "", session.classifier.version, trainer.device)
+    model, noise = trainer.average.eval(), session.settings.student_noise
+    return Agent(model, session.name, "", session.classifier.version, trainer.device, noise)
 
 
 def _bar(processes: Processes) -> Progress:
@@ -194,6 +195,7 @@ def _finish(session: TrainingSession, trainer: Trainer, data: TrainingImages, ba
         name=session.name,
         card=card,
         figures=figures.to_dict(),
+        student_noise=session.settings.student_noise,
         replace=session.replace,
     )
 

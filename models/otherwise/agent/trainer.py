@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from otherwise.agent.checkpoint import load_checkpoint, save_checkpoint
 from otherwise.agent.code import Code, evidence
-from otherwise.agent.distillation import ask, distillation_loss, perturbed, rendered
+from otherwise.agent.distillation import ask, distillation_loss, in_noise, perturbed, rendered
 from otherwise.agent.distributed import Processes
 from otherwise.agent.flow import noised, sample_times
 from otherwise.agent.networks import DiffusionAutoencoder
@@ -38,6 +38,8 @@ class TrainingSettings:
         student_weight: Weight of the distillation loss beside the flow loss.
         student_first: Share of the training in which the student learns alone, a fraction of a step's work: it may take
             long to see what the classifier looks at.
+        student_noise: The student has to say of images in noise, up to this time of the flow (0: none), what the black
+            box says of them without. Its lead then draws what the classes look like, not what misleads it.
         withhold: Share of the images whose latent the denoiser is not told; see ``code``.
         rendered_every: Steps between two batches of rendered images for the student.
         rendered_from: Share of the training after which the agent's own renderings are good enough to learn from.
@@ -54,6 +56,7 @@ class TrainingSettings:
     learning_rate: float = 6e-4
     student_weight: float = 1.0
     student_first: float = 0.0
+    student_noise: float = 0.0
     withhold: float = 0.5
     rendered_every: int = 8
     rendered_from: float = 0.25
@@ -68,6 +71,8 @@ class TrainingSettings:
             raise AgentError("Training has no end.", "Give --epochs or --minutes.")
         if not 0 <= self.student_first < 1:
             raise AgentError(f"The student cannot learn alone for {self.student_first:g} of the training.", "Give 0.2.")
+        if not 0 <= self.student_noise < 1:
+            raise AgentError(f"Images cannot go to noise for {self.student_noise:g} of the way.", "Give 0 to 0.9.")
 
     def fraction(self, step: int, seconds: float) -> float:
         """How much of the training is done, in [0, 1]."""
@@ -87,11 +92,11 @@ class Losses:
 class Objective(nn.Module):
     """Both losses as one module, so that gradients of several processes are averaged in one place."""
 
-    def __init__(self, model: DiffusionAutoencoder, multi_label: bool, student_weight: float) -> None:
+    def __init__(self, model: DiffusionAutoencoder, multi_label: bool, settings: TrainingSettings) -> None:
         super().__init__()
         self.model = model
         self.multi_label = multi_label
-        self.student_weight = student_weight
+        self.settings = settings
 
     def forward(
         self,
@@ -105,19 +110,23 @@ class Objective(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Total, flow and student loss.
 
-        ``lessons`` are further images for the student; ``answers`` cover both. ``known (b, 1)`` says for which images
-        the denoiser is told the latent. With ``student_only`` the denoiser is left alone, and its loss is 0.
+        ``lessons`` are further images for the student, or with noise all that it learns from; ``answers`` cover both.
+        ``known (b, 1)`` says for which images the denoiser is told the latent. With ``student_only`` the denoiser is
+        left alone, and its loss is 0.
         """
-        latent = self.model.encode(torch.cat([images, lessons]))
-        student = distillation_loss(self.model.classify(latent).float(), answers, self.multi_label)
+        count = len(images)
+        untaught = count if self.settings.student_noise else 0
+        unseen = untaught if student_only else 0
+        latent = self.model.encode(torch.cat([images, lessons])[unseen:])
+        logits = self.model.classify(latent[untaught - unseen :])
+        student = distillation_loss(logits.float(), answers[untaught:], self.multi_label)
         if student_only:
             return student, torch.zeros_like(student), student
         clean = 2 * images - 1
-        count = len(images)
         code = Code(latent[:count], evidence(answers[:count]), known)
         velocity = self.model.velocity(noised(clean, noise, times), times, code)
         flow = functional.mse_loss(velocity.float(), noise - clean)
-        return flow + self.student_weight * student, flow, student
+        return flow + self.settings.student_weight * student, flow, student
 
 
 @dataclass
@@ -180,7 +189,7 @@ class Trainer:
         self.seconds = 0.0
         self.model.to(self.device)
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
-        objective = Objective(self.model, self.teacher.multi_label, self.settings.student_weight)
+        objective = Objective(self.model, self.teacher.multi_label, self.settings)
         several, partly = self.processes.count > 1, self.settings.student_first > 0
         self.objective: nn.Module = (
             DistributedDataParallel(objective, find_unused_parameters=partly) if several else objective
@@ -211,6 +220,9 @@ class Trainer:
         remembered, remembered_answers = self.replay.draw(half, generator)
         lessons = torch.cat([disturbed, remembered.to(self.device)])
         answers = torch.cat([answers, remembered_answers.to(self.device)])
+        if self.settings.student_noise:
+            lessons = in_noise(torch.cat([images, lessons]), self.settings.student_noise, generator)
+            answers = torch.cat([answers[: len(images)], answers])
         noise = torch.randn(images.shape, generator=generator).to(self.device)
         times = sample_times(len(images), generator, self.device)
         known = (torch.rand(len(images), 1, generator=generator) >= self.settings.withhold).float().to(self.device)

@@ -9,7 +9,7 @@ import torch
 
 from otherwise.agent.bundle import Agent
 from otherwise.agent.code import Code, evidence
-from otherwise.agent.distillation import ask, decisions
+from otherwise.agent.distillation import ask, decisions, student_probabilities
 from otherwise.agent.flow import invert, render
 from otherwise.agent.search import Progress, Search, SearchSettings
 from otherwise.blackbox.checked import CountingBlackBox
@@ -66,8 +66,7 @@ def agreement(agent: Agent, classifier: BlackBox, images: np.ndarray) -> float:
     with torch.inference_mode():
         for batch in np.array_split(images, max(1, len(images) // 32)):
             x = torch.from_numpy(batch).to(agent.device)
-            logits = agent.model.classify(agent.model.encode(x))
-            student = logits.sigmoid() if classifier.multi_label else logits.softmax(1)
+            student = student_probabilities(agent.model, x, classifier.multi_label)
             equal = decisions(student, classifier.multi_label) == decisions(ask(classifier, x), classifier.multi_label)
             same += float(equal.all(dim=1).sum())
     return same / len(images)

@@ -35,6 +35,10 @@ def register(app: typer.Typer) -> None:
         student_first: Annotated[
             float, typer.Option(help="Share of the training in which the student learns alone: 0.2 helps in 3-D.")
         ] = 0.0,
+        student_noise: Annotated[
+            float,
+            typer.Option(help="The student learns to see through so much noise: 0.9 for plausible answers in 3-D."),
+        ] = 0.0,
         mirror: Annotated[str, typer.Option(help="Axes along which a mirrored image is as good: i or i,j.")] = "",
         precision: Annotated[str, typer.Option(help="fp32 or bf16.")] = "fp32",
         threads: Annotated[int | None, typer.Option(help="CPU threads; default: all.")] = None,
@@ -84,6 +88,7 @@ def register(app: typer.Typer) -> None:
                 learning_rate=learning_rate,
                 precision=precision,
                 student_first=student_first,
+                student_noise=student_noise,
                 flips=_axes(mirror, box.inputs.spatial_dims),
                 seed=seed,
             ),
@@ -99,6 +104,7 @@ def register(app: typer.Typer) -> None:
                 f" --batch {batch} --learning-rate {learning_rate:g} --channels {channels} --patch {patch}"
                 f" --latent {latent}{f' --mirror {mirror}' if mirror else ''}"
                 f"{f' --student-first {student_first:g}' if student_first else ''}"
+                f"{f' --student-noise {student_noise:g}' if student_noise else ''}"
                 f" --precision {precision} --seed {seed}{f' --start {Path(start).name}' if start else ''}"
             ),
             views=patches_to_learn_from(box, np.random.default_rng(seed)) if box.inputs.patches else None,
