@@ -249,7 +249,7 @@ class Search:
         return nearest
 
     def _least(self, tried: Sequence[Candidate], target: int) -> Candidate | None:
-        """The least movement that convinces black box and student; else, the black box; else, flips; None: none does."""
+        """The least movement that convinces both; failing that, the black box; failing that, flips; None: none does."""
         flips = [c for c in tried if decides(c.probabilities, target, self.classifier.multi_label)]
         sure = [c for c in flips if c.probabilities[target] >= self.settings.confidence]
         both = [c for c in sure if c.likeness is not None and c.likeness[target] >= self.settings.confidence]
@@ -265,7 +265,7 @@ class Search:
         likeness: Sequence[np.ndarray | None] = [None] * len(images)
         if self.agent.student_noise:
             pixels = torch.from_numpy(images).to(self.agent.device)
-            likeness = student_probabilities(self.agent.model, pixels, self.classifier.multi_label).cpu().numpy()
+            likeness = list(student_probabilities(self.agent.model, pixels, self.classifier.multi_label).cpu().numpy())
         told = zip(images, answers, strengths, likeness, strict=True)
         return [Candidate(image, answer, already + float(s), like) for image, answer, s, like in told]
 

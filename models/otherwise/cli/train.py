@@ -37,7 +37,7 @@ def register(app: typer.Typer) -> None:
         ] = 0.0,
         student_noise: Annotated[
             float,
-            typer.Option(help="The student learns to see through so much noise: 0.9 for plausible answers in 3-D."),
+            typer.Option(help="The student learns to see through so much noise: 0.9 makes 3-D plausible."),
         ] = 0.0,
         mirror: Annotated[str, typer.Option(help="Axes along which a mirrored image is as good: i or i,j.")] = "",
         precision: Annotated[str, typer.Option(help="fp32 or bf16.")] = "fp32",
