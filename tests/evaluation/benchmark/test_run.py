@@ -266,9 +266,10 @@ def test_the_worst_images_come_first() -> None:
         {"method": "ours", "case": "good", "validity": 1.0, "average_precision": 0.9},
         {"method": "ours", "case": "lost", "validity": 0.0, "average_precision": 0.9},
         {"method": "ours", "case": "astray", "validity": 1.0, "average_precision": 0.1},
+        {"method": "ours", "case": "nobody knows", "validity": 1.0},
         {"method": "other", "case": "good", "validity": 0.0},
     ]
-    assert ranked(rows, "ours") == ["lost", "astray", "good"]
+    assert ranked(rows, "ours") == ["lost", "astray", "good", "nobody knows"]
 
 
 def test_methods_are_chosen_by_name_and_an_unknown_one_is_told() -> None:

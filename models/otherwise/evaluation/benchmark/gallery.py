@@ -16,11 +16,14 @@ TITLES = ("image", "counterfactual", "change", "measured effect", "true counterf
 
 
 def ranked(rows: Sequence[Mapping[str, float | str | None]], method: str) -> list[str]:
-    """Cases from the worst to the best: not valid first, then by average precision on the lesion or the feature."""
+    """Cases from the worst to the best: not valid first, then by average precision on the lesion or the feature.
+
+    Where nobody knows it, or the black box is wrong so that it does not count, an image comes last.
+    """
 
     def worth(row: Mapping[str, float | str | None]) -> tuple[float, float]:
         pointed = row.get("average_precision_lesion", row.get("average_precision"))
-        return float(row["validity"] or 0), float(pointed if pointed is not None else 0.5)
+        return float(row["validity"] or 0), float(pointed if pointed is not None else np.inf)
 
     own = [row for row in rows if row["method"] == method]
     return [str(row["case"]) for row in sorted(own, key=worth)]
