@@ -34,7 +34,7 @@ class Middle(torch.nn.Module):
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, requests.Session]]:
-    """The address of a server whose only image has one bright box."""
+    """The address of a server whose only image has one bright box in dark, uneven surroundings."""
     out = tmp_path_factory.mktemp("finding")
     model = out / "middle.ts"
     torch.jit.trace(Middle(), torch.zeros(1, 1, 16, 16)).save(str(model))
@@ -44,7 +44,8 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, reque
     network = DiffusionAutoencoder(architecture((16, 16)))
     classifier = load_classifier(out / "classifier")
     write_agent(out / "agent", network, classifier, name="tiny", card="tiny", figures={}, replace=False)
-    array = np.full((1, 200, 160, 1), 0.1, np.float32)
+    # A patch that is quite even is refused, and whether interpolation leaves it so is the processor's choice.
+    array = np.random.default_rng(0).uniform(0.08, 0.12, (1, 200, 160, 1)).astype(np.float32)
     array[0, 120:150, 40:70] = 0.9
     affine = np.array([[0, -0.5, 0, 7], [0.5, 0, 0, -3], [0, 0, 1, 2], [0, 0, 0, 1.0]])
     write_image(Image(array, Geometry((200, 160, 1), affine), "whole", 2), out / "studies" / "whole.nrrd")
