@@ -92,11 +92,11 @@ class Losses:
 class Objective(nn.Module):
     """Both losses as one module, so that gradients of several processes are averaged in one place."""
 
-    def __init__(self, model: DiffusionAutoencoder, multi_label: bool, settings: TrainingSettings) -> None:
+    def __init__(self, model: DiffusionAutoencoder, multi_label: bool, student_weight: float) -> None:
         super().__init__()
         self.model = model
         self.multi_label = multi_label
-        self.settings = settings
+        self.student_weight = student_weight
 
     def forward(
         self,
@@ -107,26 +107,29 @@ class Objective(nn.Module):
         noise: Tensor,
         times: Tensor,
         student_only: bool = False,
+        clear: bool = True,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Total, flow and student loss.
 
-        ``lessons`` are further images for the student, or with noise all that it learns from; ``answers`` cover both.
-        ``known (b, 1)`` says for which images the denoiser is told the latent. With ``student_only`` the denoiser is
-        left alone, and its loss is 0.
+        ``lessons`` are further images for the student, or all that it learns from if it is not shown ``images``
+        themselves (``clear``); ``answers`` cover both. ``known (b, 1)`` says for which images the denoiser is told the
+        latent. With ``student_only`` the denoiser is left alone, and its loss is 0.
         """
-        count = len(images)
-        untaught = count if self.settings.student_noise else 0
-        unseen = untaught if student_only else 0
-        latent = self.model.encode(torch.cat([images, lessons])[unseen:])
-        logits = self.model.classify(latent[untaught - unseen :])
-        student = distillation_loss(logits.float(), answers[untaught:], self.multi_label)
+        everything, count = torch.cat([images, lessons]), len(images)
+        first = 0 if clear else count
         if student_only:
+            student = self._student_loss(self.model.encode(everything[first:]), answers[first:])
             return student, torch.zeros_like(student), student
+        latent = self.model.encode(everything)
+        student = self._student_loss(latent[first:], answers[first:])
         clean = 2 * images - 1
         code = Code(latent[:count], evidence(answers[:count]), known)
         velocity = self.model.velocity(noised(clean, noise, times), times, code)
         flow = functional.mse_loss(velocity.float(), noise - clean)
-        return flow + self.settings.student_weight * student, flow, student
+        return flow + self.student_weight * student, flow, student
+
+    def _student_loss(self, latent: Tensor, answers: Tensor) -> Tensor:
+        return distillation_loss(self.model.classify(latent).float(), answers, self.multi_label)
 
 
 @dataclass
@@ -189,7 +192,7 @@ class Trainer:
         self.seconds = 0.0
         self.model.to(self.device)
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
-        objective = Objective(self.model, self.teacher.multi_label, self.settings)
+        objective = Objective(self.model, self.teacher.multi_label, self.settings.student_weight)
         several, partly = self.processes.count > 1, self.settings.student_first > 0
         self.objective: nn.Module = (
             DistributedDataParallel(objective, find_unused_parameters=partly) if several else objective
@@ -220,7 +223,8 @@ class Trainer:
         remembered, remembered_answers = self.replay.draw(half, generator)
         lessons = torch.cat([disturbed, remembered.to(self.device)])
         answers = torch.cat([answers, remembered_answers.to(self.device)])
-        if self.settings.student_noise:
+        clear = not self.settings.student_noise
+        if not clear:
             lessons = in_noise(torch.cat([images, lessons]), self.settings.student_noise, generator)
             answers = torch.cat([answers[: len(images)], answers])
         noise = torch.randn(images.shape, generator=generator).to(self.device)
@@ -231,7 +235,7 @@ class Trainer:
         self._set_learning_rate()
         self.model.train()
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.settings.precision == "bf16"):
-            total, flow, student = self.objective(images, lessons, answers, known, noise, times, alone)
+            total, flow, student = self.objective(images, lessons, answers, known, noise, times, alone, clear)
         if not torch.isfinite(total):
             raise AgentError(f"The loss is not a number at step {self.step}.", "Lower --learning-rate and --resume.")
         self.optimiser.zero_grad(set_to_none=True)
