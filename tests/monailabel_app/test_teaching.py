@@ -247,6 +247,29 @@ def test_a_request_that_is_repeated_is_recorded_once(taught_by: School) -> None:
     assert taught_by.say(**{**body, "comment": "Something else."}).status_code == 409
 
 
+def test_who_asks_right_after_the_first_explanation_is_told_to_ask_again(
+    taught_by: School, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lib.teaching import teaching
+
+    taught_by.settle()
+    asked = "/otherwise/concepts/questions?strategy=random"
+    nothing_yet = taught_by.client.get(asked)
+    assert (nothing_yet.status_code, nothing_yet.json()["detail"]) == (422, "No image has been explained yet.")
+
+    read = threading.Event()
+    learn = teaching.learn
+    monkeypatch.setattr(teaching, "learn", lambda *args: (read.wait(60), learn(*args))[1])
+    explained = taught_by.explain("image-00")
+    too_early = taught_by.client.get(asked)
+    assert (too_early.status_code, too_early.json()["error"]) == (503, "not-yet")
+
+    read.set()
+    taught_by.settle()
+    (question,) = taught_by.get("/concepts/questions?strategy=random")["questions"]
+    assert question["explanation"] == explained["id"]
+
+
 def test_questions_are_asked_with_a_reason_and_in_the_stock_form(taught_by: School) -> None:
     explained = {taught_by.explain(f"image-{number:02d}")["id"] for number in range(4)}
     taught_by.settle()

@@ -38,6 +38,8 @@ EVERYWHERE = Lead()
 WHERE_IT_COUNTS = Lead(share=0.05, smooth=True, least=0.005)
 """For a student that has learned in noise: what it sees is a feature, which has a place."""
 
+MOST_ATTENTION = 20.0
+
 
 def guided(
     velocity: Velocity, model: DiffusionAutoencoder, towards: Tensor, weight: Tensor, lead: Lead = EVERYWHERE
@@ -81,6 +83,21 @@ def student_gradient(model: DiffusionAutoencoder, images: Tensor, towards: Tenso
     led = sparse(led, lead.share) if lead.share < 1 else led
     length = led.square().flatten(1).mean(dim=1).sqrt().clamp_min(1e-12)
     return led / expand(length, led)
+
+
+def attention(model: DiffusionAutoencoder, images: Tensor, towards: Tensor) -> Tensor:
+    """How much the student makes of each voxel, beside the others of its image.
+
+    Args:
+        model: Gives encoder and student.
+        images: ``(b, channels, *size)`` in [0, 1].
+        towards: ``(b, classes)``: the direction of the logits that counts.
+
+    Returns:
+        ``(b, 1, *size)``: blurred size of the gradient as a multiple of its mean, at most ``MOST_ATTENTION``.
+    """
+    size = smoothed(student_gradient(model, 2 * images - 1, towards).abs().mean(1, keepdim=True))
+    return (size / expand(size.flatten(1).mean(dim=1).clamp_min(1e-12), size)).clamp_max(MOST_ATTENTION)
 
 
 def smoothed(maps: Tensor) -> Tensor:

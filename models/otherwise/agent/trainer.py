@@ -21,6 +21,7 @@ from otherwise.agent.code import Code, evidence
 from otherwise.agent.distillation import ask, distillation_loss, in_noise, perturbed, rendered
 from otherwise.agent.distributed import Processes
 from otherwise.agent.flow import noised, sample_times
+from otherwise.agent.guidance import attention
 from otherwise.agent.networks import DiffusionAutoencoder
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.errors import AgentError
@@ -40,6 +41,10 @@ class TrainingSettings:
             long to see what the classifier looks at.
         student_noise: The student has to say of images in noise, up to this time of the flow (0: none), what the black
             box says of them without. Its lead then draws what the classes look like, not what misleads it.
+        decoder_only: Encoder and student are good already and stay as they are: the denoiser alone learns, in less than
+            a third of a step's work.
+        focus: Share of the denoiser's loss that is weighted by how much the student makes of each voxel, in [0, 1): what
+            decides may be so small that a loss over all voxels hardly knows it.
         withhold: Share of the images whose latent the denoiser is not told; see ``code``.
         rendered_every: Steps between two batches of rendered images for the student.
         rendered_from: Share of the training after which the agent's own renderings are good enough to learn from.
@@ -57,6 +62,8 @@ class TrainingSettings:
     student_weight: float = 1.0
     student_first: float = 0.0
     student_noise: float = 0.0
+    decoder_only: bool = False
+    focus: float = 0.0
     withhold: float = 0.5
     rendered_every: int = 8
     rendered_from: float = 0.25
@@ -73,6 +80,10 @@ class TrainingSettings:
             raise AgentError(f"The student cannot learn alone for {self.student_first:g} of the training.", "Give 0.2.")
         if not 0 <= self.student_noise < 1:
             raise AgentError(f"Images cannot go to noise for {self.student_noise:g} of the way.", "Give 0 to 0.9.")
+        if not 0 <= self.focus < 1:
+            raise AgentError(f"A share of {self.focus:g} of the loss cannot be focused.", "Give 0 to 0.9.")
+        if self.decoder_only and self.student_first:
+            raise AgentError("Either the student learns first, or the decoder only.", "Leave one of them out.")
 
     def fraction(self, step: int, seconds: float) -> float:
         """How much of the training is done, in [0, 1]."""
@@ -108,12 +119,14 @@ class Objective(nn.Module):
         times: Tensor,
         student_only: bool = False,
         clear: bool = True,
+        weight: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Total, flow and student loss.
 
         ``lessons`` are further images for the student, or all that it learns from if it is not shown ``images``
         themselves (``clear``); ``answers`` cover both. ``known (b, 1)`` says for which images the denoiser is told the
-        latent. With ``student_only`` the denoiser is left alone, and its loss is 0.
+        latent. With ``student_only`` the denoiser is left alone, and its loss is 0. ``weight (b, 1, *size)`` says how much
+        each voxel counts for the denoiser. Without ``lessons`` and ``clear`` there is no student's loss.
         """
         everything, count = torch.cat([images, lessons]), len(images)
         first = 0 if clear else count
@@ -121,11 +134,12 @@ class Objective(nn.Module):
             student = self._student_loss(self.model.encode(everything[first:]), answers[first:])
             return student, torch.zeros_like(student), student
         latent = self.model.encode(everything)
-        student = self._student_loss(latent[first:], answers[first:])
+        student = self._student_loss(latent[first:], answers[first:]) if len(latent) > first else latent.new_zeros(())
         clean = 2 * images - 1
         code = Code(latent[:count], evidence(answers[:count]), known)
         velocity = self.model.velocity(noised(clean, noise, times), times, code)
-        flow = functional.mse_loss(velocity.float(), noise - clean)
+        error = (velocity.float() - (noise - clean)).square()
+        flow = (error if weight is None else error * weight).mean()
         return flow + self.student_weight * student, flow, student
 
     def _student_loss(self, latent: Tensor, answers: Tensor) -> Tensor:
@@ -192,12 +206,15 @@ class Trainer:
         self.seconds = 0.0
         self.model.to(self.device)
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
+        for part in (self.model.encoder, self.model.student):
+            part.requires_grad_(not self.settings.decoder_only)
         objective = Objective(self.model, self.teacher.multi_label, self.settings.student_weight)
         several, partly = self.processes.count > 1, self.settings.student_first > 0
         self.objective: nn.Module = (
             DistributedDataParallel(objective, find_unused_parameters=partly) if several else objective
         )
-        self.optimiser = torch.optim.AdamW(self.model.parameters(), lr=self.settings.learning_rate, weight_decay=1e-4)
+        learning = [part for part in self.model.parameters() if part.requires_grad]
+        self.optimiser = torch.optim.AdamW(learning, lr=self.settings.learning_rate, weight_decay=1e-4)
         self.replay = Replay.empty(self.settings.replay, self.images.shape[1:], len(self.teacher.classes))
 
     @property
@@ -217,25 +234,19 @@ class Trainer:
         """Take one step."""
         generator = self._generator()
         images = self._batch(generator)
-        half = max(1, len(images) // 2)
-        disturbed = perturbed(images, generator)
-        answers = ask(self.teacher, torch.cat([images, disturbed]))
-        remembered, remembered_answers = self.replay.draw(half, generator)
-        lessons = torch.cat([disturbed, remembered.to(self.device)])
-        answers = torch.cat([answers, remembered_answers.to(self.device)])
-        clear = not self.settings.student_noise
-        if not clear:
-            lessons = in_noise(torch.cat([images, lessons]), self.settings.student_noise, generator)
-            answers = torch.cat([answers[: len(images)], answers])
+        clear = not self.settings.student_noise and not self.settings.decoder_only
+        lessons, answers = self._lessons(images, clear, generator)
         noise = torch.randn(images.shape, generator=generator).to(self.device)
         times = sample_times(len(images), generator, self.device)
         known = (torch.rand(len(images), 1, generator=generator) >= self.settings.withhold).float().to(self.device)
+        weight = self._weight(images, generator) if self.settings.focus else None
 
         alone = self.fraction < self.settings.student_first
         self._set_learning_rate()
         self.model.train()
+        self.model.encoder.train(not self.settings.decoder_only)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.settings.precision == "bf16"):
-            total, flow, student = self.objective(images, lessons, answers, known, noise, times, alone, clear)
+            total, flow, student = self.objective(images, lessons, answers, known, noise, times, alone, clear, weight)
         if not torch.isfinite(total):
             raise AgentError(f"The loss is not a number at step {self.step}.", "Lower --learning-rate and --resume.")
         self.optimiser.zero_grad(set_to_none=True)
@@ -245,6 +256,8 @@ class Trainer:
         self._average()
         self.step += 1
         renders_from = max(self.settings.rendered_from, self.settings.student_first)
+        if self.settings.decoder_only:
+            return Losses(float(flow.detach()), 0.0)
         if self.fraction >= renders_from and self.step % self.settings.rendered_every == 0:
             self._render(generator)
         return Losses(float(flow.detach()), float(student.detach()))
@@ -281,6 +294,25 @@ class Trainer:
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.replay = Replay(**state["replay"])
+
+    def _lessons(self, images: Tensor, clear: bool, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """What else the student learns from, and the black box's answers to ``images`` (if ``clear``) and to it."""
+        if self.settings.decoder_only:
+            return images[:0], ask(self.teacher, images)
+        disturbed = perturbed(images, generator)
+        answers = ask(self.teacher, torch.cat([images, disturbed]))
+        remembered, remembered_answers = self.replay.draw(max(1, len(images) // 2), generator)
+        lessons = torch.cat([disturbed, remembered.to(self.device)])
+        answers = torch.cat([answers, remembered_answers.to(self.device)])
+        if clear:
+            return lessons, answers
+        lessons = in_noise(torch.cat([images, lessons]), self.settings.student_noise, generator)
+        return lessons, torch.cat([answers[: len(images)], answers])
+
+    def _weight(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """How much each voxel counts for the denoiser, ``(b, 1, *size)``."""
+        towards = torch.randn(len(images), len(self.teacher.classes), generator=generator).to(self.device)
+        return 1 - self.settings.focus + self.settings.focus * attention(self.average, images, towards)
 
     def _generator(self) -> torch.Generator:
         seed = np.random.SeedSequence([self.settings.seed, self.step, self.processes.rank]).generate_state(1, np.uint64)

@@ -39,6 +39,12 @@ def register(app: typer.Typer) -> None:
             float,
             typer.Option(help="The student learns to see through so much noise: 0.9 makes 3-D plausible."),
         ] = 0.0,
+        decoder_only: Annotated[
+            bool, typer.Option("--decoder-only", help="The student of --start stays; the decoder alone goes on learning.")
+        ] = False,
+        focus: Annotated[
+            float, typer.Option(help="Share of the decoder's loss that lies where the student looks: 0.8 for small signs.")
+        ] = 0.0,
         mirror: Annotated[str, typer.Option(help="Axes along which a mirrored image is as good: i or i,j.")] = "",
         precision: Annotated[str, typer.Option(help="fp32 or bf16.")] = "fp32",
         threads: Annotated[int | None, typer.Option(help="CPU threads; default: all.")] = None,
@@ -60,6 +66,8 @@ def register(app: typer.Typer) -> None:
         from otherwise.blackbox.torch_host import check_device
         from otherwise.finding.patches import patches_to_learn_from
 
+        if decoder_only and not start:
+            raise AgentError("--decoder-only needs a student that has learned.", "Give --start AGENT.")
         place = str(check_device(device))
         beginning = load_agent(start, device=place) if start else None
         box = load_classifier(classifier, device=place, trust_code=trust_code)
@@ -88,7 +96,9 @@ def register(app: typer.Typer) -> None:
                 learning_rate=learning_rate,
                 precision=precision,
                 student_first=student_first,
-                student_noise=student_noise,
+                student_noise=beginning.student_noise if beginning and decoder_only else student_noise,
+                decoder_only=decoder_only,
+                focus=focus,
                 flips=_axes(mirror, box.inputs.spatial_dims),
                 seed=seed,
             ),
@@ -105,6 +115,7 @@ def register(app: typer.Typer) -> None:
                 f" --latent {latent}{f' --mirror {mirror}' if mirror else ''}"
                 f"{f' --student-first {student_first:g}' if student_first else ''}"
                 f"{f' --student-noise {student_noise:g}' if student_noise else ''}"
+                f"{' --decoder-only' if decoder_only else ''}{f' --focus {focus:g}' if focus else ''}"
                 f" --precision {precision} --seed {seed}{f' --start {Path(start).name}' if start else ''}"
             ),
             views=patches_to_learn_from(box, np.random.default_rng(seed)) if box.inputs.patches else None,

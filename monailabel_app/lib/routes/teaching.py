@@ -204,6 +204,8 @@ def ask(teaching: Teaching, strategy: str, count: int, seed: int) -> list[dict[s
     taught = teaching.taught
     if taught is None:
         raise NotYetError("Nothing has been learned yet.", "Explain an image, and ask again in a minute.")
+    if not taught.pool.regions and teaching.behind():
+        raise NotYetError("The first explanation is still being read.", "Ask again in a moment.")
     found = next_questions(strategy, taught.pool, taught.model, count, np.random.default_rng([seed, taught.labels]))
     return [
         {

@@ -75,7 +75,7 @@ class Teaching:
         self._unseen: set[str] = set()
         self._mirror = Mirror(state / "mirrored.json", images)
         self._learned: tuple[object, ...] | None = None
-        self._explained = 0
+        self._from: frozenset[str] = frozenset()
         self._door = threading.Lock()
         self._closing, self._news, self._changed = threading.Event(), threading.Event(), threading.Event()
         self._idle = threading.Event()
@@ -162,7 +162,12 @@ class Teaching:
 
     def explained(self) -> int:
         """How many explanations names are learned from, also those in which no region decides."""
-        return self._explained if self.taught else 0
+        return len(self._from) if self.taught else 0
+
+    def behind(self) -> bool:
+        """Whether there are explanations that nothing has been learned from yet, though it could be."""
+        learned = self._from if self.taught else frozenset()
+        return not set(self.host.store.ids()) <= learned | self._unusable
 
     def activate(self, version: int | None) -> None:
         """Use one version of the names, or (None) always the latest.
@@ -313,7 +318,7 @@ class Teaching:
         latest = learned(None)
         chosen = self.versions.take(described(head, latest, self.versions.before(head)))
         self.taught = latest if chosen in (None, head) else learned(chosen)
-        self._explained = len(explained)
+        self._from = frozenset(kept)
         self._learned = (*now[:-1], chosen)
 
 
