@@ -7,7 +7,15 @@ import pytest
 import torch
 
 from otherwise.agent.flow import render
-from otherwise.agent.guidance import WHERE_IT_COUNTS, guided, smoothed, sparse, student_gradient
+from otherwise.agent.guidance import (
+    MOST_ATTENTION,
+    WHERE_IT_COUNTS,
+    attention,
+    guided,
+    smoothed,
+    sparse,
+    student_gradient,
+)
 from otherwise.agent.networks import DiffusionAutoencoder
 
 TOWARDS = torch.tensor([[-1.0, 1.0]])
@@ -35,6 +43,22 @@ def test_a_small_step_along_the_gradient_raises_what_it_is_about(
     for sign in (1, -1):
         moved = margin(student, before + sign * 1e-3 * gradient)
         assert (sign * (moved - margin(student, before)) > 0).all()
+
+
+@torch.inference_mode()
+def test_attention_says_where_the_student_looks_beside_elsewhere(
+    student: DiffusionAutoencoder, images: np.ndarray
+) -> None:
+    given = torch.from_numpy(images[:4])
+    told = attention(student, given, TOWARDS.expand(4, -1))
+    assert told.shape == (4, 1, *given.shape[2:])
+    assert (told >= 0).all()
+    assert told.max() <= MOST_ATTENTION
+    assert (told.flatten(1).mean(dim=1) <= 1 + 1e-5).all()
+    assert told.flatten(1).mean(dim=1).min() > 0.5
+    torch.testing.assert_close(told, attention(student, given, -3 * TOWARDS.expand(4, -1)))
+    student.student.weight.zero_()
+    assert (attention(student, given, TOWARDS.expand(4, -1)) == 0).all()
 
 
 @torch.inference_mode()

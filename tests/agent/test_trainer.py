@@ -15,7 +15,7 @@ from otherwise.agent.checkpoint import load_checkpoint, save_checkpoint
 from otherwise.agent.code import Code
 from otherwise.agent.distillation import ask, distillation_loss, in_noise
 from otherwise.agent.networks import Architecture, DiffusionAutoencoder
-from otherwise.agent.trainer import Losses, Trainer, TrainingSettings
+from otherwise.agent.trainer import Losses, Objective, Trainer, TrainingSettings
 from otherwise.agent.validation import agreement
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.errors import AgentError
@@ -91,6 +91,39 @@ def test_a_student_that_learned_in_noise_sees_through_it() -> None:
     assert loss(0.5) < 0.9 * loss(0.0)
 
 
+def test_a_decoder_that_learns_alone_leaves_the_student_as_it_is() -> None:
+    classifier = SquareClassifier(InputSpec((16, 16)))
+    run = trainer(squares((16, 16), 64, seed=0), classifier, steps=3)
+    taught = Trainer(run.model, classifier, run.images, replace(run.settings, decoder_only=True, focus=0.8))
+    before = {name: value.clone() for name, value in taught.model.state_dict().items()}
+    taught.run(lambda _, losses: None)
+    changed = {name for name, value in taught.model.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed
+    assert all(name.startswith("denoiser.") for name in changed)
+    assert not taught.replay.filled
+
+
+def test_the_denoisers_loss_lies_where_it_is_told_to(model: DiffusionAutoencoder) -> None:
+    size = model.architecture.size
+    images, noise = torch.rand(2, 2, 1, *size, generator=torch.Generator().manual_seed(1))
+    weight = torch.zeros(2, 1, *size)
+    weight[..., : size[-1] // 2] = 2.0
+    nothing, answers = images[:0], torch.full((2, 2), 0.5)
+
+    def flow(weight: torch.Tensor | None, noise: torch.Tensor) -> float:
+        given = (images, nothing, answers, torch.ones(2, 1), noise, torch.full((2,), 0.5))
+        with torch.no_grad():
+            total, flow, student = Objective(model.eval(), False, 1.0)(*given, clear=False, weight=weight)
+        assert float(total) == float(flow)
+        assert float(student) == 0.0
+        return float(flow)
+
+    left, everywhere = flow(weight, noise), flow(None, noise)
+    right = flow(2.0 - weight, noise)
+    assert everywhere == pytest.approx((left + right) / 2, rel=1e-5)
+    assert left != pytest.approx(right, rel=1e-3)
+
+
 def test_on_the_way_to_noise_images_keep_their_share() -> None:
     images = torch.rand(64, 1, 16, 16)
     assert torch.allclose(in_noise(images, 0.0, torch.Generator()), images, atol=1e-6)
@@ -101,7 +134,13 @@ def test_on_the_way_to_noise_images_keep_their_share() -> None:
 
 @pytest.mark.parametrize(
     ("wrong", "told"),
-    [({}, "no end"), ({"steps": 1, "student_first": 1.0}, "alone"), ({"steps": 1, "student_noise": 1.0}, "noise")],
+    [
+        ({}, "no end"),
+        ({"steps": 1, "student_first": 1.0}, "alone"),
+        ({"steps": 1, "student_noise": 1.0}, "noise"),
+        ({"steps": 1, "focus": 1.0}, "focused"),
+        ({"steps": 1, "student_first": 0.2, "decoder_only": True}, "decoder only"),
+    ],
 )
 def test_training_without_an_end_or_a_denoiser_is_refused(wrong: dict[str, Any], told: str) -> None:
     with pytest.raises(AgentError, match=told):

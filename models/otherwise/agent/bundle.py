@@ -33,6 +33,7 @@ class Agent:
         classifier_version: Version of the black box that taught it.
         device: Where it computes.
         student_noise: How far the student has learned in noise, see ``TrainingSettings``.
+        other_lead: How its student leads, if not as usual.
     """
 
     model: DiffusionAutoencoder
@@ -41,11 +42,12 @@ class Agent:
     classifier_version: str
     device: torch.device
     student_noise: float = 0.0
+    other_lead: Lead | None = None
 
     @property
     def lead(self) -> Lead:
         """How its student leads."""
-        return WHERE_IT_COUNTS if self.student_noise else EVERYWHERE
+        return self.other_lead or (WHERE_IT_COUNTS if self.student_noise else EVERYWHERE)
 
 
 def load_agent(reference: str | Path, *, device: str = "cpu") -> Agent:

@@ -60,6 +60,7 @@ class SearchSettings:
             is often seen by no other; what convinces it, others see too. A student that has learned in noise should be
             convinced as well, since it is not misled as the black box is. Where nothing reaches it, the black box
             alone is to be convinced, and where that fails, flipping is enough.
+        convince_student: Whether a student that has learned in noise has to be convinced too.
         strengths: Edits tried, ascending. The code moves to the boundary at 1, to its mirror image at 2 and no
             further; the guidance goes on growing with the strength.
         refinements: Edits tried between the last that did not convince and the first that did.
@@ -80,6 +81,7 @@ class SearchSettings:
         Attempt(0.7, 20.0),
     )
     confidence: float = 0.95
+    convince_student: bool = True
     strengths: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)
     refinements: int = 3
     alternatives: int = 2
@@ -253,6 +255,7 @@ class Search:
         flips = [c for c in tried if decides(c.probabilities, target, self.classifier.multi_label)]
         sure = [c for c in flips if c.probabilities[target] >= self.settings.confidence]
         both = [c for c in sure if c.likeness is not None and c.likeness[target] >= self.settings.confidence]
+        both = both if self.settings.convince_student else []
         return min(both or sure or flips, key=lambda c: c.strength, default=None)
 
     def _over_budget(self, start: int, more: int) -> bool:

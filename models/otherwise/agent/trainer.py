@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
 from otherwise.agent.checkpoint import load_checkpoint, save_checkpoint
@@ -43,8 +42,8 @@ class TrainingSettings:
             box says of them without. Its lead then draws what the classes look like, not what misleads it.
         decoder_only: Encoder and student are good already and stay as they are: the denoiser alone learns, in less than
             a third of a step's work.
-        focus: Share of the denoiser's loss that is weighted by how much the student makes of each voxel, in [0, 1): what
-            decides may be so small that a loss over all voxels hardly knows it.
+        focus: Share of the denoiser's loss that is weighted by how much the student makes of each voxel, in [0, 1):
+            what decides may be so small that a loss over all voxels hardly knows it.
         withhold: Share of the images whose latent the denoiser is not told; see ``code``.
         rendered_every: Steps between two batches of rendered images for the student.
         rendered_from: Share of the training after which the agent's own renderings are good enough to learn from.
@@ -125,8 +124,8 @@ class Objective(nn.Module):
 
         ``lessons`` are further images for the student, or all that it learns from if it is not shown ``images``
         themselves (``clear``); ``answers`` cover both. ``known (b, 1)`` says for which images the denoiser is told the
-        latent. With ``student_only`` the denoiser is left alone, and its loss is 0. ``weight (b, 1, *size)`` says how much
-        each voxel counts for the denoiser. Without ``lessons`` and ``clear`` there is no student's loss.
+        latent. With ``student_only`` the denoiser is left alone, and its loss is 0. ``weight (b, 1, *size)`` says how
+        much each voxel counts for the denoiser. Without ``lessons`` and ``clear`` there is no student's loss.
         """
         everything, count = torch.cat([images, lessons]), len(images)
         first = 0 if clear else count

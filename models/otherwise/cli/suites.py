@@ -27,6 +27,9 @@ Verifier = Annotated[
 Limit = Annotated[int, typer.Option(min=1, help="How many images.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of the phantoms' series.")]
 Methods = Annotated[str | None, typer.Option(help="Only these, by name: a,b.")]
+Ablation = Annotated[
+    bool, typer.Option("--ablation", help="Ours without one ingredient at a time, instead of the peers.")
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 
 Cases = Callable[["InputSpec", int], "Iterable[Case]"]
@@ -77,9 +80,7 @@ def register(benchmark: typer.Typer) -> None:
         seed: Seed = 51,
         methods: Methods = None,
         device: Device = "auto",
-        ablation: Annotated[
-            bool, typer.Option("--ablation", help="Ours without one ingredient at a time, instead of the peers.")
-        ] = False,
+        ablation: Ablation = False,
     ) -> None:
         """Phantom mammograms: smooth against spiculated masses. Needs the packages of pip's extra benchmark."""
         from otherwise.evaluation.benchmark.cases import mammogram_cases
@@ -114,12 +115,13 @@ def register(benchmark: typer.Typer) -> None:
         seed: Seed = 51,
         methods: Methods = None,
         device: Device = "auto",
+        ablation: Ablation = False,
     ) -> None:
         """Phantom CT nodules in 3-D: smooth against spiculated. Needs the packages of pip's extra benchmark."""
         from otherwise.evaluation.benchmark.cases import nodule_cases
 
         suite = Suite("phantom-nodule", _series(nodule_cases, seed), _series(nodule_cases, seed + 1))
-        _hold(suite, Options(out, classifier, agent, verifier, limit, methods, device))
+        _hold(suite, Options(out, classifier, agent, verifier, limit, methods, device, ablation))
 
     @benchmark.command("phantom-confounded")
     def phantom_confounded(
@@ -206,10 +208,10 @@ def _hold(suite: Suite, options: Options) -> None:
     suite.check(hosted)
     cases = list(suite.cases(hosted.inputs, options.limit))[: options.limit]
     reference = np.stack([case.image for case in suite.others(hosted.inputs, max(options.limit, 200))])
-    everything = (
-        ((), ablations()) if options.ablation else (peers(), edit_methods(reference, hosted.predict(reference)))
-    )
-    maps, edits = choose(options.methods, *everything)
+    if options.ablation:
+        maps, edits = choose(options.methods, (), ablations(taught.student_noise > 0))
+    else:
+        maps, edits = choose(options.methods, peers(), edit_methods(reference, hosted.predict(reference)))
     contest = Contest(
         classifier=hosted,
         agent=taught,

@@ -40,10 +40,11 @@ def register(app: typer.Typer) -> None:
             typer.Option(help="The student learns to see through so much noise: 0.9 makes 3-D plausible."),
         ] = 0.0,
         decoder_only: Annotated[
-            bool, typer.Option("--decoder-only", help="The student of --start stays; the decoder alone goes on learning.")
+            bool,
+            typer.Option("--decoder-only", help="The student of --start stays as it is; the decoder goes on alone."),
         ] = False,
         focus: Annotated[
-            float, typer.Option(help="Share of the decoder's loss that lies where the student looks: 0.8 for small signs.")
+            float, typer.Option(help="Share of the decoder's loss that lies where the student looks: 0.8?")
         ] = 0.0,
         mirror: Annotated[str, typer.Option(help="Axes along which a mirrored image is as good: i or i,j.")] = "",
         precision: Annotated[str, typer.Option(help="fp32 or bf16.")] = "fp32",

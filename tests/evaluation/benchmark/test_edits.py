@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -97,3 +99,19 @@ def test_an_ablation_takes_one_ingredient_away_at_a_time(
     assert told is not None
     assert even is not None
     assert told.sum() == pytest.approx(even.sum(), rel=1e-4)
+
+
+def test_what_a_student_taught_in_noise_adds_is_taken_away_too(
+    agent: Agent, classifier: SquareClassifier, image: np.ndarray
+) -> None:
+    plain, methods = ablations(), ablations(in_noise=True)
+    assert {method.name for method in methods} > {method.name for method in plain}
+    in_noise = replace(agent, student_noise=0.9)
+    made = {
+        method.name: method.make(in_noise, CountingBlackBox(classifier), image).image
+        for method in methods
+        if method in methods[:1] or method.name not in {each.name for each in plain}
+    }
+    assert not np.array_equal(made["ours"], made["unshrunk"])
+    assert not np.array_equal(made["ours"], made["plain-lead"])
+    assert in_noise.other_lead is None

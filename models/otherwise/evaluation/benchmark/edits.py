@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from otherwise.agent.bundle import Agent
 from otherwise.agent.code import Code, evidence, way_across
 from otherwise.agent.flow import Velocity, invert, render
+from otherwise.agent.guidance import EVERYWHERE, WHERE_IT_COUNTS, Lead
 from otherwise.agent.search import Attempt, Search, SearchResult, SearchSettings, choose_target, decides
 from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.blackbox.protocol import BlackBox
@@ -244,13 +245,13 @@ def edit_methods(neighbours: np.ndarray, answers: np.ndarray) -> tuple[EditMetho
     )
 
 
-def ablations() -> tuple[EditMethod, ...]:
-    """Ours, and ours without one of its ingredients at a time."""
+def ablations(in_noise: bool = False) -> tuple[EditMethod, ...]:
+    """Ours, and ours without one of its ingredients at a time; ``in_noise``: of an agent whose student learned so."""
     unled = tuple(dict.fromkeys(replace(attempt, pull=0.0) for attempt in USUAL.attempts))
     shallow = tuple(attempt for attempt in USUAL.attempts if attempt.guidance == 0)
     guided = tuple(attempt for attempt in USUAL.attempts if attempt.guidance > 0)
     deep = (Attempt(0.95, 1.0), Attempt(0.95, 2.0))
-    without = {
+    without: dict[str, tuple[str, SearchSettings, bool]] = {
         "no-lead": ("The student does not lead", replace(USUAL, attempts=unled), True),
         "boundary": ("The mere boundary is enough", replace(USUAL, confidence=0.0), True),
         "unguided": ("Never guided by the evidence", replace(USUAL, attempts=shallow), True),
@@ -261,14 +262,28 @@ def ablations() -> tuple[EditMethod, ...]:
         "even": ("Effects spread evenly over their windows", USUAL, False),
     }
 
-    def method(name: str, title: str, settings: SearchSettings, follow: bool) -> EditMethod:
+    leads = {
+        "unshrunk": ("The change does not shrink in the end", replace(WHERE_IT_COUNTS, least=0.0)),
+        "unblurred": ("The student's lead is not blurred", replace(WHERE_IT_COUNTS, smooth=False)),
+        "everywhere": ("The student leads everywhere", replace(WHERE_IT_COUNTS, share=1.0)),
+        "plain-lead": ("The student leads as one that has not learned in noise", EVERYWHERE),
+    }
+
+    def method(name: str, title: str, settings: SearchSettings, follow: bool, lead: Lead | None = None) -> EditMethod:
         def make(agent: Agent, classifier: CountingBlackBox, image: np.ndarray) -> Edit:
+            agent = replace(agent, other_lead=lead)
             result, effect = search_with_effect(agent, classifier, image, settings, follow)
             return Edit(result.best.image, result.target, result.valid, shown_effect(effect) if follow else effect)
 
         return EditMethod(name, title, "this project", make)
 
-    return (method("ours", "As it is", USUAL, True), *(method(name, *what) for name, what in without.items()))
+    whole = method("ours", "As it is", USUAL, True)
+    parts = [method(name, *what) for name, what in without.items()]
+    if in_noise:
+        alone = replace(USUAL, convince_student=False)
+        parts.append(method("unconvinced", "The student need not be convinced", alone, True))
+        parts += [method(name, title, USUAL, True, lead) for name, (title, lead) in leads.items()]
+    return (whole, *parts)
 
 
 def _encoded(agent: Agent, classifier: BlackBox, image: np.ndarray) -> tuple[Tensor, Code, int]:
