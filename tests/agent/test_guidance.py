@@ -6,14 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from otherwise.agent.bounds import Bounds
 from otherwise.agent.flow import render
 from otherwise.agent.guidance import (
     MOST_ATTENTION,
     WHERE_IT_COUNTS,
     attention,
     guided,
-    smoothed,
-    sparse,
     student_gradient,
 )
 from otherwise.agent.networks import DiffusionAutoencoder
@@ -94,20 +93,12 @@ def test_few_voxels_are_led_and_none_alone(student: DiffusionAutoencoder, images
     assert led.any(1).all()
 
 
-@pytest.mark.parametrize("size", [(9, 12), (6, 7, 9)])
-def test_blurring_takes_grain_keeps_what_is_even_and_never_turns_a_way_back(size: tuple[int, ...]) -> None:
-    generator = torch.Generator().manual_seed(0)
-    for _ in range(20):
-        map_ = torch.randn((2, 1, *size), generator=generator)
-        assert ((map_ * smoothed(map_)).flatten(1).sum(1) > 0).all()
-    inside = (slice(None), slice(None), *[slice(2, -2)] * len(size))
-    even = torch.full((1, 1, *size), 3.0)
-    torch.testing.assert_close(smoothed(even)[inside], even[inside])
-    places = torch.stack(torch.meshgrid(*[torch.arange(edge) for edge in size], indexing="ij")).sum(0)
-    checks = (1.0 - 2.0 * (places % 2))[None, None]
-    assert smoothed(checks)[inside].abs().max() < 1e-6
-
-
-def test_what_is_greatest_is_kept_in_its_order_whatever_its_sign() -> None:
-    kept = sparse(torch.tensor([[[1.0, -5.0, 2.0, 0.5, 4.0, -3.0, 0.0, 1.5]]]), share=0.375)
-    torch.testing.assert_close(kept, torch.tensor([[[0.0, -3.0, 0.0, 0.0, 2.0, -1.0, 0.0, 0.0]]]))
+@torch.inference_mode()
+def test_where_there_is_no_room_left_nothing_is_led(student: DiffusionAutoencoder, images: np.ndarray) -> None:
+    start, towards = (2 * torch.from_numpy(images[:4]) - 1).clamp(-0.9, 0.9), TOWARDS.expand(4, -1)
+    free = student_gradient(student, start, towards, WHERE_IT_COUNTS)
+    roomy = Bounds(torch.full_like(start, -1.0), torch.full_like(start, 1.0))
+    torch.testing.assert_close(student_gradient(student, start, towards, WHERE_IT_COUNTS, roomy), free)
+    only_darker = student_gradient(student, start, towards, WHERE_IT_COUNTS, Bounds(start - 0.1, start))
+    assert (only_darker <= 0).all()
+    assert only_darker.flatten(1).lt(0).any(dim=1).all()

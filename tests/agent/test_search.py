@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from otherwise.agent import search
+from otherwise.agent.bounds import Bounds
 from otherwise.agent.bundle import Agent
 from otherwise.agent.search import Attempt, Search, SearchResult, SearchSettings, choose_target, decides
 from otherwise.blackbox.checked import CountingBlackBox
@@ -26,8 +28,8 @@ def eager(classifier: SquareClassifier) -> Agent:
 def test_what_is_called_valid_flips_the_black_box(
     eager: Agent, classifier: SquareClassifier, images: np.ndarray
 ) -> None:
-    search = Search(eager, CountingBlackBox(classifier), SETTINGS)
-    results = [search.run(image) for image in images[:6]]
+    searching = Search(eager, CountingBlackBox(classifier), SETTINGS)
+    results = [searching.run(image) for image in images[:6]]
     assert any(result.valid for result in results)
     for image, result in zip(images, results, strict=False):
         answer = classifier.predict(result.best.image[None])[0]
@@ -80,6 +82,47 @@ def test_a_student_that_learned_in_noise_has_to_be_convinced_too_unless_it_never
     assert never.best.strength == alone.best.strength
 
 
+def test_values_of_nearby_are_enough_where_they_convince_and_others_are_tried_where_they_do_not(
+    eager: Agent, classifier: SquareClassifier, images: np.ndarray
+) -> None:
+    bright, dark = (images[int(np.argmax(classifier.predict(images)[:, n]))] for n in (1, 0))
+    settings = replace(SETTINGS, strengths=(1.0, 3.0, 6.0))
+
+    def found(image: np.ndarray, reach: int | None) -> tuple[SearchResult, bool]:
+        result = Search(eager, CountingBlackBox(classifier), replace(settings, reach=reach)).run(image)
+        made = torch.from_numpy(result.best.image)[None]
+        within = Bounds.around(torch.from_numpy(image)[None], reach or 0).clamp(made)
+        return result, torch.equal(within, made)
+
+    # The square may become as dark as what surrounds it; what surrounds it need not become darker.
+    darker, near = found(bright, max(bright.shape) // 2)
+    assert darker.valid
+    assert near
+    assert darker.best.probabilities[darker.target] >= settings.confidence
+    assert not found(bright, None)[1]
+    # Hardly anything is bright in the dark image: brightness has to come from nothing.
+    brighter, near = found(dark, 0)
+    assert brighter.valid
+    assert not near
+
+
+def test_what_only_flips_within_the_bounds_is_better_than_nothing(
+    eager: Agent, classifier: SquareClassifier, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bright = images[int(np.argmax(classifier.predict(images)[:, 1]))]
+    settings = replace(SETTINGS, strengths=(3.0,), confidence=1.01, reach=max(bright.shape), refinements=0, rounds=1)
+    render = search._Renderer.__call__
+
+    def only_within(self: Any, *arguments: Any) -> np.ndarray:
+        made = render(self, *arguments)
+        return made if self.bounds else np.repeat(bright[None], len(made), axis=0)
+
+    monkeypatch.setattr(search._Renderer, "__call__", only_within)
+    result = Search(eager, CountingBlackBox(classifier), settings).run(bright)
+    assert result.valid
+    assert classifier.predict(result.best.image[None])[0].argmax() == result.target
+
+
 def test_the_path_begins_at_the_original_and_ascends(
     eager: Agent, classifier: SquareClassifier, images: np.ndarray
 ) -> None:
@@ -107,7 +150,7 @@ def test_attempts_of_one_depth_invert_the_image_once(
     def calls(*depths: float) -> int:
         asked.clear()
         attempts = tuple(Attempt(depth, pull=0.0) for depth in depths)
-        hopeless = SearchSettings(steps=2, attempts=attempts, strengths=(0.01,), refinements=0, rounds=1)
+        hopeless = SearchSettings(steps=2, attempts=attempts, strengths=(0.01,), refinements=0, rounds=1, reach=None)
         assert not Search(eager, CountingBlackBox(classifier), hopeless).run(images[0]).valid
         return len(asked)
 

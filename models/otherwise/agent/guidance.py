@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from otherwise.agent.bounds import Bounds
 from otherwise.agent.flow import Velocity, expand
 from otherwise.agent.networks import DiffusionAutoencoder
+from otherwise.agent.operators import smoothed, sparse
 
 
 @dataclass(frozen=True)
@@ -35,14 +36,19 @@ class Lead:
 
 EVERYWHERE = Lead()
 """For a student that may be misled by grain: what it sees is spread over many voxels."""
-WHERE_IT_COUNTS = Lead(share=0.05, smooth=True, least=0.005)
+WHERE_IT_COUNTS = Lead(share=0.1, smooth=True, least=0.005)
 """For a student that has learned in noise: what it sees is a feature, which has a place."""
 
 MOST_ATTENTION = 20.0
 
 
 def guided(
-    velocity: Velocity, model: DiffusionAutoencoder, towards: Tensor, weight: Tensor, lead: Lead = EVERYWHERE
+    velocity: Velocity,
+    model: DiffusionAutoencoder,
+    towards: Tensor,
+    weight: Tensor,
+    lead: Lead = EVERYWHERE,
+    bounds: Bounds | None = None,
 ) -> Velocity:
     """Bend a field so that what it renders becomes more of what the student calls the target.
 
@@ -52,17 +58,24 @@ def guided(
         towards: ``(b, classes)``: the student's logits are multiplied by it and summed; the sum shall rise.
         weight: ``(b,)``: how much, as a share of an image's range for each unit of time.
         lead: How.
+        bounds: Of what is rendered, in [-1, 1].
     """
 
     def bent(x: Tensor, t: Tensor) -> Tensor:
         plain = velocity(x, t)
         promised = x - expand(t, x) * plain
-        return plain - expand(weight, x) * student_gradient(model, promised, towards, lead)
+        return plain - expand(weight, x) * student_gradient(model, promised, towards, lead, bounds)
 
     return bent
 
 
-def student_gradient(model: DiffusionAutoencoder, images: Tensor, towards: Tensor, lead: Lead = EVERYWHERE) -> Tensor:
+def student_gradient(
+    model: DiffusionAutoencoder,
+    images: Tensor,
+    towards: Tensor,
+    lead: Lead = EVERYWHERE,
+    bounds: Bounds | None = None,
+) -> Tensor:
     """Where images have to change for the student's logits to rise.
 
     Args:
@@ -70,16 +83,19 @@ def student_gradient(model: DiffusionAutoencoder, images: Tensor, towards: Tenso
         images: ``(b, channels, *size)`` in [-1, 1].
         towards: See ``guided``.
         lead: See ``guided``.
+        bounds: What of ``images`` is beyond them is not so when the gradient is taken, and does not go further.
 
     Returns:
         ``(b, channels, *size)``, each of root mean square one; zero where the student sees nothing.
     """
     # The search runs without gradients, and what is made there cannot take part in one: hence the copies.
     with torch.inference_mode(False), torch.enable_grad():
-        pixels = ((images.clone() + 1) / 2).clamp(0, 1).detach().requires_grad_()
+        seen = bounds.clamp(images) if bounds else images
+        pixels = ((seen.clone() + 1) / 2).clamp(0, 1).detach().requires_grad_()
         value = (model.classify(model.encode(pixels)).float() * towards.clone()).sum()
         (gradient,) = torch.autograd.grad(value, pixels)
     led = smoothed(gradient) if lead.smooth else gradient
+    led = bounds.open(images, led) if bounds else led
     led = sparse(led, lead.share) if lead.share < 1 else led
     length = led.square().flatten(1).mean(dim=1).sqrt().clamp_min(1e-12)
     return led / expand(length, led)
@@ -98,41 +114,3 @@ def attention(model: DiffusionAutoencoder, images: Tensor, towards: Tensor) -> T
     """
     size = smoothed(student_gradient(model, 2 * images - 1, towards).abs().mean(1, keepdim=True))
     return (size / expand(size.flatten(1).mean(dim=1).clamp_min(1e-12), size)).clamp_max(MOST_ATTENTION)
-
-
-def smoothed(maps: Tensor) -> Tensor:
-    """Blur by (1, 2, 1) / 4 along each axis, twice: no grain, which a strided network's gradient is full of.
-
-    The kernel has no negative frequency, so that what rises along a gradient rises along the blurred one as well.
-
-    Args:
-        maps: ``(b, channels, *size)``; outside is zero.
-    """
-    axes = range(2, maps.ndim)
-    for axis in [*axes, *axes]:
-        edge = maps.shape[axis]
-        wide = functional.pad(maps, [value for other in reversed(axes) for value in (2 * [int(other == axis)])])
-        maps = (wide.narrow(axis, 0, edge) + 2 * maps + wide.narrow(axis, 2, edge)) / 4
-    return maps
-
-
-def sparse(maps: Tensor, share: float) -> Tensor:
-    """Keep what is greatest, less the threshold.
-
-    Args:
-        maps: ``(b, channels, *size)``.
-        share: Of the voxels of each that are kept, in (0, 1).
-    """
-    size = maps.abs().flatten(1)
-    kept = max(1, round(share * size.shape[1]))
-    return shrunk(maps, size.topk(min(kept + 1, size.shape[1]), dim=1).values[:, -1])
-
-
-def shrunk(maps: Tensor, by: Tensor) -> Tensor:
-    """Bring values nearer to zero: the proximal step of an L1 penalty (soft thresholding).
-
-    Args:
-        maps: ``(b, channels, *size)``.
-        by: ``(b,)``: what is smaller becomes zero.
-    """
-    return maps.sign() * (maps.abs() - expand(by, maps)).clamp_min(0)

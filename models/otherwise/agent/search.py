@@ -14,11 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from otherwise.agent.bounds import Bounds
 from otherwise.agent.bundle import Agent
 from otherwise.agent.code import Code, Way, edit_velocity, evidence, way_across
 from otherwise.agent.distillation import student_probabilities
 from otherwise.agent.flow import invert, render
-from otherwise.agent.guidance import guided, shrunk
+from otherwise.agent.guidance import guided
+from otherwise.agent.operators import shrunk
 from otherwise.blackbox.checked import CountingBlackBox, decision_value
 from otherwise.errors import CancelledError
 
@@ -56,6 +58,9 @@ class SearchSettings:
         attempts: In the order tried in each round. Most images flip where the student leads much; the others are led
             less. Going deeper redraws more of the image, but exaggerating more ends in images unlike any: so the deeper
             comes first, and the utmost last.
+        reach: Before all others, the first attempt is made with nothing becoming darker or brighter than what the image
+            shows within so many voxels, see ``bounds``, and counts if it convinces; None: it is not. What has to come
+            from nothing needs the others.
         confidence: Probability of the target that the least movement should reach. What only just flips one black box
             is often seen by no other; what convinces it, others see too. A student that has learned in noise should be
             convinced as well, since it is not misled as the black box is. Where nothing reaches it, the black box
@@ -80,6 +85,7 @@ class SearchSettings:
         Attempt(0.5, 20.0),
         Attempt(0.7, 20.0),
     )
+    reach: int | None = 1
     confidence: float = 0.95
     convince_student: bool = True
     strengths: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)
@@ -225,38 +231,46 @@ class Search:
         answer = torch.from_numpy(np.asarray(base.probabilities, np.float32))[None].to(pixels)
         code = Code.of(self.agent.model.encode(pixels), evidence(answer))
         way = way_across(self.agent.model, code, torch.tensor([target], device=self.agent.device), multi_label)
-        nearest = _Round(base, False, [], base.image, None, way)
+        nearest, reserve = _Round(base, False, [], base.image, None, way), None
         reconstruction: np.ndarray | None = None
         inverted: dict[float, _Inverted] = {}
         strengths = self.settings.strengths
-        for number, attempt in enumerate(self.settings.attempts):
-            progress("search", number / len(self.settings.attempts))
+        ways: list[tuple[Attempt, Bounds | None]] = [(attempt, None) for attempt in self.settings.attempts]
+        if self.settings.reach is not None:
+            ways.insert(0, (self.settings.attempts[0], Bounds.around(pixels, self.settings.reach)))
+        for number, (attempt, bounds) in enumerate(ways):
+            progress("search", number / len(ways))
             if self._over_budget(start_queries, len(strengths)):
-                return replace(nearest, exhausted=True)
-            renderer = _Renderer(self.agent, self.settings.steps, pixels, code, attempt, inverted, cancelled)
+                return reserve or replace(nearest, exhausted=True)
+            renderer = _Renderer(self.agent, self.settings.steps, pixels, code, attempt, bounds, inverted, cancelled)
             reconstruction = renderer.reconstruction if reconstruction is None else reconstruction
             tried = self._ask(renderer, way, strengths, base.strength)
-            least = self._least(tried, target)
+            least = self._least(tried, target, insist=bounds is not None)
             if least is not None:
                 first = next(index for index, candidate in enumerate(tried) if candidate is least)
                 below = strengths[first - 1] if first else 0.0
                 between = np.linspace(below, strengths[first], self.settings.refinements + 2)[1:-1].tolist()
                 if between and not self._over_budget(start_queries, len(between)):
                     tried += self._ask(renderer, way, between, base.strength)
-                    least = self._least(tried, target) or least
+                    least = self._least(tried, target, insist=bounds is not None) or least
                 return _Round(least, True, tried, reconstruction, renderer, way)
+            if (flips := self._least(tried, target, insist=False)) is not None:
+                reserve = _Round(flips, True, tried, reconstruction, renderer, way)
             best = max(tried, key=lambda c: _value(c, target))
             if not nearest.tried or _value(best, target) > _value(nearest.best, target):
                 nearest = _Round(best, False, tried, reconstruction, renderer, way)
-        return nearest
+        return reserve or nearest
 
-    def _least(self, tried: Sequence[Candidate], target: int) -> Candidate | None:
-        """The least movement that convinces both; failing that, the black box; failing that, flips; None: none does."""
+    def _least(self, tried: Sequence[Candidate], target: int, insist: bool) -> Candidate | None:
+        """The least movement that convinces both; failing that, the black box; failing that, flips; None: none does.
+
+        ``insist``: There are other ways, so that nothing less than convincing is good enough.
+        """
         flips = [c for c in tried if decides(c.probabilities, target, self.classifier.multi_label)]
         sure = [c for c in flips if c.probabilities[target] >= self.settings.confidence]
-        both = [c for c in sure if c.likeness is not None and c.likeness[target] >= self.settings.confidence]
-        both = both if self.settings.convince_student else []
-        return min(both or sure or flips, key=lambda c: c.strength, default=None)
+        alone = not self.settings.convince_student
+        both = [c for c in sure if alone or c.likeness is None or c.likeness[target] >= self.settings.confidence]
+        return min(both if insist else both or sure or flips, key=lambda c: c.strength, default=None)
 
     def _over_budget(self, start: int, more: int) -> bool:
         budget = self.settings.budget
@@ -331,11 +345,12 @@ class _Renderer:
         pixels: Tensor,
         code: Code,
         attempt: Attempt,
+        bounds: Bounds | None,
         inverted: dict[float, _Inverted],
         cancelled: Cancelled,
     ) -> None:
         self.agent, self.steps, self.pixels, self.code = agent, steps, pixels, code
-        self.attempt, self.cancelled = attempt, cancelled
+        self.attempt, self.bounds, self.cancelled = attempt, bounds, cancelled
         if attempt.depth not in inverted:
             noise = invert(self._own, 2 * pixels - 1, attempt.depth, steps, self._step_done)
             plain = (render(self._own, noise, attempt.depth, steps, self._step_done) + 1) / 2
@@ -352,10 +367,13 @@ class _Renderer:
         field = edit_velocity(self.agent.model, base, moved, self.attempt.guidance * strength)
         if self.attempt.pull:
             pull, towards = self.attempt.pull * strength, way.towards.expand(count, -1)
-            field = guided(field, self.agent.model, towards, pull, self.agent.lead)
+            # What is added to the image is how the edit differs from the rendered image: it may, where the sum may.
+            rendered = self.bounds.mapped(lambda x: 2 * (x + self.plain - self.pixels) - 1) if self.bounds else None
+            field = guided(field, self.agent.model, towards, pull, self.agent.lead, rendered)
         edited = (render(field, noise, self.attempt.depth, self.steps, self._step_done) + 1) / 2
         change = shrunk(edited - self.plain, torch.full_like(strength, self.agent.lead.least))
-        images = (self.pixels + change).clamp(0, 1)
+        images = self.pixels + change
+        images = (self.bounds.clamp(images) if self.bounds else images).clamp(0, 1)
         return np.asarray(images.float().cpu().numpy(), dtype=np.float32)
 
     def _own(self, x: Tensor, t: Tensor) -> Tensor:

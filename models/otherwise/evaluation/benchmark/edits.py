@@ -253,6 +253,7 @@ def ablations(in_noise: bool = False) -> tuple[EditMethod, ...]:
     deep = (Attempt(0.95, 1.0), Attempt(0.95, 2.0))
     without: dict[str, tuple[str, SearchSettings, bool]] = {
         "no-lead": ("The student does not lead", replace(USUAL, attempts=unled), True),
+        "unbounded": ("Any value, however dark or bright", replace(USUAL, reach=None), True),
         "boundary": ("The mere boundary is enough", replace(USUAL, confidence=0.0), True),
         "unguided": ("Never guided by the evidence", replace(USUAL, attempts=shallow), True),
         "guided": ("Always guided by the evidence", replace(USUAL, attempts=guided), True),
