@@ -213,7 +213,7 @@ def test_a_decoder_that_does_nothing_is_never_valid(
     assert not result.valid
     assert result.alternatives == ()
     np.testing.assert_allclose(result.best.image, images[0], atol=1e-6)
-    assert counted.queries == 1 + 2 * len(SETTINGS.attempts)
+    assert counted.queries == 1 + 2 * (1 + len(SETTINGS.attempts))
 
 
 def test_the_same_seed_gives_the_same_answer(eager: Agent, classifier: SquareClassifier, images: np.ndarray) -> None:
