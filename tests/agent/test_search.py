@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from otherwise.agent import search
 from otherwise.agent.bounds import Bounds
 from otherwise.agent.bundle import Agent
-from otherwise.agent.search import Attempt, Search, SearchResult, SearchSettings, choose_target, decides
+from otherwise.agent.rendering import Attempt, Renderer
+from otherwise.agent.search import Search, SearchResult, SearchSettings, choose_target, decides
 from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.errors import CancelledError
 from toys import SquareClassifier, eager_agent
@@ -111,13 +111,13 @@ def test_what_only_flips_within_the_bounds_is_better_than_nothing(
 ) -> None:
     bright = images[int(np.argmax(classifier.predict(images)[:, 1]))]
     settings = replace(SETTINGS, strengths=(3.0,), confidence=1.01, reach=max(bright.shape), refinements=0, rounds=1)
-    render = search._Renderer.__call__
+    render = Renderer.__call__
 
     def only_within(self: Any, *arguments: Any) -> np.ndarray:
         made = render(self, *arguments)
         return made if self.bounds else np.repeat(bright[None], len(made), axis=0)
 
-    monkeypatch.setattr(search._Renderer, "__call__", only_within)
+    monkeypatch.setattr(Renderer, "__call__", only_within)
     result = Search(eager, CountingBlackBox(classifier), settings).run(bright)
     assert result.valid
     assert classifier.predict(result.best.image[None])[0].argmax() == result.target

@@ -12,40 +12,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from otherwise.agent.bounds import Bounds
 from otherwise.agent.bundle import Agent
-from otherwise.agent.code import Code, Way, edit_velocity, evidence, way_across
+from otherwise.agent.code import Code, Way, evidence, way_across
 from otherwise.agent.distillation import student_probabilities
-from otherwise.agent.flow import invert, render
-from otherwise.agent.guidance import guided
-from otherwise.agent.operators import shrunk
+from otherwise.agent.rendering import Attempt, Cancelled, Inverted, Renderer
 from otherwise.blackbox.checked import CountingBlackBox, decision_value
-from otherwise.errors import CancelledError
 
 LEAST_GAIN = 0.05
 """Log-odds that a round must bring for another one to be worth while."""
-MIRRORED = 2.0
-"""Strength at which the code says of the target what it said of the present class; beyond it codes are unlike any."""
 
 Progress = Callable[[str, float], None]
-Cancelled = Callable[[], bool]
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """One way of rendering edits.
-
-    Attributes:
-        depth: Time up to which the image is inverted, in (0, 1).
-        guidance: How much the edit is exaggerated at strength 1.
-        pull: How much the student leads the rendering at strength 1, see ``guidance``; it grows with the strength.
-    """
-
-    depth: float
-    guidance: float = 0.0
-    pull: float = 0.08
 
 
 @dataclass(frozen=True)
@@ -233,7 +211,7 @@ class Search:
         way = way_across(self.agent.model, code, torch.tensor([target], device=self.agent.device), multi_label)
         nearest, reserve = _Round(base, False, [], base.image, None, way), None
         reconstruction: np.ndarray | None = None
-        inverted: dict[float, _Inverted] = {}
+        inverted: dict[float, Inverted] = {}
         strengths = self.settings.strengths
         ways: list[tuple[Attempt, Bounds | None]] = [(attempt, None) for attempt in self.settings.attempts]
         if self.settings.reach is not None:
@@ -242,7 +220,7 @@ class Search:
             progress("search", number / len(ways))
             if self._over_budget(start_queries, len(strengths)):
                 return reserve or replace(nearest, exhausted=True)
-            renderer = _Renderer(self.agent, self.settings.steps, pixels, code, attempt, bounds, inverted, cancelled)
+            renderer = Renderer(self.agent, self.settings.steps, pixels, code, attempt, bounds, inverted, cancelled)
             reconstruction = renderer.reconstruction if reconstruction is None else reconstruction
             tried = self._ask(renderer, way, strengths, base.strength)
             least = self._least(tried, target, insist=bounds is not None)
@@ -276,7 +254,7 @@ class Search:
         budget = self.settings.budget
         return budget is not None and self.classifier.queries - start + more > budget
 
-    def _ask(self, renderer: _Renderer, way: Way, strengths: Sequence[float], already: float = 0.0) -> list[Candidate]:
+    def _ask(self, renderer: Renderer, way: Way, strengths: Sequence[float], already: float = 0.0) -> list[Candidate]:
         images = renderer(way, strengths)
         answers = self.classifier.predict(images)
         likeness: Sequence[np.ndarray | None] = [None] * len(images)
@@ -318,70 +296,9 @@ class _Round:
     valid: bool
     tried: list[Candidate]
     reconstruction: np.ndarray
-    renderer: _Renderer | None
+    renderer: Renderer | None
     way: Way
     exhausted: bool = False
-
-
-@dataclass(frozen=True)
-class _Inverted:
-    """An image's own noise at one depth, and what the decoder makes of it, ``(1, channels, *size)`` in [0, 1]."""
-
-    noise: Tensor
-    plain: Tensor
-
-
-class _Renderer:
-    """Renders edits of one image from its own noise, inverted once for all attempts of a depth.
-
-    What is added to the image is the difference between the rendered edit and the rendered image itself: the
-    autoencoder's own error cancels, and the fine detail stays the patient's.
-    """
-
-    def __init__(
-        self,
-        agent: Agent,
-        steps: int,
-        pixels: Tensor,
-        code: Code,
-        attempt: Attempt,
-        bounds: Bounds | None,
-        inverted: dict[float, _Inverted],
-        cancelled: Cancelled,
-    ) -> None:
-        self.agent, self.steps, self.pixels, self.code = agent, steps, pixels, code
-        self.attempt, self.bounds, self.cancelled = attempt, bounds, cancelled
-        if attempt.depth not in inverted:
-            noise = invert(self._own, 2 * pixels - 1, attempt.depth, steps, self._step_done)
-            plain = (render(self._own, noise, attempt.depth, steps, self._step_done) + 1) / 2
-            inverted[attempt.depth] = _Inverted(noise, plain)
-        self.noise, self.plain = inverted[attempt.depth].noise, inverted[attempt.depth].plain
-        self.reconstruction: np.ndarray = self.plain.clamp(0, 1)[0].float().cpu().numpy()
-
-    def __call__(self, way: Way, strengths: Sequence[float]) -> np.ndarray:
-        """Edited images ``(n, channels, *size)`` in [0, 1], one for each strength; one way for all or one for each."""
-        count = len(strengths)
-        base, noise = self.code.expand(count), self.noise.expand(count, *self.noise.shape[1:])
-        strength = torch.tensor(strengths, device=noise.device, dtype=noise.dtype)
-        moved = base.moved(way, strength.clamp(max=MIRRORED))
-        field = edit_velocity(self.agent.model, base, moved, self.attempt.guidance * strength)
-        if self.attempt.pull:
-            pull, towards = self.attempt.pull * strength, way.towards.expand(count, -1)
-            # What is added to the image is how the edit differs from the rendered image: it may, where the sum may.
-            rendered = self.bounds.mapped(lambda x: 2 * (x + self.plain - self.pixels) - 1) if self.bounds else None
-            field = guided(field, self.agent.model, towards, pull, self.agent.lead, rendered)
-        edited = (render(field, noise, self.attempt.depth, self.steps, self._step_done) + 1) / 2
-        change = shrunk(edited - self.plain, torch.full_like(strength, self.agent.lead.least))
-        images = self.pixels + change
-        images = (self.bounds.clamp(images) if self.bounds else images).clamp(0, 1)
-        return np.asarray(images.float().cpu().numpy(), dtype=np.float32)
-
-    def _own(self, x: Tensor, t: Tensor) -> Tensor:
-        return self.agent.model.velocity(x, t, self.code)
-
-    def _step_done(self) -> None:
-        if self.cancelled():
-            raise CancelledError("The search was cancelled.", "Ask again when you want the explanation.")
 
 
 def _other_answer(original: Candidate, tried: Sequence[Candidate]) -> Candidate | None:

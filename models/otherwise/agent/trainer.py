@@ -238,9 +238,9 @@ class Trainer:
         noise = torch.randn(images.shape, generator=generator).to(self.device)
         times = sample_times(len(images), generator, self.device)
         known = (torch.rand(len(images), 1, generator=generator) >= self.settings.withhold).float().to(self.device)
-        weight = self._weight(images, generator) if self.settings.focus else None
-
         alone = self.fraction < self.settings.student_first
+        weight = self._weight(images, generator) if self.settings.focus and not alone else None
+
         self._set_learning_rate()
         self.model.train()
         self.model.encoder.train(not self.settings.decoder_only)
@@ -255,9 +255,8 @@ class Trainer:
         self._average()
         self.step += 1
         renders_from = max(self.settings.rendered_from, self.settings.student_first)
-        if self.settings.decoder_only:
-            return Losses(float(flow.detach()), 0.0)
-        if self.fraction >= renders_from and self.step % self.settings.rendered_every == 0:
+        taught = not self.settings.decoder_only and self.fraction >= renders_from
+        if taught and self.step % self.settings.rendered_every == 0:
             self._render(generator)
         return Losses(float(flow.detach()), float(student.detach()))
 

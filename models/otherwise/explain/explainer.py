@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 import numpy as np
 
 from otherwise.agent.bundle import Agent
-from otherwise.agent.search import Cancelled, Candidate, Progress, Search, SearchResult, SearchSettings, decides
+from otherwise.agent.rendering import Cancelled
+from otherwise.agent.search import Candidate, Progress, Search, SearchResult, SearchSettings, decides
 from otherwise.attribution.methods import find_method
 from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.blackbox.protocol import BlackBox

@@ -17,7 +17,8 @@ from otherwise.agent.bundle import Agent
 from otherwise.agent.code import Code, evidence, way_across
 from otherwise.agent.flow import Velocity, invert, render
 from otherwise.agent.guidance import EVERYWHERE, WHERE_IT_COUNTS, Lead
-from otherwise.agent.search import Attempt, Search, SearchResult, SearchSettings, choose_target, decides
+from otherwise.agent.rendering import Attempt
+from otherwise.agent.search import Search, SearchResult, SearchSettings, choose_target, decides
 from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.influence.effect import effect_map, shown_effect
