@@ -89,7 +89,8 @@ def test_values_of_nearby_are_enough_where_they_convince_and_others_are_tried_wh
     settings = replace(SETTINGS, strengths=(1.0, 3.0, 6.0))
 
     def found(image: np.ndarray, reach: int | None) -> tuple[SearchResult, bool]:
-        result = Search(eager, CountingBlackBox(classifier), replace(settings, reach=reach)).run(image)
+        span = None if reach is None else (reach, reach)
+        result = Search(eager, CountingBlackBox(classifier), replace(settings, reach=span)).run(image)
         made = torch.from_numpy(result.best.image)[None]
         within = Bounds.around(torch.from_numpy(image)[None], reach or 0).clamp(made)
         return result, torch.equal(within, made)
@@ -110,7 +111,8 @@ def test_what_only_flips_within_the_bounds_is_better_than_nothing(
     eager: Agent, classifier: SquareClassifier, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bright = images[int(np.argmax(classifier.predict(images)[:, 1]))]
-    settings = replace(SETTINGS, strengths=(3.0,), confidence=1.01, reach=max(bright.shape), refinements=0, rounds=1)
+    wide = (max(bright.shape), max(bright.shape))
+    settings = replace(SETTINGS, strengths=(3.0,), confidence=1.01, reach=wide, refinements=0, rounds=1)
     render = Renderer.__call__
 
     def only_within(self: Any, *arguments: Any) -> np.ndarray:

@@ -37,8 +37,8 @@ class SearchSettings:
             less. Going deeper redraws more of the image, but exaggerating more ends in images unlike any: so the deeper
             comes first, and the utmost last.
         reach: Before all others, the first attempt is made with nothing becoming darker or brighter than what the image
-            shows within so many voxels, see ``bounds``, and counts if it convinces; None: it is not. What has to come
-            from nothing needs the others.
+            shows within so many voxels (in 2-D, in 3-D), see ``bounds``, and counts if it convinces; None: it is not.
+            What has to come from nothing needs the others.
         confidence: Probability of the target that the least movement should reach. What only just flips one black box
             is often seen by no other; what convinces it, others see too. A student that has learned in noise should be
             convinced as well, since it is not misled as the black box is. Where nothing reaches it, the black box
@@ -63,7 +63,7 @@ class SearchSettings:
         Attempt(0.5, 20.0),
         Attempt(0.7, 20.0),
     )
-    reach: int | None = 1
+    reach: tuple[int, int] | None = (2, 1)
     confidence: float = 0.95
     convince_student: bool = True
     strengths: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)
@@ -215,7 +215,8 @@ class Search:
         strengths = self.settings.strengths
         ways: list[tuple[Attempt, Bounds | None]] = [(attempt, None) for attempt in self.settings.attempts]
         if self.settings.reach is not None:
-            ways.insert(0, (self.settings.attempts[0], Bounds.around(pixels, self.settings.reach)))
+            reach = self.settings.reach[pixels.ndim - 4]
+            ways.insert(0, (self.settings.attempts[0], Bounds.around(pixels, reach)))
         for number, (attempt, bounds) in enumerate(ways):
             progress("search", number / len(ways))
             if self._over_budget(start_queries, len(strengths)):
