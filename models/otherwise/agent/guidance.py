@@ -40,6 +40,7 @@ WHERE_IT_COUNTS = Lead(share=0.1, smooth=True, least=0.005)
 """For a student that has learned in noise: what it sees is a feature, which has a place."""
 
 MOST_ATTENTION = 20.0
+"""Beyond this a few voxels would be all that counts."""
 
 
 def guided(

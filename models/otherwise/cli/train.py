@@ -44,7 +44,7 @@ def register(app: typer.Typer) -> None:
             typer.Option("--decoder-only", help="The student of --start stays as it is; the decoder goes on alone."),
         ] = False,
         focus: Annotated[
-            float, typer.Option(help="Share of the decoder's loss that lies where the student looks: 0.8?")
+            float, typer.Option(help="Share of the decoder's loss that lies where the student looks, below 1.")
         ] = 0.0,
         mirror: Annotated[str, typer.Option(help="Axes along which a mirrored image is as good: i or i,j.")] = "",
         precision: Annotated[str, typer.Option(help="fp32 or bf16.")] = "fp32",
