@@ -50,7 +50,7 @@ class Bounds:
 
     def clamp(self, images: Tensor) -> Tensor:
         """Bring images to within the bounds."""
-        return torch.minimum(torch.maximum(images, self.lowest), self.highest)
+        return images.clamp(self.lowest, self.highest)
 
     def open(self, images: Tensor, direction: Tensor) -> Tensor:
         """``direction``, but zero where images would leave the bounds by it (a projected gradient)."""
