@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from otherwise.agent.flow import integrate, invert, noised, render
+from otherwise.agent.flow import integrate, invert, noised, redraw, render
 
 
 def test_the_line_ends_in_image_and_noise() -> None:
@@ -30,6 +30,16 @@ def test_rendering_undoes_inversion_to_second_order() -> None:
         float((render(curved, invert(curved, images, 0.7, steps), 0.7, steps) - images).abs().max()) for steps in (4, 8)
     ]
     assert errors[1] < errors[0] / 3
+
+
+def test_only_the_masked_part_is_drawn_anew() -> None:
+    images, noise, other = torch.rand(2, 1, 4, 4), torch.randn(2, 1, 4, 4), torch.rand(2, 1, 4, 4)
+    mask = torch.zeros(1, 1, 4, 4)
+    mask[..., 1:3, 1:3] = 1
+    drawn = redraw(lambda x, t: noise - other, images, mask, noise, depth=0.5, steps=3)
+    expected = images + 0.5 * (other - images)  # half-way noise still knows half of the image
+    torch.testing.assert_close(drawn, torch.where(mask > 0, expected, images))
+    assert torch.equal(redraw(lambda x, t: noise - other, images, 0 * mask, noise, 0.5, 3), images)
 
 
 def test_a_step_may_cancel() -> None:

@@ -11,8 +11,9 @@ import torch
 
 from otherwise.agent.bounds import Bounds
 from otherwise.agent.bundle import Agent
+from otherwise.agent.candidate import choose_target, decides
 from otherwise.agent.rendering import Attempt, Renderer
-from otherwise.agent.search import Search, SearchResult, SearchSettings, choose_target, decides
+from otherwise.agent.search import Search, SearchResult, SearchSettings
 from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.errors import CancelledError
 from toys import SquareClassifier, eager_agent

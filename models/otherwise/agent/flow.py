@@ -72,6 +72,34 @@ def invert(velocity: Velocity, images: Tensor, depth: float, steps: int, step_do
     return integrate(velocity, images, 0.0, depth, steps, step_done)
 
 
+def redraw(
+    velocity: Velocity,
+    images: Tensor,
+    mask: Tensor,
+    noise: Tensor,
+    depth: float,
+    steps: int,
+    step_done: StepDone | None = None,
+) -> Tensor:
+    """Draw a part of images anew from noise, held to the rest at every step (RePaint, arXiv 2201.09865, going once).
+
+    Args:
+        velocity: The field.
+        images: ``(batch, ...)``.
+        mask: Of the same shape or broadcast to it, in [0, 1]: 1 where they are drawn anew.
+        noise: ``(batch, ...)`` of the normal law.
+        depth: Time in (0, 1] from which they are.
+        steps: Number of equal steps.
+        step_done: See ``StepDone``.
+    """
+    x = noised(images, noise, torch.full((len(images),), depth).to(images))
+    for now, after in itertools.pairwise(torch.linspace(depth, 0, steps + 1).tolist()):
+        x = integrate(velocity, x, now, after, 1, step_done)
+        held = noised(images, noise, torch.full((len(images),), after).to(images))
+        x = mask * x + (1 - mask) * held
+    return x
+
+
 def render(velocity: Velocity, noise: Tensor, depth: float, steps: int, step_done: StepDone | None = None) -> Tensor:
     """Bring the noise of time ``depth`` back to images."""
     return integrate(velocity, noise, depth, 0.0, steps, step_done)

@@ -12,7 +12,7 @@ from torch import Tensor
 from otherwise.agent.bounds import Bounds
 from otherwise.agent.bundle import Agent
 from otherwise.agent.code import Code, Way, edit_velocity
-from otherwise.agent.flow import invert, render
+from otherwise.agent.flow import StepDone, invert, render
 from otherwise.agent.guidance import guided
 from otherwise.agent.operators import shrunk
 from otherwise.errors import CancelledError
@@ -20,6 +20,16 @@ from otherwise.errors import CancelledError
 Cancelled = Callable[[], bool]
 MIRRORED = 2.0
 """Strength at which the code says of the target what it said of the present class; beyond it codes are unlike any."""
+
+
+def stopping(cancelled: Cancelled) -> StepDone:
+    """What raises ``CancelledError`` after a solver step if ``cancelled`` says so."""
+
+    def step_done() -> None:
+        if cancelled():
+            raise CancelledError("The search was cancelled.", "Ask again when you want the explanation.")
+
+    return step_done
 
 
 @dataclass(frozen=True)
@@ -64,7 +74,7 @@ class Renderer:
         cancelled: Cancelled,
     ) -> None:
         self.agent, self.steps, self.pixels, self.code = agent, steps, pixels, code
-        self.attempt, self.bounds, self.cancelled = attempt, bounds, cancelled
+        self.attempt, self.bounds, self._step_done = attempt, bounds, stopping(cancelled)
         if attempt.depth not in inverted:
             noise = invert(self._own, 2 * pixels - 1, attempt.depth, steps, self._step_done)
             plain = (render(self._own, noise, attempt.depth, steps, self._step_done) + 1) / 2
@@ -92,7 +102,3 @@ class Renderer:
 
     def _own(self, x: Tensor, t: Tensor) -> Tensor:
         return self.agent.model.velocity(x, t, self.code)
-
-    def _step_done(self) -> None:
-        if self.cancelled():
-            raise CancelledError("The search was cancelled.", "Ask again when you want the explanation.")

@@ -2,7 +2,7 @@
 
 The student proposes where to go in latent space, the decoder renders it from the image's own inverted noise, and the
 black box alone decides whether the result is valid. Shallow inversion keeps more of the image, so it is tried first;
-among what flips with confidence, the least movement wins.
+among what flips with confidence, the least movement wins, and of its change only what is needed stays.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ import torch
 
 from otherwise.agent.bounds import Bounds
 from otherwise.agent.bundle import Agent
+from otherwise.agent.candidate import Candidate, choose_target, decides
 from otherwise.agent.code import Code, Way, evidence, way_across
 from otherwise.agent.distillation import student_probabilities
-from otherwise.agent.rendering import Attempt, Cancelled, Inverted, Renderer
+from otherwise.agent.refinement import SHARES, Refinement
+from otherwise.agent.rendering import Attempt, Cancelled, Inverted, Renderer, stopping
 from otherwise.blackbox.checked import CountingBlackBox, decision_value
 
 LEAST_GAIN = 0.05
@@ -47,6 +49,7 @@ class SearchSettings:
         strengths: Edits tried, ascending. The code moves to the boundary at 1, to its mirror image at 2 and no
             further; the guidance goes on growing with the strength.
         refinements: Edits tried between the last that did not convince and the first that did.
+        refine: Whether what is not needed is taken back, see ``refinement``.
         alternatives: How many further, different answers to look for.
         diversity: Length of the random sideways movement of an alternative, relative to the movement itself.
         budget: Most images that the black box may be asked about in the search, or None.
@@ -68,26 +71,10 @@ class SearchSettings:
     convince_student: bool = True
     strengths: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)
     refinements: int = 3
+    refine: bool = True
     alternatives: int = 2
     diversity: float = 1.0
     budget: int | None = None
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One edited image and the black box's answer.
-
-    Attributes:
-        image: ``(channels, *size)`` float32 in [0, 1].
-        probabilities: ``(classes,)``.
-        strength: See ``SearchSettings.strengths``; 0: unchanged.
-        likeness: What the student says, ``(classes,)``; None: it has not learned in noise, and is not asked.
-    """
-
-    image: np.ndarray
-    probabilities: np.ndarray
-    strength: float
-    likeness: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -125,21 +112,6 @@ class SearchResult:
         return (*(c for c in self.tried if c.strength <= candidate.strength), *beyond[:1])
 
 
-def decides(probabilities: np.ndarray, target: int, multi_label: bool) -> np.ndarray:
-    """Whether the black box decides for the target: most probable class, or (multi-label) above one half."""
-    if multi_label:
-        return np.asarray(probabilities[..., target] > 0.5)
-    return np.asarray(probabilities.argmax(-1) == target)
-
-
-def choose_target(probabilities: np.ndarray, multi_label: bool) -> int:
-    """The class that is nearest to becoming the answer: the runner-up, or (multi-label) the least certain "no"."""
-    if multi_label:
-        rest = np.where(probabilities > 0.5, -1.0, probabilities)
-        return int(rest.argmax())
-    return int(np.argsort(-probabilities, kind="stable")[1])
-
-
 class Search:
     """Looks for counterfactuals of one image on the classifier's grid.
 
@@ -154,7 +126,6 @@ class Search:
         self.classifier = classifier
         self.settings = settings
 
-    @torch.inference_mode()
     def run(
         self,
         image: np.ndarray,
@@ -177,6 +148,23 @@ class Search:
             CancelledError: if ``cancelled`` says so.
         """
         start_queries = self.classifier.queries
+        with torch.inference_mode():
+            found = self._found(image, target, seed, start_queries, progress, cancelled)
+            if not (self.settings.refine and found.valid):
+                return found
+            progress("refinement", 0.95)
+            return self._refined(found, seed, start_queries, cancelled)
+
+    def _found(
+        self,
+        image: np.ndarray,
+        target: int | None,
+        seed: int,
+        start_queries: int,
+        progress: Progress,
+        cancelled: Cancelled,
+    ) -> SearchResult:
+        """Rounds of attempts, until one of them flips the black box."""
         original = Candidate(image, self.classifier.predict(image[None])[0], 0.0)
         any_other = target is None and not self.classifier.multi_label
         if target is None:
@@ -256,14 +244,30 @@ class Search:
         return budget is not None and self.classifier.queries - start + more > budget
 
     def _ask(self, renderer: Renderer, way: Way, strengths: Sequence[float], already: float = 0.0) -> list[Candidate]:
-        images = renderer(way, strengths)
+        return self._judged(renderer(way, strengths), [already + float(s) for s in strengths])
+
+    def _judged(self, images: np.ndarray, strengths: Sequence[float]) -> list[Candidate]:
         answers = self.classifier.predict(images)
         likeness: Sequence[np.ndarray | None] = [None] * len(images)
         if self.agent.student_noise:
             pixels = torch.from_numpy(images).to(self.agent.device)
             likeness = list(student_probabilities(self.agent.model, pixels, self.classifier.multi_label).cpu().numpy())
         told = zip(images, answers, strengths, likeness, strict=True)
-        return [Candidate(image, answer, already + float(s), like) for image, answer, s, like in told]
+        return [Candidate(*one) for one in told]
+
+    def _refined(self, found: SearchResult, seed: int, start: int, cancelled: Cancelled) -> SearchResult:
+        """Of all changes only the part that the best needs; of the alternatives, what they need themselves."""
+        most = len(SHARES) * (1 + len(found.alternatives)) + 2 * len(found.tried)
+        if self._over_budget(start, most):
+            return found
+        settings, multi_label = self.settings, self.classifier.multi_label
+        refinement = Refinement(self.agent, self._judged, settings.confidence, multi_label, 2 * settings.steps)
+        image, generator = found.original.image, torch.Generator().manual_seed(seed)
+        moved = [candidate for candidate in found.tried if candidate.strength > 0]
+        moved = refinement.path(image, moved, found.best, found.target, generator, stopping(cancelled))
+        best = next(candidate for candidate in moved if candidate.strength == found.best.strength)
+        others = tuple(refinement.needed(image, other, found.target) for other in found.alternatives)
+        return replace(found, best=best, tried=(found.original, *moved), alternatives=others)
 
     def _alternatives(
         self, found: _Round, base: Candidate, target: int, seed: int, start: int

@@ -11,8 +11,10 @@ from datetime import UTC, datetime
 import numpy as np
 
 from otherwise.agent.bundle import Agent
+from otherwise.agent.candidate import Candidate, decides
+from otherwise.agent.parts import composite, soft
 from otherwise.agent.rendering import Cancelled
-from otherwise.agent.search import Candidate, Progress, Search, SearchResult, SearchSettings, decides
+from otherwise.agent.search import Progress, Search, SearchResult, SearchSettings
 from otherwise.attribution.methods import find_method
 from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.blackbox.protocol import BlackBox
@@ -37,7 +39,7 @@ from otherwise.images.resampling import (
     to_model,
 )
 from otherwise.influence.effect import effect_map, shown_effect
-from otherwise.influence.minimal import composite, minimal_mask, soft
+from otherwise.influence.minimal import minimal_mask
 from otherwise.influence.regions import MeasuredRegion, measure_regions, reconstruction_floor
 
 CARRIED = "not once carried to the full image"

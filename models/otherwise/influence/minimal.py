@@ -3,20 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import ndimage
 
-from otherwise.agent.search import decides
+from otherwise.agent.candidate import decides
+from otherwise.agent.parts import composite, ranks, soft
 from otherwise.blackbox.protocol import BlackBox
-
-
-def soft(mask: np.ndarray, width: float = 1.0) -> np.ndarray:
-    """Blur the border of a bool mask ``size`` outwards, so that a composite has no seam; 1 inside, falling to 0."""
-    return np.maximum(mask, ndimage.gaussian_filter(mask.astype(np.float32), width) * 2).clip(0, 1)
-
-
-def composite(image: np.ndarray, counterfactual: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The image with the masked part of the change. ``mask`` is ``size`` in [0, 1]."""
-    return np.asarray(image + mask[None] * (counterfactual - image), dtype=np.float32)
 
 
 def minimal_mask(
@@ -44,15 +34,11 @@ def minimal_mask(
     """
     # Equal effects (flat parts of the map) are ranked by the size of the change.
     change = np.abs(counterfactual - image).mean(axis=0)
-    order = np.lexsort((change.ravel(), effect.ravel()))[::-1]
-    rank = np.empty(order.size, dtype=np.int64)
-    rank[order] = np.arange(order.size)
-    rank = rank.reshape(effect.shape)
-
+    rank = ranks(effect, ties=change)
     low, high = 0.0, 1.0
     shares = np.geomspace(1 / 256, 1, 9)[:-1]
     for _ in range(rounds):
-        masks = [rank < share * order.size for share in shares]
+        masks = [rank < share * rank.size for share in shares]
         tried = np.stack([composite(image, counterfactual, soft(mask)) for mask in masks])
         flips = decides(classifier.predict(tried), target, classifier.multi_label)
         if flips.any():
@@ -61,4 +47,4 @@ def minimal_mask(
         else:
             low = float(shares[-1])
         shares = np.linspace(low, high, 10)[1:-1]
-    return np.asarray(rank < high * order.size)
+    return np.asarray(rank < high * rank.size)

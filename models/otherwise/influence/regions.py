@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from otherwise.agent.search import decides
+from otherwise.agent.candidate import decides
+from otherwise.agent.parts import soft
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.influence.effect import measured_effect, put_in_and_leave_out
-from otherwise.influence.minimal import soft
 
 MOST_REGIONS = 5
 """More than a handful is no explanation."""

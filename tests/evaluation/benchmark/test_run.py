@@ -80,6 +80,7 @@ def test_a_planted_perfect_explainer_scores_one_and_a_random_one_chance(tmp_path
     assert planted["ssim_inside"]["mean"] == pytest.approx(1.0)
     assert planted["psnr_inside"]["mean"] == 100.0
     assert planted["changed_to_true_area"]["mean"] == pytest.approx(1.0)
+    assert planted["changed_to_true_change"]["mean"] == pytest.approx(1.0)
     assert planted["strongest_on_marker"]["mean"] == 0.0
     assert told["perfect"]["queries"]["mean"] == 3.0
 

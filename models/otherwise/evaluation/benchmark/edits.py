@@ -14,15 +14,17 @@ import torch
 from torch import Tensor, nn
 
 from otherwise.agent.bundle import Agent
+from otherwise.agent.candidate import choose_target, decides
 from otherwise.agent.code import Code, evidence, way_across
 from otherwise.agent.flow import Velocity, invert, render
 from otherwise.agent.guidance import EVERYWHERE, WHERE_IT_COUNTS, Lead
+from otherwise.agent.parts import composite, soft
 from otherwise.agent.rendering import Attempt
-from otherwise.agent.search import Search, SearchResult, SearchSettings, choose_target, decides
+from otherwise.agent.search import Search, SearchResult, SearchSettings
 from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.influence.effect import effect_map, shown_effect
-from otherwise.influence.minimal import composite, minimal_mask, soft
+from otherwise.influence.minimal import minimal_mask
 from otherwise.influence.regions import MeasuredRegion, measure_regions, reconstruction_floor
 
 CHANGE, REGIONS = "ours-change", "ours-regions"
@@ -256,6 +258,7 @@ def ablations(in_noise: bool = False) -> tuple[EditMethod, ...]:
         "no-lead": ("The student does not lead", replace(USUAL, attempts=unled), True),
         "unbounded": ("Any value, however dark or bright", replace(USUAL, reach=None), True),
         "boundary": ("The mere boundary is enough", replace(USUAL, confidence=0.0), True),
+        "whole": ("All of the change stays, and ghosts with it", replace(USUAL, refine=False), True),
         "unguided": ("Never guided by the evidence", replace(USUAL, attempts=shallow), True),
         "guided": ("Always guided by the evidence", replace(USUAL, attempts=guided), True),
         "deep": ("Nearly full inversion", replace(USUAL, attempts=deep), True),

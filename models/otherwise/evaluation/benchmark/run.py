@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from otherwise.agent.bundle import Agent
-from otherwise.agent.search import Progress, decides
+from otherwise.agent.candidate import decides
+from otherwise.agent.search import Progress
 from otherwise.agent.validation import reconstruction_error
 from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.blackbox.protocol import BlackBox
@@ -192,6 +193,8 @@ class _Asked:
             row["changed_to_true_area"] = changed / float(case.truth.mean())
             if case.counterfactual is not None:
                 true = case.counterfactual
+                if (truly := distances.changed_fraction(image, true, floor)) > 0:
+                    row["changed_to_true_change"] = changed / truly
                 row["ssim_inside"] = distances.similarity(true, edit.image, case.truth)
                 row["psnr_inside"] = distances.peak_signal_to_noise(true, edit.image, case.truth)
                 row["effect_correlation"] = faithfulness.effect_correlation(

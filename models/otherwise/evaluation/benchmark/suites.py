@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from otherwise.agent.search import Progress, decides
+from otherwise.agent.candidate import decides
+from otherwise.agent.search import Progress
 from otherwise.blackbox.model_card import machine_class
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.evaluation.benchmark.cases import Case

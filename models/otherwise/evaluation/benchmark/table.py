@@ -27,6 +27,7 @@ EDITS = {
     "fid": "FID",
     "kid": "KID",
     "changed_to_true_area": "changed / true area",
+    "changed_to_true_change": "changed / changed in truth",
     "cout": "COUT",
 }
 """Figures that the tables show, with their headings; the JSON file has all of them."""

@@ -1,0 +1,144 @@
+"""From a change that convinces to what of it is needed, with nothing left of what had to go.
+
+A movement of the code changes the whole image a little. Most of that can be taken back, the least changes first, and
+the black box is convinced all the same. And where something that stood out went, a ghost of it is left, since the
+noise that the edit is rendered from still knows of it: there the decoder draws anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from otherwise.agent.bundle import Agent
+from otherwise.agent.candidate import Candidate, decides
+from otherwise.agent.code import Code, evidence
+from otherwise.agent.flow import StepDone, redraw
+from otherwise.agent.parts import composite, ranks, soft
+
+SHARES = tuple(2.0**-halvings for halvings in range(8, 0, -1))
+"""Shares of the voxels of which one may be all that has to change. Finer steps leave the black box just convinced, and
+others less."""
+STOOD_OUT = 0.25
+"""Share of the intensity range: where something changes by more, something that stood out came or went."""
+GHOST = 0.03
+"""In such an image, all that changes by more than this share of the range is drawn anew."""
+GHOST_DEPTH = 0.3
+"""Time of the noise that it is drawn from: ghosts are faint."""
+FAINT = 0.05
+"""What then still changes by no more than this share of the range is taken back: what stands out has an edge."""
+MOST_MORE = 1.25
+"""What is drawn anew may change the image so many times as much as before: a ghost goes, and nothing else comes."""
+
+Judge = Callable[[np.ndarray, Sequence[float]], list[Candidate]]
+"""Images ``(n, channels, *size)`` in [0, 1] and their strengths -> what is said of them."""
+
+
+class Refinement:
+    """Makes changes smaller, and keeps them convincing.
+
+    Args:
+        agent: Draws.
+        judge: Says what the black box (and a student that has learned in noise) makes of images.
+        confidence: Probability of the target that is enough; of changes that have less, as much as they have.
+        multi_label: See ``BlackBox.multi_label``.
+        steps: Solver steps of what is drawn anew.
+    """
+
+    def __init__(self, agent: Agent, judge: Judge, confidence: float, multi_label: bool, steps: int) -> None:
+        self.agent, self.judge, self.confidence = agent, judge, confidence
+        self.multi_label, self.steps = multi_label, steps
+
+    def path(
+        self,
+        image: np.ndarray,
+        moved: Sequence[Candidate],
+        best: Candidate,
+        target: int,
+        generator: torch.Generator,
+        step_done: StepDone,
+    ) -> list[Candidate]:
+        """Of every image of a path, the part that the best one needs; ghosts go from the best and beyond.
+
+        Args:
+            image: The original, ``(channels, *size)`` in [0, 1].
+            moved: All others, ascending in strength.
+            best: One of them.
+            target: Index of the class that it is about.
+            generator: Of the noise.
+            step_done: See ``flow.StepDone``.
+
+        Returns:
+            As many, of the same strengths.
+        """
+        mask = self._needed_part(image, best, target)
+        if mask is not None:
+            parts = np.stack([composite(image, candidate.image, mask) for candidate in moved])
+            moved = self.judge(parts, [candidate.strength for candidate in moved])
+        ghostly = [c for c in moved if c.strength >= best.strength and _stands_out(image, c)]
+        if not ghostly:
+            return list(moved)
+        drawn = self._drawn_anew(image, ghostly, generator, step_done)
+        pairs = zip(ghostly, self.judge(drawn, [candidate.strength for candidate in ghostly]), strict=True)
+        clear = {
+            now.strength: now
+            for before, now in pairs
+            if self._convinces(now, before, target, 1.0) and _change(image, now) <= MOST_MORE * _change(image, before)
+        }
+        return [clear.get(candidate.strength, candidate) for candidate in moved]
+
+    def needed(self, image: np.ndarray, candidate: Candidate, target: int) -> Candidate:
+        """The part of a single change that is needed."""
+        mask = self._needed_part(image, candidate, target)
+        if mask is None:
+            return candidate
+        return self.judge(composite(image, candidate.image, mask)[None], [candidate.strength])[0]
+
+    def _needed_part(self, image: np.ndarray, found: Candidate, target: int) -> np.ndarray | None:
+        """``size`` in [0, 1]: the least of ``SHARES``, of the voxels that change most, that convinces; None: all."""
+        change = np.abs(found.image - image).max(axis=0)
+        rank = ranks(ndimage.gaussian_filter(change, 1.0), ties=change)
+        masks = [soft(rank < share * rank.size) for share in SHARES]
+        images = np.stack([composite(image, found.image, mask) for mask in masks])
+        parts = zip(masks, self.judge(images, [found.strength] * len(masks)), strict=True)
+        return next((mask for mask, part in parts if self._convinces(part, found, target, self.confidence)), None)
+
+    def _convinces(self, now: Candidate, before: Candidate, target: int, most: float) -> bool:
+        """Whether it flips, the target no less probable than before or than ``most``, and the student convinced."""
+        if not decides(now.probabilities, target, self.multi_label):
+            return False
+        if now.probabilities[target] < min(most, before.probabilities[target]):
+            return False
+        if now.likeness is None or before.likeness is None:
+            return True
+        return bool(now.likeness[target] >= min(self.confidence, before.likeness[target]))
+
+    def _drawn_anew(
+        self, image: np.ndarray, candidates: Sequence[Candidate], generator: torch.Generator, step_done: StepDone
+    ) -> np.ndarray:
+        """What changes, drawn as what the edited images are now: ``(candidates, channels, *size)``."""
+        edits = np.stack([candidate.image for candidate in candidates])
+        masks = np.stack([soft(change > GHOST) for change in np.abs(edits - image).max(axis=1)])
+        model, device = self.agent.model, self.agent.device
+        pixels = torch.from_numpy(edits).to(device)
+        told = torch.from_numpy(np.stack([candidate.probabilities for candidate in candidates])).to(pixels)
+        code = Code.of(model.encode(pixels), evidence(told))
+        noise = torch.randn(pixels.shape[1:], generator=generator).to(pixels).expand_as(pixels)
+        mask = torch.from_numpy(masks[:, None]).to(pixels)
+        drawn = redraw(
+            lambda x, t: model.velocity(x, t, code), 2 * pixels - 1, mask, noise, GHOST_DEPTH, self.steps, step_done
+        )
+        anew = np.asarray(((drawn + 1) / 2).clamp(0, 1).float().cpu().numpy(), dtype=np.float32)
+        faint = np.abs(anew - image).max(axis=1, keepdims=True) <= FAINT
+        return np.where(faint, image, anew)
+
+
+def _change(image: np.ndarray, candidate: Candidate) -> float:
+    return float(np.abs(candidate.image - image).mean())
+
+
+def _stands_out(image: np.ndarray, candidate: Candidate) -> bool:
+    return bool(np.abs(candidate.image - image).max() > STOOD_OUT)
