@@ -22,6 +22,9 @@ from otherwise.agent.parts import composite, ranks, soft
 SHARES = tuple(2.0**-halvings for halvings in range(8, 0, -1))
 """Shares of the voxels of which one may be all that has to change. Finer steps leave the black box just convinced, and
 others less."""
+SURE = 0.98
+"""Probability of the target that such a part should reach, or what the whole change reaches if that is less. More than
+the search asks for: what is taken back is what others saw, too."""
 STOOD_OUT = 0.25
 """Share of the intensity range: where something changes by more, something that stood out came or went."""
 GHOST = 0.03
@@ -43,7 +46,7 @@ class Refinement:
     Args:
         agent: Draws.
         judge: Says what the black box (and a student that has learned in noise) makes of images.
-        confidence: Probability of the target that is enough; of changes that have less, as much as they have.
+        confidence: Probability of the target of which the student has to stay convinced, or as much as it was.
         multi_label: See ``BlackBox.multi_label``.
         steps: Solver steps of what is drawn anew.
     """
@@ -104,7 +107,7 @@ class Refinement:
         masks = [soft(rank < share * rank.size) for share in SHARES]
         images = np.stack([composite(image, found.image, mask) for mask in masks])
         parts = zip(masks, self.judge(images, [found.strength] * len(masks)), strict=True)
-        return next((mask for mask, part in parts if self._convinces(part, found, target, self.confidence)), None)
+        return next((mask for mask, part in parts if self._convinces(part, found, target, SURE)), None)
 
     def _convinces(self, now: Candidate, before: Candidate, target: int, most: float) -> bool:
         """Whether it flips, the target no less probable than before or than ``most``, and the student convinced."""
