@@ -77,7 +77,7 @@ class Refinement:
         Returns:
             As many, of the same strengths.
         """
-        mask = self._needed_part(image, best, target)
+        mask = self._needed_part(image, best, target, most=SURE)
         if mask is not None:
             parts = np.stack([composite(image, candidate.image, mask) for candidate in moved])
             moved = self.judge(parts, [candidate.strength for candidate in moved])
@@ -91,23 +91,28 @@ class Refinement:
             for before, now in pairs
             if self._convinces(now, before, target, 1.0) and _change(image, now) <= MOST_MORE * _change(image, before)
         }
+        if best.strength in clear:  # what is now clear to the black box may need still less
+            clear[best.strength] = self._needed(image, clear[best.strength], target, most=1.0)
         return [clear.get(candidate.strength, candidate) for candidate in moved]
 
     def needed(self, image: np.ndarray, candidate: Candidate, target: int) -> Candidate:
         """The part of a single change that is needed."""
-        mask = self._needed_part(image, candidate, target)
+        return self._needed(image, candidate, target, most=SURE)
+
+    def _needed(self, image: np.ndarray, candidate: Candidate, target: int, most: float) -> Candidate:
+        mask = self._needed_part(image, candidate, target, most)
         if mask is None:
             return candidate
         return self.judge(composite(image, candidate.image, mask)[None], [candidate.strength])[0]
 
-    def _needed_part(self, image: np.ndarray, found: Candidate, target: int) -> np.ndarray | None:
+    def _needed_part(self, image: np.ndarray, found: Candidate, target: int, most: float) -> np.ndarray | None:
         """``size`` in [0, 1]: the least of ``SHARES``, of the voxels that change most, that convinces; None: all."""
         change = np.abs(found.image - image).max(axis=0)
         rank = ranks(ndimage.gaussian_filter(change, 1.0), ties=change)
         masks = [soft(rank < share * rank.size) for share in SHARES]
         images = np.stack([composite(image, found.image, mask) for mask in masks])
         parts = zip(masks, self.judge(images, [found.strength] * len(masks)), strict=True)
-        return next((mask for mask, part in parts if self._convinces(part, found, target, SURE)), None)
+        return next((mask for mask, part in parts if self._convinces(part, found, target, most)), None)
 
     def _convinces(self, now: Candidate, before: Candidate, target: int, most: float) -> bool:
         """Whether it flips, the target no less probable than before or than ``most``, and the student convinced."""
