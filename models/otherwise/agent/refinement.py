@@ -18,6 +18,7 @@ from otherwise.agent.candidate import Candidate, decides
 from otherwise.agent.code import Code, evidence
 from otherwise.agent.flow import StepDone, redraw
 from otherwise.agent.parts import composite, ranks, soft
+from otherwise.agent.rendering import as_images
 
 SHARES = tuple(2.0**-halvings for halvings in range(8, 0, -1))
 """Shares of the voxels of which one may be all that has to change. Finer steps leave the black box just convinced, and
@@ -139,7 +140,7 @@ class Refinement:
         drawn = redraw(
             lambda x, t: model.velocity(x, t, code), 2 * pixels - 1, mask, noise, GHOST_DEPTH, self.steps, step_done
         )
-        anew = np.asarray(((drawn + 1) / 2).clamp(0, 1).float().cpu().numpy(), dtype=np.float32)
+        anew = as_images(drawn)
         faint = np.abs(anew - image).max(axis=1, keepdims=True) <= FAINT
         return np.where(faint, image, anew)
 

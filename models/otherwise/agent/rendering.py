@@ -32,6 +32,11 @@ def stopping(cancelled: Cancelled) -> StepDone:
     return step_done
 
 
+def as_images(rendered: Tensor) -> np.ndarray:
+    """From what the decoder draws, in [-1, 1], to float32 images in [0, 1] of the same shape."""
+    return np.asarray(((rendered + 1) / 2).clamp(0, 1).float().cpu().numpy(), dtype=np.float32)
+
+
 @dataclass(frozen=True)
 class Attempt:
     """One way of rendering edits.

@@ -19,7 +19,7 @@ from otherwise.agent.code import Code, evidence, way_across
 from otherwise.agent.flow import Velocity, invert, render
 from otherwise.agent.guidance import EVERYWHERE, WHERE_IT_COUNTS, Lead
 from otherwise.agent.parts import composite, soft
-from otherwise.agent.rendering import Attempt
+from otherwise.agent.rendering import Attempt, as_images
 from otherwise.agent.search import Search, SearchResult, SearchSettings
 from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.blackbox.protocol import BlackBox
@@ -139,7 +139,7 @@ def straight_move(
         noise = invert(_field(agent, code), 2 * pixels - 1, 1.0, steps)
         strength = torch.tensor(strengths, device=agent.device, dtype=noise.dtype)
         moved = code.expand(len(strengths)).moved(way, strength)
-        made = _images(render(_field(agent, moved), noise.expand(len(strengths), *noise.shape[1:]), 1.0, steps))
+        made = as_images(render(_field(agent, moved), noise.expand(len(strengths), *noise.shape[1:]), 1.0, steps))
     return _first_that_flips(classifier, made, target)
 
 
@@ -178,7 +178,8 @@ class GlobalDirection:
             noise = invert(_field(agent, code), 2 * pixels - 1, 1.0, self.steps)
             latents = code.latent + lengths[:, None] * self._directions[pair]
             moved = Code(latents, code.evidence.expand(len(lengths), -1), code.known.expand(len(lengths), -1))
-            made = _images(render(_field(agent, moved), noise.expand(len(lengths), *noise.shape[1:]), 1.0, self.steps))
+            start = noise.expand(len(lengths), *noise.shape[1:])
+            made = as_images(render(_field(agent, moved), start, 1.0, self.steps))
         return _first_that_flips(classifier, made, target)
 
     def _find(self, agent: Agent, classifier: BlackBox, pixels: Tensor, code: Code, target: int) -> Tensor:
@@ -193,7 +194,7 @@ class GlobalDirection:
                     pixels
                 )
                 some = Code(disturbed, code.evidence.expand(32, -1), code.known.expand(32, -1))
-                made = _images(render(_field(agent, some), noise.expand(32, *noise.shape[1:]), 1.0, self.steps))
+                made = as_images(render(_field(agent, some), noise.expand(32, *noise.shape[1:]), 1.0, self.steps))
                 latents.append(disturbed.float().cpu())
                 answers.append(torch.from_numpy(classifier.predict(made)).float())
         known, said = torch.cat(latents).clone(), torch.cat(answers)
@@ -302,10 +303,6 @@ def _encoded(agent: Agent, classifier: BlackBox, image: np.ndarray) -> tuple[Ten
 
 def _field(agent: Agent, code: Code) -> Velocity:
     return lambda x, t: agent.model.velocity(x, t, code)
-
-
-def _images(rendered: Tensor) -> np.ndarray:
-    return np.asarray(((rendered + 1) / 2).clamp(0, 1).float().cpu().numpy(), dtype=np.float32)
 
 
 def _first_that_flips(classifier: BlackBox, images: np.ndarray, target: int) -> Edit:
