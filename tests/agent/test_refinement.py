@@ -12,7 +12,7 @@ import torch
 from otherwise.agent.bundle import Agent
 from otherwise.agent.candidate import Candidate
 from otherwise.agent.code import Code
-from otherwise.agent.refinement import Judge, Refinement
+from otherwise.agent.refinement import SHARES, Judge, Refinement
 from otherwise.agent.search import Search, SearchResult, SearchSettings
 from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.blackbox.protocol import InputSpec
@@ -95,6 +95,21 @@ def test_a_student_that_was_convinced_stays_convinced(agent: Agent) -> None:
     liked = refined(agent, grey(0.4), moved, best=0, target=1, ask=both)[0]
     assert np.abs(alone.image - 0.4).mean() <= 0.09
     assert np.abs(liked.image - 0.4).mean() > 0.09
+
+
+def test_no_image_is_asked_about_twice(agent: Agent) -> None:
+    asked: list[bytes] = []
+
+    def noting(images: np.ndarray, strengths: Sequence[float]) -> list[Candidate]:
+        asked.extend(image.tobytes() for image in images)
+        return judge(images, strengths)
+
+    moved = brighter([0.1, 0.22, 0.24])
+    path = refined(agent, grey(0.4), moved, best=1, target=1, ask=noting)
+    assert len(asked) == len(set(asked)) == len(SHARES) + 2
+    Refinement(agent, noting, CONFIDENCE, multi_label=False, steps=4).needed(grey(0.4), moved[2], 1)
+    assert len(asked) == 2 * len(SHARES) + 2
+    assert path[1].image.tobytes() in asked
 
 
 def drawing(level: float) -> Agent:

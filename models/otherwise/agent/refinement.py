@@ -8,6 +8,7 @@ noise that the edit is rendered from still knows of it: there the decoder draws 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -78,10 +79,10 @@ class Refinement:
         Returns:
             As many, of the same strengths.
         """
-        mask = self._needed_part(image, best, target, most=SURE)
-        if mask is not None:
-            parts = np.stack([composite(image, candidate.image, mask) for candidate in moved])
-            moved = self.judge(parts, [candidate.strength for candidate in moved])
+        part = self._needed_part(image, best, target, most=SURE)
+        if part is not None:
+            others = [candidate for candidate in moved if candidate.strength != best.strength]
+            moved = sorted([part.seen, *self._parts(image, others, part.mask)], key=lambda c: c.strength)
         ghostly = [c for c in moved if c.strength >= best.strength and _stands_out(image, c)]
         if not ghostly:
             return list(moved)
@@ -101,19 +102,24 @@ class Refinement:
         return self._needed(image, candidate, target, most=SURE)
 
     def _needed(self, image: np.ndarray, candidate: Candidate, target: int, most: float) -> Candidate:
-        mask = self._needed_part(image, candidate, target, most)
-        if mask is None:
-            return candidate
-        return self.judge(composite(image, candidate.image, mask)[None], [candidate.strength])[0]
+        part = self._needed_part(image, candidate, target, most)
+        return candidate if part is None else part.seen
 
-    def _needed_part(self, image: np.ndarray, found: Candidate, target: int, most: float) -> np.ndarray | None:
-        """``size`` in [0, 1]: the least of ``SHARES``, of the voxels that change most, that convinces; None: all."""
+    def _parts(self, image: np.ndarray, candidates: Sequence[Candidate], mask: np.ndarray) -> list[Candidate]:
+        if not candidates:
+            return []
+        images = np.stack([composite(image, candidate.image, mask) for candidate in candidates])
+        return self.judge(images, [candidate.strength for candidate in candidates])
+
+    def _needed_part(self, image: np.ndarray, found: Candidate, target: int, most: float) -> _Part | None:
+        """The least of ``SHARES``, of the voxels that change most, that convinces; None: all of them are needed."""
         change = np.abs(found.image - image).max(axis=0)
         rank = ranks(ndimage.gaussian_filter(change, 1.0), ties=change)
         masks = [soft(rank < share * rank.size) for share in SHARES]
         images = np.stack([composite(image, found.image, mask) for mask in masks])
-        parts = zip(masks, self.judge(images, [found.strength] * len(masks)), strict=True)
-        return next((mask for mask, part in parts if self._convinces(part, found, target, most)), None)
+        judged = self.judge(images, [found.strength] * len(masks))
+        parts = (_Part(mask, seen) for mask, seen in zip(masks, judged, strict=True))
+        return next((part for part in parts if self._convinces(part.seen, found, target, most)), None)
 
     def _convinces(self, now: Candidate, before: Candidate, target: int, most: float) -> bool:
         """Whether it flips, the target no less probable than before or than ``most``, and the student convinced."""
@@ -143,6 +149,14 @@ class Refinement:
         anew = as_images(drawn)
         faint = np.abs(anew - image).max(axis=1, keepdims=True) <= FAINT
         return np.where(faint, image, anew)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The masked part of a change (``mask`` is ``size`` in [0, 1]), and what is said of the image with it alone."""
+
+    mask: np.ndarray
+    seen: Candidate
 
 
 def _change(image: np.ndarray, candidate: Candidate) -> float:

@@ -257,7 +257,7 @@ class Search:
 
     def _refined(self, found: SearchResult, seed: int, start: int, cancelled: Cancelled) -> SearchResult:
         """Of all changes only the part that the best needs; of the alternatives, what they need themselves."""
-        most = (len(SHARES) + 1) * (2 + len(found.alternatives)) + 2 * len(found.tried)
+        most = len(SHARES) * (2 + len(found.alternatives)) + 2 * len(found.tried)
         if self._over_budget(start, most):
             return found
         settings, multi_label = self.settings, self.classifier.multi_label
