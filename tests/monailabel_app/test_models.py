@@ -15,7 +15,8 @@ from fastapi.testclient import TestClient
 from serving import opened
 
 from boxes import FLAT, image_with
-from otherwise.agent.bundle import write_agent
+from otherwise.agent.bundle import load_agent, write_agent
+from otherwise.agent.guidance import Lead
 from otherwise.agent.networks import DiffusionAutoencoder
 from otherwise.blackbox.loading import load_classifier
 from otherwise.blackbox.protocol import InputSpec
@@ -43,12 +44,11 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def agent(out: Path, classifier: Path, seed: int) -> str:
+def agent(out: Path, classifier: Path, seed: int, **own: Any) -> str:
     torch.manual_seed(seed)
     model = DiffusionAutoencoder(architecture(SIZE)).eval()
-    write_agent(out, model, load_classifier(classifier), name="agent", card="# agent", figures={}, replace=True)
-    from otherwise.agent.bundle import load_agent
-
+    box = load_classifier(classifier)
+    write_agent(out, model, box, name="agent", card="# agent", figures={}, replace=True, **own)
     return load_agent(out).version
 
 
@@ -124,6 +124,18 @@ def test_an_update_that_is_worse_is_kept_and_not_used(
     assert "worse, so it is kept but not used" in worse["note"]
     assert client.post(f"/otherwise/models/{worse['id']}/activate").status_code == 200  # somebody may know better
     assert in_use(client) == worse["agent"]["version"]
+
+
+def test_an_update_learns_and_leads_as_the_agent_before_did(
+    app_class: Any, bundles: Path, studies: Path, conf: dict[str, str], tmp_path: Path
+) -> None:
+    lead = Lead(share=0.5, blurs=1)
+    agent(tmp_path / "noisy", bundles / "classifier", seed=0, student_noise=0.5, other_lead=lead)
+    with opened(app_class, studies, {**conf, "agent": str(tmp_path / "noisy")}) as (_, app):
+        made = app.train({"model": "agent", "minutes": 0.01})
+        version = app.registry.get(made["version"])
+        updated = load_agent(app.registry.path(version, version.agent))
+    assert (updated.student_noise, updated.lead) == (0.5, lead)
 
 
 def test_an_explanation_says_which_agent_made_it_and_names_outlive_a_change(

@@ -69,7 +69,7 @@ class TrainAgent(TrainTask):
             images=images,
             out=draft,
             architecture=parent.model.architecture,
-            settings=TrainingSettings(minutes=minutes, learning_rate=rate),
+            settings=TrainingSettings(minutes=minutes, learning_rate=rate, student_noise=parent.student_noise),
             epochs=None,
             device=self.host.device,
             resume=False,
@@ -79,6 +79,7 @@ class TrainAgent(TrainTask):
             views=patches_to_learn_from(classifier, np.random.default_rng(0)) if classifier.inputs.patches else None,
             command=f"/train/agent with minutes {minutes:g}, learning_rate {rate:g}",
             start=parent,
+            other_lead=parent.other_lead,
         )
         run_session(session)
         made = load_agent(draft, device=self.host.device)
