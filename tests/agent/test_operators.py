@@ -20,9 +20,7 @@ def test_blurring_takes_grain_keeps_what_is_even_and_never_turns_a_way_back(size
     torch.testing.assert_close(smoothed(even, edge="replicate"), even)
     places = torch.stack(torch.meshgrid(*[torch.arange(edge) for edge in size], indexing="ij")).sum(0)
     checks = (1.0 - 2.0 * (places % 2))[None, None]
-    for times in (1, 2):
-        assert smoothed(checks, times=times)[inside].abs().max() < 1e-6
-    assert (smoothed(checks, times=0) == checks).all()
+    assert smoothed(checks)[inside].abs().max() < 1e-6
 
 
 def test_what_is_greatest_is_kept_in_its_order_whatever_its_sign() -> None:

@@ -20,5 +20,3 @@ def test_a_shipped_agent_is_what_its_card_says(name: str) -> None:
     card = (read_bundle(find_bundle(name), kind="agent").folder / "docs" / "README.md").read_text()
     assert f"--classifier {classifier.name}" in card
     assert (f"--student-noise {agent.student_noise:g}" in card) == (agent.student_noise > 0)
-    assert ("--lead-blurs" in card) == (agent.other_lead is not None)
-    assert agent.other_lead is None or f"--lead-blurs {agent.lead.blurs}" in card

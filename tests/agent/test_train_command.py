@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,6 @@ from typer.testing import CliRunner
 
 import otherwise
 from otherwise.agent.bundle import load_agent
-from otherwise.agent.guidance import WHERE_IT_COUNTS
 from otherwise.blackbox.loading import load_classifier
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.blackbox.training import train_classifier
@@ -72,18 +70,6 @@ def test_a_folder_of_images_becomes_an_agent(classifier_bundle: Path, training_f
     assert load_agent(out).version != ""
     for one, other in zip(agent.model.parameters(), load_agent(out).model.parameters(), strict=True):
         assert np.array_equal(one.numpy(), other.numpy())
-
-
-def test_how_a_student_leads_is_the_agents_own_and_goes_on_with_it(
-    classifier_bundle: Path, training_folder: Path, tmp_path: Path
-) -> None:
-    first, second = tmp_path / "first", tmp_path / "second"
-    blurred = arguments(classifier_bundle, training_folder, first, "--student-noise", "0.5", "--lead-blurs", "1")
-    further = arguments(classifier_bundle, training_folder, second, "--student-noise", "0.5", "--start", str(first))
-    for command in (blurred, further):
-        assert CliRunner().invoke(build(), command, catch_exceptions=False).exit_code == 0
-    assert load_agent(first).lead == load_agent(second).lead == replace(WHERE_IT_COUNTS, blurs=1)
-    assert "--student-noise 0.5 --lead-blurs 1" in (first / "docs" / "README.md").read_text()
 
 
 def test_too_few_images_are_refused_in_one_line(classifier_bundle: Path, tmp_path: Path) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 import torch
 
-from otherwise.agent.guidance import Lead, usual_lead
+from otherwise.agent.guidance import EVERYWHERE, WHERE_IT_COUNTS, Lead
 from otherwise.agent.networks import Architecture, DiffusionAutoencoder
 from otherwise.blackbox.bundle import Bundle, bundle_version, common_metadata, read_bundle, write_bundle
 from otherwise.blackbox.loading import find_bundle
@@ -33,7 +33,7 @@ class Agent:
         classifier_version: Version of the black box that taught it.
         device: Where it computes.
         student_noise: How far the student has learned in noise, see ``TrainingSettings``.
-        other_lead: How its student leads, if not as usual: chosen on validation images.
+        other_lead: How its student leads, if not as usual.
     """
 
     model: DiffusionAutoencoder
@@ -47,7 +47,7 @@ class Agent:
     @property
     def lead(self) -> Lead:
         """How its student leads."""
-        return self.other_lead or usual_lead(self.student_noise)
+        return self.other_lead or (WHERE_IT_COUNTS if self.student_noise else EVERYWHERE)
 
 
 def load_agent(reference: str | Path, *, device: str = "cpu") -> Agent:
@@ -62,7 +62,6 @@ def load_agent(reference: str | Path, *, device: str = "cpu") -> Agent:
         if bundle.weights is None:
             raise BundleError(f"{bundle.folder} holds no weights.", "Copy the bundle again.")
         model.load_state_dict(read_weights(bundle.weights))
-        lead = Lead(**bundle.own["lead"]) if "lead" in bundle.own else None
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise BundleError(
             f"The agent {bundle.name} does not fit its own architecture.", "Copy the bundle again, or train anew."
@@ -74,7 +73,7 @@ def load_agent(reference: str | Path, *, device: str = "cpu") -> Agent:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     taught_by = str(bundle.own.get("classifier", {}).get("version", ""))
     noise = float(bundle.own.get("student_noise", 0.0))
-    return Agent(model, bundle.name, bundle_version(bundle), taught_by, place, noise, lead)
+    return Agent(model, bundle.name, bundle_version(bundle), taught_by, place, noise)
 
 
 def round_weights(model: DiffusionAutoencoder) -> None:
@@ -93,7 +92,6 @@ def write_agent(
     card: str,
     figures: Mapping[str, Any],
     student_noise: float = 0.0,
-    other_lead: Lead | None = None,
     replace: bool = False,
 ) -> Bundle:
     """Write a trained agent as a MONAI bundle, all of it or nothing; weights in half precision, see ``round_weights``.
@@ -106,7 +104,6 @@ def write_agent(
         card: Model card, Markdown.
         figures: Validation figures by name.
         student_noise: See ``Agent``.
-        other_lead: See ``Agent``.
         replace: Whether an existing bundle may be replaced.
     """
     architecture = model.architecture
@@ -131,7 +128,6 @@ def write_agent(
             "weights": WEIGHTS,
             "architecture": architecture.to_dict(),
             "student_noise": student_noise,
-            **({"lead": asdict(other_lead)} if other_lead else {}),
             "classifier": {"name": classifier.name, "version": classifier.version},
         },
         eval_metrics=dict(figures),

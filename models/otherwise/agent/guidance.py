@@ -25,25 +25,19 @@ class Lead:
 
     Attributes:
         share: Of the voxels that are led: those of which the student makes most.
-        blurs: How often the gradient is blurred first, see ``smoothed``.
+        smooth: Whether the gradient is blurred first.
         least: Share of the intensity range by which the change shrinks in the end, so that what is faint vanishes.
     """
 
     share: float = 1.0
-    blurs: int = 0
+    smooth: bool = False
     least: float = 0.0
 
 
 EVERYWHERE = Lead()
 """For a student that may be misled by grain: what it sees is spread over many voxels."""
-WHERE_IT_COUNTS = Lead(share=0.1, blurs=2, least=0.005)
+WHERE_IT_COUNTS = Lead(share=0.1, smooth=True, least=0.005)
 """For a student that has learned in noise: what it sees is a feature, which has a place."""
-
-
-def usual_lead(student_noise: float) -> Lead:
-    """How a student leads that has learned so far in noise (0: not at all), if nothing else was found to be better."""
-    return WHERE_IT_COUNTS if student_noise else EVERYWHERE
-
 
 MOST_ATTENTION = 20.0
 """Beyond this a few voxels would be all that counts."""
@@ -101,7 +95,7 @@ def student_gradient(
         pixels = ((seen.clone() + 1) / 2).clamp(0, 1).detach().requires_grad_()
         value = (model.classify(model.encode(pixels)).float() * towards.clone()).sum()
         (gradient,) = torch.autograd.grad(value, pixels)
-    led = smoothed(gradient, times=lead.blurs)
+    led = smoothed(gradient) if lead.smooth else gradient
     led = bounds.open(images, led) if bounds else led
     led = sparse(led, lead.share) if lead.share < 1 else led
     length = led.square().flatten(1).mean(dim=1).sqrt().clamp_min(1e-12)

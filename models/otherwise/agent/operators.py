@@ -10,18 +10,17 @@ from torch.nn import functional
 from otherwise.agent.flow import expand
 
 
-def smoothed(maps: Tensor, edge: Literal["constant", "replicate"] = "constant", times: int = 2) -> Tensor:
-    """Blur by (1, 2, 1) / 4 along each axis: no grain, which a strided network's gradient is full of.
+def smoothed(maps: Tensor, edge: Literal["constant", "replicate"] = "constant") -> Tensor:
+    """Blur by (1, 2, 1) / 4 along each axis, twice: no grain, which a strided network's gradient is full of.
 
     The kernel has no negative frequency, so that what rises along a gradient rises along the blurred one as well.
 
     Args:
         maps: ``(b, channels, *size)``.
         edge: What lies outside: zero, or what is nearest to it.
-        times: How often; after once a checkerboard is gone, and little else.
     """
     axes = range(2, maps.ndim)
-    for axis in times * [*axes]:
+    for axis in [*axes, *axes]:
         length = maps.shape[axis]
         beside = [value for other in reversed(axes) for value in (2 * [int(other == axis)])]
         wide = functional.pad(maps, beside, mode=edge)

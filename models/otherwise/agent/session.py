@@ -14,7 +14,6 @@ from torch.utils.tensorboard import SummaryWriter
 from otherwise.agent.bundle import Agent, round_weights, write_agent
 from otherwise.agent.data import TrainingImages, Views, prepare_images
 from otherwise.agent.distributed import Processes
-from otherwise.agent.guidance import Lead
 from otherwise.agent.networks import Architecture, DiffusionAutoencoder
 from otherwise.agent.trainer import Losses, Trainer, TrainingSettings
 from otherwise.agent.validation import Figures, agreement, reconstruction_error, validate
@@ -49,8 +48,6 @@ class TrainingSession:
     """What the classifier sees of an image; None: the whole of it."""
     start: Agent | None = None
     """An agent whose weights are begun with; its architecture is then the one."""
-    other_lead: Lead | None = None
-    """How the student will lead, if not as usual; nothing is learned otherwise for it."""
 
     @property
     def folder(self) -> Path:
@@ -153,7 +150,7 @@ class _Watch:
 
 def _agent(session: TrainingSession, trainer: Trainer) -> Agent:
     model, noise = trainer.average.eval(), session.settings.student_noise
-    return Agent(model, session.name, "", session.classifier.version, trainer.device, noise, session.other_lead)
+    return Agent(model, session.name, "", session.classifier.version, trainer.device, noise)
 
 
 def _bar(processes: Processes) -> Progress:
@@ -199,7 +196,6 @@ def _finish(session: TrainingSession, trainer: Trainer, data: TrainingImages, ba
         card=card,
         figures=figures.to_dict(),
         student_noise=session.settings.student_noise,
-        other_lead=session.other_lead,
         replace=session.replace,
     )
 

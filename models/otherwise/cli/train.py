@@ -39,10 +39,6 @@ def register(app: typer.Typer) -> None:
             float,
             typer.Option(help="The student learns to see through so much noise: 0.9 makes 3-D plausible."),
         ] = 0.0,
-        lead_blurs: Annotated[
-            int | None,
-            typer.Option(min=0, help="Blur the student's lead so often; 1 takes grain out of some textures in 2-D."),
-        ] = None,
         decoder_only: Annotated[
             bool,
             typer.Option("--decoder-only", help="The student of --start stays as it is; the decoder goes on alone."),
@@ -61,12 +57,9 @@ def register(app: typer.Typer) -> None:
         trust_code: Annotated[bool, typer.Option(help="Allow the classifier to run its own Python.")] = False,
     ) -> None:
         """Train a diffusion autoencoder and its student; the classifier's probabilities are the only teacher."""
-        import dataclasses
-
         import numpy as np
 
         from otherwise.agent.bundle import load_agent
-        from otherwise.agent.guidance import usual_lead
         from otherwise.agent.networks import Architecture
         from otherwise.agent.session import TrainingSession, run_session
         from otherwise.agent.trainer import TrainingSettings
@@ -92,10 +85,6 @@ def register(app: typer.Typer) -> None:
                 channels=tuple(int(width) for width in channels.split(",")),
             )
         )
-        noise = beginning.student_noise if beginning and decoder_only else student_noise
-        lead = beginning.other_lead if beginning and beginning.student_noise == noise else None
-        if lead_blurs is not None:
-            lead = dataclasses.replace(usual_lead(noise), blurs=lead_blurs)
         session = TrainingSession(
             classifier=box,
             images=images,
@@ -108,7 +97,7 @@ def register(app: typer.Typer) -> None:
                 learning_rate=learning_rate,
                 precision=precision,
                 student_first=student_first,
-                student_noise=noise,
+                student_noise=beginning.student_noise if beginning and decoder_only else student_noise,
                 decoder_only=decoder_only,
                 focus=focus,
                 flips=_axes(mirror, box.inputs.spatial_dims),
@@ -127,13 +116,11 @@ def register(app: typer.Typer) -> None:
                 f" --latent {latent}{f' --mirror {mirror}' if mirror else ''}"
                 f"{f' --student-first {student_first:g}' if student_first else ''}"
                 f"{f' --student-noise {student_noise:g}' if student_noise else ''}"
-                f"{'' if lead_blurs is None else f' --lead-blurs {lead_blurs}'}"
                 f"{' --decoder-only' if decoder_only else ''}{f' --focus {focus:g}' if focus else ''}"
                 f" --precision {precision} --seed {seed}{f' --start {Path(start).name}' if start else ''}"
             ),
             views=patches_to_learn_from(box, np.random.default_rng(seed)) if box.inputs.patches else None,
             start=beginning,
-            other_lead=lead,
         )
         if not run_session(session):
             typer.echo("Stopped; the checkpoint is kept. Go on with --resume.", err=True)

@@ -79,7 +79,6 @@ class TrainAgent(TrainTask):
             views=patches_to_learn_from(classifier, np.random.default_rng(0)) if classifier.inputs.patches else None,
             command=f"/train/agent with minutes {minutes:g}, learning_rate {rate:g}",
             start=parent,
-            other_lead=parent.other_lead,
         )
         run_session(session)
         made = load_agent(draft, device=self.host.device)

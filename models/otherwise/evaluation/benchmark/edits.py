@@ -270,14 +270,14 @@ def ablations(in_noise: bool = False) -> tuple[EditMethod, ...]:
 
     leads = {
         "unshrunk": ("The change does not shrink in the end", replace(WHERE_IT_COUNTS, least=0.0)),
-        "unblurred": ("The student's lead is not blurred", replace(WHERE_IT_COUNTS, blurs=0)),
+        "unblurred": ("The student's lead is not blurred", replace(WHERE_IT_COUNTS, smooth=False)),
         "everywhere": ("The student leads everywhere", replace(WHERE_IT_COUNTS, share=1.0)),
         "plain-lead": ("The student leads as one that has not learned in noise", EVERYWHERE),
     }
 
     def method(name: str, title: str, settings: SearchSettings, follow: bool, lead: Lead | None = None) -> EditMethod:
         def make(agent: Agent, classifier: CountingBlackBox, image: np.ndarray) -> Edit:
-            agent = replace(agent, other_lead=lead or agent.other_lead)
+            agent = replace(agent, other_lead=lead)
             result, effect = search_with_effect(agent, classifier, image, settings, follow)
             return Edit(result.best.image, result.target, result.valid, shown_effect(effect) if follow else effect)
 
