@@ -82,7 +82,9 @@ class Refinement:
         part = self._needed_part(image, best, target, most=SURE)
         if part is not None:
             others = [candidate for candidate in moved if candidate.strength != best.strength]
-            moved = sorted([part.seen, *self._parts(image, others, part.mask)], key=lambda c: c.strength)
+            moved = sorted(
+                [part.seen, *self._parts(image, others, [part.mask] * len(others))], key=lambda c: c.strength
+            )
         ghostly = [c for c in moved if c.strength >= best.strength and _stands_out(image, c)]
         if not ghostly:
             return list(moved)
@@ -105,10 +107,14 @@ class Refinement:
         part = self._needed_part(image, candidate, target, most)
         return candidate if part is None else part.seen
 
-    def _parts(self, image: np.ndarray, candidates: Sequence[Candidate], mask: np.ndarray) -> list[Candidate]:
+    def _parts(
+        self, image: np.ndarray, candidates: Sequence[Candidate], masks: Sequence[np.ndarray]
+    ) -> list[Candidate]:
+        """Of each change the part under its own mask."""
         if not candidates:
             return []
-        images = np.stack([composite(image, candidate.image, mask) for candidate in candidates])
+        pairs = zip(candidates, masks, strict=True)
+        images = np.stack([composite(image, candidate.image, mask) for candidate, mask in pairs])
         return self.judge(images, [candidate.strength for candidate in candidates])
 
     def _needed_part(self, image: np.ndarray, found: Candidate, target: int, most: float) -> _Part | None:
@@ -116,8 +122,7 @@ class Refinement:
         change = np.abs(found.image - image).max(axis=0)
         rank = ranks(ndimage.gaussian_filter(change, 1.0), ties=change)
         masks = [soft(rank < share * rank.size) for share in SHARES]
-        images = np.stack([composite(image, found.image, mask) for mask in masks])
-        judged = self.judge(images, [found.strength] * len(masks))
+        judged = self._parts(image, [found] * len(masks), masks)
         parts = (_Part(mask, seen) for mask, seen in zip(masks, judged, strict=True))
         return next((part for part in parts if self._convinces(part.seen, found, target, most)), None)
 
