@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from otherwise.annotations.vocabulary import Term
 from otherwise.images.image import Geometry, Image
+from otherwise.warning import AnswerWarning
 
 SCHEMA = "otherwise.explanation/1"
 
@@ -189,6 +190,7 @@ class Explanation:
         notes: Sentences that a reader must know, for example that the search found nothing valid.
         grid: Where the classifier looked.
         concepts: What the regions show; None where nobody has taught it.
+        warnings: Reasons to doubt the answer or its explanation, for example that most voxels are clipped.
     """
 
     id: str
@@ -213,3 +215,9 @@ class Explanation:
     place: Place | None = None
     grid: Geometry | None = None
     concepts: Concepts | None = None
+    warnings: tuple[AnswerWarning, ...] = ()
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Sentences that a reader must know: the texts of all warnings, then the notes."""
+        return (*(warning.text for warning in self.warnings), *self.notes)

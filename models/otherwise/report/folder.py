@@ -37,6 +37,7 @@ from otherwise.images.writing import SegmentInfo, write_image, write_label_map, 
 from otherwise.report.figures import OKABE_ITO
 from otherwise.report.html import write_report
 from otherwise.report.words import concept_name
+from otherwise.warning import AnswerWarning
 
 JSON_NAME = "explanation.json"
 REPORT_NAME = "report.html"
@@ -153,6 +154,7 @@ def explanation_json(explanation: Explanation) -> dict[str, Any]:
         "alternatives": [asdict(alternative) for alternative in explanation.alternatives],
         "regions": [{**asdict(region), "centroid_ras": list(region.centroid_ras)} for region in explanation.regions],
         "notes": list(explanation.notes),
+        "warnings": [asdict(warning) for warning in explanation.warnings],
         "geometry": _geometry_json(geometry),
         "grid": _geometry_json(explanation.grid) if explanation.grid else None,
         "concepts": asdict(explanation.concepts) if explanation.concepts else None,
@@ -298,4 +300,5 @@ def _from_json(content: dict[str, Any], volumes: Volumes) -> Explanation:
         place=_place(content.get("place")),
         grid=_geometry(content["grid"]) if content.get("grid") else None,
         concepts=_concepts(content.get("concepts")),
+        warnings=tuple(AnswerWarning(**warning) for warning in content.get("warnings", ())),
     )

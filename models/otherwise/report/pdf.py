@@ -116,7 +116,7 @@ def _first(explanation: Explanation, panels: Panels) -> Figure:
         "Differences below the reconstruction floor have no meaning: the agent makes them even when it changes nothing "
         f"(mean error {100 * explanation.reconstruction_l1:.1f} % of the intensity window)."
     )
-    top = write_lines(page, top - 0.004, " ".join([DISCLAIMER, floor, *explanation.notes]), 8.5, MUTED)
+    top = write_lines(page, top - 0.004, " ".join([DISCLAIMER, floor, *explanation.remarks]), 8.5, MUTED)
     shown = cards(explanation, panels)
     height = (top - 0.06) / 3
     for number, card in enumerate(shown[:6]):

@@ -82,6 +82,7 @@ def warnings(content: dict, tr: Translate) -> list[str]:
     told = []
     if not content["counterfactual"]["valid"]:
         told.append(tr("Not valid: this is the nearest attempt, not a counterfactual."))
+    told += [str(warning["text"]) for warning in content.get("warnings", [])]
     told += [str(note) for note in content.get("notes", [])]
     regions = content["regions"]
     if regions and not any(region["above_floor"] for region in regions):

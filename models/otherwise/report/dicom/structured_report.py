@@ -147,7 +147,7 @@ def _answers(
     sentences = [words.question(explanation), words.answer(explanation)]
     if not explanation.counterfactual.valid:
         sentences.insert(1, "No change was found for which the classifier changes its mind.")
-    for sentence in [*sentences, *explanation.notes]:
+    for sentence in [*sentences, *explanation.remarks]:
         answers[0][0].ContentSequence.append(
             TextContentItem(official("DCM", "Comment"), sentence, relationship_type=RelationshipTypeValues.CONTAINS)
         )
