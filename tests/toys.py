@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from otherwise.agent.bundle import Agent
-from otherwise.agent.code import Code
+from otherwise.agent.conditioning import Conditioning
 from otherwise.agent.networks import Architecture, DiffusionAutoencoder
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.explain.explanation import (
@@ -60,7 +60,7 @@ def eager_agent(classifier: SquareClassifier) -> Agent:
     built = architecture(inputs.size, inputs.channels, len(classifier.classes))
     model = DiffusionAutoencoder(built).eval().requires_grad_(False)
 
-    def velocity(noised: torch.Tensor, time: torch.Tensor, code: Code) -> torch.Tensor:
+    def velocity(noised: torch.Tensor, time: torch.Tensor, code: Conditioning) -> torch.Tensor:
         level = model.classify(code.latent)[:, :2].diff(dim=1)
         return -level.reshape(-1, *([1] * (noised.ndim - 1))).expand_as(noised) * 0.3
 

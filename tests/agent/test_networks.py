@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otherwise.agent.code import Code
+from otherwise.agent.conditioning import Conditioning
 from otherwise.agent.networks import Architecture, DiffusionAutoencoder, fold, unfold
 
 
@@ -32,7 +32,7 @@ def test_any_size_will_do(size: tuple[int, ...]) -> None:
     widths = {"channels": (16, 16), "encoder_channels": (8, 8, 16, 16)}
     model = DiffusionAutoencoder(Architecture(len(size), size, latent=8, patch=4, **widths)).eval()
     images = torch.rand(2, 1, *size)
-    velocity = model.velocity(images, torch.rand(2), Code.of(model.encode(images), torch.zeros(2, 2)))
+    velocity = model.velocity(images, torch.rand(2), Conditioning.of(model.encode(images), torch.zeros(2, 2)))
     assert velocity.shape == images.shape
     assert torch.isfinite(velocity).all()
 
@@ -41,7 +41,7 @@ def test_velocity_has_the_shape_of_the_image(model: DiffusionAutoencoder, size: 
     images = torch.rand(2, 1, *size)
     latent = model.encode(images)
     assert latent.shape == (2, 8)
-    assert model.velocity(images, torch.rand(2), Code.of(latent, torch.zeros(2, 2))).shape == images.shape
+    assert model.velocity(images, torch.rand(2), Conditioning.of(latent, torch.zeros(2, 2))).shape == images.shape
     assert model.classify(latent).shape == (2, 2)
 
 

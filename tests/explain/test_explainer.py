@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from otherwise.agent.code import Code
+from otherwise.agent.conditioning import Conditioning
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.errors import AgentError, CancelledError, ClassifierError, ImageError
 from otherwise.explain.explainer import Explainer
@@ -163,7 +163,7 @@ def test_what_is_shown_flips_the_black_box_although_resampling_softens_it() -> N
     agent = eager_agent(classifier)
     smooth = agent.model.velocity
 
-    def striped(noised: torch.Tensor, time: torch.Tensor, code: Code) -> torch.Tensor:
+    def striped(noised: torch.Tensor, time: torch.Tensor, code: Conditioning) -> torch.Tensor:
         field = smooth(noised, time, code)
         field[..., ::2] *= -1
         return field

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from boxes import FLAT, SOLID, image_with, turned
-from otherwise.agent.data import prepare_images
+from otherwise.agent.training.data import prepare_images
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.errors import AgentError, ClassifierError, ImageError
 from otherwise.finding.finder import Finder

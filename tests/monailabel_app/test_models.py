@@ -110,7 +110,7 @@ def test_an_update_that_is_worse_is_kept_and_not_used(
 ) -> None:
     client, app = server
     from lib.trainers import agent as trainer
-    from otherwise.agent.validation import Figures
+    from otherwise.agent.training.validation import Figures
 
     figures = iter([Figures(4, 0.01, 0.9, 0.95, 0.01, 20), Figures(4, 0.01, 0.9, 0.5, 0.01, 20)])
     monkeypatch.setattr(trainer, "validate", lambda *_: next(figures))

@@ -16,7 +16,7 @@ import pytest
 from fastapi.testclient import TestClient
 from serving import opened
 
-from otherwise.agent.search import SearchSettings
+from otherwise.agent.editing.search import SearchSettings
 from otherwise.annotations.annotation import Annotation
 from otherwise.annotations.region import RegionMask
 from otherwise.annotations.store import AnnotationStore

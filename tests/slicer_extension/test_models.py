@@ -16,7 +16,7 @@ from slicer_school import Models, School, version, version_id
 if TYPE_CHECKING:
     from conftest import BadServer
 
-LOG = "[2030-01-31 12:00:07,120] [411] [MainThread] [INFO] (otherwise.agent.trainer:98) - {line}"
+LOG = "[2030-01-31 12:00:07,120] [411] [MainThread] [INFO] (otherwise.agent.training.trainer:98) - {line}"
 
 
 @pytest.fixture

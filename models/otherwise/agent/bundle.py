@@ -10,7 +10,7 @@ from typing import Any
 import safetensors.torch
 import torch
 
-from otherwise.agent.guidance import EVERYWHERE, WHERE_IT_COUNTS, Lead
+from otherwise.agent.guidance_style import EVERYWHERE, STRONGEST_VOXELS, GuidanceStyle
 from otherwise.agent.networks import Architecture, DiffusionAutoencoder
 from otherwise.blackbox.bundle import Bundle, bundle_version, common_metadata, read_bundle, write_bundle
 from otherwise.blackbox.loading import find_bundle
@@ -33,7 +33,7 @@ class Agent:
         classifier_version: Version of the black box that taught it.
         device: Where it computes.
         student_noise: How far the student has learned in noise, see ``TrainingSettings``.
-        other_lead: How its student leads, if not as usual.
+        guidance_override: How the student's gradient is followed; None: as usual for its kind of training.
     """
 
     model: DiffusionAutoencoder
@@ -42,12 +42,12 @@ class Agent:
     classifier_version: str
     device: torch.device
     student_noise: float = 0.0
-    other_lead: Lead | None = None
+    guidance_override: GuidanceStyle | None = None
 
     @property
-    def lead(self) -> Lead:
-        """How its student leads."""
-        return self.other_lead or (WHERE_IT_COUNTS if self.student_noise else EVERYWHERE)
+    def guidance_style(self) -> GuidanceStyle:
+        """How the student's gradient is followed."""
+        return self.guidance_override or (STRONGEST_VOXELS if self.student_noise else EVERYWHERE)
 
 
 def load_agent(reference: str | Path, *, device: str = "cpu") -> Agent:

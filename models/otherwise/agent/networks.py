@@ -1,8 +1,8 @@
 """The three networks of the agent: semantic encoder, conditional denoiser, student.
 
-The diffusion autoencoder follows Preechakul et al. (arXiv 2111.15640): a small latent says what the image shows, the
-inverted noise keeps the rest; beside the latent the denoiser is told what the black box says (see ``code``). The
-student is linear in the latent, so that its decision boundary is a plane and the way across it needs no search.
+The diffusion autoencoder follows Preechakul et al. (arXiv 2111.15640): a small latent describes the image, the inverted
+noise holds the rest. The denoiser is conditioned on the latent and on the black box's answer (see ``conditioning``).
+The student is linear in the latent, so that its decision boundary is a plane.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from monai.networks.nets import DiffusionModelUNet, ResNet
 from torch import Tensor, nn
 from torch.nn import functional
 
-from otherwise.agent.code import Code
+from otherwise.agent.conditioning import Conditioning
 from otherwise.agent.tiny_grids import exact_on_tiny_grids
 
 LEVELS = ("layer1", "layer2", "layer3", "layer4")
@@ -127,13 +127,13 @@ class Encoder(nn.Module):
 
 
 class Denoiser(nn.Module):
-    """Predicts the velocity from the noised image, the time and the code: MONAI's diffusion U-Net.
+    """Predicts the velocity from the noised image, the time and the condition: MONAI's diffusion U-Net.
 
     The U-Net adds a class embedding to its time embedding in every residual block; with linear layers in the place of
-    the embedding table the code enters the same way.
+    the embedding table the condition enters the same way.
     """
 
-    def __init__(self, spatial_dims: int, folded_channels: int, channels: Sequence[int], code: int) -> None:
+    def __init__(self, spatial_dims: int, folded_channels: int, channels: Sequence[int], condition: int) -> None:
         super().__init__()
         widths = list(channels)
         self.unet = DiffusionModelUNet(
@@ -147,12 +147,14 @@ class Denoiser(nn.Module):
             norm_num_groups=8,
             num_class_embeds=1,
         )
-        embedding = nn.Sequential(nn.Linear(code, 4 * widths[0]), nn.SiLU(), nn.Linear(4 * widths[0], 4 * widths[0]))
+        embedding = nn.Sequential(
+            nn.Linear(condition, 4 * widths[0]), nn.SiLU(), nn.Linear(4 * widths[0], 4 * widths[0])
+        )
         self.unet.register_module("class_embedding", embedding)
 
-    def forward(self, folded: Tensor, time: Tensor, code: Tensor) -> Tensor:
-        """Velocity of folded images ``(b, c, *size)`` at times ``(b,)`` given ``Code.tensor()``."""
-        return self.unet(folded, timesteps=1000.0 * time, class_labels=code)
+    def forward(self, folded: Tensor, time: Tensor, condition: Tensor) -> Tensor:
+        """Velocity of folded images ``(b, c, *size)`` at times ``(b,)`` given ``Conditioning.tensor()``."""
+        return self.unet(folded, timesteps=1000.0 * time, class_labels=condition)
 
 
 class DiffusionAutoencoder(nn.Module):
@@ -163,8 +165,8 @@ class DiffusionAutoencoder(nn.Module):
         self.architecture = architecture
         dims, channels = architecture.spatial_dims, architecture.image_channels
         self.encoder = Encoder(dims, channels, architecture.encoder_channels, architecture.latent)
-        code = architecture.latent + architecture.classes + 1
-        self.denoiser = Denoiser(dims, channels * architecture.patch**dims, architecture.channels, code)
+        condition = architecture.latent + architecture.classes + 1
+        self.denoiser = Denoiser(dims, channels * architecture.patch**dims, architecture.channels, condition)
         self.student = nn.Linear(architecture.latent, architecture.classes)
         exact_on_tiny_grids(self)
 
@@ -172,14 +174,19 @@ class DiffusionAutoencoder(nn.Module):
         """Semantic latent ``z (b, latent)``."""
         return self.encoder(2 * images - 1)
 
-    def velocity(self, noised: Tensor, time: Tensor, code: Code) -> Tensor:
+    def velocity(self, noised: Tensor, time: Tensor, condition: Conditioning) -> Tensor:
         """Velocity ``(b, channels, *size)`` of images scaled to [-1, 1] and noised to ``time (b,)``."""
         patch = self.architecture.patch
         whole = padded(noised, patch * 2 ** (len(self.architecture.channels) - 1))
-        velocity = unfold(self.denoiser(fold(whole, patch), time, code.tensor()), patch)
+        velocity = unfold(self.denoiser(fold(whole, patch), time, condition.tensor()), patch)
         inside = (slice(None), slice(None), *(slice(edge) for edge in noised.shape[2:]))
         return velocity[inside]
 
     def classify(self, latent: Tensor) -> Tensor:
-        """The student's logits ``(b, classes)``."""
+        """Return the student's logits ``(b, classes)``."""
         return self.student(latent)
+
+    def predict(self, images: Tensor, multi_label: bool) -> Tensor:
+        """Return the student's probabilities ``(b, classes)`` for images ``(b, channels, *size)`` in [0, 1]."""
+        logits = self.classify(self.encode(images)).float()
+        return logits.sigmoid() if multi_label else logits.softmax(1)

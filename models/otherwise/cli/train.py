@@ -61,8 +61,8 @@ def register(app: typer.Typer) -> None:
 
         from otherwise.agent.bundle import load_agent
         from otherwise.agent.networks import Architecture
-        from otherwise.agent.session import TrainingSession, run_session
-        from otherwise.agent.trainer import TrainingSettings
+        from otherwise.agent.training.session import TrainingSession, run_session
+        from otherwise.agent.training.trainer import TrainingSettings
         from otherwise.blackbox.loading import load_classifier
         from otherwise.blackbox.torch_host import check_device
         from otherwise.finding.patches import patches_to_learn_from

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from monai.metrics import compute_froc_curve_data
 
-from otherwise.agent.search import Progress
+from otherwise.agent.editing.search import Progress
 from otherwise.blackbox.model_card import machine_class
 from otherwise.evaluation.costs import resident_gib, timed
 from otherwise.finding.finder import Find, Finder

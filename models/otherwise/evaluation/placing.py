@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from otherwise.agent.search import Progress
+from otherwise.agent.editing.search import Progress
 from otherwise.evaluation.costs import resident_gib, timed
 from otherwise.explain.explainer import Explainer
 from otherwise.explain.explanation import Explanation

@@ -10,8 +10,8 @@ import torch
 from scipy.stats import binomtest
 
 from otherwise.agent.bundle import Agent
-from otherwise.agent.search import Progress
-from otherwise.agent.validation import validate
+from otherwise.agent.editing.search import Progress
+from otherwise.agent.training.validation import validate
 from otherwise.blackbox.model_card import machine_class
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.errors import ClassifierError

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from otherwise.agent.bundle import Agent
-from otherwise.agent.search import Progress
+from otherwise.agent.editing.search import Progress
 from otherwise.attribution.occlusion import occlude
 from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.blackbox.model_card import machine_class

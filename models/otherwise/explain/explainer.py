@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 import numpy as np
 
 from otherwise.agent.bundle import Agent
-from otherwise.agent.candidate import Candidate, decides
-from otherwise.agent.parts import composite, soft
-from otherwise.agent.rendering import Cancelled
-from otherwise.agent.search import Progress, Search, SearchResult, SearchSettings
+from otherwise.agent.editing.candidate import Candidate, predicts_target
+from otherwise.agent.editing.parts import composite, soft
+from otherwise.agent.editing.rendering import Cancelled
+from otherwise.agent.editing.search import Progress, Search, SearchResult, SearchSettings
 from otherwise.attribution.methods import find_method
 from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.blackbox.protocol import BlackBox
@@ -287,7 +287,7 @@ class Explainer:
         return self.classifier.classes.index(target)
 
     def _refuse_same_class(self, result: SearchResult, target: str | None) -> None:
-        answer = decides(result.original.probabilities, result.target, self.classifier.multi_label)
+        answer = predicts_target(result.original.probabilities, result.target, self.classifier.multi_label)
         if target is not None and bool(answer):
             raise ClassifierError(f"{self.classifier.name} says {target} already.", "Choose another target class.")
 
@@ -301,7 +301,7 @@ class Explainer:
         """
         for candidate in result.tried:
             enough = result.valid and candidate.strength >= result.best.strength
-            if enough and decides(candidate.probabilities, result.target, classifier.multi_label):
+            if enough and predicts_target(candidate.probabilities, result.target, classifier.multi_label):
                 answer, native = self._carried(view, classifier, candidate.image, result.target, floor)
                 if answer.valid:
                     return candidate, answer, native
@@ -317,7 +317,7 @@ class Explainer:
         change = np.abs(seen - view.array)
         return (
             Counterfactual(
-                valid=bool(decides(answer, target, classifier.multi_label)),
+                valid=bool(predicts_target(answer, target, classifier.multi_label)),
                 probabilities=self._named(answer),
                 changed_fraction=float((change.max(axis=0) > floor).mean()),
                 l1=float(change.mean()),

@@ -17,10 +17,10 @@ from lib.infers.params import ParamsError
 from lib.options import Options
 from lib.switching import load_version
 from otherwise.agent.bundle import Agent, load_agent
-from otherwise.agent.data import prepare_images
-from otherwise.agent.session import TrainingSession, run_session
-from otherwise.agent.trainer import TrainingSettings
-from otherwise.agent.validation import Figures, validate
+from otherwise.agent.training.data import prepare_images
+from otherwise.agent.training.session import TrainingSession, run_session
+from otherwise.agent.training.trainer import TrainingSettings
+from otherwise.agent.training.validation import Figures, validate
 from otherwise.errors import AgentError
 from otherwise.explain.explainer import Explainer
 from otherwise.finding.patches import patches_to_learn_from

@@ -114,4 +114,4 @@ def test_what_a_student_taught_in_noise_adds_is_taken_away_too(
     }
     assert not np.array_equal(made["ours"], made["unshrunk"])
     assert not np.array_equal(made["ours"], made["plain-lead"])
-    assert in_noise.other_lead is None
+    assert in_noise.guidance_override is None

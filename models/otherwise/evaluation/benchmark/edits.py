@@ -14,13 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from otherwise.agent.bundle import Agent
-from otherwise.agent.candidate import choose_target, decides
-from otherwise.agent.code import Code, evidence, way_across
+from otherwise.agent.conditioning import Conditioning, clipped_log_odds
+from otherwise.agent.editing.candidate import choose_target, predicts_target
+from otherwise.agent.editing.direction import direction_to_boundary
+from otherwise.agent.editing.parts import composite, soft
+from otherwise.agent.editing.rendering import EditSettings, as_images
+from otherwise.agent.editing.search import Search, SearchResult, SearchSettings
 from otherwise.agent.flow import Velocity, invert, render
-from otherwise.agent.guidance import EVERYWHERE, WHERE_IT_COUNTS, Lead
-from otherwise.agent.parts import composite, soft
-from otherwise.agent.rendering import Attempt, as_images
-from otherwise.agent.search import Search, SearchResult, SearchSettings
+from otherwise.agent.guidance_style import EVERYWHERE, STRONGEST_VOXELS, GuidanceStyle
 from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.influence.effect import effect_map, shown_effect
@@ -133,12 +134,14 @@ def straight_move(
     As MoPaDi (Zigutyte et al., bioRxiv 2024.10.29.620913) and Atad et al. (arXiv 2408.01571) do: neither guidance nor
     partial inversion, and the autoencoder's own error stays in the image.
     """
-    pixels, code, target = _encoded(agent, classifier, image)
-    way = way_across(agent.model, code, torch.tensor([target], device=agent.device), classifier.multi_label)
+    pixels, condition, target = _encoded(agent, classifier, image)
+    way = direction_to_boundary(
+        agent.model, condition, torch.tensor([target], device=agent.device), classifier.multi_label
+    )
     with torch.inference_mode():
-        noise = invert(_field(agent, code), 2 * pixels - 1, 1.0, steps)
+        noise = invert(_field(agent, condition), 2 * pixels - 1, 1.0, steps)
         strength = torch.tensor(strengths, device=agent.device, dtype=noise.dtype)
-        moved = code.expand(len(strengths)).moved(way, strength)
+        moved = way.applied(condition.expand(len(strengths)), strength)
         made = as_images(render(_field(agent, moved), noise.expand(len(strengths), *noise.shape[1:]), 1.0, steps))
     return _first_that_flips(classifier, made, target)
 
@@ -167,39 +170,45 @@ class GlobalDirection:
 
     def __call__(self, agent: Agent, classifier: CountingBlackBox, image: np.ndarray) -> Edit:
         """Follow the direction of the image's class pair; it is found on the first image that has none."""
-        pixels, code, target = _encoded(agent, classifier, image)
-        pair = (int(code.evidence.argmax()), target)
+        pixels, condition, target = _encoded(agent, classifier, image)
+        pair = (int(condition.evidence.argmax()), target)
         if pair not in self._directions:
             counted = CountingBlackBox(classifier)
-            self._directions[pair] = self._find(agent, counted, pixels, code, target)
+            self._directions[pair] = self._find(agent, counted, pixels, condition, target)
             self.queries += counted.queries
         lengths = torch.linspace(0.5, 6.0, 8, device=agent.device)
         with torch.inference_mode():
-            noise = invert(_field(agent, code), 2 * pixels - 1, 1.0, self.steps)
-            latents = code.latent + lengths[:, None] * self._directions[pair]
-            moved = Code(latents, code.evidence.expand(len(lengths), -1), code.known.expand(len(lengths), -1))
+            noise = invert(_field(agent, condition), 2 * pixels - 1, 1.0, self.steps)
+            latents = condition.latent + lengths[:, None] * self._directions[pair]
+            moved = Conditioning(
+                latents, condition.evidence.expand(len(lengths), -1), condition.known.expand(len(lengths), -1)
+            )
             start = noise.expand(len(lengths), *noise.shape[1:])
             made = as_images(render(_field(agent, moved), start, 1.0, self.steps))
         return _first_that_flips(classifier, made, target)
 
-    def _find(self, agent: Agent, classifier: BlackBox, pixels: Tensor, code: Code, target: int) -> Tensor:
+    def _find(self, agent: Agent, classifier: BlackBox, pixels: Tensor, condition: Conditioning, target: int) -> Tensor:
         generator = torch.Generator().manual_seed(self.seed)
         latents, answers = [], []
         with torch.inference_mode():
-            noise = invert(_field(agent, code), 2 * pixels - 1, 1.0, self.steps)
+            noise = invert(_field(agent, condition), 2 * pixels - 1, 1.0, self.steps)
             for _ in range(self.renders // 32):
                 # Lengths that the paper draws from, relative to the latent's own.
-                scale = torch.rand(32, 1, generator=generator) * float(code.latent.norm()) / code.latent.shape[1] ** 0.5
-                disturbed = code.latent + (scale * torch.randn(32, code.latent.shape[1], generator=generator)).to(
-                    pixels
+                scale = (
+                    torch.rand(32, 1, generator=generator)
+                    * float(condition.latent.norm())
+                    / condition.latent.shape[1] ** 0.5
                 )
-                some = Code(disturbed, code.evidence.expand(32, -1), code.known.expand(32, -1))
+                disturbed = condition.latent + (
+                    scale * torch.randn(32, condition.latent.shape[1], generator=generator)
+                ).to(pixels)
+                some = Conditioning(disturbed, condition.evidence.expand(32, -1), condition.known.expand(32, -1))
                 made = as_images(render(_field(agent, some), noise.expand(32, *noise.shape[1:]), 1.0, self.steps))
                 latents.append(disturbed.float().cpu())
                 answers.append(torch.from_numpy(classifier.predict(made)).float())
         known, said = torch.cat(latents).clone(), torch.cat(answers)
         proxy = _proxy(known, said, generator, self.seed)
-        source = code.latent.detach().float().cpu().clone().requires_grad_()
+        source = condition.latent.detach().float().cpu().clone().requires_grad_()
         with torch.enable_grad():
             value = proxy(source)[0].log_softmax(0)[target]
             (gradient,) = torch.autograd.grad(value, source)
@@ -216,7 +225,7 @@ def nearest_unlike(neighbours: np.ndarray, answers: np.ndarray) -> MakeEdit:
 
     def make(agent: Agent, classifier: CountingBlackBox, image: np.ndarray) -> Edit:
         target = choose_target(classifier.predict(image[None])[0], classifier.multi_label)
-        unlike = np.flatnonzero(decides(answers, target, classifier.multi_label))
+        unlike = np.flatnonzero(predicts_target(answers, target, classifier.multi_label))
         if not len(unlike):
             return Edit(image, target, False)
         distances = [float(np.square(neighbours[n] - image).sum()) for n in unlike]
@@ -251,10 +260,10 @@ def edit_methods(neighbours: np.ndarray, answers: np.ndarray) -> tuple[EditMetho
 
 def ablations(in_noise: bool = False) -> tuple[EditMethod, ...]:
     """Ours, and ours without one of its ingredients at a time; ``in_noise``: of an agent whose student learned so."""
-    unled = tuple(dict.fromkeys(replace(attempt, pull=0.0) for attempt in USUAL.attempts))
-    shallow = tuple(attempt for attempt in USUAL.attempts if attempt.guidance == 0)
-    guided = tuple(attempt for attempt in USUAL.attempts if attempt.guidance > 0)
-    deep = (Attempt(0.95, 1.0), Attempt(0.95, 2.0))
+    unled = tuple(dict.fromkeys(replace(attempt, student_guidance=0.0) for attempt in USUAL.attempts))
+    shallow = tuple(attempt for attempt in USUAL.attempts if attempt.guidance_scale == 0)
+    guided = tuple(attempt for attempt in USUAL.attempts if attempt.guidance_scale > 0)
+    deep = (EditSettings(0.95, 1.0), EditSettings(0.95, 2.0))
     without: dict[str, tuple[str, SearchSettings, bool]] = {
         "no-lead": ("The student does not lead", replace(USUAL, attempts=unled), True),
         "unbounded": ("Any value, however dark or bright", replace(USUAL, reach=None), True),
@@ -269,15 +278,17 @@ def ablations(in_noise: bool = False) -> tuple[EditMethod, ...]:
     }
 
     leads = {
-        "unshrunk": ("The change does not shrink in the end", replace(WHERE_IT_COUNTS, least=0.0)),
-        "unblurred": ("The student's lead is not blurred", replace(WHERE_IT_COUNTS, smooth=False)),
-        "everywhere": ("The student leads everywhere", replace(WHERE_IT_COUNTS, share=1.0)),
+        "unshrunk": ("The change does not shrink in the end", replace(STRONGEST_VOXELS, shrinkage=0.0)),
+        "unblurred": ("The student's lead is not blurred", replace(STRONGEST_VOXELS, smooth=False)),
+        "everywhere": ("The student leads everywhere", replace(STRONGEST_VOXELS, share=1.0)),
         "plain-lead": ("The student leads as one that has not learned in noise", EVERYWHERE),
     }
 
-    def method(name: str, title: str, settings: SearchSettings, follow: bool, lead: Lead | None = None) -> EditMethod:
+    def method(
+        name: str, title: str, settings: SearchSettings, follow: bool, lead: GuidanceStyle | None = None
+    ) -> EditMethod:
         def make(agent: Agent, classifier: CountingBlackBox, image: np.ndarray) -> Edit:
-            agent = replace(agent, other_lead=lead)
+            agent = replace(agent, guidance_override=lead)
             result, effect = search_with_effect(agent, classifier, image, settings, follow)
             return Edit(result.best.image, result.target, result.valid, shown_effect(effect) if follow else effect)
 
@@ -292,29 +303,29 @@ def ablations(in_noise: bool = False) -> tuple[EditMethod, ...]:
     return (whole, *parts)
 
 
-def _encoded(agent: Agent, classifier: BlackBox, image: np.ndarray) -> tuple[Tensor, Code, int]:
+def _encoded(agent: Agent, classifier: BlackBox, image: np.ndarray) -> tuple[Tensor, Conditioning, int]:
     answer = classifier.predict(image[None])
     pixels = torch.from_numpy(image)[None].to(agent.device)
     with torch.inference_mode():
         told = torch.from_numpy(np.asarray(answer, np.float32)).to(pixels)
-        code = Code.of(agent.model.encode(pixels), evidence(told))
-    return pixels, code, choose_target(answer[0], classifier.multi_label)
+        condition = Conditioning.of(agent.model.encode(pixels), clipped_log_odds(told))
+    return pixels, condition, choose_target(answer[0], classifier.multi_label)
 
 
-def _field(agent: Agent, code: Code) -> Velocity:
-    return lambda x, t: agent.model.velocity(x, t, code)
+def _field(agent: Agent, condition: Conditioning) -> Velocity:
+    return lambda x, t: agent.model.velocity(x, t, condition)
 
 
 def _first_that_flips(classifier: BlackBox, images: np.ndarray, target: int) -> Edit:
     """The first that flips or, failing that, the one that comes nearest."""
     answers = classifier.predict(images)
-    flips = decides(answers, target, classifier.multi_label)
+    flips = predicts_target(answers, target, classifier.multi_label)
     chosen = int(flips.argmax()) if flips.any() else int(answers[:, target].argmax())
     return Edit(images[chosen], target, bool(flips[chosen]))
 
 
 def _valid(classifier: BlackBox, image: np.ndarray, target: int) -> bool:
-    return bool(decides(classifier.predict(image[None]), target, classifier.multi_label)[0])
+    return bool(predicts_target(classifier.predict(image[None]), target, classifier.multi_label)[0])
 
 
 def _proxy(latents: Tensor, answers: Tensor, generator: torch.Generator, seed: int) -> nn.Module:

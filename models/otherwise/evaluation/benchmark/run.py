@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from otherwise.agent.bundle import Agent
-from otherwise.agent.candidate import decides
-from otherwise.agent.search import Progress
-from otherwise.agent.validation import reconstruction_error
+from otherwise.agent.editing.candidate import predicts_target
+from otherwise.agent.editing.search import Progress
+from otherwise.agent.training.validation import reconstruction_error
 from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.errors import OtherwiseError
@@ -187,7 +187,7 @@ class _Asked:
             module = getattr(verifier, "module", None)
             if module is not None:
                 row["perceptual"] = perceptual_distance(module, image, edit.image)
-            row["validity_of_verifier"] = float(decides(answer, edit.target, verifier.multi_label)[0])
+            row["validity_of_verifier"] = float(predicts_target(answer, edit.target, verifier.multi_label)[0])
         if self.right and case.truth is not None and case.truth.any():
             row["ssim_outside"] = distances.similarity(image, edit.image, ~case.truth)
             row["changed_to_true_area"] = changed / float(case.truth.mean())

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from otherwise.agent.bundle import Agent
-from otherwise.agent.checkpoint import load_checkpoint, save_checkpoint
-from otherwise.agent.code import Code
-from otherwise.agent.distillation import ask, distillation_loss, in_noise
+from otherwise.agent.conditioning import Conditioning
 from otherwise.agent.networks import Architecture, DiffusionAutoencoder
-from otherwise.agent.trainer import Losses, Objective, Trainer, TrainingSettings
-from otherwise.agent.validation import agreement
+from otherwise.agent.training.checkpoint import load_checkpoint, save_checkpoint
+from otherwise.agent.training.distillation import ask, distillation_loss, in_noise
+from otherwise.agent.training.trainer import Losses, Objective, Trainer, TrainingSettings
+from otherwise.agent.training.validation import agreement
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.errors import AgentError
 from toys import SquareClassifier, architecture, squares
@@ -161,7 +161,7 @@ def test_in_three_dimensions_gradients_in_bf16_are_those_of_single_precision() -
         model.zero_grad()
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=precision == torch.bfloat16):
             latent = model.encode(images)
-            code = Code(latent, torch.zeros(8, 2), torch.ones(8, 1))
+            code = Conditioning(latent, torch.zeros(8, 2), torch.ones(8, 1))
             velocity = model.velocity(2 * images - 1, times, code)
             (velocity.float().square().mean() + model.classify(latent).float().square().mean()).backward()
         return {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.ndim == 5}

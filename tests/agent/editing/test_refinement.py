@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from otherwise.agent.bundle import Agent
-from otherwise.agent.candidate import Candidate
-from otherwise.agent.code import Code
-from otherwise.agent.refinement import SHARES, Judge, Refinement
-from otherwise.agent.search import Search, SearchResult, SearchSettings
+from otherwise.agent.conditioning import Conditioning
+from otherwise.agent.editing.candidate import Candidate
+from otherwise.agent.editing.refinement import SHARES, Judge, Refinement
+from otherwise.agent.editing.search import Search, SearchResult, SearchSettings
 from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.blackbox.protocol import InputSpec
 from toys import SquareClassifier, eager_agent, squares
@@ -86,11 +86,11 @@ def test_a_student_that_was_convinced_stays_convinced(agent: Agent) -> None:
     def both(images: np.ndarray, strengths: Sequence[float]) -> list[Candidate]:
         total = np.abs(images - 0.4).mean(axis=(1, 2, 3))
         return [
-            replace(candidate, likeness=np.array([0.0, 0.95 if share > 0.09 else 0.2]))
+            replace(candidate, student_probabilities=np.array([0.0, 0.95 if share > 0.09 else 0.2]))
             for candidate, share in zip(judge(images, strengths), total, strict=True)
         ]
 
-    moved = [replace(candidate, likeness=np.array([0.0, 0.95])) for candidate in brighter([0.22])]
+    moved = [replace(candidate, student_probabilities=np.array([0.0, 0.95])) for candidate in brighter([0.22])]
     alone = refined(agent, grey(0.4), brighter([0.22]), best=0, target=1)[0]
     liked = refined(agent, grey(0.4), moved, best=0, target=1, ask=both)[0]
     assert np.abs(alone.image - 0.4).mean() <= 0.09
@@ -117,7 +117,7 @@ def drawing(level: float) -> Agent:
     agent = eager_agent(SquareClassifier(InputSpec(SIZE)))
     slope = torch.zeros(())
 
-    def velocity(noised: torch.Tensor, time: torch.Tensor, code: Code) -> torch.Tensor:
+    def velocity(noised: torch.Tensor, time: torch.Tensor, code: Conditioning) -> torch.Tensor:
         nonlocal slope
         # Straight to the grey level; at time 0, where it has arrived, as just before.
         slope = (noised - (2 * level - 1)) / time[0] if time[0] > 1e-6 else slope

@@ -1,4 +1,4 @@
-"""The code of an image: evidence that stays in bounds, ways that reach the boundary, guidance that exaggerates."""
+"""The condition of an image: evidence that stays in bounds, ways that reach the boundary, guidance that exaggerates."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from otherwise.agent.code import LEAST_DISTANCE, LEAST_MOVEMENT, Code, edit_velocity, evidence, way_across
+from otherwise.agent.conditioning import Conditioning, clipped_log_odds
+from otherwise.agent.editing.direction import MIN_EVIDENCE_STEP, MIN_LATENT_STEP, direction_to_boundary, edit_velocity
 from otherwise.agent.networks import Architecture, DiffusionAutoencoder
 
 
@@ -21,7 +22,7 @@ def model() -> DiffusionAutoencoder:
 
 
 def test_evidence_is_ordered_bounded_and_zero_at_even_odds() -> None:
-    told = evidence(torch.tensor([[0.0, 0.1, 0.5, 0.9, 1.0]]))[0]
+    told = clipped_log_odds(torch.tensor([[0.0, 0.1, 0.5, 0.9, 1.0]]))[0]
     assert told[0] == -1
     assert told[4] == 1
     assert told[2].abs() < 1e-6
@@ -29,13 +30,16 @@ def test_evidence_is_ordered_bounded_and_zero_at_even_odds() -> None:
 
 
 def test_once_reaches_the_boundary_in_evidence_and_twice_mirrors_it(model: DiffusionAutoencoder) -> None:
-    code = Code.of(torch.randn(1, 8), torch.tensor([[0.6, -0.4, -0.8]]))
+    condition = Conditioning.of(torch.randn(1, 8), torch.tensor([[0.6, -0.4, -0.8]]))
     target = torch.tensor([1])
-    way = way_across(model, code, target, multi_label=False)
-    once, twice = code.moved(way, torch.tensor([1.0])).evidence[0], code.moved(way, torch.tensor([2.0])).evidence[0]
+    direction = direction_to_boundary(model, condition, target, multi_label=False)
+    once, twice = (
+        direction.applied(condition, torch.tensor([1.0])).evidence[0],
+        direction.applied(condition, torch.tensor([2.0])).evidence[0],
+    )
     torch.testing.assert_close(once[0], once[1])
     torch.testing.assert_close(twice, torch.tensor([-0.4, 0.6, -0.8]))
-    far = code.moved(way, torch.tensor([50.0])).evidence
+    far = direction.applied(condition, torch.tensor([50.0])).evidence
     assert far.abs().max() == 1
 
 
@@ -45,12 +49,14 @@ def test_once_reaches_the_student_s_boundary(model: DiffusionAutoencoder, multi_
     answers = model.classify(latent).sigmoid() if multi_label else model.classify(latent).softmax(1)
     # Beyond the clipped evidence classes tie and the rival is a guess.
     sure = (answers > 0.02).sum(1) >= 2
-    code = Code.of(latent[sure], evidence(answers[sure]))
+    condition = Conditioning.of(latent[sure], clipped_log_odds(answers[sure]))
     target = answers[sure].argsort(1)[:, -2]
-    logits = model.classify(code.moved(way_across(model, code, target, multi_label), torch.ones(len(target))).latent)
+    logits = model.classify(
+        direction_to_boundary(model, condition, target, multi_label).applied(condition, torch.ones(len(target))).latent
+    )
     own = logits.gather(1, target[:, None])[:, 0]
     beyond = own if multi_label else own - logits.gather(1, answers[sure].argmax(1, keepdim=True))[:, 0]
-    far = way_across(model, code, target, multi_label).latent.norm(dim=1) > LEAST_DISTANCE + 1e-4
+    far = direction_to_boundary(model, condition, target, multi_label).latent.norm(dim=1) > MIN_LATENT_STEP + 1e-4
     assert far.sum() >= 10
     torch.testing.assert_close(beyond[far], torch.zeros(int(far.sum())), atol=1e-4, rtol=0)
 
@@ -59,10 +65,10 @@ def test_once_reaches_the_student_s_boundary(model: DiffusionAutoencoder, multi_
 def test_where_the_student_thinks_it_across_already_the_way_goes_on(
     model: DiffusionAutoencoder, multi_label: bool
 ) -> None:
-    code = Code.of(20 * torch.randn(50, 8), torch.tensor([[0.9, -0.9, -0.9]]).expand(50, 3))
+    condition = Conditioning.of(20 * torch.randn(50, 8), torch.tensor([[0.9, -0.9, -0.9]]).expand(50, 3))
     target = torch.ones(50, dtype=torch.long)
-    way = way_across(model, code, target, multi_label)
-    before, after = model.classify(code.latent), model.classify(code.latent + way.latent)
+    direction = direction_to_boundary(model, condition, target, multi_label)
+    before, after = model.classify(condition.latent), model.classify(condition.latent + direction.latent)
     gain = after - before
     assert (before[:, 1] > before[:, 0]).any(), "some the student has wrong"
     assert (gain[:, 1] > (0 if multi_label else gain[:, 0])).all()
@@ -70,29 +76,29 @@ def test_where_the_student_thinks_it_across_already_the_way_goes_on(
 
 @pytest.mark.parametrize("present", [0.01, -0.01])
 def test_an_image_on_the_boundary_moves_all_the_same(model: DiffusionAutoencoder, present: float) -> None:
-    code = Code.of(torch.randn(1, 8), torch.full((1, 3), present))
+    condition = Conditioning.of(torch.randn(1, 8), torch.full((1, 3), present))
     target = torch.tensor([2])
-    single = way_across(model, code, target, multi_label=False).evidence[0, 2]
-    assert single >= LEAST_MOVEMENT
-    several = way_across(model, code, target, multi_label=True).evidence[0, 2]
-    assert several.abs() >= LEAST_MOVEMENT
+    single = direction_to_boundary(model, condition, target, multi_label=False).evidence[0, 2]
+    assert single >= MIN_EVIDENCE_STEP
+    several = direction_to_boundary(model, condition, target, multi_label=True).evidence[0, 2]
+    assert several.abs() >= MIN_EVIDENCE_STEP
     assert (several > 0) == (present <= 0), "away from what it says now"
 
 
 def test_what_is_withheld_cannot_be_told() -> None:
-    one, other = (Code.of(latent, torch.full((2, 3), 0.5)).withheld() for latent in torch.randn(2, 2, 8))
+    one, other = (Conditioning.of(latent, torch.full((2, 3), 0.5)).withheld() for latent in torch.randn(2, 2, 8))
     assert torch.equal(one.tensor(), other.tensor())
 
 
 def test_guidance_exaggerates_what_the_answer_alone_says() -> None:
-    def velocity(x: Tensor, t: Tensor, code: Code) -> Tensor:
-        return x + code.evidence[:, :1] + 10 * code.known * code.latent[:, :1]
+    def velocity(x: Tensor, t: Tensor, condition: Conditioning) -> Tensor:
+        return x + condition.evidence[:, :1] + 10 * condition.known * condition.latent[:, :1]
 
     stand_in = SimpleNamespace(velocity=velocity)
-    code = Code.of(torch.ones(2, 1), torch.zeros(2, 2))
-    moved = Code.of(2 * torch.ones(2, 1), torch.tensor([[0.5, 0.0], [1.0, 0.0]]))
+    condition = Conditioning.of(torch.ones(2, 1), torch.zeros(2, 2))
+    moved = Conditioning.of(2 * torch.ones(2, 1), torch.tensor([[0.5, 0.0], [1.0, 0.0]]))
     x, t = torch.zeros(2, 1), torch.zeros(2)
-    plain = edit_velocity(stand_in, code, moved, torch.zeros(2))(x, t)
-    strong = edit_velocity(stand_in, code, moved, torch.tensor([2.0, 3.0]))(x, t)
+    plain = edit_velocity(stand_in, condition, moved, torch.zeros(2))(x, t)
+    strong = edit_velocity(stand_in, condition, moved, torch.tensor([2.0, 3.0]))(x, t)
     assert plain[:, 0].tolist() == [20.5, 21.0]
     assert strong[:, 0].tolist() == [20.5 + 2 * 0.5, 21.0 + 3 * 1.0]

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 
 from otherwise.agent.bundle import Agent
-from otherwise.agent.code import Code, evidence
-from otherwise.agent.distillation import ask, decisions, student_probabilities
+from otherwise.agent.conditioning import Conditioning, clipped_log_odds
+from otherwise.agent.editing.search import Progress, Search, SearchSettings
 from otherwise.agent.flow import invert, render
-from otherwise.agent.search import Progress, Search, SearchSettings
+from otherwise.agent.training.distillation import ask, decisions
 from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.blackbox.protocol import BlackBox
 
@@ -49,10 +49,10 @@ def reconstruction_error(
     with torch.inference_mode():
         for batch in np.array_split(images, max(1, len(images) // 32)):
             x = torch.from_numpy(batch).to(agent.device)
-            code = Code.of(agent.model.encode(x), evidence(ask(classifier, x)))
+            condition = Conditioning.of(agent.model.encode(x), clipped_log_odds(ask(classifier, x)))
 
-            def velocity(y: torch.Tensor, t: torch.Tensor, code: Code = code) -> torch.Tensor:
-                return agent.model.velocity(y, t, code)
+            def velocity(y: torch.Tensor, t: torch.Tensor, condition: Conditioning = condition) -> torch.Tensor:
+                return agent.model.velocity(y, t, condition)
 
             noise = invert(velocity, 2 * x - 1, depth, steps)
             made = ((render(velocity, noise, depth, steps) + 1) / 2).clamp(0, 1)
@@ -66,7 +66,7 @@ def agreement(agent: Agent, classifier: BlackBox, images: np.ndarray) -> float:
     with torch.inference_mode():
         for batch in np.array_split(images, max(1, len(images) // 32)):
             x = torch.from_numpy(batch).to(agent.device)
-            student = student_probabilities(agent.model, x, classifier.multi_label)
+            student = agent.model.predict(x, classifier.multi_label)
             equal = decisions(student, classifier.multi_label) == decisions(ask(classifier, x), classifier.multi_label)
             same += float(equal.all(dim=1).sum())
     return same / len(images)

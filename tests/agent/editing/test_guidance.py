@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from otherwise.agent.bounds import Bounds
-from otherwise.agent.flow import render
-from otherwise.agent.guidance import (
+from otherwise.agent.editing.bounds import Bounds
+from otherwise.agent.editing.guidance import (
     MOST_ATTENTION,
-    WHERE_IT_COUNTS,
     attention,
     guided,
     student_gradient,
 )
+from otherwise.agent.flow import render
+from otherwise.agent.guidance_style import STRONGEST_VOXELS
 from otherwise.agent.networks import DiffusionAutoencoder
 
 TOWARDS = torch.tensor([[-1.0, 1.0]])
@@ -87,18 +87,18 @@ def test_a_guided_rendering_ends_where_the_student_sees_more_of_the_target(
 @torch.inference_mode()
 def test_few_voxels_are_led_and_none_alone(student: DiffusionAutoencoder, images: np.ndarray) -> None:
     start, towards = 2 * torch.from_numpy(images[:4]) - 1, TOWARDS.expand(4, -1)
-    gradient = student_gradient(student, start, towards, WHERE_IT_COUNTS)
+    gradient = student_gradient(student, start, towards, STRONGEST_VOXELS)
     led = gradient.ne(0).flatten(1)
-    assert (led.sum(1) <= round(WHERE_IT_COUNTS.share * led.shape[1])).all()
+    assert (led.sum(1) <= round(STRONGEST_VOXELS.share * led.shape[1])).all()
     assert led.any(1).all()
 
 
 @torch.inference_mode()
 def test_where_there_is_no_room_left_nothing_is_led(student: DiffusionAutoencoder, images: np.ndarray) -> None:
     start, towards = (2 * torch.from_numpy(images[:4]) - 1).clamp(-0.9, 0.9), TOWARDS.expand(4, -1)
-    free = student_gradient(student, start, towards, WHERE_IT_COUNTS)
+    free = student_gradient(student, start, towards, STRONGEST_VOXELS)
     roomy = Bounds(torch.full_like(start, -1.0), torch.full_like(start, 1.0))
-    torch.testing.assert_close(student_gradient(student, start, towards, WHERE_IT_COUNTS, roomy), free)
-    only_darker = student_gradient(student, start, towards, WHERE_IT_COUNTS, Bounds(start - 0.1, start))
+    torch.testing.assert_close(student_gradient(student, start, towards, STRONGEST_VOXELS, roomy), free)
+    only_darker = student_gradient(student, start, towards, STRONGEST_VOXELS, Bounds(start - 0.1, start))
     assert (only_darker <= 0).all()
     assert only_darker.flatten(1).lt(0).any(dim=1).all()

@@ -1,6 +1,6 @@
 """From a change that convinces to what of it is needed, with nothing left of what had to go.
 
-A movement of the code changes the whole image a little. Most of that can be taken back, the least changes first, and
+An edit changes the whole image a little. Most of that can be taken back, the least changes first, and
 the black box is convinced all the same. And where something that stood out went, a ghost of it is left, since the
 noise that the edit is rendered from still knows of it: there the decoder draws anew.
 """
@@ -15,11 +15,11 @@ import torch
 from scipy import ndimage
 
 from otherwise.agent.bundle import Agent
-from otherwise.agent.candidate import Candidate, decides
-from otherwise.agent.code import Code, evidence
+from otherwise.agent.conditioning import Conditioning, clipped_log_odds
+from otherwise.agent.editing.candidate import Candidate, predicts_target
+from otherwise.agent.editing.parts import composite, ranks, soft
+from otherwise.agent.editing.rendering import as_images
 from otherwise.agent.flow import StepDone, redraw
-from otherwise.agent.parts import composite, ranks, soft
-from otherwise.agent.rendering import as_images
 
 SHARES = tuple(2.0**-halvings for halvings in range(8, 0, -1))
 """Shares of the voxels of which one may be all that has to change. Finer steps leave the black box just convinced, and
@@ -128,13 +128,13 @@ class Refinement:
 
     def _convinces(self, now: Candidate, before: Candidate, target: int, most: float) -> bool:
         """Whether it flips, the target no less probable than before or than ``most``, and the student convinced."""
-        if not decides(now.probabilities, target, self.multi_label):
+        if not predicts_target(now.probabilities, target, self.multi_label):
             return False
         if now.probabilities[target] < min(most, before.probabilities[target]):
             return False
-        if now.likeness is None or before.likeness is None:
+        if now.student_probabilities is None or before.student_probabilities is None:
             return True
-        return bool(now.likeness[target] >= min(self.confidence, before.likeness[target]))
+        return bool(now.student_probabilities[target] >= min(self.confidence, before.student_probabilities[target]))
 
     def _drawn_anew(
         self, image: np.ndarray, candidates: Sequence[Candidate], generator: torch.Generator, step_done: StepDone
@@ -145,11 +145,17 @@ class Refinement:
         model, device = self.agent.model, self.agent.device
         pixels = torch.from_numpy(edits).to(device)
         told = torch.from_numpy(np.stack([candidate.probabilities for candidate in candidates])).to(pixels)
-        code = Code.of(model.encode(pixels), evidence(told))
+        condition = Conditioning.of(model.encode(pixels), clipped_log_odds(told))
         noise = torch.randn(pixels.shape[1:], generator=generator).to(pixels).expand_as(pixels)
         mask = torch.from_numpy(masks[:, None]).to(pixels)
         drawn = redraw(
-            lambda x, t: model.velocity(x, t, code), 2 * pixels - 1, mask, noise, GHOST_DEPTH, self.steps, step_done
+            lambda x, t: model.velocity(x, t, condition),
+            2 * pixels - 1,
+            mask,
+            noise,
+            GHOST_DEPTH,
+            self.steps,
+            step_done,
         )
         anew = as_images(drawn)
         faint = np.abs(anew - image).max(axis=1, keepdims=True) <= FAINT

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from otherwise.agent.bounds import Bounds
+from otherwise.agent.editing.bounds import Bounds
 
 
 @pytest.mark.parametrize("size", [(9, 12), (6, 7, 9)])

@@ -12,7 +12,8 @@ from monai.networks.utils import one_hot
 from torch import Tensor
 from torch.nn import functional
 
-from otherwise.agent.code import Code, edit_velocity, evidence, way_across
+from otherwise.agent.conditioning import Conditioning, clipped_log_odds
+from otherwise.agent.editing.direction import direction_to_boundary, edit_velocity
 from otherwise.agent.flow import expand, integrate, noised
 from otherwise.agent.networks import DiffusionAutoencoder
 from otherwise.blackbox.protocol import BlackBox
@@ -41,12 +42,6 @@ def distillation_loss(logits: Tensor, probabilities: Tensor, multi_label: bool) 
         return (functional.binary_cross_entropy_with_logits(logits, p, reduction="none") - entropy).sum(1).mean()
     p = p / p.sum(1, keepdim=True)
     return (p * (p.log() - functional.log_softmax(logits, dim=1))).sum(1).mean()
-
-
-def student_probabilities(model: DiffusionAutoencoder, images: Tensor, multi_label: bool) -> Tensor:
-    """What the student says of images ``(b, c, *size)`` in [0, 1]: ``(b, classes)``."""
-    logits = model.classify(model.encode(images)).float()
-    return logits.sigmoid() if multi_label else logits.softmax(1)
 
 
 def decisions(probabilities: Tensor, multi_label: bool) -> Tensor:
@@ -120,12 +115,12 @@ def rendered(
         ``(b, c, *size)`` in [0, 1].
     """
     count, classes = len(images), model.architecture.classes
-    code = Code.of(model.encode(images), evidence(probabilities))
+    condition = Conditioning.of(model.encode(images), clipped_log_odds(probabilities))
     shift = torch.randint(0 if multi_label else 1, classes, (count,), generator=generator).to(images.device)
     target = (probabilities.argmax(1) + shift) % classes
     strength = (4 * torch.rand(count, generator=generator)).to(images.device)
     depth = 0.35 + 0.45 * float(torch.rand((), generator=generator))
     weight = (3 * torch.rand((), generator=generator)).to(images.device).expand(count)
-    moved = code.moved(way_across(model, code, target, multi_label), strength)
-    noise = integrate(lambda x, t: model.velocity(x, t, code), 2 * images - 1, 0.0, depth, steps)
-    return ((integrate(edit_velocity(model, code, moved, weight), noise, depth, 0.0, steps) + 1) / 2).clamp(0, 1)
+    moved = direction_to_boundary(model, condition, target, multi_label).applied(condition, strength)
+    noise = integrate(lambda x, t: model.velocity(x, t, condition), 2 * images - 1, 0.0, depth, steps)
+    return ((integrate(edit_velocity(model, condition, moved, weight), noise, depth, 0.0, steps) + 1) / 2).clamp(0, 1)

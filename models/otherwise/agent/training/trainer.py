@@ -15,13 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from otherwise.agent.checkpoint import load_checkpoint, save_checkpoint
-from otherwise.agent.code import Code, evidence
-from otherwise.agent.distillation import ask, distillation_loss, in_noise, perturbed, rendered
-from otherwise.agent.distributed import Processes
+from otherwise.agent.conditioning import Conditioning, clipped_log_odds
+from otherwise.agent.editing.guidance import attention
 from otherwise.agent.flow import noised, sample_times
-from otherwise.agent.guidance import attention
 from otherwise.agent.networks import DiffusionAutoencoder
+from otherwise.agent.training.checkpoint import load_checkpoint, save_checkpoint
+from otherwise.agent.training.distillation import ask, distillation_loss, in_noise, perturbed, rendered
+from otherwise.agent.training.distributed import Processes
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.errors import AgentError
 
@@ -44,7 +44,7 @@ class TrainingSettings:
             a third of a step's work.
         focus: Share of the denoiser's loss that is weighted by how much the student makes of each voxel, in [0, 1):
             what decides may be so small that a loss over all voxels hardly knows it.
-        withhold: Share of the images whose latent the denoiser is not told; see ``code``.
+        withhold: Share of the images whose latent the denoiser is not told; see ``conditioning``.
         rendered_every: Steps between two batches of rendered images for the student.
         rendered_from: Share of the training after which the agent's own renderings are good enough to learn from.
         replay: How many rendered images are remembered.
@@ -135,8 +135,8 @@ class Objective(nn.Module):
         latent = self.model.encode(everything)
         student = self._student_loss(latent[first:], answers[first:]) if len(latent) > first else latent.new_zeros(())
         clean = 2 * images - 1
-        code = Code(latent[:count], evidence(answers[:count]), known)
-        velocity = self.model.velocity(noised(clean, noise, times), times, code)
+        condition = Conditioning(latent[:count], clipped_log_odds(answers[:count]), known)
+        velocity = self.model.velocity(noised(clean, noise, times), times, condition)
         error = (velocity.float() - (noise - clean)).square()
         flow = (error if weight is None else error * weight).mean()
         return flow + self.student_weight * student, flow, student

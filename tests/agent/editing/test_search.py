@@ -9,16 +9,18 @@ import numpy as np
 import pytest
 import torch
 
-from otherwise.agent.bounds import Bounds
 from otherwise.agent.bundle import Agent
-from otherwise.agent.candidate import choose_target, decides
-from otherwise.agent.rendering import Attempt, Renderer
-from otherwise.agent.search import Search, SearchResult, SearchSettings
+from otherwise.agent.editing.bounds import Bounds
+from otherwise.agent.editing.candidate import choose_target, predicts_target
+from otherwise.agent.editing.rendering import EditSettings, Renderer
+from otherwise.agent.editing.search import Search, SearchResult, SearchSettings
 from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.errors import CancelledError
 from toys import SquareClassifier, eager_agent
 
-SETTINGS = SearchSettings(steps=2, attempts=(Attempt(0.5, 2.0), Attempt(0.8, 4.0)), strengths=(1.0, 3.0), refinements=2)
+SETTINGS = SearchSettings(
+    steps=2, attempts=(EditSettings(0.5, 2.0), EditSettings(0.8, 4.0)), strengths=(1.0, 3.0), refinements=2
+)
 
 
 @pytest.fixture
@@ -68,17 +70,17 @@ def test_a_student_that_learned_in_noise_has_to_be_convinced_too_unless_it_never
     settings = replace(SETTINGS, confidence=0.6, strengths=(1.0, 2.0, 3.0, 5.0))
 
     def found(noise: float, doubt: float) -> SearchResult:
-        def doubting(model: object, pixels: torch.Tensor, multi_label: bool) -> torch.Tensor:
+        def doubting(pixels: torch.Tensor, multi_label: bool) -> torch.Tensor:
             return torch.from_numpy(classifier.predict(pixels.numpy())) - doubt
 
-        monkeypatch.setattr("otherwise.agent.search.student_probabilities", doubting)
+        monkeypatch.setattr(eager.model, "predict", doubting)
         return Search(replace(eager, student_noise=noise), CountingBlackBox(classifier), settings).run(image)
 
     alone, both, never = found(0.0, 0.3), found(0.5, 0.3), found(0.5, 1.0)
-    assert alone.best.likeness is None
+    assert alone.best.student_probabilities is None
     assert both.best.strength > alone.best.strength
-    assert both.best.likeness is not None
-    assert both.best.likeness[both.target] >= 0.6
+    assert both.best.student_probabilities is not None
+    assert both.best.student_probabilities[both.target] >= 0.6
     assert never.valid
     assert never.best.strength == alone.best.strength
 
@@ -152,7 +154,7 @@ def test_attempts_of_one_depth_invert_the_image_once(
 
     def calls(*depths: float) -> int:
         asked.clear()
-        attempts = tuple(Attempt(depth, pull=0.0) for depth in depths)
+        attempts = tuple(EditSettings(depth, student_guidance=0.0) for depth in depths)
         hopeless = SearchSettings(steps=2, attempts=attempts, strengths=(0.01,), refinements=0, rounds=1, reach=None)
         assert not Search(eager, CountingBlackBox(classifier), hopeless).run(images[0]).valid
         return len(asked)
@@ -167,7 +169,9 @@ def test_where_nothing_flips_the_search_goes_on_from_the_nearest_attempt(
     eager: Agent, classifier: SquareClassifier, images: np.ndarray
 ) -> None:
     # Far too weak to flip in one round; each round comes nearer.
-    weak = SearchSettings(steps=2, attempts=(Attempt(0.3, pull=0.0),), strengths=(0.2, 0.4), refinements=2, rounds=1)
+    weak = SearchSettings(
+        steps=2, attempts=(EditSettings(0.3, student_guidance=0.0),), strengths=(0.2, 0.4), refinements=2, rounds=1
+    )
     image = images[int(np.argmax(classifier.predict(images)[:, 0]))]
     once = Search(eager, CountingBlackBox(classifier), weak).run(image)
     assert not once.valid
@@ -211,7 +215,7 @@ def test_a_decoder_that_does_nothing_is_never_valid(
 ) -> None:
     # The last convolution of an untrained denoiser is zero, so no edit changes the image but for the student's lead.
     counted = CountingBlackBox(classifier)
-    unled = replace(SETTINGS, attempts=tuple(replace(attempt, pull=0.0) for attempt in SETTINGS.attempts))
+    unled = replace(SETTINGS, attempts=tuple(replace(attempt, student_guidance=0.0) for attempt in SETTINGS.attempts))
     result = Search(agent, counted, unled).run(images[0])
     assert not result.valid
     assert result.alternatives == ()
@@ -251,5 +255,5 @@ def test_it_stops_between_steps_when_asked(agent: Agent, classifier: SquareClass
 def test_targets_of_single_and_multi_label_answers() -> None:
     assert choose_target(np.array([0.1, 0.6, 0.3]), multi_label=False) == 2
     assert choose_target(np.array([0.9, 0.4, 0.2]), multi_label=True) == 1
-    assert decides(np.array([0.4, 0.3, 0.3]), 0, multi_label=False)
-    assert not decides(np.array([0.4, 0.3, 0.3]), 0, multi_label=True)
+    assert predicts_target(np.array([0.4, 0.3, 0.3]), 0, multi_label=False)
+    assert not predicts_target(np.array([0.4, 0.3, 0.3]), 0, multi_label=True)

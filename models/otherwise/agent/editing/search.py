@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from otherwise.agent.bounds import Bounds
 from otherwise.agent.bundle import Agent
-from otherwise.agent.candidate import Candidate, choose_target, decides
-from otherwise.agent.code import Code, Way, evidence, way_across
-from otherwise.agent.distillation import student_probabilities
-from otherwise.agent.refinement import SHARES, Refinement
-from otherwise.agent.rendering import Attempt, Cancelled, Inverted, Renderer, stopping
+from otherwise.agent.conditioning import Conditioning, clipped_log_odds
+from otherwise.agent.editing.bounds import Bounds
+from otherwise.agent.editing.candidate import Candidate, choose_target, predicts_target
+from otherwise.agent.editing.direction import EditDirection, direction_to_boundary
+from otherwise.agent.editing.refinement import SHARES, Refinement
+from otherwise.agent.editing.rendering import Cancelled, EditSettings, Inverted, Renderer, stopping
 from otherwise.blackbox.checked import CountingBlackBox, decision_value
 
 LEAST_GAIN = 0.05
@@ -46,7 +46,7 @@ class SearchSettings:
             convinced as well, since it is not misled as the black box is. Where nothing reaches it, the black box
             alone is to be convinced, and where that fails, flipping is enough.
         convince_student: Whether a student that has learned in noise has to be convinced too.
-        strengths: Edits tried, ascending. The code moves to the boundary at 1, to its mirror image at 2 and no
+        strengths: Edits tried, ascending. The condition moves to the boundary at 1, to its mirror image at 2 and no
             further; the guidance goes on growing with the strength.
         refinements: Edits tried between the last that did not convince and the first that did.
         refine: Whether what is not needed is taken back, see ``refinement``.
@@ -57,14 +57,14 @@ class SearchSettings:
 
     steps: int = 4
     rounds: int = 3
-    attempts: tuple[Attempt, ...] = (
-        Attempt(0.5, pull=0.2),
-        Attempt(0.5),
-        Attempt(0.7),
-        Attempt(0.85, 2.0),
-        Attempt(0.95, 1.0),
-        Attempt(0.5, 20.0),
-        Attempt(0.7, 20.0),
+    attempts: tuple[EditSettings, ...] = (
+        EditSettings(0.5, student_guidance=0.2),
+        EditSettings(0.5),
+        EditSettings(0.7),
+        EditSettings(0.85, 2.0),
+        EditSettings(0.95, 1.0),
+        EditSettings(0.5, 20.0),
+        EditSettings(0.7, 20.0),
     )
     reach: tuple[int, int] | None = (2, 1)
     confidence: float = 0.95
@@ -139,7 +139,7 @@ class Search:
         Args:
             image: ``(channels, *size)`` float32 in [0, 1].
             target: Index of the wanted class; None: the nearest other one or, where that is not reached and another
-                one is on the way, that one: it is otherwise, too.
+                one is on the direction, that one: it is otherwise, too.
             seed: For the alternatives.
             progress: Told the stage and the share of the search done.
             cancelled: Asked between solver steps.
@@ -149,13 +149,13 @@ class Search:
         """
         start_queries = self.classifier.queries
         with torch.inference_mode():
-            found = self._found(image, target, seed, start_queries, progress, cancelled)
+            found = self._search_rounds(image, target, seed, start_queries, progress, cancelled)
             if not (self.settings.refine and found.valid):
                 return found
             progress("refinement", 0.95)
             return self._refined(found, seed, start_queries, cancelled)
 
-    def _found(
+    def _search_rounds(
         self,
         image: np.ndarray,
         target: int | None,
@@ -172,7 +172,7 @@ class Search:
         base, trail = original, [original]
         reconstruction = image
         for number in range(self.settings.rounds):
-            found = self._round(base, target, start_queries, _share(progress, number), cancelled)
+            found = self._try_settings(base, target, start_queries, _share(progress, number), cancelled)
             reconstruction = reconstruction if number else found.reconstruction
             tried = _by_strength([*trail, *found.tried, found.best])
             if found.valid:
@@ -188,20 +188,22 @@ class Search:
             return SearchResult(original, reached, other, True, tried, (), reconstruction, found.exhausted)
         return SearchResult(original, target, found.best, False, tried, (), reconstruction, found.exhausted)
 
-    def _round(
+    def _try_settings(
         self, base: Candidate, target: int, start_queries: int, progress: Progress, cancelled: Cancelled
-    ) -> _Round:
-        """Try every depth and guidance from one image, until one of them flips the black box."""
+    ) -> _RoundResult:
+        """Try all edit settings from one image, until one of them flips the black box."""
         multi_label = self.classifier.multi_label
         pixels = torch.from_numpy(base.image)[None].to(self.agent.device)
         answer = torch.from_numpy(np.asarray(base.probabilities, np.float32))[None].to(pixels)
-        code = Code.of(self.agent.model.encode(pixels), evidence(answer))
-        way = way_across(self.agent.model, code, torch.tensor([target], device=self.agent.device), multi_label)
-        nearest, reserve = _Round(base, False, [], base.image, None, way), None
+        condition = Conditioning.of(self.agent.model.encode(pixels), clipped_log_odds(answer))
+        direction = direction_to_boundary(
+            self.agent.model, condition, torch.tensor([target], device=self.agent.device), multi_label
+        )
+        nearest, reserve = _RoundResult(base, False, [], base.image, None, direction), None
         reconstruction: np.ndarray | None = None
         inverted: dict[float, Inverted] = {}
         strengths = self.settings.strengths
-        ways: list[tuple[Attempt, Bounds | None]] = [(attempt, None) for attempt in self.settings.attempts]
+        ways: list[tuple[EditSettings, Bounds | None]] = [(attempt, None) for attempt in self.settings.attempts]
         if self.settings.reach is not None:
             reach = self.settings.reach[pixels.ndim - 4]
             ways.insert(0, (self.settings.attempts[0], Bounds.around(pixels, reach)))
@@ -209,51 +211,58 @@ class Search:
             progress("search", number / len(ways))
             if self._over_budget(start_queries, len(strengths)):
                 return reserve or replace(nearest, exhausted=True)
-            renderer = Renderer(self.agent, self.settings.steps, pixels, code, attempt, bounds, inverted, cancelled)
+            renderer = Renderer(
+                self.agent, self.settings.steps, pixels, condition, attempt, bounds, inverted, cancelled
+            )
             reconstruction = renderer.reconstruction if reconstruction is None else reconstruction
-            tried = self._ask(renderer, way, strengths, base.strength)
-            least = self._least(tried, target, insist=bounds is not None)
+            tried = self._ask(renderer, direction, strengths, base.strength)
+            least = self._least_convincing(tried, target, insist=bounds is not None)
             if least is not None:
                 first = next(index for index, candidate in enumerate(tried) if candidate is least)
                 below = strengths[first - 1] if first else 0.0
                 between = np.linspace(below, strengths[first], self.settings.refinements + 2)[1:-1].tolist()
                 if between and not self._over_budget(start_queries, len(between)):
-                    tried += self._ask(renderer, way, between, base.strength)
-                    least = self._least(tried, target, insist=bounds is not None) or least
-                return _Round(least, True, tried, reconstruction, renderer, way)
-            if (flips := self._least(tried, target, insist=False)) is not None:
-                reserve = _Round(flips, True, tried, reconstruction, renderer, way)
+                    tried += self._ask(renderer, direction, between, base.strength)
+                    least = self._least_convincing(tried, target, insist=bounds is not None) or least
+                return _RoundResult(least, True, tried, reconstruction, renderer, direction)
+            if (flips := self._least_convincing(tried, target, insist=False)) is not None:
+                reserve = _RoundResult(flips, True, tried, reconstruction, renderer, direction)
             best = max(tried, key=lambda c: _value(c, target))
             if not nearest.tried or _value(best, target) > _value(nearest.best, target):
-                nearest = _Round(best, False, tried, reconstruction, renderer, way)
+                nearest = _RoundResult(best, False, tried, reconstruction, renderer, direction)
         return reserve or nearest
 
-    def _least(self, tried: Sequence[Candidate], target: int, insist: bool) -> Candidate | None:
+    def _least_convincing(self, tried: Sequence[Candidate], target: int, insist: bool) -> Candidate | None:
         """The least movement that convinces both; failing that, the black box; failing that, flips; None: none does.
 
         ``insist``: There are other ways, so that nothing less than convincing is good enough.
         """
-        flips = [c for c in tried if decides(c.probabilities, target, self.classifier.multi_label)]
+        flips = [c for c in tried if predicts_target(c.probabilities, target, self.classifier.multi_label)]
         sure = [c for c in flips if c.probabilities[target] >= self.settings.confidence]
         alone = not self.settings.convince_student
-        both = [c for c in sure if alone or c.likeness is None or c.likeness[target] >= self.settings.confidence]
+        both = [
+            c
+            for c in sure
+            if alone or c.student_probabilities is None or c.student_probabilities[target] >= self.settings.confidence
+        ]
         return min(both if insist else both or sure or flips, key=lambda c: c.strength, default=None)
 
     def _over_budget(self, start: int, more: int) -> bool:
         budget = self.settings.budget
         return budget is not None and self.classifier.queries - start + more > budget
 
-    def _ask(self, renderer: Renderer, way: Way, strengths: Sequence[float], already: float = 0.0) -> list[Candidate]:
-        return self._judged(renderer(way, strengths), [already + float(s) for s in strengths])
+    def _ask(
+        self, renderer: Renderer, direction: EditDirection, strengths: Sequence[float], already: float = 0.0
+    ) -> list[Candidate]:
+        return self._judged(renderer(direction, strengths), [already + float(s) for s in strengths])
 
     def _judged(self, images: np.ndarray, strengths: Sequence[float]) -> list[Candidate]:
         answers = self.classifier.predict(images)
-        likeness: Sequence[np.ndarray | None] = [None] * len(images)
+        by_student: Sequence[np.ndarray | None] = [None] * len(images)
         if self.agent.student_noise:
             pixels = torch.from_numpy(images).to(self.agent.device)
-            likeness = list(student_probabilities(self.agent.model, pixels, self.classifier.multi_label).cpu().numpy())
-        told = zip(images, answers, strengths, likeness, strict=True)
-        return [Candidate(*one) for one in told]
+            by_student = list(self.agent.model.predict(pixels, self.classifier.multi_label).cpu().numpy())
+        return [Candidate(*one) for one in zip(images, answers, strengths, by_student, strict=True)]
 
     def _refined(self, found: SearchResult, seed: int, start: int, cancelled: Cancelled) -> SearchResult:
         """Of all changes only the part that the best needs; of the alternatives, what they need themselves."""
@@ -270,31 +279,33 @@ class Search:
         return replace(found, best=best, tried=(found.original, *moved), alternatives=others)
 
     def _alternatives(
-        self, found: _Round, base: Candidate, target: int, seed: int, start: int
+        self, found: _RoundResult, base: Candidate, target: int, seed: int, start: int
     ) -> tuple[Candidate, ...]:
-        """Go across the boundary elsewhere: the same way plus a random movement that the student does not see."""
-        wanted, way = self.settings.alternatives, found.way
+        """Go across the boundary elsewhere: the same direction plus a random movement that the student does not see."""
+        wanted, direction = self.settings.alternatives, found.direction
         if not wanted or found.renderer is None or self._over_budget(start, 2 * wanted):
             return ()
         generator = torch.Generator().manual_seed(seed)
-        sideways = torch.randn(wanted, way.latent.shape[1], generator=generator).to(way.latent)
-        length = way.latent.norm()
-        unit = way.latent / length
+        sideways = torch.randn(wanted, direction.latent.shape[1], generator=generator).to(direction.latent)
+        length = direction.latent.norm()
+        unit = direction.latent / length
         sideways = sideways - (sideways @ unit.T) * unit
         sideways = self.settings.diversity * length * sideways / sideways.norm(dim=1, keepdim=True)
         own = found.best.strength - base.strength
         strengths = [factor * own for factor in (1.0, 1.5) for _ in range(wanted)]
-        other = replace(way, latent=(way.latent + sideways).repeat(2, 1))
+        other = replace(direction, latent=(direction.latent + sideways).repeat(2, 1))
         tried = self._ask(found.renderer, other, strengths, base.strength)
         chosen = []
         for index in range(wanted):
-            flips = [c for c in tried[index::wanted] if decides(c.probabilities, target, self.classifier.multi_label)]
+            flips = [
+                c for c in tried[index::wanted] if predicts_target(c.probabilities, target, self.classifier.multi_label)
+            ]
             chosen += flips[:1]
         return tuple(chosen)
 
 
 @dataclass(frozen=True)
-class _Round:
+class _RoundResult:
     """What came of one round: of all attempts, the one that flipped or came nearest."""
 
     best: Candidate
@@ -302,7 +313,7 @@ class _Round:
     tried: list[Candidate]
     reconstruction: np.ndarray
     renderer: Renderer | None
-    way: Way
+    direction: EditDirection
     exhausted: bool = False
 
 

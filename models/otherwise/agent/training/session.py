@@ -12,11 +12,11 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from torch.utils.tensorboard import SummaryWriter
 
 from otherwise.agent.bundle import Agent, round_weights, write_agent
-from otherwise.agent.data import TrainingImages, Views, prepare_images
-from otherwise.agent.distributed import Processes
 from otherwise.agent.networks import Architecture, DiffusionAutoencoder
-from otherwise.agent.trainer import Losses, Trainer, TrainingSettings
-from otherwise.agent.validation import Figures, agreement, reconstruction_error, validate
+from otherwise.agent.training.data import TrainingImages, Views, prepare_images
+from otherwise.agent.training.distributed import Processes
+from otherwise.agent.training.trainer import Losses, Trainer, TrainingSettings
+from otherwise.agent.training.validation import Figures, agreement, reconstruction_error, validate
 from otherwise.blackbox.bundle import refuse_existing
 from otherwise.blackbox.model_card import machine_class
 from otherwise.blackbox.protocol import BlackBox

@@ -8,36 +8,14 @@ it could have drawn.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
-from otherwise.agent.bounds import Bounds
+from otherwise.agent.editing.bounds import Bounds
 from otherwise.agent.flow import Velocity, expand
+from otherwise.agent.guidance_style import EVERYWHERE, GuidanceStyle
 from otherwise.agent.networks import DiffusionAutoencoder
 from otherwise.agent.operators import smoothed, sparse
-
-
-@dataclass(frozen=True)
-class Lead:
-    """How the student's gradient is followed.
-
-    Attributes:
-        share: Of the voxels that are led: those of which the student makes most.
-        smooth: Whether the gradient is blurred first.
-        least: Share of the intensity range by which the change shrinks in the end, so that what is faint vanishes.
-    """
-
-    share: float = 1.0
-    smooth: bool = False
-    least: float = 0.0
-
-
-EVERYWHERE = Lead()
-"""For a student that may be misled by grain: what it sees is spread over many voxels."""
-WHERE_IT_COUNTS = Lead(share=0.1, smooth=True, least=0.005)
-"""For a student that has learned in noise: what it sees is a feature, which has a place."""
 
 MOST_ATTENTION = 20.0
 """Beyond this a few voxels would be all that counts."""
@@ -48,7 +26,7 @@ def guided(
     model: DiffusionAutoencoder,
     towards: Tensor,
     weight: Tensor,
-    lead: Lead = EVERYWHERE,
+    style: GuidanceStyle = EVERYWHERE,
     bounds: Bounds | None = None,
 ) -> Velocity:
     """Bend a field so that what it renders becomes more of what the student calls the target.
@@ -58,14 +36,14 @@ def guided(
         model: Gives encoder and student.
         towards: ``(b, classes)``: the student's logits are multiplied by it and summed; the sum shall rise.
         weight: ``(b,)``: how much, as a share of an image's range for each unit of time.
-        lead: How.
+        style: How the gradient is followed.
         bounds: Of what is rendered, in [-1, 1].
     """
 
     def bent(x: Tensor, t: Tensor) -> Tensor:
         plain = velocity(x, t)
         promised = x - expand(t, x) * plain
-        return plain - expand(weight, x) * student_gradient(model, promised, towards, lead, bounds)
+        return plain - expand(weight, x) * student_gradient(model, promised, towards, style, bounds)
 
     return bent
 
@@ -74,7 +52,7 @@ def student_gradient(
     model: DiffusionAutoencoder,
     images: Tensor,
     towards: Tensor,
-    lead: Lead = EVERYWHERE,
+    style: GuidanceStyle = EVERYWHERE,
     bounds: Bounds | None = None,
 ) -> Tensor:
     """Where images have to change for the student's logits to rise.
@@ -83,7 +61,7 @@ def student_gradient(
         model: Gives encoder and student.
         images: ``(b, channels, *size)`` in [-1, 1].
         towards: See ``guided``.
-        lead: See ``guided``.
+        style: See ``guided``.
         bounds: What of ``images`` is beyond them is not so when the gradient is taken, and does not go further.
 
     Returns:
@@ -95,9 +73,9 @@ def student_gradient(
         pixels = ((seen.clone() + 1) / 2).clamp(0, 1).detach().requires_grad_()
         value = (model.classify(model.encode(pixels)).float() * towards.clone()).sum()
         (gradient,) = torch.autograd.grad(value, pixels)
-    led = smoothed(gradient) if lead.smooth else gradient
+    led = smoothed(gradient) if style.smooth else gradient
     led = bounds.open(images, led) if bounds else led
-    led = sparse(led, lead.share) if lead.share < 1 else led
+    led = sparse(led, style.share) if style.share < 1 else led
     length = led.square().flatten(1).mean(dim=1).sqrt().clamp_min(1e-12)
     return led / expand(length, led)
 

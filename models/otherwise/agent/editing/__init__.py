@@ -1,0 +1,1 @@
+"""Edit an image so that the black box changes its answer: directions, rendering, search, refinement."""

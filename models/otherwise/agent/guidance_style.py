@@ -1,0 +1,26 @@
+"""How the gradient of a student is followed while an edit is rendered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class GuidanceStyle:
+    """How the student's gradient is followed; see ``editing.guidance``.
+
+    Attributes:
+        share: Share of the voxels that are guided, those with the largest gradient, in (0, 1].
+        smooth: Whether the gradient is blurred first.
+        shrinkage: Soft threshold of the finished change, as a share of the intensity range. Faint changes vanish.
+    """
+
+    share: float = 1.0
+    smooth: bool = False
+    shrinkage: float = 0.0
+
+
+EVERYWHERE = GuidanceStyle()
+"""For an ordinary student, whose gradient spreads over many voxels."""
+STRONGEST_VOXELS = GuidanceStyle(share=0.1, smooth=True, shrinkage=0.005)
+"""For a student trained in noise, whose gradient is concentrated where a feature is."""

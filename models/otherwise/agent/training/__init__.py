@@ -1,0 +1,1 @@
+"""Train an agent: images, lessons, training loop, checkpoints, validation."""
