@@ -12,25 +12,25 @@ from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
 
-from lib.activelearning.asking import Asking
-from lib.datastore import SafeDatastore
+from lib.activelearning.strategy import QuestionStrategy
 from lib.dicomweb.datastore import open_archive
-from lib.guarding.sessions import SafeSessions
-from lib.host import ExplainerLike
 from lib.infers.attribute import Attribute
 from lib.infers.classify import Classify
 from lib.infers.explain import REGION_NAMES, Explain
-from lib.infers.find import Find, Looks
+from lib.infers.find import Find, PatchScoreCache
 from lib.infers.task import HostedTask
-from lib.memory import Spare, cpu_pair
-from lib.operations.metrics import Metrics
-from lib.operations.stopping import let_finish
-from lib.routes.install import install_app
-from lib.routes.sources import from_datastore
-from lib.start import open_jobs, open_keeping, open_teaching, start
-from lib.switching import Switching
+from lib.install.opening import open_jobs, open_retention, open_teaching, start
+from lib.install.server import install_app
+from lib.observability.metrics import Metrics
+from lib.runtime.cpu_fallback import CpuFallback, registered_pair_loader
+from lib.runtime.host import ExplainerLike
+from lib.runtime.memory_pools import keep_few_kernels, share_pools
+from lib.runtime.model_switcher import ModelSwitcher
+from lib.runtime.shutdown import let_finish
+from lib.storage.image_sources import from_datastore
+from lib.storage.sessions import SafeSessions
+from lib.storage.study_folder import StudyFolder
 from lib.trainers.agent import TrainAgent
-from lib.trimming import keep_few_kernels, share_pools
 from otherwise import __version__
 from otherwise.concepts.questions import STRATEGIES
 from otherwise.registry.registry import Registry
@@ -44,7 +44,7 @@ class OtherwiseApp(MONAILabelApp):
     Args:
         app_dir: This folder.
         studies: Folder of images, or address of a DICOMweb server.
-        conf: See ``lib/options.py``.
+        conf: See ``lib/settings/options.py``.
         explainer: Used instead of the one that ``conf`` names.
 
     Raises:
@@ -57,11 +57,15 @@ class OtherwiseApp(MONAILabelApp):
         keep_few_kernels()
         self.options, self.host, self._hold = start(conf, studies, explainer)
         self.registry = Registry(self.options.state / "models")
-        self.host.within_memory = Spare(self.host, cpu_pair(self.registry, self.options.trust_code)).instead
-        looks = Looks(self.host) if self.host.classifier.inputs.patches else None
+        self.host.with_fallback = CpuFallback(
+            self.host, registered_pair_loader(self.registry, self.options.trust_code)
+        ).run
+        looks = PatchScoreCache(self.host) if self.host.classifier.inputs.patches else None
         self.tasks: dict[str, HostedTask] = {
             "classify": Classify(self.host, looks),
-            "explain": Explain(self.host, looks, lambda made: self.teaching.told(made), self._kept),
+            "explain": Explain(
+                self.host, looks, lambda explanation: self.teaching.with_names(explanation), self._on_saved
+            ),
         }
         if looks is not None:
             self.tasks["find"] = Find(self.host, looks)
@@ -73,8 +77,8 @@ class OtherwiseApp(MONAILabelApp):
         self.metrics = Metrics(self.host, self.jobs.figures)
         for name, task in tasks.items():
             self.metrics.watch(name, task)
-        self.keeping = open_keeping(self.host, self.options, self.teaching, self.jobs)
-        self.switching = Switching(self.host, self.options, self.registry, self.teaching.models_changed)
+        self.retention = open_retention(self.host, self.options, self.teaching, self.jobs)
+        self.switcher = ModelSwitcher(self.host, self.options, self.registry, self.teaching.models_changed)
         install_app(self)
 
     def on_init_complete(self) -> None:
@@ -85,9 +89,9 @@ class OtherwiseApp(MONAILabelApp):
     def begin(self) -> None:
         """Keep models and names current from now on, and take up the jobs that a former server left."""
         share_pools()
-        self.switching.start()
+        self.switcher.start()
         self.teaching.start()
-        self.keeping.start()
+        self.retention.start()
         self.jobs.resume()
 
     def init_datastore(self) -> Datastore:
@@ -97,7 +101,7 @@ class OtherwiseApp(MONAILabelApp):
                 return super().init_datastore()
             options = self.options
             return open_archive(self.studies, options.archive_search, options.state, options.archive_cache)
-        return SafeDatastore(
+        return StudyFolder(
             self.studies,
             extensions=settings.MONAI_LABEL_DATASTORE_FILE_EXT,
             auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
@@ -117,7 +121,7 @@ class OtherwiseApp(MONAILabelApp):
 
     def init_strategies(self) -> dict[str, Strategy]:
         """How the next case is chosen."""
-        return {name: Asking(name, lambda: self.teaching) for name in STRATEGIES}
+        return {name: QuestionStrategy(name, lambda: self.teaching) for name in STRATEGIES}
 
     def infer(self, request: Mapping[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         """Answer MONAI Label's own callers, by image id only: it would take any path of the server for an image."""
@@ -128,10 +132,10 @@ class OtherwiseApp(MONAILabelApp):
         """Answer for many images; MONAI Label would divide them among GPUs, of which there may be none."""
         return super().batch_infer({**request, "multi_gpu": False, "max_workers": 1}, datastore)
 
-    def _kept(self) -> None:
+    def _on_saved(self) -> None:
         """There is a new explanation."""
         self.teaching.wake()
-        self.keeping.wake()
+        self.retention.wake()
 
     def close(self, grace: float = 0.0) -> None:
         """Stop the threads.
@@ -143,8 +147,8 @@ class OtherwiseApp(MONAILabelApp):
             logger.warning("The running job did not end within %g s; it is stopped.", grace)
         # First what the others wait for: names are learned on the worker, between two jobs.
         self.jobs.close()
-        self.switching.close()
-        self.keeping.close()
+        self.switcher.close()
+        self.retention.close()
         self.teaching.close()
         self.let_go()
 

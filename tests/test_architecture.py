@@ -36,6 +36,15 @@ def test_all_contracts_of_the_rooms_hold(monkeypatch: pytest.MonkeyPatch, capsys
     assert code == import_linter.EXIT_STATUS_SUCCESS, capsys.readouterr().out
 
 
+def test_the_rooms_of_the_server_point_down_only(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The server's package is called ``lib``, as MONAI Label wants it, and is importable from its own folder only."""
+    monkeypatch.chdir(ROOT / "monailabel_app")
+    code = import_linter.lint_imports(config_filename=".importlinter", no_cache=True)
+    assert code == import_linter.EXIT_STATUS_SUCCESS, capsys.readouterr().out
+
+
 def test_the_search_for_imports_finds_them(tmp_path: Path) -> None:
     file = tmp_path / "room.py"
     file.write_text("import torch.nn\nfrom . import monai\ndef late():\n    from monailabel.app import x\n")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import os
 import shutil
@@ -22,7 +21,6 @@ import numpy as np
 import pydicom
 import pytest
 import requests
-import serving
 from fastapi.testclient import TestClient
 from monailabel.utils.others.class_utils import get_class_of_subclass_from_file
 
@@ -32,6 +30,8 @@ from otherwise.demo.setup import Setup
 from otherwise.images.image import Geometry, Image
 from otherwise.phantoms.dicom import write_dicom as write_phantom
 from otherwise.resources import app_folder
+from support import app_in_process
+from support.fake_explainer import FakeExplainer
 
 PLUGINS = (Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so"), Path("/usr/lib/orthanc/libOrthancDicomWeb.so"))
 
@@ -236,7 +236,7 @@ def volume(tmp_path: Path) -> Callable[..., list[Path]]:
 
 @pytest.fixture
 def plane(tmp_path: Path) -> Callable[..., Path]:
-    """Write a mammogram, as large as the stand-in classifier wants it."""
+    """Write a mammogram, as large as the fake classifier wants it."""
 
     def write(seed: int, brightness: float = 0.1) -> Path:
         grey = np.random.default_rng(seed).uniform(0, 0.2, (1, 8, 6, 1)).astype(np.float32) + np.float32(brightness)
@@ -269,23 +269,12 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., AbstractCon
 
 @pytest.fixture
 def opened(tmp_path: Path) -> Iterator[Callable[..., tuple[TestClient, Any]]]:
-    """The server in this process, with a stand-in for the explainer that takes any image."""
+    """The server in this process, with a fake explainer that takes any image."""
     with ExitStack() as stack:
 
         def make(studies: str | Path, **conf: str) -> tuple[TestClient, Any]:
             app_class = get_class_of_subclass_from_file("main", str(app_folder() / "main.py"), "MONAILabelApp")
             conf = {"state": str(tmp_path / "state"), "device": "cpu", **conf}
-            return stack.enter_context(serving.opened(app_class, studies, conf, _stand_in().StandInExplainer()))
+            return stack.enter_context(app_in_process.open_app(app_class, studies, conf, FakeExplainer()))
 
         yield make
-
-
-def _stand_in() -> Any:
-    place = Path(__file__).parents[1] / "monailabel_app" / "conftest.py"
-    spec = importlib.util.spec_from_file_location("stand_in_explainer", place)
-    assert spec
-    assert spec.loader
-    module = sys.modules.setdefault(spec.name, importlib.util.module_from_spec(spec))
-    if not hasattr(module, "StandInExplainer"):
-        spec.loader.exec_module(module)
-    return module

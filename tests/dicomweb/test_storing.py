@@ -25,7 +25,7 @@ OBJECTS = ["change", "effect", "regions", "report"]
 
 @pytest.fixture
 def explain() -> Callable[[Any, str], str]:
-    """Explain an image by the stand-in, and tell the explanation's id."""
+    """Explain an image by the fake explainer, and return the explanation's id."""
 
     def ask(client: Any, image: str) -> str:
         reply = client.post("/infer/explain", params={"image": image, "output": "json"}, data={"params": "{}"})
@@ -37,9 +37,9 @@ def explain() -> Callable[[Any, str], str]:
 
 def name_regions(app: Any, monkeypatch: pytest.MonkeyPatch, **concept: Any) -> None:
     """As if somebody had taught the server what region 1 is called."""
-    renaming = importlib.import_module("lib.teaching.renaming")
+    renaming = importlib.import_module("lib.teaching.region_names")
     concepts = importlib.import_module("otherwise.explain.explanation").Concepts("7", 1.0, ())
-    monkeypatch.setattr(app.teaching, "names", lambda id: renaming.Names({1: {**NAME, **concept}}, concepts))
+    monkeypatch.setattr(app.teaching, "names", lambda id: renaming.RegionNames({1: {**NAME, **concept}}, concepts))
 
 
 def test_regions_maps_and_report_are_stored_once(

@@ -114,7 +114,7 @@ def _text(dice: random.Random, value: Any) -> str:
 
 
 def _params() -> Target:
-    from lib.infers.params import one_of, parse, place, refuse_unknown, whole_number
+    from lib.settings.params import one_of, parse, place, refuse_unknown, whole_number
 
     seed = {"seed": 1, "slice_index": "auto", "target": "malignant", "centre": [1.0, 2.0, 3.0], "client_id": "me"}
 
@@ -129,7 +129,7 @@ def _params() -> Target:
 
 
 def _kept() -> Target:
-    from lib.guarding.content import parse_object
+    from lib.stock_routes.json_limits import parse_object
 
     seed = {"label_info": [{"name": "mass", "idx": 1, "color": [1, 2, 3]}], "note": "x", "numbers": [0.5, 2, None]}
 
@@ -184,9 +184,9 @@ def _polygon() -> Target:
 def _body() -> Target:
     from pydantic import ValidationError
 
-    from lib.infers.params import ParamsError
     from lib.routes.jobs import JobBody
-    from lib.teaching.saying import QueryBody, SayingBody
+    from lib.settings.params import ParamsError
+    from lib.teaching.annotation_requests import AnnotationRequest, ConceptQuery
     from otherwise.annotations.annotation import Annotation, Models
     from otherwise.annotations.region import RegionMask
     from otherwise.annotations.vocabulary import local_term
@@ -204,10 +204,10 @@ def _body() -> Target:
     def ask(given: tuple[str, Any]) -> None:
         kind, value = given
         try:
-            body = {"job": JobBody, "query": QueryBody, "saying": SayingBody}[kind].model_validate(value)
+            body = {"job": JobBody, "query": ConceptQuery, "saying": AnnotationRequest}[kind].model_validate(value)
         except ValidationError as error:
             raise ParamsError(str(error.errors()[0]["msg"]), "Correct it.") from None
-        if isinstance(body, SayingBody):
+        if isinstance(body, AnnotationRequest):
             note = Annotation(
                 author=body.author,
                 kind=body.kind,  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""A real server on a real socket, with a stand-in for the explainer whose answers are known."""
+"""A real server on a real socket, with a fake explainer whose answers are known."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ import uvicorn
 from monailabel.config import settings
 from monailabel.interfaces.utils.app import apps
 from monailabel.utils.others.class_utils import get_class_of_subclass_from_file
-from standin import StandInExplainer, plane
 
 from otherwise.images.image import Image
 from otherwise.images.writing import write_image
 from otherwise.resources import app_folder
+from support.fake_explainer import FakeExplainer, plane
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Running:
 
     url: str
     app: Any
-    explainer: StandInExplainer
+    explainer: FakeExplainer
     studies: Path
     state: Path
 
@@ -49,14 +49,14 @@ def app_class() -> Any:
 
 
 @pytest.fixture(scope="session")
-def new_explainer() -> type[StandInExplainer]:
-    """Makes stand-ins."""
-    return StandInExplainer
+def new_explainer() -> type[FakeExplainer]:
+    """Return the class of the fake explainer."""
+    return FakeExplainer
 
 
 @pytest.fixture(scope="session")
 def new_plane() -> Callable[..., Image]:
-    """Makes images."""
+    """Return the function that makes images."""
     return plane
 
 
@@ -73,7 +73,7 @@ def running(app_class: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     (studies / "corrupt.nii.gz").write_bytes((studies / "dark.nrrd").read_bytes()[-80:])
     (root / "secret.nrrd").write_bytes((studies / "dark.nrrd").read_bytes())
 
-    explainer = StandInExplainer()
+    explainer = FakeExplainer()
     conf = {"state": str(root / "state"), "device": "cpu", "upload_mib": "1"}
     app = app_class(str(app_folder()), str(studies), conf, explainer)
     settings.MONAI_LABEL_APP_DIR, settings.MONAI_LABEL_STUDIES = str(app_folder()), str(studies)

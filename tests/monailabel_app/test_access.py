@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from serving import opened
 
 from otherwise.images.image import Geometry, Image
 from otherwise.images.writing import write_image
 from otherwise.tokens import Role, add_token, revoke_token
+from support.app_in_process import open_app
 
 if TYPE_CHECKING:
     from conftest import Running
@@ -50,17 +50,17 @@ def guarded(running: Running, app_class: Any, tmp_path_factory: pytest.TempPathF
     file = root / "tokens.txt"
     tokens = {name: add_token(file, name, role) for name, role in ROLES.items()}
     conf = {"state": str(root / "state"), "device": "cpu", "tokens": str(file)}
-    with opened(app_class, root / "studies", conf, type(running.explainer)()) as (client, _):
+    with open_app(app_class, root / "studies", conf, type(running.explainer)()) as (client, _):
         yield Guarded(client, file, tokens)
 
 
 def test_every_route_has_a_role_that_somebody_chose(guarded: Guarded) -> None:
-    roles, templates = importlib.import_module("lib.access.roles"), importlib.import_module("lib.routes.templates")
+    roles, templates = importlib.import_module("lib.access.roles"), importlib.import_module("lib.http.templates")
     from monailabel.app import app as server
 
     there = {
         f"{method} {route.path}"
-        for route in templates.Templates(server.router.routes)
+        for route in templates.RouteTemplates(server.router.routes)
         for method in route.methods or {"*"}
     }
 

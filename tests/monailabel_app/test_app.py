@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def options(app_class: Any) -> Any:
-    return importlib.import_module("lib.options")
+    return importlib.import_module("lib.settings.options")
 
 
 def test_batch_inference_goes_through_the_worker(running: Running) -> None:
@@ -88,7 +88,7 @@ def test_devices_that_are_not_there(options: Any, name: str) -> None:
 
 
 def test_routes_go_in_front_and_are_replaced_when_the_app_is_made_anew(app_class: Any) -> None:
-    install = importlib.import_module("lib.routes.install").install
+    install = importlib.import_module("lib.install.server").install
     server, routers = FastAPI(), [APIRouter(), APIRouter()]
     stock = list(server.router.routes)
     for number, router in enumerate(routers):

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import numpy as np
 import pytest
-import serving
 from fastapi.testclient import TestClient
 
 from otherwise.images.image import Geometry, Image
 from otherwise.images.writing import write_image
+from support import app_in_process
 
 if TYPE_CHECKING:
     from conftest import Running
@@ -64,7 +64,7 @@ def server(app_class: Any, running: Running, tmp_path_factory: pytest.TempPathFa
     (root / "studies" / "linked.nrrd").symlink_to(root / "secret.nrrd")
     (root / "studies" / "dangling.nrrd").symlink_to(root / "planted.nrrd")
     conf = {"state": str(root / "state"), "device": "cpu", "upload_mib": "1"}
-    with serving.opened(app_class, root / "studies", conf, type(running.explainer)()) as (client, app):
+    with app_in_process.open_app(app_class, root / "studies", conf, type(running.explainer)()) as (client, app):
         client.raise_server_exceptions = False
         yield Target(client, app, root)
 
@@ -372,7 +372,7 @@ def test_replies_tell_no_path_of_the_server(target: Target) -> None:
 
 
 def test_the_last_lines_of_a_training_lose_paths_and_tracebacks(app_class: Any) -> None:
-    plain = importlib.import_module("lib.guarding.plain").plain
+    plain = importlib.import_module("lib.stock_routes.redaction").without_paths
     lines = ["start", "Traceback (most recent call last):", '  File "/srv/app/main.py", line 3, in go', "    go()"]
     status = {"details": [*lines, "OSError: no /srv/data/Anna/x.nrrd here"], "path": "/srv", "request": {"model": "a"}}
     assert plain(status) == {"details": ["start", "OSError: no x.nrrd here"], "request": {"model": "a"}}
@@ -409,8 +409,8 @@ def test_a_stock_route_that_stumbles_says_a_number(
 
 def test_every_argument_of_every_stock_route_has_a_rule(app_class: Any) -> None:
     """A newer MONAI Label that takes something new is noticed here."""
-    rules = importlib.import_module("lib.guarding.rules").RULES
-    routes = importlib.import_module("lib.guarding.stock").stock_routes()
+    rules = importlib.import_module("lib.stock_routes.rules").RULES
+    routes = importlib.import_module("lib.stock_routes.wrapped").stock_routes()
     assert {f"{next(iter(route.methods))} {route.path}" for route in routes} | {
         address for address in rules if "/auth" in address
     } == set(rules)

@@ -76,7 +76,7 @@ def url(running: Running) -> Iterator[str]:
     """The same jobs behind a server at which people log in, and that lets its heart be heard often."""
     routes = importlib.import_module("lib.routes.jobs")
     app = FastAPI()
-    route = importlib.import_module("lib.routes.errors").route_class(1024)
+    route = importlib.import_module("lib.http.errors").route_class(1024)
     assert issubclass(route, APIRoute)
     app.include_router(routes.jobs_router(running.app.jobs, route, HEARTBEAT))
     app.add_middleware(Known)

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from fastapi.testclient import TestClient
-from serving import opened
 
 from boxes import FLAT, image_with
 from otherwise.agent.bundle import load_agent, write_agent
@@ -23,6 +22,7 @@ from otherwise.blackbox.training import train_classifier
 from otherwise.images.image import Geometry, Image
 from otherwise.images.writing import write_image
 from otherwise.registry.registry import AGENT, Model, PairVersion, pair_id
+from support.app_in_process import open_app
 from toys import architecture, squares
 
 SIZE = (16, 16)
@@ -68,7 +68,7 @@ def conf(bundles: Path, tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def server(app_class: Any, studies: Path, conf: dict[str, str]) -> Iterator[tuple[TestClient, Any]]:
-    with opened(app_class, studies, conf) as running:
+    with open_app(app_class, studies, conf) as running:
         yield running
 
 
@@ -117,7 +117,7 @@ def test_an_update_that_is_worse_is_kept_and_not_used(
     before = in_use(client)
     made = app.train({"model": "agent", "minutes": 0.01})
     assert made["active"] is False
-    app.switching.look()
+    app.switcher.look()
     assert in_use(client) == before
     worse = client.get("/otherwise/models").json()["versions"][-1]
     assert "worse, so it is kept but not used" in worse["note"]
@@ -129,7 +129,7 @@ def test_a_student_that_has_learned_in_noise_goes_on_in_noise(
     app_class: Any, bundles: Path, studies: Path, conf: dict[str, str], tmp_path: Path
 ) -> None:
     agent(tmp_path / "noisy", bundles / "classifier", seed=0, student_noise=0.5)
-    with opened(app_class, studies, {**conf, "agent": str(tmp_path / "noisy")}) as (_, app):
+    with open_app(app_class, studies, {**conf, "agent": str(tmp_path / "noisy")}) as (_, app):
         made = app.train({"model": "agent", "minutes": 0.01})
         version = app.registry.get(made["version"])
         assert load_agent(app.registry.path(version, version.agent)).student_noise == 0.5
@@ -151,7 +151,7 @@ def test_an_explanation_says_which_agent_made_it_and_names_outlive_a_change(
     assert first["agent"]["version"] != second["agent"]["version"] == version.agent.version
     assert app.teaching.settled(60)
     assert client.get("/otherwise/concepts").json()["labels"] == 1
-    assert app.teaching.seeing.reader.agent.version == version.agent.version
+    assert app.teaching.activations.reader.agent.version == version.agent.version
 
 
 def test_a_change_waits_for_the_explanation_that_runs_and_drops_none_that_waits(
@@ -181,10 +181,10 @@ def _finished(client: TestClient, job: str) -> Any:
 def test_the_choice_outlives_a_restart(
     app_class: Any, studies: Path, conf: dict[str, str], bundles: Path, tmp_path: Path
 ) -> None:
-    with opened(app_class, studies, conf) as (client, app):
+    with open_app(app_class, studies, conf) as (client, app):
         version = another(app, bundles, tmp_path)
         client.post(f"/otherwise/models/{version.id}/activate")
-    with opened(app_class, studies, conf) as (client, _):
+    with open_app(app_class, studies, conf) as (client, _):
         assert in_use(client) == version.agent.version
 
 
@@ -218,13 +218,13 @@ def test_units_of_a_readable_classifiers_layer_on_request(
     from otherwise.concepts.units import UnitError, readable_layers
 
     layer = readable_layers(load_classifier(bundles / "classifier"))[-1]
-    with opened(app_class, studies, {**conf, "units": layer}) as (client, app):
+    with open_app(app_class, studies, {**conf, "units": layer}) as (client, app):
         assert app.teaching.settled(60)
         units = client.get("/otherwise/concepts/units").json()["units"]
         assert {unit["unit"].rpartition("/")[0] for unit in units} == {layer}
         picture = client.get(f"/otherwise/concepts/units/{units[0]['unit']}/patches/0.png")
         assert picture.status_code == 200
-    with pytest.raises(UnitError, match="no layer"), opened(app_class, studies, {**conf, "units": "nowhere"}):
+    with pytest.raises(UnitError, match="no layer"), open_app(app_class, studies, {**conf, "units": "nowhere"}):
         pass
 
 
@@ -245,7 +245,7 @@ def test_an_agent_of_patches_learns_from_whole_images(
         image = image_with([(10 + 4 * number, 20)], Geometry((48, 48, 1), np.eye(4)), 2)
         write_image(image, studies / f"whole-{number}.nrrd")
     models = {"classifier": str(tmp_path / "patches"), "agent": str(tmp_path / "patch-agent")}
-    with opened(app_class, studies, {**conf, **models}) as (_, app):
+    with open_app(app_class, studies, {**conf, **models}) as (_, app):
         told = app.init_trainers()["agent"]({"minutes": 0.005, "name": "agent"}, app.datastore())
         made = app.registry.get(told["version"])
     assert made.images + made.after["images"] >= 8 * 9, "a find or more, and eight others, of each image"
@@ -288,7 +288,7 @@ def test_the_stock_route_trains_on_the_studies_in_a_process_of_its_own(
     assert second["images"] == 36 - second["after"]["images"]
     assert set(second["before"]) >= {"validity", "agreement"} <= set(second["after"])
     assert second["agent"]["trained_here"] is True
-    app.switching.look()
+    app.switcher.look()
     active = client.get("/otherwise/models").json()["active"]
     better = second["after"]["validity"] >= second["before"]["validity"] - 0.02
     assert active == (second["id"] if better else first["id"])

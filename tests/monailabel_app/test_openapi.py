@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import schemathesis
-import serving
 from hypothesis import HealthCheck, given, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.schemas import APIOperation, BaseSchema
@@ -21,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from otherwise.images.image import Geometry, Image
 from otherwise.images.writing import write_image
+from support import app_in_process
 
 if TYPE_CHECKING:
     from conftest import Running
@@ -48,7 +48,7 @@ def api(app_class: Any, running: Running, tmp_path_factory: pytest.TempPathFacto
     conf = {"state": str(root / "state"), "device": "cpu", "upload_mib": "1"}
     with (
         pytest.MonkeyPatch.context() as patch,
-        serving.opened(app_class, root / "studies", conf, type(running.explainer)()) as (client, _),
+        app_in_process.open_app(app_class, root / "studies", conf, type(running.explainer)()) as (client, _),
     ):
         # What is asked for in the background would be a process of its own each time.
         patch.setattr("monailabel.utils.async_tasks.utils._task_func", lambda task, *rest: task.update(status="DONE"))

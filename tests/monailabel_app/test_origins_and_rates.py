@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from fastapi.testclient import TestClient
-from serving import opened
 
 from otherwise.errors import OtherwiseError
 from otherwise.tokens import Role, add_token
+from support.app_in_process import open_app
 
 if TYPE_CHECKING:
     from conftest import Running
@@ -35,7 +35,7 @@ def client(
     root = tmp_path_factory.mktemp("pages")
     (root / "studies").mkdir()
     conf = {"state": str(root / "state"), "device": "cpu", "origins": VIEWER, "rate": "2", "tokens": tokens["file"]}
-    with opened(app_class, root / "studies", conf, type(running.explainer)()) as (client, _):
+    with open_app(app_class, root / "studies", conf, type(running.explainer)()) as (client, _):
         yield client
 
 
@@ -87,11 +87,11 @@ def test_who_asks_too_often_waits_and_nobody_else(client: TestClient, tokens: di
 )
 def test_slips_are_told(running: Running, conf: dict[str, str]) -> None:
     with pytest.raises(OtherwiseError):
-        importlib.import_module("lib.access.options").AccessOptions.read(conf)
+        importlib.import_module("lib.settings.access").AccessOptions.read(conf)
 
 
 def test_rates_hold_where_people_log_in(running: Running) -> None:
-    options = importlib.import_module("lib.access.options").AccessOptions
+    options = importlib.import_module("lib.settings.access").AccessOptions
 
     assert options.read({}).rate is None
     assert options.read({"tokens": "tokens.txt"}).rate == 20

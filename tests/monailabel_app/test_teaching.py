@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from serving import opened
 
 from otherwise.agent.editing.search import SearchSettings
 from otherwise.annotations.annotation import Annotation
@@ -25,6 +24,7 @@ from otherwise.explain.explainer import Explainer
 from otherwise.images.image import Geometry, Image
 from otherwise.images.reading import read_image
 from otherwise.images.writing import write_image
+from support.app_in_process import open_app
 from toys import SquareClassifier, eager_agent, squares
 
 SIZE = (32, 32)
@@ -72,7 +72,7 @@ def school(root: Path, app_class: Any) -> Iterator[School]:
     hurried = SearchSettings(steps=2, rounds=1, alternatives=0)
     explainer = Explainer(classifier, eager_agent(classifier), hurried)
     conf = {"state": str(root / "state"), "device": "cpu"}
-    with opened(app_class, studies, conf, explainer) as (client, app):
+    with open_app(app_class, studies, conf, explainer) as (client, app):
         yield School(client, app)
 
 
@@ -250,7 +250,7 @@ def test_a_request_that_is_repeated_is_recorded_once(taught_by: School) -> None:
 def test_who_asks_right_after_the_first_explanation_is_told_to_ask_again(
     taught_by: School, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lib.teaching import teaching
+    from lib.teaching import service
 
     taught_by.settle()
     asked = "/otherwise/concepts/questions?strategy=random"
@@ -258,8 +258,8 @@ def test_who_asks_right_after_the_first_explanation_is_told_to_ask_again(
     assert (nothing_yet.status_code, nothing_yet.json()["detail"]) == (422, "No image has been explained yet.")
 
     read = threading.Event()
-    learn = teaching.learn
-    monkeypatch.setattr(teaching, "learn", lambda *args: (read.wait(60), learn(*args))[1])
+    learn = service.learn
+    monkeypatch.setattr(service, "learn", lambda *args: (read.wait(60), learn(*args))[1])
     explained = taught_by.explain("image-00")
     too_early = taught_by.client.get(asked)
     assert (too_early.status_code, too_early.json()["error"]) == (503, "not-yet")
@@ -391,19 +391,19 @@ def test_an_explanation_of_superseded_models_is_not_named(taught_by: School, tmp
 
 
 def test_only_its_author_takes_a_word_back(taught_by: School, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lib.teaching.saying import NotYoursError, SayingBody, annotation_of
+    from lib.teaching.annotation_requests import AnnotationRequest, NotYoursError, make_annotation
 
     note = Annotation(author="Ada", kind="disagree", image="image-00", explanation="e")
-    taught_by.app.teaching.tell(note)
-    body = SayingBody(kind="withdraw", withdraws=note.id)
+    taught_by.app.teaching.record(note)
+    body = AnnotationRequest(kind="withdraw", withdraws=note.id)
 
     def nobody(id: str) -> Image:
         raise AssertionError(id)
 
     with pytest.raises(NotYoursError):
-        annotation_of(body, taught_by.app.teaching, "Grace", nobody, admin=False)
-    assert annotation_of(body, taught_by.app.teaching, "Ada", nobody, admin=False).withdraws == note.id
-    assert annotation_of(body, taught_by.app.teaching, "Grace", nobody, admin=True).withdraws == note.id
+        make_annotation(body, taught_by.app.teaching, "Grace", nobody, admin=False)
+    assert make_annotation(body, taught_by.app.teaching, "Ada", nobody, admin=False).withdraws == note.id
+    assert make_annotation(body, taught_by.app.teaching, "Grace", nobody, admin=True).withdraws == note.id
 
 
 def test_everything_is_there_again_after_a_restart(tmp_path: Path, app_class: Any) -> None:

@@ -14,7 +14,7 @@ from otherwise.errors import CancelledError
 
 @pytest.fixture
 def worker_module(app_class: Any) -> Any:
-    return importlib.import_module("lib.worker")
+    return importlib.import_module("lib.runtime.worker")
 
 
 def test_jobs_run_in_order_on_one_thread(worker_module: Any) -> None:
@@ -158,7 +158,7 @@ def test_long_work_has_its_turn_however_much_short_work_comes(held: Any) -> None
     go_on.set()
     long.future.result(10)
 
-    assert done.index("long") == importlib.import_module("lib.waiting").IN_A_ROW
+    assert done.index("long") == importlib.import_module("lib.runtime.queue").IN_A_ROW
 
 
 def test_one_user_cannot_take_all_places_and_is_told_when_to_come_back(held: Any, worker_module: Any) -> None:
@@ -180,7 +180,7 @@ def test_one_user_cannot_take_all_places_and_is_told_when_to_come_back(held: Any
 
 
 def test_what_somebody_waits_for_at_a_picture_goes_before_explanations(worker_module: Any) -> None:
-    on_worker = importlib.import_module("lib.teaching.gathering").on_worker
+    on_worker = importlib.import_module("lib.teaching.unit_statistics").on_worker
     worker = worker_module.Worker("device")
     entered, go_on, done = threading.Event(), threading.Event(), list[str]()
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 from monailabel.utils.others.class_utils import get_class_of_subclass_from_file
-from serving import opened
-from standin import StandInExplainer, plane
 
 from otherwise.images.writing import write_image
 from otherwise.phantoms.mammogram import MammogramSettings, mammograms
 from otherwise.resources import app_folder
+from support.app_in_process import open_app
+from support.fake_explainer import FakeExplainer, plane
 
 Serve = Callable[..., AbstractContextManager[tuple[TestClient, Any]]]
 
@@ -31,7 +31,7 @@ def studies(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Serve:
-    """Opens the server in this process, with a stand-in for the explainer and two images; can be called again."""
+    """Opens the server in this process, with a fake explainer and two images; can be called again."""
     studies = tmp_path / "planes"
     for name, seed, brightness in (("dark", 1, 0.1), ("bright", 2, 0.7)):
         write_image(plane(seed, brightness), studies / f"{name}.nrrd")
@@ -40,7 +40,7 @@ def serve(tmp_path: Path) -> Serve:
     @contextmanager
     def start(**conf: str) -> Iterator[tuple[TestClient, Any]]:
         conf = {"state": str(tmp_path / "state"), "device": "cpu", **conf}
-        with opened(app_class, studies, conf, StandInExplainer()) as made:
+        with open_app(app_class, studies, conf, FakeExplainer()) as made:
             yield made
 
     return start

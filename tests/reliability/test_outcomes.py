@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from standin import OBLIQUE
 
 from otherwise.annotations.database import DamagedDatabaseError
 from otherwise.errors import OtherwiseError
 from otherwise.resources import app_folder
+from support.fake_explainer import OBLIQUE
 
 if TYPE_CHECKING:
     from conftest import Serve
@@ -268,7 +268,7 @@ HOLD = """
 import sys
 sys.path.append(sys.argv[1])
 from pathlib import Path
-from lib.sole import claim
+from lib.storage.state_lock import lock_state_folder
 hold = claim(Path(sys.argv[2]))
 print("mine", flush=True)
 sys.stdin.read()

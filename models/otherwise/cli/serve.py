@@ -122,7 +122,7 @@ def run(door: socket.socket, studies: str, conf: dict[str, str], grace: float, s
     Args:
         door: The socket.
         studies: Folder of images, or address of a DICOMweb server.
-        conf: See the app's ``lib/options.py``.
+        conf: See the app's ``lib/settings/options.py``.
         grace: Seconds that the running job may go on after SIGTERM.
         settings: Further ones, of uvicorn.
 
@@ -144,7 +144,7 @@ def run(door: socket.socket, studies: str, conf: dict[str, str], grace: float, s
 
     app = app_instance()
     sys.path.append(str(app_folder()))
-    from lib.operations.serving import serve  # not earlier: MONAI Label loads everything of that name anew
+    from lib.runtime.shutdown import serve  # not earlier: MONAI Label loads everything of that name anew
 
     # It is read by now, and MONAI Label's trainings, which inherit the rest, fail on printing it.
     os.environ.pop("MONAI_LABEL_CORS_ORIGINS", None)

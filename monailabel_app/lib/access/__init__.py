@@ -1,1 +1,1 @@
-"""Who may do what: tokens, roles, origins, rates."""
+"""Authentication and authorisation: who makes a request, and what that person may do."""

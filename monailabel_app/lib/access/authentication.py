@@ -16,28 +16,14 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lib.access.roles import role_for
-from lib.access.user import Caller
-from lib.routes.errors import HINTS, reply_to
-from lib.routes.templates import Templates
+from lib.http.caller import Caller
+from lib.http.errors import HINTS, ForbiddenError, UnauthorizedError, reply_to
+from lib.http.templates import RouteTemplates
 from otherwise.errors import OtherwiseError
 from otherwise.tokens import Role, TokenFile
 
 PROXIED = ("forwarded", "x-forwarded-for")
 """Headers that a proxy adds."""
-
-
-class UnauthorizedError(OtherwiseError):
-    """Nobody knows who asks."""
-
-    code = "unauthorized"
-    status = 401
-
-
-class ForbiddenError(OtherwiseError):
-    """Who asks may not."""
-
-    code = "forbidden"
-    status = 403
 
 
 class Authenticator(Protocol):
@@ -77,7 +63,7 @@ class Authentication:
         authenticator: Knows people; None: whoever is on this machine may do everything, and nobody else anything.
     """
 
-    def __init__(self, app: ASGIApp, templates: Templates, authenticator: Authenticator | None) -> None:
+    def __init__(self, app: ASGIApp, templates: RouteTemplates, authenticator: Authenticator | None) -> None:
         self.app = app
         self.templates = templates
         self.authenticator = authenticator

@@ -13,7 +13,7 @@ from fastapi.concurrency import run_in_threadpool
 from monailabel.config import settings
 from monailabel.endpoints.user.auth import get_public_key
 
-from lib.access.user import Caller
+from lib.http.caller import Caller
 from otherwise.errors import OtherwiseError
 from otherwise.tokens import Role
 

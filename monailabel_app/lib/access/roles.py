@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lib.guarding.stock import CLOSED
 from otherwise.tokens import Role
 
 METHODS = ("HEAD", "GET", "POST", "PUT", "PATCH", "DELETE")
+
+CLOSED = ("/model/{rest:path}", "/proxy/{rest:path}", "/ohif/{rest:path}", "/logs/{rest:path}", "/reload")
+"""Addresses of MONAI Label that are not offered; ``lib/stock_routes`` answers each with the reason."""
 
 OPEN = (
     "GET /otherwise/health",

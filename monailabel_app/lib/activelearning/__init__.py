@@ -1,1 +1,1 @@
-"""How the next case is chosen, in MONAI Label's own form."""
+"""Active learning strategies of MONAI Label."""

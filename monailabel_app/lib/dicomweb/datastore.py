@@ -11,11 +11,11 @@ from typing import Any, NoReturn
 
 from monailabel.interfaces.datastore import DefaultLabelTag
 
-from lib.datastore import SafeDatastore
 from lib.dicomweb.archive import UID, Archive, Entry
 from lib.dicomweb.cache import Cache
 from lib.dicomweb.connection import ArchiveError, Connection, Patience
 from lib.dicomweb.listing import FRESH, Listing
+from lib.storage.study_folder import StudyFolder
 from otherwise.errors import OtherwiseError
 from otherwise.images.studies import digest
 
@@ -35,7 +35,7 @@ class ReadOnlyError(OtherwiseError):
     status = 405
 
 
-class DicomWebDatastore(SafeDatastore):
+class DicomWebDatastore(StudyFolder):
     """Images are fetched from the archive when they are asked for, and read from a cache on disk.
 
     MONAI Label's own looks for CT only, converts to NIfTI (which loses what makes MONOCHROME1 and rescaled values what

@@ -12,8 +12,8 @@ import pydicom
 
 from lib.dicomweb.archive import Archive
 from lib.dicomweb.connection import ArchiveError
-from lib.store import ExplanationStore, read_content
-from lib.teaching.teaching import Teaching
+from lib.storage.explanation_store import ExplanationStore, read_content
+from lib.teaching.service import TeachingService
 
 
 class NotStoredError(ArchiveError):
@@ -34,7 +34,7 @@ class DicomObjects:
         source: From an image's id to its file or folder; raises if there is none.
     """
 
-    def __init__(self, store: ExplanationStore, teaching: Teaching, source: Callable[[str], Path]) -> None:
+    def __init__(self, store: ExplanationStore, teaching: TeachingService, source: Callable[[str], Path]) -> None:
         self.store, self.teaching, self.source = store, teaching, source
         self._lock = threading.Lock()  # one at a time: each reads the image, and may need much memory
 

@@ -1,1 +1,1 @@
-"""What the server can be asked about one image: ``classify`` and ``explain``."""
+"""Inference tasks of MONAI Label: classify, explain, find and attribute."""

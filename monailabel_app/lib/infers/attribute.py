@@ -6,11 +6,12 @@ from typing import Any
 
 from monailabel.interfaces.tasks.infer_v2 import InferType
 
-from lib.host import Host
-from lib.infers.params import Params, ParamsError, one_of, refuse_unknown
-from lib.infers.task import Answer, HostedTask, Report, Source
-from lib.store import ExplanationStore
-from lib.worker import Cancelled
+from lib.infers.task import Answer, HostedTask, Report
+from lib.runtime.host import Host
+from lib.runtime.worker import Cancelled
+from lib.settings.params import Params, ParamsError, one_of, refuse_unknown
+from lib.storage.explanation_store import ExplanationStore
+from lib.storage.image_sources import Source
 from otherwise.attribution.methods import find_method, offered
 from otherwise.images.atomic import atomic_path
 from otherwise.images.image import Image

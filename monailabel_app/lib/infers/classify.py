@@ -8,18 +8,18 @@ from typing import Any
 
 from monailabel.interfaces.tasks.infer_v2 import InferType
 
-from lib.host import Host
-from lib.infers.find import Looks
-from lib.infers.params import AUTO, Params, place
+from lib.infers.find import PatchScoreCache
 from lib.infers.task import Answer, HostedTask, Report
-from lib.worker import Cancelled
+from lib.runtime.host import Host
+from lib.runtime.worker import Cancelled
+from lib.settings.params import AUTO, Params, place
 from otherwise.images.image import Image
 
 
 class Classify(HostedTask):
     """Asks the hosted classifier; replies as MONAI Label's own classification models do."""
 
-    def __init__(self, host: Host, looks: Looks | None = None) -> None:
+    def __init__(self, host: Host, looks: PatchScoreCache | None = None) -> None:
         # Of patches it may have to look at all of them.
         self.interactive = looks is None
         super().__init__(

@@ -8,12 +8,12 @@ from typing import Any
 
 from monailabel.interfaces.tasks.infer_v2 import InferType
 
-from lib.host import Host
-from lib.infers.find import MOST_FINDS, Looks
-from lib.infers.params import AUTO, Params, one_of, place, whole_number
-from lib.infers.task import MAX_SEED, Answer, HostedTask, Report
-from lib.store import StorageError, read_content
-from lib.worker import Cancelled
+from lib.infers.find import MOST_FINDS, PatchScoreCache
+from lib.infers.task import Answer, HostedTask, Report
+from lib.runtime.host import Host
+from lib.runtime.worker import Cancelled
+from lib.settings.params import AUTO, MAX_SEED, Params, one_of, place, whole_number
+from lib.storage.explanation_store import StorageError, read_content
 from otherwise.explain.explanation import Explanation
 from otherwise.explain.placed import explain_find
 from otherwise.images.image import Image
@@ -33,9 +33,9 @@ class Explain(HostedTask):
     def __init__(
         self,
         host: Host,
-        looks: Looks | None = None,
-        told: Callable[[Explanation], Explanation] = lambda explanation: explanation,
-        kept: Callable[[], None] = lambda: None,
+        looks: PatchScoreCache | None = None,
+        with_names: Callable[[Explanation], Explanation] = lambda explanation: explanation,
+        on_saved: Callable[[], None] = lambda: None,
     ) -> None:
         options: dict[str, Any] = {"target": [AUTO, *host.classifier.classes], "seed": 0}
         super().__init__(
@@ -46,7 +46,7 @@ class Explain(HostedTask):
             {**options, "find": 1, "centre": AUTO} if looks else options,
         )
         self.looks = looks
-        self.told, self.kept = told, kept
+        self.with_names, self.on_saved = with_names, on_saved
 
     def check(self, params: Params) -> dict[str, Any]:
         """Add the class to flip to, the seed, and which patch."""
@@ -62,12 +62,12 @@ class Explain(HostedTask):
 
     def answer(self, image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report) -> Answer:
         """Explain on the worker's thread, and keep the result."""
-        explanation = self.told(self._explain(image, arguments, cancelled, report))
+        explanation = self.with_names(self._explain(image, arguments, cancelled, report))
         try:
             folder = self._keep(explanation)
-            content = told_of(folder)
+            content = response_for(folder)
             label_map = (folder / content["files"]["regions"]).read_bytes()
-            self.kept()
+            self.on_saved()
         except OSError as error:
             raise StorageError(
                 f"The explanation could not be written ({error.strerror}).", "Make room on the server's disk."
@@ -91,7 +91,7 @@ class Explain(HostedTask):
         return write_explanation(explanation, folder)
 
 
-def told_of(folder: Path) -> dict[str, Any]:
+def response_for(folder: Path) -> dict[str, Any]:
     """What clients are told of an explanation that is kept.
 
     Raises:

@@ -9,10 +9,10 @@ from typing import Any
 from cachetools import LRUCache
 from monailabel.interfaces.tasks.infer_v2 import InferType
 
-from lib.host import Host
-from lib.infers.params import Params, refuse_unknown, whole_number
-from lib.infers.task import MAX_SLICES, Answer, HostedTask, Report
-from lib.worker import Cancelled
+from lib.infers.task import Answer, HostedTask, Report
+from lib.runtime.host import Host
+from lib.runtime.worker import Cancelled
+from lib.settings.params import MAX_SLICES, Params, refuse_unknown, whole_number
 from otherwise.errors import CancelledError
 from otherwise.finding.finder import Finder, Look
 from otherwise.images.image import Image
@@ -23,7 +23,7 @@ KEPT = 8
 """Images whose patches' answers are remembered, so that explaining a find need not look at all of them again."""
 
 
-class Looks:
+class PatchScoreCache:
     """What the classifier said of every patch, for the last few images.
 
     Used by the worker's thread alone.
@@ -57,9 +57,9 @@ class Looks:
 
 
 class Find(HostedTask):
-    """Looks at every patch; replies with boxes and scores as MONAI Label's detection models do."""
+    """Look at every patch; replies with boxes and scores as MONAI Label's detection models do."""
 
-    def __init__(self, host: Host, looks: Looks) -> None:
+    def __init__(self, host: Host, looks: PatchScoreCache) -> None:
         wanted = looks.finder.patches.wanted
         labels = {name: index for index, name in enumerate(wanted)}
         text = f"Patches that {host.classifier.name} calls {' or '.join(wanted)}"

@@ -11,44 +11,14 @@ from typing import Any
 
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
-from lib.host import Host
-from lib.infers.params import Params, refuse_unknown, whole_number
-from lib.worker import Cancelled, Job
-from otherwise.errors import OtherwiseError
+from lib.runtime.host import Host
+from lib.runtime.worker import Cancelled, WorkItem
+from lib.settings.params import MAX_SLICES, Params, refuse_unknown, whole_number
+from lib.storage.image_sources import Source
 from otherwise.images.image import Image, check_content
-from otherwise.images.reading import read_image
 
 Report = Callable[[str, float], None]
 """Told the stage and the share of the whole that is done."""
-
-MAX_SLICES = 100_000
-MAX_SEED = 2**31 - 1
-
-
-@dataclass(frozen=True)
-class Source:
-    """An image on the server's disk.
-
-    Attributes:
-        path: File, or folder of a DICOM series.
-        id: What people call it; the only name that ever leaves the server.
-    """
-
-    path: Path
-    id: str
-
-    def read(self) -> Image:
-        """Read it.
-
-        Raises:
-            OtherwiseError: if it cannot be used.
-        """
-        try:
-            return read_image(self.path, id=self.id)
-        except OtherwiseError as error:
-            # Readers name the file; outside the server it has an id only.
-            error.detail = error.detail.replace(self.path.name, self.id)
-            raise
 
 
 @dataclass(frozen=True)
@@ -106,7 +76,7 @@ class HostedTask(InferTask):
         """
         return check_content(source.read())
 
-    def start(self, source: Source, arguments: dict[str, Any], user: str = "") -> Job[Answer]:
+    def start(self, source: Source, arguments: dict[str, Any], user: str = "") -> WorkItem[Answer]:
         """Read the image here, then queue the work.
 
         Raises:
@@ -125,7 +95,7 @@ class HostedTask(InferTask):
         Raises:
             MemoryShortError: if it goes nowhere.
         """
-        answer: Answer = self.host.within_memory(lambda: self.answer(image, arguments, cancelled, report))
+        answer: Answer = self.host.with_fallback(lambda: self.answer(image, arguments, cancelled, report))
         return answer
 
     @abstractmethod

@@ -1,1 +1,1 @@
-"""Work that a client asks for, watches, and fetches later: what waits, what runs, what came out."""
+"""Jobs: their specification, their life, and the database that survives a restart."""

@@ -1,1 +1,1 @@
-"""Our routes in MONAI Label's server."""
+"""Routers of the HTTP interface. Each translates requests and replies; the work is done elsewhere."""

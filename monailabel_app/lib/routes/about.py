@@ -11,11 +11,11 @@ from fastapi.routing import APIRoute
 from monailabel.config import RBAC_USER, settings
 from monailabel.endpoints.user.auth import RBAC
 
-from lib.host import Host
-from lib.infers.params import AUTO
-from lib.options import Options
-from lib.routes.sources import READABLE
-from lib.store import NotFoundError
+from lib.runtime.host import Host
+from lib.settings.options import Options
+from lib.settings.params import AUTO
+from lib.storage.explanation_store import NotFoundError
+from lib.storage.image_sources import READABLE
 from otherwise import __version__
 from otherwise.attribution.methods import offered
 

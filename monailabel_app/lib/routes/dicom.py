@@ -17,9 +17,9 @@ from starlette.background import BackgroundTask
 from lib.dicomweb.datastore import DicomWebDatastore
 from lib.dicomweb.storing import DicomObjects, store_back
 from lib.routes.explanations import FILE_HEADERS
-from lib.routes.sources import from_datastore
-from lib.store import ExplanationStore, NotFoundError
-from lib.teaching.teaching import Teaching
+from lib.storage.explanation_store import ExplanationStore, NotFoundError
+from lib.storage.image_sources import from_datastore
+from lib.teaching.service import TeachingService
 from otherwise.errors import OtherwiseError
 
 
@@ -30,7 +30,9 @@ class NoArchiveError(OtherwiseError):
     status = 409
 
 
-def dicom_router(datastore: Datastore, store: ExplanationStore, teaching: Teaching, route: type[APIRoute]) -> APIRouter:
+def dicom_router(
+    datastore: Datastore, store: ExplanationStore, teaching: TeachingService, route: type[APIRoute]
+) -> APIRouter:
     """Make the routes.
 
     Args:

@@ -8,9 +8,9 @@ from fastapi.routing import APIRoute
 from monailabel.config import RBAC_USER, settings
 from monailabel.endpoints.user.auth import RBAC
 
-from lib.store import ExplanationStore
-from lib.teaching.examples import Patches
-from lib.teaching.teaching import Teaching
+from lib.storage.explanation_store import ExplanationStore
+from lib.teaching.named_patches import NamedPatches
+from lib.teaching.service import TeachingService
 from otherwise.annotations.vocabulary import Key
 from otherwise.explain.explanation import Explanation
 from otherwise.report.examples import Examples
@@ -26,7 +26,7 @@ REPORT_HEADERS = {
 FILE_HEADERS = {"X-Content-Type-Options": "nosniff"}
 
 
-def explanations_router(store: ExplanationStore, teaching: Teaching, route: type[APIRoute]) -> APIRouter:
+def explanations_router(store: ExplanationStore, teaching: TeachingService, route: type[APIRoute]) -> APIRouter:
     """Make the routes below ``/otherwise/explanations``; what is told carries the newest names."""
     router = APIRouter(
         prefix="/otherwise/explanations",
@@ -35,7 +35,7 @@ def explanations_router(store: ExplanationStore, teaching: Teaching, route: type
         dependencies=[Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))],
     )
 
-    patches = Patches(teaching)
+    patches = NamedPatches(teaching)
 
     def told(id: str) -> tuple[Explanation, Examples, set[Key]]:
         explanation, names = teaching.explanation(id), teaching.names(id)

@@ -21,14 +21,14 @@ from monailabel.endpoints.user.auth import RBAC
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.tasks.infer_v2 import InferType
 
-from lib.access.user import user_of
-from lib.infers.params import ParamsError, parse
-from lib.infers.task import Answer, HostedTask, Source
-from lib.jobs.request import LATE, DeadlineError
-from lib.routes.reply import Output, refuse_output, reply
-from lib.routes.sources import from_datastore, from_session, from_upload
-from lib.store import NotFoundError
-from lib.worker import Job
+from lib.http.caller import user_of
+from lib.infers.task import Answer, HostedTask
+from lib.jobs.model import LATE, DeadlineError
+from lib.routes.stock_reply import Output, refuse_output, reply
+from lib.runtime.worker import WorkItem
+from lib.settings.params import ParamsError, parse
+from lib.storage.explanation_store import NotFoundError
+from lib.storage.image_sources import Source, from_datastore, from_session, from_upload
 from otherwise.errors import CancelledError
 
 
@@ -69,7 +69,7 @@ def infer_router(
             raise ParamsError(f"{model} takes no label.", "Send an image only.")
         arguments = task.check(parse(params))
 
-        def start() -> Job[Answer]:
+        def start() -> WorkItem[Answer]:
             with tempfile.TemporaryDirectory(prefix="otherwise-upload-") as folder:
                 return task.start(find(Path(folder)), arguments, user_of(request))
 
@@ -93,7 +93,7 @@ def infer_router(
     return router
 
 
-async def _answer(job: Job[Answer], request: Request, longest: float) -> Answer:
+async def _answer(job: WorkItem[Answer], request: Request, longest: float) -> Answer:
     """Wait for a job, and abandon it if the client hangs up, or it takes too long."""
     answer: asyncio.Future[Any] = asyncio.wrap_future(job.future)
     gone: asyncio.Future[Any] = asyncio.ensure_future(_disconnected(request))

@@ -15,10 +15,10 @@ from monailabel.config import RBAC_USER, settings
 from monailabel.endpoints.user.auth import RBAC
 from pydantic import BaseModel, ConfigDict, Field
 
-from lib.access.user import user_of
-from lib.jobs.jobs import Jobs, no_job
-from lib.jobs.order import Order
-from lib.jobs.request import Request as JobRequest
+from lib.http.caller import user_of
+from lib.jobs.model import Job
+from lib.jobs.service import JobService, no_job
+from lib.jobs.spec import JobSpec
 
 LOOK_SECONDS = 0.1
 """Between two looks at jobs whose events somebody follows."""
@@ -44,7 +44,7 @@ class JobBody(BaseModel):
     fresh: bool = Field(False, description="Compute even what is known, and what somebody else asks for just now")
 
 
-def jobs_router(jobs: Jobs, route: type[APIRoute], heartbeat: float = HEARTBEAT_SECONDS) -> APIRouter:
+def jobs_router(jobs: JobService, route: type[APIRoute], heartbeat: float = HEARTBEAT_SECONDS) -> APIRouter:
     """Make the routes.
 
     Args:
@@ -59,7 +59,7 @@ def jobs_router(jobs: Jobs, route: type[APIRoute], heartbeat: float = HEARTBEAT_
         dependencies=[Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))],
     )
 
-    def find(id: str, request: Request) -> JobRequest:
+    def find(id: str, request: Request) -> Job:
         job = jobs.find(id)
         if not sees(request, job):
             raise no_job(id)
@@ -67,10 +67,10 @@ def jobs_router(jobs: Jobs, route: type[APIRoute], heartbeat: float = HEARTBEAT_
 
     @router.post("", status_code=202, summary=f"{RBAC_USER}Start a job")
     def start(body: JobBody, request: Request) -> JSONResponse:
-        job = jobs.start(Order(**body.model_dump()), user_of(request))
+        job = jobs.start(JobSpec(**body.model_dump()), user_of(request))
         return JSONResponse(job.describe(), 202)
 
-    @router.get("", summary=f"{RBAC_USER}Jobs, the newest first")
+    @router.get("", summary=f"{RBAC_USER}JobService, the newest first")
     def list_jobs(
         request: Request, mine: bool = False, state: Annotated[list[State] | None, Query()] = None
     ) -> JSONResponse:
@@ -104,7 +104,7 @@ def jobs_router(jobs: Jobs, route: type[APIRoute], heartbeat: float = HEARTBEAT_
     return router
 
 
-def sees(request: Request, job: JobRequest) -> bool:
+def sees(request: Request, job: Job) -> bool:
     """Whether a job is somebody's own. Administrators see all, and so does everybody where nobody logs in."""
     user, role = getattr(request.state, "user", ""), getattr(request.state, "role", None)
     return not user or job.user == user or getattr(role, "name", "") == "ADMIN"
@@ -115,7 +115,7 @@ def _stream(events: AsyncIterator[str]) -> StreamingResponse:
 
 
 async def _follow(
-    watched: Callable[[], Iterable[JobRequest]],
+    watched: Callable[[], Iterable[Job]],
     request: Request,
     heartbeat: float,
     until: Callable[[], bool] | None = None,

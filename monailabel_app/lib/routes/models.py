@@ -11,7 +11,7 @@ from monailabel.config import RBAC_ADMIN, RBAC_USER, settings
 from monailabel.endpoints.user.auth import RBAC
 from pydantic import BaseModel, ConfigDict, Field
 
-from lib.switching import Switching
+from lib.runtime.model_switcher import ModelSwitcher
 
 
 class ChoiceBody(BaseModel):
@@ -22,7 +22,7 @@ class ChoiceBody(BaseModel):
     reason: str = Field("", max_length=500)
 
 
-def models_router(switching: Switching, route: type[APIRoute]) -> APIRouter:
+def models_router(switching: ModelSwitcher, route: type[APIRoute]) -> APIRouter:
     """Make the routes."""
     router = APIRouter(prefix="/otherwise/models", tags=["Otherwise"], route_class=route)
     administrator = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ADMIN))

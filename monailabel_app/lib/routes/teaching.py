@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
-import numpy as np
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
@@ -14,22 +13,21 @@ from monailabel.config import RBAC_ADMIN, RBAC_ANNOTATOR, RBAC_USER, settings
 from monailabel.endpoints.user.auth import RBAC, User
 from pydantic import BaseModel, ConfigDict
 
-from lib.infers.params import ParamsError
-from lib.teaching.pictures import patch_picture
-from lib.teaching.saying import (
-    QueryBody,
-    SayingBody,
-    annotation_of,
+from lib.teaching.activation_cache import NotYetError
+from lib.teaching.annotation_requests import (
+    AnnotationRequest,
+    ConceptQuery,
     answer,
-    region_of,
-    subject,
+    make_annotation,
+    make_region,
+    resolve_subject,
 )
-from lib.teaching.seeing import NotYetError
+from lib.teaching.questions import ask
+from lib.teaching.service import TeachingService
 from lib.teaching.summary import describe
-from lib.teaching.teaching import Teaching
 from lib.teaching.unit_map import draw_units
+from lib.teaching.unit_patches import draw_unit_patch
 from otherwise.annotations.annotation import Annotation
-from otherwise.concepts.questions import STRATEGIES, next_questions
 from otherwise.images.image import Image
 
 MOST_QUESTIONS = 100
@@ -49,7 +47,7 @@ class ActivateBody(BaseModel):
     version: int | Literal["latest"]
 
 
-def teaching_router(teaching: Teaching, session: Callable[[str], Image], route: type[APIRoute]) -> APIRouter:
+def teaching_router(teaching: TeachingService, session: Callable[[str], Image], route: type[APIRoute]) -> APIRouter:
     """Make the routes.
 
     Args:
@@ -72,12 +70,12 @@ def teaching_router(teaching: Teaching, session: Callable[[str], Image], route: 
         return {"terms": terms}
 
     @router.post("/annotations", status_code=201, summary=f"{RBAC_ANNOTATOR}Say what something is, or take it back")
-    def say(body: SayingBody, request: Request, user: User = annotator) -> dict[str, Any]:
+    def say(body: AnnotationRequest, request: Request, user: User = annotator) -> dict[str, Any]:
         logged_in = bool(request.state.user)
         author = user.username if logged_in else body.author or user.username
         admin = not logged_in or settings.MONAI_LABEL_AUTH_ROLE_ADMIN in user.roles
-        note = annotation_of(body, teaching, author, session, admin)
-        number = teaching.tell(note)
+        note = make_annotation(body, teaching, author, session, admin)
+        number = teaching.record(note)
         return {"number": number, "annotation": _without_voxels(note)}
 
     @router.get("/annotations", summary=f"{RBAC_USER}What has been said, the oldest first", dependencies=[reader])
@@ -99,10 +97,10 @@ def teaching_router(teaching: Teaching, session: Callable[[str], Image], route: 
         return {"head": teaching.annotations.head(), "annotations": notes}
 
     @router.post("/concepts/query", summary=f"{RBAC_USER}Which units answer to a region", dependencies=[reader])
-    def query(body: QueryBody) -> dict[str, Any]:
-        about = subject(teaching, body, session)
-        region = region_of(body.region, about)
-        look = teaching.seeing.look(about.key, lambda: about.found, body.slice_index)
+    def query(body: ConceptQuery) -> dict[str, Any]:
+        about = resolve_subject(teaching, body, session)
+        region = make_region(body.region, about)
+        look = teaching.activations.look(about.key, lambda: about.found, body.slice_index)
         return answer(teaching, look, region, body.threshold)
 
     @router.get("/concepts", summary=f"{RBAC_USER}What has been taught so far", dependencies=[reader])
@@ -121,7 +119,7 @@ def teaching_router(teaching: Teaching, session: Callable[[str], Image], route: 
         "/concepts/units", summary=f"{RBAC_USER}All units: a map of them, and their names", dependencies=[reader]
     )
     def units() -> dict[str, Any]:
-        table, names = teaching.seeing.table, teaching.taught.units if teaching.taught else {}
+        table, names = teaching.activations.table, teaching.taught.units if teaching.taught else {}
         if table is None:
             raise NotYetError("The units are still being gathered.", "Ask again in a minute.")
         return {
@@ -144,7 +142,7 @@ def teaching_router(teaching: Teaching, session: Callable[[str], Image], route: 
         dependencies=[reader],
     )
     def unit_map(mark: Annotated[tuple[str, ...], Query(max_length=MOST_MARKS)] = ()) -> Response:
-        table, taught = teaching.seeing.table, teaching.taught
+        table, taught = teaching.activations.table, teaching.taught
         if table is None:
             raise NotYetError("The units are still being gathered.", "Ask again in a minute.")
         names = {unit: name.term.meaning for unit, name in taught.units.items()} if taught else {}
@@ -156,7 +154,7 @@ def teaching_router(teaching: Teaching, session: Callable[[str], Image], route: 
         dependencies=[reader],
     )
     def patch(layer: str, unit: str, number: int) -> Response:
-        return Response(patch_picture(teaching, f"{layer}/{unit}", number), media_type="image/png")
+        return Response(draw_unit_patch(teaching, f"{layer}/{unit}", number), media_type="image/png")
 
     @router.get("/concepts/questions", summary=f"{RBAC_USER}What would help most to be named", dependencies=[reader])
     def questions(
@@ -167,7 +165,7 @@ def teaching_router(teaching: Teaching, session: Callable[[str], Image], route: 
     return router
 
 
-def train_router(teaching: Teaching, route: type[APIRoute]) -> APIRouter:
+def train_router(teaching: TeachingService, route: type[APIRoute]) -> APIRouter:
     """Make the route ``/train/concepts``, in the form of MONAI Label's own ``/train/{model}``.
 
     Names are learned by themselves after each word, here and not in a process of its own; asking for it does no harm.
@@ -191,29 +189,3 @@ def train_router(teaching: Teaching, route: type[APIRoute]) -> APIRouter:
 def _without_voxels(note: Annotation) -> dict[str, Any]:
     region = None if note.region is None else {"voxels": int(note.region.mask.sum())}
     return {**note.to_json(), "region": region}
-
-
-def ask(teaching: Teaching, strategy: str, count: int, seed: int) -> list[dict[str, Any]]:
-    """Choose questions, as JSON.
-
-    Raises:
-        OtherwiseError: if there is no such strategy, or nothing to ask (yet).
-    """
-    if strategy not in STRATEGIES:
-        raise ParamsError(f"There is no strategy {strategy[:64]!r}.", f"Choose of {', '.join(STRATEGIES)}.")
-    taught = teaching.taught
-    if taught is None:
-        raise NotYetError("Nothing has been learned yet.", "Explain an image, and ask again in a minute.")
-    if not taught.pool.regions and teaching.behind():
-        raise NotYetError("The first explanation is still being read.", "Ask again in a moment.")
-    found = next_questions(strategy, taught.pool, taught.model, count, np.random.default_rng([seed, taught.labels]))
-    return [
-        {
-            "image": question.region.image,
-            "explanation": question.region.explanation,
-            "label": question.region.label,
-            "reason": question.reason,
-            "strategy": strategy,
-        }
-        for question in found
-    ]

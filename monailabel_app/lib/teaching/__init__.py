@@ -1,1 +1,1 @@
-"""What people teach the server: annotations, units, names, questions; kept up to date behind everybody's back."""
+"""Annotations, unit statistics, learned names and questions, kept current in the background."""

@@ -6,13 +6,13 @@ from collections import Counter, defaultdict
 from dataclasses import asdict
 from typing import Any
 
-from lib.teaching.teaching import Teaching
+from lib.teaching.service import TeachingService
 from otherwise.annotations.vocabulary import Key, Term
 from otherwise.concepts.questions import STRATEGIES
 from otherwise.concepts.teaching import Taught
 
 
-def describe(teaching: Teaching) -> dict[str, Any]:
+def describe(teaching: TeachingService) -> dict[str, Any]:
     """What has been taught: see docs/adr/0005."""
     taught, versions = teaching.taught, teaching.versions
     state = "learning" if teaching.doing else "ready" if taught else "waiting"
@@ -25,7 +25,7 @@ def describe(teaching: Teaching) -> dict[str, Any]:
         "labels": taught.labels if taught else 0,
         "named_share": round(taught.named_share(), 4) if taught else 0.0,
         "explained": teaching.explained(),
-        "images": teaching.seeing.table.images if teaching.seeing.table else 0,
+        "images": teaching.activations.table.images if teaching.activations.table else 0,
         "concepts": concepts_in_use(taught) if taught else [],
         "shortcuts": shortcuts(taught) if taught else [],
         "strategies": [{"name": name, "title": title} for name, (_, title) in STRATEGIES.items()],
@@ -33,10 +33,10 @@ def describe(teaching: Teaching) -> dict[str, Any]:
     }
 
 
-def _waiting_for(teaching: Teaching) -> str:
-    if teaching.seeing.reader is None:
+def _waiting_for(teaching: TeachingService) -> str:
+    if teaching.activations.reader is None:
         return "The agent of this server has no units."
-    if teaching.seeing.table is None:
+    if teaching.activations.table is None:
         return "There is no image to look at yet."
     return "" if teaching.taught else "Nothing has been learned yet."
 

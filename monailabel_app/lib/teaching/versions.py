@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lib.store import NotFoundError
+from lib.storage.explanation_store import NotFoundError
 from otherwise.concepts.teaching import Taught
 from otherwise.images.atomic import atomic_path
 

@@ -1,1 +1,1 @@
-"""Training tasks in MONAI Label's own form; they run in a process of their own."""
+"""Training tasks of MONAI Label. Each runs in a process of its own."""

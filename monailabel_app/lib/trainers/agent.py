@@ -12,10 +12,10 @@ import numpy as np
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.train import TrainTask
 
-from lib.host import Host
-from lib.infers.params import ParamsError
-from lib.options import Options
-from lib.switching import load_version
+from lib.runtime.host import Host
+from lib.runtime.model_switcher import load_version
+from lib.settings.options import Options
+from lib.settings.params import ParamsError
 from otherwise.agent.bundle import Agent, load_agent
 from otherwise.agent.training.data import prepare_images
 from otherwise.agent.training.session import TrainingSession, run_session

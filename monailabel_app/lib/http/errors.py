@@ -1,0 +1,93 @@
+"""Every error of our routes is ``{error, detail, hint}``; tracebacks stay in the server's log."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+
+from lib.http.body_limits import limited
+from lib.observability.logs import REQUEST
+from otherwise.errors import OtherwiseError
+
+logger = logging.getLogger(__name__)
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+# Names of what FastAPI and MONAI Label themselves refuse; our own errors bring their names along.
+NAMES = {401: "unauthorized", 403: "forbidden", 404: "not-found", 405: "method", 413: "too-large", 422: "request"}
+HINTS = {401: "Log in and send the token.", 403: "Ask the administrator for the role."}
+HEADERS = {401: {"WWW-Authenticate": "Bearer"}}
+
+
+class UnauthorizedError(OtherwiseError):
+    """Nobody knows who asks."""
+
+    code = "unauthorized"
+    status = 401
+
+
+class ForbiddenError(OtherwiseError):
+    """Who asks may not."""
+
+    code = "forbidden"
+    status = 403
+
+
+def error_reply(status: int, error: str, detail: str, hint: str, headers: Mapping[str, str] | None = None) -> Response:
+    """Make the one form of error that our routes answer with."""
+    # A text out of JSON may hold halves of surrogate pairs, which cannot be sent.
+    said = {"error": error, "detail": detail, "hint": hint}
+    return JSONResponse({key: text.encode(errors="replace").decode() for key, text in said.items()}, status, headers)
+
+
+def route_class(body_limit: int) -> type[APIRoute]:
+    """Make the class of our routes.
+
+    Args:
+        body_limit: Largest body in bytes; more is refused while it arrives, before anything of it is kept.
+    """
+
+    class ClearRoute(APIRoute):
+        def get_route_handler(self) -> Handler:  # type: ignore[override]
+            handle = super().get_route_handler()
+
+            async def clear(request: Request) -> Response:
+                try:
+                    return await handle(Request(request.scope, limited(request.scope, request.receive, body_limit)))
+                except Exception as error:
+                    return reply_to(error)
+
+            return clear
+
+    return ClearRoute
+
+
+def reply_to(error: Exception) -> Response:
+    """Say what went wrong; what nobody foresaw is a number, under which the log has the traceback."""
+    # FastAPI wraps what happens while it reads the body.
+    if isinstance(error, HTTPException) and isinstance(error.__cause__, OtherwiseError):
+        error = error.__cause__
+    if isinstance(error, OtherwiseError):
+        headers = dict(HEADERS.get(error.status, {}))
+        if error.status in (429, 503):
+            headers["Retry-After"] = str(getattr(error, "retry_after", 60))
+        return error_reply(error.status, error.code, error.detail, error.hint, headers)
+    if isinstance(error, HTTPException):
+        name = NAMES.get(error.status_code, "request")
+        return error_reply(error.status_code, name, str(error.detail), HINTS.get(error.status_code, ""), error.headers)
+    if isinstance(error, RequestValidationError):
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][1:]) or "request"
+        return error_reply(422, "request", f"{where}: {first['msg']}.", "See /docs for what this address takes.")
+    incident = REQUEST.get() or uuid.uuid4().hex
+    logger.error("Request %s failed", incident, exc_info=error)
+    return error_reply(
+        500, "internal", f"The server failed (request {incident}).", "Its log tells more under this number."
+    )

@@ -1,0 +1,85 @@
+"""The outermost layer: each request gets an id, a line in the log, and its place in the metrics."""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from typing import Any
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from lib.http.errors import reply_to
+from lib.http.templates import RouteTemplates
+from lib.observability.logs import REQUEST
+from lib.observability.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+PROBES = ("/otherwise/health", "/otherwise/health/live", "/otherwise/health/ready", "/otherwise/metrics")
+"""Asked every few seconds by machines; only news of them is worth a line."""
+HUNG_UP = 499
+"""Status, in log and metrics, of a request whose client left before the answer."""
+
+
+class RequestLog:
+    """The middleware.
+
+    It knows requests by the templates of their routes only: paths and queries name images, and images are often named
+    after patients.
+
+    Args:
+        app: What it stands before.
+        templates: The server's routes.
+        metrics: Where requests are counted.
+    """
+
+    def __init__(self, app: ASGIApp, templates: RouteTemplates, metrics: Metrics) -> None:
+        self.app = app
+        self.templates = templates
+        self.metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, and note what became of it."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        id, begun, status = uuid.uuid4().hex, time.perf_counter(), 0
+        route = self.templates.of(scope) or "-"  # routing changes the scope
+        state = scope.setdefault("state", {})
+        state["request_id"] = id
+
+        async def tell(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-ID"] = id
+            await send(message)
+
+        token = REQUEST.set(id)
+        try:
+            await self.app(scope, receive, tell)
+        except Exception as error:
+            if status:  # half of the answer is out, so the server has to break it off
+                raise
+            await reply_to(error)(scope, receive, tell)
+        finally:
+            seconds = time.perf_counter() - begun
+            self._note(scope["method"], route, status or HUNG_UP, seconds, state.get("user", ""))
+            REQUEST.reset(token)
+
+    def _note(self, method: str, route: str, status: int, seconds: float, user: str) -> None:
+        method = method if method in METHODS else "other"
+        self.metrics.request(method, route, status, seconds)
+        fields: dict[str, Any] = {
+            "user": user,
+            "method": method,
+            "route": route,
+            "status": status,
+            "ms": round(1000 * seconds, 1),
+        }
+        level = logging.DEBUG if route in PROBES and status == 200 else logging.INFO
+        who = f" by {user}" if user else ""
+        logger.log(level, "%s %s %d %.1f ms%s", method, route, status, 1000 * seconds, who, extra={"fields": fields})

@@ -1,0 +1,128 @@
+"""What happens before MONAI Label makes the app: options, models, and settings of its own that must be ours."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from functools import partial
+
+from filelock import FileLock
+from monailabel.config import settings
+from monailabel.interfaces.app import MONAILabelApp
+from monailabel.interfaces.datastore import Datastore
+
+from lib.access.selection import authenticator
+from lib.dicomweb.datastore import DicomWebDatastore
+from lib.infers.task import HostedTask
+from lib.jobs.service import JobService
+from lib.jobs.spec import JobResolver
+from lib.jobs.store import FILE_NAME as JOBS_FILE
+from lib.jobs.store import JobStore
+from lib.observability.logs import configure
+from lib.runtime.host import ExplainerLike, Host, start_host
+from lib.settings.options import Options
+from lib.storage.image_sources import READABLE, from_datastore
+from lib.storage.retention import References, Retention, RetentionLimits
+from lib.storage.state_lock import lock_state_folder
+from lib.teaching.label_sync import mirror
+from lib.teaching.service import TeachingService
+from lib.teaching.study_images import StudyImages
+from otherwise.annotations.database import FILE_NAME
+from otherwise.annotations.store import AnnotationStore
+from otherwise.annotations.vocabulary import load_vocabulary
+from otherwise.errors import ImageError, OtherwiseError
+from otherwise.images.image import Image
+
+
+def start(
+    conf: Mapping[str, str], studies: str, explainer: ExplainerLike | None = None
+) -> tuple[Options, Host, FileLock | None]:
+    """Read the options, take the state folder and load the models.
+
+    Returns:
+        The options, what is hosted, and the hold on the state folder, which a training of MONAI Label's does not need.
+
+    Raises:
+        OtherwiseError: if an option is wrong, the state folder is another server's, or a model cannot be loaded.
+    """
+    try:
+        options = Options.read(conf, studies)
+        if _inside_server() or (conf.get("log") and not _is_task()):
+            configure(options.log)  # MONAI Label's own logs quote requests
+        authenticator(options.access)  # before the models, which take longer
+        hold = None if _is_task() else lock_state_folder(options.state)
+        host = start_host(options, explainer)
+    except OtherwiseError:
+        _end_in_one_line()
+        raise
+    if not os.environ.get("MONAI_LABEL_SESSION_PATH"):
+        settings.MONAI_LABEL_SESSION_PATH = str(options.state / "sessions")
+    settings.MONAI_LABEL_DATASTORE_FILE_EXT = [f"*{ending}" for ending in READABLE]
+    return options, host, hold
+
+
+def open_teaching(host: Host, options: Options, datastore: Datastore) -> TeachingService:
+    """Open what people have said.
+
+    Raises:
+        OtherwiseError: if the database or the vocabulary cannot be used.
+    """
+
+    def read(id: str) -> Image:
+        try:
+            return from_datastore(datastore, id).read()
+        except OtherwiseError:
+            raise
+        except Exception as error:  # of an archive that is away, or a series that cannot be converted
+            raise ImageError(
+                f"Image {id} cannot be fetched ({type(error).__name__}).", "Look at the archive."
+            ) from error
+
+    try:
+        vocabulary = load_vocabulary(options.vocabulary)
+        annotations = AnnotationStore(options.database or options.state / FILE_NAME)
+        ids = datastore.at_hand if isinstance(datastore, DicomWebDatastore) else datastore.list_images
+        images = StudyImages(lambda: sorted(ids()), read, partial(mirror, datastore))
+        return TeachingService(host, annotations, vocabulary, images, options.state / "concepts", options.units)
+    except OtherwiseError:
+        _end_in_one_line()
+        raise
+
+
+def open_jobs(app: MONAILabelApp, tasks: Mapping[str, HostedTask], host: Host, options: Options) -> JobService:
+    """Open the record of jobs.
+
+    Raises:
+        StorageError: if it cannot be written.
+    """
+    try:
+        record = JobStore(options.state / JOBS_FILE)
+    except OtherwiseError:
+        _end_in_one_line()
+        raise
+    resolver = JobResolver(app, tasks, host.store)
+    return JobService(resolver, host.worker, host.store, record, options.jobs.deadline_seconds)
+
+
+def open_retention(host: Host, options: Options, teaching: TeachingService, jobs: JobService) -> Retention:
+    """Make what removes explanations that need not be kept."""
+    limits = RetentionLimits(options.jobs.keep_days, options.jobs.keep_gib)
+    return Retention(host.store, limits, References(teaching.annotations), jobs.forget_answers)
+
+
+def _end_in_one_line() -> None:
+    # Started by `monailabel start_server`, the app is made while the server starts, and what is raised there is printed
+    # with its traceback before the server gives up. Only then, and nothing comes after it.
+    if _inside_server():
+        sys.tracebacklimit = 0
+
+
+def _is_task() -> bool:
+    # MONAI Label's trainings are processes of their own, whose log is read by whoever watches them.
+    return getattr(sys.modules["__main__"].__spec__, "name", "") == "monailabel.interfaces.utils.app"
+
+
+def _inside_server() -> bool:
+    server = sys.modules.get("monailabel.app")
+    return server is not None and not hasattr(server.app.state, "otherwise")

@@ -1,0 +1,99 @@
+"""Put our routes, and MONAI Label's own as we guard them, into the server as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, FastAPI
+
+from lib.http.error_handlers import install_error_handlers
+from lib.http.errors import route_class
+from lib.install.middleware import install_layers
+from lib.observability.health import Health
+from lib.routes.about import about_router, unknown_router
+from lib.routes.archive_images import archive_routers
+from lib.routes.dicom import dicom_router
+from lib.routes.explanations import explanations_router
+from lib.routes.infer import infer_router
+from lib.routes.jobs import jobs_router
+from lib.routes.models import models_router
+from lib.routes.observability import observability_router
+from lib.routes.studies import studies_router
+from lib.routes.teaching import teaching_router, train_router
+from lib.stock_routes.wrapped import closed_router, guarded_router
+from lib.storage.image_sources import from_session
+from otherwise.images.image import Image
+
+if TYPE_CHECKING:
+    from main import OtherwiseApp
+
+
+def install_app(app: OtherwiseApp) -> None:
+    """Let MONAI Label's server answer with this app, and with no other any more."""
+    from monailabel.app import app as server
+
+    route = route_class(app.options.upload_limit)
+
+    def session(id: str) -> Image:
+        return from_session(app.sessions(), id).read()
+
+    routers = [
+        infer_router(app, app.tasks, route, app.options.jobs.deadline_seconds),
+        about_router(app.host, app.options, route),
+        observability_router(
+            app.host, Health(app.host, app.options.state, app.teaching.annotations.head), app.metrics, route
+        ),
+        jobs_router(app.jobs, route),
+        explanations_router(app.host.store, app.teaching, route),
+        teaching_router(app.teaching, session, route),
+        train_router(app.teaching, route),
+        models_router(app.switcher, route),
+        studies_router(app, route),
+        *archive_routers(app.datastore(), route),
+        dicom_router(app.datastore(), app.host.store, app.teaching, route),
+        unknown_router(route),
+        guarded_router(app, route),
+        closed_router(route),
+    ]
+    keep_pages(server)
+    install(server, routers)
+    install_error_handlers(server)
+    install_layers(server, app.options, app.metrics)
+    # There is a former one after POST /reload.
+    former, server.state.otherwise = getattr(server.state, "otherwise", None), app
+    if former is not None:
+        former.switcher.close()
+        former.retention.close()
+        former.teaching.close()
+        former.jobs.close(timeout=0)
+        former.let_go()
+        app.begin()  # MONAI Label does not say so after a reload
+
+
+PAGES = ("/", "/docs", "/openapi.json", "/static", "/favicon.ico")
+"""What is left of MONAI Label's server as it is: pages that take nothing."""
+
+
+def keep_pages(server: FastAPI) -> None:
+    """Take everything out of the server but MONAI Label's pages, and what ``install`` put there."""
+    routes = server.router.routes
+    ours = getattr(server.state, "otherwise_routes", [])
+    routes[:] = [route for route in routes if getattr(route, "path", "") in PAGES or any(route is own for own in ours)]
+
+
+def install(server: FastAPI, routers: Sequence[APIRouter]) -> None:
+    """Add routers before every other route; those of an earlier call are taken out.
+
+    FastAPI has no way to insert, so they are added at the end and moved.
+    """
+    routes = server.router.routes
+    earlier = getattr(server.state, "otherwise_routes", [])
+    routes[:] = [route for route in routes if not any(route is old for old in earlier)]
+    kept = len(routes)
+    for router in routers:
+        server.include_router(router)
+    ours = routes[kept:]
+    routes[:] = [*ours, *routes[:kept]]
+    server.state.otherwise_routes = ours
+    server.openapi_schema = None

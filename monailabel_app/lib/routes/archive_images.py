@@ -1,0 +1,52 @@
+"""What MONAI Label's own routes would do on the event loop, or should not do at all, where studies are an archive's."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from fastapi import APIRouter, Depends
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import FileResponse, Response
+from fastapi.routing import APIRoute
+from monailabel.config import RBAC_USER, settings
+from monailabel.endpoints.user.auth import RBAC
+from monailabel.interfaces.datastore import Datastore
+from starlette.background import BackgroundTask
+
+from lib.dicomweb.datastore import DicomWebDatastore
+from lib.storage.explanation_store import NotFoundError
+from lib.storage.image_sources import from_datastore
+from otherwise.images.writing import write_image
+
+
+def archive_routers(datastore: Datastore, route: type[APIRoute]) -> list[APIRouter]:
+    """Make the routes; none where the studies are a folder."""
+    if not isinstance(datastore, DicomWebDatastore):
+        return []
+    router = APIRouter(
+        tags=["Datastore"], route_class=route, dependencies=[Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))]
+    )
+
+    @router.head("/datastore/image", summary=f"{RBAC_USER}Check If Image Exists")
+    async def exists(image: str) -> Response:
+        if not await run_in_threadpool(datastore.has, image):
+            raise NotFoundError(f"The studies hold no image {image[:64]!r}.", "GET /datastore/?output=all lists them.")
+        return Response()
+
+    @router.get("/datastore/image", summary=f"{RBAC_USER}Download Image, as NRRD in the units of its modality")
+    def download(image: str) -> FileResponse:
+        source = from_datastore(datastore, image)
+        folder = Path(tempfile.mkdtemp(prefix="otherwise-"))  # which nobody else may look into
+        removal = BackgroundTask(shutil.rmtree, folder, ignore_errors=True)
+        try:
+            path = write_image(source.read(), folder / "image.nrrd")
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return FileResponse(
+            path, media_type="application/octet-stream", filename=f"{source.id}.nrrd", background=removal
+        )
+
+    return [router]

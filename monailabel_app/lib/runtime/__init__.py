@@ -1,0 +1,1 @@
+"""The hosted models, the worker thread that runs them, its queue, and an orderly shutdown."""

@@ -1,0 +1,110 @@
+"""A server that ends well: SIGTERM lets the running job come to its end, Ctrl-C stops it, both with exit code 0."""
+
+from __future__ import annotations
+
+import math
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import CancelledError as DroppedError
+from contextlib import suppress
+from types import FrameType
+
+import uvicorn
+
+from lib.runtime.worker import Cancelled, Worker
+from otherwise.errors import CancelledError
+
+LOOK_SECONDS = 0.05
+CLOSING_SECONDS = 10
+"""What threads may take to end."""
+LAST_WORDS_SECONDS = 0.5
+"""How long answers may take to be sent once all work has ended; streams are broken off then."""
+
+Close = Callable[[float], None]
+"""Ends all work; takes the seconds that the running job still has."""
+
+
+class Server(uvicorn.Server):
+    """Ends all work while uvicorn, which takes no connection any more, waits for the answers.
+
+    Args:
+        config: Uvicorn's own.
+        close: Ends all work.
+        grace: Seconds that a running job still has after SIGTERM.
+    """
+
+    def __init__(self, config: uvicorn.Config, close: Close, grace: float) -> None:
+        super().__init__(config)
+        self.close, self.grace = close, grace
+        self._closing = threading.Lock()
+        self._closed = False
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to stop; called by the signal."""
+        super().handle_exit(sig, frame)
+        seconds = self.grace if sig == signal.SIGTERM else 0.0
+        threading.Thread(target=self._end, args=(seconds,), daemon=True).start()
+
+    def _end(self, seconds: float) -> None:
+        self.finish(seconds)
+        time.sleep(LAST_WORDS_SECONDS)
+        self.force_exit = True
+
+    def finish(self, seconds: float) -> None:
+        """End all work, once; whoever calls meanwhile waits for it."""
+        with self._closing:
+            if not self._closed:
+                self._closed = True
+                self.close(seconds)
+
+
+def serve(door: socket.socket, close: Close, grace: float, **settings: object) -> None:
+    """Run MONAI Label's server on a listening socket until it is told to stop.
+
+    Args:
+        door: The socket.
+        close: Ends all work.
+        grace: Seconds that a running job still has after SIGTERM.
+        **settings: Further settings of uvicorn.
+    """
+    from monailabel.app import app
+
+    patience = math.ceil(grace + CLOSING_SECONDS)
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, timeout_graceful_shutdown=patience, **settings  # type: ignore[arg-type]
+    )  # fmt: skip
+    # uvicorn raises the signal again once it is done, which would end us before our last lines.
+    signal.signal(signal.SIGTERM, lambda sig, frame: None)
+    server = Server(config, close, grace)
+    with suppress(KeyboardInterrupt):
+        server.run(sockets=[door])
+    server.finish(0.0)
+
+
+def let_finish(worker: Worker, seconds: float) -> bool:
+    """Wait until the job that runs has ended; none that waits begins any more.
+
+    A last job goes before all that wait, and stays until the worker is closed.
+
+    Args:
+        worker: What runs.
+        seconds: How long to wait at most.
+
+    Returns:
+        Whether nothing was interrupted.
+    """
+    reached, ended = threading.Event(), threading.Event()
+
+    def stay(cancelled: Cancelled) -> None:
+        reached.set()
+        while not cancelled():
+            ended.wait(LOOK_SECONDS)
+
+    try:
+        worker.submit(stay, urgent=True)
+    except (CancelledError, DroppedError):
+        return True  # it is closed already
+    return reached.wait(seconds)

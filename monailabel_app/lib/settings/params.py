@@ -1,0 +1,115 @@
+"""The ``params`` of a request: a JSON object of options, in which nothing unknown is let through.
+
+MONAI Label merges them over ``image``, ``model`` and ``device`` of the request; hence the check before anything else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from otherwise.errors import OtherwiseError
+
+Params = Mapping[str, Any]
+
+AUTO = "auto"
+"""Stock clients send every option of ``/info`` back, so leaving one to us needs a word of its own."""
+
+STOCK = frozenset({"client_id", "result_extension", "result_dtype", "result_compress", "restore_label_idx"})
+"""What the stock clients (Slicer, OHIF) add by themselves."""
+
+
+MAX_SLICES = 100_000
+MAX_SEED = 2**31 - 1
+
+
+class MalformedError(OtherwiseError):
+    """The request cannot be read."""
+
+    code = "malformed"
+    status = 400
+
+
+class ParamsError(OtherwiseError):
+    """The request can be read, and asks for what there is not."""
+
+    code = "params"
+    status = 422
+
+
+def parse(text: str) -> dict[str, Any]:
+    """Read the form field ``params``.
+
+    Raises:
+        MalformedError: if it is no JSON.
+        ParamsError: if it is JSON, but no object.
+    """
+    try:
+        params = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        raise MalformedError("The field params is not valid JSON.", 'Send an object such as {"seed": 0}.') from None
+    if not isinstance(params, dict):
+        raise ParamsError("The field params is JSON, but no object.", 'Send an object such as {"seed": 0}.')
+    return params
+
+
+def refuse_unknown(params: Params, known: Iterable[str]) -> None:
+    """Refuse keys that are neither options nor sent by stock clients.
+
+    Raises:
+        ParamsError: naming them.
+    """
+    known = sorted(known)
+    unknown = sorted(str(key)[:64] for key in params if key not in known and key not in STOCK)
+    if unknown:
+        raise ParamsError(f"Unknown or forbidden in params: {', '.join(unknown)}.", f"Allowed are {', '.join(known)}.")
+    if params.get("result_extension", ".nrrd") != ".nrrd":
+        raise ParamsError("Label maps are sent as .nrrd only.", "Leave result_extension away.")
+
+
+def one_of(params: Params, key: str, choices: Sequence[str]) -> str | None:
+    """Read a choice; absent or ``auto``: None.
+
+    Raises:
+        ParamsError: listing the choices.
+    """
+    value = params.get(key)
+    if isinstance(value, str) and value in choices:
+        return value
+    if value is None or value == AUTO:
+        return None
+    raise ParamsError(f"{key} {str(value)[:64]!r} is unknown.", f"Give one of {', '.join(choices)}.")
+
+
+def whole_number(params: Params, key: str, low: int, high: int) -> int | None:
+    """Read an integer in ``[low, high]``; absent or ``auto``: None.
+
+    Raises:
+        ParamsError: if it is something else.
+    """
+    value = params.get(key)
+    if value is None or value == AUTO:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise ParamsError(f"{key} {str(value)[:64]!r} is no whole number from {low} to {high}.", "Correct it.")
+    return value
+
+
+def place(params: Params, key: str) -> tuple[float, float, float] | None:
+    """Read ``[R, A, S]`` in millimetres; absent or ``auto``: None.
+
+    Raises:
+        ParamsError: if it is something else.
+    """
+    value = params.get(key)
+    if value is None or value == AUTO:
+        return None
+    if not isinstance(value, list) or len(value) != 3 or not all(_finite(number) for number in value):
+        raise ParamsError(f"{key} {str(value)[:64]!r} is no place.", "Give three numbers: R, A, S in millimetres.")
+    r, a, s = (float(number) for number in value)
+    return (r, a, s)
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e6

@@ -1,0 +1,1 @@
+"""Input validation for MONAI Label's own endpoints."""

@@ -1,0 +1,151 @@
+"""MONAI Label's own routes, made anew: checked, off the event loop, with errors in our form and replies without paths.
+
+Its functions are called as they are; what is between them and the network is ours.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import psutil
+import requests
+from fastapi import APIRouter, HTTPException, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import FileResponse, Response
+from fastapi.routing import APIRoute
+from monailabel.config import settings
+from monailabel.endpoints import activelearning, batch_infer, datastore, info, login, scoring, session, train
+from monailabel.interfaces.app import MONAILabelApp
+from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoundException
+from starlette.background import BackgroundTask
+
+from lib.stock_routes.redaction import without_paths
+from lib.stock_routes.rules import RULES, Rule
+from lib.storage.explanation_store import NotFoundError
+from otherwise.errors import OtherwiseError
+
+logger = logging.getLogger(__name__)
+
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+CLOSED = {
+    "/model/{rest:path}": ("Models are not sent or taken here.", "otherwise classifier import, POST /train/agent."),
+    "/proxy/{rest:path}": ("This server fetches nothing for others.", "Ask the archive itself."),
+    "/ohif/{rest:path}": ("OHIF is not offered here.", "Use 3D Slicer."),
+    "/logs/{rest:path}": ("The log is not sent.", "It is on the server's machine; see /otherwise/metrics."),
+    "/reload": ("The server is not made anew by request.", "POST /otherwise/models/{id}/activate changes models."),
+}
+"""Addresses of MONAI Label that are not offered, with why and what there is instead."""
+
+
+class ClosedError(OtherwiseError):
+    """MONAI Label would answer here, and this server does not."""
+
+    code = "closed"
+    status = 403
+
+
+class UpstreamError(OtherwiseError):
+    """A server that this one asks does not answer as it should."""
+
+    code = "upstream"
+    status = 502
+
+
+def stock_routes() -> list[APIRoute]:
+    """Those of MONAI Label that are offered, as MONAI Label made them."""
+    modules = [info, batch_infer, train, activelearning, scoring, datastore, session]
+    if settings.MONAI_LABEL_AUTH_ENABLE:
+        modules.append(login)
+    return [route for module in modules for route in module.router.routes if isinstance(route, APIRoute)]
+
+
+def guarded_router(app: MONAILabelApp, route: type[APIRoute]) -> APIRouter:
+    """Make MONAI Label's routes anew.
+
+    Args:
+        app: Who answers.
+        route: Class of the routes.
+    """
+    router = APIRouter(route_class=route)
+    for stock in stock_routes():
+        method = min(stock.methods or {"GET"})  # MONAI Label makes one route a method
+        rule = RULES.get(f"{method} {stock.path}")
+        if rule is None:
+            logger.warning("%s %s of MONAI Label is not offered: nothing is known of it.", method, stock.path)
+            continue
+        router.add_api_route(
+            stock.path,
+            _guarded(app, stock.endpoint, rule),
+            methods=[method],
+            tags=stock.tags,
+            summary=stock.summary,
+            response_model=stock.response_model,
+            include_in_schema=stock.include_in_schema,
+            deprecated=stock.deprecated,
+        )
+    return router
+
+
+def closed_router(route: type[APIRoute]) -> APIRouter:
+    """Make the routes that say why something of MONAI Label is not offered."""
+    router = APIRouter(route_class=route)
+    for address, (detail, hint) in CLOSED.items():
+
+        def refuse(request: Request, detail: str = detail, hint: str = hint) -> None:
+            raise ClosedError(detail, hint)
+
+        refuse.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [inspect.Parameter("request", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Request)]
+        )
+        router.add_api_route(address, refuse, methods=METHODS, include_in_schema=False)
+    return router
+
+
+def _guarded(
+    app: MONAILabelApp, endpoint: Callable[..., Coroutine[Any, Any, Any]], rule: Rule
+) -> Callable[..., Awaitable[Any]]:
+    def answer(arguments: dict[str, Any]) -> Any:
+        rule(app, arguments)
+        try:
+            return _cleaned(_finish(endpoint(**arguments)))
+        except (ImageNotFoundException, LabelNotFoundException) as error:
+            raise NotFoundError(
+                "The studies hold no such image or label.", "Ask GET /datastore/?output=all."
+            ) from error
+        except psutil.NoSuchProcess as error:
+            raise NotFoundError("It has ended already.", "Look at its status.") from error
+        except requests.HTTPError as error:
+            raise UpstreamError("Another server refused.", "Check what you sent, such as the password.") from error
+        except requests.RequestException as error:
+            raise UpstreamError("Another server cannot be reached.", "Try again later.") from error
+        except HTTPException as error:
+            if error.status_code >= 500:  # its detail is for the log
+                raise RuntimeError(str(error.detail)) from error
+            raise
+
+    @functools.wraps(endpoint)
+    async def guarded(**arguments: Any) -> Any:
+        return await run_in_threadpool(answer, arguments)
+
+    return guarded
+
+
+def _finish(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run one of MONAI Label's endpoints here and now: they are coroutines by name, and wait for nothing."""
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        return end.value
+    coroutine.close()
+    raise RuntimeError("An endpoint of MONAI Label waits for the event loop.")
+
+
+def _cleaned(answer: Any) -> Any:
+    if isinstance(answer, FileResponse) and answer.filename == "dataset.zip":
+        answer.background = BackgroundTask(Path(answer.path).unlink, missing_ok=True)  # it is nobody's otherwise
+    return answer if isinstance(answer, Response) else without_paths(answer)

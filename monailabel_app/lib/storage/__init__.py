@@ -1,0 +1,1 @@
+"""Files and folders on the server: explanations, uploads, studies, and the lock of the state folder."""

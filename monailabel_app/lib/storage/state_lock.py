@@ -1,0 +1,43 @@
+"""One server for one state folder: a second one would call the first one's jobs interrupted, and do them once more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from lib.storage.explanation_store import StorageError
+from otherwise.errors import OtherwiseError
+
+FILE_NAME = ".server.lock"
+
+
+class InUseError(OtherwiseError):
+    """Another server keeps its state there."""
+
+    code = "in-use"
+    status = 503
+
+
+def lock_state_folder(state: Path) -> FileLock:
+    """Take a state folder for this process, until it ends in whatever way, or lets go.
+
+    The app may be made again in the same process (``/reload``): each lets go once.
+
+    Raises:
+        InUseError: if another process has it.
+        StorageError: if it cannot be written.
+    """
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(state.resolve() / FILE_NAME, timeout=0, thread_local=False, is_singleton=True)
+        lock.acquire()
+    except Timeout:
+        raise InUseError(
+            f"Another server keeps its state in {state}.", "Stop it, or give this one a folder of its own as state."
+        ) from None
+    except OSError as error:
+        raise StorageError(
+            f"The state folder {state} cannot be written ({error.strerror}).", "Give another one as state."
+        ) from error
+    return lock

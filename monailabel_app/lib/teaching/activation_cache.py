@@ -1,0 +1,95 @@
+"""Look at images and explanations as the units do; the last few looks are kept at hand."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from cachetools import LRUCache
+
+from lib.runtime.host import Host
+from lib.teaching.unit_statistics import Stop, on_worker
+from otherwise.agent.bundle import Agent
+from otherwise.concepts.looks import Look, look_at_explanation, look_at_image
+from otherwise.concepts.statistics import UnitTable
+from otherwise.concepts.units import EncoderUnits, LayerUnits, UnitError, UnitReader
+from otherwise.errors import OtherwiseError
+from otherwise.explain.explanation import Explanation
+from otherwise.images.image import Image
+
+KEPT = 8
+
+
+class NotYetError(OtherwiseError):
+    """Something is still being made."""
+
+    code = "not-yet"
+    status = 503
+
+
+class ActivationCache:
+    """The units of the models in use, and what is known of them.
+
+    Args:
+        host: The models and the worker.
+        layer: Of the classifier, whose units are read instead of those of the agent's encoder; empty: the latter.
+        stop: Says whether the server closes.
+
+    Raises:
+        UnitError: if the classifier has no such layer.
+    """
+
+    def __init__(self, host: Host, layer: str, stop: Stop) -> None:
+        self.host, self.layer, self.stop = host, layer, stop
+        self.table: UnitTable | None = None
+        self.reader: UnitReader | None = self._reader()
+        self._recent: LRUCache[str, Look] = LRUCache(KEPT)
+        self._door = threading.Lock()
+
+    def forget(self) -> None:
+        """Other models are in use: begin anew."""
+        with self._door:
+            self._recent.clear()
+        self.reader, self.table = None, None
+        self.reader = self._reader()
+
+    def look(self, key: str, open: Callable[[], Image | Explanation], slice_index: int | None = None) -> Look:
+        """Look at an image or at an explanation.
+
+        Args:
+            key: What identifies it.
+            open: Reads it.
+            slice_index: For an image.
+
+        Raises:
+            OtherwiseError: if it cannot be used, or the units have not been gathered yet.
+        """
+        reader, table = self.reader, self.table
+        if reader is None:
+            raise UnitError("The agent of this server has no units.", "Host an agent made by otherwise train agent.")
+        if table is None:
+            raise NotYetError("The units are still being gathered.", "Ask again in a minute.")
+        key = f"{key}#{table.version}#{table.images}"
+        with self._door:
+            known = self._recent.get(key)
+        if known is not None:
+            return known
+        found = open()
+
+        def see() -> Look | None:
+            if isinstance(found, Explanation):
+                return look_at_explanation(self.host.classifier, reader, table, found)
+            return look_at_image(self.host.classifier, reader, table, found, slice_index)
+
+        look = on_worker(self.host.worker, see, self.stop, interactive=True)
+        if look is None:
+            raise UnitError("This explanation does not tell where the classifier looked.", "Explain the image again.")
+        with self._door:
+            self._recent[key] = look
+        return look
+
+    def _reader(self) -> UnitReader | None:
+        if self.layer:
+            return LayerUnits(self.host.classifier, self.layer)
+        agent = self.host.explainer.agent
+        return EncoderUnits(agent) if isinstance(agent, Agent) else None

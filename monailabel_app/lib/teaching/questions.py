@@ -1,0 +1,38 @@
+"""Choose the regions whose names would help most."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lib.settings.params import ParamsError
+from lib.teaching.activation_cache import NotYetError
+from lib.teaching.service import TeachingService
+from otherwise.concepts.questions import STRATEGIES, next_questions
+
+
+def ask(teaching: TeachingService, strategy: str, count: int, seed: int) -> list[dict[str, Any]]:
+    """Choose questions, as JSON.
+
+    Raises:
+        OtherwiseError: if there is no such strategy, or nothing to ask (yet).
+    """
+    if strategy not in STRATEGIES:
+        raise ParamsError(f"There is no strategy {strategy[:64]!r}.", f"Choose of {', '.join(STRATEGIES)}.")
+    taught = teaching.taught
+    if taught is None:
+        raise NotYetError("Nothing has been learned yet.", "Explain an image, and ask again in a minute.")
+    if not taught.pool.regions and teaching.behind():
+        raise NotYetError("The first explanation is still being read.", "Ask again in a moment.")
+    found = next_questions(strategy, taught.pool, taught.model, count, np.random.default_rng([seed, taught.labels]))
+    return [
+        {
+            "image": question.region.image,
+            "explanation": question.region.explanation,
+            "label": question.region.label,
+            "reason": question.reason,
+            "strategy": strategy,
+        }
+        for question in found
+    ]

@@ -1,0 +1,58 @@
+"""Put the newest names into explanations, whenever they were made."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from otherwise.concepts.catalogue import Entry
+from otherwise.concepts.naming import Name
+from otherwise.concepts.teaching import Taught
+from otherwise.explain.explanation import Concepts, Explanation
+
+
+@dataclass(frozen=True)
+class RegionNames:
+    """What the regions of one explanation are called.
+
+    Attributes:
+        regions: ``Region.concept`` by label; None: no name.
+        concepts: The summary.
+    """
+
+    regions: dict[int, dict[str, object] | None]
+    concepts: Concepts
+
+    @property
+    def digest(self) -> str:
+        """Of everything that a report tells of them."""
+        return hashlib.sha256(repr((self.regions, self.concepts)).encode()).hexdigest()[:16]
+
+    def put_into(self, explanation: Explanation) -> Explanation:
+        """The explanation with these names."""
+        regions = tuple(replace(region, concept=self.regions.get(region.label)) for region in explanation.regions)
+        return replace(explanation, regions=regions, concepts=self.concepts)
+
+    def put_into_json(self, content: dict[str, Any]) -> dict[str, Any]:
+        """The same for the content of an ``explanation.json``."""
+        regions = [{**region, "concept": self.regions.get(region["label"])} for region in content["regions"]]
+        return {**content, "regions": regions, "concepts": asdict(self.concepts)}
+
+
+def region_names_of(taught: Taught, entry: Entry) -> RegionNames:
+    """What an explanation's regions are called by now.
+
+    Args:
+        taught: What is known.
+        entry: Facts of the explanation.
+    """
+    regions: dict[int, dict[str, object] | None] = {}
+    for label, name in zip(entry.facts.labels.tolist(), taught.names(entry.source, entry.facts), strict=True):
+        regions[label] = None if name is None else _concept(name)
+    return RegionNames(regions, taught.concepts(entry.source, entry.facts))
+
+
+def _concept(name: Name) -> dict[str, object]:
+    term, confidence = name.term, round(name.confidence, 4)
+    return {"name": term.meaning, "scheme": term.scheme, "code": term.code, "confidence": confidence}

@@ -1,0 +1,158 @@
+"""Ask the units about many images, in small pieces, so that whoever waits for an explanation waits no longer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent import futures
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from lib.runtime.worker import BusyError, Worker
+from lib.teaching.superseded import refuse_superseded
+from otherwise.blackbox.protocol import BlackBox
+from otherwise.concepts.statistics import UnitStatistics
+from otherwise.concepts.units import UnitError, UnitMaps, UnitReader
+from otherwise.errors import CancelledError
+from otherwise.explain.explanation import Explanation
+from otherwise.images.image import Image
+from otherwise.images.resampling import shown_on, to_model
+
+logger = logging.getLogger(__name__)
+
+BATCH = 16
+"""Images at a time."""
+SAVED = 256
+"""Images between two times that statistics are saved."""
+T = TypeVar("T")
+Stop = Callable[[float], bool]
+"""Waits that many seconds and says whether to stop: ``threading.Event.wait``."""
+
+
+def on_worker(worker: Worker, work: Callable[[], T], stop: Stop, interactive: bool = False) -> T:
+    """Run on the device's only thread, after what waits already.
+
+    Args:
+        worker: Has the thread.
+        work: What to run.
+        stop: Waits, and says whether the server closes.
+        interactive: Somebody waits for it, and it takes a moment only: it goes before longer work.
+
+    Raises:
+        CancelledError: if the server closes.
+    """
+    while True:
+        try:
+            return worker.submit(lambda cancelled: work(), interactive=interactive).future.result()
+        except futures.CancelledError:
+            raise CancelledError("The server is shutting down.") from None
+        except BusyError:
+            if stop(0.5):
+                raise CancelledError("The server is shutting down.") from None
+
+
+def view_of_image(classifier: BlackBox, image: Image) -> np.ndarray:
+    """An image of the data set as the classifier wants it; of a volume, for a 2-D classifier, the middle slice."""
+    inputs = classifier.inputs
+    middle = image.geometry.shape[2] // 2 if inputs.spatial_dims == 2 and image.geometry.shape[2] > 1 else None
+    return to_model(image, inputs.size, inputs.spacing, inputs.intensity, middle, inputs.channels)
+
+
+def view_of_explanation(classifier: BlackBox, explanation: Explanation) -> np.ndarray:
+    """What the classifier saw when it was explained.
+
+    Raises:
+        SupersededError: if that was another classifier.
+        UnitError: if the explanation does not tell where that was.
+    """
+    refuse_superseded(classifier, explanation)
+    if explanation.grid is None:
+        raise UnitError("The explanation does not tell where the classifier looked.", "Explain the image again.")
+    inputs = classifier.inputs
+    original = explanation.volumes.original
+    return shown_on(original, explanation.grid, inputs.spatial_dims, inputs.intensity, inputs.channels)
+
+
+def update_unit_statistics(
+    reader: UnitReader,
+    worker: Worker,
+    ids: Sequence[str],
+    view: Callable[[str], np.ndarray],
+    file: Path,
+    stop: Stop,
+    unusable: set[str],
+    progress: Callable[[int], None] = lambda count: None,
+) -> UnitStatistics | None:
+    """Bring the statistics of units up to date; what was gathered before an interruption counts.
+
+    Args:
+        reader: Whose units.
+        worker: Runs the network.
+        ids: Of all images.
+        view: The image of an id as the classifier wants it; images for which it raises are left out.
+        file: Where statistics are kept.
+        stop: Says whether the server closes.
+        unusable: Ids of images that cannot be used; those that are found are added.
+        progress: Told how many images have been looked at.
+
+    Returns:
+        None if there is no image that can be used.
+    """
+    statistics = _load(file, reader.version)
+    unsaved = 0
+    left = (id for id in ids if statistics is None or id not in statistics.seen)
+    for batch in _batches(_views(left, view, unusable)):
+        names, images = [id for id, _ in batch], np.stack([image for _, image in batch])
+
+        def read(images: np.ndarray = images) -> UnitMaps:
+            return reader.read(images)
+
+        maps = on_worker(worker, read, stop)
+        statistics = statistics or UnitStatistics(reader.version, maps.names)
+        statistics.add(names, maps)
+        unsaved += len(names)
+        progress(len(statistics.seen))
+        if unsaved >= SAVED:
+            statistics.save(file)
+            unsaved = 0
+        if stop(0.0):
+            break
+    if statistics is not None and unsaved:
+        statistics.save(file)
+    return statistics
+
+
+def _load(file: Path, version: str) -> UnitStatistics | None:
+    if not file.is_file():
+        return None
+    try:
+        found = UnitStatistics.load(file)
+    except UnitError as error:
+        logger.warning("%s It is gathered again.", error.detail)
+        return None
+    return found if found.version == version else None
+
+
+def _views(
+    ids: Iterable[str], view: Callable[[str], np.ndarray], unusable: set[str]
+) -> Iterator[tuple[str, np.ndarray]]:
+    for id in ids:
+        try:
+            seen = view(id)
+        except CancelledError:
+            raise
+        except Exception as error:  # whatever a file of strangers, or an archive, comes up with
+            unusable.add(id)
+            logger.info(
+                "An image is left out of the units' statistics: %s", getattr(error, "code", type(error).__name__)
+            )
+        else:
+            yield id, seen
+
+
+def _batches(items: Iterator[tuple[str, np.ndarray]]) -> Iterator[list[tuple[str, np.ndarray]]]:
+    while batch := list(islice(items, BATCH)):
+        yield batch

@@ -1,0 +1,57 @@
+"""MONAI Label's only server lent to an app of one test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from otherwise.resources import app_folder
+
+
+@contextmanager
+def open_app(app_class: Any, studies: Path, conf: dict[str, str], *explainer: Any) -> Iterator[tuple[TestClient, Any]]:
+    """An app on the studies, and a client of its server; what goes on in the background has begun."""
+    from monailabel.config import settings
+    from monailabel.interfaces.utils.app import apps
+
+    with _alone() as server:
+        app = app_class(str(app_folder()), str(studies), conf, *explainer)
+        settings.MONAI_LABEL_APP_DIR, settings.MONAI_LABEL_STUDIES = str(app_folder()), str(studies)
+        apps[f"{app_folder()}{studies}"] = app
+        app.begin()
+        try:
+            yield TestClient(server, base_url="http://127.0.0.1"), app
+        finally:
+            app.close()
+            if hasattr(app.datastore(), "_observer"):  # of a folder
+                app.datastore()._observer.stop()
+
+
+@contextmanager
+def _alone() -> Iterator[FastAPI]:
+    """The server, given back to whichever app had it."""
+    from monailabel.app import app as server
+    from monailabel.config import settings
+    from monailabel.interfaces.utils.app import apps
+
+    from lib.install.server import install_app
+
+    former, kept = getattr(server.state, "otherwise", None), dict(apps)
+    folders = settings.MONAI_LABEL_APP_DIR, settings.MONAI_LABEL_STUDIES
+    sessions, settings.MONAI_LABEL_SESSION_PATH = settings.MONAI_LABEL_SESSION_PATH, ""  # each app has its own
+    server.state.otherwise = None
+    try:
+        yield server
+    finally:
+        server.state.otherwise = None
+        settings.MONAI_LABEL_APP_DIR, settings.MONAI_LABEL_STUDIES = folders
+        settings.MONAI_LABEL_SESSION_PATH = sessions
+        apps.clear()
+        apps.update(kept)
+        if former is not None:
+            install_app(former)
