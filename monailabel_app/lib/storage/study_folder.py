@@ -75,7 +75,7 @@ class StudyFolder(LocalDatastore):
         """Copy a label into the folder of its tag.
 
         Raises:
-            ParamsError: if the tag is no without_paths name, or a link leads out of the folder.
+            ParamsError: if the tag is no plain name, or a link leads out of the folder.
         """
         with self._door:
             folder = self._datastore.label_path(check_tag(str(getattr(label_tag, "value", label_tag))))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import BinaryIO, Protocol
 
 import numpy as np
@@ -61,6 +63,36 @@ class HonestFile:
         self._file.close()
 
 
+_RESERVE: ContextVar[Callable[[int], None] | None] = ContextVar("_RESERVE", default=None)
+
+
+@contextmanager
+def reading_size_checked_by(reserve: Callable[[int], None]) -> Iterator[None]:
+    """Call ``reserve`` with the peak memory of every image that is read inside, before its voxels are read.
+
+    Args:
+        reserve: Takes bytes (see ``peak_bytes``). It may wait, and raises to refuse the image.
+    """
+    token = _RESERVE.set(reserve)
+    try:
+        yield
+    finally:
+        _RESERVE.reset(token)
+
+
+def peak_bytes(count: int, itemsize: int) -> int:
+    """Return the most memory that reading and checking an image takes, in bytes.
+
+    Args:
+        count: Number of voxels, channels included.
+        itemsize: Bytes of one stored voxel.
+
+    In memory at the same time are: the stored voxels, the same as 4-byte floats after rescaling, one copy (slices
+    joined, or axes put in order), and one byte a voxel for the search for NaN.
+    """
+    return count * (itemsize + 2 * max(4, itemsize) + 1)
+
+
 def check_size(shape: Sequence[int], itemsize: int, max_bytes: int) -> None:
     """Refuse an image before its voxels are read, if it has none or claims too many.
 
@@ -82,6 +114,9 @@ def check_size(shape: Sequence[int], itemsize: int, max_bytes: int) -> None:
             f"and the limit is {max_bytes / 2**30:.1f} GiB.",
             "Crop it, or correct its header.",
         )
+    reserve = _RESERVE.get()
+    if reserve is not None:
+        reserve(peak_bytes(math.prod(counts), itemsize))
 
 
 def check_slices(count: int, what: str) -> None:
