@@ -119,9 +119,9 @@ def scene(tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture
 def desk(scene: Any, tmp_path: Path) -> Iterator[Any]:
-    """The real panel; see ``slicer_desk``."""
+    """The real panel; see ``support.panel_session``."""
     pytest.importorskip("PySide6", exc_type=ImportError, reason="PySide6-Essentials is not installed")
-    from slicer_desk import open_desk
+    from support.panel_session import open_desk
 
     yield from open_desk(scene, tmp_path)
 

@@ -34,7 +34,7 @@ TITLES = {
 
 def main() -> None:
     """Explain, show and draw."""
-    from slicer_rendering import Room
+    from support.offscreen_views import Room
 
     explain()
     room = Room(views.VIEWS)

@@ -28,13 +28,13 @@ def main() -> None:
     """Measure and print."""
     import slicer
 
-    import slicer_standin as standin
     from otherwise.blackbox.model_card import machine_class
     from otherwise.demo.server import server
     from otherwise.demo.setup import Setup
     from OtherwiseLib import samples
+    from support import fake_slicer_qt
 
-    application = standin.install()
+    application = fake_slicer_qt.install()
     scene = slicer.vtkMRMLScene()
     logics = [slicer.vtkSlicerSegmentationsModuleLogic(), slicer.vtkSlicerSequencesLogic()]
     for logic in logics:

@@ -15,7 +15,7 @@ import vtk  # noqa: E402
 
 from OtherwiseLib import finds, nrrd  # noqa: E402
 from OtherwiseLib.volumes import voxels_of  # noqa: E402
-from slicer_desk import ABOUT, FINDS, Desk, told_find  # noqa: E402
+from support.panel_session import ABOUT, FINDS, Desk, told_find  # noqa: E402
 
 
 @pytest.fixture
@@ -120,13 +120,13 @@ def test_a_region_drawn_by_hand_goes_before_the_finds(found: Desk, volume: Any) 
 
 def test_another_image_forgets_the_finds(found: Desk) -> None:
     found.ui.findTable.selectRow(0)
-    found.ui.volumeSelector.setCurrentIndex(0)
+    found.ui.volumeSelector.setCurrentNode(None)
     assert found.ui.findTable.rowCount() == 0
     assert box(found) is None
 
 
 def test_nothing_found_is_said(looking: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("slicer_desk.FINDS", [])
+    monkeypatch.setattr("support.panel_session.FINDS", [])
     looking.press("findButton")
     looking.until(lambda: not looking.logic.busy)
     assert looking.ui.trouble.text() == "Nothing was found in this image."
@@ -135,7 +135,7 @@ def test_nothing_found_is_said(looking: Desk, monkeypatch: pytest.MonkeyPatch) -
 def test_an_answer_that_cannot_be_read_is_told_in_words(looking: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = told_find(1, 0.9, [0.0, 0.0, 0.0])
     del broken["axes"]
-    monkeypatch.setattr("slicer_desk.FINDS", [broken])
+    monkeypatch.setattr("support.panel_session.FINDS", [broken])
     looking.press("findButton")
     looking.until(lambda: not looking.logic.busy)
     assert "cannot be read" in looking.ui.trouble.text()

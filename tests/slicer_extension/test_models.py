@@ -10,8 +10,8 @@ import pytest
 pytest.importorskip("slicer", exc_type=ImportError, reason="slicer-core is not installed")
 pytest.importorskip("PySide6", exc_type=ImportError, reason="PySide6-Essentials is not installed")
 
-from slicer_desk import Desk
-from slicer_school import Models, School, version, version_id
+from support.fake_teaching_server import Models, School, version, version_id
+from support.panel_session import Desk
 
 if TYPE_CHECKING:
     from conftest import BadServer

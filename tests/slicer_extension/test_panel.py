@@ -16,7 +16,7 @@ from OtherwiseLib import scene as scenes  # noqa: E402
 from OtherwiseLib.client import ServerError  # noqa: E402
 from OtherwiseLib.logic import CONSENT  # noqa: E402
 from OtherwiseLib.volumes import geometry_of, voxels_of  # noqa: E402
-from slicer_desk import ABOUT, Desk  # noqa: E402
+from support.panel_session import ABOUT, Desk  # noqa: E402
 
 
 def test_before_anything_nothing_can_be_pressed_and_it_says_why(desk: Desk) -> None:
@@ -143,7 +143,7 @@ def test_closing_the_scene_in_the_middle_of_a_job_is_harmless(desk: Desk, volume
     desk.press("explainButton")
     desk.until(lambda: desk.ui.progressBar.value() > 600)
     desk.logic.close()
-    desk.ui.volumeSelector.setCurrentIndex(0)
+    desk.ui.volumeSelector.setCurrentNode(None)
     desk.scene.Clear(False)
     desk.panel.scene_changed()
     desk.clients[-1].hold.set()
@@ -158,7 +158,7 @@ def test_a_volume_deleted_during_the_job_is_replaced_by_the_explanations_own_cop
     desk.clients[-1].hold.clear()
     desk.press("explainButton")
     desk.until(lambda: desk.ui.progressBar.value() > 600)
-    desk.ui.volumeSelector.setCurrentIndex(0)
+    desk.ui.volumeSelector.setCurrentNode(None)
     desk.scene.RemoveNode(volume)
     desk.clients[-1].hold.set()
     desk.until(lambda: not desk.logic.busy)
@@ -216,7 +216,7 @@ def test_a_real_server_explains_a_volume_of_the_scene_and_an_image_of_its_own(de
     assert desk.ui.shownBox.currentText() == f"phantom mammogram: {shown.content['target']}"
     desk.picture("real")
 
-    desk.ui.volumeSelector.setCurrentIndex(0)
+    desk.ui.volumeSelector.setCurrentNode(None)
     desk.ui.studyBox.setCurrentText("oblique")
     desk.press("explainButton")
     desk.until(lambda: not desk.logic.busy, 120)

@@ -14,8 +14,8 @@ pytest.importorskip("PySide6", exc_type=ImportError, reason="PySide6-Essentials 
 from otherwise.annotations.region import RegionMask  # noqa: E402
 from OtherwiseLib import scene as scenes  # noqa: E402
 from OtherwiseLib.volumes import geometry_of  # noqa: E402
-from slicer_desk import Desk  # noqa: E402
-from slicer_school import MARKER, SPICULATED, School  # noqa: E402
+from support.fake_teaching_server import MARKER, SPICULATED, School  # noqa: E402
+from support.panel_session import Desk  # noqa: E402
 
 if TYPE_CHECKING:
     from conftest import BadServer

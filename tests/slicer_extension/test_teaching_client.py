@@ -10,7 +10,7 @@ import pytest
 from OtherwiseLib.client import Client, ServerError
 from OtherwiseLib.teaching_client import TeachingClient
 from OtherwiseLib.vocabulary import in_order, term_for
-from slicer_school import MARGIN, SPICULATED, TERMS, School
+from support.fake_teaching_server import MARGIN, SPICULATED, TERMS, School
 
 if TYPE_CHECKING:
     from conftest import BadServer

@@ -14,7 +14,7 @@ from OtherwiseLib import display, samples, selftest, views  # noqa: E402
 from OtherwiseLib import scene as scenes  # noqa: E402
 from OtherwiseLib.client import ServerError  # noqa: E402
 from OtherwiseLib.volumes import geometry_of, voxels_of  # noqa: E402
-from slicer_desk import Desk, StandInClient, retold  # noqa: E402
+from support.panel_session import Desk, StandInClient, retold  # noqa: E402
 
 
 def test_the_path_moves_image_and_probability_together(explained: Desk) -> None:

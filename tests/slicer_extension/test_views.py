@@ -21,7 +21,7 @@ from OtherwiseLib import (  # noqa: E402
 )
 from OtherwiseLib import scene as scenes  # noqa: E402
 from OtherwiseLib.scene import ShownExplanation  # noqa: E402
-from slicer_rendering import Room  # noqa: E402
+from support.offscreen_views import Room  # noqa: E402
 
 HERE = Path(__file__).parent
 

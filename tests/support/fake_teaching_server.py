@@ -21,7 +21,7 @@ from otherwise.annotations.annotation import Annotation
 from otherwise.annotations.region import RegionMask
 from otherwise.annotations.vocabulary import Term, local_term
 
-EXPLANATION = Path(__file__).parent / "slicer_extension" / "explanation"
+EXPLANATION = Path(__file__).parents[1] / "slicer_extension" / "explanation"
 """Of a phantom mammogram, by the shipped models."""
 IMAGE = "mammogram-987654-00001"
 ABOUT = {

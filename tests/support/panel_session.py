@@ -16,10 +16,10 @@ from typing import Any
 
 import slicer
 
-import slicer_standin as standin
 from OtherwiseLib import nrrd, samples, selftest
 from OtherwiseLib.client import Client, ServerError, complete_address
 from OtherwiseLib.logic import Logic
+from support import fake_slicer_qt
 
 ABOUT = {
     "versions": {"otherwise": "0.1.0"},
@@ -214,7 +214,7 @@ class Desk:
 
 def open_desk(scene: Any, tmp_path: Path) -> Iterator[Desk]:
     """Sit down; what was begun ends when the generator does."""
-    application = standin.install()
+    application = fake_slicer_qt.install()
     from OtherwiseLib.models import Models
     from OtherwiseLib.models_panel import ModelsPanel
     from OtherwiseLib.panel import Panel
@@ -224,7 +224,7 @@ def open_desk(scene: Any, tmp_path: Path) -> Iterator[Desk]:
     from OtherwiseLib.teacher import Teacher
     from OtherwiseLib.viewer import Viewer
 
-    widget, ui = standin.load_ui()
+    widget, ui = fake_slicer_qt.load_ui(scene)
     settings, clients, questions, pages, drawings = Memory(), [], [], [], []
     answers: dict[str, Any] = {"confirm": True, "path": "", "failure": None, "about": ABOUT}
 
@@ -262,4 +262,5 @@ def open_desk(scene: Any, tmp_path: Path) -> Iterator[Desk]:
     panel = Panel(ui, logic, viewer, teaching, models, parameters, confirm)
     yield Desk(application, widget, ui, panel, logic, scene, settings, clients, questions, answers, pages, drawings)
     panel.close()
+    widget.setMRMLScene(None)
     widget.deleteLater()
