@@ -11,7 +11,7 @@ import torch
 from otherwise.agent.bundle import Agent
 from otherwise.agent.networks import DiffusionAutoencoder
 from otherwise.blackbox.protocol import InputSpec
-from toys import SquareClassifier, architecture, squares
+from support.square_models import SquareClassifier, architecture, squares
 
 
 @pytest.fixture(params=[(16, 16), (8, 8, 8)], ids=["2-D", "3-D"])

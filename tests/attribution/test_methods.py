@@ -14,7 +14,7 @@ from otherwise.blackbox.protocol import InputSpec
 from otherwise.blackbox.spec import ClassifierSpec
 from otherwise.blackbox.torch_host import module_host
 from otherwise.errors import CancelledError, ClassifierError
-from toys import SquareClassifier, squares
+from support.square_models import SquareClassifier, squares
 
 SIZES = pytest.mark.parametrize("size", [(32, 32), (16, 16, 12)], ids=["2-D", "3-D"])
 

@@ -25,7 +25,7 @@ from otherwise.blackbox.spec import classifier_metadata
 from otherwise.explain.request import Request
 from otherwise.images.image import Geometry, Image
 from otherwise.images.writing import write_image
-from toys import architecture
+from support.square_models import architecture
 
 SIZE = (16, 16)
 BRIGHTNESS = '''

@@ -12,7 +12,7 @@ from otherwise.annotations.vocabulary import Vocabulary, load_vocabulary
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.concepts.statistics import UnitStatistics, UnitTable
 from otherwise.concepts.units import EncoderUnits
-from toys import SquareClassifier, architecture, squares
+from support.square_models import SquareClassifier, architecture, squares
 
 
 @pytest.fixture(params=[(32, 32), (16, 16, 16)], ids=["2-D", "3-D"])

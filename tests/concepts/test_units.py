@@ -16,7 +16,7 @@ from otherwise.blackbox.torch_host import module_host
 from otherwise.concepts.query import matching_units, overlaps
 from otherwise.concepts.statistics import UnitStatistics, UnitTable
 from otherwise.concepts.units import EncoderUnits, LayerUnits, UnitError, UnitMaps, readable_layers
-from toys import SquareClassifier
+from support.square_models import SquareClassifier
 
 
 def test_every_unit_of_the_later_levels_is_read(reader: EncoderUnits, images: np.ndarray) -> None:

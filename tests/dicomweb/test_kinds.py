@@ -12,8 +12,8 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
-from enhanced import enhanced
 from otherwise.images.reading import read_image
+from support.enhanced_dicom import enhanced
 
 if TYPE_CHECKING:
     from conftest import Orthanc

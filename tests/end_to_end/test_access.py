@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import requests
-from process import SECONDS, serving
 from test_door import make_certificate
 
 from otherwise.images.writing import write_image
@@ -20,6 +19,7 @@ from otherwise.phantoms.mammogram import MammogramSettings, mammograms
 from otherwise.resources import app_folder
 from otherwise.tokens import Role, add_token, revoke_token
 from OtherwiseLib.client import Client, ServerError
+from support.serve_process import SECONDS, serving
 
 
 @pytest.fixture

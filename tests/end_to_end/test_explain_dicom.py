@@ -16,7 +16,7 @@ from otherwise.images.image import Geometry, Image
 from otherwise.images.reading import read_image
 from otherwise.images.writing import write_image
 from otherwise.report.folder import read_explanation
-from toys import squares
+from support.square_models import squares
 
 DICOM = Path(__file__).parents[2].parent / "shared" / "data" / "dicom"
 pytestmark = pytest.mark.skipif(not DICOM.is_dir(), reason="real DICOM (shared/data/dicom) is not here")

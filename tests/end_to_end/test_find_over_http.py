@@ -21,7 +21,7 @@ from otherwise.demo.server import server
 from otherwise.demo.setup import Setup
 from otherwise.images.image import Geometry, Image
 from otherwise.images.writing import write_image
-from toys import architecture
+from support.square_models import architecture
 
 
 class Middle(torch.nn.Module):

@@ -11,13 +11,13 @@ import numpy as np
 import pydicom
 import pytest
 import requests
-from process import SECONDS, Process, serving
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from otherwise.images.image import Geometry, Image
 from otherwise.images.writing import write_image
 from otherwise.phantoms.mammogram import MammogramSettings, mammograms
+from support.serve_process import SECONDS, Process, serving
 
 SENTINEL = "Sentinel"
 """Stands in every place where a patient's name can stand."""

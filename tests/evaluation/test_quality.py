@@ -10,7 +10,7 @@ from otherwise.blackbox.protocol import InputSpec
 from otherwise.errors import ClassifierError
 from otherwise.evaluation.quality import measure_native, measure_quality
 from otherwise.explain.explainer import Explainer
-from toys import SquareClassifier, eager_agent
+from support.square_models import SquareClassifier, eager_agent
 
 
 def test_an_agent_that_moves_everything_flips_everything_and_the_figures_repeat() -> None:

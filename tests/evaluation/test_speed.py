@@ -7,7 +7,7 @@ import torch
 
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.evaluation.speed import Heavy, measure_speed
-from toys import SquareClassifier, eager_agent, squares
+from support.square_models import SquareClassifier, eager_agent, squares
 
 SIZE = (32, 32)
 

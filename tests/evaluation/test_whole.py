@@ -21,7 +21,7 @@ from otherwise.finding.finder import Find, Finder
 from otherwise.images.image import Geometry, Image
 from otherwise.phantoms.phantom import WholePhantom
 from otherwise.phantoms.whole_mammogram import WholeMammogramSettings, whole_mammograms
-from toys import SquareClassifier, eager_agent
+from support.square_models import SquareClassifier, eager_agent
 
 COARSE = WholeMammogramSettings(size=(600, 750), spacing=0.4)
 SIZE, SPACING = (96, 96), (0.5, 0.5)

@@ -16,7 +16,7 @@ from otherwise.errors import AgentError, CancelledError, ClassifierError, ImageE
 from otherwise.explain.explainer import Explainer
 from otherwise.images.image import Geometry, Image
 from otherwise.report.folder import read_explanation, write_explanation
-from toys import SquareClassifier, eager_agent
+from support.square_models import SquareClassifier, eager_agent
 
 HU = (-1000.0, 400.0)
 

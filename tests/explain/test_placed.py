@@ -12,7 +12,7 @@ from otherwise.explain.placed import around, explain_find
 from otherwise.finding.finder import Finder
 from otherwise.images.image import Geometry, Image
 from otherwise.report.folder import read_explanation, write_explanation
-from toys import SquareClassifier, eager_agent
+from support.square_models import SquareClassifier, eager_agent
 
 PATCHES = PatchSpec(("bright",), foreground=0.01)
 

@@ -85,7 +85,7 @@ def test_foreground_without_find_is_refused(tmp_path: Path) -> None:
 def test_a_find_is_explained_as_typed(bundle: Path, image: Path, tmp_path: Path) -> None:
     from otherwise.agent.bundle import write_agent
     from otherwise.agent.networks import DiffusionAutoencoder
-    from toys import architecture
+    from support.square_models import architecture
 
     torch.manual_seed(0)
     agent = tmp_path / "agent"

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from boxes import FLAT, PATCHES, SOLID, image_with, turned
 from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.errors import BundleError, CancelledError, ClassifierError, ImageError
 from otherwise.finding.finder import Finder
 from otherwise.images.image import Geometry, Image
-from toys import SquareClassifier
+from support.box_images import FLAT, PATCHES, SOLID, image_with, turned
+from support.square_models import SquareClassifier
 
 
 @settings(deadline=None, max_examples=20)

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from boxes import FLAT, SOLID, image_with, turned
 from otherwise.agent.training.data import prepare_images
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.errors import AgentError, ClassifierError, ImageError
@@ -15,7 +14,8 @@ from otherwise.finding.finder import Finder
 from otherwise.finding.patches import patches_to_learn_from
 from otherwise.images.image import Geometry, Image
 from otherwise.images.writing import write_image
-from toys import SquareClassifier
+from support.box_images import FLAT, SOLID, image_with, turned
+from support.square_models import SquareClassifier
 
 
 def test_of_a_whole_image_the_finds_and_other_patches_are_taken() -> None:

@@ -13,7 +13,6 @@ import pytest
 import torch
 from fastapi.testclient import TestClient
 
-from boxes import FLAT, image_with
 from otherwise.agent.bundle import load_agent, write_agent
 from otherwise.agent.networks import DiffusionAutoencoder
 from otherwise.blackbox.loading import load_classifier
@@ -23,7 +22,7 @@ from otherwise.images.image import Geometry, Image
 from otherwise.images.writing import write_image
 from otherwise.registry.registry import AGENT, Model, PairVersion, pair_id
 from support.app_in_process import open_app
-from toys import architecture, squares
+from support.square_models import architecture, squares
 
 SIZE = (16, 16)
 

@@ -25,7 +25,7 @@ from otherwise.images.image import Geometry, Image
 from otherwise.images.reading import read_image
 from otherwise.images.writing import write_image
 from support.app_in_process import open_app
-from toys import SquareClassifier, eager_agent, squares
+from support.square_models import SquareClassifier, eager_agent, squares
 
 SIZE = (32, 32)
 SPICULATED = {"scheme": "SCT", "code": "129742005", "meaning": "Spiculated lesion"}

@@ -17,7 +17,7 @@ from otherwise.blackbox.protocol import InputSpec, PatchSpec
 from otherwise.finding.finder import Finder
 from otherwise.images.image import Geometry, Image
 from otherwise.report.finds import BOX, CONTENT_NAME, SIDE, describe, thumbnail, write_finds
-from toys import SquareClassifier
+from support.square_models import SquareClassifier
 
 WINDOW = (0.0, 1.0)
 

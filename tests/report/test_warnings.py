@@ -16,7 +16,7 @@ from otherwise.images.image import Geometry
 from otherwise.report.folder import explanation_json, read_explanation, schema, write_explanation
 from otherwise.report.pdf import write_pdf
 from otherwise.warning import AnswerWarning
-from toys import toy_explanation
+from support.square_models import toy_explanation
 
 CLIPPED = AnswerWarning("clipped", "99.9 % of the pixels lie beyond the classifier's window, 0 to 255.")
 

@@ -19,7 +19,7 @@ from OtherwiseLib import scene as scenes  # noqa: E402
 from OtherwiseLib.files import SceneError, read_grid  # noqa: E402
 from OtherwiseLib.tables import REGION_COLUMNS  # noqa: E402
 from OtherwiseLib.volumes import geometry_of, voxels_of  # noqa: E402
-from toys import toy_explanation  # noqa: E402
+from support.square_models import toy_explanation  # noqa: E402
 
 GEOMETRIES = {
     "axial": np.diag([0.7, 0.7, 2.0, 1.0]),

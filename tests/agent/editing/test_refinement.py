@@ -16,7 +16,7 @@ from otherwise.agent.editing.refinement import SHARES, Judge, Refinement
 from otherwise.agent.editing.search import Search, SearchResult, SearchSettings
 from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.blackbox.protocol import InputSpec
-from toys import SquareClassifier, eager_agent, squares
+from support.square_models import SquareClassifier, eager_agent, squares
 
 SIZE = (16, 16)
 CENTRE = np.zeros(SIZE, bool)

@@ -16,7 +16,7 @@ from otherwise.agent.editing.rendering import EditSettings, Renderer
 from otherwise.agent.editing.search import Search, SearchResult, SearchSettings
 from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.errors import CancelledError
-from toys import SquareClassifier, eager_agent
+from support.square_models import SquareClassifier, eager_agent
 
 SETTINGS = SearchSettings(
     steps=2, attempts=(EditSettings(0.5, 2.0), EditSettings(0.8, 4.0)), strengths=(1.0, 3.0), refinements=2

@@ -19,7 +19,7 @@ from otherwise.blackbox.protocol import InputSpec
 from otherwise.blackbox.training import train_classifier
 from otherwise.cli import build
 from otherwise.errors import AgentError, BundleError
-from toys import squares
+from support.square_models import squares
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from otherwise.agent.training.trainer import Losses, Objective, Trainer, Trainin
 from otherwise.agent.training.validation import agreement
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.errors import AgentError
-from toys import SquareClassifier, architecture, squares
+from support.square_models import SquareClassifier, architecture, squares
 
 
 def trainer(images: np.ndarray, classifier: SquareClassifier, steps: int = 6) -> Trainer:

@@ -12,7 +12,7 @@ from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.evaluation.benchmark.edits import GlobalDirection, ablations, edit_methods, minimal, nearest_unlike, ours
 from otherwise.evaluation.benchmark.edits import straight_move as move
-from toys import SquareClassifier, eager_agent, squares
+from support.square_models import SquareClassifier, eager_agent, squares
 
 SIZE = (16, 16)
 

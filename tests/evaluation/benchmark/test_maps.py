@@ -86,7 +86,7 @@ def test_queries_of_black_box_methods_are_counted_and_bounded(name: str) -> None
 
 
 def test_what_a_black_box_does_not_give_is_not_offered() -> None:
-    from toys import SquareClassifier
+    from support.square_models import SquareClassifier
 
     closed = SquareClassifier(InputSpec((24, 24)))
     offered = {method.name for method in peers() if method.suits(closed)}

@@ -18,7 +18,7 @@ from otherwise.evaluation.benchmark.distances import (
 )
 from otherwise.evaluation.benchmark.faithfulness import cout, deletion_auc, insertion_auc
 from otherwise.evaluation.benchmark.localisation import average_precision, energy_inside, pointing_game
-from toys import SquareClassifier
+from support.square_models import SquareClassifier
 
 SIZE = (16, 16)
 CLASSIFIER = SquareClassifier(InputSpec(SIZE))

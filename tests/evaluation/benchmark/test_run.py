@@ -21,7 +21,7 @@ from otherwise.evaluation.benchmark.maps import MapMethod
 from otherwise.evaluation.benchmark.run import BenchmarkError, Contest, reconstruction_floor, run, summary
 from otherwise.evaluation.benchmark.suites import choose, refuse_unconfounded, run_suite
 from otherwise.evaluation.benchmark.table import table
-from toys import SquareClassifier, eager_agent
+from support.square_models import SquareClassifier, eager_agent
 
 SIZE = (16, 16)
 CENTRE = np.zeros(SIZE, bool)

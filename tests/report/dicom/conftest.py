@@ -13,11 +13,11 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import DigitalMammographyXRayImageStorageForPresentation
 
-from enhanced import enhanced
 from otherwise.explain.explanation import Explanation, Place, Volumes
 from otherwise.images.image import Geometry, Image
 from otherwise.images.reading import read_image
 from otherwise.phantoms.dicom import write_dicom as write_phantom
+from support.enhanced_dicom import enhanced
 
 Box = tuple[tuple[int, int, int], tuple[int, int, int]]
 Explained = Callable[..., Explanation]
