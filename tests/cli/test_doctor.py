@@ -13,11 +13,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from test_door import make_certificate
 
 from otherwise.annotations.store import AnnotationStore
 from otherwise.cli import build, checks, run
 from otherwise.tokens import Role, add_token
+from support.certificates import make_certificate
 
 
 @contextmanager

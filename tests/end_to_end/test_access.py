@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 import requests
-from test_door import make_certificate
 
 from otherwise.images.writing import write_image
 from otherwise.phantoms.mammogram import MammogramSettings, mammograms
 from otherwise.resources import app_folder
 from otherwise.tokens import Role, add_token, revoke_token
 from OtherwiseLib.client import Client, ServerError
+from support.certificates import make_certificate
 from support.serve_process import SECONDS, serving
 
 
