@@ -22,6 +22,7 @@ from otherwise.images.image import Geometry, Image
 from otherwise.images.writing import write_image
 from otherwise.registry.registry import AGENT, Model, PairVersion, pair_id
 from support.app_in_process import open_app
+from support.box_images import FLAT, image_with
 from support.square_models import architecture, squares
 
 SIZE = (16, 16)
