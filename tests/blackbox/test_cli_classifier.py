@@ -108,12 +108,26 @@ def test_train_then_check(tmp_path, study):
     card = (out / "docs" / "README.md").read_text(encoding="utf-8")
     assert "--images study --labels study/labels.csv --classes dark,light --size 16,16" in card
     assert "--validation-share 0.5" in card
+    assert "--noise 0.2 --blur 1.2 --contrast 0.3 --shift 0.06 --turn 10 --zoom 0.05" in card
+    assert "| Robustness | share of" in card
     assert str(tmp_path) not in card
     assert run("check", out, "--images", study).exit_code == 0
 
 
+def test_the_epoch_may_be_chosen_by_images_of_another_folder(tmp_path, study):
+    out = tmp_path / "trained"
+    options = ["--size", "16,16", "--intensity", "0,100", "--epochs", 1, "--noise", 0, "--fine", "--out", out]
+    result = run("train", "--images", study, "--labels", study / "labels.csv", *options, "--validation", study)
+    assert result.exit_code == 0, result.output
+    assert "on 12 held-out images" in result.output
+    card = (out / "docs" / "README.md").read_text(encoding="utf-8")
+    assert "12 images, epochs 1" in card
+    assert "--noise 0 " in card
+    assert "--fine --validation study" in card
+
+
 def test_another_build_is_trained_for_verification(tmp_path, study):
-    from otherwise.blackbox.training import NETWORKS
+    from otherwise.blackbox.small_networks import NETWORKS
     from otherwise.cli.classifier import Network
 
     assert {network.value for network in Network} == set(NETWORKS)

@@ -1,17 +1,16 @@
 """A small classifier learns, repeatably, and an interrupted training loses nothing that was good."""
 
-import itertools
-
 import numpy as np
 import pytest
 import torch
 
-from otherwise.blackbox import training
+from otherwise.blackbox.augmentation import Augmentation
 from otherwise.blackbox.bundle import read_bundle
 from otherwise.blackbox.loading import load_classifier
 from otherwise.blackbox.networks import read_weights
 from otherwise.blackbox.protocol import InputSpec
-from otherwise.blackbox.training import train_classifier, validation_figures
+from otherwise.blackbox.robustness import measure_robustness
+from otherwise.blackbox.training import Recipe, train_classifier, validation_figures
 from otherwise.errors import BundleError
 
 INPUTS = InputSpec((24, 16), modality="MG")
@@ -116,23 +115,28 @@ def test_three_dimensions_and_three_classes(tmp_path):
     assert load_classifier(tmp_path / "n").predict(images).shape == (18, 3)
 
 
-@pytest.mark.parametrize("size", [(10, 8), (6, 8, 5)])
-def test_shifts_move_images_by_whole_voxels_and_repeat_the_border(size: tuple[int, ...]) -> None:
-    generator = torch.Generator().manual_seed(0)
-    batch = torch.rand(40, 2, *size)
-    moved = training._shift(batch, 0.25, generator)
-    assert moved.shape == batch.shape
-    assert (moved != batch).any()
-    reach = [int(0.25 * edge) for edge in size]
-    for image, other in zip(batch, moved, strict=True):
-        # What lies deep enough inside is found again, as a whole, at one of the places within reach.
-        core = tuple(slice(r, edge - r) for r, edge in zip(reach, size, strict=True))
-        found = [
-            torch.equal(
-                image[(slice(None), *(slice(c.start + d, c.stop + d) for c, d in zip(core, offset, strict=True)))],
-                other[(slice(None), *core)],
-            )
-            for offset in itertools.product(*(range(-r, r + 1) for r in reach))
-        ]
-        assert sum(found) == 1
-    assert training._shift(batch, 0.0, generator) is batch
+def grainy_spots(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images of two kinds that differ twice: by a bright middle, and by faint grain that only one of them has."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(count) % 2
+    images = 0.4 + 0.01 * rng.standard_normal((count, 1, 24, 16))
+    images += 0.05 * labels[:, None, None, None] * rng.standard_normal(images.shape)
+    images[:, :, 8:16, 4:12] += (0.2 * labels + 0.1 * rng.standard_normal(count))[:, None, None, None]
+    return images.clip(0, 1).astype(np.float32), labels
+
+
+def test_a_classifier_taught_with_disturbances_does_not_go_by_grain_and_one_without_does(tmp_path):
+    found = {}
+    for name, recipe in {
+        "robust": Recipe(epochs=8),
+        "bare": Recipe(epochs=8, coarse=False, augmentation=Augmentation(0, 0, 0, 0, 0, 0)),
+    }.items():
+        out = tmp_path / name
+        train_classifier(*grainy_spots(160, 1), CLASSES, INPUTS, out, validation=grainy_spots(80, 2), recipe=recipe)
+        hosted = load_classifier(out)
+        images, labels = grainy_spots(80, 3)
+        assert validation_figures(hosted.predict(images), labels)["auc"] > 0.85
+        found[name] = measure_robustness(hosted.predict, images, CLASSES)
+        assert found[name].sentence[:20] in (out / "docs" / "README.md").read_text(encoding="utf-8")
+    assert found["bare"].goes_by_grain
+    assert not found["robust"].goes_by_grain

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,16 @@ import torch
 from monai.metrics.rocauc import compute_roc_auc
 from safetensors.torch import save
 from torch import nn
-from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel
 
+from otherwise.blackbox.augmentation import Augmentation
 from otherwise.blackbox.bundle import Bundle, refuse_existing, write_bundle
 from otherwise.blackbox.hosted import probabilities
 from otherwise.blackbox.model_card import classifier_card, machine_class
 from otherwise.blackbox.networks import build_network
 from otherwise.blackbox.protocol import InputSpec
+from otherwise.blackbox.robustness import Robustness, measure_robustness
+from otherwise.blackbox.small_networks import plain_state, small_network, smooth_first_layer
 from otherwise.blackbox.spec import classifier_metadata
 from otherwise.blackbox.torch_host import check_device
 from otherwise.errors import BundleError
@@ -41,9 +44,10 @@ class Recipe:
         learning_rate: Highest rate of AdamW; a cosine leads it to zero.
         weight_decay: Of AdamW.
         label_smoothing: Keeps the probabilities off 0 and 1, so that decision values spread.
-        shift: Images are moved at random along each axis, by up to this share of its edge. Without it a small network
-            may change its mind when an image moves by a pixel.
-        seed: Decides weights, order, flips and shifts.
+        average: Decay of the running average of the weights, which is what is kept; 0: the weights themselves.
+        coarse: The first layer is kept smooth, so that the network looks at half the images' resolution.
+        augmentation: How the images are disturbed, so that the classifier does not go by grain.
+        seed: Decides weights, order and disturbances.
     """
 
     epochs: int = 20
@@ -51,47 +55,10 @@ class Recipe:
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
     label_smoothing: float = 0.02
-    shift: float = 0.0
+    average: float = 0.99
+    coarse: bool = True
+    augmentation: Augmentation = field(default_factory=Augmentation)
     seed: int = 0
-
-
-def small_network(inputs: InputSpec, classes: int) -> dict[str, Any]:
-    """Configuration of a residual network of 0.3 (2-D) or 0.9 (3-D) million parameters, quick on a CPU.
-
-    Group normalisation in front makes it indifferent to an image's overall brightness, and keeps its answers moderate
-    for images unlike any it was taught.
-    """
-    return {
-        "_target_": "monai.networks.nets.ResNet",
-        "block": "basic",
-        "layers": [1, 1, 1, 1],
-        "block_inplanes": [16, 32, 64, 128],
-        "spatial_dims": inputs.spatial_dims,
-        "n_input_channels": inputs.channels,
-        "num_classes": classes,
-        "conv1_t_size": 3,
-        "conv1_t_stride": 2,
-        "no_max_pool": True,
-        "norm": ["group", {"num_groups": 8}],
-    }
-
-
-def dense_network(inputs: InputSpec, classes: int) -> dict[str, Any]:
-    """Configuration of a densely connected network of another build, to verify what was found with the small one."""
-    return {
-        "_target_": "monai.networks.nets.DenseNet",
-        "spatial_dims": inputs.spatial_dims,
-        "in_channels": inputs.channels,
-        "out_channels": classes,
-        "init_features": 32,
-        "growth_rate": 16,
-        "block_config": [4, 4, 4],
-        "norm": "batch",
-    }
-
-
-NETWORKS = {"small": small_network, "dense": dense_network}
-"""Networks by the name that people type."""
 
 
 def train_classifier(
@@ -134,7 +101,8 @@ def train_classifier(
         replace: Whether an existing bundle may be replaced.
 
     Returns:
-        ``auc``, ``accuracy`` and ``brier`` on the validation images, ``epoch``, ``minutes``, ``parameters``.
+        ``auc``, ``accuracy`` and ``brier`` on the validation images, ``grain`` (share of the answers there that the
+        worst noise of 0.1 changes), ``epoch``, ``minutes``, ``parameters``.
 
     Raises:
         BundleError: if the images do not fit the description, a class is absent, or ``out`` cannot be written.
@@ -146,24 +114,32 @@ def train_classifier(
         _check_data(what, *pair, classes, inputs)
     recipe = recipe or Recipe(epochs=epochs, seed=seed)
     definition = network or small_network(inputs, len(classes))
-    best: dict[str, float] = {}
-    weights: dict[str, torch.Tensor] = {}
-    stopped: KeyboardInterrupt | None = None
-    try:
-        for epoch, figures, model in _epochs(images, labels, validation, definition, recipe, where):
-            if not best or _rank(figures) >= _rank(best):
-                best = {**figures, "epoch": float(epoch)}
-                weights = {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}
-            if progress is not None:
-                progress(epoch, recipe.epochs, {**figures, "best_auc": best["auc"]})
-    except KeyboardInterrupt as interrupt:
-        if not best:
-            raise
-        stopped = interrupt
+    # Networks draw first weights and dropout from the global generator: fork it, so that the caller's stays as it was.
+    with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):
+        torch.manual_seed(recipe.seed)
+        best, weights, stopped = _learn(images, labels, validation, definition, recipe, where, progress)
+        chosen = build_network(definition)
+    chosen.load_state_dict(weights)
     best["minutes"] = round((time.monotonic() - started) / 60, 2)
     best["parameters"] = float(sum(value.numel() for value in weights.values()))
+    robustness = measure_robustness(
+        lambda asked: _answers(chosen, asked, torch.device("cpu")), validation[0], classes, seed=recipe.seed
+    )
+    best["grain"] = robustness.worst_grain.share
     _write(
-        Path(out), definition, weights, classes, inputs, recipe, best, name, command, str(where), len(images), replace
+        Path(out),
+        definition,
+        weights,
+        classes,
+        inputs,
+        recipe,
+        best,
+        robustness,
+        name,
+        command,
+        str(where),
+        len(images),
+        replace,
     )
     if stopped is not None:
         raise stopped
@@ -171,7 +147,7 @@ def train_classifier(
 
 
 def validation_figures(answers: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """How well probabilities fit labels.
+    """Measure how well probabilities fit labels.
 
     Args:
         answers: ``(count, classes)`` probabilities.
@@ -198,6 +174,31 @@ def _rank(figures: dict[str, float]) -> tuple[float, float]:
     return (round(figures["auc"], 2), -figures["brier"])
 
 
+def _learn(
+    images: np.ndarray,
+    labels: np.ndarray,
+    validation: tuple[np.ndarray, np.ndarray],
+    definition: dict[str, Any],
+    recipe: Recipe,
+    device: torch.device,
+    progress: Progress | None,
+) -> tuple[dict[str, float], dict[str, torch.Tensor], KeyboardInterrupt | None]:
+    """Return the best epoch's figures and weights, and the interrupt that ended the training early, if any."""
+    best: dict[str, float] = {}
+    weights: dict[str, torch.Tensor] = {}
+    try:
+        for epoch, figures, model in _epochs(images, labels, validation, definition, recipe, device):
+            if not best or _rank(figures) >= _rank(best):
+                best, weights = {**figures, "epoch": float(epoch)}, plain_state(model)
+            if progress is not None:
+                progress(epoch, recipe.epochs, {**figures, "best_auc": best["auc"]})
+    except KeyboardInterrupt as interrupt:
+        if not best:
+            raise
+        return best, weights, interrupt
+    return best, weights, None
+
+
 def _epochs(
     images: np.ndarray,
     labels: np.ndarray,
@@ -207,10 +208,10 @@ def _epochs(
     device: torch.device,
 ) -> Any:
     """Yield ``(epoch, figures, network)`` after each epoch."""
-    # Networks draw their first weights from the global generator: fork it, so that the caller's stays as it was.
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(recipe.seed)
-        model = build_network(definition).to(device)
+    model = build_network(definition).to(device)
+    if recipe.coarse:
+        smooth_first_layer(model)
+    average = AveragedModel(model, avg_fn=_running(recipe.average), use_buffers=True)
     generator = torch.Generator().manual_seed(recipe.seed)
     optimizer = torch.optim.AdamW(model.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
     steps = recipe.epochs * math.ceil(len(images) / recipe.batch_size)
@@ -226,35 +227,25 @@ def _epochs(
         for chosen in torch.randperm(len(pixels), generator=generator).split(recipe.batch_size):
             if len(chosen) == 1 and len(pixels) > 1:
                 continue  # Batch normalisation cannot learn from one image.
-            batch = _shift(_flip(pixels[chosen], generator), recipe.shift, generator).to(device)
+            batch = recipe.augmentation.apply(pixels[chosen], generator).to(device)
             loss = criterion(model(batch), truth[chosen].to(device))
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
             schedule.step()
+            average.update_parameters(model)
             total += loss.item() * len(chosen)
-        figures = validation_figures(_answers(model, validation[0], device), np.asarray(validation[1]))
-        yield epoch, {"loss": total / len(pixels), **figures}, model
+        figures = validation_figures(_answers(average.module, validation[0], device), np.asarray(validation[1]))
+        yield epoch, {"loss": total / len(pixels), **figures}, average.module
 
 
-def _flip(batch: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Mirror each image of ``(batch, channels, *size)`` along each axis with probability one half."""
-    for axis in range(1, batch.ndim - 1):
-        chosen = torch.rand(len(batch), generator=generator) < 0.5
-        batch = torch.where(chosen.view(-1, *[1] * (batch.ndim - 1)), batch.flip(axis + 1), batch)
-    return batch
+def _running(decay: float) -> Callable[[torch.Tensor, torch.Tensor, torch.Tensor | int], torch.Tensor]:
+    """Return the rule of a running average that forgets the first steps more quickly."""
 
+    def rule(kept: torch.Tensor, new: torch.Tensor, count: torch.Tensor | int) -> torch.Tensor:
+        return kept + (new - kept) * (1 - min(decay, (1 + int(count)) / (10 + int(count))))
 
-def _shift(batch: torch.Tensor, share: float, generator: torch.Generator) -> torch.Tensor:
-    """Move each image of ``(batch, channels, *size)`` by whole voxels; what comes in repeats the border."""
-    size = batch.shape[2:]
-    reach = [int(share * edge) for edge in size]
-    if not any(reach):
-        return batch
-    wider = functional.pad(batch, [edge for edge in reversed(reach) for _ in range(2)], mode="replicate")
-    starts = torch.stack([torch.randint(2 * edge + 1, (len(batch),), generator=generator) for edge in reach], dim=1)
-    windows = [[slice(int(a), int(a) + edge) for a, edge in zip(start, size, strict=True)] for start in starts]
-    return torch.stack([image[(slice(None), *window)] for image, window in zip(wider, windows, strict=True)])
+    return rule
 
 
 def _answers(model: nn.Module, images: np.ndarray, device: torch.device) -> np.ndarray:
@@ -287,6 +278,7 @@ def _write(
     inputs: InputSpec,
     recipe: Recipe,
     figures: dict[str, float],
+    robustness: Robustness,
     name: str | None,
     command: str,
     device: str,
@@ -299,21 +291,24 @@ def _write(
         classes=classes,
         inputs=inputs,
         weights=WEIGHTS,
-        description=f"A small residual network that tells {' from '.join(classes)}.",
-        eval_metrics={key: round(figures[key], 4) for key in ("auc", "accuracy", "brier")},
+        description=f"A small network that tells {' from '.join(classes)}.",
+        eval_metrics={key: round(figures[key], 4) for key in ("auc", "accuracy", "brier", "grain")},
     )
 
     def write_weights(path: Path) -> None:
         path.write_bytes(save({key: value.contiguous() for key, value in weights.items()}))
 
+    settings = asdict(recipe)
+    settings |= settings.pop("augmentation")
     rows = {
         "Network": f"`{definition['_target_']}`, {figures['parameters'] / 1e6:.2f} million parameters",
         "Command": f"`{command or 'otherwise.blackbox.training.train_classifier'}`",
-        "Training": f"{count} images, " + ", ".join(f"{key} {value:g}" for key, value in asdict(recipe).items()),
+        "Training": f"{count} images, " + ", ".join(f"{key} {value:g}" for key, value in settings.items()),
         "Time": f"{figures['minutes']:g} minutes on {machine_class(device)}",
         "Chosen": f"epoch {figures['epoch']:.0f}, by validation AUC, then Brier score",
         "Validation": ", ".join(f"{key} {figures[key]:.3f}" for key in ("auc", "accuracy", "brier")),
+        "Robustness": f"share of {robustness.images} validation images on which the answer changes: {robustness.table}",
     }
-    notes = "The probabilities are those of the training images' class balance."
+    notes = f"{robustness.sentence} The probabilities are those of the training images' class balance."
     card = classifier_card(name, classes, inputs, "softmax", rows, notes)
     return write_bundle(out, metadata, {"network_def": definition}, write_weights, card, replace=replace)

@@ -1,0 +1,192 @@
+"""How robust a classifier is: what noise, streaks, blur and contrast make of its answers.
+
+A classifier that changes its mind when a little noise is added goes by grain, and what explains it is grain. Measured
+are the images on which it decides otherwise than on the undisturbed one; no label is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from otherwise.blackbox.perturbations import blurred, contrasted, streaky_noise, white_noise
+
+Predict = Callable[[np.ndarray], np.ndarray]
+"""``(batch, channels, *size)`` float32 in [0, 1] -> ``(batch, classes)`` probabilities."""
+GRAIN_LEVEL = 0.1
+"""Noise by which a classifier is judged, as a share of the range."""
+MOST_FLIPS = 0.1
+"""A classifier that noise of ``GRAIN_LEVEL`` flips on a larger share of the images goes by grain."""
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Disturbance:
+    """One way to disturb an image.
+
+    Attributes:
+        kind: ``white noise``, ``streaky noise``, ``blur`` or ``contrast``.
+        level: Standard deviation as a share of the range (noise) or in voxels (blur); a factor (contrast).
+    """
+
+    kind: str
+    level: float
+
+    @property
+    def name(self) -> str:
+        """Name for machines, such as ``white_noise_0.05``."""
+        return f"{self.kind.replace(' ', '_')}_{self.level:g}"
+
+    @property
+    def text(self) -> str:
+        """Name in a sentence, such as ``white noise of 5 %``."""
+        if self.kind == "blur":
+            return f"blur of {self.level:g} pixel"
+        if self.kind == "contrast":
+            return f"contrast of {self.level:g}"
+        return f"{self.kind} of {100 * self.level:g} %"
+
+    def apply(self, images: np.ndarray, generator: torch.Generator) -> np.ndarray:
+        """Disturb ``(batch, channels, *size)`` float32 images in [0, 1]."""
+        return _KINDS[self.kind](torch.from_numpy(images), self.level, generator).numpy()
+
+
+_KINDS: dict[str, Callable[[Tensor, float, torch.Generator], Tensor]] = {
+    "white noise": white_noise,
+    "streaky noise": streaky_noise,
+    "blur": lambda images, level, generator: blurred(images, level),
+    "contrast": lambda images, level, generator: contrasted(images, level),
+}
+DISTURBANCES = tuple(
+    Disturbance(kind, level)
+    for kind, levels in (
+        ("white noise", (0.05, 0.1, 0.2)),
+        ("streaky noise", (0.05, 0.1, 0.2)),
+        ("blur", (0.5, 1.0)),
+        ("contrast", (0.8, 1.2)),
+    )
+    for level in levels
+)
+"""What is measured of every classifier."""
+
+
+@dataclass(frozen=True)
+class Flips:
+    """What one disturbance does to a classifier's answers.
+
+    Attributes:
+        disturbance: What was done to the images.
+        share: Share of the images on which it decides otherwise, in [0, 1].
+        towards: Share of the images on which it decides for a class that it did not decide for before, by class.
+    """
+
+    disturbance: Disturbance
+    share: float
+    towards: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """What all disturbances do to a classifier's answers.
+
+    Attributes:
+        images: Number of images asked about.
+        flips: For each disturbance.
+    """
+
+    images: int
+    flips: tuple[Flips, ...]
+
+    @property
+    def worst_grain(self) -> Flips:
+        """The noise of at most ``GRAIN_LEVEL`` that flips the most answers."""
+        grain = [one for one in self.flips if "noise" in one.disturbance.kind and one.disturbance.level <= GRAIN_LEVEL]
+        return max(grain, key=lambda one: one.share)
+
+    @property
+    def goes_by_grain(self) -> bool:
+        """Whether the classifier goes by an image's grain."""
+        return self.worst_grain.share > MOST_FLIPS
+
+    @property
+    def sentence(self) -> str:
+        """The judgement in words."""
+        worst = self.worst_grain
+        towards = max(worst.towards, key=lambda label: worst.towards[label])
+        measured = (
+            f"{worst.disturbance.text} of the range changes {100 * worst.share:.0f} % of {self.images} answers"
+            + (f", most of them to {towards}" if worst.share else "")
+        )
+        if self.goes_by_grain:
+            return f"The classifier goes by grain: {measured}. Its counterfactuals may be grain, too."
+        return f"Grain does not move the classifier: {measured}."
+
+    @property
+    def table(self) -> str:
+        """The shares by kind, such as ``white noise 0.05: 0.010, 0.1: 0.020; blur 0.5: 0``."""
+        kinds = list(dict.fromkeys(one.disturbance.kind for one in self.flips))
+        return "; ".join(
+            f"{kind} "
+            + ", ".join(
+                f"{one.disturbance.level:g}: {one.share:.3f}" for one in self.flips if one.disturbance.kind == kind
+            )
+            for kind in kinds
+        )
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values for JSON: number of images, share of flips by name, and the judgement."""
+        return {
+            "images": self.images,
+            "flips": {one.disturbance.name: round(one.share, 4) for one in self.flips},
+            "goes_by_grain": self.goes_by_grain,
+            "sentence": self.sentence,
+        }
+
+
+def measure_robustness(
+    predict: Predict,
+    images: np.ndarray,
+    classes: Sequence[str],
+    *,
+    multi_label: bool = False,
+    seed: int = 0,
+    disturbances: Sequence[Disturbance] = DISTURBANCES,
+) -> Robustness:
+    """Ask a classifier about images and about disturbed ones.
+
+    Args:
+        predict: The classifier.
+        images: ``(count, channels, *size)`` float32 in [0, 1].
+        classes: Class names.
+        multi_label: Whether each class is a yes or no of its own.
+        seed: Decides the noise.
+        disturbances: What is done to the images.
+
+    Returns:
+        The shares of images on which it decides otherwise.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    images = np.ascontiguousarray(images, np.float32)
+    before = decided(_ask(predict, images), multi_label)
+    flips = []
+    for disturbance in disturbances:
+        after = decided(_ask(predict, disturbance.apply(images, generator)), multi_label)
+        gained = (after & ~before).mean(axis=0)
+        share = float((after != before).any(axis=1).mean())
+        flips.append(Flips(disturbance, share, dict(zip(classes, gained.tolist(), strict=True))))
+    return Robustness(len(images), tuple(flips))
+
+
+def decided(probabilities: np.ndarray, multi_label: bool) -> np.ndarray:
+    """Say which classes were decided for, ``(batch, classes)`` bool: the most probable, or each above one half."""
+    if multi_label:
+        return probabilities > 0.5
+    return np.arange(probabilities.shape[1]) == probabilities.argmax(axis=1)[:, None]
+
+
+def _ask(predict: Predict, images: np.ndarray) -> np.ndarray:
+    return np.concatenate([predict(images[start : start + BATCH]) for start in range(0, len(images), BATCH)])

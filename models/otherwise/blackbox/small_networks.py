@@ -1,0 +1,122 @@
+"""The networks that ``classifier train`` offers, as configurations of MONAI's, and a first layer that sees no grain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from otherwise.blackbox.protocol import InputSpec
+
+
+def small_network(inputs: InputSpec, classes: int) -> dict[str, Any]:
+    """Configure a residual network of 0.3 (2-D) or 0.9 (3-D) million parameters, quick on a CPU.
+
+    Group normalisation in front makes it indifferent to an image's overall brightness, and keeps its answers moderate
+    for images unlike any it was taught.
+    """
+    return {
+        "_target_": "monai.networks.nets.ResNet",
+        "block": "basic",
+        "layers": [1, 1, 1, 1],
+        "block_inplanes": [16, 32, 64, 128],
+        "spatial_dims": inputs.spatial_dims,
+        "n_input_channels": inputs.channels,
+        "num_classes": classes,
+        "conv1_t_size": 7,
+        "conv1_t_stride": 2,
+        "no_max_pool": True,
+        "norm": ["group", {"num_groups": 8}],
+    }
+
+
+def dense_network(inputs: InputSpec, classes: int) -> dict[str, Any]:
+    """Configure a densely connected network of another build, to verify what was found with the small one."""
+    return {
+        "_target_": "monai.networks.nets.DenseNet",
+        "spatial_dims": inputs.spatial_dims,
+        "in_channels": inputs.channels,
+        "out_channels": classes,
+        "init_features": 32,
+        "growth_rate": 16,
+        "block_config": [4, 4, 4],
+        "norm": "batch",
+    }
+
+
+def plain_network(inputs: InputSpec, classes: int) -> dict[str, Any]:
+    """Configure a plain chain of convolutions without shortcuts, whose last layer knows where things are: a judge."""
+    return {
+        "_target_": "monai.networks.nets.Classifier",
+        "in_shape": [inputs.channels, *inputs.size],
+        "classes": classes,
+        "channels": [16, 32, 48, 64],
+        "strides": [2, 2, 2, 2],
+        "kernel_size": 5,
+        "num_res_units": 0,
+        "norm": "instance",
+        "dropout": 0.2,
+    }
+
+
+NETWORKS: dict[str, Callable[[InputSpec, int], dict[str, Any]]] = {
+    "small": small_network,
+    "dense": dense_network,
+    "plain": plain_network,
+}
+"""Networks by the name that people type."""
+
+
+class Smooth(nn.Module):
+    """Make of a kernel of edge 3 a smooth one of edge ``edge``: convolved with a binomial of edge ``edge - 2``.
+
+    What such a kernel sees has been blurred before, so a network that begins with it looks at its images at about half
+    their resolution, without being told any finer. It is an ordinary convolution once it is trained.
+    """
+
+    def __init__(self, edge: int, dims: int) -> None:
+        super().__init__()
+        row = torch.ones(1)
+        for _ in range(edge - 3):
+            row = torch.nn.functional.pad(row, (1, 0)) + torch.nn.functional.pad(row, (0, 1))
+        kernel = row / row.sum()
+        for _ in range(dims - 1):
+            kernel = kernel[..., None] * (row / row.sum())
+        self.register_buffer("kernel", kernel[None, None])
+        self.convolve = (nn.functional.conv2d, nn.functional.conv3d)[dims - 2]
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Widen ``(out, in, 3, 3[, 3])`` to ``(out, in, edge, edge[, edge])``."""
+        outer, inner, *edges = weight.shape
+        single = weight.reshape(outer * inner, 1, *edges)
+        wide = self.convolve(single, self.kernel, padding=self.kernel.shape[-1] - 1)
+        return wide.reshape(outer, inner, *wide.shape[2:])
+
+
+def smooth_first_layer(network: nn.Module) -> None:
+    """Keep the first convolution smooth while the network learns; it has to be of edge 5 or more, otherwise nothing."""
+    first = _first_convolution(network)
+    if min(first.kernel_size) < 5 or parametrize.is_parametrized(first):
+        return
+    edge, dims = first.kernel_size[0], len(first.kernel_size)
+    middle = slice(edge // 2 - 1, edge // 2 + 2)
+    first.weight = nn.Parameter(first.weight.detach()[(slice(None), slice(None), *[middle] * dims)] * (edge / 3))
+    parametrize.register_parametrization(first, "weight", Smooth(edge, dims), unsafe=True)
+
+
+def plain_state(network: nn.Module) -> dict[str, Tensor]:
+    """Return the weights as of an ordinary network, on the CPU: a smooth first layer written out."""
+    first = _first_convolution(network)
+    name = next(name for name, module in network.named_modules() if module is first)
+    state = {key: value.detach().cpu().clone() for key, value in network.state_dict().items()}
+    if parametrize.is_parametrized(first):
+        state = {key: value for key, value in state.items() if not key.startswith(f"{name}.parametrizations.")}
+        state[f"{name}.weight"] = first.weight.detach().cpu().clone()
+    return state
+
+
+def _first_convolution(network: nn.Module) -> nn.Conv2d | nn.Conv3d:
+    return next(module for module in network.modules() if isinstance(module, (nn.Conv2d, nn.Conv3d)))
