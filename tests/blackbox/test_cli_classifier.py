@@ -63,6 +63,8 @@ def test_check_on_a_folder_of_images(tmp_path, tiny, study):
     result = run("check", tmp_path / "bundle", "--images", study)
     assert result.exit_code == 0, result.output
     assert "12 read. Skipped others, such as labels.csv" in result.output
+    assert "robustness" in result.output
+    assert "white noise 0.05: " in result.output
     empty = tmp_path / "empty"
     empty.mkdir()
     result = run("check", tmp_path / "bundle", "--images", empty)

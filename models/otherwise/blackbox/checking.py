@@ -14,6 +14,7 @@ from otherwise.blackbox.bundle import short_version
 from otherwise.blackbox.importing import probe_images
 from otherwise.blackbox.loading import load_classifier
 from otherwise.blackbox.protocol import BlackBox, InputSpec
+from otherwise.blackbox.robustness import measure_robustness
 from otherwise.errors import ImageError, OtherwiseError
 
 BATCH_TOLERANCE = 1e-4
@@ -100,6 +101,8 @@ def check_classifier(
             batch, found = _read_folder(Path(images), classifier.inputs)
             findings.append(found)
         findings += _answers(classifier, batch, real=images is not None)
+        if images is not None:
+            findings.append(_robustness(classifier, batch))
     except OtherwiseError as error:
         findings.append(Finding(error.code, "fault", str(error)))
     return CheckReport(str(reference), tuple(findings))
@@ -145,6 +148,12 @@ def _answers(classifier: BlackBox, batch: np.ndarray, real: bool) -> Iterable[Fi
     alone = np.concatenate([classifier.predict(image[None]) for image in batch])
     yield _alike("batches", answers, alone, "An image's answer differs by {:.2g} alone and in a batch.")
     yield Finding("speed", "ok", f"{seconds * 1000:.2g} ms per image in a batch of {len(batch)}.")
+
+
+def _robustness(classifier: BlackBox, batch: np.ndarray) -> Finding:
+    found = measure_robustness(classifier.predict, batch, classifier.classes, multi_label=classifier.multi_label)
+    text = f"{found.sentence} Share of changed answers: {found.table}."
+    return Finding("robustness", "warning" if found.goes_by_grain else "ok", text)
 
 
 def _alike(topic: str, first: np.ndarray, second: np.ndarray, fault: str) -> Finding:
