@@ -17,12 +17,12 @@ import torch
 import otherwise
 from otherwise.agent.bundle import write_agent
 from otherwise.agent.networks import DiffusionAutoencoder
-from otherwise.batch.worker import Order
+from otherwise.batch.worker import BatchOrder
 from otherwise.blackbox.bundle import write_bundle
 from otherwise.blackbox.loading import load_classifier
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.blackbox.spec import classifier_metadata
-from otherwise.explain.request import Request
+from otherwise.explain.request import ExplainRequest
 from otherwise.images.image import Geometry, Image
 from otherwise.images.writing import write_image
 from support.square_models import architecture
@@ -51,7 +51,7 @@ Batch = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture(scope="session")
-def order(tmp_path_factory: pytest.TempPathFactory) -> Order:
+def order(tmp_path_factory: pytest.TempPathFactory) -> BatchOrder:
     """A classifier by brightness, which some images kill, and an agent that has learned nothing: quick to ask."""
     place = tmp_path_factory.mktemp("models")
     inputs = InputSpec(SIZE)
@@ -65,7 +65,7 @@ def order(tmp_path_factory: pytest.TempPathFactory) -> Order:
     model = DiffusionAutoencoder(architecture(SIZE))
     hosted = load_classifier(bundle.folder, trust_code=True)
     agent = write_agent(place / "agent", model, hosted, name="untaught", card="# Untaught", figures={})
-    return Order(str(bundle.folder), str(agent.folder), "cpu", Request(), trust_code=True)
+    return BatchOrder(str(bundle.folder), str(agent.folder), "cpu", ExplainRequest(), trust_code=True)
 
 
 @pytest.fixture
@@ -95,10 +95,10 @@ def archive(tmp_path: Path, draw: Callable[..., Path]) -> Path:
 
 
 @pytest.fixture
-def batch(order: Order) -> Batch:
+def batch(order: BatchOrder) -> Batch:
     """Begin ``otherwise explain --all`` as a user does, with the small models."""
 
-    def begin(archive: Path, out: Path, *words: object, order: Order = order) -> subprocess.Popen[str]:
+    def begin(archive: Path, out: Path, *words: object, order: BatchOrder = order) -> subprocess.Popen[str]:
         models = ("--classifier", order.classifier, "--agent", order.agent, "--trust-code")
         command = [sys.executable, "-m", "otherwise", "explain", "--all", str(archive), "--out", str(out), *models]
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(otherwise.__file__).parents[1])}
@@ -129,6 +129,6 @@ def first(finished: Callable[[Path], dict[str, bytes]]) -> Callable[[Path], dict
 
 
 @pytest.fixture
-def asking(order: Order) -> Callable[..., Order]:
+def asking(order: BatchOrder) -> Callable[..., BatchOrder]:
     """The same models, asked otherwise."""
     return lambda **request: replace(order, request=replace(order.request, **request))

@@ -17,7 +17,7 @@ from otherwise.batch.errors import BatchError
 from otherwise.batch.executor import InProcess
 from otherwise.batch.parcel import pack_image, unpack_image
 from otherwise.batch.run import run_batch
-from otherwise.batch.worker import Order
+from otherwise.batch.worker import BatchOrder
 from otherwise.images.image import Geometry, Image
 from otherwise.images.reading import read_image
 from otherwise.phantoms.dicom import write_dicom
@@ -96,7 +96,9 @@ def test_a_copy_of_a_series_is_the_series(tmp_path: Path) -> None:
     assert read_image(there.files[0].parent).sha256 == read_image(archive / "a").sha256
 
 
-def test_series_in_one_heap_are_explained_apart(tmp_path: Path, order: Order, asking: Callable[..., Order]) -> None:
+def test_series_in_one_heap_are_explained_apart(
+    tmp_path: Path, order: BatchOrder, asking: Callable[..., BatchOrder]
+) -> None:
     archive = heap(tmp_path / "heap")
     asked = asking(slice_index=1)
     summary = run_batch(archive, tmp_path / "out", InProcess(asked), asked.request)

@@ -11,15 +11,15 @@ import pytest
 from filelock import FileLock
 
 from otherwise.batch.errors import BatchError
-from otherwise.batch.executor import InProcess, Outcome, Task
+from otherwise.batch.executor import ImageOutcome, InProcess, Task
 from otherwise.batch.run import Summary, run_batch
-from otherwise.batch.worker import Order
+from otherwise.batch.worker import BatchOrder
 from otherwise.errors import AgentError, BundleError
 from otherwise.images.image import Image
 from otherwise.report.folder import read_explanation
 
 
-def run(archive: Path, out: Path, order: Order) -> Summary:
+def run(archive: Path, out: Path, order: BatchOrder) -> Summary:
     return run_batch(archive, out, InProcess(order), order.request)
 
 
@@ -30,14 +30,14 @@ def rows(summary: Summary) -> dict[str, dict]:
 class StoppedInTime(InProcess):
     """Is told to stop just when an image has been finished, and nobody has been told so yet."""
 
-    def run(self, tasks: Iterable[Task], progress: Callable[[float], None]) -> Iterator[Outcome]:
+    def run(self, tasks: Iterable[Task], progress: Callable[[float], None]) -> Iterator[ImageOutcome]:
         next(super().run(tasks, progress))
         raise KeyboardInterrupt
         yield
 
 
 def test_what_was_finished_when_the_run_was_stopped_is_in_the_table(
-    archive: Path, order: Order, tmp_path: Path
+    archive: Path, order: BatchOrder, tmp_path: Path
 ) -> None:
     summary = run_batch(archive, tmp_path / "out", StoppedInTime(order), order.request)
     assert not summary.finished
@@ -46,7 +46,7 @@ def test_what_was_finished_when_the_run_was_stopped_is_in_the_table(
     assert run(archive, tmp_path / "out", order).kept == 1
 
 
-def test_every_image_of_an_archive_has_one_row(archive: Path, order: Order, tmp_path: Path) -> None:
+def test_every_image_of_an_archive_has_one_row(archive: Path, order: BatchOrder, tmp_path: Path) -> None:
     summary = run(archive, tmp_path / "out", order)
     assert (summary.images, summary.explained, summary.failed, summary.duplicates) == (4, 2, 1, 1)
     assert summary.finished
@@ -83,7 +83,7 @@ def test_every_image_of_an_archive_has_one_row(archive: Path, order: Order, tmp_
 
 
 def test_what_is_explained_is_not_explained_again(
-    archive: Path, order: Order, tmp_path: Path, draw: Callable[..., Path]
+    archive: Path, order: BatchOrder, tmp_path: Path, draw: Callable[..., Path]
 ) -> None:
     out = archive / "results"  # its own results are no images
     before = rows(run(archive, out, order))
@@ -101,7 +101,7 @@ def test_what_is_explained_is_not_explained_again(
 
 
 def test_another_question_is_another_explanation(
-    archive: Path, order: Order, tmp_path: Path, asking: Callable[..., Order]
+    archive: Path, order: BatchOrder, tmp_path: Path, asking: Callable[..., BatchOrder]
 ) -> None:
     out = tmp_path / "out"
     before = rows(run(archive, out, order))
@@ -114,7 +114,7 @@ def test_another_question_is_another_explanation(
     assert "bright already" in after["deep/b.nii.gz"]["detail"]
 
 
-def test_a_damaged_explanation_is_made_again(archive: Path, order: Order, tmp_path: Path) -> None:
+def test_a_damaged_explanation_is_made_again(archive: Path, order: BatchOrder, tmp_path: Path) -> None:
     before = rows(run(archive, tmp_path / "out", order))
     damaged = tmp_path / "out" / before["a.nrrd"]["folder"]
     (damaged / "explanation.json").write_bytes(b"")  # as a power failure may leave it
@@ -124,7 +124,7 @@ def test_a_damaged_explanation_is_made_again(archive: Path, order: Order, tmp_pa
 
 
 def test_what_cannot_work_is_refused_before_the_work(
-    archive: Path, order: Order, tmp_path: Path, asking: Callable[..., Order]
+    archive: Path, order: BatchOrder, tmp_path: Path, asking: Callable[..., BatchOrder]
 ) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(BatchError, match="no image in empty"):
@@ -134,15 +134,15 @@ def test_what_cannot_work_is_refused_before_the_work(
     with pytest.raises(BatchError, match="something else in deep"):
         run(archive, archive / "deep", order)
     with pytest.raises(BundleError, match="no bundle"):
-        run(archive, tmp_path / "out", Order("none", "none", "cpu", order.request))
+        run(archive, tmp_path / "out", BatchOrder("none", "none", "cpu", order.request))
     with pytest.raises(AgentError, match="another classifier"):
-        run(archive, tmp_path / "out", Order("mammogram_classifier", order.agent, "cpu", order.request))
+        run(archive, tmp_path / "out", BatchOrder("mammogram_classifier", order.agent, "cpu", order.request))
     with FileLock(tmp_path / "out" / ".lock"), pytest.raises(BatchError, match="Another run"):
         run(archive, tmp_path / "out", order)
 
 
 def test_a_full_disk_stops_it_and_keeps_what_is_there(
-    archive: Path, order: Order, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    archive: Path, order: BatchOrder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from otherwise.batch import worker
     from otherwise.images.atomic import WriteError
@@ -165,7 +165,7 @@ def test_a_full_disk_stops_it_and_keeps_what_is_there(
 
 
 def test_an_error_that_nobody_expected_is_one_row_without_its_words(
-    archive: Path, order: Order, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    archive: Path, order: BatchOrder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from otherwise.batch import worker
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from otherwise.batch.worker import Order
+from otherwise.batch.worker import BatchOrder
 from otherwise.cli import EXIT_REFUSED, build, run
 from otherwise.cli.archive import SOME_FAILED
 
@@ -16,7 +16,7 @@ Say = Callable[..., int]
 
 
 @pytest.fixture
-def explain(order: Order) -> Say:
+def explain(order: BatchOrder) -> Say:
     models = ("--classifier", order.classifier, "--agent", order.agent, "--trust-code")
     return lambda *words: run(build, ["explain", *map(str, words), *models])
 

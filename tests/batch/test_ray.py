@@ -22,7 +22,7 @@ from otherwise.batch.executor import InProcess
 from otherwise.batch.ray_executor import RayExecutor
 from otherwise.batch.ray_session import gpu_share
 from otherwise.batch.run import run_batch
-from otherwise.batch.worker import Order
+from otherwise.batch.worker import BatchOrder
 from otherwise.cli.archive import SOME_FAILED
 
 
@@ -54,7 +54,7 @@ def timeless(path: Path) -> dict[str, dict]:
 @pytest.mark.usefixtures("one_thread")
 def test_two_workers_find_the_same_as_this_process_and_survive_deaths(
     archive: Path,
-    order: Order,
+    order: BatchOrder,
     tmp_path: Path,
     draw: Callable[..., Path],
     batch: Callable[..., subprocess.Popen[str]],
@@ -90,13 +90,13 @@ def test_every_worker_has_room_on_a_gpu(workers: int, gpus: int) -> None:
     assert not gpus or gpus * math.floor(1 / share + 1e-9) >= workers
 
 
-def test_without_ray_several_workers_are_refused(order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_ray_several_workers_are_refused(order: BatchOrder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(BatchError, match=r"slicer-otherwise\[cluster\]"):
         RayExecutor(order, 2).start()
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "ray://127.0.0.1:9", "nonsense", "127.0.0.1:99999"])
-def test_a_cluster_that_is_not_there_is_known_at_once(address: str, order: Order) -> None:
+def test_a_cluster_that_is_not_there_is_known_at_once(address: str, order: BatchOrder) -> None:
     with pytest.raises(BatchError, match=r"Nothing answers|no address"):
         RayExecutor(order, 2, address).start()

@@ -12,7 +12,7 @@ import pytest
 
 from otherwise.batch.executor import InProcess
 from otherwise.batch.run import run_batch
-from otherwise.batch.worker import Order
+from otherwise.batch.worker import BatchOrder
 from otherwise.cli import EXIT_INTERRUPTED
 
 Batch = Callable[..., "subprocess.Popen[str]"]
@@ -28,7 +28,7 @@ def long(tmp_path: Path, draw: Callable[..., Path]) -> Path:
 
 @pytest.mark.slow
 def test_a_killed_batch_goes_on_where_it_stopped(
-    long: Path, tmp_path: Path, order: Order, batch: Batch, finished: Finished, first: Finished
+    long: Path, tmp_path: Path, order: BatchOrder, batch: Batch, finished: Finished, first: Finished
 ) -> None:
     out = tmp_path / "out"
     with batch(long, out) as process:
@@ -49,7 +49,7 @@ def test_a_killed_batch_goes_on_where_it_stopped(
 
 @pytest.mark.slow
 def test_an_image_that_kills_does_not_stop_the_others_for_ever(
-    tmp_path: Path, draw: Callable[..., Path], order: Order, batch: Batch, finished: Finished
+    tmp_path: Path, draw: Callable[..., Path], order: BatchOrder, batch: Batch, finished: Finished
 ) -> None:
     archive, out = tmp_path / "archive", tmp_path / "out"
     draw(archive / "a deadly one.nrrd", 0.0)

@@ -15,13 +15,13 @@ import requests
 from rich.console import Console
 
 from otherwise.cli.demo import DemoOptionError, chosen_source
-from otherwise.cli.door import ServeError, listen, refuse_open_door
+from otherwise.cli.network_options import ServeError, listen, refuse_open_door
 from otherwise.cli.serve import limits
+from otherwise.datasets import lidc
 from otherwise.demo.images import images_of_folder, write_studies
 from otherwise.demo.server import server
 from otherwise.demo.setup import DemoError, Setup, claim
 from otherwise.demo.story import choose, run_demo
-from otherwise.evaluation import lidc
 from otherwise.images.image import Geometry, Image
 from otherwise.images.reading import read_image
 from otherwise.images.writing import write_image

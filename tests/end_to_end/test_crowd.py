@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from otherwise.demo.crowd import PROBES, measure_crowd
 from otherwise.demo.setup import Setup
+from otherwise.evaluation.server.crowd import PROBES, measure_crowd
 
 
 @pytest.mark.slow

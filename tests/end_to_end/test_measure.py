@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from otherwise.demo.measure import _again_and_again, measure_server
 from otherwise.demo.setup import Setup
+from otherwise.evaluation.server.measure import _again_and_again, measure_server
 
 
 def test_a_server_is_measured_while_it_explains(tmp_path: Path) -> None:

@@ -101,9 +101,9 @@ def test_a_change_outside_the_patch_would_be_counted(phantoms: list[WholePhantom
     """The figure can be other than zero: a volume that was moved or edited beyond the patch shows."""
     classifier = SquareClassifier(InputSpec((16, 16), spacing=(1.0, 1.0), patches=PatchSpec(("bright",), 0.5, 0.05)))
     explainer, finder, image = Explainer(classifier, eager_agent(classifier)), Finder(classifier), phantoms[0].image
-    look = finder.look(image)
-    find = finder.rank(look, 1)
-    found = explain_find(explainer.explain, finder, image, look, find)
+    scores = finder.score(image)
+    find = finder.rank(scores, 1)
+    found = explain_find(explainer.explain, finder, image, scores, find)
     array = found.volumes.counterfactual.array.copy()
     array[:, 0, 0] += 1
     moved = Geometry(found.volumes.effect.geometry.shape, found.volumes.effect.geometry.affine + 0.01 * np.eye(4))

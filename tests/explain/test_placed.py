@@ -43,10 +43,10 @@ def setting(size: tuple[int, ...], shape: tuple[int, int, int], place: tuple[int
 def test_a_find_is_explained_in_its_place(size, shape, place, tmp_path) -> None:
     explainer, finder, image = setting(size, shape, place)
     slice_index = place[2] if len(size) == 2 and shape[2] > 1 else None
-    look = finder.look(image, slice_index)
-    find = finder.rank(look, 1)
+    scores = finder.score(image, slice_index)
+    find = finder.rank(scores, 1)
     assert find.probabilities["bright"] > 0.5
-    explanation = explain_find(explainer.explain, finder, image, look, find)
+    explanation = explain_find(explainer.explain, finder, image, scores, find)
     spot = explanation.place
     assert spot is not None
     assert (spot.low, spot.high) == around(find, image)
@@ -85,10 +85,10 @@ def _edges(change: np.ndarray, axis: int) -> tuple[int, int]:
 
 def test_a_find_at_the_edge_of_the_image_stays_within() -> None:
     explainer, finder, image = setting((16, 16), (120, 90, 1), (4, 4, 0))
-    look = finder.look(image)
-    find = finder.rank(look, 1)
+    scores = finder.score(image)
+    find = finder.rank(scores, 1)
     assert find.low == (0, 0, 0)
-    explanation = explain_find(explainer.explain, finder, image, look, find)
+    explanation = explain_find(explainer.explain, finder, image, scores, find)
     assert explanation.place is not None
     assert explanation.place.low == (0, 0, 0)
     assert explanation.volumes.original.array.shape[1:] == explanation.place.high
@@ -107,8 +107,8 @@ def test_looking_again_at_a_part_is_looking_again_at_all(spacing: float, shape: 
     part = part.with_array(rng.uniform(0, 1, part.array.shape).astype(np.float32))
     changed = image.array.copy()
     changed[(slice(None), *(slice(a, b) for a, b in zip(low, high, strict=True)))] = part.array
-    look = finder.look(image)
-    everything = finder.look(image.with_array(changed))
-    again = finder.look_again(look, image, part, low)
+    scores = finder.score(image)
+    everything = finder.score(image.with_array(changed))
+    again = finder.rescore(scores, image, part, low)
     np.testing.assert_allclose(again.answers, everything.answers, atol=1e-5)
-    assert np.abs(again.answers - look.answers).max() > 0.01
+    assert np.abs(again.answers - scores.answers).max() > 0.01

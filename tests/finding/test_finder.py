@@ -123,10 +123,10 @@ def test_looking_slab_by_slab_tells_the_same(monkeypatch: pytest.MonkeyPatch, mo
     geometry = turned((61, 47, 20), (0.8, 0.7, 1.6), [10, -20, 70])
     image = image_with([(28, 9, 12), (50, 30, 5)], geometry, 3)
     told: list[float] = []
-    whole = Finder(SquareClassifier(SOLID)).look(image)
+    whole = Finder(SquareClassifier(SOLID)).score(image)
     monkeypatch.setattr("otherwise.finding.finder.MOST_VOXELS", most)
-    parts = Finder(SquareClassifier(SOLID)).look(image, progress=told.append)
-    order, again = (np.lexsort(look.starts.T) for look in (whole, parts))
+    parts = Finder(SquareClassifier(SOLID)).score(image, progress=told.append)
+    order, again = (np.lexsort(scores.starts.T) for scores in (whole, parts))
     np.testing.assert_array_equal(whole.starts[order], parts.starts[again])
     np.testing.assert_allclose(whole.answers[order], parts.answers[again], atol=1e-4)
     assert told == sorted(told)

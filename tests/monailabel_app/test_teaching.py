@@ -258,8 +258,8 @@ def test_who_asks_right_after_the_first_explanation_is_told_to_ask_again(
     assert (nothing_yet.status_code, nothing_yet.json()["detail"]) == (422, "No image has been explained yet.")
 
     read = threading.Event()
-    learn = service.learn
-    monkeypatch.setattr(service, "learn", lambda *args: (read.wait(60), learn(*args))[1])
+    fit_snapshot = service.fit_snapshot
+    monkeypatch.setattr(service, "fit_snapshot", lambda *args: (read.wait(60), fit_snapshot(*args))[1])
     explained = taught_by.explain("image-00")
     too_early = taught_by.client.get(asked)
     assert (too_early.status_code, too_early.json()["error"]) == (503, "not-yet")

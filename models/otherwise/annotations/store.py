@@ -64,7 +64,7 @@ class UnknownAnnotationError(AnnotationError):
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordedAnnotation:
     """An annotation and its place in the order in which all were recorded, from 1."""
 
     number: int
@@ -129,7 +129,7 @@ class AnnotationStore:
             raise _unknown(id)
         return found[0].annotation
 
-    def since(self, number: int, most: int | None = None) -> list[Recorded]:
+    def since(self, number: int, most: int | None = None) -> list[RecordedAnnotation]:
         """What was recorded after a number, oldest first, withdrawn ones and withdrawals included.
 
         A reader that goes on from the last number it has seen misses none.
@@ -193,10 +193,10 @@ class AnnotationStore:
             wanted = wanted.where(TABLE.c.image == image)
         return [recorded.annotation for recorded in self._select(wanted.order_by(TABLE.c.number))]
 
-    def _select(self, wanted: Select[int, str]) -> list[Recorded]:
+    def _select(self, wanted: Select[int, str]) -> list[RecordedAnnotation]:
         with explained(), self._engine.connect() as connection:
             rows = connection.execute(wanted).all()
-        return [Recorded(number, _read(number, content)) for number, content in rows]
+        return [RecordedAnnotation(number, _read(number, content)) for number, content in rows]
 
 
 def _head(connection: Connection) -> int:

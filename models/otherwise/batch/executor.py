@@ -10,7 +10,7 @@ from typing import Protocol
 
 from otherwise.batch.archive import ArchiveImage
 from otherwise.batch.errors import DIED, MOST_DEATHS, Failure
-from otherwise.batch.worker import Models, Order, Worker
+from otherwise.batch.worker import BatchOrder, BatchWorker, LoadedModels
 from otherwise.images.atomic import WriteError
 
 
@@ -30,7 +30,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ImageOutcome:
     """What became of a task; without a failure its folder is there."""
 
     task: Task
@@ -40,7 +40,7 @@ class Outcome:
 class Executor(Protocol):
     """Explains images; used as ``start``, ``run``, ``close``."""
 
-    def start(self) -> Models:
+    def start(self) -> LoadedModels:
         """Load the models.
 
         Raises:
@@ -48,7 +48,7 @@ class Executor(Protocol):
         """
         ...
 
-    def run(self, tasks: Iterable[Task], progress: Callable[[float], None]) -> Iterator[Outcome]:
+    def run(self, tasks: Iterable[Task], progress: Callable[[float], None]) -> Iterator[ImageOutcome]:
         """Explain every image once.
 
         Args:
@@ -68,20 +68,20 @@ class Executor(Protocol):
 class InProcess:
     """One image after the other, in this process."""
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: BatchOrder) -> None:
         self._order = order
-        self._worker: Worker | None = None
+        self._worker: BatchWorker | None = None
 
-    def start(self) -> Models:
+    def start(self) -> LoadedModels:
         """Load the models.
 
         Raises:
             OtherwiseError: if they cannot be loaded.
         """
-        self._worker = Worker(self._order)
+        self._worker = BatchWorker(self._order)
         return self._worker.models
 
-    def run(self, tasks: Iterable[Task], progress: Callable[[float], None]) -> Iterator[Outcome]:
+    def run(self, tasks: Iterable[Task], progress: Callable[[float], None]) -> Iterator[ImageOutcome]:
         """See ``Executor.run``."""
         assert self._worker is not None, "start() comes first"
         for task in tasks:
@@ -91,7 +91,7 @@ class InProcess:
                     if deaths < MOST_DEATHS
                     else DIED
                 )
-            yield Outcome(task, failure)
+            yield ImageOutcome(task, failure)
 
     def close(self) -> None:
         """Let the models go."""

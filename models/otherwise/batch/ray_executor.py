@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from otherwise.batch.errors import DIED, MOST_DEATHS, BatchError, Failure
-from otherwise.batch.executor import Outcome, Task
+from otherwise.batch.executor import ImageOutcome, Task
 from otherwise.batch.parcel import Parcel, pack_image, unpack
 from otherwise.batch.ray_session import cores, gpu_share, ray_session
 from otherwise.batch.remote_worker import Equipment, RemoteWorker
-from otherwise.batch.worker import Models, Order
+from otherwise.batch.worker import BatchOrder, LoadedModels
 from otherwise.images.atomic import WriteError, atomic_folder
 
 
@@ -32,7 +32,7 @@ class RayExecutor:
         address: See ``ray_session``.
     """
 
-    def __init__(self, order: Order, workers: int | None = None, address: str | None = None) -> None:
+    def __init__(self, order: BatchOrder, workers: int | None = None, address: str | None = None) -> None:
         # Ray shows each worker its own GPU only, which is the first one then.
         self._order = replace(order, device="cuda") if order.device.startswith("cuda") else order
         self._workers, self._address = workers, address
@@ -43,10 +43,10 @@ class RayExecutor:
         self._loading: dict[Any, Any] = {}
         self._actors: list[Any] = []
         self._idle: list[Any] = []
-        self._models: Models | None = None
+        self._models: LoadedModels | None = None
         self._deaths = 0
 
-    def start(self) -> Models:
+    def start(self) -> LoadedModels:
         """Engage the workers, and wait until the first of them has loaded its models.
 
         Raises:
@@ -64,7 +64,7 @@ class RayExecutor:
             self._greet(self._next(self._loading))
         return self._models
 
-    def run(self, tasks: Iterable[Task], progress: Callable[[float], None]) -> Iterator[Outcome]:
+    def run(self, tasks: Iterable[Task], progress: Callable[[float], None]) -> Iterator[ImageOutcome]:
         """See ``Executor.run``; an image at which a worker died is given to one other."""
         coming = ((task, 0) for task in tasks)
         again: deque[tuple[Task, int]] = deque()
@@ -75,7 +75,9 @@ class RayExecutor:
                 try:
                     files = pack_image(task.image)
                 except OSError as error:
-                    yield Outcome(task, Failure("image", f"It cannot be read: {error.strerror}.", "Check the file."))
+                    yield ImageOutcome(
+                        task, Failure("image", f"It cannot be read: {error.strerror}.", "Check the file.")
+                    )
                     continue
                 actor = self._idle.pop()
                 working[actor.explain.remote(task.image, files)] = (actor, task, deaths)
@@ -89,14 +91,14 @@ class RayExecutor:
             answer = self._answer(done)
             if answer is not None:
                 self._idle.append(actor)
-                yield Outcome(task, answer if isinstance(answer, Failure) else _keep(answer, task.out))
+                yield ImageOutcome(task, answer if isinstance(answer, Failure) else _keep(answer, task.out))
                 continue
             self._ray.kill(actor)
             self._engage()
             if deaths + 1 < MOST_DEATHS:
                 again.append((task, deaths + 1))
             else:
-                yield Outcome(task, DIED)
+                yield ImageOutcome(task, DIED)
 
     def close(self) -> None:
         """Let workers and Ray go."""

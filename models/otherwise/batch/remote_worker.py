@@ -10,7 +10,7 @@ from otherwise import __version__
 from otherwise.batch.archive import ArchiveImage
 from otherwise.batch.errors import Failure
 from otherwise.batch.parcel import Parcel, pack, unpack, unpack_image
-from otherwise.batch.worker import Models, Order, Worker
+from otherwise.batch.worker import BatchOrder, BatchWorker, LoadedModels
 from otherwise.blackbox.bundle import read_bundle
 from otherwise.blackbox.loading import find_bundle
 
@@ -19,13 +19,13 @@ from otherwise.blackbox.loading import find_bundle
 class Equipment:
     """What a worker needs before it can begin: the order, and the bundles that it names."""
 
-    order: Order
+    order: BatchOrder
     classifier: Parcel
     agent: Parcel
     version: str = __version__
 
     @classmethod
-    def of(cls, order: Order) -> Equipment:
+    def of(cls, order: BatchOrder) -> Equipment:
         """Pack the bundles.
 
         Raises:
@@ -42,9 +42,9 @@ class RemoteWorker:
     """A ``Worker`` that shares no disk with whoever asks it; it answers by values, also where something is wrong."""
 
     def __init__(self) -> None:
-        self._worker: Worker | None = None
+        self._worker: BatchWorker | None = None
 
-    def load(self, equipment: Equipment) -> Models | Failure:
+    def load(self, equipment: Equipment) -> LoadedModels | Failure:
         """Load the models; a failure where that cannot be done."""
         if equipment.version != __version__:
             versions = f"{__version__} there and {equipment.version} here"
@@ -55,7 +55,7 @@ class RemoteWorker:
             try:
                 unpack(equipment.classifier, classifier)
                 unpack(equipment.agent, agent)
-                self._worker = Worker(replace(order, classifier=str(classifier), agent=str(agent)))
+                self._worker = BatchWorker(replace(order, classifier=str(classifier), agent=str(agent)))
             except Exception as error:
                 return Failure.of(error)
         return self._worker.models

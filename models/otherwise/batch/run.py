@@ -17,9 +17,9 @@ from otherwise.batch.archive import ArchiveImage, list_images, read_content
 from otherwise.batch.errors import BatchError, Failure
 from otherwise.batch.executor import Executor, Task
 from otherwise.batch.table import FAILED, Row, explained_row, failed_row, write_table
-from otherwise.batch.worker import Models
+from otherwise.batch.worker import LoadedModels
 from otherwise.explain.explanation import SCHEMA
-from otherwise.explain.request import Request
+from otherwise.explain.request import ExplainRequest
 from otherwise.images.atomic import WriteError, is_occupied
 from otherwise.termination import ending_on_termination
 
@@ -56,7 +56,7 @@ class Summary:
 
 
 def run_batch(
-    archive: Path, out: Path, executor: Executor, request: Request, progress: Progress = lambda stage, part: None
+    archive: Path, out: Path, executor: Executor, request: ExplainRequest, progress: Progress = lambda stage, part: None
 ) -> Summary:
     """Explain every image of an archive once.
 
@@ -92,14 +92,14 @@ class _Batch:
     """The state of one run; ``rows`` by key, in the archive's order."""
 
     def __init__(
-        self, archive: Path, out: Path, images: list[ArchiveImage], request: Request, progress: Progress
+        self, archive: Path, out: Path, images: list[ArchiveImage], request: ExplainRequest, progress: Progress
     ) -> None:
         self.archive, self.out, self.images, self.request, self.progress = archive, out, images, request, progress
         self.rows: dict[str, Row] = {}
         self.names: dict[str, list[str]] = {}
         self.done = self.kept = self.failed = 0
         self.finished = False
-        self.models: Models | None = None
+        self.models: LoadedModels | None = None
 
     def run(self, executor: Executor) -> None:
         self.models = executor.start()
@@ -137,7 +137,7 @@ class _Batch:
             table=self.out / TABLE,
         )
 
-    def _tasks(self, models: Models) -> Iterator[Task]:
+    def _tasks(self, models: LoadedModels) -> Iterator[Task]:
         """The images that are still to be explained, found out one by one: an archive is large."""
         for image in self.images:
             try:
@@ -193,7 +193,7 @@ class _Batch:
         self.progress(words, min(1.0, (self.done + begun) / count))
 
 
-def _key(digest: str, models: Models, request: Request) -> str:
+def _key(digest: str, models: LoadedModels, request: ExplainRequest) -> str:
     """Name of the explanation of these bytes by these models: 32 hexadecimal characters."""
     parts = [SCHEMA, digest, models.classifier.version, models.agent.version, asdict(request)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]

@@ -14,14 +14,14 @@ from otherwise.batch.errors import Failure
 from otherwise.blackbox.loading import load_classifier
 from otherwise.explain.explainer import Explainer
 from otherwise.explain.explanation import ModelRef
-from otherwise.explain.request import Request, explain_as_asked
+from otherwise.explain.request import ExplainRequest, explain_request
 from otherwise.images.image import Image
 from otherwise.images.reading import read_image
 from otherwise.report.folder import write_explanation
 
 
 @dataclass(frozen=True)
-class Order:
+class BatchOrder:
     """What is asked of every image.
 
     Attributes:
@@ -35,12 +35,12 @@ class Order:
     classifier: str
     agent: str
     device: str
-    request: Request
+    request: ExplainRequest
     trust_code: bool = False
 
 
 @dataclass(frozen=True)
-class Models:
+class LoadedModels:
     """Who answers: names and content versions, and the classes in the classifier's order."""
 
     classifier: ModelRef
@@ -48,23 +48,23 @@ class Models:
     classes: tuple[str, ...]
 
 
-class Worker:
+class BatchWorker:
     """Explains images with one pair of models.
 
     Raises:
         OtherwiseError: if the models cannot be loaded, or do not belong together.
     """
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: BatchOrder) -> None:
         classifier = load_classifier(order.classifier, device=order.device, trust_code=order.trust_code)
         self._explainer = Explainer(classifier, load_agent(order.agent, device=order.device))
         self._request = order.request
 
     @property
-    def models(self) -> Models:
+    def models(self) -> LoadedModels:
         """The models that this worker holds."""
         classifier, agent = self._explainer.classifier, self._explainer.agent
-        return Models(
+        return LoadedModels(
             ModelRef(classifier.name, classifier.version), ModelRef(agent.name, agent.version), classifier.classes
         )
 
@@ -82,7 +82,7 @@ class Worker:
             Why there is no explanation; None: it has been written.
         """
         try:
-            explanation = explain_as_asked(self._explainer, _read(image), self._request, progress)
+            explanation = explain_request(self._explainer, _read(image), self._request, progress)
             write_explanation(explanation, out, replace=True)
         except Exception as error:  # of one image; the others go on
             return Failure.of(error)

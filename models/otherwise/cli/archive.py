@@ -13,7 +13,7 @@ from otherwise.cli.progress import shown
 
 if TYPE_CHECKING:
     from otherwise.batch.run import Summary
-    from otherwise.batch.worker import Order
+    from otherwise.batch.worker import BatchOrder
 
 INTERRUPTED = 130
 SOME_FAILED = 3
@@ -21,7 +21,7 @@ SOME_FAILED = 3
 
 
 def explain_archive(
-    archive: Path, out: Path, order: Order, workers: int | None, cluster: str | None, as_json: bool
+    archive: Path, out: Path, order: BatchOrder, workers: int | None, cluster: str | None, as_json: bool
 ) -> None:
     """Explain every image of a folder, and say how it went.
 

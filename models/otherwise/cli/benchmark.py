@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from otherwise.cli import suites, teaching
+from otherwise.cli import benchmark_suites, teaching
+from otherwise.cli.benchmark_suites import Agent, Classifier, Device
 from otherwise.cli.pair import load_pair
 from otherwise.cli.progress import shown
-from otherwise.cli.suites import Agent, Classifier, Device
 from otherwise.phantoms.kinds import WholeKind
 
 
@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     benchmark = typer.Typer(help="Measure, and print JSON.", no_args_is_help=True)
     app.add_typer(benchmark, name="benchmark")
-    suites.register(benchmark)
+    benchmark_suites.register(benchmark)
     teaching.register(benchmark)
 
     @benchmark.command("agent")
@@ -127,8 +127,8 @@ def register(app: typer.Typer) -> None:
         """Seconds, memory and responsiveness of the real server, and the time of the demo."""
         from rich.console import Console
 
-        from otherwise.demo.measure import measure_demo, measure_server
         from otherwise.demo.setup import Setup
+        from otherwise.evaluation.server.measure import measure_demo, measure_server
 
         console = Console(stderr=True)
         figures = measure_server(Setup(out, "phantoms", None, classifier, agent, device, once=True), count, console)
@@ -148,8 +148,8 @@ def register(app: typer.Typer) -> None:
         """How quickly every kind of address of the real server answers while several people explain at once."""
         from rich.console import Console
 
-        from otherwise.demo.crowd import measure_crowd
         from otherwise.demo.setup import Setup
+        from otherwise.evaluation.server.crowd import measure_crowd
 
         setup = Setup(out, "phantoms", None, classifier, agent, device, once=True)
         typer.echo(json.dumps(measure_crowd(setup, clients, seconds, Console(stderr=True)).to_dict(), indent=2))

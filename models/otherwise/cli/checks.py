@@ -26,7 +26,7 @@ SECONDS = 5.0
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """What a check found.
 
     Attributes:
@@ -42,28 +42,28 @@ class Finding:
     hint: str = ""
 
 
-Check = Callable[[], Finding]
+Check = Callable[[], CheckResult]
 
 
-def examine(name: str, check: Check) -> Finding:
+def examine(name: str, check: Check) -> CheckResult:
     """Do a check; whatever it raises is a finding, too."""
     try:
         return check()
     except OtherwiseError as error:
-        return Finding(name, "fail", error.detail, error.hint)
+        return CheckResult(name, "fail", error.detail, error.hint)
     except Exception as error:
-        return Finding(name, "fail", f"The check itself failed ({type(error).__name__}).", "Please report this.")
+        return CheckResult(name, "fail", f"The check itself failed ({type(error).__name__}).", "Please report this.")
 
 
-def python() -> Finding:
+def python() -> CheckResult:
     """The version of Python."""
     told = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info[:2] in PYTHONS:
-        return Finding("python", "ok", told)
-    return Finding("python", "fail", f"{told} is not supported.", "Install Python 3.11 or 3.12.")
+        return CheckResult("python", "ok", told)
+    return CheckResult("python", "fail", f"{told} is not supported.", "Install Python 3.11 or 3.12.")
 
 
-def packages(wanted: Iterable[str] | None = None) -> Finding:
+def packages(wanted: Iterable[str] | None = None) -> CheckResult:
     """Versions of the packages that are installed.
 
     Args:
@@ -85,8 +85,8 @@ def packages(wanted: Iterable[str] | None = None) -> Finding:
             wrong.append(f"{needed.name} {found} (wanted {needed.specifier})")
     said = [f"missing: {', '.join(missing)}"] * bool(missing) + [f"unfit: {', '.join(wrong)}"] * bool(wrong)
     if said:
-        return Finding("packages", "fail", f"{'; '.join(said)}.", "Install again: pip install -c constraints.txt .")
-    return Finding("packages", "ok", f"torch {version('torch')}, monailabel {version('monailabel')}")
+        return CheckResult("packages", "fail", f"{'; '.join(said)}.", "Install again: pip install -c constraints.txt .")
+    return CheckResult("packages", "ok", f"torch {version('torch')}, monailabel {version('monailabel')}")
 
 
 def _declared() -> list[str]:
@@ -96,7 +96,7 @@ def _declared() -> list[str]:
         return []
 
 
-def pins(constraints: Path) -> Finding:
+def pins(constraints: Path) -> CheckResult:
     """Whether what is installed is the set that is known to work together.
 
     Args:
@@ -116,11 +116,11 @@ def pins(constraints: Path) -> Finding:
                 other.append(f"{pinned.name} {found}")
     if other:
         hint = f"If something fails: pip install -c {constraints.name} ."
-        return Finding("pins", "warn", f"Other versions than those tested: {', '.join(other)}.", hint)
-    return Finding("pins", "ok", "the versions that were tested")
+        return CheckResult("pins", "warn", f"Other versions than those tested: {', '.join(other)}.", hint)
+    return CheckResult("pins", "ok", "the versions that were tested")
 
 
-def device(name: str) -> Finding:
+def device(name: str) -> CheckResult:
     """Where models run.
 
     Args:
@@ -130,21 +130,25 @@ def device(name: str) -> Finding:
 
     if not torch.cuda.is_available():
         if name.startswith("cuda"):
-            return Finding(
+            return CheckResult(
                 "device", "fail", f"There is no {name}.", "Install a CUDA build of torch and NVIDIA's driver."
             )
-        return Finding("device", "warn" if name == "auto" else "ok", "CPU", "Explanations are slower than on a GPU.")
+        return CheckResult(
+            "device", "warn" if name == "auto" else "ok", "CPU", "Explanations are slower than on a GPU."
+        )
     if name == "cpu":
-        return Finding("device", "warn", "CPU, though there is a GPU.", "Give --device auto.")
+        return CheckResult("device", "warn", "CPU, though there is a GPU.", "Give --device auto.")
     where = "cuda" if name == "auto" else name
     free, total = torch.cuda.mem_get_info(where)
     told = f"{torch.cuda.get_device_name(where)}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free"
     if free < LITTLE_GPU:
-        return Finding("device", "warn", told, "Other programs use the GPU; what does not fit runs in smaller batches.")
-    return Finding("device", "ok", told)
+        return CheckResult(
+            "device", "warn", told, "Other programs use the GPU; what does not fit runs in smaller batches."
+        )
+    return CheckResult("device", "ok", told)
 
 
-def models(classifier: str, agent: str) -> Finding:
+def models(classifier: str, agent: str) -> CheckResult:
     """Whether the models load, and belong together by their content versions (SHA-256).
 
     Args:
@@ -157,33 +161,35 @@ def models(classifier: str, agent: str) -> Finding:
 
     pair = Explainer(load_classifier(classifier, device="cpu"), load_agent(agent, device="cpu"))
     versions = f"{pair.classifier.name} {pair.classifier.version[:8]}, {pair.agent.name} {pair.agent.version[:8]}"
-    return Finding("models", "ok", versions)
+    return CheckResult("models", "ok", versions)
 
 
-def port(host: str, number: int) -> Finding:
+def port(host: str, number: int) -> CheckResult:
     """Whether the server could listen."""
-    from otherwise.cli.door import listen
+    from otherwise.cli.network_options import listen
 
     with listen(host, number):
-        return Finding("port", "ok", f"{host}:{number} is free")
+        return CheckResult("port", "ok", f"{host}:{number} is free")
 
 
-def room(state: Path) -> Finding:
+def room(state: Path) -> CheckResult:
     """Whether the state folder takes files, and how many more."""
     folder = next(each for each in (state, *state.parents) if each.is_dir())
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"otherwise")
     except OSError as error:
-        return Finding("state", "fail", f"{state} takes no files ({error.strerror}).", "Give the user the folder.")
+        return CheckResult("state", "fail", f"{state} takes no files ({error.strerror}).", "Give the user the folder.")
     free = shutil.disk_usage(folder).free
     told = f"{free / 2**30:.1f} GiB free"
     if free < NO_ROOM:
-        return Finding("state", "fail", told, "Make room, or give --state on another disk.")
-    return Finding("state", "warn" if free < LITTLE_ROOM else "ok", told, "Make room." if free < LITTLE_ROOM else "")
+        return CheckResult("state", "fail", told, "Make room, or give --state on another disk.")
+    return CheckResult(
+        "state", "warn" if free < LITTLE_ROOM else "ok", told, "Make room." if free < LITTLE_ROOM else ""
+    )
 
 
-def studies(address: str) -> Finding:
+def studies(address: str) -> CheckResult:
     """Whether the images can be reached.
 
     Args:
@@ -192,14 +198,16 @@ def studies(address: str) -> Finding:
     if not address.startswith(("http://", "https://")):
         folder = Path(address)
         if not folder.is_dir():
-            return Finding("studies", "fail", f"There is no folder {address}.", "Give --studies the images' folder.")
+            return CheckResult(
+                "studies", "fail", f"There is no folder {address}.", "Give --studies the images' folder."
+            )
         any_file = any(path.is_file() for path in folder.rglob("*"))
         hint = "" if any_file else "Put images in; the server finds them while it runs."
-        return Finding("studies", "ok" if any_file else "warn", "a folder" if any_file else "an empty folder", hint)
+        return CheckResult("studies", "ok" if any_file else "warn", "a folder" if any_file else "an empty folder", hint)
     return _archive(address.rstrip("/"))
 
 
-def _archive(address: str) -> Finding:
+def _archive(address: str) -> CheckResult:
     import os
 
     import requests
@@ -215,17 +223,17 @@ def _archive(address: str) -> Finding:
         )
     except requests.RequestException as error:
         kind = type(error).__name__
-        return Finding("studies", "fail", f"The archive cannot be reached ({kind}).", "Is it up? Is the URL right?")
+        return CheckResult("studies", "fail", f"The archive cannot be reached ({kind}).", "Is it up? Is the URL right?")
     if reply.status_code in (401, 403):
         hint = "Set MONAI_LABEL_DICOMWEB_USERNAME and MONAI_LABEL_DICOMWEB_PASSWORD."
-        return Finding("studies", "fail", f"The archive lets us not in ({reply.status_code}).", hint)
+        return CheckResult("studies", "fail", f"The archive lets us not in ({reply.status_code}).", hint)
     if reply.status_code not in (200, 204):
         hint = "The URL has to be that of DICOMweb, as https://archive.example/dicom-web."
-        return Finding("studies", "fail", f"The archive answers {reply.status_code}.", hint)
-    return Finding("studies", "ok", "The archive answers")
+        return CheckResult("studies", "fail", f"The archive answers {reply.status_code}.", hint)
+    return CheckResult("studies", "ok", "The archive answers")
 
 
-def database(address: str) -> Finding:
+def database(address: str) -> CheckResult:
     """Whether annotations can be kept.
 
     Args:
@@ -234,15 +242,15 @@ def database(address: str) -> Finding:
     from otherwise.annotations.store import AnnotationStore
 
     if "://" not in address and not Path(address).exists():
-        return Finding("database", "ok", "made at the first start")
+        return CheckResult("database", "ok", "made at the first start")
     store = AnnotationStore(address)
     try:
-        return Finding("database", "ok", f"{store.head()} annotations")
+        return CheckResult("database", "ok", f"{store.head()} annotations")
     finally:
         store.close()
 
 
-def tokens(path: Path) -> Finding:
+def tokens(path: Path) -> CheckResult:
     """Whether the file of tokens can be used."""
     from otherwise.tokens import Role, read_tokens
 
@@ -251,13 +259,13 @@ def tokens(path: Path) -> Finding:
         f"{sum(each.role == role for each in holders)} {role.name.lower()}" for role in sorted(Role, reverse=True)
     )
     if not any(holder.role == Role.ADMIN for holder in holders):
-        return Finding(
+        return CheckResult(
             "tokens", "warn", told, "Nobody may train or change models: otherwise tokens add NAME --role admin"
         )
-    return Finding("tokens", "ok", told)
+    return CheckResult("tokens", "ok", told)
 
 
-def certificate(path: Path, key: Path | None, now: datetime | None = None) -> Finding:
+def certificate(path: Path, key: Path | None, now: datetime | None = None) -> CheckResult:
     """Whether the certificate can be used, and how long.
 
     Args:
@@ -267,12 +275,14 @@ def certificate(path: Path, key: Path | None, now: datetime | None = None) -> Fi
     """
     from cryptography.x509 import load_pem_x509_certificate
 
-    from otherwise.cli.door import tls
+    from otherwise.cli.network_options import tls
 
     tls(path, key)
     until = load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
     left = until - (now or datetime.now(UTC))
     told = f"valid until {until:%Y-%m-%d}"
     if left <= timedelta():
-        return Finding("certificate", "fail", f"expired on {until:%Y-%m-%d}", "Get a new one; clients refuse this one.")
-    return Finding("certificate", "warn" if left < SOON else "ok", told, "Renew it." if left < SOON else "")
+        return CheckResult(
+            "certificate", "fail", f"expired on {until:%Y-%m-%d}", "Get a new one; clients refuse this one."
+        )
+    return CheckResult("certificate", "warn" if left < SOON else "ok", told, "Renew it." if left < SOON else "")

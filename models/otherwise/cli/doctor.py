@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from otherwise.cli import checks
-from otherwise.cli.checks import Check, Finding
+from otherwise.cli.checks import Check, CheckResult
 
 COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
@@ -67,7 +67,7 @@ def register(app: typer.Typer) -> None:
             raise typer.Exit(1)
 
 
-def examine_all(asked: Mapping[str, Check]) -> list[Finding]:
+def examine_all(asked: Mapping[str, Check]) -> list[CheckResult]:
     """Do all checks, in their order; one that fails stops none."""
     return [checks.examine(name, check) for name, check in asked.items()]
 
@@ -79,7 +79,7 @@ def _beside(studies: str | None) -> Path | None:
     return folder.with_name(f"{folder.name}-otherwise")
 
 
-def _print(found: list[Finding]) -> None:
+def _print(found: list[CheckResult]) -> None:
     from rich.console import Console
     from rich.table import Table
 

@@ -65,16 +65,16 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Find the least change for which the classifier changes its mind; write it with a report."""
         from otherwise.explain.explainer import Explainer
-        from otherwise.explain.request import Request, explain_as_asked
+        from otherwise.explain.request import ExplainRequest, explain_request
         from otherwise.images.reading import read_image
         from otherwise.report.folder import REPORT_NAME, refuse_existing, write_explanation
 
-        request = Request(target, seed, slice_index, projection, find, centre)
+        request = ExplainRequest(target, seed, slice_index, projection, find, centre)
         if every:
-            from otherwise.batch.worker import Order
+            from otherwise.batch.worker import BatchOrder
 
             _refuse({"--image": part, "--centre": centre, "--dicom": dicom}, "is for one image, not for --all")
-            order = Order(classifier, agent, device, request, trust_code)
+            order = BatchOrder(classifier, agent, device, request, trust_code)
             explain_archive(image, out, order, workers, cluster, as_json)
             return
         _refuse({"--workers": workers, "--cluster": cluster}, "is for --all")
@@ -84,7 +84,7 @@ def register(app: typer.Typer) -> None:
         explainer = Explainer(*load_pair(classifier, agent, device, trust_code))
         source = read_image(image, part=part)
         with shown("explain") as tell:
-            explanation = explain_as_asked(explainer, source, request, tell)
+            explanation = explain_request(explainer, source, request, tell)
         write_explanation(explanation, out)
         if dicom:
             from otherwise.report.dicom.write import FOLDER, write_dicom

@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
         volumes: Annotated[bool, typer.Option("--volumes", help="Whole nodules instead of slices, for 3-D.")] = False,
     ) -> None:
         """Slices through the CT nodules of LIDC-IDRI, split by patient, with labels of the clean task."""
-        from otherwise.evaluation.lidc import write_slices, write_volumes
+        from otherwise.datasets.lidc import write_slices, write_volumes
 
         with shown("Writing") as tell:
             counts = (write_volumes if volumes else write_slices)(path, out, partial(tell, ""))

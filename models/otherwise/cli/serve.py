@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from otherwise.cli.door import ServeError, listen, proxies, refuse_open_door, tls
+from otherwise.cli.network_options import ServeError, listen, proxies, refuse_open_door, tls
 from otherwise.resources import app_folder
 
 

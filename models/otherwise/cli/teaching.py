@@ -9,12 +9,12 @@ from typing import Annotated
 
 import typer
 
+from otherwise.cli.benchmark_suites import Agent, Classifier, Device, Out, Seed
 from otherwise.cli.pair import load_pair
 from otherwise.cli.progress import shown
-from otherwise.cli.suites import Agent, Classifier, Device, Out, Seed
 
 
-class Subject(StrEnum):
+class TeachingSubject(StrEnum):
     """What the simulated reader knows the truth of."""
 
     mammogram = "phantom-mammogram"
@@ -44,7 +44,7 @@ def register(benchmark: typer.Typer) -> None:
 
     @benchmark.command("teaching")
     def teaching(
-        subject: Annotated[Subject, typer.Argument(help="What is explained and named.")],
+        subject: Annotated[TeachingSubject, typer.Argument(help="What is explained and named.")],
         out: Out,
         classifier: Classifier = "mammogram_classifier",
         agent: Agent = "mammogram_agent",
@@ -65,15 +65,15 @@ def register(benchmark: typer.Typer) -> None:
         from otherwise.evaluation.teaching.plot import draw
         from otherwise.images.atomic import atomic_path
 
-        if (subject is Subject.lidc) != (path is not None):
+        if (subject is TeachingSubject.lidc) != (path is not None):
             raise typer.BadParameter("the folder belongs to lidc, and to nothing else", param_hint="--path")
         hosted, taught = load_pair(classifier, agent, device)
         vocabulary = load_vocabulary()
         if path is not None:
             lessons = lidc_lessons(path, hosted.inputs, vocabulary, "test")
-        elif subject is Subject.nodule:
+        elif subject is TeachingSubject.nodule:
             lessons = nodule_lessons(hosted.inputs, vocabulary, seed, count)
-        elif subject is Subject.signs:
+        elif subject is TeachingSubject.signs:
             lessons = sign_lessons(hosted.inputs, vocabulary, seed, count)
         else:
             lessons = mammogram_lessons(hosted.inputs, vocabulary, seed, count)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from otherwise.annotations.vocabulary import Key, Term, Vocabulary
-from otherwise.concepts.facts import Facts
 from otherwise.concepts.naming import Name
 from otherwise.concepts.questions import named_share
+from otherwise.concepts.region_features import RegionFeatures
 from otherwise.concepts.statistics import UnitTable
 from otherwise.explain.explanation import ConceptEntry, Concepts
 
@@ -76,19 +76,23 @@ def unit_names(votes: Mapping[str, Sequence[Vote]], vocabulary: Vocabulary) -> d
 
 
 def summarise(
-    facts: Facts, names: Sequence[Name | None], table: UnitTable, units: Mapping[str, UnitName], version: str
+    features: RegionFeatures,
+    names: Sequence[Name | None],
+    table: UnitTable,
+    units: Mapping[str, UnitName],
+    version: str,
 ) -> Concepts:
     """Sum an explanation up by concepts.
 
     Args:
-        facts: Of the explanation's regions.
+        features: Of the explanation's regions.
         names: Of each region.
         table: Of the units, in whose order the facts are.
         units: What units are called, by name of the unit.
         version: Of the names.
     """
     # One image has no deviation.
-    height = (facts.peaks - table.mean) / table.deviation if table.images > 1 else 0 * facts.peaks
+    height = (features.peaks - table.mean) / table.deviation if table.images > 1 else 0 * features.peaks
     unit_terms = [units[name].term if name in units else None for name in table.names]
     region_terms = [name.term if name else None for name in names]
     entries = []
@@ -100,14 +104,14 @@ def summarise(
                 term=term,
                 units=int(mine.sum()),
                 activation=float(height[mine].mean()) if mine.any() else 0.0,
-                area=float(facts.together[mine].mean()) if mine.any() else 0.0,
-                regions=tuple(int(label) for label in facts.labels[shown]),
-                effect=float(facts.effects[shown].sum()),
-                share=float(facts.shares[shown].sum()),
+                area=float(features.together[mine].mean()) if mine.any() else 0.0,
+                regions=tuple(int(label) for label in features.labels[shown]),
+                effect=float(features.effects[shown].sum()),
+                share=float(features.shares[shown].sum()),
             )
         )
     entries.sort(key=lambda entry: (entry.term is None, -entry.effect, -entry.units))
-    return Concepts(version, named_share(names, facts.shares), tuple(entries))
+    return Concepts(version, named_share(names, features.shares), tuple(entries))
 
 
 def key_of(term: Term | None) -> Key | None:

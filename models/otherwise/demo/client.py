@@ -21,7 +21,7 @@ def session() -> requests.Session:
     return opened
 
 
-class Client:
+class DemoClient:
     """A MONAI Label client, as small as can be.
 
     Args:

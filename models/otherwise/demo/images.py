@@ -32,7 +32,7 @@ def demo_images(setup: Setup) -> Iterator[Image]:
     if setup.path is None or not setup.path.is_dir():
         raise DemoError(f"There is no folder {setup.path}.", "Give the folder that holds the images.")
     if setup.source == "lidc":
-        from otherwise.evaluation.lidc import test_images
+        from otherwise.datasets.lidc import test_images
 
         return itertools.islice(test_images(setup.path), COUNT)
     return itertools.islice(images_of_folder(setup.path), COUNT)

@@ -21,7 +21,7 @@ from otherwise.demo.setup import DemoError, Setup
 START_SECONDS = 180.0
 
 
-class Server:
+class ServerProcess:
     """``otherwise serve`` in a process of its own.
 
     Args:
@@ -95,7 +95,7 @@ class Server:
 
 
 @contextmanager
-def server(setup: Setup, studies: Path) -> Iterator[Server]:
+def server(setup: Setup, studies: Path) -> Iterator[ServerProcess]:
     """Start a server on a loopback port, and stop it whatever happens."""
     port = setup.port or free_port()
     log = setup.out / "server.log"
@@ -122,7 +122,7 @@ def server(setup: Setup, studies: Path) -> Iterator[Server]:
             env={**os.environ, "PYTHONUNBUFFERED": "1"},
             **group,
         )
-    running = Server(process, f"http://127.0.0.1:{port}", log)
+    running = ServerProcess(process, f"http://127.0.0.1:{port}", log)
     try:
         yield running
     finally:

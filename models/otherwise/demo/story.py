@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from otherwise.demo.client import Client
+from otherwise.demo.client import DemoClient
 from otherwise.demo.images import demo_images, write_studies
 from otherwise.demo.server import server
 from otherwise.demo.setup import DemoError, Setup, claim
@@ -39,8 +39,8 @@ def run_demo(setup: Setup, console: Console) -> Path:
     with ending_on_termination(), server(setup, studies) as running:
         with console.status("Starting MONAI Label's server"):
             running.wait_until_ready()
-        console.print(f"Server: {running.url}  ({setup.out / 'server.log'})")
-        client = Client(running.url)
+        console.print(f"ServerProcess: {running.url}  ({setup.out / 'server.log'})")
+        client = DemoClient(running.url)
         planes = middle_slices(slices) if client.dimension("classify") == 2 else {}
         if planes:
             console.print("The classifier is 2-D: it is shown the middle slice of each volume.")

@@ -12,7 +12,7 @@ from otherwise.evaluation.costs import resident_gib, timed
 from otherwise.explain.explainer import Explainer
 from otherwise.explain.explanation import Explanation
 from otherwise.explain.placed import explain_find
-from otherwise.finding.finder import Find, Finder, Look
+from otherwise.finding.finder import Find, Finder, PatchScores
 from otherwise.images.image import Image
 from otherwise.phantoms.phantom import WholePhantom
 
@@ -65,11 +65,11 @@ def measure_placing(
     pairs, valid, error, outside, peak = [], [], 0.0, 0, 0.0
     for number, phantom in enumerate(phantoms, start=1):
         image = phantom.image
-        look = finder.look(image)
-        find = finder.rank(look, 1)
+        scores = finder.score(image)
+        find = finder.rank(scores, 1)
 
-        def in_place(image: Image = image, find: Find = find, look: Look = look) -> Explanation:
-            return explain_find(explainer.explain, finder, image, look, find)
+        def in_place(image: Image = image, find: Find = find, scores: PatchScores = scores) -> Explanation:
+            return explain_find(explainer.explain, finder, image, scores, find)
 
         def bare(image: Image = image, find: Find = find) -> Explanation:
             return explainer.explain(image.crop(find.low, find.high), centre=find.centre_ras)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from otherwise.explain.explanation import Explanation, Place
-from otherwise.finding.finder import Find, Finder, Look
+from otherwise.finding.finder import Find, Finder, PatchScores
 from otherwise.images.image import Image
 
 MARGIN = 0.25
@@ -17,7 +17,7 @@ MARGIN = 0.25
 
 
 def explain_find(
-    explain: Callable[..., Explanation], finder: Finder, image: Image, look: Look, find: Find, **options: Any
+    explain: Callable[..., Explanation], finder: Finder, image: Image, scores: PatchScores, find: Find, **options: Any
 ) -> Explanation:
     """Explain one find, put the counterfactual into the whole image, and ask again about the whole.
 
@@ -28,7 +28,7 @@ def explain_find(
         explain: ``Explainer.explain`` with the same classifier as ``finder``.
         finder: Has looked.
         image: The whole image.
-        look: What was said of all its patches.
+        scores: What was said of all its patches.
         find: One of the finds.
         options: See ``Explainer.explain``; without ``slice_index`` and ``centre``.
 
@@ -37,8 +37,8 @@ def explain_find(
     """
     low, high = around(find, image)
     found = explain(image.crop(low, high), centre=find.centre_ras, **options)
-    changed = finder.look_again(look, image, found.volumes.counterfactual, low)
-    before, after = (dict(finder.finds(each, most=1)[0].probabilities) for each in (look, changed))
+    changed = finder.rescore(scores, image, found.volumes.counterfactual, low)
+    before, after = (dict(finder.finds(each, most=1)[0].probabilities) for each in (scores, changed))
     place = Place(image.geometry.shape, low, high, before, after)
     return replace(found, image_sha256=image.sha256, place=place)
 

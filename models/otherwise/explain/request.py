@@ -16,7 +16,7 @@ from otherwise.images.projecting import project
 
 
 @dataclass(frozen=True)
-class Request:
+class ExplainRequest:
     """How to explain an image.
 
     Attributes:
@@ -36,8 +36,8 @@ class Request:
     centre: tuple[float, float, float] | None = None
 
 
-def explain_as_asked(
-    explainer: Explainer, image: Image, request: Request, progress: Progress = lambda stage, fraction: None
+def explain_request(
+    explainer: Explainer, image: Image, request: ExplainRequest, progress: Progress = lambda stage, fraction: None
 ) -> Explanation:
     """Explain an image, or a find in its place where the classifier looks at patches.
 
@@ -50,10 +50,10 @@ def explain_as_asked(
     if explainer.classifier.inputs.patches is None:
         return explainer.explain(image, slice_index=request.slice_index, **options)
     finder = Finder(explainer.classifier)
-    look = finder.look(image, request.slice_index)
+    scores = finder.score(image, request.slice_index)
     chosen = (
         finder.patch_at(image, request.centre, request.slice_index)
         if request.centre
-        else finder.rank(look, request.find)
+        else finder.rank(scores, request.find)
     )
-    return explain_find(explainer.explain, finder, image, look, chosen, **options)
+    return explain_find(explainer.explain, finder, image, scores, chosen, **options)

@@ -32,7 +32,7 @@ Index = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Find:
-    """A patch worth a look.
+    """A patch that is worth explaining.
 
     Attributes:
         rank: From 1; the most probable first. 0: a patch that somebody chose.
@@ -53,7 +53,7 @@ class Find:
 
 
 @dataclass(frozen=True)
-class Look:
+class PatchScores:
     """What the classifier said of every patch of an image.
 
     Attributes:
@@ -93,7 +93,9 @@ class Finder:
         self.patches: PatchSpec = inputs.patches
         self.spacing: tuple[float, ...] = inputs.spacing
 
-    def look(self, image: Image, slice_index: int | None = None, progress: Progress = lambda fraction: None) -> Look:
+    def score(
+        self, image: Image, slice_index: int | None = None, progress: Progress = lambda fraction: None
+    ) -> PatchScores:
         """Ask about every patch of an image that holds foreground.
 
         Args:
@@ -131,48 +133,48 @@ class Finder:
                 "Check that it has the units which the classifier wants.",
             )
         progress(1.0)
-        return Look(image.geometry, grid, np.concatenate(starts), np.concatenate(answers))
+        return PatchScores(image.geometry, grid, np.concatenate(starts), np.concatenate(answers))
 
-    def look_again(self, look: Look, image: Image, part: Image, low: tuple[int, int, int]) -> Look:
+    def rescore(self, scores: PatchScores, image: Image, part: Image, low: tuple[int, int, int]) -> PatchScores:
         """The same after a part of the image was changed: only the patches that see it are asked again.
 
         Args:
-            look: What was said of ``image``.
+            scores: What was said of ``image``.
             image: As it was.
             part: The changed voxels.
             low: Where they begin in ``image``.
         """
-        low_in_grid, high_in_grid = _box_within(part.geometry, look.grid)
+        low_in_grid, high_in_grid = _box_within(part.geometry, scores.grid)
         dims = len(self.inputs.size)
         size = np.array(self.inputs.size)
         # A patch sees a little beyond its border, where larger voxels are made of smaller ones.
-        sees = (look.starts - 1 < high_in_grid[:dims]) & (look.starts + size + 1 > low_in_grid[:dims])
+        sees = (scores.starts - 1 < high_in_grid[:dims]) & (scores.starts + size + 1 > low_in_grid[:dims])
         seeing = np.flatnonzero(sees.all(axis=1))
         if not len(seeing):
-            return look
-        first, last = look.starts[seeing].min(axis=0), look.starts[seeing].max(axis=0) + size
-        voxels, _ = self._around(image, look.grid, first, last, part, low)
-        answers = look.answers.copy()
-        answers[seeing] = self._ask(voxels, look.starts[seeing] - first, lambda fraction: None)
-        return replace(look, answers=answers)
+            return scores
+        first, last = scores.starts[seeing].min(axis=0), scores.starts[seeing].max(axis=0) + size
+        voxels, _ = self._around(image, scores.grid, first, last, part, low)
+        answers = scores.answers.copy()
+        answers[seeing] = self._ask(voxels, scores.starts[seeing] - first, lambda fraction: None)
+        return replace(scores, answers=answers)
 
-    def finds(self, look: Look, most: int = 20) -> list[Find]:
+    def finds(self, scores: PatchScores, most: int = 20) -> list[Find]:
         """The best patch of each place, the most probable first."""
-        scores = self.scores(look)
-        return [self._describe(rank, look, n, scores[n]) for rank, n in enumerate(self.best(look)[:most], 1)]
+        wanted = self.wanted(scores)
+        return [self._describe(rank, scores, n, wanted[n]) for rank, n in enumerate(self.best(scores)[:most], 1)]
 
-    def best(self, look: Look) -> list[int]:
+    def best(self, scores: PatchScores) -> list[int]:
         """Numbers of the best patch of each place, the most probable first."""
-        return self._suppress(look.starts, self.scores(look))
+        return self._suppress(scores.starts, self.wanted(scores))
 
-    def voxels(self, image: Image, look: Look, number: int) -> np.ndarray:
+    def voxels(self, image: Image, scores: PatchScores, number: int) -> np.ndarray:
         """A patch of an image as the classifier sees it: ``(channels, *size)`` in [0, 1]."""
-        first = look.starts[number]
-        return self._around(image, look.grid, first, first + self.inputs.size)[0]
+        first = scores.starts[number]
+        return self._around(image, scores.grid, first, first + self.inputs.size)[0]
 
-    def scores(self, look: Look) -> np.ndarray:
+    def wanted(self, scores: PatchScores) -> np.ndarray:
         """``(patches,)``: how probable it is that a patch shows what is wanted."""
-        return self._wanted(look.answers)
+        return self._wanted(scores.answers)
 
     def find(
         self,
@@ -181,16 +183,16 @@ class Finder:
         most: int = 20,
         progress: Progress = lambda fraction: None,
     ) -> list[Find]:
-        """Look, and tell the finds; see ``look`` and ``finds``."""
-        return self.finds(self.look(image, slice_index, progress), most)
+        """Return the best patches of an image; see ``score`` and ``finds``."""
+        return self.finds(self.score(image, slice_index, progress), most)
 
-    def rank(self, look: Look, rank: int) -> Find:
+    def rank(self, scores: PatchScores, rank: int) -> Find:
         """The find of one rank.
 
         Raises:
             ImageError: if there are fewer.
         """
-        finds = self.finds(look, most=rank)
+        finds = self.finds(scores, most=rank)
         if len(finds) < rank:
             raise ImageError(f"There are {len(finds)} finds and no number {rank}.", "Choose a smaller one.")
         return finds[rank - 1]
@@ -199,9 +201,9 @@ class Finder:
         """The patch about a place that somebody chose, with what the classifier says of it; its rank is 0.
 
         Args:
-            image: See ``look``.
+            image: See ``score``.
             centre: RAS millimetres.
-            slice_index: See ``look``.
+            slice_index: See ``score``.
 
         Raises:
             ImageError: if the place lies outside the image.
@@ -295,11 +297,11 @@ class Finder:
         # MONAI ranks in single precision; patches that are alike to it are ranked here.
         return sorted((int(index) for index in kept), key=lambda index: -scores[index])
 
-    def _describe(self, rank: int, look: Look, number: int, score: float) -> Find:
+    def _describe(self, rank: int, scores: PatchScores, number: int, score: float) -> Find:
         size = (*self.inputs.size, 1)[:3]
-        i, j, k = (int(x) for x in (*look.starts[number], 0)[:3])
-        grid = look.grid.crop((i, j, k), (i + size[0], j + size[1], k + size[2]))
-        return self._found(rank, grid, look.answers[number], score, *_native_box(grid, look.native))
+        i, j, k = (int(x) for x in (*scores.starts[number], 0)[:3])
+        grid = scores.grid.crop((i, j, k), (i + size[0], j + size[1], k + size[2]))
+        return self._found(rank, grid, scores.answers[number], score, *_native_box(grid, scores.native))
 
     def _wanted(self, answers: np.ndarray) -> np.ndarray:
         wanted = answers[:, [self.classifier.classes.index(name) for name in self.patches.wanted]]

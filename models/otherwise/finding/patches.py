@@ -44,10 +44,10 @@ def patches_to_learn_from(
         extent = (np.array(image.geometry.shape) * image.geometry.spacing)[:dims]
         if (extent <= MUCH_LARGER * spacing * inputs.size).all():
             return [to_model(image, inputs.size, inputs.spacing, inputs.intensity, channels=inputs.channels)]
-        look = finder.look(image)
-        chosen = finder.best(look)[:best]
-        left = np.setdiff1d(np.arange(len(look.starts)), chosen)
+        scores = finder.score(image)
+        chosen = finder.best(scores)[:best]
+        left = np.setdiff1d(np.arange(len(scores.starts)), chosen)
         chosen += rng.choice(left, min(others, len(left)), replace=False).tolist()
-        return [finder.voxels(image, look, number) for number in chosen]
+        return [finder.voxels(image, scores, number) for number in chosen]
 
     return patches

@@ -14,7 +14,7 @@ from otherwise.annotations.vocabulary import Key
 from otherwise.images.image import Image
 from otherwise.report import figures
 from otherwise.report.panels import surroundings
-from otherwise.report.planes import Plane, planes_through
+from otherwise.report.planes import ViewPlane, planes_through
 
 SIDE = 192
 """Longest side of a patch in pixels."""
@@ -82,7 +82,7 @@ def cut_patch(image: Image, region: RegionMask, title: str, window: tuple[float,
     return ExamplePatch(np.asarray(picture), title)
 
 
-def _plane(image: Image, inside: np.ndarray) -> Plane:
+def _plane(image: Image, inside: np.ndarray) -> ViewPlane:
     """The slice that shows a region best: across the axis along which it is one voxel thick, k before others."""
     counts = [inside.sum(axis=tuple(other for other in range(3) if other != axis)) for axis in range(3)]
     i, j, k = (int(count.argmax()) for count in counts)

@@ -21,7 +21,7 @@ from otherwise.images.atomic import atomic_folder
 from otherwise.images.image import Image
 from otherwise.report import figures
 from otherwise.report.pages import pages
-from otherwise.report.panels import Outline, Panel
+from otherwise.report.panels import FigurePanel, Outline
 from otherwise.report.planes import Voxel, planes_through
 
 CONTEXT = 0.5
@@ -42,7 +42,7 @@ class _Row:
     """One find of the page."""
 
     find: Find
-    panel: Panel
+    panel: FigurePanel
 
 
 def thumbnail(image: Image, find: Find, window: Window) -> bytes:
@@ -132,8 +132,8 @@ def write_finds(image: Image, finds: Sequence[Find], classifier: BlackBox, folde
     return folder / REPORT_NAME
 
 
-def _panel(thumbnail: str, find: Find) -> Panel:
-    return Panel(thumbnail, f"Find {find.rank} and what is around it", *_proportions(thumbnail))
+def _panel(thumbnail: str, find: Find) -> FigurePanel:
+    return FigurePanel(thumbnail, f"Find {find.rank} and what is around it", *_proportions(thumbnail))
 
 
 def _proportions(uri: str) -> tuple[float, float]:
@@ -142,7 +142,7 @@ def _proportions(uri: str) -> tuple[float, float]:
     return 100 * width / max(width, height), 100 * height / max(width, height)
 
 
-def _overview(image: Image, finds: Sequence[Find], window: Window) -> Panel:
+def _overview(image: Image, finds: Sequence[Find], window: Window) -> FigurePanel:
     """The whole plane with the numbered boxes of its finds."""
     (plane,) = planes_through(image.geometry, 2, (0, 0, 0))
     longest = max(plane.width_mm, plane.height_mm)
@@ -157,7 +157,7 @@ def _overview(image: Image, finds: Sequence[Find], window: Window) -> Panel:
         outlines.append(Outline(find.rank, d, 100 * left + 0.6, 100 * top + 2.5, find.probability >= PROBABLE))
     pixels = figures.grey(figures.reduce(plane.cut(image.array)), window)
     src = figures.data_uri(figures.png(pixels))
-    return Panel(src, f"{image.id} with its finds", width, height, outlines=tuple(outlines))
+    return FigurePanel(src, f"{image.id} with its finds", width, height, outlines=tuple(outlines))
 
 
 def _middle(part: Image, find: Find) -> Voxel:

@@ -16,7 +16,7 @@ from otherwise.report import figures, words
 from otherwise.report.concepts import concept_part
 from otherwise.report.examples import Examples
 from otherwise.report.pages import pages
-from otherwise.report.panels import WEAK, ColourBar, Panel, Panels
+from otherwise.report.panels import WEAK, ColourBar, FigurePanel, Panels
 
 PICTURED_REGIONS = 12
 """Regions beyond this stand in the table without pictures, so that the page stays small."""
@@ -28,7 +28,7 @@ class Card:
 
     title: str
     text: str
-    panels: tuple[Panel, ...]
+    panels: tuple[FigurePanel, ...]
     bar: ColourBar | None = None
     ends: tuple[str, str] = ("", "")
 
@@ -37,7 +37,7 @@ class Card:
 class Step:
     """One image of the path."""
 
-    panel: Panel
+    panel: FigurePanel
     point: PathPoint
     flipped: bool
 
@@ -164,7 +164,7 @@ def _says(probabilities: Probabilities, explanation: Explanation) -> str:
     return ", ".join(f"{name} {words.probability(probabilities[name])}" for name in names if name in probabilities)
 
 
-def _regions(explanation: Explanation, panels: Panels) -> list[tuple[Region, tuple[Panel, ...], float]]:
+def _regions(explanation: Explanation, panels: Panels) -> list[tuple[Region, tuple[FigurePanel, ...], float]]:
     """Each region with its pictures and the length of its bar as a share of the strongest effect."""
     strongest = max((abs(region.effect) for region in explanation.regions), default=0.0) or 1.0
     return [
@@ -185,7 +185,7 @@ def steps(explanation: Explanation, panels: Panels) -> list[Step]:
     ]
 
 
-def _alternatives(explanation: Explanation, panels: Panels) -> list[tuple[Panel, Panel, str]]:
+def _alternatives(explanation: Explanation, panels: Panels) -> list[tuple[FigurePanel, FigurePanel, str]]:
     original = explanation.volumes.original
     rows = []
     for number, (found, image) in enumerate(

@@ -9,7 +9,7 @@ import numpy as np
 from otherwise.explain.explanation import Explanation, Region
 from otherwise.images.image import Image
 from otherwise.report import figures
-from otherwise.report.planes import Plane, planes_through, strongest_voxel
+from otherwise.report.planes import ViewPlane, planes_through, strongest_voxel
 
 SMALL_SIDE = 480
 """Longest side in pixels of pictures that are never shown large."""
@@ -36,7 +36,7 @@ class Outline:
 
 
 @dataclass(frozen=True)
-class Panel:
+class FigurePanel:
     """One picture.
 
     Attributes:
@@ -104,27 +104,27 @@ class Panels:
         pixels = figures.colour_bar(self._effect_scale, self._effect_floor, figures.EFFECT_HUES)
         return ColourBar(figures.data_uri(figures.png(pixels)), self._effect_scale)
 
-    def image(self, image: Image, alt: str, outlined: bool = False) -> tuple[Panel, ...]:
+    def image(self, image: Image, alt: str, outlined: bool = False) -> tuple[FigurePanel, ...]:
         """Show an image in every plane, on request with the regions' outlines."""
         return tuple(self._panel(plane, self._grey(plane, image), alt, outlined) for plane in self.planes)
 
-    def small(self, image: Image, alt: str) -> Panel:
+    def small(self, image: Image, alt: str) -> FigurePanel:
         """Show an image in the first plane only, small."""
         return self._panel(self.planes[0], self._grey(self.planes[0], image, SMALL_SIDE), alt)
 
-    def change(self, difference: Image, alt: str) -> tuple[Panel, ...]:
+    def change(self, difference: Image, alt: str) -> tuple[FigurePanel, ...]:
         """Lay a change over the original in every plane; what is below the reconstruction floor stays grey."""
         return tuple(self._panel(plane, self._change(plane, difference), alt, outlined=False) for plane in self.planes)
 
-    def small_change(self, difference: Image, alt: str) -> Panel:
+    def small_change(self, difference: Image, alt: str) -> FigurePanel:
         """Lay a change over the original in the first plane only, small."""
         return self._panel(self.planes[0], self._change(self.planes[0], difference, SMALL_SIDE), alt)
 
-    def effect(self, alt: str) -> tuple[Panel, ...]:
+    def effect(self, alt: str) -> tuple[FigurePanel, ...]:
         """Lay the measured effect over the original, with the regions' outlines, in every plane."""
         return tuple(self._panel(plane, self._effect(plane), alt, outlined=True) for plane in self.planes)
 
-    def before_and_after(self, region: Region) -> tuple[Panel, ...]:
+    def before_and_after(self, region: Region) -> tuple[FigurePanel, ...]:
         """Show where a region lies in the original and in the counterfactual; empty if the label map lacks it."""
         volumes = self._explanation.volumes
         if not (volumes.regions.array[0] == region.label).any():
@@ -146,22 +146,22 @@ class Panels:
             pictures.append(self._panel(cropped, pixels, f"Region {region.label} in the {word}"))
         return tuple(replace(picture, caption="") for picture in pictures)
 
-    def _grey(self, plane: Plane, image: Image, longest: int = figures.LONGEST_SIDE) -> np.ndarray:
+    def _grey(self, plane: ViewPlane, image: Image, longest: int = figures.LONGEST_SIDE) -> np.ndarray:
         return figures.grey(figures.reduce(plane.cut(image.array), longest), self.window)
 
-    def _change(self, plane: Plane, difference: Image, longest: int = figures.LONGEST_SIDE) -> np.ndarray:
+    def _change(self, plane: ViewPlane, difference: Image, longest: int = figures.LONGEST_SIDE) -> np.ndarray:
         values = figures.reduce(_strongest_channel(plane.cut(difference.array)), longest, peak=True)
         background = self._grey(plane, self._explanation.volumes.original, longest)
         floor = figures.reduce(plane.cut(self._explanation.volumes.floor.array)[0], longest, peak=True)
         return figures.overlay(background, values, self._change_scale, floor, figures.CHANGE_HUES)
 
-    def _effect(self, plane: Plane) -> np.ndarray:
+    def _effect(self, plane: ViewPlane) -> np.ndarray:
         volumes = self._explanation.volumes
         values = figures.reduce(plane.cut(volumes.effect.array[0]), peak=True)
         background = self._grey(plane, volumes.original)
         return figures.overlay(background, values, self._effect_scale, self._effect_floor, figures.EFFECT_HUES)
 
-    def _panel(self, plane: Plane, pixels: np.ndarray, alt: str, outlined: bool = False) -> Panel:
+    def _panel(self, plane: ViewPlane, pixels: np.ndarray, alt: str, outlined: bool = False) -> FigurePanel:
         unit = 100 / max(plane.width_mm, plane.height_mm)
         width, height = plane.width_mm * unit, plane.height_mm * unit
         if plane.name == "image":
@@ -170,9 +170,9 @@ class Panels:
             caption = f"{plane.name}, slice {plane.index + 1} of {self._geometry.shape[plane.axis]}"
             alt = f"{alt}, {caption}"
         outlines = self._outlines(plane, width, height) if outlined else ()
-        return Panel(figures.data_uri(figures.png(pixels)), alt, width, height, caption, plane.letters, outlines)
+        return FigurePanel(figures.data_uri(figures.png(pixels)), alt, width, height, caption, plane.letters, outlines)
 
-    def _outlines(self, plane: Plane, width: float, height: float) -> tuple[Outline, ...]:
+    def _outlines(self, plane: ViewPlane, width: float, height: float) -> tuple[Outline, ...]:
         labels = plane.cut(self._explanation.volumes.regions.array[0])
         outlines = []
         for region in self._explanation.regions:
@@ -198,7 +198,7 @@ def _strongest_channel(planes: np.ndarray) -> np.ndarray:
     return np.take_along_axis(planes, channel[None], axis=0)[0]
 
 
-def surroundings(mask: np.ndarray, plane: Plane, least: float) -> tuple[slice, slice]:
+def surroundings(mask: np.ndarray, plane: ViewPlane, least: float) -> tuple[slice, slice]:
     """Choose rows and columns around a mask: a square in millimetres, half as large again as the mask.
 
     Args:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image as Picture
 
 from otherwise.report import figures
-from otherwise.report.panels import Panel
+from otherwise.report.panels import FigurePanel
 
 A4 = (8.27, 11.69)
 """Inches."""
@@ -23,7 +23,7 @@ TOP, BOTTOM = 0.955, 0.05
 MUTED, ALARM = "#444444", "#b00020"
 
 
-def draw_panel(axes: Axes, panel: Panel) -> None:
+def draw_panel(axes: Axes, panel: FigurePanel) -> None:
     """A panel with the outlines of its regions, in the patient's proportions."""
     pixels = np.asarray(Picture.open(io.BytesIO(figures.from_data_uri(panel.src))).convert("RGB"))
     axes.imshow(pixels, extent=(0, panel.width, panel.height, 0), interpolation="nearest")

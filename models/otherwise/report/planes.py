@@ -19,7 +19,7 @@ _LETTERS = {0: ("R", "L"), 1: ("A", "P"), 2: ("S", "I")}
 
 
 @dataclass(frozen=True)
-class Plane:
+class ViewPlane:
     """One slice along the grid's own axes, with its place on the screen.
 
     Attributes:
@@ -59,7 +59,7 @@ class Plane:
         return plane
 
 
-def planes_through(geometry: Geometry, dimension: int, voxel: Voxel) -> tuple[Plane, ...]:
+def planes_through(geometry: Geometry, dimension: int, voxel: Voxel) -> tuple[ViewPlane, ...]:
     """Choose the planes that show a voxel.
 
     Args:
@@ -73,14 +73,14 @@ def planes_through(geometry: Geometry, dimension: int, voxel: Voxel) -> tuple[Pl
     """
     spacing, shape = geometry.spacing, geometry.shape
     if dimension == 2:
-        return (Plane("image", 2, 0, 0, 1, False, False, shape[0] * spacing[0], shape[1] * spacing[1]),)
+        return (ViewPlane("image", 2, 0, 0, 1, False, False, shape[0] * spacing[0], shape[1] * spacing[1]),)
     orientation = io_orientation(geometry.affine)
     grid_axis = {int(anatomical): axis for axis, (anatomical, _) in enumerate(orientation)}
     planes = []
     for normal, (name, across, down) in _ANATOMY.items():
         axis, columns, rows = grid_axis[normal], grid_axis[across], grid_axis[down]
         planes.append(
-            Plane(
+            ViewPlane(
                 name,
                 axis,
                 voxel[axis],

@@ -79,12 +79,14 @@ class Explain(HostedTask):
         if self.looks is None:
             return explainer.explain(image, **arguments, progress=report, cancelled=cancelled)
         finder = self.looks.finder
-        look = self.looks.get(image, arguments["slice_index"], cancelled, lambda stage, part: report(stage, 0.3 * part))
+        scores = self.looks.get(
+            image, arguments["slice_index"], cancelled, lambda stage, part: report(stage, 0.3 * part)
+        )
         centre, slice_index = arguments["centre"], arguments["slice_index"]
-        find = finder.patch_at(image, centre, slice_index) if centre else finder.rank(look, arguments["find"])
+        find = finder.patch_at(image, centre, slice_index) if centre else finder.rank(scores, arguments["find"])
         options: dict[str, Any] = {key: arguments[key] for key in ("target", "seed")}
         options |= {"progress": lambda stage, part: report(stage, 0.3 + 0.7 * part), "cancelled": cancelled}
-        return explain_find(explainer.explain, finder, image, look, find, **options)
+        return explain_find(explainer.explain, finder, image, scores, find, **options)
 
     def _keep(self, explanation: Explanation) -> Path:
         folder = self.host.store.new(explanation.id)

@@ -14,7 +14,7 @@ from lib.runtime.host import Host
 from lib.runtime.worker import Cancelled
 from lib.settings.params import MAX_SLICES, Params, refuse_unknown, whole_number
 from otherwise.errors import CancelledError
-from otherwise.finding.finder import Finder, Look
+from otherwise.finding.finder import Finder, PatchScores
 from otherwise.images.image import Image
 from otherwise.report.finds import describe
 
@@ -34,15 +34,15 @@ class PatchScoreCache:
 
     def __init__(self, host: Host) -> None:
         self.host = host
-        self._kept: LRUCache[tuple[str, str, int | None], Look] = LRUCache(KEPT)
+        self._kept: LRUCache[tuple[str, str, int | None], PatchScores] = LRUCache(KEPT)
 
     @property
     def finder(self) -> Finder:
         """Finds with the classifier that is in use."""
         return Finder(self.host.classifier)
 
-    def get(self, image: Image, slice_index: int | None, cancelled: Cancelled, report: Report) -> Look:
-        """Look, or remember."""
+    def get(self, image: Image, slice_index: int | None, cancelled: Cancelled, report: Report) -> PatchScores:
+        """Return the scores of an image's patches; the last few images are remembered."""
         finder = self.finder
         key = (finder.classifier.version, image.sha256, slice_index)
 
@@ -51,9 +51,9 @@ class PatchScoreCache:
             if cancelled():
                 raise CancelledError("The search for patches was cancelled.", "Ask again when you want it.")
 
-        look = self._kept.get(key) or finder.look(image, slice_index, progress)
-        self._kept[key] = look
-        return look
+        scores = self._kept.get(key) or finder.score(image, slice_index, progress)
+        self._kept[key] = scores
+        return scores
 
 
 class Find(HostedTask):
@@ -75,11 +75,11 @@ class Find(HostedTask):
         }
 
     def answer(self, image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report) -> Answer:
-        """Look on the worker's thread."""
-        look = self.looks.get(image, arguments["slice_index"], cancelled, report)
+        """Score all patches on the worker's thread."""
+        scores = self.looks.get(image, arguments["slice_index"], cancelled, report)
         finder = self.looks.finder
         window, wanted = finder.inputs.intensity, finder.patches.wanted
-        finds = [describe(image, found, window) for found in finder.finds(look, arguments["most"])]
+        finds = [describe(image, found, window) for found in finder.finds(scores, arguments["most"])]
         return Answer(
             {
                 # What MONAI Label's detection models reply with; of an oblique image ``finds`` tell more.

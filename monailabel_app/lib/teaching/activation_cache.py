@@ -10,7 +10,7 @@ from cachetools import LRUCache
 from lib.runtime.host import Host
 from lib.teaching.unit_statistics import Stop, on_worker
 from otherwise.agent.bundle import Agent
-from otherwise.concepts.looks import Look, look_at_explanation, look_at_image
+from otherwise.concepts.activations import ImageActivations, activations_of_explanation, activations_of_image
 from otherwise.concepts.statistics import UnitTable
 from otherwise.concepts.units import EncoderUnits, LayerUnits, UnitError, UnitReader
 from otherwise.errors import OtherwiseError
@@ -43,7 +43,7 @@ class ActivationCache:
         self.host, self.layer, self.stop = host, layer, stop
         self.table: UnitTable | None = None
         self.reader: UnitReader | None = self._reader()
-        self._recent: LRUCache[str, Look] = LRUCache(KEPT)
+        self._recent: LRUCache[str, ImageActivations] = LRUCache(KEPT)
         self._door = threading.Lock()
 
     def forget(self) -> None:
@@ -53,7 +53,9 @@ class ActivationCache:
         self.reader, self.table = None, None
         self.reader = self._reader()
 
-    def look(self, key: str, open: Callable[[], Image | Explanation], slice_index: int | None = None) -> Look:
+    def look(
+        self, key: str, open: Callable[[], Image | Explanation], slice_index: int | None = None
+    ) -> ImageActivations:
         """Look at an image or at an explanation.
 
         Args:
@@ -76,10 +78,10 @@ class ActivationCache:
             return known
         found = open()
 
-        def see() -> Look | None:
+        def see() -> ImageActivations | None:
             if isinstance(found, Explanation):
-                return look_at_explanation(self.host.classifier, reader, table, found)
-            return look_at_image(self.host.classifier, reader, table, found, slice_index)
+                return activations_of_explanation(self.host.classifier, reader, table, found)
+            return activations_of_image(self.host.classifier, reader, table, found, slice_index)
 
         look = on_worker(self.host.worker, see, self.stop, interactive=True)
         if look is None:

@@ -15,8 +15,8 @@ from lib.teaching.superseded import refuse_superseded
 from otherwise.annotations.annotation import Annotation, AnnotationError, Models, new_id, withdrawal
 from otherwise.annotations.region import RegionMask
 from otherwise.annotations.vocabulary import Term, local_term
+from otherwise.concepts.activations import ImageActivations
 from otherwise.concepts.embedding import embeddings_of
-from otherwise.concepts.looks import Look
 from otherwise.concepts.query import NAMING_OVERLAP, matching_units
 from otherwise.explain.explanation import Explanation, ModelRef
 from otherwise.images.image import Geometry, Image
@@ -203,7 +203,7 @@ class NotYoursError(AnnotationError):
     status = 403
 
 
-def answer(teaching: TeachingService, look: Look, region: RegionMask, threshold: float) -> dict[str, Any]:
+def answer(teaching: TeachingService, look: ImageActivations, region: RegionMask, threshold: float) -> dict[str, Any]:
     """What the units, and the names, say of a region: the reply to a query.
 
     Raises:

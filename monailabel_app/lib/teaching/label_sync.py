@@ -14,7 +14,7 @@ from monailabel.interfaces.datastore import Datastore
 
 from lib.teaching.study_images import StudyImages
 from otherwise.annotations.annotation import Annotation
-from otherwise.annotations.store import Recorded
+from otherwise.annotations.store import RecordedAnnotation
 from otherwise.annotations.vocabulary import Key
 from otherwise.errors import OtherwiseError
 from otherwise.images.atomic import atomic_path
@@ -40,7 +40,7 @@ class LabelSync:
         self.file, self.images = file, images
         self._shown = json.loads(file.read_text(encoding="utf-8"))["number"] if file.is_file() else 0
 
-    def show(self, recorded: Sequence[Recorded], holding: Sequence[Annotation]) -> None:
+    def show(self, recorded: Sequence[RecordedAnnotation], holding: Sequence[Annotation]) -> None:
         """Show what is new.
 
         Args:

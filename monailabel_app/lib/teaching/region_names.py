@@ -6,9 +6,9 @@ import hashlib
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from otherwise.concepts.catalogue import Entry
+from otherwise.concepts.feature_store import FeatureEntry
 from otherwise.concepts.naming import Name
-from otherwise.concepts.teaching import Taught
+from otherwise.concepts.snapshot import ConceptSnapshot
 from otherwise.explain.explanation import Concepts, Explanation
 
 
@@ -40,17 +40,17 @@ class RegionNames:
         return {**content, "regions": regions, "concepts": asdict(self.concepts)}
 
 
-def region_names_of(taught: Taught, entry: Entry) -> RegionNames:
+def region_names_of(taught: ConceptSnapshot, entry: FeatureEntry) -> RegionNames:
     """What an explanation's regions are called by now.
 
     Args:
         taught: What is known.
-        entry: Facts of the explanation.
+        entry: Features of the explanation.
     """
     regions: dict[int, dict[str, object] | None] = {}
-    for label, name in zip(entry.facts.labels.tolist(), taught.names(entry.source, entry.facts), strict=True):
+    for label, name in zip(entry.features.labels.tolist(), taught.names(entry.source, entry.features), strict=True):
         regions[label] = None if name is None else _concept(name)
-    return RegionNames(regions, taught.concepts(entry.source, entry.facts))
+    return RegionNames(regions, taught.concepts(entry.source, entry.features))
 
 
 def _concept(name: Name) -> dict[str, object]:

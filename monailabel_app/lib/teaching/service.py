@@ -20,13 +20,13 @@ from lib.teaching.superseded import SupersededError, refuse_superseded
 from lib.teaching.unit_statistics import update_unit_statistics, view_of_explanation, view_of_image
 from lib.teaching.versions import Versions, described
 from otherwise.annotations.annotation import Annotation
-from otherwise.annotations.store import AnnotationConflictError, AnnotationStore, Recorded
+from otherwise.annotations.store import AnnotationConflictError, AnnotationStore, RecordedAnnotation
 from otherwise.annotations.vocabulary import Vocabulary
-from otherwise.concepts.catalogue import Catalogue, Entry
-from otherwise.concepts.facts import facts_of_explanation, facts_of_region
-from otherwise.concepts.looks import Look, look_at_explanation
+from otherwise.concepts.activations import ImageActivations, activations_of_explanation
+from otherwise.concepts.feature_store import FeatureEntry, FeatureStore
+from otherwise.concepts.region_features import features_of_explanation, features_of_region
+from otherwise.concepts.snapshot import ConceptSnapshot
 from otherwise.concepts.statistics import UnitTable
-from otherwise.concepts.teaching import Taught, learn
 from otherwise.concepts.units import UnitError, UnitReader
 from otherwise.errors import CancelledError, OtherwiseError
 from otherwise.explain.explanation import Explanation
@@ -67,10 +67,10 @@ class TeachingService:
         self.host, self.annotations, self.vocabulary, self.images = host, annotations, vocabulary, images
         self.state = state
         self.versions = Versions(state)
-        self.taught: Taught | None = None
+        self.taught: ConceptSnapshot | None = None
         self.doing = ""
-        self._catalogue: Catalogue | None = None
-        self._recorded: list[Recorded] = []
+        self._catalogue: FeatureStore | None = None
+        self._recorded: list[RecordedAnnotation] = []
         self._unusable: set[str] = set()
         self._unseen: set[str] = set()
         self._mirror = LabelSync(state / "mirrored.json", images)
@@ -140,7 +140,7 @@ class TeachingService:
         reader, table, catalogue = self.activations.reader, self.activations.table, self._catalogue
         if reader is None or table is None or catalogue is None or self._changed.is_set():
             return explanation
-        look = look_at_explanation(self.host.classifier, reader, table, explanation)
+        look = activations_of_explanation(self.host.classifier, reader, table, explanation)
         if look is None:
             return explanation
         catalogue.put(_entry_of(explanation, look))
@@ -243,13 +243,13 @@ class TeachingService:
         if statistics is None or (known is not None and len(statistics.seen) < GROWTH * known.images):
             return
         table = statistics.table()
-        catalogue = Catalogue(self.state / "facts.sqlite", f"{table.version}#{table.images}")
+        catalogue = FeatureStore(self.state / "facts.sqlite", f"{table.version}#{table.images}")
         former, self._catalogue = self._catalogue, catalogue
         self.activations.table, self._learned = table, None
         if former is not None:
             former.close()
 
-    def _gather_explanations(self, catalogue: Catalogue) -> None:
+    def _gather_explanations(self, catalogue: FeatureStore) -> None:
         ids = [id for id in self.host.store.ids() if catalogue.get(id) is None and id not in self._unusable]
         for number, id in enumerate(ids):
             self.doing = f"Reading explanations: {number} of {len(ids)}"
@@ -263,22 +263,22 @@ class TeachingService:
                 logger.info("An explanation has no names: %s", getattr(error, "code", type(error).__name__))
                 self._unusable.add(id)
 
-    def _gather_annotations(self, catalogue: Catalogue) -> None:
+    def _gather_annotations(self, catalogue: FeatureStore) -> None:
         for note in self._current(None):
             if note.kind != "name" or note.region is None or catalogue.get(note.id) or note.id in self._unusable:
                 continue
             try:
-                catalogue.put(Entry(note.id, note.image, facts_of_region(*self._look_of(note))))
+                catalogue.put(FeatureEntry(note.id, note.image, features_of_region(*self._look_of(note))))
             except CancelledError:
                 raise
             except Exception:
                 # Its image is no longer there, or other models explained it: what was said counts as words only.
                 self._unusable.add(note.id)
 
-    def _look_at(self, explanation: Explanation) -> Look:
+    def _look_at(self, explanation: Explanation) -> ImageActivations:
         return self.activations.look(f"explanation {explanation.id}", lambda: explanation)
 
-    def _look_of(self, note: Annotation) -> tuple[Look, np.ndarray]:
+    def _look_of(self, note: Annotation) -> tuple[ImageActivations, np.ndarray]:
         assert note.region is not None
         look_at = self.activations.look
         try:
@@ -303,7 +303,7 @@ class TeachingService:
         withdrawn = {note.withdraws for note in notes if note.kind == "withdraw"}
         return [note for note in notes if note.kind != "withdraw" and note.id not in withdrawn]
 
-    def _learn(self, catalogue: Catalogue, table: UnitTable) -> None:
+    def _learn(self, catalogue: FeatureStore, table: UnitTable) -> None:
         head = self._recorded[-1].number if self._recorded else 0
         entries = {entry.source: entry for entry in catalogue.all()}
         # Facts are gathered a moment before an explanation is kept; one that is gone is not asked about.
@@ -314,8 +314,8 @@ class TeachingService:
         self.doing = "Learning names"
         explained = [entry for source, entry in entries.items() if source in kept]
 
-        def learned(until: int | None) -> Taught:
-            return learn(self._current(until), explained, entries, table, self.vocabulary, str(until or head))
+        def learned(until: int | None) -> ConceptSnapshot:
+            return fit_snapshot(self._current(until), explained, entries, table, self.vocabulary, str(until or head))
 
         latest = learned(None)
         chosen = self.versions.take(described(head, latest, self.versions.before(head)))
@@ -324,5 +324,5 @@ class TeachingService:
         self._learned = (*now[:-1], chosen)
 
 
-def _entry_of(explanation: Explanation, look: Look) -> Entry:
-    return Entry(explanation.id, explanation.image_id, facts_of_explanation(look, explanation))
+def _entry_of(explanation: Explanation, look: ImageActivations) -> FeatureEntry:
+    return FeatureEntry(explanation.id, explanation.image_id, features_of_explanation(look, explanation))

@@ -9,7 +9,7 @@ from typing import Any
 from lib.teaching.service import TeachingService
 from otherwise.annotations.vocabulary import Key, Term
 from otherwise.concepts.questions import STRATEGIES
-from otherwise.concepts.teaching import Taught
+from otherwise.concepts.snapshot import ConceptSnapshot
 
 
 def describe(teaching: TeachingService) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def _waiting_for(teaching: TeachingService) -> str:
     return "" if teaching.taught else "Nothing has been learned yet."
 
 
-def concepts_in_use(taught: Taught) -> list[dict[str, Any]]:
+def concepts_in_use(taught: ConceptSnapshot) -> list[dict[str, Any]]:
     """Each term with its decisive regions, its units, its labels and its share of all decisive change."""
     names, shares = taught.region_names, taught.pool.shares
     used = [*(e.term for e in taught.examples), *(n.term for n in names if n), *(n.term for n in taught.units.values())]
@@ -66,7 +66,7 @@ def concepts_in_use(taught: Taught) -> list[dict[str, Any]]:
     return sorted(found, key=lambda concept: -concept["share"])
 
 
-def shortcuts(taught: Taught) -> list[dict[str, Any]]:
+def shortcuts(taught: ConceptSnapshot) -> list[dict[str, Any]]:
     """Spurious things that decide: suspected shortcuts of the classifier, with the images that they affect."""
     images: dict[Key, tuple[Term, set[str]]] = {}
     every = {region.image for region in taught.pool.regions}

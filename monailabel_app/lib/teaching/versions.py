@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from lib.storage.explanation_store import NotFoundError
-from otherwise.concepts.teaching import Taught
+from otherwise.concepts.snapshot import ConceptSnapshot
 from otherwise.images.atomic import atomic_path
 
 logger = logging.getLogger(__name__)
@@ -113,7 +113,7 @@ class Versions:
         self.chosen, self.reason, self.insisted = number, reason, insist
 
 
-def described(number: int, taught: Taught, before: Version | None) -> Version:
+def described(number: int, taught: ConceptSnapshot, before: Version | None) -> Version:
     """What a version rests upon, and what it changes.
 
     Args:

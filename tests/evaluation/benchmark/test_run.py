@@ -1,4 +1,4 @@
-"""A contest on a tiny suite, end to end: figures for every method, resumed after an interrupt, told as a table."""
+"""A comparison on a tiny suite, end to end: figures for every method, resumed after an interrupt, told as a table."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from otherwise.evaluation.benchmark.features import penultimate, perceptual_dist
 from otherwise.evaluation.benchmark.gallery import ranked
 from otherwise.evaluation.benchmark.lead import lead_over_peers
 from otherwise.evaluation.benchmark.maps import MapMethod
-from otherwise.evaluation.benchmark.run import BenchmarkError, Contest, reconstruction_floor, run, summary
+from otherwise.evaluation.benchmark.run import BenchmarkError, Comparison, reconstruction_floor, run, summary
 from otherwise.evaluation.benchmark.suites import choose, refuse_unconfounded, run_suite
 from otherwise.evaluation.benchmark.table import table
 from support.square_models import SquareClassifier, eager_agent
@@ -50,7 +50,7 @@ def perfect_edit(agent: object, classifier: BlackBox, image: np.ndarray) -> Edit
     return Edit(edited, 1, bool(classifier.predict(edited[None])[0].argmax() == 1), CENTRE.astype(np.float32))
 
 
-def contest(**changes: object) -> Contest:
+def contest(**changes: object) -> Comparison:
     classifier = SquareClassifier(InputSpec(SIZE))
     parts: dict = {
         "classifier": classifier,
@@ -64,7 +64,7 @@ def contest(**changes: object) -> Contest:
         "edits": [EditMethod("planted", "Planted", "a test", perfect_edit)],
         "floor": 0.01,
     }
-    return Contest(**{**parts, **changes})
+    return Comparison(**{**parts, **changes})
 
 
 def test_a_planted_perfect_explainer_scores_one_and_a_random_one_chance(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from otherwise.blackbox.protocol import InputSpec
+from otherwise.datasets.lidc import CLASSES, nodules_of
 from otherwise.errors import ImageError
-from otherwise.evaluation.lidc import CLASSES, nodules_of
 from otherwise.images.image import Image
 from otherwise.images.reading import image_name, read_image
 from otherwise.images.resampling import model_grid, resample, to_model
@@ -127,7 +127,7 @@ def lidc_cases(folder: Path, inputs: InputSpec, split: str) -> Iterator[Case]:
     """Real nodules with the readers' mask; for a 2-D classifier the slice in which it is largest.
 
     Args:
-        folder: See ``evaluation.lidc``.
+        folder: See ``datasets.lidc``.
         inputs: What the classifier wants.
         split: Which patients.
 

@@ -1,4 +1,4 @@
-"""Pictures of a contest: what was made of typical images, and of those that went worst."""
+"""Pictures of a comparison: what was made of typical images, and of those that went worst."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def write_gallery(cases: Sequence[Case], names: Sequence[str], out: Path, method
     Args:
         cases: All cases.
         names: Ids of those to show, from above to below; of a volume the slice in which most is true is shown.
-        out: Folder of the contest, with ``edits/`` and ``effects/``.
+        out: Folder of the comparison, with ``edits/`` and ``effects/``.
         method: Whose.
         path: PNG to write.
     """

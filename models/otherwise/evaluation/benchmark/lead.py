@@ -16,7 +16,7 @@ OF_MAGNITUDE = "_of_magnitude"
 
 
 @dataclass(frozen=True)
-class Lead:
+class LeadOverPeers:
     """Our mean over a peer's, of the images for which both have a figure.
 
     Attributes:
@@ -46,7 +46,7 @@ class Lead:
 
 def lead_over_peers(
     rows: Rows, figure: str, peers: Collection[str], mine: str = "ours", draws: int = 2000, seed: int = 0
-) -> Lead | None:
+) -> LeadOverPeers | None:
     """Compare with the best of the peers.
 
     Args:
@@ -73,7 +73,7 @@ def lead_over_peers(
     mine_here, theirs_here = (round(float(value), 4) for value in both.mean(axis=0))
     low, high = (round(float(value), 4) for value in np.quantile(ratios, [0.025, 0.975]))
     ratio = round(float(both[:, 0].mean() / max(both[:, 1].mean(), np.finfo(float).tiny)), 4)
-    return Lead(peer, kind, mine_here, theirs_here, ratio, low, high, len(both))
+    return LeadOverPeers(peer, kind, mine_here, theirs_here, ratio, low, high, len(both))
 
 
 def _values(rows: Rows, method: str, figure: str) -> dict[str, float]:

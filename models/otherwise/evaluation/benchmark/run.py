@@ -31,13 +31,13 @@ NO_FIGURES = ("method", "case", "target", "agent")
 
 
 class BenchmarkError(OtherwiseError):
-    """A contest cannot be held."""
+    """A comparison cannot be run."""
 
     code = "benchmark"
 
 
 @dataclass(frozen=True, eq=False)
-class Contest:
+class Comparison:
     """What is compared on what.
 
     Attributes:
@@ -63,12 +63,12 @@ def reconstruction_floor(agent: Agent, classifier: BlackBox, cases: Sequence[Cas
 
 
 def run(
-    contest: Contest, cases: Iterable[Case], count: int, out: Path, progress: Progress = lambda stage, part: None
+    comparison: Comparison, cases: Iterable[Case], count: int, out: Path, progress: Progress = lambda stage, part: None
 ) -> list[Row]:
     """Measure every method on every case.
 
     Args:
-        contest: What is compared.
+        comparison: What is compared.
         cases: The images; an interrupted run has to be given the same again.
         count: How many there are.
         out: Folder; ``rows/`` holds what is done, one file for each case, ``edits/`` the images made, and
@@ -82,12 +82,12 @@ def run(
         BenchmarkError: if the folder holds results of another classifier or verifier.
     """
     rows: list[Row] = []
-    _refuse_another(contest, out)
+    _refuse_another(comparison, out)
     (out / "rows").mkdir(parents=True, exist_ok=True)
     for number, case in enumerate(cases, start=1):
         path = out / "rows" / f"{case.id}.json"
-        known = _known(contest, path)
-        new = _measure(contest, case, out, number % 2 == 1, {str(row["method"]) for row in known})
+        known = _known(comparison, path)
+        new = _measure(comparison, case, out, number % 2 == 1, {str(row["method"]) for row in known})
         if new:
             with atomic_path(path) as temporary:
                 temporary.write_text(json.dumps(known + new), encoding="utf-8")
@@ -96,11 +96,11 @@ def run(
     return rows
 
 
-def _refuse_another(contest: Contest, out: Path) -> None:
+def _refuse_another(comparison: Comparison, out: Path) -> None:
     """Keep beside the rows which classifier and verifier they are of, and refuse to add those of others."""
     own = {
-        "classifier": contest.classifier.version,
-        "verifier": contest.verifier.version if contest.verifier is not None else None,
+        "classifier": comparison.classifier.version,
+        "verifier": comparison.verifier.version if comparison.verifier is not None else None,
     }
     path = out / "contest.json"
     if not path.is_file():
@@ -114,24 +114,24 @@ def _refuse_another(contest: Contest, out: Path) -> None:
         )
 
 
-def _known(contest: Contest, path: Path) -> list[Row]:
+def _known(comparison: Comparison, path: Path) -> list[Row]:
     """Rows of an earlier run, without what another agent made."""
     rows: list[Row] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-    return [row for row in rows if row.get("agent", contest.agent.version) == contest.agent.version]
+    return [row for row in rows if row.get("agent", comparison.agent.version) == comparison.agent.version]
 
 
-def _measure(contest: Contest, case: Case, out: Path, everything: bool, known: Collection[str]) -> list[Row]:
+def _measure(comparison: Comparison, case: Case, out: Path, everything: bool, known: Collection[str]) -> list[Row]:
     """The rows of one case that are not known; without ``everything``, slow methods are left out."""
-    maps = [m for m in contest.maps if m.name not in known and m.suits(contest.classifier)]
-    edits = [m for m in contest.edits if m.name not in known]
+    maps = [m for m in comparison.maps if m.name not in known and m.suits(comparison.classifier)]
+    edits = [m for m in comparison.edits if m.name not in known]
     if not everything:
         maps, edits = [m for m in maps if not m.slow], [m for m in edits if not m.slow]
     if not maps and not edits:
         return []
-    asked = _Asked(contest.classifier, case, int(contest.classifier.predict(case.image[None])[0].argmax()))
+    asked = _Asked(comparison.classifier, case, int(comparison.classifier.predict(case.image[None])[0].argmax()))
     rows = [_map_row(asked, method) for method in maps]
     for method in edits:
-        more, edit = _edit_rows(contest, asked, method)
+        more, edit = _edit_rows(comparison, asked, method)
         rows += more
         for folder, made in (("edits", edit.image), ("effects", edit.effect)):
             if made is not None:
@@ -210,14 +210,14 @@ def _map_row(asked: _Asked, method: MapMethod) -> Row:
     return row | asked.map_figures(drawn) | {"peak_gib": round(resident_gib(), 2)}
 
 
-def _edit_rows(contest: Contest, asked: _Asked, method: EditMethod) -> tuple[list[Row], Edit]:
+def _edit_rows(comparison: Comparison, asked: _Asked, method: EditMethod) -> tuple[list[Row], Edit]:
     """One row for the counterfactual, with the figures of its effect, and one for each further map."""
     case = asked.case
-    counted = CountingBlackBox(contest.classifier)
-    edit, seconds = timed(lambda: method.make(contest.agent, counted, case.image))
-    made_by: Row = {"case": case.id, "agent": contest.agent.version}
+    counted = CountingBlackBox(comparison.classifier)
+    edit, seconds = timed(lambda: method.make(comparison.agent, counted, case.image))
+    made_by: Row = {"case": case.id, "agent": comparison.agent.version}
     row: Row = {"method": method.name, **made_by, "seconds": seconds, "queries": counted.queries}
-    row |= asked.edit_figures(edit, contest.verifier, contest.floor)
+    row |= asked.edit_figures(edit, comparison.verifier, comparison.floor)
     if edit.effect is not None:
         row |= asked.map_figures(edit.effect)
     more = [{"method": name, **made_by, **asked.map_figures(drawn)} for name, drawn in edit.maps.items()]

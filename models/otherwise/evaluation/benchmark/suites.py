@@ -19,9 +19,9 @@ from otherwise.evaluation.benchmark.distances import frechet_distance, kernel_di
 from otherwise.evaluation.benchmark.edits import EditMethod
 from otherwise.evaluation.benchmark.features import penultimate
 from otherwise.evaluation.benchmark.gallery import SHOWN, ranked, write_gallery
-from otherwise.evaluation.benchmark.lead import Lead, lead_over_peers
+from otherwise.evaluation.benchmark.lead import LeadOverPeers, lead_over_peers
 from otherwise.evaluation.benchmark.maps import MapMethod
-from otherwise.evaluation.benchmark.run import BenchmarkError, Contest, Row, reconstruction_floor, run, summary
+from otherwise.evaluation.benchmark.run import BenchmarkError, Comparison, Row, reconstruction_floor, run, summary
 from otherwise.evaluation.benchmark.table import table
 from otherwise.images.atomic import atomic_path
 from otherwise.phantoms.phantom import MALIGNANT
@@ -36,7 +36,7 @@ CONFOUNDED = 0.9
 
 def run_suite(
     name: str,
-    contest: Contest,
+    comparison: Comparison,
     cases: Sequence[Case],
     reference: np.ndarray,
     out: Path,
@@ -46,7 +46,7 @@ def run_suite(
 
     Args:
         name: Of the suite.
-        contest: What is compared.
+        comparison: What is compared.
         cases: The images, unseen in any training.
         reference: ``(n, channels, *size)`` other unseen images: how images of each class look.
         out: Folder; a run that was interrupted goes on from what is in it.
@@ -55,34 +55,34 @@ def run_suite(
     Returns:
         What ``results.json`` holds.
     """
-    rows = run(contest, cases, len(cases), out, progress)
+    rows = run(comparison, cases, len(cases), out, progress)
     told = summary(rows)
-    for method, figures in set_distances(contest, rows, reference, out).items():
+    for method, figures in set_distances(comparison, rows, reference, out).items():
         told[method].update(figures)
-    methods: list[MapMethod | EditMethod] = [*contest.maps, *contest.edits]
-    peers = [method.name for method in contest.maps]
+    methods: list[MapMethod | EditMethod] = [*comparison.maps, *comparison.edits]
+    peers = [method.name for method in comparison.maps]
     leads = {figure: found for figure in LEADING if (found := lead_over_peers(rows, figure, peers)) is not None}
     results = {
         "suite": name,
         "images": len(cases),
-        "classifier": contest.classifier.version,
-        "agent": contest.agent.version,
-        "verifier": contest.verifier.version if contest.verifier is not None else None,
-        "machine": machine_class(str(contest.agent.device)),
+        "classifier": comparison.classifier.version,
+        "agent": comparison.agent.version,
+        "verifier": comparison.verifier.version if comparison.verifier is not None else None,
+        "machine": machine_class(str(comparison.agent.device)),
         "threads": torch.get_num_threads(),
-        "reconstruction_l1": round(reconstruction_floor(contest.agent, contest.classifier, cases), 5),
+        "reconstruction_l1": round(reconstruction_floor(comparison.agent, comparison.classifier, cases), 5),
         "methods": told,
         "lead": {figure: lead.to_dict() for figure, lead in leads.items()},
         "sources": {method.name: method.source for method in methods},
     }
     titles = {method.name: method.title for method in methods}
-    for edit in contest.edits:
+    for edit in comparison.edits:
         titles |= edit.maps
     page = "\n".join([table(told, titles), *(_told(figure, lead, titles) for figure, lead in leads.items())])
     for file, text in (("results.json", json.dumps(results, indent=2) + "\n"), ("table.md", page)):
         with atomic_path(out / file) as temporary:
             temporary.write_text(text, encoding="utf-8")
-    for edit in contest.edits:
+    for edit in comparison.edits:
         if (out / "effects" / edit.name).is_dir():
             names = ranked(rows, edit.name)
             middle = max(0, (len(names) - SHOWN) // 2)
@@ -91,7 +91,7 @@ def run_suite(
     return results
 
 
-def _told(figure: str, lead: Lead, titles: Mapping[str, str]) -> str:
+def _told(figure: str, lead: LeadOverPeers, titles: Mapping[str, str]) -> str:
     peer = titles[lead.peer] + ("" if lead.figure == figure else ", magnitude")
     return (
         f"{LEADING[figure]}: {lead.ratio:.2f} x the best peer ({lead.low:.2f} to {lead.high:.2f}): "
@@ -100,7 +100,7 @@ def _told(figure: str, lead: Lead, titles: Mapping[str, str]) -> str:
 
 
 def set_distances(
-    contest: Contest, rows: Sequence[Row], reference: np.ndarray, out: Path
+    comparison: Comparison, rows: Sequence[Row], reference: np.ndarray, out: Path
 ) -> dict[str, dict[str, dict[str, float]]]:
     """Distance of each method's counterfactuals from real images of the class they were made for.
 
@@ -108,21 +108,21 @@ def set_distances(
         ``{method: {"fid": {"mean": ...}, "kid": ...}}``: means over the classes that have enough images; nothing
         without a verifier that can be looked into.
     """
-    module = getattr(contest.verifier, "module", None)
+    module = getattr(comparison.verifier, "module", None)
     if module is None:
         return {}
-    answers = contest.classifier.predict(reference)
+    answers = comparison.classifier.predict(reference)
     real = penultimate(module, reference)
     told = {}
-    for method in contest.edits:
-        figures = _of_one(contest, method, rows, out, module, answers, real)
+    for method in comparison.edits:
+        figures = _of_one(comparison, method, rows, out, module, answers, real)
         if figures:
             told[method.name] = figures
     return told
 
 
 def _of_one(
-    contest: Contest,
+    comparison: Comparison,
     method: EditMethod,
     rows: Sequence[Row],
     out: Path,
@@ -135,7 +135,7 @@ def _of_one(
     features, targets = penultimate(module, made), np.array([row["target"] for row in own])
     fid, kid = [], []
     for target in np.unique(targets):
-        theirs = real[predicts_target(answers, int(target), contest.classifier.multi_label)]
+        theirs = real[predicts_target(answers, int(target), comparison.classifier.multi_label)]
         ours = features[targets == target]
         if min(len(ours), len(theirs)) >= LEAST_IMAGES:
             fid.append(frechet_distance(ours, theirs))

@@ -17,7 +17,7 @@ GOAL = 0.9
 
 
 @dataclass(frozen=True, eq=False)
-class Region:
+class TaughtRegion:
     """A decisive region, and what the reader would call it.
 
     Attributes:
@@ -55,7 +55,7 @@ class Point:
 
 
 def teach(
-    strategy: str, regions: Sequence[Region], vocabulary: Vocabulary, labels: int, rng: np.random.Generator
+    strategy: str, regions: Sequence[TaughtRegion], vocabulary: Vocabulary, labels: int, rng: np.random.Generator
 ) -> list[Point]:
     """One reader, one strategy, one question at a time.
 
@@ -92,7 +92,7 @@ def teach(
     return points
 
 
-def _look(names: Sequence[Term | None], regions: Sequence[Region], vocabulary: Vocabulary, labels: int) -> Point:
+def _look(names: Sequence[Term | None], regions: Sequence[TaughtRegion], vocabulary: Vocabulary, labels: int) -> Point:
     shares = np.array([region.share for region in regions])
     named = np.array([name is not None for name in names], bool)
     pairs = list(zip(names, regions, strict=True))
@@ -145,7 +145,7 @@ class Curve:
 
 
 def compare(
-    regions: Sequence[Region],
+    regions: Sequence[TaughtRegion],
     vocabulary: Vocabulary,
     labels: int = 25,
     readers: int = 20,

@@ -14,7 +14,7 @@ from otherwise.concepts.embedding import region_embeddings
 from otherwise.concepts.questions import RegionRef
 from otherwise.concepts.units import EncoderUnits
 from otherwise.evaluation.benchmark.edits import search_with_regions
-from otherwise.evaluation.teaching.curves import Region
+from otherwise.evaluation.teaching.curves import TaughtRegion
 from otherwise.evaluation.teaching.lessons import Lesson
 from otherwise.images.atomic import atomic_path
 
@@ -26,7 +26,7 @@ def gather(
     count: int,
     folder: Path,
     progress: Callable[[float], None] = lambda fraction: None,
-) -> list[Region]:
+) -> list[TaughtRegion]:
     """The decisive regions of all lessons.
 
     Args:
@@ -56,6 +56,6 @@ def gather(
         shares = effects / max(float(effects.sum()), 1e-12)
         for label, (mask, share, embedding) in enumerate(zip(masks, shares, embeddings, strict=True), start=1):
             ref = RegionRef(lesson.id, lesson.id, label)
-            found.append(Region(ref, embedding, float(share), lesson.name(mask)))
+            found.append(TaughtRegion(ref, embedding, float(share), lesson.name(mask)))
         progress(number / count)
     return found

@@ -10,8 +10,8 @@ import numpy as np
 
 from otherwise.annotations.vocabulary import Term, Vocabulary, local_term
 from otherwise.blackbox.protocol import InputSpec
+from otherwise.datasets.lidc import ratings
 from otherwise.evaluation.benchmark.cases import lidc_cases, on_grid, phantom_case
-from otherwise.evaluation.lidc import ratings
 from otherwise.phantoms.mammogram import MammogramSettings, mammograms
 from otherwise.phantoms.nodule import NoduleSettings, nodules
 from otherwise.phantoms.phantom import Phantom

@@ -13,12 +13,12 @@ from otherwise.agent.bundle import Agent
 from otherwise.annotations.annotation import Annotation
 from otherwise.annotations.vocabulary import load_vocabulary
 from otherwise.blackbox.protocol import InputSpec
-from otherwise.concepts.catalogue import Entry
-from otherwise.concepts.facts import Facts
+from otherwise.concepts.feature_store import FeatureEntry
 from otherwise.concepts.query import matching_units
 from otherwise.concepts.questions import STRATEGIES, next_questions
+from otherwise.concepts.region_features import RegionFeatures
+from otherwise.concepts.snapshot import fit_snapshot
 from otherwise.concepts.statistics import UnitStatistics, UnitTable
-from otherwise.concepts.teaching import learn
 from otherwise.concepts.units import EncoderUnits
 from otherwise.evaluation.costs import resident_gib, timed
 from otherwise.images.reading import read_image
@@ -90,7 +90,7 @@ def measure(
     progress("Names", 0.0)
     entries, notes, named = _made_up(table, explanations, labels, rng)
     vocabulary = load_vocabulary()
-    taught, update = timed(lambda: learn(notes, entries, named, table, vocabulary, "1"))
+    taught, update = timed(lambda: fit_snapshot(notes, entries, named, table, vocabulary, "1"))
     asked = {
         strategy: timed(lambda name=strategy: next_questions(name, taught.pool, taught.model, 1, rng))[1]  # type: ignore[misc]
         for strategy in STRATEGIES
@@ -135,19 +135,19 @@ def _query(size: tuple[int, ...], rng: np.random.Generator, times: int = 20) -> 
 
 def _made_up(
     table: UnitTable, count: int, labels: int, rng: np.random.Generator
-) -> tuple[list[Entry], list[Annotation], dict[str, Entry]]:
+) -> tuple[list[FeatureEntry], list[Annotation], dict[str, FeatureEntry]]:
     units = len(table.names)
     terms = list(load_vocabulary())[:20]
     centres = rng.normal(size=(len(terms), 2 * units)).astype(np.float32)
 
-    def facts(kinds: np.ndarray, labels: list[int]) -> Facts:
+    def facts(kinds: np.ndarray, labels: list[int]) -> RegionFeatures:
         noise = rng.normal(size=(len(kinds), 2 * units)).astype(np.float32)
         overlap = rng.random((len(kinds), units), dtype=np.float32) ** 4
         effects = rng.random(len(kinds), dtype=np.float32)
-        return Facts(np.array(labels), effects, centres[kinds] + noise, overlap, overlap[0], table.mean)
+        return RegionFeatures(np.array(labels), effects, centres[kinds] + noise, overlap, overlap[0], table.mean)
 
     entries = [
-        Entry(f"explanation-{n:05d}", f"image-{n:05d}", facts(rng.integers(0, len(terms), REGIONS), [1, 2, 3]))
+        FeatureEntry(f"explanation-{n:05d}", f"image-{n:05d}", facts(rng.integers(0, len(terms), REGIONS), [1, 2, 3]))
         for n in range(count)
     ]
     notes, named = [], {}
@@ -155,5 +155,5 @@ def _made_up(
         kind = int(rng.integers(0, len(terms)))
         note = Annotation("reader", "name", f"image-{number:05d}", units=(table.names[0],), term=terms[kind])
         notes.append(note)
-        named[note.id] = Entry(note.id, note.image, facts(np.array([kind]), [0]))
+        named[note.id] = FeatureEntry(note.id, note.image, facts(np.array([kind]), [0]))
     return entries, notes, named

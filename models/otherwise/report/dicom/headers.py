@@ -12,7 +12,7 @@ from pydicom.valuerep import DA, TM, DSfloat
 
 from otherwise.images.formats.dicom import Slice
 from otherwise.images.formats.dicom_pixels import FUNCTIONAL_GROUPS
-from otherwise.report.dicom.source import Source
+from otherwise.report.dicom.source import SourceSeries
 
 # Required to be there, but allowed to be empty (type 2 of PS3.3 C.7.1.1 and C.7.2.1); files in the wild leave them out.
 _MAY_BE_EMPTY = (
@@ -27,7 +27,7 @@ _LOSSY_METHODS = {
 """Transfer syntaxes that lose something, and what DICOM calls their method (PS3.3 C.7.6.1.1.5.1)."""
 
 
-def references(source: Source, slices: Sequence[Slice], frame_of_reference: str | None = None) -> list[Dataset]:
+def references(source: SourceSeries, slices: Sequence[Slice], frame_of_reference: str | None = None) -> list[Dataset]:
     """Headers of instances in the form in which highdicom derives objects from them.
 
     What files in the wild leave out, though it may be empty, is there and empty; what is no value is left out. The
@@ -56,14 +56,14 @@ def references(source: Source, slices: Sequence[Slice], frame_of_reference: str 
     return [header]
 
 
-def pixel_measures(source: Source) -> PixelMeasuresSequence:
+def pixel_measures(source: SourceSeries) -> PixelMeasuresSequence:
     """How large the voxels are (PS3.3 C.7.6.16.2.1)."""
     plane = source.slices[0].plane
     distance = decimals([source.distance])[0]
     return PixelMeasuresSequence((plane.spacing[1], plane.spacing[0]), plane.thickness, distance)
 
 
-def plane_orientation(source: Source) -> PlaneOrientationSequence:
+def plane_orientation(source: SourceSeries) -> PlaneOrientationSequence:
     """How all slices are turned (PS3.3 C.7.6.16.2.4)."""
     plane = source.slices[0].plane
     return PlaneOrientationSequence("PATIENT", [*plane.right, *plane.down])
@@ -82,7 +82,7 @@ def decimals(numbers: Iterable[float]) -> list[DSfloat]:
     return [DSfloat(float(number), auto_format=True) for number in numbers]
 
 
-def _reference(source: Source, one: Slice, frame_of_reference: str | None) -> Dataset:
+def _reference(source: SourceSeries, one: Slice, frame_of_reference: str | None) -> Dataset:
     header = Dataset()
     for element in one.header:  # this decodes texts, which a copy as a whole would not
         if not element.tag.is_private and element.keyword not in FUNCTIONAL_GROUPS:
@@ -113,7 +113,7 @@ def _fill(header: Dataset, one: Slice) -> None:
     header.Modality = header.get("Modality") or "OT"
 
 
-def _place(header: Dataset, source: Source, one: Slice, frame_of_reference: str | None) -> None:
+def _place(header: Dataset, source: SourceSeries, one: Slice, frame_of_reference: str | None) -> None:
     plane = one.plane
     if not source.placed and frame_of_reference is None:
         # Nothing that highdicom could take for a place, and no spacing of zero, which old film scanners write.

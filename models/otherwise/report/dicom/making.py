@@ -19,7 +19,7 @@ from otherwise import __version__
 from otherwise.explain.explanation import Explanation
 from otherwise.report.dicom import MANUFACTURER, NAME
 from otherwise.report.dicom.codes import coding_schemes, official
-from otherwise.report.dicom.source import Source
+from otherwise.report.dicom.source import SourceSeries
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def algorithm(explanation: Explanation) -> AlgorithmIdentificationSequence:
     )
 
 
-def finish(dataset: SOPClass, source: Source, making: Making) -> None:
+def finish(dataset: SOPClass, source: SourceSeries, making: Making) -> None:
     """Set what highdicom cannot be told: time, patient's name, letters of all alphabets, who numbers dimensions."""
     dataset.SpecificCharacterSet = "ISO_IR 192"
     dataset.PatientName = source.stack.slices[0].header.get("PatientName")

@@ -16,7 +16,7 @@ from otherwise.images.image import Image
 from otherwise.report.dicom.codes import EFFECT, official, private
 from otherwise.report.dicom.headers import pixel_measures, plane_orientation, plane_position, references
 from otherwise.report.dicom.making import Making, equipment, finish
-from otherwise.report.dicom.source import Source
+from otherwise.report.dicom.source import SourceSeries
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Quantity:
 
 
 def effect_map(
-    explanation: Explanation, source: Source, making: Making | None = None, frame_of_reference: str | None = None
+    explanation: Explanation, source: SourceSeries, making: Making | None = None, frame_of_reference: str | None = None
 ) -> ParametricMap:
     """The measured effect on the classifier's log-odds; positive speaks for the target. See ``change_map``."""
     quantity = Quantity(
@@ -56,7 +56,7 @@ def effect_map(
 
 
 def change_map(
-    explanation: Explanation, source: Source, making: Making | None = None, frame_of_reference: str | None = None
+    explanation: Explanation, source: SourceSeries, making: Making | None = None, frame_of_reference: str | None = None
 ) -> ParametricMap:
     """The change from the image to its counterfactual: HU for CT, else stored values; of colours the mean.
 
@@ -80,13 +80,18 @@ def change_map(
     return _map(explanation.volumes.difference, quantity, explanation, source, making or Making(), frame_of_reference)
 
 
-def _is_ct(source: Source) -> bool:
+def _is_ct(source: SourceSeries) -> bool:
     header = source.slices[0].header
     return str(header.get("Modality", "")) == "CT" and str(header.get("RescaleType", "HU") or "HU") == "HU"
 
 
 def _map(
-    image: Image, quantity: Quantity, explanation: Explanation, source: Source, making: Making, invented: str | None
+    image: Image,
+    quantity: Quantity,
+    explanation: Explanation,
+    source: SourceSeries,
+    making: Making,
+    invented: str | None,
 ) -> ParametricMap:
     low, high = _occupied(image.array)
     box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
@@ -141,7 +146,7 @@ def _occupied(array: np.ndarray) -> tuple[tuple[int, int, int], tuple[int, int, 
     return (i, j, k), (a, b, c)
 
 
-def _derivation(one: Slice, quantity: Quantity, source: Source) -> Dataset:
+def _derivation(one: Slice, quantity: Quantity, source: SourceSeries) -> Dataset:
     """From which frame of the source a frame is (PS3.3 C.7.6.16.2.6)."""
     image = Dataset()
     image.ReferencedSOPClassUID, image.ReferencedSOPInstanceUID = one.header.SOPClassUID, one.header.SOPInstanceUID

@@ -9,7 +9,7 @@ from otherwise.explain.explanation import Explanation, Region
 from otherwise.report.dicom.codes import official, region_code, region_name
 from otherwise.report.dicom.headers import references
 from otherwise.report.dicom.making import Making, algorithm, equipment, finish
-from otherwise.report.dicom.source import Source
+from otherwise.report.dicom.source import SourceSeries
 
 SERIES_NUMBER = 9901
 
@@ -21,7 +21,7 @@ def drawn_regions(explanation: Explanation) -> tuple[Region, ...]:
 
 
 def explanation_segmentation(
-    explanation: Explanation, source: Source, making: Making | None = None
+    explanation: Explanation, source: SourceSeries, making: Making | None = None
 ) -> Segmentation | None:
     """One binary segment for each decisive region, strongest first, on the source's own pixels.
 

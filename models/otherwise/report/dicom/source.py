@@ -27,7 +27,7 @@ class DicomError(OtherwiseError):
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class SourceSeries:
     """A DICOM image, and which part of it an explanation covers.
 
     Attributes:
@@ -95,7 +95,7 @@ def locate_source(path: Path, part: str | None = None) -> Stack:
         raise DicomError(f"{path.name} cannot be read.", "Copy or export it again.") from error
 
 
-def match_source(explanation: Explanation, path: Path, part: str | None = None) -> Source:
+def match_source(explanation: Explanation, path: Path, part: str | None = None) -> SourceSeries:
     """Find the source of an explanation, and make sure that it is the source.
 
     Args:
@@ -125,12 +125,12 @@ def match_source(explanation: Explanation, path: Path, part: str | None = None) 
         raise another
     if read_image(path, part=part).sha256 != explanation.image_sha256:
         raise another
-    source = Source(stack, low, high)
+    source = SourceSeries(stack, low, high)
     _check_identity(source)
     return source
 
 
-def _check_identity(source: Source) -> None:
+def _check_identity(source: SourceSeries) -> None:
     for one in source.stack.slices:
         missing = [name for name in _IDENTITY if not one.header.get(name)]
         if missing:

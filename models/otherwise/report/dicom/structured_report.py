@@ -41,7 +41,7 @@ from otherwise.report.dicom.codes import EFFECT, class_code, official, private, 
 from otherwise.report.dicom.headers import references
 from otherwise.report.dicom.making import Making, equipment, finish
 from otherwise.report.dicom.segmentation import drawn_regions
-from otherwise.report.dicom.source import Source
+from otherwise.report.dicom.source import SourceSeries
 
 SERIES_NUMBER = 9904
 SUFFICIENT = private("SUFFICIENT", "This region of the change alone is sufficient")
@@ -68,7 +68,7 @@ _PIXELS = CodedConcept("{pixels}", "UCUM", "Pixels")
 
 def explanation_report(
     explanation: Explanation,
-    source: Source,
+    source: SourceSeries,
     segmentation: Segmentation | None,
     maps: Sequence[Dataset] = (),
     making: Making | None = None,
@@ -188,7 +188,9 @@ def _answer(
     )
 
 
-def _region(explanation: Explanation, region: Region, number: int, source: Source, segmentation: Segmentation) -> Group:
+def _region(
+    explanation: Explanation, region: Region, number: int, source: SourceSeries, segmentation: Segmentation
+) -> Group:
     segment = segmentation.SegmentSequence[number - 1]
     common: dict[str, Any] = {
         "tracking_identifier": TrackingIdentifier(segment.TrackingUID, segment.TrackingID),
@@ -218,7 +220,7 @@ def _region(explanation: Explanation, region: Region, number: int, source: Sourc
     return VolumetricROIMeasurementsAndQualitativeEvaluations(referenced_segment=volume, **common)
 
 
-def _source_images(source: Source, through: Sequence[int]) -> list[SourceImageForSegmentation]:
+def _source_images(source: SourceSeries, through: Sequence[int]) -> list[SourceImageForSegmentation]:
     slices = [source.slices[k] for k in through]
     first = slices[0].header
     if source.multiframe:
@@ -227,7 +229,7 @@ def _source_images(source: Source, through: Sequence[int]) -> list[SourceImageFo
     return [SourceImageForSegmentation(one.header.SOPClassUID, one.header.SOPInstanceUID) for one in slices]
 
 
-def _size(explanation: Explanation, region: Region, source: Source) -> Measurement:
+def _size(explanation: Explanation, region: Region, source: SourceSeries) -> Measurement:
     """Volume, or of a plane the area; in pixels where nobody knows how large they are."""
     if explanation.volumes.original.dimension == 3:
         return Measurement(official("SCT", "Volume"), region.volume_mm3, official("UCUM", "CubicMillimeter"))

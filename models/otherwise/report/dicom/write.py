@@ -12,7 +12,7 @@ from otherwise.images.atomic import atomic_folder
 from otherwise.report.dicom.making import Making
 from otherwise.report.dicom.parametric_map import change_map, effect_map
 from otherwise.report.dicom.segmentation import explanation_segmentation
-from otherwise.report.dicom.source import DicomError, Source, match_source
+from otherwise.report.dicom.source import DicomError, SourceSeries, match_source
 from otherwise.report.dicom.structured_report import explanation_report
 
 FOLDER = "dicom"
@@ -57,7 +57,7 @@ def write_dicom(
     return {name: folder / f"{name}.dcm" for name in names}
 
 
-def _write(explanation: Explanation, source: Source, folder: Path, making: Making) -> list[str]:
+def _write(explanation: Explanation, source: SourceSeries, folder: Path, making: Making) -> list[str]:
     names = []
 
     def save(name: str, made: SOPClass) -> None:

@@ -17,7 +17,7 @@ from otherwise.images.resampling import model_grid, shown_on
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class ImageActivations:
     """One image, or one explanation of it.
 
     Attributes:
@@ -54,9 +54,9 @@ class Look:
         return region_on(region, self.grid, len(self.size))
 
 
-def look_at_image(
+def activations_of_image(
     classifier: BlackBox, reader: UnitReader, table: UnitTable, image: Image, slice_index: int | None
-) -> Look:
+) -> ImageActivations:
     """Look at an image that nobody has explained.
 
     Raises:
@@ -67,12 +67,12 @@ def look_at_image(
     seen = shown_on(image, grid, inputs.spatial_dims, inputs.intensity, inputs.channels)
     maps = reader.read(np.stack([seen, seen]))
     masks = maps.first().above(table.thresholds, seen.shape[1:])
-    return Look(image.id, image.sha256, image.geometry, grid, maps, masks, {})
+    return ImageActivations(image.id, image.sha256, image.geometry, grid, maps, masks, {})
 
 
-def look_at_explanation(
+def activations_of_explanation(
     classifier: BlackBox, reader: UnitReader, table: UnitTable, explanation: Explanation
-) -> Look | None:
+) -> ImageActivations | None:
     """Look at an explanation; None where it does not tell where the classifier looked."""
     grid, volumes, inputs = explanation.grid, explanation.volumes, classifier.inputs
     if grid is None:
@@ -88,7 +88,7 @@ def look_at_explanation(
         if mask.any():
             regions[region.label] = region_on(RegionMask(mask, volumes.regions.geometry), grid, inputs.spatial_dims)
     masks = maps.first().above(table.thresholds, seen.shape[1:])
-    return Look(
+    return ImageActivations(
         explanation.image_id,
         explanation.image_sha256,
         volumes.original.geometry,

@@ -27,7 +27,7 @@ SPLITS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
-class Nodule:
+class LidcNodule:
     """One nodule.
 
     Attributes:
@@ -49,7 +49,7 @@ def split_of(patient: str) -> str:
     return SPLITS[0] if place < 0.7 else SPLITS[1] if place < 0.8 else SPLITS[2]
 
 
-def all_nodules(folder: Path) -> list[Nodule]:
+def all_nodules(folder: Path) -> list[LidcNodule]:
     """Read the table of a folder that holds ``nodules.csv`` and ``image/``; sorted by file.
 
     Raises:
@@ -63,7 +63,7 @@ def all_nodules(folder: Path) -> list[Nodule]:
         except (KeyError, ValueError, TypeError) as error:
             raise ImageError(f"nodules.csv lacks {error}.", "Give the table as it was published.") from error
         clean = malignancy != 3 and (malignancy > 3) == bool(diagnosis)
-        found.append(Nodule(name, patient, diagnosis if clean else None, split_of(patient)))
+        found.append(LidcNodule(name, patient, diagnosis if clean else None, split_of(patient)))
     return sorted(found, key=lambda nodule: nodule.file)
 
 
@@ -84,12 +84,12 @@ def ratings(folder: Path) -> dict[str, dict[str, int]]:
         raise ImageError(f"nodules.csv is damaged ({error}).", "Give the table as it was published.") from error
 
 
-def nodules(folder: Path) -> list[Nodule]:
+def nodules(folder: Path) -> list[LidcNodule]:
     """Read the nodules of the clean task; see ``all_nodules``."""
     return [nodule for nodule in all_nodules(folder) if nodule.label is not None]
 
 
-def nodules_of(folder: Path, split: str) -> Iterator[Nodule]:
+def nodules_of(folder: Path, split: str) -> Iterator[LidcNodule]:
     """The nodules of the clean task in one split whose image is there."""
     for nodule in nodules(folder):
         if nodule.split == split and (folder / "image" / nodule.file).is_file():
@@ -134,7 +134,7 @@ def write_volumes(folder: Path, out: Path, progress: Callable[[float], None] = l
     return _write_sets(folder, out, _volumes, progress)
 
 
-Cutter = Callable[[Nodule, Image, np.ndarray], tuple[list[Image], list[Image]]]
+Cutter = Callable[[LidcNodule, Image, np.ndarray], tuple[list[Image], list[Image]]]
 """A nodule, its image and its mask ``(i, j, k)`` -> images of the clean task, and images to train without labels."""
 
 
@@ -169,7 +169,7 @@ def _write_sets(folder: Path, out: Path, cut: Cutter, progress: Callable[[float]
     return {**{split: len(rows) for split, rows in tables.items()}, "unlabelled": count}
 
 
-def _slices(nodule: Nodule, image: Image, mask: np.ndarray) -> tuple[list[Image], list[Image]]:
+def _slices(nodule: LidcNodule, image: Image, mask: np.ndarray) -> tuple[list[Image], list[Image]]:
     area = mask.sum(axis=(0, 1))
     largest = int(area.argmax())
     reach = (-1, 0, 1) if nodule.split == "train" else (0,)
@@ -181,7 +181,7 @@ def _slices(nodule: Nodule, image: Image, mask: np.ndarray) -> tuple[list[Image]
     return slices(chosen or [largest]), slices(np.flatnonzero(area).tolist())
 
 
-def _volumes(nodule: Nodule, image: Image, mask: np.ndarray) -> tuple[list[Image], list[Image]]:
+def _volumes(nodule: LidcNodule, image: Image, mask: np.ndarray) -> tuple[list[Image], list[Image]]:
     return [image], [image]
 
 

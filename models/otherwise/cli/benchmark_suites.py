@@ -38,7 +38,7 @@ Cases = Callable[["InputSpec", int], "Iterable[Case]"]
 
 @dataclass(frozen=True)
 class Suite:
-    """What a contest is held on.
+    """What a comparison is held on.
 
     Attributes:
         name: As typed.
@@ -54,7 +54,7 @@ class Suite:
 
 
 @dataclass(frozen=True)
-class Options:
+class SuiteOptions:
     """What all suites are told; ``ablation``: ours without one ingredient at a time, instead of the peers."""
 
     out: Path
@@ -86,7 +86,7 @@ def register(benchmark: typer.Typer) -> None:
         from otherwise.evaluation.benchmark.cases import mammogram_cases
 
         suite = Suite("phantom-mammogram", _series(mammogram_cases, seed), _series(mammogram_cases, seed + 1))
-        _hold(suite, Options(out, classifier, agent, verifier, limit, methods, device, ablation))
+        _run(suite, SuiteOptions(out, classifier, agent, verifier, limit, methods, device, ablation))
 
     @benchmark.command("phantom-signs")
     def phantom_signs(
@@ -103,7 +103,7 @@ def register(benchmark: typer.Typer) -> None:
         from otherwise.evaluation.benchmark.cases import sign_cases
 
         suite = Suite("phantom-signs", _series(sign_cases, seed), _series(sign_cases, seed + 1))
-        _hold(suite, Options(out, classifier, agent, verifier, limit, methods, device))
+        _run(suite, SuiteOptions(out, classifier, agent, verifier, limit, methods, device))
 
     @benchmark.command("phantom-nodule")
     def phantom_nodule(
@@ -121,7 +121,7 @@ def register(benchmark: typer.Typer) -> None:
         from otherwise.evaluation.benchmark.cases import nodule_cases
 
         suite = Suite("phantom-nodule", _series(nodule_cases, seed), _series(nodule_cases, seed + 1))
-        _hold(suite, Options(out, classifier, agent, verifier, limit, methods, device, ablation))
+        _run(suite, SuiteOptions(out, classifier, agent, verifier, limit, methods, device, ablation))
 
     @benchmark.command("phantom-confounded")
     def phantom_confounded(
@@ -145,7 +145,7 @@ def register(benchmark: typer.Typer) -> None:
             refuse_unconfounded(hosted, list(mammogram_cases(hosted.inputs, 200, seed + 2, confound=0.0)))
 
         suite = Suite("phantom-confounded", _series(confounded_cases, seed), at_random, check)
-        _hold(suite, Options(out, classifier, agent, verifier, limit, methods, device))
+        _run(suite, SuiteOptions(out, classifier, agent, verifier, limit, methods, device))
 
     @benchmark.command("lidc")
     def lidc(
@@ -165,7 +165,7 @@ def register(benchmark: typer.Typer) -> None:
             return lambda inputs, count: islice(lidc_cases(path, inputs, split), count)
 
         suite = Suite("lidc", of("test"), of("train"))
-        _hold(suite, Options(out, classifier, agent, verifier, limit, methods, device))
+        _run(suite, SuiteOptions(out, classifier, agent, verifier, limit, methods, device))
 
     @benchmark.command("custom")
     def custom(
@@ -188,20 +188,20 @@ def register(benchmark: typer.Typer) -> None:
 
         # How images of each class look is told by the same ones: there are no others.
         suite = Suite("custom", every, every)
-        _hold(suite, Options(out, classifier, agent, verifier, limit, methods, device))
+        _run(suite, SuiteOptions(out, classifier, agent, verifier, limit, methods, device))
 
 
 def _series(draw: Callable[[InputSpec, int, int], Iterable[Case]], seed: int) -> Cases:
     return lambda inputs, count: draw(inputs, count, seed)
 
 
-def _hold(suite: Suite, options: Options) -> None:
+def _run(suite: Suite, options: SuiteOptions) -> None:
     import numpy as np
 
     from otherwise.blackbox.loading import load_classifier
     from otherwise.evaluation.benchmark.edits import ablations, edit_methods
     from otherwise.evaluation.benchmark.maps import peers
-    from otherwise.evaluation.benchmark.run import Contest, reconstruction_floor
+    from otherwise.evaluation.benchmark.run import Comparison, reconstruction_floor
     from otherwise.evaluation.benchmark.suites import choose, run_suite
 
     hosted, taught = load_pair(options.classifier, options.agent, options.device)
@@ -212,7 +212,7 @@ def _hold(suite: Suite, options: Options) -> None:
         maps, edits = choose(options.methods, (), ablations(taught.student_noise > 0))
     else:
         maps, edits = choose(options.methods, peers(), edit_methods(reference, hosted.predict(reference)))
-    contest = Contest(
+    comparison = Comparison(
         classifier=hosted,
         agent=taught,
         verifier=load_classifier(options.verifier, device=options.device) if options.verifier else None,
@@ -220,6 +220,6 @@ def _hold(suite: Suite, options: Options) -> None:
         edits=edits,
         floor=reconstruction_floor(taught, hosted, cases),
     )
-    with shown("Contest") as tell:
-        run_suite(suite.name, contest, cases, reference, options.out, tell)
+    with shown("Comparison") as tell:
+        run_suite(suite.name, comparison, cases, reference, options.out, tell)
     typer.echo((options.out / "table.md").read_text(encoding="utf-8"))

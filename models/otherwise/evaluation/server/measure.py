@@ -14,7 +14,7 @@ import requests
 from rich.console import Console
 
 from otherwise.blackbox.model_card import machine_class
-from otherwise.demo.client import Client, session
+from otherwise.demo.client import DemoClient, session
 from otherwise.demo.images import write_studies
 from otherwise.demo.server import server
 from otherwise.demo.setup import Setup, claim
@@ -77,7 +77,7 @@ def measure_server(setup: Setup, count: int, console: Console) -> ServerFigures:
     with ending_on_termination(), server(setup, setup.out / "studies") as running:
         running.wait_until_ready()
         started = time.perf_counter() - begun
-        client = Client(running.url)
+        client = DemoClient(running.url)
         with _again_and_again(_memory_of(running.process.pid)) as memory:
             with console.status(f"Explaining {count} images"):
                 seconds, valid = _explain(client, names[:count])
@@ -106,7 +106,7 @@ def measure_demo(setup: Setup) -> float:
     return round(time.perf_counter() - begun, 1)
 
 
-def _explain(client: Client, names: Sequence[str]) -> tuple[list[float], list[bool]]:
+def _explain(client: DemoClient, names: Sequence[str]) -> tuple[list[float], list[bool]]:
     seconds, valid = [], []
     for name in names:
         begun = time.perf_counter()

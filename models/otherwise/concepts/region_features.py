@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from otherwise.concepts.activations import ImageActivations
 from otherwise.concepts.embedding import embeddings_of
-from otherwise.concepts.looks import Look
 from otherwise.concepts.query import overlaps
 from otherwise.concepts.units import UnitError
 from otherwise.explain.explanation import Explanation
@@ -17,7 +17,7 @@ SAME = 0.8
 
 
 @dataclass(frozen=True, eq=False)
-class Facts:
+class RegionFeatures:
     """Some regions of one image, as the units see them.
 
     Attributes:
@@ -43,42 +43,47 @@ class Facts:
         return np.asarray(self.effects / max(float(self.effects.sum()), 1e-12))
 
 
-def facts_of_explanation(look: Look, explanation: Explanation) -> Facts:
-    """Ask the units about the decisive regions of an explanation, at which ``look`` was taken."""
-    chosen = [region for region in explanation.regions if region.label in look.regions and region.effect > 0]
+def features_of_explanation(activations: ImageActivations, explanation: Explanation) -> RegionFeatures:
+    """Ask the units about the decisive regions of an explanation; ``activations`` are of that explanation."""
+    chosen = [region for region in explanation.regions if region.label in activations.regions and region.effect > 0]
     labels = [region.label for region in chosen]
-    return _facts(look, [look.regions[label] for label in labels], labels, [region.effect for region in chosen])
+    return _features(
+        activations, [activations.regions[label] for label in labels], labels, [region.effect for region in chosen]
+    )
 
 
-def facts_of_region(look: Look, mask: np.ndarray) -> Facts:
+def features_of_region(activations: ImageActivations, mask: np.ndarray) -> RegionFeatures:
     """Ask the units about a region that somebody has drawn or chosen; it has no measured effect, which stands as 0.
 
     Args:
-        look: At its image, or at an explanation of it.
+        activations: At its image, or at an explanation of it.
         mask: bool ``size``, not empty.
 
     Returns:
-        Facts of one region. Its label is that of the decisive region that it is (the same but for a few voxels), or 0.
+        Features of one region. Its label is that of the decisive region that it is (the same but
+        for a few voxels), or 0.
 
     Raises:
         UnitError: if the region is empty.
     """
     if not mask.any():
         raise UnitError("The region is empty where the classifier looks.", "Draw it there.")
-    alike = {label: float(overlaps(region[None], mask)[0]) for label, region in look.regions.items()}
+    alike = {label: float(overlaps(region[None], mask)[0]) for label, region in activations.regions.items()}
     best = max(alike, key=lambda label: alike[label], default=0)
-    return _facts(look, [mask], [best if alike.get(best, 0.0) >= SAME else 0], [0.0])
+    return _features(activations, [mask], [best if alike.get(best, 0.0) >= SAME else 0], [0.0])
 
 
-def _facts(look: Look, masks: list[np.ndarray], labels: list[int], effects: list[float]) -> Facts:
-    units = len(look.masks)
-    whole = np.any(masks, axis=0) if masks else np.zeros(look.size, bool)
-    each = [overlaps(look.masks, mask) for mask in masks]
-    return Facts(
+def _features(
+    activations: ImageActivations, masks: list[np.ndarray], labels: list[int], effects: list[float]
+) -> RegionFeatures:
+    units = len(activations.masks)
+    whole = np.any(masks, axis=0) if masks else np.zeros(activations.size, bool)
+    each = [overlaps(activations.masks, mask) for mask in masks]
+    return RegionFeatures(
         labels=np.array(labels, np.int64),
         effects=np.array(effects, np.float32),
-        embeddings=embeddings_of(look.maps, masks),
+        embeddings=embeddings_of(activations.maps, masks),
         overlaps=np.stack(each).astype(np.float32) if each else np.zeros((0, units), np.float32),
-        together=overlaps(look.masks, whole).astype(np.float32),
-        peaks=look.maps.peaks()[0].astype(np.float32),
+        together=overlaps(activations.masks, whole).astype(np.float32),
+        peaks=activations.maps.peaks()[0].astype(np.float32),
     )

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from otherwise.blackbox.protocol import InputSpec
+from otherwise.datasets import lidc
 from otherwise.errors import ImageError
-from otherwise.evaluation import lidc
 from otherwise.evaluation.benchmark.cases import lidc_cases
 from otherwise.images.image import Geometry, Image
 from otherwise.images.reading import read_image

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from otherwise.concepts.facts import Facts
+from otherwise.concepts.region_features import RegionFeatures
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS facts (
@@ -24,22 +24,22 @@ CREATE TABLE IF NOT EXISTS facts (
 
 
 @dataclass(frozen=True, eq=False)
-class Entry:
-    """Facts and what they are about.
+class FeatureEntry:
+    """Features and what they are about.
 
     Attributes:
         source: Id of the explanation or annotation.
         image: Id of its image.
-        facts: See ``Facts``.
+        features: See ``RegionFeatures``.
     """
 
     source: str
     image: str
-    facts: Facts
+    features: RegionFeatures
 
 
-class Catalogue:
-    """Facts by source, for one version of the units; safe for any number of threads.
+class FeatureStore:
+    """Features by source, for one version of the units; safe for any number of threads.
 
     Args:
         path: The file, shared by all versions; made if missing, and made anew where it is damaged.
@@ -51,21 +51,21 @@ class Catalogue:
         self._lock = threading.Lock()
         self._connection = _open(path)
         rows = self._connection.execute("SELECT source, image, content FROM facts WHERE version = ?", (version,))
-        self._entries = {source: Entry(source, image, _facts(content)) for source, image, content in rows}
+        self._entries = {source: FeatureEntry(source, image, _features(content)) for source, image, content in rows}
 
-    def put(self, entry: Entry) -> None:
+    def put(self, entry: FeatureEntry) -> None:
         """Keep facts; those of the same source are replaced."""
-        row = (self.version, entry.source, entry.image, _content(entry.facts))
+        row = (self.version, entry.source, entry.image, _content(entry.features))
         with self._lock:
             with self._connection:
                 self._connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?)", row)
             self._entries[entry.source] = entry
 
-    def get(self, source: str) -> Entry | None:
+    def get(self, source: str) -> FeatureEntry | None:
         """The facts of one source, if they have been gathered."""
         return self._entries.get(source)
 
-    def all(self) -> list[Entry]:
+    def all(self) -> list[FeatureEntry]:
         """Everything, in the order it came."""
         with self._lock:
             return list(self._entries.values())
@@ -92,12 +92,12 @@ def _open(path: Path) -> sqlite3.Connection:
     raise AssertionError("a new file cannot be damaged")
 
 
-def _content(facts: Facts) -> bytes:
+def _content(features: RegionFeatures) -> bytes:
     buffer = io.BytesIO()
-    np.savez(buffer, **{item.name: getattr(facts, item.name) for item in fields(Facts)})
+    np.savez(buffer, **{item.name: getattr(features, item.name) for item in fields(RegionFeatures)})
     return buffer.getvalue()
 
 
-def _facts(content: bytes) -> Facts:
+def _features(content: bytes) -> RegionFeatures:
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        return Facts(**{item.name: arrays[item.name] for item in fields(Facts)})
+        return RegionFeatures(**{item.name: arrays[item.name] for item in fields(RegionFeatures)})

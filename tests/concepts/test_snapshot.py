@@ -9,10 +9,10 @@ import pytest
 
 from otherwise.annotations.annotation import Annotation
 from otherwise.annotations.vocabulary import Term, Vocabulary, local_term
-from otherwise.concepts.catalogue import Catalogue, Entry
-from otherwise.concepts.facts import Facts
+from otherwise.concepts.feature_store import FeatureEntry, FeatureStore
+from otherwise.concepts.region_features import RegionFeatures
+from otherwise.concepts.snapshot import ConceptSnapshot, fit_snapshot
 from otherwise.concepts.statistics import UnitTable
-from otherwise.concepts.teaching import Taught, learn
 
 UNITS = 6
 
@@ -23,11 +23,13 @@ def unit_table() -> UnitTable:
     return UnitTable("1", 10, names, one, 0 * one, 2 * one, np.zeros((UNITS, 2), np.float32), ((),) * UNITS)
 
 
-def facts(labels: list[int], effects: list[float], overlaps: list[float], kind: int = 0) -> Facts:
+def facts(labels: list[int], effects: list[float], overlaps: list[float], kind: int = 0) -> RegionFeatures:
     rng = np.random.default_rng(len(labels))
     embeddings = rng.normal(3 * kind, 0.1, (len(labels), 2 * UNITS)).astype(np.float32)
     each = np.tile(np.array(overlaps, np.float32), (len(labels), 1))
-    return Facts(np.array(labels), np.array(effects, np.float32), embeddings, each, each[0], np.arange(UNITS) * 1.0)
+    return RegionFeatures(
+        np.array(labels), np.array(effects, np.float32), embeddings, each, each[0], np.arange(UNITS) * 1.0
+    )
 
 
 def note(author: str, term: Term, id: str, explanation: str = "", certain: bool = True, **more: object) -> Annotation:
@@ -44,18 +46,20 @@ def note(author: str, term: Term, id: str, explanation: str = "", certain: bool 
 
 
 @pytest.fixture
-def explained() -> list[Entry]:
+def explained() -> list[FeatureEntry]:
     strong = facts([1, 2], [3.0, 1.0], [0.5, 0.3, 0.1, 0, 0, 0])
     other = facts([1], [2.0], [0.5, 0.3, 0.1, 0, 0, 0], kind=5)
-    return [Entry("explanation-1", "image", strong), Entry("explanation-2", "other", other)]
+    return [FeatureEntry("explanation-1", "image", strong), FeatureEntry("explanation-2", "other", other)]
 
 
-def taught(notes: list[Annotation], explained: list[Entry], named: dict[str, Entry], vocabulary: Vocabulary) -> Taught:
-    return learn(notes, explained, named, unit_table(), vocabulary, "1")
+def taught(
+    notes: list[Annotation], explained: list[FeatureEntry], named: dict[str, FeatureEntry], vocabulary: Vocabulary
+) -> ConceptSnapshot:
+    return fit_snapshot(notes, explained, named, unit_table(), vocabulary, "1")
 
 
 def test_a_better_overlap_wins_over_a_worse_one_and_both_are_kept(
-    vocabulary: Vocabulary, explained: list[Entry]
+    vocabulary: Vocabulary, explained: list[FeatureEntry]
 ) -> None:
     one, two = local_term("one"), local_term("two")
     notes = [
@@ -63,8 +67,8 @@ def test_a_better_overlap_wins_over_a_worse_one_and_both_are_kept(
         Annotation("Grace", "name", "image", term=two, id="b" * 32, units=("layer4/0",)),
     ]
     named = {
-        "a" * 32: Entry("a" * 32, "image", facts([0], [0.0], [0.3, 0.0, 0.6, 0, 0, 0])),
-        "b" * 32: Entry("b" * 32, "image", facts([0], [0.0], [0.7, 0.0, 0.0, 0, 0, 0])),
+        "a" * 32: FeatureEntry("a" * 32, "image", facts([0], [0.0], [0.3, 0.0, 0.6, 0, 0, 0])),
+        "b" * 32: FeatureEntry("b" * 32, "image", facts([0], [0.0], [0.7, 0.0, 0.0, 0, 0, 0])),
     }
     found = taught(notes, explained, named, vocabulary).units
     assert found["layer4/0"].term == two
@@ -79,45 +83,47 @@ def test_a_better_overlap_wins_over_a_worse_one_and_both_are_kept(
 
 
 def test_without_a_choice_all_units_above_the_threshold_are_named(
-    vocabulary: Vocabulary, explained: list[Entry]
+    vocabulary: Vocabulary, explained: list[FeatureEntry]
 ) -> None:
     from otherwise.annotations.region import RegionMask
     from otherwise.images.image import Geometry
 
     region = RegionMask(np.ones((2, 2, 1), bool), Geometry((2, 2, 1), np.eye(4)))
-    named = {"a" * 32: Entry("a" * 32, "image", facts([0], [0.0], [0.21, 0.19, 0.6, 0, 0, 0]))}
+    named = {"a" * 32: FeatureEntry("a" * 32, "image", facts([0], [0.0], [0.21, 0.19, 0.6, 0, 0, 0]))}
     notes = [Annotation("Ada", "name", "image", term=local_term("one"), id="a" * 32, region=region)]
     assert set(taught(notes, explained, named, vocabulary).units) == {"layer4/0", "layer4/2"}
 
 
-def test_a_kind_and_its_parent_are_no_dispute(vocabulary: Vocabulary, explained: list[Entry]) -> None:
+def test_a_kind_and_its_parent_are_no_dispute(vocabulary: Vocabulary, explained: list[FeatureEntry]) -> None:
     mass, spiculated = vocabulary.find("SCT", "129788004"), vocabulary.find("SCT", "129742005")
     notes = [note("Ada", mass, "a"), note("Grace", spiculated, "b")]
     assert not taught(notes, explained, {}, vocabulary).units["layer4/5"].disputed
 
 
-def test_an_uncertain_word_never_beats_a_certain_one(vocabulary: Vocabulary, explained: list[Entry]) -> None:
+def test_an_uncertain_word_never_beats_a_certain_one(vocabulary: Vocabulary, explained: list[FeatureEntry]) -> None:
     sure, unsure = local_term("sure"), local_term("unsure")
     notes = [note("Ada", sure, "a"), note("Ada", unsure, "b", certain=False)]
     assert taught(notes, explained, {}, vocabulary).units["layer4/5"].term == sure
 
 
-def test_what_somebody_called_that_very_region_is_its_name(vocabulary: Vocabulary, explained: list[Entry]) -> None:
+def test_what_somebody_called_that_very_region_is_its_name(
+    vocabulary: Vocabulary, explained: list[FeatureEntry]
+) -> None:
     odd = local_term("odd")
-    entry = Entry("a" * 32, "image", facts([2], [0.0], [0.0] * UNITS))
+    entry = FeatureEntry("a" * 32, "image", facts([2], [0.0], [0.0] * UNITS))
     found = taught([note("Ada", odd, "a", "explanation-1")], explained, {"a" * 32: entry}, vocabulary)
-    first, second = found.names("explanation-1", explained[0].facts)
+    first, second = found.names("explanation-1", explained[0].features)
     assert second is not None
     assert (second.term, second.confidence) == (odd, 1.0)
     assert found.pool.labelled.tolist() == [False, True, False]
     assert first is None or first.confidence < 1
 
 
-def test_the_summary_adds_up(vocabulary: Vocabulary, explained: list[Entry]) -> None:
+def test_the_summary_adds_up(vocabulary: Vocabulary, explained: list[FeatureEntry]) -> None:
     odd = local_term("odd")
-    entry = Entry("a" * 32, "image", facts([2], [0.0], [0.0] * UNITS))
+    entry = FeatureEntry("a" * 32, "image", facts([2], [0.0], [0.0] * UNITS))
     found = taught([note("Ada", odd, "a", "explanation-1")], explained, {"a" * 32: entry}, vocabulary)
-    concepts = found.concepts("explanation-1", explained[0].facts)
+    concepts = found.concepts("explanation-1", explained[0].features)
     assert sum(e.units for e in concepts.entries) == UNITS
     assert sum(e.share for e in concepts.entries) == pytest.approx(1)
     assert sum(e.effect for e in concepts.entries) == pytest.approx(4.0)
@@ -128,29 +134,29 @@ def test_the_summary_adds_up(vocabulary: Vocabulary, explained: list[Entry]) -> 
     assert concepts.named_share == pytest.approx(sum(e.share for e in concepts.entries if e.term))
 
 
-def test_accuracy_needs_enough_labels(vocabulary: Vocabulary, explained: list[Entry]) -> None:
+def test_accuracy_needs_enough_labels(vocabulary: Vocabulary, explained: list[FeatureEntry]) -> None:
     assert taught([note("Ada", local_term("odd"), "a")], explained, {}, vocabulary).accuracy() is None
 
 
 def test_facts_come_back_from_the_catalogue_and_other_versions_are_not_seen(
-    tmp_path: Path, explained: list[Entry]
+    tmp_path: Path, explained: list[FeatureEntry]
 ) -> None:
-    catalogue = Catalogue(tmp_path / "facts.sqlite", "1")
+    catalogue = FeatureStore(tmp_path / "features.sqlite", "1")
     for entry in explained:
         catalogue.put(entry)
     catalogue.close()
-    again = Catalogue(tmp_path / "facts.sqlite", "1")
+    again = FeatureStore(tmp_path / "features.sqlite", "1")
     assert [entry.source for entry in again.all()] == ["explanation-1", "explanation-2"]
     for name in ("labels", "effects", "embeddings", "overlaps", "together", "peaks"):
-        one, other = (getattr(entry.facts, name) for entry in (explained[0], again.all()[0]))
+        one, other = (getattr(entry.features, name) for entry in (explained[0], again.all()[0]))
         assert np.array_equal(one, other)
         assert one.dtype == other.dtype
     again.close()
-    assert Catalogue(tmp_path / "facts.sqlite", "2").all() == []
+    assert FeatureStore(tmp_path / "features.sqlite", "2").all() == []
 
 
-def test_a_damaged_catalogue_is_made_anew(tmp_path: Path, explained: list[Entry]) -> None:
-    (tmp_path / "facts.sqlite").write_bytes(b"nothing of the kind" * 100)
-    catalogue = Catalogue(tmp_path / "facts.sqlite", "1")
+def test_a_damaged_catalogue_is_made_anew(tmp_path: Path, explained: list[FeatureEntry]) -> None:
+    (tmp_path / "features.sqlite").write_bytes(b"nothing of the kind" * 100)
+    catalogue = FeatureStore(tmp_path / "features.sqlite", "1")
     catalogue.put(explained[0])
     assert len(catalogue.all()) == 1

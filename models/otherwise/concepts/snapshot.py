@@ -10,11 +10,11 @@ import numpy as np
 
 from otherwise.annotations.annotation import Annotation
 from otherwise.annotations.vocabulary import Term, Vocabulary
-from otherwise.concepts.catalogue import Entry
-from otherwise.concepts.facts import Facts
+from otherwise.concepts.feature_store import FeatureEntry
 from otherwise.concepts.naming import ConceptModel, Example, Name, Space, fit_concepts
 from otherwise.concepts.query import NAMING_OVERLAP
 from otherwise.concepts.questions import Pool, RegionRef, named_share
+from otherwise.concepts.region_features import RegionFeatures
 from otherwise.concepts.statistics import UnitTable
 from otherwise.concepts.summary import UnitName, Vote, summarise, unit_names
 from otherwise.explain.explanation import Concepts
@@ -27,7 +27,7 @@ LEAST_LABELS = 10
 
 
 @dataclass(frozen=True, eq=False)
-class Taught:
+class ConceptSnapshot:
     """One version of everything that names rest upon. Nothing in it ever changes.
 
     Attributes:
@@ -50,18 +50,18 @@ class Taught:
     given: Mapping[tuple[str, int], Term]
     examples: tuple[Example, ...]
 
-    def names(self, explanation: str, facts: Facts) -> list[Name | None]:
+    def names(self, explanation: str, features: RegionFeatures) -> list[Name | None]:
         """What the regions of an explanation are called: what somebody called that very region, or else the probes."""
-        found = self.model.name(facts.embeddings)
-        for place, label in enumerate(facts.labels.tolist()):
+        found = self.model.name(features.embeddings)
+        for place, label in enumerate(features.labels.tolist()):
             term = self.given.get((explanation, label))
             if term is not None:
                 found[place] = Name(term, 1.0)
         return found
 
-    def concepts(self, explanation: str, facts: Facts) -> Concepts:
+    def concepts(self, explanation: str, features: RegionFeatures) -> Concepts:
         """An explanation summed up by concepts."""
-        return summarise(facts, self.names(explanation, facts), self.table, self.units, self.version)
+        return summarise(features, self.names(explanation, features), self.table, self.units, self.version)
 
     @cached_property
     def region_names(self) -> list[Name | None]:
@@ -102,22 +102,22 @@ class Taught:
         return round(right / named, 4) if named else None
 
 
-def learn(
+def fit_snapshot(
     annotations: Sequence[Annotation],
-    explained: Iterable[Entry],
-    named: Mapping[str, Entry],
+    explained: Iterable[FeatureEntry],
+    named: Mapping[str, FeatureEntry],
     table: UnitTable,
     vocabulary: Vocabulary,
     version: str,
     overlap: float = NAMING_OVERLAP,
-) -> Taught:
+) -> ConceptSnapshot:
     """Learn from everything that holds; takes a second or so for ten thousand explanations.
 
     Args:
         annotations: What holds, oldest first.
-        explained: Facts of explanations.
-        named: Facts of the regions that annotations name, by annotation; one whose facts are not known yet counts once
-            they are.
+        explained: Features of explanations.
+        named: Features of the regions that annotations name, by annotation; one whose features are not known yet
+            counts once they are.
         table: Of the units.
         vocabulary: The terms; free ones that it lacks are roots of their own.
         version: What to call it.
@@ -131,12 +131,12 @@ def learn(
     for note in labels:
         assert note.term is not None
         entry = named.get(note.id)
-        found = entry.facts.overlaps[0] if entry is not None and len(entry.facts.labels) else None
+        found = entry.features.overlaps[0] if entry is not None and len(entry.features.labels) else None
         if entry is not None and found is not None:
-            examples.append(Example(entry.facts.embeddings[0], note.term, note.certain))
-            elsewhere += [] if entry.facts.labels[0] else [entry.facts.embeddings[0]]
-            # Facts of a named region carry the label of the decisive region that it is, 0 where it is none.
-            region = (note.explanation, int(entry.facts.labels[0]))
+            examples.append(Example(entry.features.embeddings[0], note.term, note.certain))
+            elsewhere += [] if entry.features.labels[0] else [entry.features.embeddings[0]]
+            # Features of a named region carry the label of the decisive region that it is, 0 where it is none.
+            region = (note.explanation, int(entry.features.labels[0]))
             if region[1] and note.explanation in known:
                 named_already.add(region)
                 if note.certain:
@@ -148,7 +148,7 @@ def learn(
     every = np.concatenate([pool.embeddings, *(embedding[None] for embedding in elsewhere)])
     if not len(every):
         every = np.zeros((1, pool.embeddings.shape[1]), np.float32)
-    return Taught(
+    return ConceptSnapshot(
         version=version,
         examples=tuple(examples),
         labels=len(labels),
@@ -160,12 +160,12 @@ def learn(
     )
 
 
-def _pool(entries: Sequence[Entry], named: Collection[tuple[str, int]], width: int) -> Pool:
+def _pool(entries: Sequence[FeatureEntry], named: Collection[tuple[str, int]], width: int) -> Pool:
     regions, embeddings, shares = [], [], []
     for entry in entries:
-        regions += [RegionRef(entry.image, entry.source, label) for label in entry.facts.labels.tolist()]
-        embeddings += list(entry.facts.embeddings)
-        shares += entry.facts.shares.tolist()
+        regions += [RegionRef(entry.image, entry.source, label) for label in entry.features.labels.tolist()]
+        embeddings += list(entry.features.embeddings)
+        shares += entry.features.shares.tolist()
     return Pool(
         regions=tuple(regions),
         embeddings=np.stack(embeddings) if embeddings else np.zeros((0, width), np.float32),

@@ -1,0 +1,1 @@
+"""Speed, memory and responsiveness of the real server, measured over HTTP."""
