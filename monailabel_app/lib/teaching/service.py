@@ -25,7 +25,7 @@ from otherwise.annotations.vocabulary import Vocabulary
 from otherwise.concepts.activations import ImageActivations, activations_of_explanation
 from otherwise.concepts.feature_store import FeatureEntry, FeatureStore
 from otherwise.concepts.region_features import features_of_explanation, features_of_region
-from otherwise.concepts.snapshot import ConceptSnapshot
+from otherwise.concepts.snapshot import ConceptSnapshot, fit_snapshot
 from otherwise.concepts.statistics import UnitTable
 from otherwise.concepts.units import UnitError, UnitReader
 from otherwise.errors import CancelledError, OtherwiseError
