@@ -12,13 +12,14 @@ import pydicom
 import pytest
 import SimpleITK as sitk  # noqa: N813
 
-from otherwise.batch.archive import list_images, read_content
-from otherwise.batch.errors import BatchError
+from otherwise.batch.archive import read_content
 from otherwise.batch.executor import InProcess
 from otherwise.batch.parcel import pack_image, unpack_image
 from otherwise.batch.run import run_batch
 from otherwise.batch.worker import BatchOrder
+from otherwise.errors import ImageError
 from otherwise.images.image import Geometry, Image
+from otherwise.images.listing import list_images
 from otherwise.images.reading import read_image
 from otherwise.phantoms.dicom import write_dicom
 
@@ -41,7 +42,7 @@ def heap(folder: Path) -> Path:
 
 
 def names(archive: Path) -> list[str]:
-    return [image.name for image in list_images(archive)]
+    return [image.name for image in list_images(archive).images]
 
 
 def test_what_is_an_image(tmp_path: Path, draw: Draw) -> None:
@@ -68,7 +69,7 @@ def test_voxels_beside_their_header_belong_to_it(tmp_path: Path) -> None:
     archive = tmp_path / "archive"
     archive.mkdir()
     sitk.WriteImage(sitk.GetImageFromArray(np.random.default_rng(0).random((9, 8), np.float32)), archive / "x.mhd")
-    (image,) = list_images(archive)
+    (image,) = list_images(archive).images
     assert [file.name for file in image.files] == ["x.mhd", "x.raw"]
     there = unpack_image(pack_image(image), image, tmp_path / "there")
     assert read_image(there.files[0]).sha256 == read_image(archive / "x.mhd").sha256
@@ -79,15 +80,15 @@ def test_the_same_bytes_are_the_same_image(tmp_path: Path, draw: Draw) -> None:
     draw(archive / "a.nrrd", 0.3, seed=1)
     draw(archive / "b.nrrd", 0.3, seed=2)
     shutil.copyfile(archive / "a.nrrd", archive / "c.nrrd")
-    a, b, c = (read_content(image, archive).digest for image in list_images(archive))
+    a, b, c = (read_content(image, archive).digest for image in list_images(archive).images)
     assert a == c != b
 
 
 def test_a_copy_of_a_series_is_the_series(tmp_path: Path) -> None:
     archive = tmp_path / "archive"
-    once = read_content(list_images(series(archive / "a", 1))[0], archive / "a")
+    once = read_content(list_images(series(archive / "a", 1)).images[0], archive / "a")
     shutil.copytree(archive / "a", archive / "again")
-    (image,) = list_images(archive)
+    (image,) = list_images(archive).images
     content = read_content(image, archive)
     assert content.digest == once.digest
     assert content.copies == (image.name.replace("a#", "again#"),)
@@ -110,9 +111,9 @@ def test_series_in_one_heap_are_explained_apart(
 
 
 def test_a_folder_that_nobody_may_look_into_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(folder: Path) -> None:
+    def refuse(folder: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "iterdir", refuse)
-    with pytest.raises(BatchError, match=r"cannot be looked into: Permission denied"):
+    monkeypatch.setattr("otherwise.images.listing.os.scandir", refuse)
+    with pytest.raises(ImageError, match=r"cannot be looked into: Permission denied"):
         list_images(tmp_path)

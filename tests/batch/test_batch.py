@@ -14,7 +14,7 @@ from otherwise.batch.errors import BatchError
 from otherwise.batch.executor import ImageOutcome, InProcess, Task
 from otherwise.batch.run import Summary, run_batch
 from otherwise.batch.worker import BatchOrder
-from otherwise.errors import AgentError, BundleError
+from otherwise.errors import AgentError, BundleError, ImageError
 from otherwise.images.image import Image
 from otherwise.report.folder import read_explanation
 
@@ -127,9 +127,9 @@ def test_what_cannot_work_is_refused_before_the_work(
     archive: Path, order: BatchOrder, tmp_path: Path, asking: Callable[..., BatchOrder]
 ) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(BatchError, match="no image in empty"):
+    with pytest.raises(ImageError, match="no image in empty"):
         run(tmp_path / "empty", tmp_path / "out", order)
-    with pytest.raises(BatchError, match="no folder nowhere"):
+    with pytest.raises(ImageError, match="no file or folder nowhere"):
         run(tmp_path / "nowhere", tmp_path / "out", order)
     with pytest.raises(BatchError, match="something else in deep"):
         run(archive, archive / "deep", order)

@@ -61,8 +61,8 @@ def target(name: str, folder: Path) -> Target:
 
 
 def _images(kind: str, folder: Path) -> Target:
+    from otherwise.images.listing import list_images
     from otherwise.images.reading import read_image
-    from otherwise.images.studies import read_studies
 
     seeds = tuple((path.suffix, path.read_bytes()) for path in image_files(kind, folder))
     contents = tuple(content for _, content in seeds)
@@ -78,7 +78,7 @@ def _images(kind: str, folder: Path) -> Target:
         path = folder / f"input{given[0]}"
         path.write_bytes(given[1])
         if "dcm" in given[0]:
-            read_studies([path])
+            list_images(path.parent, empty=True)
         image = read_image(path, max_bytes=MOST_BYTES)
         assert image.array.nbytes <= 8 * MOST_BYTES
         assert image.array.shape[1:] == image.geometry.shape
@@ -87,8 +87,8 @@ def _images(kind: str, folder: Path) -> Target:
 
 
 def _series(folder: Path) -> Target:
+    from otherwise.images.listing import list_images
     from otherwise.images.reading import read_image
-    from otherwise.images.studies import read_studies
 
     series = folder / "series"
     series.mkdir()
@@ -101,7 +101,7 @@ def _series(folder: Path) -> Target:
     def ask(given: list[bytes]) -> None:
         for path, content in zip(files, given, strict=True):
             path.write_bytes(content)
-        read_studies([series])
+        list_images(series, empty=True)
         read_image(series, max_bytes=MOST_BYTES)
 
     return Target(make, ask)

@@ -18,9 +18,9 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, JPEGBa
 
 from otherwise.errors import ImageError
 from otherwise.images.formats.dicom_decoding import Decoder
-from otherwise.images.formats.limits import MAX_SLICES, HonestFile, read_voxels
+from otherwise.images.formats.limits import MAX_SLICES, BoundedFile, read_voxels
+from otherwise.images.listing import list_images
 from otherwise.images.reading import read_image
-from otherwise.images.studies import read_studies
 
 WriteDicom = Callable[..., Path]
 GREY = np.random.default_rng(0).integers(0, 200, (16, 16)).astype(np.uint8)
@@ -90,7 +90,7 @@ def test_a_deflated_dicom_bomb(tmp_path: Path, write_dicom: WriteDicom, where: s
     data.save_as(path)
     assert path.stat().st_size < 2**20
     refusal(path, max_bytes=2**20)
-    read_studies([path])
+    list_images(path.parent, empty=True)
 
 
 def test_more_frames_or_files_than_anybody_has(tmp_path: Path, write_dicom: WriteDicom) -> None:
@@ -123,9 +123,9 @@ def test_a_png_chunk_that_declares_four_gigabytes(tmp_path: Path) -> None:
             asked.append(size or 0)
             return super().read(size)
 
-    honest = HonestFile(Counted(bytes(100)))
-    honest.seek(40)
-    assert len(honest.read(2**32)) == 60
+    bounded = BoundedFile(Counted(bytes(100)))
+    bounded.seek(40)
+    assert len(bounded.read(2**32)) == 60
     assert asked == [60]
 
 
@@ -176,5 +176,5 @@ def test_a_damaged_file_does_not_hide_the_other_studies(tmp_path: Path, write_di
     content = bad.read_bytes()
     at = content.index(b"\x20\x00\x0d\x00UI")  # of the study's id, whose type becomes one that there is not
     bad.write_bytes(content[: at + 4] + b"U{" + content[at + 6 :])
-    studies = read_studies([tmp_path])
+    studies = list_images(tmp_path).studies
     assert [image.paths for study in studies for image in study.images] == [(tmp_path / "good.dcm",)]

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from otherwise.batch.archive import ArchiveImage
 from otherwise.batch.errors import DIED, MOST_DEATHS, Failure
 from otherwise.batch.worker import BatchOrder, BatchWorker, LoadedModels
 from otherwise.images.atomic import WriteError
+from otherwise.images.listing import FoundImage
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Task:
     """
 
     key: str
-    image: ArchiveImage
+    image: FoundImage
     out: Path
 
 

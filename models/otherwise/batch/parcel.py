@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from otherwise.batch.archive import ArchiveImage
+from otherwise.images.listing import FoundImage
 
 Parcel = dict[str, bytes]
 """Content of files by their path within a folder."""
@@ -32,7 +33,7 @@ def unpack(parcel: Parcel, folder: Path) -> None:
         place.write_bytes(content)
 
 
-def pack_image(image: ArchiveImage) -> Parcel:
+def pack_image(image: FoundImage) -> Parcel:
     """Take the files of an image, in a folder that is called as theirs is: people know a series by it.
 
     Raises:
@@ -43,7 +44,7 @@ def pack_image(image: ArchiveImage) -> Parcel:
     return {f"{folder}/{name}": file.read_bytes() for name, file in zip(names, image.files, strict=True)}
 
 
-def unpack_image(parcel: Parcel, image: ArchiveImage, folder: Path) -> ArchiveImage:
+def unpack_image(parcel: Parcel, image: FoundImage, folder: Path) -> FoundImage:
     """Write what :func:`pack_image` took into a new folder.
 
     Returns:
@@ -53,4 +54,4 @@ def unpack_image(parcel: Parcel, image: ArchiveImage, folder: Path) -> ArchiveIm
         OSError: if the disk is full or the folder is not writable.
     """
     unpack(parcel, folder)
-    return ArchiveImage(image.name, tuple(folder / name for name in parcel), image.series)
+    return replace(image, files=tuple(folder / name for name in parcel), dicom=None)

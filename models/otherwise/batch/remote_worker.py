@@ -7,12 +7,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from otherwise import __version__
-from otherwise.batch.archive import ArchiveImage
 from otherwise.batch.errors import Failure
 from otherwise.batch.parcel import Parcel, pack, unpack, unpack_image
 from otherwise.batch.worker import BatchOrder, BatchWorker, LoadedModels
 from otherwise.blackbox.bundle import read_bundle
 from otherwise.blackbox.loading import find_bundle
+from otherwise.images.listing import FoundImage
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class RemoteWorker:
                 return Failure.of(error)
         return self._worker.models
 
-    def explain(self, image: ArchiveImage, files: Parcel) -> Parcel | Failure:
+    def explain(self, image: FoundImage, files: Parcel) -> Parcel | Failure:
         """Explain an image; the explanation's folder, or why there is none."""
         assert self._worker is not None, "load() comes first"
         try:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from otherwise.batch.archive import ArchiveImage, list_images, read_content
+from otherwise.batch.archive import read_content
 from otherwise.batch.errors import BatchError, Failure
 from otherwise.batch.executor import Executor, Task
 from otherwise.batch.table import FAILED, Row, explained_row, failed_row, write_table
@@ -21,6 +21,7 @@ from otherwise.batch.worker import LoadedModels
 from otherwise.explain.explanation import SCHEMA
 from otherwise.explain.request import ExplainRequest
 from otherwise.images.atomic import WriteError, is_occupied
+from otherwise.images.listing import Listing, list_images
 from otherwise.termination import ending_on_termination
 
 TABLE = "results.parquet"
@@ -44,6 +45,7 @@ class Summary:
         duplicates: How many hold the same as another one.
         finished: False: stopped by Ctrl-C or SIGTERM; the rest waits for the same command.
         table: The Parquet file.
+        left_out: What the archive holds besides images, in one line; empty where there is nothing else.
     """
 
     images: int
@@ -53,6 +55,7 @@ class Summary:
     duplicates: int
     finished: bool
     table: Path
+    left_out: str = ""
 
 
 def run_batch(
@@ -79,7 +82,10 @@ def run_batch(
     """
     with _claimed(out):
         progress("look", 0.0)
-        batch = _Batch(archive, out, list_images(archive, without=out), request, progress)
+        listing = list_images(
+            archive, without=out, progress=lambda done, total: progress(f"look at {total} files", 0.0)
+        )
+        batch = _Batch(archive, out, listing, request, progress)
         try:
             progress("load the models", 0.0)
             batch.run(executor)
@@ -91,10 +97,9 @@ def run_batch(
 class _Batch:
     """The state of one run; ``rows`` by key, in the archive's order."""
 
-    def __init__(
-        self, archive: Path, out: Path, images: list[ArchiveImage], request: ExplainRequest, progress: Progress
-    ) -> None:
-        self.archive, self.out, self.images, self.request, self.progress = archive, out, images, request, progress
+    def __init__(self, archive: Path, out: Path, listing: Listing, request: ExplainRequest, progress: Progress) -> None:
+        self.archive, self.out, self.listing, self.request, self.progress = archive, out, listing, request, progress
+        self.images = listing.images
         self.rows: dict[str, Row] = {}
         self.names: dict[str, list[str]] = {}
         self.done = self.kept = self.failed = 0
@@ -135,6 +140,7 @@ class _Batch:
             duplicates=sum(len(names) - 1 for names in self.names.values()),
             finished=self.finished,
             table=self.out / TABLE,
+            left_out=self.listing.left_out_line,
         )
 
     def _tasks(self, models: LoadedModels) -> Iterator[Task]:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from otherwise.agent.bundle import load_agent
-from otherwise.batch.archive import ArchiveImage
 from otherwise.batch.errors import Failure
 from otherwise.blackbox.loading import load_classifier
 from otherwise.explain.explainer import Explainer
 from otherwise.explain.explanation import ModelRef
 from otherwise.explain.request import ExplainRequest, explain_request
-from otherwise.images.image import Image
+from otherwise.images.listing import FoundImage
 from otherwise.images.reading import read_image
 from otherwise.report.folder import write_explanation
 
@@ -69,7 +66,7 @@ class BatchWorker:
         )
 
     def explain(
-        self, image: ArchiveImage, out: Path, progress: Callable[[str, float], None] = lambda stage, part: None
+        self, image: FoundImage, out: Path, progress: Callable[[str, float], None] = lambda stage, part: None
     ) -> Failure | None:
         """Explain one image, whatever is wrong with it.
 
@@ -82,22 +79,8 @@ class BatchWorker:
             Why there is no explanation; None: it has been written.
         """
         try:
-            explanation = explain_request(self._explainer, _read(image), self._request, progress)
+            explanation = explain_request(self._explainer, read_image(image), self._request, progress)
             write_explanation(explanation, out, replace=True)
         except Exception as error:  # of one image; the others go on
             return Failure.of(error)
         return None
-
-
-def _read(image: ArchiveImage) -> Image:
-    if not image.series:
-        return read_image(image.files[0], id=image.id)
-    folder = image.files[0].parent
-    if set(image.files) == set(folder.iterdir()):
-        return read_image(folder, id=image.id)
-    with TemporaryDirectory() as apart:  # the folder holds others as well
-        place = Path(apart) / (folder.name or "series")
-        place.mkdir()
-        for number, file in enumerate(image.files):
-            shutil.copyfile(file, place / f"{number}.dcm")
-        return read_image(place, id=image.id)

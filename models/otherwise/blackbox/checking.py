@@ -21,6 +21,8 @@ BATCH_TOLERANCE = 1e-4
 """By how much an image's probabilities may depend on its company in the batch, or change when asked again."""
 MOST_IMAGES = 64
 """Images of a folder that are looked at."""
+DRAW_SEED = 0
+"""Of the draw, where a folder holds more."""
 
 
 @dataclass(frozen=True)
@@ -164,18 +166,20 @@ def _alike(topic: str, first: np.ndarray, second: np.ndarray, fault: str) -> Fin
 
 
 def _read_folder(folder: Path, inputs: InputSpec) -> tuple[np.ndarray, Finding]:
+    from otherwise.images.listing import draw_images, list_images
     from otherwise.images.reading import read_image
     from otherwise.images.resampling import to_model
 
-    if not folder.is_dir():
-        raise ImageError(f"There is no folder {folder}.", "Give a folder of images.")
+    listing = list_images(folder)
     batch, refused = [], ""
-    for path in sorted(item for item in folder.iterdir() if not item.name.startswith("."))[:MOST_IMAGES]:
+    for found in draw_images(listing.images, MOST_IMAGES, DRAW_SEED):
         try:
-            image = read_image(path)
+            image = read_image(found)
             batch.append(to_model(image, inputs.size, inputs.spacing, inputs.intensity, channels=inputs.channels))
         except OtherwiseError as error:
-            refused = refused or f" Skipped others, such as {path.name}: {error.detail}"
+            refused = refused or f" Skipped others, such as {found.name}: {error.detail}"
     if not batch:
         raise ImageError(f"{folder} holds no image that can be used.{refused}", "Give a folder of images.")
-    return np.stack(batch), Finding("images", "warning" if refused else "ok", f"{len(batch)} read.{refused}")
+    drawn = f", drawn at random (seed {DRAW_SEED})" if len(listing.images) > MOST_IMAGES else ""
+    text = f"{len(batch)} read{drawn}, of {listing.summary}.{refused}"
+    return np.stack(batch), Finding("images", "warning" if refused else "ok", text)

@@ -60,4 +60,6 @@ def _say(summary: Summary) -> None:
     earlier = f" ({summary.kept} by an earlier run)" if summary.kept else ""
     copies = f", {summary.duplicates} are copies" if summary.duplicates else ""
     typer.echo(f"{summary.images} images: {summary.explained} explained{earlier}, {summary.failed} failed{copies}")
+    if summary.left_out:
+        typer.echo(f"{summary.left_out[0].upper()}{summary.left_out[1:]}")
     typer.echo(f"Table: {summary.table}")

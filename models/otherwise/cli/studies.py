@@ -1,12 +1,17 @@
-"""``otherwise studies FOLDER``: which images a folder of DICOM files holds."""
+"""``otherwise studies FOLDER``: which images a folder holds."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from otherwise.cli.listing import Verbose, list_for
+
+if TYPE_CHECKING:
+    from otherwise.images.listing import FoundImage
 
 
 def register(app: typer.Typer) -> None:
@@ -14,40 +19,46 @@ def register(app: typer.Typer) -> None:
 
     @app.command("studies")
     def studies(
-        folder: Annotated[Path, typer.Argument(help="Looked through at every depth.", exists=True)],
+        folder: Annotated[Path, typer.Argument(help="Folder, at every depth; file; or CSV table.", exists=True)],
         as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False,
+        verbose: Verbose = False,
     ) -> None:
-        """List the studies of a folder with their images: an image is a series of slices, or one file."""
+        """List the images of a folder: a series of slices is one, a view is one, other files are one each."""
         from rich.console import Console
         from rich.table import Table
 
-        from otherwise.images.studies import read_studies
-
-        found = read_studies([folder])
+        listing = list_for(folder, verbose)
+        studies: dict[str, list[FoundImage]] = {}
+        for image in listing.images:
+            studies.setdefault(image.study or image.key, []).append(image)
+        for images in studies.values():
+            images.sort(key=lambda image: (image.dicom.number, image.dicom.view) if image.dicom else (0, image.name))
         if as_json:
             listed = [
-                {
-                    "id": study.id,
-                    "images": [
-                        {
-                            "id": image.id,
-                            "modality": image.modality,
-                            "view": image.view,
-                            "frames": image.frames,
-                            "files": [path.relative_to(folder).as_posix() for path in image.paths],
-                        }
-                        for image in study.images
-                    ],
-                }
-                for study in found
+                {"id": id, "images": [_described(image, folder) for image in images]} for id, images in studies.items()
             ]
-            typer.echo(json.dumps({"studies": listed}))
+            left_out = [{"name": item.name, "reason": item.reason} for item in listing.left_out]
+            typer.echo(json.dumps({"studies": listed, "left_out": left_out}))
             return
         table = Table("study", "image", "modality", "view", "slices", "files")
-        for study in found:
-            for number, image in enumerate(study.images):
-                first = image.paths[0].relative_to(folder).as_posix()
-                files = first if len(image.paths) == 1 else f"{first} and {len(image.paths) - 1} more"
-                told = (image.id, image.modality, image.view, str(image.frames), files)
-                table.add_row("" if number else study.id, *told)
+        for id, images in studies.items():
+            for number, image in enumerate(images):
+                told = _described(image, folder)
+                more = f" and {len(image.files) - 1} more" if len(image.files) > 1 else ""
+                slices = "" if told["frames"] is None else str(told["frames"])
+                row = (image.key, told["modality"], told["view"], slices, f"{told['files'][0]}{more}")
+                table.add_row("" if number else id, *row)
         Console().print(table)
+
+
+def _described(image: FoundImage, folder: Path) -> dict[str, Any]:
+    base = folder if folder.is_dir() else folder.parent
+    dicom = image.dicom
+    return {
+        "id": image.key,
+        "name": image.id,
+        "modality": dicom.modality if dicom else "",
+        "view": dicom.view if dicom else "",
+        "frames": dicom.frames if dicom else None,
+        "files": [path.relative_to(base).as_posix() for path in image.files],
+    }

@@ -10,6 +10,7 @@ from pathlib import Path
 from otherwise.demo.setup import DemoError, Setup
 from otherwise.errors import ImageError
 from otherwise.images.image import Image, check_content
+from otherwise.images.listing import list_images
 from otherwise.images.reading import read_image
 from otherwise.images.writing import write_image
 
@@ -39,25 +40,18 @@ def demo_images(setup: Setup) -> Iterator[Image]:
 
 
 def images_of_folder(folder: Path) -> Iterator[Image]:
-    """Read what can be read of a folder: files, DICOM series in folders of their own, or the folder as one series.
+    """Read the images of a folder that can be read, see ``images.listing``.
 
     Raises:
-        DemoError: if nothing can.
+        DemoError: if none can.
     """
-    try:
-        series = check_content(read_image(folder))
-    except ImageError:
-        series = None
-    if series is not None and series.dimension == 3:
-        yield series
-        return
     found = False
-    for item in sorted(item for item in folder.iterdir() if not item.name.startswith(".")):
+    for item in list_images(folder, empty=True).images:
         try:
             yield check_content(read_image(item))
-            found = True
         except ImageError:
             continue
+        found = True
     if not found:
         raise DemoError(f"No file in {folder} can be read as an image.", "Give DICOM, NIfTI, NRRD, PNG or the like.")
 

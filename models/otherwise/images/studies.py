@@ -1,19 +1,19 @@
-"""What images a folder of DICOM files holds: which files are one image, and which images are one study.
+"""Which DICOM files are one image, and which images are one study.
 
-An image is one series whose files lie behind each other in space, or one file. Ids are digests of DICOM's own, which
-may say whose image it is; nothing else that could is read.
+An image is the files of a series that lie behind each other in space, or one file. Ids are digests of DICOM's own,
+which may identify the patient; nothing else that could is read.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom.dataset import Dataset
 
-from otherwise.errors import ImageError
 from otherwise.images.formats.dicom import is_dicom, is_image, read_header
 
 
@@ -28,6 +28,7 @@ class StudyImage:
         view: Laterality and view, such as ``R MLO``; empty where DICOM tells none.
         frames: Slices, or frames of its one file.
         number: Of the series; orders a study.
+        copies: Further files that hold slices of ``paths`` again.
     """
 
     id: str
@@ -36,6 +37,7 @@ class StudyImage:
     view: str
     frames: int
     number: int
+    copies: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,84 +53,53 @@ class Study:
     images: tuple[StudyImage, ...]
 
 
-def read_studies(paths: Iterable[Path]) -> list[Study]:
-    """Sort DICOM files into images and studies; whatever is no DICOM image is passed over.
-
-    Args:
-        paths: Files; of a folder, they are looked through at every depth.
-
-    Returns:
-        Studies in the order in which their first file was met.
-    """
-    studies: dict[str, dict[str, list[_File]]] = {}
-    for path in _files(paths):
-        file = _look(path)
-        if file is not None:
-            studies.setdefault(file.study, {}).setdefault(file.series, []).append(file)
-    found = []
-    for uid, series in studies.items():
-        images = [image for members in series.values() for image in _images(members)]
-        found.append(Study(digest(uid), tuple(sorted(images, key=lambda image: (image.number, image.view)))))
-    return found
-
-
-def find_image(folder: Path, id: str) -> tuple[Path, ...]:
-    """The files of one image of a folder.
-
-    Args:
-        folder: Looked through at every depth.
-        id: See ``StudyImage``; its beginning is enough where it is unique.
-
-    Raises:
-        ImageError: if there is none or more than one.
-    """
-    folder = Path(folder)
-    images = [image for study in read_studies([folder]) for image in study.images if image.id.startswith(id)]
-    if len(images) != 1:
-        raise ImageError(
-            f"{folder.name} holds {f'{len(images)} images' if images else 'no image'} {id!r}.",
-            "otherwise studies FOLDER lists them.",
-        )
-    return images[0].paths
-
-
-def _files(paths: Iterable[Path]) -> Iterable[Path]:
-    for path in paths:
-        yield from sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else (path,)
-
-
 @dataclass(frozen=True)
-class _File:
-    """What is asked of a file; read at once, since pydicom looks at a value only when it is asked for."""
+class DicomFile:
+    """What decides which image a DICOM file belongs to.
+
+    Attributes:
+        path: The file.
+        study: UID.
+        series: UID.
+        instance: UID.
+        plane: Rows, columns and orientation (rounded); slices of one volume share them. None: it has no place in space.
+        position: Of the first pixel, in millimetres.
+        modality: DICOM's two letters.
+        view: Laterality and view.
+        frames: How many.
+        number: Of the series.
+    """
 
     path: Path
     study: str
     series: str
     instance: str
-    placed: bool
+    plane: tuple[float, ...] | None
+    position: tuple[float, ...]
     modality: str
     view: str
     frames: int
     number: int
 
 
-def _look(path: Path) -> _File | None:
-    try:
-        header = read_header(path) if is_dicom(path) else None
-        return _describe(path, header) if header is not None and is_image(header) else None
-    except Exception:  # a damaged file is no image here; who asks for it is told why
+def describe_dicom(path: Path) -> DicomFile | None:
+    """Read what decides which image a DICOM file belongs to; None: it has no image.
+
+    Raises:
+        Exception: whatever pydicom raises on a damaged file.
+    """
+    header = read_header(path)
+    if "SOPClassUID" in header and not is_image(header):
         return None
-
-
-def _describe(path: Path, header: Dataset) -> _File:
     words = [str(header.get(name, "") or "") for name in ("ImageLaterality", "ViewPosition")]
     words[0] = words[0] or str(header.get("Laterality", "") or "")
-    return _File(
+    return DicomFile(
         path=path,
         study=str(header.get("StudyInstanceUID", "")),
         series=str(header.get("SeriesInstanceUID", "")),
         instance=str(header.get("SOPInstanceUID", "")),
-        placed=bool(header.get("ImagePositionPatient") and header.get("ImageOrientationPatient")),
+        plane=_plane(header),
+        position=tuple(float(value) for value in header.get("ImagePositionPatient") or ()),
         modality=str(header.get("Modality", "") or "OT"),
         view=" ".join(word for word in words if word),
         frames=int(header.get("NumberOfFrames", 1) or 1),
@@ -136,26 +107,71 @@ def _describe(path: Path, header: Dataset) -> _File:
     )
 
 
-def _images(members: list[_File]) -> list[StudyImage]:
-    """One image where the files are slices, else one for each file."""
-    slices = len(members) > 1 and all(member.placed for member in members)
-    parts = [members] if slices else [[member] for member in members]
-    return [_image(part, whole_series=slices) for part in parts]
+def read_studies(paths: Iterable[Path]) -> list[Study]:
+    """Sort files into images and studies; whatever is no DICOM image, or damaged, is passed over."""
+
+    def described() -> Iterator[DicomFile]:
+        for path in paths:
+            with suppress(Exception):  # whatever a parser raises of a damaged file
+                file = describe_dicom(path) if is_dicom(path) else None
+                if file is not None:
+                    yield file
+
+    return group_studies(described())
 
 
-def _image(part: list[_File], whole_series: bool) -> StudyImage:
-    first = part[0]
-    uid = (first.series if whole_series else first.instance) or first.path.name
-    return StudyImage(
-        id=digest(uid),
-        paths=tuple(member.path for member in part),
-        modality=first.modality,
-        view=first.view,
-        frames=len(part) if whole_series else first.frames,
-        number=first.number,
-    )
+def group_studies(files: Iterable[DicomFile]) -> list[Study]:
+    """Sort DICOM files into images and studies, in the order in which their first file was met."""
+    studies: dict[str, dict[str, list[DicomFile]]] = {}
+    for file in files:
+        studies.setdefault(file.study, {}).setdefault(file.series, []).append(file)
+    found = []
+    for uid, series in studies.items():
+        images = [image for members in series.values() for image in _images(members)]
+        found.append(Study(digest(uid), tuple(sorted(images, key=lambda image: (image.number, image.view)))))
+    return found
 
 
 def digest(uid: str) -> str:
-    """An id made of one of DICOM's, which may say whose image it is: 12 hexadecimal digits."""
+    """Return an id made of one of DICOM's, which may identify the patient: 12 hexadecimal digits."""
     return hashlib.sha256(uid.encode()).hexdigest()[:12]
+
+
+def _plane(header: Dataset) -> tuple[float, ...] | None:
+    if not (header.get("ImagePositionPatient") and header.get("ImageOrientationPatient")):
+        return None
+    orientation = (round(float(value), 2) + 0.0 for value in header.ImageOrientationPatient)
+    return (float(header.get("Rows", 0)), float(header.get("Columns", 0)), *orientation)
+
+
+def _images(members: list[DicomFile]) -> list[StudyImage]:
+    """Put slices of one size and orientation together; every other file is an image by itself."""
+    if any(member.plane is None or member.frames > 1 for member in members):
+        return [_image([member], member.instance) for member in members]
+    stacks: dict[tuple[float, ...] | None, list[DicomFile]] = {}
+    for member in members:
+        stacks.setdefault(member.plane, []).append(member)
+    largest = max(stacks.values(), key=len)
+    return [
+        _image(stack, stack[0].series if stack is largest and len(stack) > 1 else stack[0].instance)
+        for stack in stacks.values()
+    ]
+
+
+def _image(part: list[DicomFile], uid: str) -> StudyImage:
+    slices: dict[tuple[object, ...], DicomFile] = {}
+    copies = []
+    for member in part:
+        key = (member.instance or member.path, member.position)
+        if slices.setdefault(key, member) is not member:
+            copies.append(member.path)
+    first = part[0]
+    return StudyImage(
+        id=digest(uid or first.path.name),
+        paths=tuple(member.path for member in slices.values()),
+        modality=first.modality,
+        view=first.view,
+        frames=len(slices) if len(slices) > 1 else first.frames,
+        number=first.number,
+        copies=tuple(copies),
+    )

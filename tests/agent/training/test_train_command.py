@@ -18,7 +18,7 @@ from otherwise.blackbox.loading import load_classifier
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.blackbox.training import train_classifier
 from otherwise.cli import build
-from otherwise.errors import AgentError, BundleError
+from otherwise.errors import BundleError, ImageError
 from support.square_models import squares
 
 
@@ -75,7 +75,7 @@ def test_a_folder_of_images_becomes_an_agent(classifier_bundle: Path, training_f
 def test_too_few_images_are_refused_in_one_line(classifier_bundle: Path, tmp_path: Path) -> None:
     empty = tmp_path / "none"
     empty.mkdir()
-    with pytest.raises(AgentError, match="holds no images"):
+    with pytest.raises(ImageError, match="no image in none"):
         CliRunner().invoke(build(), arguments(classifier_bundle, empty, tmp_path / "agent"), catch_exceptions=False)
     assert not (tmp_path / "agent").exists()
 

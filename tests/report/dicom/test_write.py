@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from otherwise.cli import build
 from otherwise.errors import OtherwiseError
 from otherwise.images.image import Image
-from otherwise.images.studies import read_studies
+from otherwise.images.listing import list_images
 from otherwise.images.writing import write_image
 from otherwise.phantoms.dicom import write_dicom as write_phantom
 from otherwise.report.dicom.making import Making
@@ -174,7 +174,7 @@ def test_a_series_must_have_a_frame_of_reference(source: Callable, explained: Ca
 def test_one_image_of_a_folder_of_several(source: Callable, explained: Callable, tmp_path: Path) -> None:
     plane, series = source("plane in space"), source("oblique CT")
     plane.rename(series / "plane.dcm")
-    (id,) = [image.id for study in read_studies([series]) for image in study.images if image.frames == 1]
+    (id,) = [image.id for study in list_images(series).studies for image in study.images if image.frames == 1]
     explanation = explained(series / "plane.dcm")
 
     assert "2 series" in refusal(explanation, series, tmp_path / "out")

@@ -13,6 +13,7 @@ from otherwise.blackbox.protocol import InputSpec
 from otherwise.errors import AgentError, ImageError
 from otherwise.images.atomic import atomic_path
 from otherwise.images.image import Image
+from otherwise.images.listing import FoundImage, list_images
 from otherwise.images.reading import read_image
 from otherwise.images.resampling import to_model
 
@@ -29,28 +30,8 @@ class TrainingImages:
     skipped: tuple[str, ...] = ()
 
 
-def image_files(folder: Path) -> list[Path]:
-    """Every file below a folder, and every folder that holds a DICOM series, sorted; hidden ones are left out.
-
-    Raises:
-        AgentError: if there is no such folder or nothing in it.
-    """
-    if not folder.is_dir():
-        raise AgentError(f"There is no folder {folder}.", "Give --images a folder of images.")
-    files = [p for p in sorted(folder.rglob("*")) if p.is_file() and not p.name.startswith(".")]
-    series: dict[Path, list[Path]] = {}
-    for file in files:
-        if file.suffix.lower() == ".dcm":
-            series.setdefault(file.parent, []).append(file)
-    several = {parent for parent, members in series.items() if len(members) > 1 and parent != folder}
-    found = [file for file in files if file.parent not in several] + sorted(several)
-    if not found:
-        raise AgentError(f"{folder} holds no images.", "Give --images a folder of images.")
-    return found
-
-
 def prepare_images(
-    source: Path | Sequence[Path],
+    source: Path | Sequence[Path | FoundImage],
     inputs: InputSpec,
     cache: Path,
     progress: Callable[[float], None] = lambda fraction: None,
@@ -60,7 +41,7 @@ def prepare_images(
     """Bring every image of a source into the classifier's form, once; the result is memory-mapped.
 
     Args:
-        source: Folder of images, of any format that we read; or files and folders of DICOM series.
+        source: Folder of images, see ``images.listing``; or the images themselves.
         inputs: What the classifier wants.
         cache: Where to keep the prepared images (``.npy``); reused if it belongs to the same files and inputs.
         progress: Told the share done.
@@ -75,25 +56,25 @@ def prepare_images(
     def whole(image: Image) -> list[np.ndarray]:
         return [to_model(image, inputs.size, inputs.spacing, inputs.intensity, channels=inputs.channels)]
 
-    files = image_files(source) if isinstance(source, Path) else list(source)
-    key = _fingerprint(files, inputs)
+    found = list_images(source).images if isinstance(source, Path) else source
+    key = _fingerprint(found, inputs)
     index = cache.with_suffix(".txt")
     if cache.is_file() and index.is_file() and index.read_text(encoding="utf-8").startswith(key):
         images = np.load(cache, mmap_mode="r")
         skipped = tuple(index.read_text(encoding="utf-8").splitlines()[1:])
     else:
         prepared, skipped_list, names = [], [], []
-        for number, file in enumerate(files):
-            progress(number / len(files))
+        for number, item in enumerate(found):
+            progress(number / len(found))
             try:
-                seen = whole(read_image(file)) if views is None else views(read_image(file))
+                seen = whole(read_image(item)) if views is None else views(read_image(item))
                 prepared += seen
-                names += [file.name] * len(seen)
+                names += [item.name] * len(seen)
             except ImageError as error:
-                skipped_list.append(f"{file.name}: {error.detail}")
+                skipped_list.append(f"{item.name}: {error.detail}")
         if len(prepared) < 32:
             first = f" (first: {skipped_list[0]})" if skipped_list else ""
-            raise AgentError(f"Only {len(set(names))} of {len(files)} images can be used{first}.", "Give at least 32.")
+            raise AgentError(f"Only {len(set(names))} of {len(found)} images can be used{first}.", "Give at least 32.")
         skipped = tuple(skipped_list)
         cache.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(cache) as draft, draft.open("wb") as file_out:
@@ -123,9 +104,10 @@ def _draws(index: Path, count: int) -> np.ndarray:
     return np.array([int(hashlib.sha256(name.encode()).hexdigest()[:12], 16) for name in names])
 
 
-def _fingerprint(files: list[Path], inputs: InputSpec) -> str:
+def _fingerprint(images: Sequence[Path | FoundImage], inputs: InputSpec) -> str:
     digest = hashlib.sha256(repr(inputs).encode())
-    for file in files:
-        status = file.stat()
-        digest.update(f"{file.name}{status.st_size}{status.st_mtime_ns}".encode())
+    for image in images:
+        for file in image.files if isinstance(image, FoundImage) else (image,):
+            status = file.stat()
+            digest.update(f"{file.name}{status.st_size}{status.st_mtime_ns}".encode())
     return digest.hexdigest()

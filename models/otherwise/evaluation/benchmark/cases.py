@@ -12,6 +12,7 @@ from otherwise.blackbox.protocol import InputSpec
 from otherwise.datasets.lidc import CLASSES, nodules_of
 from otherwise.errors import ImageError
 from otherwise.images.image import Image
+from otherwise.images.listing import list_images
 from otherwise.images.reading import image_name, read_image
 from otherwise.images.resampling import model_grid, resample, to_model
 from otherwise.phantoms.mammogram import MammogramSettings, mammograms
@@ -155,18 +156,16 @@ def folder_cases(images: Path, masks: Path, inputs: InputSpec) -> list[Case]:
     Raises:
         ImageError: if there are no images, one has no mask, or a mask is empty where the classifier looks.
     """
-    found = {image_name(path): path for path in sorted(images.iterdir()) if path.is_file()}
-    drawn = {image_name(path): path for path in sorted(masks.iterdir()) if path.is_file()}
-    if not found:
-        raise ImageError(f"{images.name} holds no images.", "Give a folder of images.")
+    found = {image.id: image for image in list_images(images).images}
+    drawn = {image.id: image for image in list_images(masks, masks=True).images}
     missing = sorted(set(found) - set(drawn))
     if missing:
         raise ImageError(
             f"{len(missing)} images have no mask, such as {missing[0]}.", "Give each mask its image's name."
         )
     cases = []
-    for id, path in found.items():
-        image, mask = read_image(path), read_image(drawn[id])
+    for id, item in found.items():
+        image, mask = read_image(item), read_image(drawn[id])
         above = mask.with_array((mask.array.max(axis=0, keepdims=True) > 0).astype(np.float32))
         onto = resample(above, image.geometry).array[0] >= 0.5
         truth = on_grid(onto, image, inputs)

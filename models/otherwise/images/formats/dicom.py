@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 
 from otherwise.errors import ImageError
 from otherwise.images.formats.dicom_decoding import Decoder
-from otherwise.images.formats.dicom_file import open_dicom
+from otherwise.images.formats.dicom_file import begins_dicom, open_dicom
 from otherwise.images.formats.dicom_pixels import functional_group, read_pixels
 from otherwise.images.formats.dicom_planes import Plane, plane_affine, stack_planes
 from otherwise.images.formats.limits import MAX_SLICES, check_geometry, check_size, check_slices, plain
@@ -172,7 +172,7 @@ def is_dicom(path: Path) -> bool:
     if not path.is_file() or path.name.upper() == "DICOMDIR":
         return False
     with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
+        return begins_dicom(file.read(132))
 
 
 def read_header(path: Path) -> Dataset:

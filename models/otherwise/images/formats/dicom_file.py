@@ -16,19 +16,37 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import _read_file_meta_info as read_meta
 from pydicom.filereader import read_dataset, read_preamble
 from pydicom.tag import BaseTag
-from pydicom.uid import DeflatedExplicitVRLittleEndian
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
 
 from otherwise.errors import ImageError
-from otherwise.images.formats.limits import MAX_HEADER, HonestFile
+from otherwise.images.formats.limits import MAX_HEADER, BoundedFile
 
+_VALUE_REPRESENTATIONS = frozenset((b"UI", b"UL", b"CS", b"DA", b"TM", b"LO", b"SH", b"DT", b"PN", b"OB", b"US", b"IS"))
+_FIRST_ELEMENTS = frozenset((0x0000, 0x0001, 0x0005, 0x0006, 0x0008, 0x0012, 0x0013, 0x0014, 0x0016, 0x0018))
 _PIXEL_DATA = 0x7FE00008  # and above: pixels as floats, doubles, and the usual ones
+
+
+def begins_dicom(head: bytes) -> bool:
+    """Return whether a file that begins so is DICOM: with the preamble, or as old archives write it without."""
+    if head[128:132] == b"DICM":
+        return True
+    group, element = int.from_bytes(head[:2], "little"), int.from_bytes(head[2:4], "little")
+    if len(head) < 132 or group not in (0x0002, 0x0008) or element not in _FIRST_ELEMENTS:
+        return False
+    return head[4:6] in _VALUE_REPRESENTATIONS or (group == 0x0008 and 0 < int.from_bytes(head[4:8], "little") < 256)
 
 
 def open_dicom(path: Path, max_bytes: int | None = None) -> Dataset:
     """Read a file.
 
     Args:
-        path: Of a file with the DICOM preamble.
+        path: Of a DICOM file, with or without the preamble.
         max_bytes: Limit for the voxels of a deflated file; None: everything but the pixels.
 
     Raises:
@@ -36,12 +54,15 @@ def open_dicom(path: Path, max_bytes: int | None = None) -> Dataset:
         Exception: whatever pydicom or zlib raise on a damaged file.
     """
     with path.open("rb") as file:
-        honest: Any = HonestFile(file)  # to pydicom, a file
-        read_preamble(honest, False)
-        meta = read_meta(honest)
+        bounded: Any = BoundedFile(file)  # to pydicom, a file
+        preamble = read_preamble(bounded, force=True)
+        meta = read_meta(bounded)
         if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
-            honest.seek(0)
-            return pydicom.dcmread(honest, stop_before_pixels=max_bytes is None)
+            bounded.seek(0)
+            data: Dataset = pydicom.dcmread(bounded, stop_before_pixels=max_bytes is None, force=preamble is None)
+            if "TransferSyntaxUID" not in data.file_meta:  # as pydicom has guessed
+                data.file_meta.TransferSyntaxUID = _uncompressed(data)
+            return data
         limit = MAX_HEADER if max_bytes is None else MAX_HEADER + max_bytes
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
         content = inflater.decompress(file.read(), limit)
@@ -52,6 +73,12 @@ def open_dicom(path: Path, max_bytes: int | None = None) -> Dataset:
     data.file_meta = meta
     data.is_implicit_VR, data.is_little_endian = False, True
     return data
+
+
+def _uncompressed(data: Dataset) -> UID:
+    if not data.is_little_endian:
+        return ExplicitVRBigEndian
+    return ImplicitVRLittleEndian if data.is_implicit_VR else ExplicitVRLittleEndian
 
 
 def _at_pixels(tag: BaseTag, vr: str | None, length: int) -> Any:

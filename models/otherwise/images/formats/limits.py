@@ -33,7 +33,7 @@ class Readable(Protocol):
         ...
 
 
-class HonestFile:
+class BoundedFile:
     """A file of which no more is read at once, and so reserved by its reader, than there is left.
 
     Args:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from otherwise.errors import ImageError
-from otherwise.images.formats.limits import HonestFile, check_geometry, check_size, plain
+from otherwise.images.formats.limits import BoundedFile, check_geometry, check_size, plain
 from otherwise.images.image import Image
 from otherwise.images.itk import swap_ras_lps
 
@@ -31,6 +31,11 @@ _TYPES = {
     "MET_DOUBLE": "f8",
 }
 _HEADER_BYTES = 2**16
+
+
+def begins_metaimage(head: bytes) -> bool:
+    """Return whether a file that begins so is MetaImage."""
+    return b"NDims" in head and b"=" in head
 
 
 def read_metaimage(path: Path, id: str, max_bytes: int) -> Image:
@@ -57,7 +62,7 @@ def read_metaimage(path: Path, id: str, max_bytes: int) -> Image:
     bytes_wanted = math.prod(size) * channels * dtype.itemsize
     data_path, offset = _data_file(path, fields, start)
     with data_path.open("rb") as opened:
-        file = HonestFile(opened)
+        file = BoundedFile(opened)
         file.seek(offset)
         if _flag(fields, "CompressedData"):
             raw = zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(file.read(), bytes_wanted)

@@ -21,6 +21,11 @@ _MAGIC = {b"n+1\0": nibabel.Nifti1Header, b"n+2\0": nibabel.Nifti2Header}
 _COLORS = {128: 3, 2304: 4}  # data types RGB24 and RGBA32
 
 
+def begins_nifti(head: bytes) -> bool:
+    """Return whether a file that begins so is NIfTI in one file."""
+    return head[344:348] == b"n+1\0" or head[4:8] == b"n+2\0"
+
+
 def read_nifti(path: Path, id: str, max_bytes: int) -> Image:
     """Read one volume or plane; a vector (fifth) axis or RGB becomes the channels.
 

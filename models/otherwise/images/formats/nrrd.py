@@ -31,6 +31,11 @@ _HEADER_BYTES = 2**20
 _COMPRESSION = 2  # a sixth of the time of level 6 and a twentieth larger, on CT
 
 
+def begins_nrrd(head: bytes) -> bool:
+    """Return whether a file that begins so is NRRD."""
+    return head.startswith(b"NRRD00")
+
+
 def read_nrrd(path: Path, id: str, max_bytes: int) -> Image:
     """Read one volume or plane; a vector axis becomes the channels.
 

@@ -11,14 +11,20 @@ import PIL.TiffImagePlugin
 import SimpleITK as sitk  # noqa: N813
 
 from otherwise.errors import ImageError
-from otherwise.images.formats.limits import HonestFile, check_real, check_size, plain
+from otherwise.images.formats.limits import BoundedFile, check_real, check_size, plain
 from otherwise.images.image import Image
 from otherwise.images.itk import from_itk, quiet_itk
 
 # Named, since ITK would choose a reader by the ending, and some of them follow paths that stand in a header.
 _READERS = {"PNG": "PNGImageIO", "JPEG": "JPEGImageIO", "TIFF": "TIFFImageIO"}
+_BEGINNINGS = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _TRANSPARENT = {"LA", "La", "RGBA", "RGBa", "PA"}
 _REFUSED = {"CMYK", "LAB", "HSV", "YCbCr"}
+
+
+def begins_picture(head: bytes) -> bool:
+    """Return whether a file that begins so is PNG, JPEG or TIFF."""
+    return head.startswith(_BEGINNINGS)
 
 
 def read_picture(path: Path, id: str, max_bytes: int) -> Image:
@@ -30,7 +36,7 @@ def read_picture(path: Path, id: str, max_bytes: int) -> Image:
     """
     with path.open("rb") as file, warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)  # Pillow's word for a damaged TIFF directory
-        picture = PIL.Image.open(HonestFile(file), formats=tuple(_READERS))  # type: ignore[arg-type]
+        picture = PIL.Image.open(BoundedFile(file), formats=tuple(_READERS))  # type: ignore[arg-type]
         mode, pages = picture.mode, getattr(picture, "n_frames", 1)
         check_size((*picture.size, 4), 1, max_bytes)
         if pages > 1 or mode in _REFUSED:

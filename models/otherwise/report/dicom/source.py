@@ -12,8 +12,8 @@ from otherwise.explain.explanation import Explanation
 from otherwise.images.formats.dicom import RADIOGRAPH_SPACINGS, Slice, Stack, is_dicom, locate_file, locate_series
 from otherwise.images.formats.limits import MAX_BYTES
 from otherwise.images.image import Geometry
+from otherwise.images.listing import find_image
 from otherwise.images.reading import read_image
-from otherwise.images.studies import find_image
 
 _TOLERANCE = 1e-3  # mm; geometry went through JSON and NRRD, whose numbers are exact
 _IDENTITY = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
@@ -87,7 +87,7 @@ def locate_source(path: Path, part: str | None = None) -> Stack:
         raise DicomError(f"{path.name} is no DICOM file.", "DICOM objects can be written beside DICOM images only.")
     try:
         if part is not None:
-            return locate_series(find_image(path, part), MAX_BYTES)
+            return locate_series(find_image(path, part).files, MAX_BYTES)
         return locate_series(sorted(path.iterdir()), MAX_BYTES) if path.is_dir() else locate_file(path, MAX_BYTES)
     except OtherwiseError:
         raise

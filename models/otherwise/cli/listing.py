@@ -1,0 +1,44 @@
+"""Find images for a command, and say in one line what was found and what was left out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from otherwise.cli.progress import shown
+
+if TYPE_CHECKING:
+    from otherwise.images.listing import Listing
+
+Verbose = Annotated[bool, typer.Option("--verbose", help="List what was left out of the images.")]
+
+
+def list_for(source: Path, verbose: bool, *, masks: bool = False) -> Listing:
+    """Find the images of a folder, a file or a table.
+
+    Args:
+        source: See ``images.listing.list_images``.
+        verbose: Whether everything that was left out is listed, on standard error.
+        masks: Whether masks are what is looked for.
+
+    Raises:
+        ImageError: if there is none.
+    """
+    from otherwise.images.listing import list_images
+
+    with shown("Looking for images") as tell:
+        listing = list_images(source, masks=masks, progress=lambda done, total: tell("", done / max(total, 1)))
+    say_listing(listing, verbose)
+    return listing
+
+
+def say_listing(listing: Listing, verbose: bool) -> None:
+    """Print what was found and left out on standard error; nothing where nothing was left out."""
+    if verbose:
+        for item in listing.left_out:
+            typer.echo(f"left out ({item.reason}): {item.name}", err=True)
+    if listing.left_out:
+        hint = "" if verbose else " (--verbose lists them)"
+        typer.echo(f"{listing.summary}{hint}", err=True)

@@ -1,0 +1,371 @@
+"""Which images there are: in a folder at every depth, in one file, or in a table. Every command finds them here."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from otherwise.errors import ImageError
+from otherwise.images import exclusion
+from otherwise.images.formats.registry import (
+    UNREAD_ENDINGS,
+    format_of,
+    has_image_ending,
+    image_name,
+    read_head,
+    strip_ending,
+)
+from otherwise.images.studies import DicomFile, Study, StudyImage, describe_dicom, digest, group_studies
+from otherwise.images.table import is_table, read_table
+
+Progress = Callable[[int, int], None]
+"""Called with how many files have been looked at, of how many."""
+
+_VOXELS = re.compile(rb"^(?:ElementDataFile\s*=|data ?file:)[ \t]*([^\r\n]+)", re.MULTILINE | re.IGNORECASE)
+_SAID_EVERY = 250
+
+
+@dataclass(frozen=True)
+class FoundImage:
+    """One image of a source.
+
+    Attributes:
+        name: Its place: the path of its file within the source, or the folder of a DICOM series with ``#`` and the id
+            that ``otherwise studies`` prints (``chest/ct#5d41402abc4b``).
+        id: Name for people, without a path; unique in its listing. Never anything that DICOM says of a patient.
+        files: Its files; of a picture or volume the first is the one to read, and the others hold its voxels.
+        series: Whether the files are the slices of one DICOM series.
+        study: Id of its DICOM study, else empty.
+        dicom: What DICOM says of it.
+        label: Class, as a table tells it.
+        patient: As a table tells it.
+    """
+
+    name: str
+    id: str
+    files: tuple[Path, ...]
+    series: bool = False
+    study: str = ""
+    dicom: StudyImage | None = None
+    label: str = ""
+    patient: str = ""
+
+    @property
+    def key(self) -> str:
+        """What ``--image`` takes: 12 hexadecimal digits."""
+        return self.dicom.id if self.dicom else digest(self.name)
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A file or folder that is no image to look at.
+
+    Attributes:
+        name: Path within the source.
+        reason: One of ``images.exclusion``.
+    """
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The images of a source, sorted by name, and what was left out."""
+
+    images: tuple[FoundImage, ...]
+    left_out: tuple[LeftOut, ...] = ()
+
+    @property
+    def summary(self) -> str:
+        """One line: how many images there are, how many files were left out, and why."""
+        images = f"{len(self.images)} image{'' if len(self.images) == 1 else 's'}"
+        return "; ".join(filter(None, (images, self.left_out_line)))
+
+    @property
+    def left_out_line(self) -> str:
+        """How many files were left out, and why; empty where none was."""
+        counts = Counter(item.reason for item in self.left_out)
+        reasons = ", ".join(f"{count} {reason}" for reason, count in counts.most_common())
+        return f"left out: {reasons}" if reasons else ""
+
+    @property
+    def studies(self) -> tuple[Study, ...]:
+        """DICOM images by study, each in the order of its series."""
+        studies: dict[str, list[StudyImage]] = {}
+        for image in self.images:
+            if image.dicom is not None:
+                studies.setdefault(image.study, []).append(image.dicom)
+        return tuple(
+            Study(id, tuple(sorted(images, key=lambda image: (image.number, image.view))))
+            for id, images in studies.items()
+        )
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What a file is: ``reason`` where it is no image, ``voxels`` the file beside it that belongs to it."""
+
+    reason: str = ""
+    dicom: DicomFile | None = None
+    voxels: str = ""
+
+
+Looks = dict[tuple[str, int, int], _Look]
+"""Files that were looked at, by path, size and time of change. Given again, they are not opened again."""
+
+
+def list_images(
+    source: Path,
+    *,
+    without: Path | None = None,
+    progress: Progress = lambda done, total: None,
+    looks: Looks | None = None,
+    empty: bool = False,
+    masks: bool = False,
+) -> Listing:
+    """Find the images of a folder, a file or a table.
+
+    A folder is looked through at every depth. DICOM is told by its content and sorted into series: slices that lie
+    behind each other are one image, views are one image each. Other formats are told by content or by ending, in upper
+    or lower case. Left out are, by rule: hidden files; masks, labels and truth by their names (``images.exclusion``);
+    folders of explanations; DICOM objects without an image; links to folders. A damaged image is listed.
+
+    Args:
+        source: Folder, file, or table (CSV, TSV) with the columns ``file`` and perhaps ``label``, ``patient``, ``id``.
+        without: A folder in it that is passed over: that of the results.
+        progress: Told now and then.
+        looks: Memory of earlier listings; filled here.
+        empty: Whether a folder without images is no error.
+        masks: Whether masks and labels are what is looked for, so that none is left out for its name.
+
+    Returns:
+        Images with ids that differ.
+
+    Raises:
+        ImageError: if there is no such source, no image in it, or it cannot be looked into.
+    """
+    source = Path(source)
+    if is_table(source) and source.is_file():
+        return _list_table(source)
+    if source.is_file():
+        return Listing((FoundImage(source.name, image_name(source), (source, *_voxels_beside(source))),))
+    if not source.is_dir():
+        raise ImageError(f"There is no file or folder {source.name}.", "Check the path.")
+    left_out: list[LeftOut] = []
+    entries = []
+    for name, entry, in_truth in _walk(source, "", without, left_out):
+        if not masks and (in_truth or _is_truth(entry.name)):
+            left_out.append(LeftOut(name, exclusion.TRUTH))
+        else:
+            entries.append((name, entry))
+    listing = _list_files(entries, left_out, progress, {} if looks is None else looks)
+    if not listing.images and not empty:
+        reasons = f" ({listing.left_out_line})" if listing.left_out else ""
+        raise ImageError(
+            f"There is no image in {source.name}{reasons}.",
+            "Give a folder of DICOM, NIfTI, NRRD, MetaImage, PNG, JPEG or TIFF.",
+        )
+    return listing
+
+
+def find_image(source: Path, key: str) -> FoundImage:
+    """Find one image of a folder.
+
+    Args:
+        source: See :func:`list_images`.
+        key: The beginning of :attr:`FoundImage.key`, as ``otherwise studies`` prints it, or the image's id or name.
+
+    Raises:
+        ImageError: if there is none or more than one.
+    """
+    images = list_images(source).images
+    named = [image for image in images if key in (image.id, image.name, image.key)]
+    found = named or [image for image in images if image.key.startswith(key)]
+    if len(found) != 1:
+        what = f"{len(found)} images" if found else "no image"
+        raise ImageError(f"{Path(source).name} holds {what} {key!r}.", "otherwise studies FOLDER lists them.")
+    return found[0]
+
+
+def draw_images(images: Sequence[FoundImage], count: int, seed: int) -> tuple[FoundImage, ...]:
+    """Draw images at random, without order; equal seeds and images give equal draws.
+
+    Args:
+        images: To draw from.
+        count: How many; all of them where there are fewer.
+        seed: Of the draw.
+    """
+    if len(images) <= count:
+        return tuple(images)
+    drawn = sorted(images, key=lambda image: digest(f"{seed}:{image.name}"))[:count]
+    return tuple(sorted(drawn, key=lambda image: image.name))
+
+
+def _walk(
+    folder: Path, within: str, without: Path | None, left_out: list[LeftOut], truth: bool = False
+) -> Iterator[tuple[str, os.DirEntry[str], bool]]:
+    """Yield files by name: path within the source, entry, whether it lies in a folder of masks, labels or truth."""
+    try:
+        with os.scandir(folder) as entries:
+            items = sorted(entries, key=lambda item: item.name)
+    except OSError as error:
+        if not within:
+            raise ImageError(
+                f"{folder.name} cannot be looked into: {error.strerror}.", "Ask for the right to."
+            ) from error
+        left_out.append(LeftOut(within, exclusion.FORBIDDEN))
+        return
+    if any(item.name in exclusion.RESULT_FILES for item in items):
+        left_out.append(LeftOut(within or ".", exclusion.RESULTS))
+        return
+    for item in items:
+        name = f"{within}/{item.name}" if within else item.name
+        if exclusion.is_hidden(item.name):
+            left_out.append(LeftOut(name, exclusion.HIDDEN))
+        elif item.is_dir(follow_symlinks=False):
+            if without is None or Path(item.path).resolve() != without.resolve():
+                inside = truth or exclusion.is_truth_folder(item.name)
+                yield from _walk(Path(item.path), name, without, left_out, inside)
+        elif not item.is_file():
+            left_out.append(LeftOut(name, exclusion.LINKS))
+        else:
+            yield name, item, truth
+
+
+def _is_truth(name: str) -> bool:
+    stem = strip_ending(name)
+    return exclusion.is_truth_file(stem) and (stem != name or "." not in name)
+
+
+def _list_files(
+    entries: Sequence[tuple[str, os.DirEntry[str]]], left_out: list[LeftOut], progress: Progress, looks: Looks
+) -> Listing:
+    names: dict[Path, str] = {}
+    found: dict[Path, _Look] = {}
+    for done, (name, entry) in enumerate(entries):
+        if done % _SAID_EVERY == 0:
+            progress(done, len(entries))
+        path = Path(entry.path)
+        names[path], found[path] = name, _look(entry, looks)
+    progress(len(entries), len(entries))
+    voxels = {path.parent / look.voxels for path, look in found.items() if look.voxels}
+    images = []
+    for study in group_studies(look.dicom for look in found.values() if look.dicom):
+        for image in study.images:
+            series = len(image.paths) > 1
+            place = names[image.paths[0]]
+            name = f"{place.rpartition('/')[0] or '.'}#{image.id}" if series else place
+            id = image_name(image.paths[0].parent if series else image.paths[0])
+            images.append(FoundImage(name, id, image.paths, series, study.id, image))
+            left_out.extend(LeftOut(names[path], exclusion.COPIES) for path in image.copies)
+    for path, look in found.items():
+        if look.dicom or path in voxels:
+            continue
+        if look.reason:
+            left_out.append(LeftOut(names[path], look.reason))
+        else:
+            files = (path, path.parent / look.voxels) if look.voxels else (path,)
+            images.append(FoundImage(names[path], image_name(path), files))
+    images.sort(key=lambda image: image.name)
+    return Listing(tuple(_with_own_ids(images)), tuple(sorted(left_out, key=lambda item: item.name)))
+
+
+def _look(entry: os.DirEntry[str], looks: Looks) -> _Look:
+    path = Path(entry.path)
+    try:
+        status = entry.stat()
+    except OSError:
+        return _Look(exclusion.FORBIDDEN)
+    key = (entry.path, status.st_size, status.st_mtime_ns)
+    if key not in looks:
+        looks[key] = _look_into(path)
+    return looks[key]
+
+
+def _look_into(path: Path) -> _Look:
+    promised = has_image_ending(path.name)
+    try:
+        head = read_head(path)
+    except OSError:  # whoever reads it is told why
+        return _Look() if promised else _Look(exclusion.FORBIDDEN)
+    known = format_of(head)
+    if known is not None and known.name == "DICOM":
+        return _look_into_dicom(path)
+    if known is None and not promised:
+        return _Look(exclusion.NOT_READ if path.suffix.lower() in UNREAD_ENDINGS else exclusion.NO_IMAGES)
+    return _Look(voxels=_voxels_of(path, head))
+
+
+def _look_into_dicom(path: Path) -> _Look:
+    if path.name.upper() == "DICOMDIR":
+        return _Look(exclusion.NO_IMAGE_OBJECTS)
+    try:
+        file = describe_dicom(path)
+    except Exception:  # whatever a parser raises of a damaged file; whoever reads it is told why
+        return _Look()
+    return _Look(dicom=file) if file is not None else _Look(exclusion.NO_IMAGE_OBJECTS)
+
+
+def _voxels_of(path: Path, head: bytes) -> str:
+    """Return the name of the file beside a header that holds its voxels; empty where there is none."""
+    if not head.startswith(b"NRRD") and b"NDims" not in head:
+        return ""
+    given = _VOXELS.search(head)
+    name = given.group(1).decode("latin-1").strip().removeprefix("./") if given else ""
+    return name if Path(name).name == name and path.with_name(name or "?").is_file() and name != path.name else ""
+
+
+def _voxels_beside(path: Path) -> tuple[Path, ...]:
+    try:
+        name = _voxels_of(path, read_head(path))
+    except OSError:
+        return ()
+    return (path.with_name(name),) if name else ()
+
+
+def _with_own_ids(images: Sequence[FoundImage]) -> Iterable[FoundImage]:
+    """Tell apart images of one name: by their endings (``n.png``, ``n.nrrd``), else by their folders, else by key."""
+    ways: tuple[Callable[[FoundImage], str], ...] = (
+        lambda image: image.id,
+        lambda image: image.id if image.series else image.files[0].name,
+        lambda image: _with_folders(image, 1),
+        lambda image: _with_folders(image, 2),
+        lambda image: _with_folders(image, 99),
+    )
+    ids: dict[str, str] = {}
+    groups: dict[str, list[FoundImage]] = {}
+    for image in images:
+        groups.setdefault(image.id, []).append(image)
+    for group in groups.values():
+        way = next((way for way in ways if len({way(image) for image in group}) == len(group)), None)
+        for image in group:
+            ids[image.name] = way(image) if way else f"{image.id}-{image.key[:6]}"
+    taken = Counter(ids.values())
+    for image in images:
+        id = ids[image.name]
+        yield replace(image, id=id if taken[id] == 1 else f"{id}-{image.key[:6]}")
+
+
+def _with_folders(image: FoundImage, depth: int) -> str:
+    folders = image.name.partition("#")[0].split("/")[:-1]
+    return "-".join([*folders[-depth:], image.id])
+
+
+def _list_table(table: Path) -> Listing:
+    images = []
+    for row in read_table(table):
+        path = table.parent / row.file
+        inside = list_images(path).images if path.exists() else ()
+        if len(inside) != 1:
+            what = f"{len(inside)} images are in {row.file}" if inside else f"there is no {row.file}"
+            raise ImageError(
+                f"{table.name} line {row.line}: {what}.", "Give a file, or a folder of one series, in each line."
+            )
+        id = row.id or inside[0].id
+        images.append(replace(inside[0], name=row.file, id=id, label=row.label, patient=row.patient))
+    return Listing(tuple(_with_own_ids(images)))

@@ -1,0 +1,69 @@
+"""A table of images: CSV with the file of each, and what else is known of it."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from otherwise.errors import ImageError
+
+FILE_COLUMNS = ("file", "path", "image", "filename", "filepath")
+"""Names of the column of paths; the first that is there counts. Upper or lower case."""
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """One image of a table.
+
+    Attributes:
+        file: Path relative to the table, or absolute.
+        label: Class; empty where the table has none.
+        patient: Keeps images of one patient together; empty where the table has none.
+        id: Name; empty where the table has none.
+        line: Number of the line, from 1.
+    """
+
+    file: str
+    label: str
+    patient: str
+    id: str
+    line: int
+
+
+def is_table(path: Path) -> bool:
+    """Return whether a path is named like a table."""
+    return path.suffix.lower() in (".csv", ".tsv")
+
+
+def read_table(path: Path) -> list[TableRow]:
+    """Read a table; columns are separated by commas, semicolons or tabs.
+
+    Raises:
+        ImageError: if it cannot be read, has no column of files, or a row without one.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            first = file.readline()
+            file.seek(0)
+            separator = max("\t;,", key=first.count)
+            rows = [_lower(row) for row in csv.DictReader(file, delimiter=separator)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is no text table"
+        raise ImageError(f"{path.name} cannot be read: {reason}.", "Give a CSV table.") from error
+    column = next((name for name in FILE_COLUMNS if rows and name in rows[0]), None)
+    if column is None:
+        what = "has no rows" if not rows else "has no column of files"
+        raise ImageError(f"{path.name} {what}.", f"Give a column named {', '.join(FILE_COLUMNS[:3])}.")
+    found = []
+    for line, row in enumerate(rows, start=2):
+        if not row[column]:
+            raise ImageError(f"{path.name} line {line} names no file.", "Complete or remove that line.")
+        found.append(TableRow(row[column], row.get("label", ""), row.get("patient", ""), row.get("id", ""), line))
+    return found
+
+
+def _lower(row: dict[str, str]) -> dict[str, str]:
+    items: Iterable[tuple[str | None, object]] = row.items()
+    return {name.strip().lower(): value.strip() for name, value in items if name and isinstance(value, str)}
