@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pydicom.dataset import Dataset
 
+from otherwise.errors import ImageError
 from otherwise.images.formats.dicom import is_dicom, is_image, read_header
 
 
@@ -86,11 +87,14 @@ def describe_dicom(path: Path) -> DicomFile | None:
     """Read what decides which image a DICOM file belongs to; None: it has no image.
 
     Raises:
+        ImageError: if its header does not say what it is.
         Exception: whatever pydicom raises on a damaged file.
     """
     header = read_header(path)
-    if "SOPClassUID" in header and not is_image(header):
-        return None
+    if not is_image(header):
+        if "SOPClassUID" in header:
+            return None
+        raise ImageError("Its header has no size.", "Copy or export it again.")
     words = [str(header.get(name, "") or "") for name in ("ImageLaterality", "ViewPosition")]
     words[0] = words[0] or str(header.get("Laterality", "") or "")
     return DicomFile(
