@@ -54,6 +54,12 @@ def register(app: typer.Typer) -> None:
             tuple[float, float, float] | None,
             typer.Option(metavar="R A S", help="For a classifier of patches, instead: a patch's middle (mm)."),
         ] = None,
+        noise: Annotated[
+            float,
+            typer.Option(
+                min=0, max=0.5, help="Explain the mean answer under mild noise, 0.05 of the range, say; 0: the answer."
+            ),
+        ] = 0.0,
         seed: Annotated[int, typer.Option(help="For the alternatives.")] = 0,
         device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
         trust_code: Annotated[bool, typer.Option(help="Allow a classifier bundle to run its own Python.")] = False,
@@ -69,7 +75,7 @@ def register(app: typer.Typer) -> None:
         from otherwise.images.reading import read_image
         from otherwise.report.folder import REPORT_NAME, refuse_existing, write_explanation
 
-        request = ExplainRequest(target, seed, slice_index, projection, find, centre)
+        request = ExplainRequest(target, seed, slice_index, projection, find, centre, noise)
         if every:
             from otherwise.batch.worker import BatchOrder
 
@@ -101,6 +107,8 @@ def register(app: typer.Typer) -> None:
             f"({explanation.counterfactual.probabilities[explanation.target]:.2f}) after a change of "
             f"{100 * explanation.counterfactual.changed_fraction:.1f} % of the image"
         )
+        for warning in explanation.warnings:
+            typer.echo(f"Warning: {warning.text}")
         typer.echo(f"Report: {out / REPORT_NAME}")
 
 

@@ -18,6 +18,7 @@ from otherwise.agent.editing.search import Progress, Search, SearchResult, Searc
 from otherwise.attribution.methods import find_method
 from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.blackbox.protocol import BlackBox
+from otherwise.blackbox.smoothed import SmoothedBlackBox
 from otherwise.errors import AgentError, CancelledError, ClassifierError
 from otherwise.explain.explanation import (
     Counterfactual,
@@ -29,6 +30,7 @@ from otherwise.explain.explanation import (
     Region,
     Volumes,
 )
+from otherwise.explain.fragility import fragility_warnings
 from otherwise.images.image import Geometry, Image
 from otherwise.images.resampling import (
     change_to_native,
@@ -129,6 +131,10 @@ class Explainer:
         self.agent = agent
         self.settings = settings or SearchSettings()
 
+    def under_noise(self, noise: float) -> Explainer:
+        """Explain the classifier's mean answer over copies with noise of a share of the range: see ``smoothed``."""
+        return Explainer(SmoothedBlackBox(self.classifier, noise), self.agent, self.settings)
+
     def classify(self, image: Image, slice_index: int | None = None) -> Prediction:
         """Ask the black box.
 
@@ -169,6 +175,7 @@ class Explainer:
         started, created = time.perf_counter(), datetime.now(UTC).isoformat(timespec="seconds")
         view = _View(image, self.classifier, slice_index, centre)
         counted = CountingBlackBox(self.classifier)
+        copies = self.classifier.copies if isinstance(self.classifier, SmoothedBlackBox) else 1
         progress("search", 0.0)
         result = Search(self.agent, counted, self.settings).run(
             view.array, self._index(target), seed, lambda stage, part: progress(stage, 0.6 * part), cancelled
@@ -201,6 +208,8 @@ class Explainer:
         effect_image = image.with_array(view.back(shown_effect(effect)[None])[:1])
         labels = _label_map(regions, effect.shape)
         label_image = view.labels_back(labels)
+        shown = view.see(best_image) if best.valid else None
+        warnings = fragility_warnings(counted, view.array, shown, result.target, seed)
         progress("geometry", 1.0)
         return Explanation(
             id=f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:12]}",
@@ -210,7 +219,7 @@ class Explainer:
             agent=ModelRef(self.agent.name, self.agent.version),
             created=created,
             seconds=round(time.perf_counter() - started, 3),
-            queries=counted.queries,
+            queries=counted.queries * copies,
             prediction=self._prediction(result.original.probabilities),
             target=self.classifier.classes[result.target],
             counterfactual=best,
@@ -220,6 +229,7 @@ class Explainer:
             alternatives=tuple(answer for answer, _ in alternatives),
             regions=tuple(self._regions(regions, label_image)),
             notes=tuple(self._notes(result, best, regions)),
+            warnings=warnings,
             volumes=Volumes(
                 original=image,
                 counterfactual=best_image,

@@ -26,6 +26,7 @@ class ExplainRequest:
         projection: Instead, see through the volume along its slices.
         find: For a classifier of patches: which of its finds, from 1.
         centre: For a classifier of patches, instead: the middle of a patch, RAS millimetres.
+        noise: Explain the classifier's mean answer over copies with noise of this share of the range; 0: its answer.
     """
 
     target: str | None = None
@@ -34,6 +35,7 @@ class ExplainRequest:
     projection: Projection | None = None
     find: int = 1
     centre: tuple[float, float, float] | None = None
+    noise: float = 0.0
 
 
 def explain_request(
@@ -46,6 +48,8 @@ def explain_request(
     """
     if request.projection is not None:
         image = project(image, request.projection)
+    if request.noise:
+        explainer = explainer.under_noise(request.noise)
     options: dict[str, Any] = {"target": request.target, "seed": request.seed, "progress": progress}
     if explainer.classifier.inputs.patches is None:
         return explainer.explain(image, slice_index=request.slice_index, **options)

@@ -1,0 +1,46 @@
+"""The classifier under mild noise: its mean answer over a few noisy copies of an image.
+
+Randomised smoothing (Cohen et al., arXiv 1902.02918): what misleads a classifier by faint grain no longer does, and
+what is left is what a person can look at.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from otherwise.blackbox.perturbations import white_noise
+from otherwise.blackbox.protocol import BlackBox
+
+
+class SmoothedBlackBox:
+    """The same classifier, asked about noisy copies. The noise is the same each time, so the same image gets the same.
+
+    Args:
+        inner: Any black box.
+        noise: Standard deviation of the noise, as a share of the range.
+        copies: How many copies are asked about; each image costs so many answers.
+        seed: Decides the noise.
+    """
+
+    def __init__(self, inner: BlackBox, noise: float = 0.05, copies: int = 8, seed: int = 0) -> None:
+        self.inner = inner
+        self.noise = noise
+        self.copies = copies
+        self.seed = seed
+        self.name = f"{inner.name} under noise of {100 * noise:g} %"
+        self.version = inner.version
+        self.classes = inner.classes
+        self.inputs = inner.inputs
+        self.multi_label = inner.multi_label
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """Classify a batch; see ``BlackBox.predict``."""
+        images = np.asarray(images, np.float32)
+        answers = [np.zeros((0, len(self.classes)))]
+        for image in images:
+            generator = torch.Generator().manual_seed(self.seed)
+            copies = torch.from_numpy(np.repeat(image[None], self.copies, axis=0))
+            noisy = white_noise(copies, self.noise, generator).numpy()
+            answers.append(self.inner.predict(noisy).mean(axis=0, keepdims=True))
+        return np.concatenate(answers)
