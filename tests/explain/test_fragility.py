@@ -8,7 +8,7 @@ from otherwise.blackbox.protocol import InputSpec
 from otherwise.blackbox.smoothed import SmoothedBlackBox
 from otherwise.explain.explainer import Explainer
 from otherwise.explain.fragility import fragility_warnings, moved_by, undone_by
-from otherwise.explain.request import ExplainRequest, explain_as_asked
+from otherwise.explain.request import ExplainRequest, explain_request
 from otherwise.images.image import Geometry, Image
 from otherwise.report.folder import read_explanation, write_explanation
 from support.square_models import SquareClassifier, eager_agent
@@ -86,10 +86,10 @@ def test_an_explanation_carries_the_warnings_and_can_be_had_under_noise(tmp_path
     explainer = Explainer(classifier, eager_agent(classifier))
     array = np.random.default_rng(0).uniform(0.25, 0.35, (1, 20, 18, 1)).astype(np.float32)
     image = Image(array, Geometry((20, 18, 1), np.eye(4)), "grey", 2)
-    plain = explain_as_asked(explainer, image, ExplainRequest())
+    plain = explain_request(explainer, image, ExplainRequest())
     assert plain.warnings == ()
     asked = CountingBlackBox(classifier)
-    noisy = explain_as_asked(Explainer(asked, explainer.agent), image, ExplainRequest(noise=0.05))
+    noisy = explain_request(Explainer(asked, explainer.agent), image, ExplainRequest(noise=0.05))
     assert noisy.classifier.name.endswith("under noise of 5 %")
     assert noisy.counterfactual.valid
     assert noisy.queries == asked.queries
