@@ -1,11 +1,11 @@
-"""From an image to its whole explanation, in the image's own geometry."""
+"""From an image to its whole explanation, as named steps: search, choose, measure, carry to the image, describe."""
 
 from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
@@ -31,75 +31,52 @@ from otherwise.explain.explanation import (
     Volumes,
 )
 from otherwise.explain.fragility import fragility_warnings
-from otherwise.images.image import Geometry, Image
-from otherwise.images.resampling import (
-    change_to_native,
-    model_grid,
-    precompensated,
-    precompensation,
-    resample,
-    to_model,
-)
+from otherwise.explain.view import ClassifierView
+from otherwise.images.image import Image
 from otherwise.influence.effect import effect_map, shown_effect
 from otherwise.influence.minimal import minimal_mask
 from otherwise.influence.regions import MeasuredRegion, measure_regions, reconstruction_floor
 
 CARRIED = "not once carried to the full image"
 MAX_PATH = 7
-"""Images of the path that are kept."""
+"""Most images of the path that are kept."""
 
 
-@dataclass(frozen=True)
-class _View:
-    """One image as the classifier sees it, and the way back."""
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """What the search returned, and the autoencoder's own error ``size``."""
 
-    image: Image
-    classifier: BlackBox
-    slice_index: int | None
-    centre: tuple[float, float, float] | None = None
-    grid: Geometry = field(init=False)
-    array: np.ndarray = field(init=False)
-    strengthening: tuple[np.ndarray, ...] = field(init=False)
-    seam: np.ndarray = field(init=False)
+    result: SearchResult
+    floor: np.ndarray
 
-    def __post_init__(self) -> None:
-        spec = self.classifier.inputs
-        object.__setattr__(self, "array", self.see(self.image))
-        grid = model_grid(self.image.geometry, spec.size, spec.spacing, self.slice_index, self.centre)
-        object.__setattr__(self, "grid", grid)
-        object.__setattr__(self, "strengthening", precompensation(grid, self.image.geometry))
-        object.__setattr__(
-            self, "seam", _seam(spec.size) if self.centre is not None else np.ones(spec.size, np.float32)
-        )
 
-    def see(self, image: Image) -> np.ndarray:
-        """``(channels, *size)`` in [0, 1]."""
-        spec = self.classifier.inputs
-        return to_model(image, spec.size, spec.spacing, spec.intensity, self.slice_index, spec.channels, self.centre)
+@dataclass(frozen=True, eq=False)
+class _Chosen:
+    """The edit that is explained: on the classifier's grid, the black box's answer on the full image, that image."""
 
-    def carry(self, edited: np.ndarray) -> Image:
-        """The original with the change of an edited ``(channels, *size)``; its own fine detail stays.
+    candidate: Candidate
+    answer: Counterfactual
+    native: Image
 
-        Where something changes, the original is first brought into the classifier's intensity window: beyond it a
-        change would not be seen.
-        """
-        meant = precompensated((edited - self.array) * self.seam, self.strengthening)
-        change = self.back(meant, self.classifier.inputs.intensity)
-        low, high = self.classifier.inputs.intensity
-        native = self.image.array.astype(np.float32)
-        noticed = np.abs(change) > 1e-3 * (high - low)
-        moved = np.where(noticed, (native.clip(low, high) + change).clip(low, high), native + change)
-        return self.image.with_array(moved.astype(np.float32))
 
-    def back(self, values: np.ndarray, window: tuple[float, float] = (0.0, 1.0)) -> np.ndarray:
-        """Carry ``(channels, *size)`` onto the image's own grid; zero outside the classifier's field."""
-        return change_to_native(values.astype(np.float32), self.grid, self.image, window)
+@dataclass(frozen=True, eq=False)
+class _Measured:
+    """The effect ``size`` (log-odds), the least sufficient part ``size`` (bool), and the decisive regions."""
 
-    def labels_back(self, labels: np.ndarray) -> Image:
-        """Carry a label map ``size`` onto the image's own grid."""
-        flat = labels[..., None] if labels.ndim == 2 else labels
-        onto = resample(Image(flat[None].astype(np.uint8), self.grid, "regions"), self.image.geometry, order=0)
-        return self.image.with_array(onto.array.astype(np.uint8), "regions")
+    effect: np.ndarray
+    minimal: np.ndarray
+    regions: list[MeasuredRegion]
+
+
+@dataclass(frozen=True, eq=False)
+class _Carried:
+    """Everything else on the image's own grid, with the black box's answers there."""
+
+    minimal: tuple[Counterfactual, Image]
+    path: tuple[PathPoint, ...]
+    path_images: tuple[Image, ...]
+    alternatives: tuple[tuple[Counterfactual, Image], ...]
+    regions: Image
 
 
 class Explainer:
@@ -136,12 +113,12 @@ class Explainer:
         return Explainer(SmoothedBlackBox(self.classifier, noise), self.agent, self.settings)
 
     def classify(self, image: Image, slice_index: int | None = None) -> Prediction:
-        """Ask the black box.
+        """Return the black box's answer.
 
         Raises:
             ImageError: if the image does not suit the classifier.
         """
-        view = _View(image, self.classifier, slice_index)
+        view = ClassifierView(image, self.classifier, slice_index)
         return self._prediction(self.classifier.predict(view.array[None])[0])
 
     def explain(
@@ -173,43 +150,22 @@ class Explainer:
             CancelledError: if ``cancelled`` says so.
         """
         started, created = time.perf_counter(), datetime.now(UTC).isoformat(timespec="seconds")
-        view = _View(image, self.classifier, slice_index, centre)
+        view = ClassifierView(image, self.classifier, slice_index, centre)
         counted = CountingBlackBox(self.classifier)
         copies = self.classifier.copies if isinstance(self.classifier, SmoothedBlackBox) else 1
-        progress("search", 0.0)
-        result = Search(self.agent, counted, self.settings).run(
-            view.array, self._index(target), seed, lambda stage, part: progress(stage, 0.6 * part), cancelled
-        )
-        self._refuse_same_class(result, target)
 
-        def between(part: float) -> None:
+        def checkpoint(part: float) -> None:
             progress("influence", 0.6 + 0.25 * part)
             if cancelled():
                 raise CancelledError("The explanation was cancelled.", "Ask again when you want it.")
 
-        floor = reconstruction_floor(view.array, result.reconstruction)
-        chosen, best, best_image = self._still_flips(view, counted, result, floor)
-        edited = chosen.image
-        effect = effect_map(counted, view.array, edited, result.target, between)
-        mask = (
-            minimal_mask(counted, view.array, edited, effect, result.target)
-            if result.valid
-            else np.ones(effect.shape, dtype=bool)
-        )
-        minimal = composite(view.array, edited, soft(mask))
-        regions = measure_regions(counted, view.array, edited, effect, floor, result.target)
-
+        found = self._search(view, counted, target, seed, progress, cancelled)
+        chosen = self._choose(view, counted, found)
+        measured = _measure(view, counted, found, chosen, checkpoint)
         progress("geometry", 0.9)
-        least, least_image = self._carried(view, counted, minimal, result.target, floor)
-        steps = _thinned(result.path_to(chosen), chosen)
-        path = tuple(best_image if c is chosen else view.carry(c.image) for c in steps)
-        told = counted.predict(np.stack([view.see(image) for image in path]))
-        alternatives = [self._carried(view, counted, c.image, result.target, floor) for c in result.alternatives]
-        effect_image = image.with_array(view.back(shown_effect(effect)[None])[:1])
-        labels = _label_map(regions, effect.shape)
-        label_image = view.labels_back(labels)
-        shown = view.see(best_image) if best.valid else None
-        warnings = fragility_warnings(counted, view.array, shown, result.target, seed)
+        carried = self._carry_all(view, counted, found, chosen, measured)
+        shown = view.see(chosen.native) if chosen.answer.valid else None
+        warnings = fragility_warnings(counted, view.array, shown, found.result.target, seed)
         progress("geometry", 1.0)
         return Explanation(
             id=f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:12]}",
@@ -220,26 +176,26 @@ class Explainer:
             created=created,
             seconds=round(time.perf_counter() - started, 3),
             queries=counted.queries * copies,
-            prediction=self._prediction(result.original.probabilities),
-            target=self.classifier.classes[result.target],
-            counterfactual=best,
-            reconstruction_l1=float(np.abs(result.reconstruction - view.array).mean()),
-            minimal=least,
-            path=tuple(PathPoint(c.strength, self._named(answer)) for c, answer in zip(steps, told, strict=True)),
-            alternatives=tuple(answer for answer, _ in alternatives),
-            regions=tuple(self._regions(regions, label_image)),
-            notes=tuple(self._notes(result, best, regions)),
+            prediction=self._prediction(found.result.original.probabilities),
+            target=self.classifier.classes[found.result.target],
+            counterfactual=chosen.answer,
+            reconstruction_l1=float(np.abs(found.result.reconstruction - view.array).mean()),
+            minimal=carried.minimal[0],
+            path=carried.path,
+            alternatives=tuple(answer for answer, _ in carried.alternatives),
+            regions=_described(measured.regions, carried.regions),
+            notes=_notes(found.result, chosen.answer, measured.regions),
             warnings=warnings,
             volumes=Volumes(
                 original=image,
-                counterfactual=best_image,
-                difference=image.with_array(best_image.array - image.array.astype(np.float32)),
-                effect=effect_image,
-                floor=image.with_array(view.back(floor[None], self.classifier.inputs.intensity)[:1]),
-                regions=label_image,
-                minimal=least_image,
-                path=path,
-                alternatives=tuple(volume for _, volume in alternatives),
+                counterfactual=chosen.native,
+                difference=image.with_array(chosen.native.array - image.array.astype(np.float32)),
+                effect=image.with_array(view.back(shown_effect(measured.effect)[None])[:1]),
+                floor=image.with_array(view.back(found.floor[None], self.classifier.inputs.intensity)[:1]),
+                regions=carried.regions,
+                minimal=carried.minimal[1],
+                path=carried.path_images,
+                alternatives=tuple(volume for _, volume in carried.alternatives),
             ),
             slice_index=slice_index,
             grid=view.grid,
@@ -255,7 +211,7 @@ class Explainer:
         progress: Progress = lambda stage, fraction: None,
         cancelled: Cancelled = lambda: False,
     ) -> Image:
-        """Ask a method that users know where the black box looks, for comparison.
+        """Return the attribution map of a known method, for comparison.
 
         Args:
             image: The image.
@@ -274,7 +230,7 @@ class Explainer:
             CancelledError: if ``cancelled`` says so.
         """
         found = find_method(method, self.classifier)
-        view = _View(image, self.classifier, slice_index)
+        view = ClassifierView(image, self.classifier, slice_index)
         index = self._index(label)
         if index is None:
             index = int(self.classifier.predict(view.array[None])[0].argmax())
@@ -296,29 +252,58 @@ class Explainer:
             )
         return self.classifier.classes.index(target)
 
-    def _refuse_same_class(self, result: SearchResult, target: str | None) -> None:
+    def _search(
+        self,
+        view: ClassifierView,
+        classifier: CountingBlackBox,
+        target: str | None,
+        seed: int,
+        progress: Progress,
+        cancelled: Cancelled,
+    ) -> _Found:
+        """Search for edits on the classifier's grid. This is the first 60 % of the work."""
+        progress("search", 0.0)
+        result = Search(self.agent, classifier, self.settings).run(
+            view.array, self._index(target), seed, lambda stage, part: progress(stage, 0.6 * part), cancelled
+        )
         answer = predicts_target(result.original.probabilities, result.target, self.classifier.multi_label)
         if target is not None and bool(answer):
             raise ClassifierError(f"{self.classifier.name} says {target} already.", "Choose another target class.")
+        return _Found(result, reconstruction_floor(view.array, result.reconstruction))
 
-    def _still_flips(
-        self, view: _View, classifier: BlackBox, result: SearchResult, floor: np.ndarray
-    ) -> tuple[Candidate, Counterfactual, Image]:
-        """The least change that flips the black box on the full image too: carrying it there smooths it a little.
+    def _choose(self, view: ClassifierView, classifier: BlackBox, found: _Found) -> _Chosen:
+        """Choose the least edit that flips the black box on the full image too; without any, the best on its own grid.
 
-        Returns:
-            The edit, what the black box says of it on the full image, and that image; without any: those of the best.
+        The way to the full image smooths an edit a little, so that one that just flips may no longer do so there.
         """
+        result = found.result
         for candidate in result.tried:
             enough = result.valid and candidate.strength >= result.best.strength
             if enough and predicts_target(candidate.probabilities, result.target, classifier.multi_label):
-                answer, native = self._carried(view, classifier, candidate.image, result.target, floor)
+                answer, native = self._carry(view, classifier, candidate.image, found)
                 if answer.valid:
-                    return candidate, answer, native
-        return result.best, *self._carried(view, classifier, result.best.image, result.target, floor)
+                    return _Chosen(candidate, answer, native)
+        return _Chosen(result.best, *self._carry(view, classifier, result.best.image, found))
 
-    def _carried(
-        self, view: _View, classifier: BlackBox, edited: np.ndarray, target: int, floor: np.ndarray
+    def _carry_all(
+        self, view: ClassifierView, classifier: BlackBox, found: _Found, chosen: _Chosen, measured: _Measured
+    ) -> _Carried:
+        """Bring everything but the chosen edit onto the image's own grid, and ask the black box about it there."""
+        minimal = composite(view.array, chosen.candidate.image, soft(measured.minimal))
+        least = self._carry(view, classifier, minimal, found)
+        steps = _thinned(found.result.path_to(chosen.candidate), chosen.candidate)
+        images = tuple(chosen.native if c is chosen.candidate else view.carry(c.image) for c in steps)
+        answers = classifier.predict(np.stack([view.see(image) for image in images]))
+        return _Carried(
+            minimal=least,
+            path=tuple(PathPoint(c.strength, self._named(answer)) for c, answer in zip(steps, answers, strict=True)),
+            path_images=images,
+            alternatives=tuple(self._carry(view, classifier, c.image, found) for c in found.result.alternatives),
+            regions=view.labels_back(_label_map(measured.regions, measured.effect.shape)),
+        )
+
+    def _carry(
+        self, view: ClassifierView, classifier: BlackBox, edited: np.ndarray, found: _Found
     ) -> tuple[Counterfactual, Image]:
         """Carry an edit onto the original and ask the black box about the result, as anybody else would."""
         native = view.carry(edited)
@@ -327,9 +312,9 @@ class Explainer:
         change = np.abs(seen - view.array)
         return (
             Counterfactual(
-                valid=bool(predicts_target(answer, target, classifier.multi_label)),
+                valid=bool(predicts_target(answer, found.result.target, classifier.multi_label)),
                 probabilities=self._named(answer),
-                changed_fraction=float((change.max(axis=0) > floor).mean()),
+                changed_fraction=float((change.max(axis=0) > found.floor).mean()),
                 l1=float(change.mean()),
             ),
             native,
@@ -341,53 +326,64 @@ class Explainer:
     def _named(self, answer: np.ndarray) -> Probabilities:
         return {name: float(value) for name, value in zip(self.classifier.classes, answer, strict=True)}
 
-    def _regions(self, regions: Sequence[MeasuredRegion], labels: Image) -> list[Region]:
-        described = []
-        for number, region in enumerate(regions, start=1):
-            voxels = np.argwhere(labels.array[0] == number)
-            # A region smaller than a native voxel has none of its own; it lies where its effect is.
-            if not len(voxels):
-                continue
-            x, y, z = (float(value) for value in labels.geometry.to_ras(voxels.mean(axis=0)))
-            described.append(
-                Region(
-                    label=number,
-                    centroid_ras=(x, y, z),
-                    volume_mm3=len(voxels) * labels.geometry.voxel_volume,
-                    effect=region.effect,
-                    sufficient=region.sufficient,
-                    necessary=region.necessary,
-                    above_floor=region.above_floor,
-                )
+
+def _measure(
+    view: ClassifierView,
+    classifier: BlackBox,
+    found: _Found,
+    chosen: _Chosen,
+    checkpoint: Callable[[float], None],
+) -> _Measured:
+    """Measure on the black box what each part of the chosen edit does."""
+    edited, target = chosen.candidate.image, found.result.target
+    effect = effect_map(classifier, view.array, edited, target, checkpoint)
+    mask = (
+        minimal_mask(classifier, view.array, edited, effect, target)
+        if found.result.valid
+        else np.ones(effect.shape, dtype=bool)
+    )
+    return _Measured(effect, mask, measure_regions(classifier, view.array, edited, effect, found.floor, target))
+
+
+def _described(regions: Sequence[MeasuredRegion], labels: Image) -> tuple[Region, ...]:
+    """Return the regions in millimetres; one smaller than a native voxel has no voxels of its own and is left out."""
+    described = []
+    for number, region in enumerate(regions, start=1):
+        voxels = np.argwhere(labels.array[0] == number)
+        if not len(voxels):
+            continue
+        x, y, z = (float(value) for value in labels.geometry.to_ras(voxels.mean(axis=0)))
+        described.append(
+            Region(
+                label=number,
+                centroid_ras=(x, y, z),
+                volume_mm3=len(voxels) * labels.geometry.voxel_volume,
+                effect=region.effect,
+                sufficient=region.sufficient,
+                necessary=region.necessary,
+                above_floor=region.above_floor,
             )
-        return described
-
-    def _notes(self, result: SearchResult, best: Counterfactual, regions: Sequence[MeasuredRegion]) -> list[str]:
-        notes = []
-        if not best.valid:
-            reason = "within the budget" if result.exhausted else "with the strongest movement tried"
-            notes.append(f"Nothing was found {reason} for which the black box changes its mind; this is the nearest.")
-        if result.valid and not best.valid:
-            notes.append(f"The change flips the black box on its own grid, but {CARRIED}.")
-        if not regions:
-            notes.append("No region of the change has a measured effect towards the target.")
-        elif not any(region.above_floor for region in regions):
-            notes.append("No decisive region changes by more than the agent's own reconstruction error.")
-        return notes
+        )
+    return tuple(described)
 
 
-def _seam(size: tuple[int, ...], share: float = 0.08) -> np.ndarray:
-    """One inside a patch, falling to zero over the outer ``share`` of each edge."""
-    weights = np.ones(size, np.float32)
-    for axis, edge in enumerate(size):
-        distance = np.minimum(np.arange(edge), np.arange(edge)[::-1])
-        ramp = np.clip(distance / max(1.0, share * edge), 0, 1)
-        weights *= (0.5 - 0.5 * np.cos(np.pi * ramp)).astype(np.float32).reshape(-1, *[1] * (len(size) - 1 - axis))
-    return weights
+def _notes(result: SearchResult, best: Counterfactual, regions: Sequence[MeasuredRegion]) -> tuple[str, ...]:
+    """Return the sentences that a reader has to know."""
+    notes = []
+    if not best.valid:
+        reason = "within the budget" if result.exhausted else "with the strongest movement tried"
+        notes.append(f"Nothing was found {reason} for which the black box changes its mind; this is the nearest.")
+    if result.valid and not best.valid:
+        notes.append(f"The change flips the black box on its own grid, but {CARRIED}.")
+    if not regions:
+        notes.append("No region of the change has a measured effect towards the target.")
+    elif not any(region.above_floor for region in regions):
+        notes.append("No decisive region changes by more than the agent's own reconstruction error.")
+    return tuple(notes)
 
 
 def _thinned(path: Sequence[Candidate], best: Candidate, most: int = MAX_PATH) -> tuple[Candidate, ...]:
-    """At most ``most`` images of the path, evenly, with the first, the best and the last among them."""
+    """Return at most ``most`` images of the path, evenly, with the first, the best and the last among them."""
     if len(path) <= most:
         return tuple(path)
     wanted = {round(x) for x in np.linspace(0, len(path) - 1, most - 1)}
