@@ -20,6 +20,9 @@ from otherwise.demo.setup import Setup
 from otherwise.images.image import Geometry, Image
 from otherwise.images.writing import write_image
 from otherwise.phantoms.mammogram import MammogramSettings, mammograms
+from support import forked_python
+
+pytest_plugins = ["support.parallel"]
 
 REAL_DICOM = Path(__file__).resolve().parents[2] / "shared" / "data" / "dicom"
 OBLIQUE = np.array([[0.28, -0.96, 0, 12.5], [0.96, 0.28, 0, -7.0], [0, 0, 1.5, 3.25], [0, 0, 0, 1]])
@@ -57,7 +60,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     write_image(Image(colours, oblique.geometry, "colours", 2), studies / "colours.nrrd")
 
     setup = Setup(out, "test", None, "mammogram_classifier", "mammogram_agent", device="cpu")
-    with server(setup, studies) as running, session() as client:
+    with server(setup, studies, forked_python.start) as running, session() as client:
         running.wait_until_ready()
         yield Served(running.url, studies, running.log, client)
 
@@ -75,7 +78,7 @@ def otherwise() -> Callable[..., subprocess.CompletedProcess[str]]:
 
     def run(*words: object, timeout: float = 240) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", "from otherwise.cli import main; main()", *map(str, words)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+        return forked_python.run(command, timeout)
 
     return run
 

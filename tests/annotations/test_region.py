@@ -281,6 +281,7 @@ def test_what_is_no_polygon_on_the_image_is_refused_in_one_line(points: Any) -> 
     assert len(str(refused.value).splitlines()) == 1
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("shape", [(2400, 3000, 1), (256, 256, 128)], ids=["mammogram", "CT"])
 def test_regions_of_large_images_do_not_keep_anybody_waiting(shape: tuple[int, int, int]) -> None:
     geometry = Geometry(shape, np.diag([0.1, 0.1, 1.0, 1.0]))

@@ -30,7 +30,7 @@ from otherwise.demo.setup import Setup
 from otherwise.images.image import Geometry, Image
 from otherwise.phantoms.dicom import write_dicom as write_phantom
 from otherwise.resources import app_folder
-from support import app_in_process
+from support import app_in_process, forked_python
 from support.fake_explainer import FakeExplainer
 
 PLUGINS = (Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so"), Path("/usr/lib/orthanc/libOrthancDicomWeb.so"))
@@ -260,7 +260,7 @@ def serve(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., AbstractCon
     def start(orthanc: Orthanc, classifier: str, agent: str) -> Iterator[Served]:
         out = tmp_path_factory.mktemp("served")
         setup = Setup(out, "test", None, classifier, agent, device="cpu")
-        with server(setup, orthanc.url) as running, session() as client:  # type: ignore[arg-type]
+        with server(setup, orthanc.url, forked_python.start) as running, session() as client:  # type: ignore[arg-type]
             running.wait_until_ready()
             yield Served(running.url, running.log, client)
 

@@ -210,6 +210,7 @@ def test_a_server_starts_without_an_archive_and_finds_it_later(
     assert store.list_images() == [uid(mammogram)]
 
 
+@pytest.mark.timing
 def test_an_archive_that_hangs_holds_nobody_up_for_long(
     another: Any, connect: Any, plane: Any, uid: Any, refused: Any
 ) -> None:
@@ -227,6 +228,7 @@ def test_an_archive_that_hangs_holds_nobody_up_for_long(
     assert Path(store.get_image_uri(uid(mammogram))).is_dir()
 
 
+@pytest.mark.timing
 def test_nobody_waits_on_the_event_loop(another: Any, connect: Any, plane: Any) -> None:
     orthanc = another()
     orthanc.send(plane(81))

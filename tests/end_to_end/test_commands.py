@@ -26,6 +26,7 @@ from otherwise.images.image import Geometry, Image
 from otherwise.images.reading import read_image
 from otherwise.images.writing import write_image
 from otherwise.report.folder import read_explanation
+from support import forked_python
 
 LIDC = Path(__file__).parents[2].parent / "shared" / "data" / "lidc_nodules"
 
@@ -198,7 +199,7 @@ def test_the_surest_finding_is_explained() -> None:
 
 def test_a_server_that_dies_says_why(tmp_path: Path) -> None:
     setup = Setup(tmp_path, "test", None, str(tmp_path / "no_bundle"), "mammogram_agent", device="cpu")
-    with server(setup, tmp_path / "no studies") as running:
+    with server(setup, tmp_path / "no studies", forked_python.start) as running:
         running.process.wait(60)
         with pytest.raises(DemoError, match="no studies"):
             running.wait_until_ready()

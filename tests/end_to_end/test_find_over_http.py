@@ -21,6 +21,7 @@ from otherwise.demo.server import server
 from otherwise.demo.setup import Setup
 from otherwise.images.image import Geometry, Image
 from otherwise.images.writing import write_image
+from support import forked_python
 from support.square_models import architecture
 
 
@@ -50,7 +51,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, reque
     affine = np.array([[0, -0.5, 0, 7], [0.5, 0, 0, -3], [0, 0, 1, 2], [0, 0, 0, 1.0]])
     write_image(Image(array, Geometry((200, 160, 1), affine), "whole", 2), out / "studies" / "whole.nrrd")
     setup = Setup(out, "test", None, str(out / "classifier"), str(out / "agent"), device="cpu")
-    with server(setup, out / "studies") as running, session() as client:
+    with server(setup, out / "studies", forked_python.start) as running, session() as client:
         running.wait_until_ready()
         yield running.url, client
 

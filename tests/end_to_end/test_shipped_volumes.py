@@ -16,6 +16,7 @@ from otherwise.images.writing import write_image
 from otherwise.phantoms.nodule import NoduleSettings, nodules
 from otherwise.phantoms.oblique import all_turned
 from otherwise.phantoms.phantom import MALIGNANT
+from support import forked_python
 
 
 def test_an_oblique_volume_is_explained_in_its_own_geometry(tmp_path: Path) -> None:
@@ -24,7 +25,7 @@ def test_an_oblique_volume_is_explained_in_its_own_geometry(tmp_path: Path) -> N
     studies = tmp_path / "studies"
     write_image(phantom.image, studies / "nodule.nrrd")
     setup = Setup(tmp_path, "test", None, "nodule_classifier", "nodule_agent", device="cpu")
-    with server(setup, studies) as running, session() as client:
+    with server(setup, studies, forked_python.start) as running, session() as client:
         running.wait_until_ready()
         served = Served(running.url, studies, running.log, client)
         explanation = served.infer("explain", image="nodule", output="json").json()

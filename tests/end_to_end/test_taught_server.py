@@ -15,6 +15,7 @@ from otherwise.demo.server import server
 from otherwise.demo.setup import Setup
 from otherwise.images.writing import write_image
 from otherwise.phantoms.mammogram import MammogramSettings, mammograms
+from support import forked_python
 
 SPICULATED = {"scheme": "SCT", "code": "129742005"}
 CIRCUMSCRIBED = {"scheme": "SCT", "code": "129738007"}
@@ -50,7 +51,7 @@ def until(condition: Callable[[], Any], seconds: float = 120) -> Any:
 
 def test_a_few_names_make_reports_finer(setup: Setup, studies: Path, client: requests.Session) -> None:
     images = sorted(path.stem for path in studies.glob("*.nrrd"))
-    with server(setup, studies) as running:
+    with server(setup, studies, forked_python.start) as running:
         running.wait_until_ready()
         url = f"{running.url}/otherwise"
 

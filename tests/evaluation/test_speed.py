@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from otherwise.blackbox.protocol import InputSpec
@@ -23,6 +24,7 @@ def test_a_heavy_black_box_answers_as_the_light_one_and_its_large_network_is_rea
     assert sum(p.numel() for p in heavy.network.parameters()) > 6_000_000
 
 
+@pytest.mark.timing
 def test_the_ratios_are_of_pairs_and_a_heavy_black_box_costs_more() -> None:
     classifier = SquareClassifier(InputSpec(SIZE))
     told = measure_speed(eager_agent(classifier), classifier, list(squares(SIZE, 3, 1)))

@@ -49,6 +49,7 @@ def test_a_job_is_queued_runs_and_leaves_its_explanation(running: Any) -> None:
     assert listed.index(second["id"]) < listed.index(id), "the newest first"
 
 
+@pytest.mark.timing
 def test_cancelling_takes_effect_within_a_second(running: Any) -> None:
     with running.explainer.held():
         ids = [post(running, image="dark").json()["id"] for _ in range(2)]

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 from urllib.parse import urlparse
 
+import pytest
 import requests
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 PATIENCE = 20
 
 
+@pytest.mark.timing
 def test_other_requests_are_answered_while_an_explanation_runs(running: Running) -> None:
     with ThreadPoolExecutor(3) as clients:
         with running.explainer.held():

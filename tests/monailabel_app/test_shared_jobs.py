@@ -131,6 +131,7 @@ def test_an_uploaded_image_is_known_by_what_it_shows(running: Running) -> None:
     assert not post(running, 1009, image="dark")["cached"], "an image of the studies is told by its own name"
 
 
+@pytest.mark.timing
 def test_a_deadline_ends_what_runs_and_what_waits_within_a_second(running: Running) -> None:
     with running.explainer.held():
         patient = post(running, 1010)

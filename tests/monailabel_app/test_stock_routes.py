@@ -6,6 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+import pytest
 import requests
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def test_two_who_ask_for_the_next_case_in_the_same_second_both_get_one(running: 
         assert reply.json()["id"] in running.app.datastore().list_images()
 
 
+@pytest.mark.timing
 def test_a_batch_that_is_waited_for_holds_nobody_up(running: Running) -> None:
     replies = []
 

@@ -16,6 +16,7 @@ from killing import CLASSIFIER, SHIPPED_AGENT, Crowd, Promises, instants, two_pa
 
 from otherwise.demo.server import server
 from otherwise.demo.setup import Setup
+from support import forked_python
 
 KILLS = int(os.environ.get("OTHERWISE_KILLS", "2"))
 START_SECONDS = float(os.environ.get("OTHERWISE_START_SECONDS", "60"))
@@ -31,7 +32,7 @@ def test_nothing_acknowledged_is_lost_however_often_the_server_is_killed(studies
     images, pairs = sorted(path.stem for path in studies.glob("*.nrrd")), two_pairs(tmp_path / "state")
     promises, seeds, seconds, work = Promises(), count(), [], []
     for instant in (*instants(KILLS), None):
-        with server(setup, studies) as running:
+        with server(setup, studies, forked_python.start) as running:
             seconds.append(running.wait_until_ready())
             times = psutil.Process(running.process.pid).cpu_times()
             work.append(times.user + times.system)

@@ -21,6 +21,7 @@ import pytest
 
 from otherwise.demo.server import server
 from otherwise.demo.setup import Setup
+from support import forked_python
 
 PEOPLE = 8
 SECONDS = 60 * float(os.environ.get("OTHERWISE_LOAD_MINUTES", "0.35"))
@@ -73,7 +74,7 @@ def load(url: str, process: psutil.Process, folder: Path, seconds: float) -> Loa
 @pytest.mark.skipif(importlib.util.find_spec("locust") is None, reason="needs locust (pip install '.[test]')")
 def test_eight_people_use_the_server_all_day(studies: Path, tmp_path: Path) -> None:
     setup = Setup(tmp_path, "test", None, "mammogram_classifier", "mammogram_agent", device="cpu")
-    with server(setup, studies) as running:
+    with server(setup, studies, forked_python.start) as running:
         running.wait_until_ready()
         done = load(running.url, psutil.Process(running.process.pid), tmp_path, SECONDS)
         log = running.log.read_text(encoding="utf-8")

@@ -162,6 +162,7 @@ def test_a_real_server_explains_what_is_sent_and_forgets_it(served: Served, tmp_
     assert sum(score["score"] for score in answer["prediction"]) == pytest.approx(1)
 
 
+@pytest.mark.timing
 def test_a_cancel_reaches_the_server_within_a_second(served: Served, tmp_path: Path) -> None:
     client, cancel, running = Client(served.url), Cancel(), threading.Event()
     ended: list[BaseException] = []

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import requests
 
+from support import forked_python
+
 SECONDS = 120.0
 ADDRESS = re.compile(r"at (https?://\S+) \(")
 
@@ -29,7 +31,7 @@ class Process:
 
     url: str
     log: Path
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[str] | forked_python.ForkedProcess
 
     def get(self, address: str, **more: object) -> requests.Response:
         return requests.get(self.url + address, timeout=SECONDS, **more)  # type: ignore[arg-type]
@@ -50,7 +52,7 @@ def serving(folder: Path, *words: object) -> Iterator[Process]:
     log = folder / "server.log"
     command = [sys.executable, "-m", "otherwise", "serve", "--port", "0", *map(str, words)]
     with log.open("w") as file:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=file, text=True)
+        process = forked_python.start(command, stdout=subprocess.PIPE, stderr=file, text=True)
         try:
             assert process.stdout
             heard = ""

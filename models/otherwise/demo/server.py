@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -95,8 +95,17 @@ class ServerProcess:
 
 
 @contextmanager
-def server(setup: Setup, studies: Path) -> Iterator[ServerProcess]:
-    """Start a server on a loopback port, and stop it whatever happens."""
+def server(setup: Setup, studies: Path, start: Callable[..., Any] = subprocess.Popen) -> Iterator[ServerProcess]:
+    """Start a server on a loopback port, and stop it whatever happens.
+
+    Args:
+        setup: The models that it serves, and the folder for its state and its log.
+        studies: Folder of its images.
+        start: Starts a process as ``subprocess.Popen`` does.
+
+    Yields:
+        The server, which may not be ready yet.
+    """
     port = setup.port or free_port()
     log = setup.out / "server.log"
     options = {
@@ -114,7 +123,7 @@ def server(setup: Setup, studies: Path) -> Iterator[ServerProcess]:
     if os.name == "nt":
         group = {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
     with log.open("wb") as file:
-        process = subprocess.Popen(
+        process = start(
             command,
             stdin=subprocess.DEVNULL,
             stdout=file,

@@ -1,0 +1,109 @@
+"""How the tests share a machine: workers, tests that run alone, and a limit of time for each test.
+
+The whole suite is spread over workers of pytest-xdist; a part of it, named on the command line, runs in one process
+and so begins at once. A file's tests stay together, since they share servers and models. A test marked ``timing``
+runs while no other test does.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import psutil
+import pytest
+
+try:
+    import fcntl
+except ImportError:  # Windows: tests that measure time have company there
+    fcntl = None  # type: ignore[assignment]
+
+GIB_A_WORKER = 4
+MOST_WORKERS = 8
+SECONDS = 8.0
+"""How long a test may take that is not marked ``slow``, on a machine with nothing else to do."""
+
+_LOCKS = "OTHERWISE_TESTS_LOCKS"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return how many workers ``-n auto`` means: none for a part of the suite."""
+    if config.args_source is not pytest.Config.ArgsSource.TESTPATHS or config.option.usepdb:
+        return 0
+    memory = psutil.virtual_memory().available / 2**30
+    return max(1, min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+                      int(memory / GIB_A_WORKER), MOST_WORKERS))  # fmt: skip
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config, specs: list[Any]) -> None:
+    """Give each worker, and what it starts, a single thread for numerical work, and all of them the same locks."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ[_LOCKS] = str(config._tmp_path_factory.getbasetemp())  # type: ignore[attr-defined]
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist makes names of the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file on one worker, and so the files that ask the shared server."""
+    for item in items:
+        if not item.get_closest_marker("xdist_group"):
+            shared = "served" in getattr(item, "fixturenames", ()) and item.path.parent.name != "dicomweb"
+            name = "served" if shared else item.path.relative_to(item.config.rootpath).as_posix()
+            item.add_marker(pytest.mark.xdist_group(name))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Run a test that measures time alone."""
+    folder = os.environ.get(_LOCKS)
+    if not folder or fcntl is None:
+        return (yield)
+    with _room(Path(folder), alone=item.get_closest_marker("timing") is not None):
+        return (yield)
+
+
+@contextmanager
+def _room(folder: Path, alone: bool) -> Iterator[None]:
+    """Hold the room for tests together with others, or alone."""
+    with (folder / "entrance.lock").open("a") as entrance, (folder / "room.lock").open("a") as room:
+        with _held(entrance, fcntl.LOCK_EX):  # whoever waits to be alone keeps others from entering
+            fcntl.flock(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        try:
+            yield
+        finally:
+            fcntl.flock(room, fcntl.LOCK_UN)
+
+
+@contextmanager
+def _held(file: IO[str], how: int) -> Iterator[None]:
+    fcntl.flock(file, how)
+    try:
+        yield
+    finally:
+        fcntl.flock(file, fcntl.LOCK_UN)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+    """Fail a test that takes long and is not marked ``slow``; only in CI, and less strictly on a busy machine."""
+    report = yield
+    marked = any(item.get_closest_marker(name) for name in ("slow", "fuzz"))
+    limit = SECONDS * _busyness()
+    if report.when == "call" and report.passed and not marked and "CI" in os.environ and call.duration > limit:
+        report.outcome = "failed"
+        report.longrepr = (
+            f"{item.nodeid} took {call.duration:.1f} s; {limit:.1f} s are allowed on this machine now. "
+            "Make it faster, or mark it slow: it then runs on demand only."
+        )
+    return report
+
+
+def _busyness() -> float:
+    """Return how many processes want each core, at least one."""
+    if not hasattr(os, "getloadavg"):
+        return 1.0
+    return float(max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)))
