@@ -22,7 +22,8 @@ Out = Annotated[Path, typer.Option(help="Folder for results; an interrupted run 
 Classifier = Annotated[str, typer.Option(help="The black box: a bundle folder or the name of a shipped one.")]
 Agent = Annotated[str, typer.Option(help="Its agent: a bundle folder or the name of a shipped one.")]
 Verifier = Annotated[
-    str | None, typer.Option(help="Another classifier of the same classes, another build from another seed.")
+    str | None,
+    typer.Option(help="Another classifier of the same classes, another build from another seed; with judges: a,b,c."),
 ]
 Limit = Annotated[int, typer.Option(min=1, help="How many images.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of the phantoms' series.")]
@@ -212,10 +213,13 @@ def _run(suite: Suite, options: SuiteOptions) -> None:
         maps, edits = choose(options.methods, (), ablations(taught.student_noise > 0))
     else:
         maps, edits = choose(options.methods, peers(), edit_methods(reference, hosted.predict(reference)))
+    names = [name.strip() for name in (options.verifier or "").split(",") if name.strip()]
+    verifier, *judges = [load_classifier(name, device=options.device) for name in names] or [None]
     comparison = Comparison(
         classifier=hosted,
         agent=taught,
-        verifier=load_classifier(options.verifier, device=options.device) if options.verifier else None,
+        verifier=verifier,
+        judges=[judge for judge in judges if judge is not None],
         maps=maps,
         edits=edits,
         floor=reconstruction_floor(taught, hosted, cases),

@@ -172,6 +172,29 @@ class Seeing(SquareClassifier):
     ).eval()
 
 
+def test_every_judge_says_what_it_believes_and_what_grain_makes_of_it(tmp_path: Path) -> None:
+    class Grainy(SquareClassifier):
+        """Says bright of whatever is rough."""
+
+        def predict(self, images: np.ndarray) -> np.ndarray:
+            rough = np.abs(np.diff(images, axis=-1)).mean(axis=tuple(range(1, images.ndim)))
+            second = (rough > 0.08).astype(float)
+            return np.stack([1 - second, second], axis=1)
+
+    steady, grainy = SquareClassifier(InputSpec(SIZE), name="steady"), Grainy(InputSpec(SIZE), name="grainy")
+    own = replace(contest(), judges=[steady, grainy])
+    results = run_suite("tiny", own, [case(n) for n in range(4)], np.zeros((1, 1, *SIZE), np.float32), tmp_path)
+    assert results["methods"]["planted"]["validity_of_judge_1"]["mean"] == 1.0
+    told = {judge["name"]: judge for judge in results["judges"]}
+    assert list(told) == ["verifier", "steady", "grainy"]
+    assert told["steady"]["agreement"] == 1.0
+    assert not told["steady"]["robustness"]["goes_by_grain"]
+    assert told["grainy"]["robustness"]["goes_by_grain"]
+    assert "grainy decides as the classifier does on" in (tmp_path / "table.md").read_text(encoding="utf-8")
+    with pytest.raises(BenchmarkError, match="another classifier or verifier"):
+        run(replace(own, judges=[steady]), [case(0)], 1, tmp_path)
+
+
 def test_a_suite_writes_results_and_a_table(tmp_path: Path) -> None:
     seeing = contest(verifier=Seeing(InputSpec(SIZE)))
     rng = np.random.default_rng(0)

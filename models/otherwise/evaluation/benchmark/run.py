@@ -47,6 +47,7 @@ class Comparison:
         maps: Methods that draw maps.
         edits: Methods that make counterfactuals.
         floor: What the agent changes without any edit: smaller changes do not count as changed.
+        judges: Further verifiers, of other makes.
     """
 
     classifier: BlackBox
@@ -55,6 +56,7 @@ class Comparison:
     maps: Sequence[MapMethod]
     edits: Sequence[EditMethod]
     floor: float
+    judges: Sequence[BlackBox] = ()
 
 
 def reconstruction_floor(agent: Agent, classifier: BlackBox, cases: Sequence[Case]) -> float:
@@ -101,6 +103,7 @@ def _refuse_another(comparison: Comparison, out: Path) -> None:
     own = {
         "classifier": comparison.classifier.version,
         "verifier": comparison.verifier.version if comparison.verifier is not None else None,
+        **({"judges": [judge.version for judge in comparison.judges]} if comparison.judges else {}),
     }
     path = out / "contest.json"
     if not path.is_file():
@@ -218,6 +221,9 @@ def _edit_rows(comparison: Comparison, asked: _Asked, method: EditMethod) -> tup
     made_by: Row = {"case": case.id, "agent": comparison.agent.version}
     row: Row = {"method": method.name, **made_by, "seconds": seconds, "queries": counted.queries}
     row |= asked.edit_figures(edit, comparison.verifier, comparison.floor)
+    for number, judge in enumerate(comparison.judges, start=1):
+        believed = predicts_target(judge.predict(edit.image[None]), edit.target, judge.multi_label)[0]
+        row[f"validity_of_judge_{number}"] = float(believed)
     if edit.effect is not None:
         row |= asked.map_figures(edit.effect)
     more = [{"method": name, **made_by, **asked.map_figures(drawn)} for name, drawn in edit.maps.items()]

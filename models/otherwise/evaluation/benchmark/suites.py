@@ -19,6 +19,7 @@ from otherwise.evaluation.benchmark.distances import frechet_distance, kernel_di
 from otherwise.evaluation.benchmark.edits import EditMethod
 from otherwise.evaluation.benchmark.features import penultimate
 from otherwise.evaluation.benchmark.gallery import SHOWN, ranked, write_gallery
+from otherwise.evaluation.benchmark.judges import measure_judges
 from otherwise.evaluation.benchmark.lead import LeadOverPeers, lead_over_peers
 from otherwise.evaluation.benchmark.maps import MapMethod
 from otherwise.evaluation.benchmark.run import BenchmarkError, Comparison, Row, reconstruction_floor, run, summary
@@ -62,12 +63,15 @@ def run_suite(
     methods: list[MapMethod | EditMethod] = [*comparison.maps, *comparison.edits]
     peers = [method.name for method in comparison.maps]
     leads = {figure: found for figure in LEADING if (found := lead_over_peers(rows, figure, peers)) is not None}
+    asked = [judge for judge in (comparison.verifier, *comparison.judges) if judge is not None]
+    judges = measure_judges(comparison.classifier, asked, np.stack([case.image for case in cases]))
     results = {
         "suite": name,
         "images": len(cases),
         "classifier": comparison.classifier.version,
         "agent": comparison.agent.version,
         "verifier": comparison.verifier.version if comparison.verifier is not None else None,
+        "judges": [judge.to_dict() for judge in judges],
         "machine": machine_class(str(comparison.agent.device)),
         "threads": torch.get_num_threads(),
         "reconstruction_l1": round(reconstruction_floor(comparison.agent, comparison.classifier, cases), 5),
@@ -78,7 +82,10 @@ def run_suite(
     titles = {method.name: method.title for method in methods}
     for edit in comparison.edits:
         titles |= edit.maps
-    page = "\n".join([table(told, titles), *(_told(figure, lead, titles) for figure, lead in leads.items())])
+    sentences = [f"{judge.sentence}\n" for judge in judges]
+    page = "\n".join(
+        [table(told, titles), *sentences, *(_told(figure, lead, titles) for figure, lead in leads.items())]
+    )
     for file, text in (("results.json", json.dumps(results, indent=2) + "\n"), ("table.md", page)):
         with atomic_path(out / file) as temporary:
             temporary.write_text(text, encoding="utf-8")

@@ -20,6 +20,8 @@ MAPS = {
 EDITS = {
     "validity": "validity",
     "validity_of_verifier": "validity, verifier",
+    "validity_of_judge_1": "validity, first judge",
+    "validity_of_judge_2": "validity, second judge",
     "ssim_inside": "SSIM to truth, inside",
     "ssim_outside": "SSIM to image, outside",
     "l1": "L1",

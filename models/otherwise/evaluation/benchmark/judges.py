@@ -1,0 +1,73 @@
+"""What a judge of counterfactuals is worth: whether it sees what the classifier sees, and whether grain moves it.
+
+A verifier that calls noise malignant proves nothing when it believes a malignant counterfactual. So what each judge
+makes of real images and of noise stands beside what it believes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from otherwise.blackbox.protocol import BlackBox
+from otherwise.blackbox.robustness import Robustness, decided, measure_robustness
+
+
+@dataclass(frozen=True)
+class JudgeFigures:
+    """A judge on real images.
+
+    Attributes:
+        name: Of the judge.
+        version: Its content hash.
+        agreement: Share of the real images on which it decides as the explained classifier does: no counterfactual can
+            be expected to be believed more often.
+        robustness: What noise, blur and contrast make of its answers.
+    """
+
+    name: str
+    version: str
+    agreement: float
+    robustness: Robustness
+
+    @property
+    def sentence(self) -> str:
+        """The figures in words."""
+        grain = "goes by grain" if self.robustness.goes_by_grain else "is not moved by grain"
+        worst = self.robustness.worst_grain
+        return (
+            f"{self.name} decides as the classifier does on {self.agreement:.2f} of {self.robustness.images} real "
+            f"images and {grain} ({worst.disturbance.text} changes {100 * worst.share:.0f} % of its answers)."
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "agreement": round(self.agreement, 4),
+            "robustness": self.robustness.to_dict(),
+        }
+
+
+def measure_judges(classifier: BlackBox, judges: Sequence[BlackBox], images: np.ndarray) -> list[JudgeFigures]:
+    """Ask each judge about real images, as they are and disturbed.
+
+    Args:
+        classifier: The one that is explained.
+        judges: Classifiers of the same classes.
+        images: ``(count, channels, *size)`` float32 in [0, 1].
+    """
+    own = decided(classifier.predict(images), classifier.multi_label)
+    return [
+        JudgeFigures(
+            judge.name,
+            judge.version,
+            float((decided(judge.predict(images), judge.multi_label) == own).all(axis=1).mean()),
+            measure_robustness(judge.predict, images, judge.classes, multi_label=judge.multi_label),
+        )
+        for judge in judges
+    ]
