@@ -1,4 +1,4 @@
-"""What happens to a running server, and what people are told; the table is in docs/reliability.md."""
+"""What happens to a running server, and what people are told; the table is in docs/admin/reliability.md."""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ from lib.routes.models import models_router
 from lib.routes.observability import observability_router
 from lib.routes.studies import studies_router
 from lib.routes.teaching import teaching_router, train_router
+from lib.runtime.stock_server import stock_server
 from lib.stock_routes.wrapped import closed_router, guarded_router
 from lib.storage.image_sources import from_session
 from otherwise.images.image import Image
@@ -31,8 +32,7 @@ if TYPE_CHECKING:
 
 def install_app(app: OtherwiseApp) -> None:
     """Let MONAI Label's server answer with this app, and with no other any more."""
-    from monailabel.app import app as server
-
+    server = stock_server()
     route = route_class(app.options.upload_limit)
 
     def session(id: str) -> Image:

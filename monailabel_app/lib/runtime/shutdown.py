@@ -14,6 +14,7 @@ from types import FrameType
 
 import uvicorn
 
+from lib.runtime.stock_server import stock_server
 from lib.runtime.worker import Cancelled, Worker
 from otherwise.errors import CancelledError
 
@@ -70,8 +71,7 @@ def serve(door: socket.socket, close: Close, grace: float, **settings: object) -
         grace: Seconds that a running job still has after SIGTERM.
         **settings: Further settings of uvicorn.
     """
-    from monailabel.app import app
-
+    app = stock_server()
     patience = math.ceil(grace + CLOSING_SECONDS)
     config = uvicorn.Config(
         app, log_config=None, access_log=False, timeout_graceful_shutdown=patience, **settings  # type: ignore[arg-type]

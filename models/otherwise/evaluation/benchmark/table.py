@@ -1,4 +1,4 @@
-"""The benchmark's figures as a Markdown table, for papers and for docs/benchmark.md."""
+"""The benchmark's figures as a Markdown table, for papers and for docs/benchmark/index.md."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 COSTS = {"seconds": "seconds", "queries": "queries"}
 MAPS = {
     "average_precision": "average precision",
-    "average_precision_of_magnitude": "the same of |map|",
+    "average_precision_of_magnitude": r"the same of \|map\|",
     "average_precision_lesion": "average precision, lesion",
-    "average_precision_lesion_of_magnitude": "the same of |map|, lesion",
+    "average_precision_lesion_of_magnitude": r"the same of \|map\|, lesion",
     "pointing_game": "pointing game",
     "energy_inside": "energy inside",
     "insertion_auc": "insertion ↑",
