@@ -1,4 +1,4 @@
-"""Generate the pages reference/cli.md and reference/http.md from the program itself; a hook of MkDocs."""
+"""Generate reference/cli.md and reference/http.md from the program itself, and list the decisions; hooks of MkDocs."""
 
 from __future__ import annotations
 
@@ -26,8 +26,15 @@ HTTP_HEAD = """# HTTP
 Every address of the server, from its own OpenAPI description; a running server shows it with all fields at `/docs`.
 
 Errors are JSON, `{error, detail, hint}`, with a 4xx or 5xx status: the kind, what is wrong, and what to do.
-`/infer`, `/activelearning`, `/train`, `/datastore` and `/session` are MONAI Label's own addresses and obey its contract.
+`/infer`, `/activelearning`, `/train`, `/datastore` and `/session` are MONAI Label's own and obey its contract.
 """
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """List the decision records, whichever there are."""
+    records = sorted(path.name for path in Path(config.docs_dir, "adr").glob("*.md"))
+    config.nav.append({"Decisions": [f"adr/{name}" for name in records]})
+    return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
