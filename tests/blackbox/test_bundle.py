@@ -30,7 +30,7 @@ def test_what_is_written_is_read_again(make_bundle):
     assert spec.inputs == inputs
     assert (spec.name, spec.classes, spec.activation) == ("tiny", ("a", "b", "c"), "sigmoid")
     assert spec.multi_label
-    assert spec.value_range == (-1.0, 1.0)
+    assert spec.tensor.value_range == (-1.0, 1.0)
     assert spec.version == bundle_version(bundle.folder)
 
 
@@ -127,7 +127,7 @@ def test_a_zoo_bundle_without_our_key_is_understood(make_bundle):
     edit(bundle, lambda metadata: metadata.pop("otherwise"))
     classifier = load_classifier(bundle.folder)
     assert classifier.inputs.intensity == (0.0, 255.0)
-    assert classifier.inner.spec.value_range == (-1.0, 1.0)
+    assert classifier.inner.spec.tensor.value_range == (-1.0, 1.0)
     assert classifier.inner.spec.activation == "softmax"
 
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from otherwise.blackbox.checking import check_classifier
-from otherwise.blackbox.importing import detect_activation, import_classifier, probe_images
+from otherwise.blackbox.importing import import_classifier, probe_images
 from otherwise.blackbox.loading import load_classifier
+from otherwise.blackbox.outputs import AmbiguousOutputError, read_scores
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.errors import BundleError, ClassifierError
 
@@ -25,8 +26,8 @@ class Broken(torch.nn.Module):
 
 def test_a_torchscript_file(tmp_path, tiny, inputs, images):
     model = tiny.save_torchscript(tmp_path / "net.pt")
-    bundle = import_classifier(model, tmp_path / "out", classes=CLASSES, inputs=inputs)
-    assert bundle.own["activation"] == "softmax"
+    imported = import_classifier(model, tmp_path / "out", classes=CLASSES, inputs=inputs)
+    assert imported.activation == "softmax"
     hosted = load_classifier(tmp_path / "out")
     assert (hosted.name, hosted.inputs) == ("net", inputs)
     np.testing.assert_allclose(hosted.predict(images), tiny.answers(images), atol=1e-5)
@@ -35,8 +36,8 @@ def test_a_torchscript_file(tmp_path, tiny, inputs, images):
 
 def test_an_onnx_file_that_ends_in_softmax(tmp_path, tiny, inputs, images):
     model = tiny.save_onnx(tmp_path / "net.onnx", finish="Softmax")
-    bundle = import_classifier(model, tmp_path / "out", classes=CLASSES, inputs=inputs)
-    assert bundle.own["activation"] == "none"
+    imported = import_classifier(model, tmp_path / "out", classes=CLASSES, inputs=inputs)
+    assert imported.activation == "none"
     np.testing.assert_allclose(load_classifier(tmp_path / "out").predict(images), tiny.answers(images), atol=1e-5)
 
 
@@ -51,8 +52,8 @@ def test_an_onnx_file_with_its_weights_beside_it(tmp_path, tiny, inputs, images)
 
 
 def test_a_remote_model(tmp_path, tiny, inputs, images, model_server):
-    bundle = import_classifier(f"{model_server.url}/v2/models/tiny", tmp_path / "out", classes=CLASSES, inputs=inputs)
-    assert bundle.own["remote"]["url"] == model_server.url
+    imported = import_classifier(f"{model_server.url}/v2/models/tiny", tmp_path / "out", classes=CLASSES, inputs=inputs)
+    assert imported.bundle.own["remote"]["url"] == model_server.url
     np.testing.assert_allclose(load_classifier(tmp_path / "out").predict(images), tiny.answers(images), atol=1e-5)
 
 
@@ -88,7 +89,7 @@ def test_a_model_that_returns_nan_is_refused(tmp_path, tiny, inputs):
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("none.ts", "no model file"), ("state.pt", "no TorchScript"), ("w.safetensors", "without a network")],
+    [("none.ts", "no model file"), ("state.pt", "weights without a network"), ("w.safetensors", "without a network")],
 )
 def test_what_is_no_model_is_refused(tmp_path, inputs, name, said):
     if name != "none.ts":
@@ -97,13 +98,49 @@ def test_what_is_no_model_is_refused(tmp_path, inputs, name, said):
         import_classifier(tmp_path / name, tmp_path / "out", classes=CLASSES, inputs=inputs)
 
 
-def test_activation_is_detected():
-    logits = np.array([[-3.0, 2.0], [0.1, 0.2]])
-    rows = np.array([[0.3, 0.7], [1.0, 0.0]])
-    labels = np.array([[0.9, 0.9], [0.1, 0.2]])
-    assert [detect_activation(scores) for scores in (logits, rows, labels)] == ["softmax", "none", "softmax"]
-    assert [detect_activation(scores, True) for scores in (logits, rows, labels)] == ["sigmoid", "none", "none"]
-    assert [detect_activation(scores[:, :1]) for scores in (logits, rows)] == ["sigmoid", "none"]
+LOGITS = np.array([[-3.0, 2.0], [0.1, 0.2]])
+ROWS = np.array([[0.3, 0.7], [1.0, 0.0]])
+LABELS = np.array([[0.9, 0.9], [0.1, 0.2]])
+IN_BYTES = np.array([[0.30078125, 0.703125], [0.0, 0.99609375]])
+LOGS = np.log([[0.3, 0.7], [0.9, 0.1]])
+
+
+@pytest.mark.parametrize(
+    ("scores", "multi_label", "activation"),
+    [
+        (LOGITS, False, "softmax"),
+        (LOGITS, True, "sigmoid"),
+        (LOGITS[:, :1], False, "sigmoid"),
+        (ROWS, False, "none"),
+        (ROWS, True, "none"),
+        (ROWS[:, :1], False, "none"),
+        (IN_BYTES, False, "share"),
+        (LOGS, False, "log"),
+    ],
+)
+def test_outputs_are_read_as_they_are_meant(scores, multi_label, activation):
+    assert read_scores(scores, 2, multi_label, stressed=scores).activation == activation
+
+
+def test_small_logits_are_told_from_probabilities_by_inputs_that_are_out_of_all_range():
+    small = np.array([[0.2, 0.3], [0.1, 0.4]])
+    assert read_scores(small, 2, False, stressed=1000 * small).activation == "softmax"
+    assert read_scores(small[:, :1], 2, False, stressed=-1000 * small[:, :1]).activation == "sigmoid"
+
+
+@pytest.mark.parametrize(
+    ("scores", "stressed", "option"),
+    [
+        (LABELS, LABELS, "--multi-label"),
+        (LABELS[:, :1], None, "--output probabilities"),
+        (np.full((8, 1), 0.4), np.full((8, 1), 0.4), "--output sigmoid-logits"),
+        (np.linspace(10, 90, 8)[:, None], None, "--output sigmoid-logits"),
+        (np.stack([np.zeros(8), np.linspace(30, 90, 8)], axis=1), None, "--output logits"),
+    ],
+)
+def test_where_two_readings_fit_the_option_is_named(scores, stressed, option):
+    with pytest.raises(AmbiguousOutputError, match=option):
+        read_scores(scores, 2, False, stressed)
 
 
 @pytest.mark.parametrize("size", [(8, 6), (5, 4, 3)])

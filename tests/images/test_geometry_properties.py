@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
+from otherwise.blackbox.protocol import InputSpec
+from otherwise.blackbox.view import show
 from otherwise.images.image import Geometry, Image
 from otherwise.images.itk import from_itk, to_itk
 from otherwise.images.reading import read_image
@@ -20,7 +22,6 @@ from otherwise.images.resampling import (
     precompensated,
     precompensation,
     resample,
-    to_model,
 )
 from otherwise.images.writing import write_image
 
@@ -28,6 +29,19 @@ often = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCh
 
 lengths = st.floats(0.2, 5.0)
 coordinates = st.floats(-500, 500)
+
+
+def to_model(
+    image: Image,
+    size: tuple[int, ...],
+    spacing: tuple[float, ...] | None,
+    intensity: tuple[float, float],
+    slice_index: int | None = None,
+    channels: int | None = None,
+    centre: tuple[float, float, float] | None = None,
+) -> np.ndarray:
+    inputs = InputSpec(size, channels or image.array.shape[0], spacing, intensity)
+    return show(image, inputs, slice_index, centre)
 
 
 @st.composite

@@ -22,7 +22,7 @@ METADATA = "configs/metadata.json"
 INFERENCE = "configs/inference.json"
 CARD = "docs/README.md"
 LICENSE = "LICENSE"
-USUAL_WEIGHTS = ("models/model.safetensors", "models/model.ts", "models/model.onnx", "models/model.pt")
+USUAL_WEIGHTS = tuple(f"models/model.{kind}" for kind in ("safetensors", "ts", "onnx", "pt2", "pt"))
 """Where weights lie in a bundle that does not say so, in order of preference."""
 SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20220324.json"
 

@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 
 from otherwise.blackbox.memory import Fitting
+from otherwise.blackbox.outputs import TOLERANCE
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.errors import ClassifierError, ImageError
-
-TOLERANCE = 1e-3
-"""By how much probabilities may leave [0, 1], and rows may differ from a sum of one."""
 
 
 class CheckedBlackBox:

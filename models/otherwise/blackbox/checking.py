@@ -166,16 +166,16 @@ def _alike(topic: str, first: np.ndarray, second: np.ndarray, fault: str) -> Fin
 
 
 def _read_folder(folder: Path, inputs: InputSpec) -> tuple[np.ndarray, Finding]:
+    from otherwise.blackbox.view import show
     from otherwise.images.listing import draw_images, list_images
     from otherwise.images.reading import read_image
-    from otherwise.images.resampling import to_model
 
     listing = list_images(folder)
     batch, refused = [], ""
     for found in draw_images(listing.images, MOST_IMAGES, DRAW_SEED):
         try:
             image = read_image(found)
-            batch.append(to_model(image, inputs.size, inputs.spacing, inputs.intensity, channels=inputs.channels))
+            batch.append(show(image, inputs))
         except OtherwiseError as error:
             refused = refused or f" Skipped others, such as {found.name}: {error.detail}"
     if not batch:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 Scores = Callable[[np.ndarray], np.ndarray]
-"""``(batch, channels, *size)`` float32 in the network's value range -> ``(batch, outputs)``, any real dtype."""
+"""The network's tensor (see ``TensorSpec``) -> ``(batch, outputs)``, any real dtype."""
 
 
 class HostedClassifier:
@@ -39,13 +39,11 @@ class HostedClassifier:
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Classify ``(batch, channels, *size)`` images in [0, 1]; see ``BlackBox.predict``."""
-        scores = np.asarray(self.scores(self.scale(images)), dtype=np.float64)
-        return probabilities(scores, self.spec.activation, len(self.classes), self.multi_label)
+        return probabilities(self.outputs(images), self.spec.activation, len(self.classes), self.multi_label)
 
-    def scale(self, images: np.ndarray) -> np.ndarray:
-        """Map images in [0, 1] to the network's value range, float32 and contiguous."""
-        low, high = self.spec.value_range
-        return np.ascontiguousarray(images * np.float32(high - low) + np.float32(low), dtype=np.float32)
+    def outputs(self, images: np.ndarray) -> np.ndarray:
+        """Ask the model: ``(batch, channels, *size)`` images in [0, 1] to its raw outputs, float64."""
+        return np.asarray(self.scores(self.spec.tensor.of(images)), dtype=np.float64)
 
 
 def in_batches(scores: Scores, size: int, images: np.ndarray) -> np.ndarray:
@@ -66,7 +64,7 @@ def probabilities(scores: np.ndarray, activation: str, classes: int, multi_label
 
     Args:
         scores: ``(batch, outputs)``. One output for two classes stands for the second class.
-        activation: ``softmax``, ``sigmoid`` or ``none``.
+        activation: One of ``spec.ACTIVATIONS``.
         classes: Number of classes.
         multi_label: Whether each class is a yes or no of its own.
 
@@ -78,6 +76,11 @@ def probabilities(scores: np.ndarray, activation: str, classes: int, multi_label
         scores = expit(scores)
     elif activation == "softmax" and scores.ndim > 1:
         scores = softmax(scores, axis=1)
+    elif activation == "log":
+        scores = np.exp(scores)
+    elif activation == "share" and scores.ndim > 1:
+        sums = scores.sum(axis=1, keepdims=True)
+        scores = scores / np.where(sums == 0, 1, sums)
     if single:
         second = scores.reshape(-1, 1)
         return np.concatenate([1.0 - second, second], axis=1)

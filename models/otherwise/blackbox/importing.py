@@ -1,25 +1,39 @@
-"""Make a bundle of a bare model: a TorchScript or ONNX file, a Python function, or a model on another server."""
+"""Make a bundle of a bare model: a TorchScript, torch.export or ONNX file, a Python function, or a model elsewhere."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from otherwise.blackbox.bundle import Bundle, refuse_existing, write_bundle
-from otherwise.blackbox.checked import TOLERANCE
+from otherwise.blackbox.hosted import HostedClassifier, in_batches
 from otherwise.blackbox.loading import host
 from otherwise.blackbox.model_card import classifier_card
+from otherwise.blackbox.outputs import (
+    ACTIVATIONS,
+    READINGS,
+    AmbiguousOutputError,
+    InputTypeError,
+    Reading,
+    read_scores,
+    reading_of,
+)
 from otherwise.blackbox.protocol import InputSpec
-from otherwise.blackbox.spec import ACTIVATIONS, classifier_metadata, read_spec
-from otherwise.errors import BundleError, ClassifierError
+from otherwise.blackbox.spec import classifier_metadata, read_spec
+from otherwise.blackbox.tensor import TensorSpec
+from otherwise.errors import BundleError, ClassifierError, OtherwiseError
 
 FOREIGN_LICENSE = "This model was imported from elsewhere. Its licence is that of its source; ask whoever made it.\n"
+STRESS = 1e3
+"""Inputs are multiplied by this to see whether outputs can leave [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -37,36 +51,79 @@ class _Source:
     own: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Imported:
+    """A bundle that was made of a bare model.
+
+    Attributes:
+        bundle: The bundle.
+        version: Content version of the classifier, as whoever loads it sees it.
+        activation: How its outputs are read.
+        found: What was seen at the model and follows from it, a sentence each.
+    """
+
+    bundle: Bundle
+    version: str
+    activation: str
+    found: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """What a model said of probe images.
+
+    Attributes:
+        scores: ``(images, outputs)``.
+        stressed: The same for inputs far beyond the usual range; None where that cannot be asked.
+        batch_size: 1 where it has to be asked one by one; else None.
+    """
+
+    scores: np.ndarray
+    stressed: np.ndarray | None
+    batch_size: int | None
+
+
 def import_classifier(
     model: str | Path,
     out: str | Path,
     *,
     classes: Sequence[str],
     inputs: InputSpec,
+    tensor: TensorSpec | None = None,
     activation: str = "auto",
     multi_label: bool = False,
-    value_range: tuple[float, float] = (0.0, 1.0),
+    value_range: tuple[float, float] | None = None,
+    output: str | None = None,
+    thresholds: Sequence[float] | None = None,
+    input_name: str | None = None,
+    fill: Mapping[str, float] | None = None,
     name: str | None = None,
     trust_code: bool = False,
     replace: bool = False,
-) -> Bundle:
-    """Make a classifier's bundle of a bare model. The model is asked once, to see that it answers as described.
+) -> Imported:
+    """Make a classifier's bundle of a bare model. The model is asked, to see that it answers as described.
 
     Args:
-        model: A TorchScript or ONNX file, ``package.module:function`` (needs ``trust_code``), or the address of a model
-            in the Open Inference Protocol, ``http://host:port/v2/models/NAME``.
+        model: A TorchScript, torch.export (``.pt2``) or ONNX file, ``package.module:function`` (needs ``trust_code``),
+            or the address of a model in the Open Inference Protocol, ``http://host:port/v2/models/NAME``.
         out: The bundle to write.
         classes: Class names in the order of the outputs. One output for two classes stands for the second class.
-        inputs: The images it wants.
-        activation: ``softmax``, ``sigmoid``, ``none``, or ``auto``: what its answers look like.
+        inputs: How images are brought to it.
+        tensor: What the network wants of a view; default: columns first, in ``value_range``.
+        activation: One of ``outputs.ACTIVATIONS``, or ``auto``: what its answers look like.
         multi_label: Whether each class is a yes or no of its own.
-        value_range: The range that the network itself wants its input in.
+        value_range: The range that the network itself wants its input in, where ``tensor`` is not given.
+        output: Key, name or index of the answer where the model returns several things; or what its outputs are, one of
+            ``outputs.READINGS``; or both, ``KEY:READING``.
+        thresholds: See ``ClassifierSpec``.
+        input_name: For ONNX models with several inputs: the image.
+        fill: Fixed values of the others.
         name: Name for people; default: the model's.
         trust_code: Whether Python code that ``model`` names may be run.
         replace: Whether an existing bundle may be replaced.
 
     Raises:
-        BundleError: if the model cannot be loaded, or its outputs do not match the classes.
+        BundleError: if the model cannot be loaded, its outputs do not match the classes, or two readings fit.
         ClassifierError: if it fails, returns NaN, or cannot be reached.
         WriteError: if the bundle cannot be written.
     """
@@ -74,10 +131,17 @@ def import_classifier(
     refuse_existing(out, replace)
     if activation not in (*ACTIVATIONS, "auto"):
         raise BundleError(f"Activation {activation!r} is unknown.", f"Give auto or one of {', '.join(ACTIVATIONS)}.")
+    key, said = _output_of(output)
+    if said is not None and activation != "auto":
+        raise BundleError(f"--output {output} and --activation {activation} both say how to read.", "Give only one.")
     source = _source(str(model))
     name = name or (Path(str(model)).stem if source.weights else str(model).rpartition("/")[2].rpartition(":")[2])
+    plain = TensorSpec("columns,rows" if inputs.spatial_dims == 2 else "x,y,z", value_range=value_range or (0.0, 1.0))
+    chosen = tensor or plain
+    extra = {"input": input_name, "fill": dict(fill or {}) or None, "thresholds": list(thresholds or ()) or None}
+    extra = {field: value for field, value in extra.items() if value is not None}
 
-    def write(folder: Path, activation: str, outputs: int | None, replace: bool) -> Bundle:
+    def write(folder: Path, activation: str, outputs: int | None, own: Mapping[str, Any], replace: bool) -> Bundle:
         metadata = classifier_metadata(
             name=name,
             classes=classes,
@@ -85,39 +149,70 @@ def import_classifier(
             weights=source.weights,
             activation=activation,
             multi_label=multi_label,
-            value_range=value_range,
+            tensor=chosen,
             outputs=outputs,
-            own=source.own,
+            own={**source.own, **extra, **own},
             authors="Unknown (imported)",
             copyright="Unknown (imported)",
         )
-        rows = {"Value range of the network": f"{value_range[0]:g} to {value_range[1]:g}", "Origin": "imported"}
+        low, high = chosen.value_range
+        rows = {"Value range of the network": f"{low:g} to {high:g}", "Origin": "imported"}
         card = classifier_card(name, classes, inputs, activation, rows, "How it was trained is not known here.")
         return write_bundle(folder, metadata, {}, source.copy, card, license_text=FOREIGN_LICENSE, replace=replace)
 
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        draft = write(Path(folder) / "draft", "none", None, False)
-        scores = _ask(draft, trust_code)
-    if activation == "auto":
-        activation = detect_activation(scores, multi_label)
-    return write(out, activation, scores.shape[1], replace)
+    def ask(key: str | None) -> _Answers:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            draft = write(Path(folder) / "draft", "none", None, {"output": key}, False)
+            try:
+                return _ask(draft, trust_code)
+            except OtherwiseError as error:
+                if source.weights is None or isinstance(error, InputTypeError):
+                    raise
+                # The draft is nothing to whoever imports; the file is.
+                detail = error.detail.replace(str(draft.weights), str(model))
+                raise type(error)(detail.replace(str(draft.folder), str(model)), error.hint) from error
+
+    found: list[str] = []
+    try:
+        answers = ask(key)
+    except InputTypeError as error:
+        if tensor is not None and tensor.dtype not in ("float32", error.dtype):
+            raise
+        to_bytes = error.dtype == "uint8" and chosen.value_range == (0.0, 1.0)
+        chosen = _of_type(chosen, error.dtype, inputs.intensity if to_bytes else chosen.value_range)
+        found.append(f"It takes {error.dtype}, so it is fed {error.dtype}" + (", unscaled." if to_bytes else "."))
+        answers = ask(key)
+    except AmbiguousOutputError:
+        if key is not None or said is None or output is None:
+            raise
+        key, said = output, None  # a key that is called as a reading is
+        answers = ask(key)
+    if answers.batch_size:
+        found.append("It takes one image at a time, so it is asked one by one.")
+    reading = Reading(activation) if activation != "auto" else None
+    if reading is None and said is not None:
+        reading = reading_of(said, multi_label, answers.scores.shape[1])
+    if reading is None:
+        reading = read_scores(answers.scores, len(classes), multi_label, answers.stressed)
+        found.append(f"{reading.why[:1].upper()}{reading.why[1:]}.")
+    own = {"output": key, **({"batch_size": answers.batch_size} if answers.batch_size else {})}
+    bundle = write(out, reading.activation, answers.scores.shape[1], own, replace)
+    version = host(bundle, read_spec(bundle), trust_code=trust_code).version
+    return Imported(bundle, version, reading.activation, tuple(found))
 
 
-def detect_activation(scores: np.ndarray, multi_label: bool = False) -> str:
-    """Say what would turn raw outputs into probabilities.
+def _output_of(output: str | None) -> tuple[str | None, str | None]:
+    """Key and reading of ``--output``."""
+    if output is None:
+        return None, None
+    key, colon, said = output.rpartition(":")
+    if colon and said in READINGS:
+        return key, said
+    return (None, output) if output in READINGS else (output, None)
 
-    Args:
-        scores: ``(count, outputs)`` answers to images of many kinds.
-        multi_label: Whether each class is a yes or no of its own.
 
-    Returns:
-        ``none`` if they are probabilities already; else ``sigmoid`` for yes-or-no outputs, and ``softmax`` for others.
-    """
-    yes_or_no = multi_label or scores.shape[1] == 1
-    within = scores.min() >= -TOLERANCE and scores.max() <= 1 + TOLERANCE
-    if within and (yes_or_no or np.abs(scores.sum(axis=1) - 1).max() <= TOLERANCE):
-        return "none"
-    return "sigmoid" if yes_or_no else "softmax"
+def _of_type(tensor: TensorSpec, dtype: str, value_range: tuple[float, float]) -> TensorSpec:
+    return replace(tensor, dtype=dtype, value_range=value_range)
 
 
 def probe_images(inputs: InputSpec, count: int = 8) -> np.ndarray:
@@ -139,16 +234,11 @@ def probe_images(inputs: InputSpec, count: int = 8) -> np.ndarray:
     return np.stack([*plain, *ramps, *noise][:count]).astype(np.float32)
 
 
-def _ask(draft: Bundle, trust_code: bool) -> np.ndarray:
+def _ask(draft: Bundle, trust_code: bool) -> _Answers:
     spec = read_spec(draft)
     hosted = host(draft, spec, trust_code=trust_code)
     images = probe_images(spec.inputs, 16)
-    scores = np.asarray(hosted.scores(hosted.scale(images)), dtype=np.float64)
-    scores = scores[:, None] if scores.ndim == 1 else scores
-    if scores.ndim != 2 or len(scores) != len(images):
-        raise ClassifierError(
-            f"The model returned shape {scores.shape} for {len(images)} images.", "It should return a row for each."
-        )
+    scores, batch_size = _scores_of(hosted, images)
     if scores.shape[1] != len(spec.classes) and (scores.shape[1], len(spec.classes)) != (1, 2):
         raise BundleError(
             f"The model has {scores.shape[1]} outputs for {len(spec.classes)} classes ({', '.join(spec.classes)}).",
@@ -159,7 +249,53 @@ def _ask(draft: Bundle, trust_code: bool) -> np.ndarray:
         raise ClassifierError(
             f"The model returned NaN or infinity for {broken} of {len(images)} images.", "Check its value range."
         )
-    return scores
+    return _Answers(scores, _stressed(hosted, images[-4:], batch_size), batch_size)
+
+
+def _scores_of(hosted: HostedClassifier, images: np.ndarray) -> tuple[np.ndarray, int | None]:
+    """Ask about a batch and about one image; a model that cannot take a batch is asked one by one."""
+    batch_size = None
+    try:
+        scores = hosted.outputs(images)
+        fault: ClassifierError | None = None
+    except ClassifierError as error:
+        scores, fault = np.zeros(0), error
+    alone = None
+    if fault is None or hosted.spec.contract > 1:
+        try:
+            alone = hosted.outputs(images[:1])
+        except ClassifierError:
+            alone = None
+    if alone is not None and (fault is not None or len(scores) != len(images)) and alone.ndim == 2 and len(alone) == 1:
+        scores, batch_size, fault = in_batches(hosted.outputs, 1, images), 1, None
+    if fault is not None:
+        raise fault
+    if scores.ndim == 0 or scores.ndim > 2 or len(scores) != len(images):
+        raise ClassifierError(
+            f"The model returned shape {scores.shape} for {len(images)} images.", "It should return a row for each."
+        )
+    if alone is not None and (alone.ndim != scores.ndim or len(alone) != 1):
+        raise ClassifierError(
+            f"The model returned shape {alone.shape} for one image: it squeezes the batch away.",
+            "Leave out squeeze() in its forward, or give it a dimension, and export it again.",
+        )
+    return (scores[:, None] if scores.ndim == 1 else scores), batch_size
+
+
+def _stressed(hosted: HostedClassifier, images: np.ndarray, batch_size: int | None) -> np.ndarray | None:
+    """Ask about inputs far beyond the usual range: probabilities stay in [0, 1], logits hardly ever do."""
+    spec = hosted.spec
+    if spec.tensor.dtype == "uint8":
+        return None
+    tensor = spec.tensor.of(images)
+    wild = np.concatenate([tensor * tensor.dtype.type(STRESS), tensor * tensor.dtype.type(-STRESS)])
+    try:
+        ask = partial(in_batches, hosted.scores, 1) if batch_size else hosted.scores
+        scores = np.asarray(ask(wild), np.float64).reshape(len(wild), -1)
+    except (OtherwiseError, ValueError):
+        return None
+    scores = scores[np.isfinite(scores).all(axis=1)]
+    return scores if len(scores) else None
 
 
 def _source(model: str) -> _Source:
@@ -174,11 +310,62 @@ def _source(model: str) -> _Source:
     path = Path(model)
     if not path.is_file():
         raise BundleError(f"There is no model file {path}.", "Check the path.")
-    if path.suffix.lower() == ".onnx":
+    suffix = path.suffix.lower()
+    if suffix == ".onnx":
         return _Source("models/model.onnx", lambda target: _copy_with_companions(path, target))
-    if path.suffix.lower() == ".safetensors":
-        raise BundleError(f"{path} holds weights without a network.", "Make a MONAI bundle with its network_def.")
+    kind = _kind_of(path)
+    if kind == "exported":
+        return _Source("models/model.pt2", lambda target: _copy(path, target))
+    if kind != "torchscript":
+        raise _not_a_model(path, kind)
     return _Source("models/model.ts", lambda target: _copy(path, target))
+
+
+def _kind_of(path: Path) -> str:
+    """Tell by its content what a file of PyTorch or another library is; nothing is unpickled.
+
+    Returns:
+        ``torchscript``, ``exported``, ``weights``, ``pickle``, ``keras``, ``tensorflow-lite`` or ``other``.
+    """
+    if path.suffix.lower() == ".safetensors":
+        return "weights"
+    with path.open("rb") as file:
+        head = file.read(8)
+    if head.startswith(b"\x89HDF"):
+        return "keras"
+    if head[4:8] == b"TFL3":
+        return "tensorflow-lite"
+    if not zipfile.is_zipfile(path):
+        return "pickle" if head[:1] == b"\x80" else "other"
+    with zipfile.ZipFile(path) as archive:
+        names = [name.partition("/")[2] or name for name in archive.namelist()]
+    if "archive_format" in names or any("exported_program" in name or name.startswith("models/") for name in names):
+        return "exported"
+    if any(name.startswith("code/") for name in names):
+        return "torchscript"
+    if "config.json" in archive.namelist():
+        return "keras"
+    if "data.pkl" not in names:
+        return "other"
+    from otherwise.blackbox.networks import read_weights
+
+    try:
+        read_weights(path)
+    except BundleError:
+        return "pickle"
+    return "weights"
+
+
+def _not_a_model(path: Path, kind: str) -> BundleError:
+    """Say what a file is that cannot be hosted, and the way out."""
+    export = "Save the model with torch.jit.save, torch.export.save (.pt2) or torch.onnx.export"
+    told = {
+        "weights": (f"{path} holds weights without a network.", f"{export}, or make a MONAI bundle with network_def."),
+        "pickle": (f"{path} is a pickle, which would run code when it is opened.", f"{export}."),
+        "keras": (f"{path} is a Keras model.", "Export it as ONNX (tf2onnx, or model.export(..., format='onnx'))."),
+        "tensorflow-lite": (f"{path} is a TensorFlow Lite model.", "Export the model as ONNX (tf2onnx)."),
+    }
+    return BundleError(*told.get(kind, (f"{path} is no model that is known, or damaged.", f"{export}.")))
 
 
 def _copy(path: Path, target: Path) -> None:

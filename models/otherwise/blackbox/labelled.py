@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from otherwise.blackbox.protocol import InputSpec
+from otherwise.blackbox.view import show
 from otherwise.errors import OtherwiseError
 from otherwise.images.reading import read_image
-from otherwise.images.resampling import to_model
 
 COLUMNS = ("id", "file", "label")
 
@@ -90,7 +90,7 @@ def read_labelled(
     images = np.empty((len(rows), inputs.channels, *inputs.size), dtype=np.float32)
     for index, row in enumerate(rows):
         image = read_image(Path(folder) / row["file"])
-        images[index] = to_model(image, inputs.size, inputs.spacing, inputs.intensity, channels=inputs.channels)
+        images[index] = show(image, inputs)
         if progress is not None:
             progress(index + 1, len(rows))
     labels = np.array([names.index(row["label"]) for row in rows], dtype=np.int64)

@@ -64,10 +64,12 @@ def host(bundle: Bundle, spec: ClassifierSpec, device: str = "cpu", trust_code: 
         from otherwise.blackbox.onnx_host import onnx_host
 
         return onnx_host(bundle, spec, device)
-    from otherwise.blackbox.torch_host import network_host, torchscript_host
+    from otherwise.blackbox.torch_host import exported_host, network_host, torchscript_host
 
     if suffix == ".ts":
         return torchscript_host(bundle, spec, device)
+    if suffix == ".pt2":
+        return exported_host(bundle, spec, device)
     if suffix in (".safetensors", ".pt"):
         return network_host(bundle, spec, device, trust_code)
-    raise BundleError(f"Weights {bundle.weights} are of no known kind.", "Give .safetensors, .ts, .onnx or .pt.")
+    raise BundleError(f"Weights {bundle.weights} are of no known kind.", "Give .safetensors, .ts, .pt2, .onnx or .pt.")

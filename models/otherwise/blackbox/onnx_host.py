@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from functools import partial
 
 import numpy as np
@@ -10,10 +11,17 @@ import onnxruntime
 
 from otherwise.blackbox.bundle import Bundle
 from otherwise.blackbox.hosted import HostedClassifier, Scores, in_batches
+from otherwise.blackbox.outputs import AmbiguousOutputError, InputTypeError
 from otherwise.blackbox.spec import ClassifierSpec
 from otherwise.errors import BundleError, ClassifierError
 
-_TYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16}
+_TYPES = {
+    "tensor(float)": np.float32,
+    "tensor(double)": np.float64,
+    "tensor(float16)": np.float16,
+    "tensor(uint8)": np.uint8,
+}
+_ANSWERS = ("tensor(float)", "tensor(double)", "tensor(float16)")
 
 
 def onnx_host(
@@ -44,33 +52,141 @@ def onnx_host(
         # By path, so that external data is looked for, and only found, beside the file.
         session = onnxruntime.InferenceSession(str(bundle.weights), options, providers=providers)
     except Exception as error:  # onnxruntime's exceptions have no common base
-        raise BundleError(
-            f"{bundle.weights} cannot be loaded as ONNX: {_one_line(error)}", "Export it again."
-        ) from error
-    source = _choose(bundle, "input", session.get_inputs())
-    target = _choose(bundle, "output", session.get_outputs())
+        raise _refusal(str(bundle.weights), str(error)) from error
+    source = _source(bundle, spec, session.get_inputs())
+    target = _answer(bundle, spec, session.get_outputs())
+    _check_shape(source, spec)
+    fixed_inputs = _constants(bundle, source.name, session.get_inputs())
 
     def run(images: np.ndarray) -> np.ndarray:
+        others = {name: np.repeat(value, len(images), axis=0) for name, value in fixed_inputs.items()}
         try:
-            return np.asarray(session.run([target.name], {source.name: images.astype(_TYPES[source.type])})[0])
+            return np.asarray(
+                session.run([target.name], {source.name: images.astype(_TYPES[source.type], copy=False), **others})[0]
+            )
         except Exception as error:
             raise ClassifierError(
                 f"The ONNX model failed: {_one_line(error)}", "Check the size and channels."
             ) from error
 
-    fixed = source.shape[0] if source.shape and isinstance(source.shape[0], int) else None
+    fixed = source.shape[0] if source.shape and isinstance(source.shape[0], int) else spec.batch_size
     scores: Scores = partial(in_batches, run, fixed) if fixed else run
     return HostedClassifier(spec, scores)
 
 
-def _choose(bundle: Bundle, role: str, tensors: list) -> onnxruntime.NodeArg:
-    named = bundle.own.get(role)
-    fitting = [tensor for tensor in tensors if tensor.type in _TYPES and named in (None, tensor.name)]
-    ambiguous = role == "input" and len(tensors) > 1 and named is None
-    if not fitting or ambiguous:
-        known = ", ".join(f"{tensor.name} {tensor.type}" for tensor in tensors)
-        raise BundleError(f"{bundle.weights} has no fitting {role} (it has {known}).", f"Name it in otherwise.{role}.")
+def _refusal(path: str, fault: str) -> BundleError:
+    """Say why a file cannot be loaded, in the words of whoever exported it."""
+    opset = re.search(r"[Oo]pset (\d+) is under development.*?till opset (\d+)", fault)
+    version = re.search(r"IR version:? (\d+).*?IR version:? (\d+)", fault)
+    if opset:
+        return BundleError(
+            f"{path} has opset {opset[1]}, and this onnxruntime ({onnxruntime.__version__}) knows opsets up to "
+            f"{opset[2]}.",
+            f"Export it again with opset {opset[2]} or less, or update onnxruntime.",
+        )
+    if version:
+        return BundleError(
+            f"{path} has IR version {version[1]}, and this onnxruntime ({onnxruntime.__version__}) knows versions up "
+            f"to {version[2]}.",
+            "Save it again with a smaller ir_version, or update onnxruntime.",
+        )
+    return BundleError(f"{path} cannot be loaded as ONNX: {' '.join(fault.split())[:200]}", "Export it again.")
+
+
+def _source(bundle: Bundle, spec: ClassifierSpec, tensors: list) -> onnxruntime.NodeArg:
+    named = bundle.own.get("input")
+    told = ", ".join(f"{tensor.name} {tensor.type} {tensor.shape}" for tensor in tensors)
+    if named is not None and named not in [tensor.name for tensor in tensors]:
+        raise BundleError(f"{bundle.weights} has no input {named} (it has {told}).", "Correct --input.")
+    if named is None and len(tensors) > 1:
+        raise BundleError(
+            f"{bundle.weights} has {len(tensors)} inputs ({told}).",
+            f"Name the image, and a fixed value for each other one: --input {tensors[0].name} "
+            + " ".join(f"--fill {tensor.name}=VALUE" for tensor in tensors[1:]),
+        )
+    chosen = next(tensor for tensor in tensors if named in (None, tensor.name))
+    if chosen.type not in _TYPES:
+        known = ", ".join(kind[7:-1] for kind in _TYPES)
+        raise BundleError(
+            f"{bundle.weights} wants its input {chosen.name} as {chosen.type[7:-1]}; known types are {known}.",
+            "Export it with another type of input.",
+        )
+    dtype = np.dtype(_TYPES[chosen.type]).name
+    if dtype == "uint8" and spec.tensor.dtype != dtype:
+        raise InputTypeError(dtype)
+    return chosen
+
+
+def _answer(bundle: Bundle, spec: ClassifierSpec, tensors: list) -> onnxruntime.NodeArg:
+    told = ", ".join(f"{tensor.name} {tensor.type} {tensor.shape}" for tensor in tensors)
+    wanted = spec.output
+    if wanted is not None:
+        known = {tensor.name: tensor for tensor in tensors} | {str(n): tensor for n, tensor in enumerate(tensors)}
+        if str(wanted) not in known:
+            raise BundleError(f"{bundle.weights} has no output {wanted} (it has {told}).", "Correct --output.")
+        return known[str(wanted)]
+    fitting = [tensor for tensor in tensors if tensor.type in _ANSWERS]
+    if spec.contract > 1:
+        fitting = [tensor for tensor in fitting if len(tensor.shape or ()) in (0, 1, 2)]
+    if not fitting:
+        raise BundleError(f"{bundle.weights} has no fitting output (it has {told}).", "Name it with --output.")
+    if spec.contract > 1 and len(fitting) > 1:
+        raise AmbiguousOutputError(
+            f"{bundle.weights} has {len(tensors)} outputs, of which several could be the answer ({told}).",
+            f"Say which one it is, for example --output {fitting[0].name}.",
+        )
     return fitting[0]
+
+
+def _check_shape(source: onnxruntime.NodeArg, spec: ClassifierSpec) -> None:
+    """Refuse a model whose declared input is another than the contract's, with the option that mends it."""
+    declared = list(source.shape or ())
+    wanted = spec.tensor.shape(spec.inputs.size, spec.inputs.channels)
+    if len(declared) != len(wanted) + 1:
+        if declared:
+            raise BundleError(
+                f"The model wants {len(declared) - 1} axes for each image ({_told(declared)}), not {len(wanted)}.",
+                "Give --size and --channels that fit.",
+            )
+        return
+    if all(edge == had or not isinstance(had, int) for edge, had in zip(wanted, declared[1:], strict=True)) and not (
+        not spec.tensor.channels_last
+        and not isinstance(declared[1], int)
+        and declared[-1] == spec.inputs.channels
+        and spec.contract > 1
+    ):
+        return
+    last = declared[-1] in (1, 3, spec.inputs.channels) and declared[1] not in (1, 3, spec.inputs.channels)
+    if last and not spec.tensor.channels_last:
+        raise BundleError(
+            f"The model has its channels last (NHWC): {_told(declared)}.", "Say so at import: --layout NHWC."
+        )
+    hint = "Give --size, --channels and --axes that fit."
+    if sorted(str(edge) for edge in wanted) == sorted(str(edge) for edge in declared[1:]):
+        hint = "Are --size (columns,rows) and --axes right?"
+    raise BundleError(f"The model wants {_told(declared)}, and the bundle declares {_told(['N', *wanted])}.", hint)
+
+
+def _constants(bundle: Bundle, source: str, tensors: list) -> dict[str, np.ndarray]:
+    """Values of the inputs that are no image, one row each."""
+    given, values = dict(bundle.own.get("fill") or {}), {}
+    for tensor in tensors:
+        if tensor.name == source:
+            continue
+        if tensor.name not in given:
+            raise BundleError(
+                f"{bundle.weights} also needs its input {tensor.name}.", f"Fix it: --fill {tensor.name}=VALUE."
+            )
+        shape = [1, *(edge if isinstance(edge, int) else 1 for edge in (tensor.shape or [1])[1:])]
+        kind = _TYPES.get(tensor.type, np.int64 if "int64" in tensor.type else np.float32)
+        values[tensor.name] = np.full(shape, float(given.pop(tensor.name)), kind)
+    if given:
+        raise BundleError(f"{bundle.weights} has no input {next(iter(given))}.", "Correct --fill.")
+    return values
+
+
+def _told(shape: list) -> str:
+    return " x ".join(str(edge) if isinstance(edge, int) else str(edge or "?") for edge in shape)
 
 
 def _one_line(error: Exception) -> str:

@@ -1,13 +1,18 @@
-"""What we ask of a classifier, and of nothing more: batches of images in, probabilities out."""
+"""What is asked of a classifier, and nothing more: batches of images in, probabilities out."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from otherwise.errors import BundleError
+from otherwise.images.image import Geometry, Image
+from otherwise.images.kernels import KERNELS
+from otherwise.images.resampling import FITS
+
+_BODY_AXES = dict(R=0, L=0, A=1, P=1, S=2, I=2)
 
 
 @dataclass(frozen=True)
@@ -37,17 +42,30 @@ class PatchSpec:
 
 @dataclass(frozen=True)
 class InputSpec:
-    """The images that a classifier wants, as written in its bundle.
+    """How an image is brought to a classifier, as declared in its bundle.
+
+    The result, the *view*, is ``(channels, *size)`` in [0, 1] and always has columns first. What the network wants
+    beyond that is the business of ``TensorSpec``.
 
     Attributes:
-        size: Voxels along each spatial axis; its length (2 or 3) is the number of spatial dimensions.
+        size: Voxels along columns, rows and, for a 3-D classifier, slices.
         channels: Number of channels.
-        spacing: Millimetres along each axis, or None: the whole field of view is resized to ``size``. With a spacing, a
-            field of ``size * spacing`` millimetres about the image's centre is resampled (outside the image: ``low``).
+        spacing: Millimetres along each axis, or None: see ``fit``. With a spacing, a field of ``size * spacing``
+            millimetres about the image's centre is resampled (outside the image: ``low``).
         intensity: ``(low, high)`` in the image's own units (for example HU); mapped linearly to [0, 1] and clipped.
-        modality: DICOM modality such as "MG" or "CT"; for people.
+        modality: DICOM modality such as "MG" or "CT".
         patches: Where the classifier looks at patches of a larger image: how they are laid. None: it looks at all of
             an image at once.
+        orientation: Anatomical directions of columns, rows and slices, such as ``LPS`` (``LP`` for 2-D); see
+            ``images.resampling.model_grid``. None: as the file has them.
+        fit: How the field of view is brought to ``size`` where there is no spacing; see ``model_grid``.
+        interpolation: One of ``images.kernels.KERNELS``.
+        own_window: Each image's own minimum and maximum are its window, and ``intensity`` is not used. For networks
+            that normalise each image by itself.
+        grey: What becomes of a coloured image where one channel is wanted: ``refuse``, ``luma`` (ITU-R BT.601, as
+            Pillow and OpenCV) or ``mean``.
+        pipeline: The bundle's own preprocessing where MONAI runs it (see ``monai_pipeline``); the fields above then
+            merely describe its result.
     """
 
     size: tuple[int, ...]
@@ -56,6 +74,12 @@ class InputSpec:
     intensity: tuple[float, float] = (0.0, 1.0)
     modality: str = "OT"
     patches: PatchSpec | None = None
+    orientation: str | None = None
+    fit: str = "stretch"
+    interpolation: str = "gaussian"
+    own_window: bool = False
+    grey: str = "refuse"
+    pipeline: Pipeline | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.patches is not None and self.spacing is None:
@@ -69,11 +93,58 @@ class InputSpec:
             raise BundleError(f"Spacing {self.spacing} does not fit size {self.size}.", "Give a positive one per axis.")
         if not low < high:
             raise BundleError(f"Intensity window {self.intensity} is empty.", "Give low,high with low < high.")
+        self._check_geometry()
+
+    def _check_geometry(self) -> None:
+        dims, turns = len(self.size), self.orientation
+        if turns is not None and (len(turns) != dims or len({_BODY_AXES.get(code) for code in turns} - {None}) != dims):
+            raise BundleError(
+                f"Orientation {turns!r} does not name {dims} directions of the body.",
+                f"Give {'LPS or RAS' if dims == 3 else 'LP'}, or leave it out.",
+            )
+        kind, colon, edge = self.fit.partition(":")
+        if kind not in FITS or (colon and not (kind == "crop" and edge.isdecimal() and int(edge) > 0)):
+            raise BundleError(f"Field of view {self.fit!r} is unknown.", f"Give {', '.join(FITS)} or crop:256.")
+        if self.spacing is not None and self.fit != "stretch":
+            raise BundleError(
+                f"A spacing and the field of view {self.fit!r} contradict each other.", "Give only one of them."
+            )
+        if self.interpolation not in KERNELS:
+            raise BundleError(f"Interpolation {self.interpolation!r} is unknown.", f"Give {', '.join(KERNELS)}.")
+        if self.grey not in ("refuse", "luma", "mean"):
+            raise BundleError(f"Grey {self.grey!r} is unknown.", "Give refuse, luma or mean.")
 
     @property
     def spatial_dims(self) -> int:
         """2 or 3."""
         return len(self.size)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An image after a bundle's own preprocessing.
+
+    Attributes:
+        array: ``(channels, i, j, k)`` float32 in units of the window.
+        geometry: Its grid.
+        window: ``(low, high)`` that become 0 and 1.
+    """
+
+    array: np.ndarray
+    geometry: Geometry
+    window: tuple[float, float]
+
+
+class Pipeline(Protocol):
+    """A preprocessing that something else than this package carries out."""
+
+    def prepare(self, image: Image) -> Prepared:
+        """Prepare one plane or volume.
+
+        Raises:
+            ImageError: if the image does not suit.
+        """
+        ...
 
 
 @runtime_checkable

@@ -1,17 +1,23 @@
-"""What a classifier's bundle says about the classifier: its classes, its inputs, and how to read its outputs."""
+"""What a classifier's bundle says about the classifier: its classes, its inputs, and how to read its outputs.
+
+The contract has a version, ``otherwise.contract``. Bundles without one are of the first version: their networks take
+columns first, in the file's own orientation, and are resampled as ``images.kernels.gaussian`` does.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from otherwise.blackbox.bundle import Bundle, bundle_version, common_metadata
+from otherwise.blackbox.outputs import ACTIVATIONS
 from otherwise.blackbox.protocol import InputSpec, PatchSpec
+from otherwise.blackbox.tensor import TensorSpec
 from otherwise.errors import BundleError
 
-ACTIVATIONS = ("softmax", "sigmoid", "none")
-"""What turns a model's outputs into probabilities; ``none``: they are probabilities already."""
+CONTRACT = 2
+"""Version of the contract that this package writes; it reads this one and all before."""
 
 
 @dataclass(frozen=True)
@@ -22,10 +28,15 @@ class ClassifierSpec:
         name: Name for people.
         version: Content version, 64 hexadecimal characters.
         classes: Class names in the order of the outputs.
-        inputs: The images it wants.
-        activation: One of ``ACTIVATIONS``.
+        inputs: How an image is brought to it.
+        activation: One of ``outputs.ACTIVATIONS``.
         multi_label: Whether each class is a yes or no of its own.
-        value_range: The network's own input range; images in [0, 1] are mapped to it linearly.
+        tensor: What the network wants of a view.
+        output: Key or index of the answer where the network returns several things; None: the only one.
+        batch_size: Images that it takes at once where that is fixed; None: any number.
+        thresholds: Probability from which each class is said; None: the most probable class, or 0.5 for each of
+            several labels.
+        contract: Version of the contract that its bundle was written by.
     """
 
     name: str
@@ -34,27 +45,39 @@ class ClassifierSpec:
     inputs: InputSpec
     activation: str = "softmax"
     multi_label: bool = False
-    value_range: tuple[float, float] = (0.0, 1.0)
+    tensor: TensorSpec = field(default_factory=TensorSpec)
+    output: str | int | None = None
+    batch_size: int | None = None
+    thresholds: tuple[float, ...] | None = None
+    contract: int = 1
 
     def __post_init__(self) -> None:
         if len(self.classes) < 2 or len(set(self.classes)) != len(self.classes):
             raise BundleError(f"Classes {list(self.classes)} are not two or more different names.", "Name each class.")
         if self.activation not in ACTIVATIONS:
             raise BundleError(f"Activation {self.activation!r} is unknown.", f"Give one of {', '.join(ACTIVATIONS)}.")
-        if not self.value_range[0] < self.value_range[1]:
-            raise BundleError(f"Value range {self.value_range} is empty.", "Give low,high with low < high.")
+        if self.thresholds is not None and (
+            len(self.thresholds) != len(self.classes) or not all(0 < each < 1 for each in self.thresholds)
+        ):
+            raise BundleError(f"Thresholds {self.thresholds} do not fit.", "Give one in (0, 1) for each class.")
 
 
 def read_spec(bundle: Bundle) -> ClassifierSpec:
     """Read a classifier's specification from its bundle.
 
-    A bundle that was not made for us (no key ``otherwise``) is understood where MONAI's own fields and its
+    A bundle that was not made by this package (no key ``otherwise``) is understood where MONAI's own fields and its
     preprocessing say enough.
 
     Raises:
-        BundleError: naming the fields that are missing, or that contradict each other.
+        BundleError: naming the fields that are missing, or that contradict each other, or a later version.
     """
     own, missing = bundle.own, []
+    contract = own.get("contract", 1)
+    if not isinstance(contract, int) or contract > CONTRACT:
+        raise BundleError(
+            f"{bundle.folder} was written by a later version (contract {contract}; this one reads up to {CONTRACT}).",
+            "Update Otherwise.",
+        )
     image = _mapping(bundle.metadata, "network_data_format", "inputs", "image")
     pred = _mapping(bundle.metadata, "network_data_format", "outputs", "pred")
     window = _window(bundle.inference)
@@ -71,21 +94,43 @@ def read_spec(bundle: Bundle) -> ClassifierSpec:
     size, channels, classes, intensity, activation = found.values()
     value_range = own.get("value_range", window.get("value_range", image.get("value_range", (0.0, 1.0))))
     try:
+        tensor = TensorSpec(
+            axes=str(own.get("axes", "columns,rows" if len(size) == 2 else "x,y,z")),
+            channels_last=bool(own.get("channels_last", False)),
+            colours=str(own.get("colours", "RGB")),
+            value_range=_pair(value_range),
+            mean=_numbers(own.get("mean")),
+            deviation=_numbers(own.get("deviation")),
+            per_image=str(own.get("per_image", "none")),
+            all_channels=bool(own.get("all_channels", False)),
+            dtype=str(own.get("dtype", "float32")),
+        )
+        inputs = InputSpec(
+            size=_in_our_order(size, tensor) if contract > 1 else tuple(int(edge) for edge in size),
+            channels=int(channels),
+            spacing=_numbers(own.get("spacing")),
+            intensity=_pair(intensity),
+            modality=str(own.get("modality", image.get("modality", "OT"))),
+            patches=_patches(own.get("patches")),
+            orientation=own.get("orientation"),
+            fit=str(own.get("fit", "stretch")),
+            interpolation=str(own.get("interpolation", "gaussian")),
+            own_window=bool(own.get("own_window", False)),
+            grey=str(own.get("grey", "refuse")),
+        )
+        tensor.check(inputs.spatial_dims, inputs.channels)
         return ClassifierSpec(
             name=bundle.name,
             version=bundle_version(bundle),
             classes=_classes(bundle, classes, pred.get("num_channels")),
-            inputs=InputSpec(
-                size=tuple(int(edge) for edge in size),
-                channels=int(channels),
-                spacing=tuple(float(step) for step in own["spacing"]) if own.get("spacing") else None,
-                intensity=_pair(intensity),
-                modality=str(own.get("modality", image.get("modality", "OT"))),
-                patches=_patches(own.get("patches")),
-            ),
+            inputs=inputs,
             activation=str(activation),
             multi_label=bool(own.get("multi_label", False)),
-            value_range=_pair(value_range),
+            tensor=tensor,
+            output=own.get("output"),
+            batch_size=int(own["batch_size"]) if own.get("batch_size") else None,
+            thresholds=_numbers(own.get("thresholds")),
+            contract=contract,
         )
     except (TypeError, ValueError, KeyError, OverflowError) as error:
         raise BundleError(
@@ -101,7 +146,8 @@ def classifier_metadata(
     weights: str | None,
     activation: str = "softmax",
     multi_label: bool = False,
-    value_range: tuple[float, float] = (0.0, 1.0),
+    value_range: tuple[float, float] | None = None,
+    tensor: TensorSpec | None = None,
     outputs: int | None = None,
     description: str = "",
     own: Mapping[str, Any] | None = None,
@@ -114,14 +160,18 @@ def classifier_metadata(
         classes: Class names in the order of the outputs.
         inputs: The images it wants.
         weights: Path of the weights within the bundle.
-        activation: One of ``ACTIVATIONS``.
+        activation: One of ``outputs.ACTIVATIONS``.
         multi_label: Whether each class is a yes or no of its own.
-        value_range: The network's own input range.
+        value_range: The network's own input range, where nothing else is to be said of its tensor.
+        tensor: What the network wants of a view; default: columns first, in ``value_range``.
         outputs: Number of outputs where that is not the number of classes (1: probability of the second of two).
         description: For people.
-        own: Further fields under ``otherwise``.
+        own: Further fields under ``otherwise``, such as ``output``, ``batch_size`` and ``thresholds``.
         more: Further top-level fields.
     """
+    plain = TensorSpec("columns,rows" if inputs.spatial_dims == 2 else "x,y,z", value_range=value_range or (0.0, 1.0))
+    tensor = tensor or plain
+    tensor.check(inputs.spatial_dims, inputs.channels)
     network_data_format = {
         "inputs": {
             "image": {
@@ -129,9 +179,9 @@ def classifier_metadata(
                 "format": "magnitude" if inputs.modality != "CT" else "hounsfield",
                 "modality": inputs.modality,
                 "num_channels": inputs.channels,
-                "spatial_shape": list(inputs.size),
-                "dtype": "float32",
-                "value_range": list(value_range),
+                "spatial_shape": [inputs.size[axis] for axis in tensor.order],
+                "dtype": tensor.dtype,
+                "value_range": list(tensor.value_range),
                 "is_patch_data": inputs.patches is not None,
                 "channel_def": {str(channel): "image" for channel in range(inputs.channels)},
             }
@@ -149,6 +199,7 @@ def classifier_metadata(
             }
         },
     }
+    declared = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(tensor).items()}
     return common_metadata(
         name=name,
         task=f"Classify {inputs.modality} images: {' against '.join(classes)}",
@@ -156,10 +207,16 @@ def classifier_metadata(
         network_data_format=network_data_format,
         own={
             "kind": "classifier",
+            "contract": CONTRACT,
             "weights": weights,
+            "orientation": inputs.orientation,
+            "fit": inputs.fit,
             "spacing": list(inputs.spacing) if inputs.spacing else None,
+            "interpolation": inputs.interpolation,
+            "grey": inputs.grey,
             "intensity": list(inputs.intensity),
-            "value_range": list(value_range),
+            "own_window": inputs.own_window,
+            **declared,
             "activation": activation,
             "multi_label": multi_label,
             "modality": inputs.modality,
@@ -168,6 +225,18 @@ def classifier_metadata(
         },
         **more,
     )
+
+
+def _in_our_order(size: Sequence[Any], tensor: TensorSpec) -> tuple[int, ...]:
+    """Columns, rows and slices of a network's own spatial shape."""
+    if len(size) != len(tensor.order):  # refused by whoever looks at the size
+        return tuple(int(edge) for edge in size)
+    edges = dict(zip(tensor.order, size, strict=True))
+    return tuple(int(edges[axis]) for axis in range(len(size)))
+
+
+def _numbers(value: Any) -> tuple[float, ...] | None:
+    return tuple(float(number) for number in value) if value is not None else None
 
 
 def _patches(content: Mapping[str, Any] | None) -> PatchSpec | None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 
 import numpy as np
 import torch
 from torch import nn
 
 from otherwise.blackbox.bundle import Bundle
-from otherwise.blackbox.hosted import HostedClassifier, Scores
+from otherwise.blackbox.hosted import HostedClassifier, Scores, in_batches
 from otherwise.blackbox.networks import load_network
+from otherwise.blackbox.outputs import InputTypeError, choose
 from otherwise.blackbox.spec import ClassifierSpec
 from otherwise.errors import BundleError, ClassifierError
 
@@ -27,12 +29,17 @@ class LogOdds(nn.Module):
         super().__init__()
         self.network = network
         self.spec = spec
+        self.training = False
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """``log p - log(1 - p)`` of each class: ``(batch, classes)``."""
-        low, high = self.spec.value_range
-        scores = _first(self.network(images * (high - low) + low)).float()
-        if self.spec.activation == "none":
+        tensor = self.spec.tensor.of(images).to(getattr(torch, self.spec.tensor.dtype))
+        scores = choose(self.network(tensor), self.spec.output, self.spec.contract > 1).float()
+        if self.spec.activation == "share":
+            scores = scores / scores.sum(dim=1, keepdim=True)
+        if self.spec.activation == "log":
+            scores = scores.exp()
+        if self.spec.activation in ("none", "share", "log"):
             scores = scores.logit(eps=1e-6)
         if not self.spec.multi_label and len(self.spec.classes) == 2 and scores.numel() == len(images):
             second = scores.reshape(-1, 1)
@@ -67,14 +74,43 @@ def torchscript_host(bundle: Bundle, spec: ClassifierSpec, device: str = "cpu") 
             network = torch.jit.load(str(bundle.weights), map_location=where)
     except (RuntimeError, ValueError, OSError) as error:
         raise BundleError(f"{bundle.weights} is no TorchScript file.", "Save it with torch.jit.save.") from error
-    return module_host(network.eval(), spec, device)
+    return module_host(network, spec, device)
+
+
+def exported_host(bundle: Bundle, spec: ClassifierSpec, device: str = "cpu") -> HostedClassifier:
+    """Host a ``.pt2`` file, as ``torch.export.save`` writes it.
+
+    Raises:
+        BundleError: if the file is no exported program, or there is no such device.
+    """
+    where = check_device(device)
+    assert bundle.weights is not None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            network = torch.export.load(bundle.weights).module()
+    except Exception as error:  # of many kinds, by the version that wrote it
+        fault = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise BundleError(
+            f"{bundle.weights} cannot be loaded as an exported program: {fault[:200]}",
+            "Save it with torch.export.save, by a PyTorch that is not newer than this one.",
+        ) from error
+    return module_host(network.to(where), spec, device)
 
 
 def module_host(network: nn.Module, spec: ClassifierSpec, device: str = "cpu") -> HostedClassifier:
     """Host any network in memory."""
+    if not isinstance(network, torch.fx.GraphModule):  # an exported program is of evaluation mode, and cannot be told
+        network.eval()
     for parameter in network.parameters():
         parameter.requires_grad_(False)
-    return HostedClassifier(spec, _scores(network, check_device(device)), LogOdds(network, spec).eval())
+    kinds = {parameter.dtype for parameter in network.parameters() if parameter.is_floating_point()}
+    if spec.contract > 1 and spec.tensor.dtype == "float32" and kinds in ({torch.float64}, {torch.float16}):
+        raise InputTypeError(str(kinds.pop()).removeprefix("torch."))
+    scores = _scores(network, check_device(device), spec)
+    # What is rounded, or asked one by one, has no gradients that could be had for a batch.
+    differentiable = spec.tensor.dtype != "uint8" and spec.batch_size is None
+    return HostedClassifier(spec, scores, LogOdds(network, spec) if differentiable else None)
 
 
 def check_device(device: str) -> torch.device:
@@ -93,18 +129,30 @@ def check_device(device: str) -> torch.device:
     return found
 
 
-def _scores(network: nn.Module, device: torch.device) -> Scores:
+def _scores(network: nn.Module, device: torch.device, spec: ClassifierSpec) -> Scores:
     def scores(images: np.ndarray) -> np.ndarray:
         try:
             with torch.inference_mode():
-                return _first(network(torch.from_numpy(images).to(device))).float().cpu().numpy()
+                answer = network(torch.from_numpy(images).to(device))
         except Exception as error:  # whatever a network's own code may raise
             fault = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-            raise ClassifierError(f"The network failed: {fault}.", "Check the bundle's size and channels.") from error
+            raise ClassifierError(f"The network failed: {fault}.", _hint(fault)) from error
+        chosen = choose(answer, spec.output, spec.contract > 1)
+        if not isinstance(chosen, torch.Tensor):
+            raise ClassifierError(f"The network returned {type(chosen).__name__}.", "It should return a tensor.")
+        if chosen.is_quantized:
+            chosen = chosen.dequantize()
+        return chosen.double().cpu().numpy()
 
-    return scores
+    return partial(in_batches, scores, spec.batch_size) if spec.batch_size else scores
 
 
-def _first(outputs: torch.Tensor | tuple | list) -> torch.Tensor:
-    """The outputs of a network that also returns others, such as hidden states."""
-    return outputs[0] if isinstance(outputs, (tuple, list)) else outputs
+def _hint(fault: str) -> str:
+    """What to do about a network that failed."""
+    if "CUDA" in fault or "cuda" in fault:
+        return "It was saved for a GPU; save it again after model.cpu(), or give --device cuda."
+    if "double" in fault.lower() or "half" in fault.lower():
+        return "It wants another type of input: give --dtype float64 (or float16) at import."
+    if fault.startswith("Guard failed"):
+        return "It was exported for one size; give that as --size columns,rows."
+    return "Check the bundle's size and channels."

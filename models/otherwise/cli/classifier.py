@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from otherwise.cli.contract import UsageError, read_names, read_numbers, read_size
 from otherwise.cli.progress import shown
-from otherwise.errors import OtherwiseError
 
 if TYPE_CHECKING:
     from otherwise.blackbox.labelled import LabelledImages
-    from otherwise.blackbox.protocol import InputSpec
+    from otherwise.blackbox.protocol import InputSpec, PatchSpec
     from otherwise.blackbox.training import Recipe
 
 EXIT_NOT_HOSTABLE = 1
@@ -49,12 +49,6 @@ class Network(StrEnum):
     plain = "plain"
 
 
-class UsageError(OtherwiseError):
-    """An option cannot be understood."""
-
-    code = "usage"
-
-
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     group = typer.Typer(help="Import, check or train a classifier.", no_args_is_help=True)
@@ -66,48 +60,118 @@ def register(app: typer.Typer) -> None:
 
 def import_(
     model: Annotated[
-        str, typer.Argument(help="TorchScript or ONNX file, package.module:function, or http://.../v2/models/NAME.")
+        str,
+        typer.Argument(help="TorchScript, .pt2 or ONNX file, package.module:function, or http://.../v2/models/NAME."),
     ],
     classes: Annotated[str, typer.Option(help="Class names in the order of the outputs: a,b.")],
     size: Size,
-    intensity: Intensity,
     out: Annotated[Path, typer.Option(help="Bundle to write.")],
+    intensity: Annotated[
+        str | None, typer.Option(help="low,high in the image's own units, mapped to 0..1; image: each image's own.")
+    ] = None,
     spacing: Spacing = None,
     channels: Channels = 1,
     modality: Modality = "OT",
     find: Find = None,
     foreground: Foreground = None,
-    activation: Annotated[str, typer.Option(help="softmax, sigmoid, none, or auto: look at its answers.")] = "auto",
+    axes: Annotated[
+        str | None,
+        typer.Option(help="The tensor's axes: rows,columns (default), columns,rows, x,y,z or slices,rows,columns."),
+    ] = None,
+    orientation: Annotated[
+        str | None, typer.Option(help="Anatomical directions of columns, rows, slices: LPS, RAS ...; file: as stored.")
+    ] = None,
+    fit: Annotated[
+        str | None, typer.Option("--field-of-view", help="Without a spacing: stretch, pad, crop, crop:256 or native.")
+    ] = None,
+    interpolation: Annotated[
+        str | None, typer.Option(help="linear, antialias, cubic, area, mean, nearest or gaussian.")
+    ] = None,
+    grey: Annotated[str, typer.Option(help="Colour where one channel is wanted: refuse, luma or mean.")] = "refuse",
+    layout: Annotated[str, typer.Option(help="NCHW, or NHWC: channels last, as Keras has it.")] = "NCHW",
+    colours: Annotated[str, typer.Option(help="RGB, or BGR as OpenCV reads it.")] = "RGB",
+    value_range: Annotated[str | None, typer.Option(help="low,high that 0 and 1 become for the network.")] = None,
+    mean: Annotated[str | None, typer.Option(help="Then subtracted, one for all or one per channel.")] = None,
+    deviation: Annotated[str | None, typer.Option(help="Then divided by, one for all or one per channel.")] = None,
+    normalise: Annotated[
+        str, typer.Option(help="none, imagenet, z-score or min-max of each image, z-score-foreground.")
+    ] = "none",
+    dtype: Annotated[str, typer.Option(help="Type of the tensor: float32, float16, float64 or uint8.")] = "float32",
+    activation: Annotated[
+        str, typer.Option(help="softmax, sigmoid, none, log, share, or auto: look at its answers.")
+    ] = "auto",
     multi_label: Annotated[bool, typer.Option("--multi-label", help="Each class is a yes or no of its own.")] = False,
-    value_range: Annotated[str, typer.Option(help="low,high that the network itself wants.")] = "0,1",
+    output: Annotated[
+        str | None,
+        typer.Option(
+            help="What its outputs are: logits, sigmoid-logits, probabilities, log-probabilities or quantised; or "
+            "which one is meant, by name, key or number; or both, KEY:logits."
+        ),
+    ] = None,
+    threshold: Annotated[
+        list[str] | None, typer.Option(help="CLASS=0.3: the probability from which a class is said; repeatable.")
+    ] = None,
+    input_name: Annotated[str | None, typer.Option("--input", help="Of several inputs of an ONNX model.")] = None,
+    fill: Annotated[list[str] | None, typer.Option(help="NAME=VALUE of another input; repeatable.")] = None,
     name: Annotated[str | None, typer.Option(help="Name for people.")] = None,
     trust_code: Trust = False,
     replace: Replace = False,
     as_json: AsJson = False,
 ) -> None:
     """Make a bundle of a bare model, and ask it once."""
-    from otherwise.blackbox.bundle import bundle_version, short_version
+    from otherwise.blackbox.bundle import short_version
     from otherwise.blackbox.importing import import_classifier
+    from otherwise.cli.contract import read_contract, read_fill, read_thresholds
 
-    low, high = _floats("--value-range", value_range, 2)
-    bundle = import_classifier(
+    names = read_names(classes)
+    contract = read_contract(
+        size=size,
+        channels=channels,
+        spacing=spacing,
+        intensity=intensity,
+        modality=modality,
+        patches=_patches(find, foreground),
+        axes=axes,
+        orientation=orientation,
+        fit=fit,
+        interpolation=interpolation,
+        grey=grey,
+        layout=layout,
+        colours=colours,
+        value_range=value_range,
+        mean=mean,
+        deviation=deviation,
+        normalise=normalise,
+        dtype=dtype,
+    )
+    imported = import_classifier(
         model,
         out,
-        classes=_names(classes),
-        inputs=_inputs(size, intensity, spacing, channels, modality, find, foreground),
+        classes=names,
+        inputs=contract.inputs,
+        tensor=contract.tensor,
         activation=activation,
         multi_label=multi_label,
-        value_range=(low, high),
+        output=output,
+        thresholds=read_thresholds(threshold or [], names, multi_label),
+        input_name=input_name,
+        fill=read_fill(fill or []),
         name=name,
         trust_code=trust_code,
         replace=replace,
     )
-    version, chosen = bundle_version(bundle), bundle.own["activation"]
+    told = {"assumed": contract.assumed, "found": imported.found}
     if as_json:
-        typer.echo(json.dumps({"bundle": str(out), "version": version, "activation": chosen}))
-    else:
-        typer.echo(f"{out}: {bundle.name}, version {short_version(version)}, activation {chosen}.")
-        typer.echo(f"See whether it can be hosted: otherwise classifier check {out}")
+        content = {"bundle": str(out), "version": imported.version, "activation": imported.activation}
+        typer.echo(json.dumps({**content, **told}))
+        return
+    version = short_version(imported.version)
+    typer.echo(f"{out}: {imported.bundle.name}, version {version}, activation {imported.activation}.")
+    for title, sentences in told.items():
+        for sentence in sentences:
+            typer.echo(f"{title.capitalize()}: {sentence}")
+    typer.echo(f"See whether it can be hosted: otherwise classifier check {out}")
+    typer.echo("Compare it with your own pipeline there: --images DIR --expected answers.csv")
 
 
 def check(
@@ -254,7 +318,7 @@ def _read(images: Path, labels: Path, inputs: InputSpec, classes: str | None) ->
             images,
             labels,
             inputs,
-            _names(classes) if classes else None,
+            read_names(classes) if classes else None,
             lambda done, total: tell("", done / total),
         )
 
@@ -292,19 +356,12 @@ def _joined(values: tuple[float, ...]) -> str:
     return ",".join(f"{value:g}" for value in values)
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
+def _patches(find: str | None, foreground: float | None) -> PatchSpec | None:
+    from otherwise.blackbox.protocol import PatchSpec
 
-
-def _floats(option: str, text: str, *counts: int) -> tuple[float, ...]:
-    try:
-        values = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        values = ()
-    if len(values) not in counts:
-        wanted = " or ".join(str(count) for count in counts)
-        raise UsageError(f"{option} {text!r} is not {wanted} numbers.", "Separate them by commas, such as 0,1.")
-    return values
+    if foreground is not None and not find:
+        raise UsageError("--foreground is for classifiers of patches.", "Name the classes worth finding with --find.")
+    return PatchSpec(read_names(find), foreground=foreground) if find else None
 
 
 def _inputs(
@@ -316,14 +373,11 @@ def _inputs(
     find: str | None,
     foreground: float | None,
 ) -> InputSpec:
-    from otherwise.blackbox.protocol import InputSpec, PatchSpec
+    """What a classifier that is trained here wants; volumes are turned to LPS, as DICOM has them."""
+    from otherwise.blackbox.protocol import InputSpec
 
-    edges = _floats("--size", size, 2, 3)
-    low, high = _floats("--intensity", intensity, 2)
-    steps = _floats("--spacing", spacing, len(edges)) if spacing else None
-    if any(edge != int(edge) for edge in edges):
-        raise UsageError(f"--size {size!r} is not whole numbers.", "Give voxels, such as 96,96.")
-    if foreground is not None and not find:
-        raise UsageError("--foreground is for classifiers of patches.", "Name the classes worth finding with --find.")
-    patches = PatchSpec(_names(find), foreground=foreground) if find else None
-    return InputSpec(tuple(int(edge) for edge in edges), channels, steps, (low, high), modality, patches)
+    edges = read_size(size)
+    low, high = read_numbers("--intensity", intensity, 2)
+    steps = read_numbers("--spacing", spacing, len(edges)) if spacing else None
+    turns = "LPS" if len(edges) == 3 else None
+    return InputSpec(edges, channels, steps, (low, high), modality, _patches(find, foreground), orientation=turns)

@@ -9,11 +9,11 @@ import numpy as np
 
 from otherwise.annotations.region import RegionMask
 from otherwise.blackbox.protocol import BlackBox
+from otherwise.blackbox.view import view, view_on
 from otherwise.concepts.statistics import UnitTable
 from otherwise.concepts.units import UnitMaps, UnitReader
 from otherwise.explain.explanation import Explanation
 from otherwise.images.image import Geometry, Image
-from otherwise.images.resampling import model_grid, shown_on
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,8 +63,8 @@ def activations_of_image(
         ImageError: if the image does not suit the classifier.
     """
     inputs = classifier.inputs
-    grid = model_grid(image.geometry, inputs.size, inputs.spacing, slice_index)
-    seen = shown_on(image, grid, inputs.spatial_dims, inputs.intensity, inputs.channels)
+    shown = view(image, inputs, slice_index)
+    grid, seen = shown.grid, shown.array
     maps = reader.read(np.stack([seen, seen]))
     masks = maps.first().above(table.thresholds, seen.shape[1:])
     return ImageActivations(image.id, image.sha256, image.geometry, grid, maps, masks, {})
@@ -77,10 +77,7 @@ def activations_of_explanation(
     grid, volumes, inputs = explanation.grid, explanation.volumes, classifier.inputs
     if grid is None:
         return None
-    seen, made = (
-        shown_on(volume, grid, inputs.spatial_dims, inputs.intensity, inputs.channels)
-        for volume in (volumes.original, volumes.counterfactual)
-    )
+    seen, made = (view_on(volume, grid, inputs).array for volume in (volumes.original, volumes.counterfactual))
     maps = reader.read(np.stack([seen, made]))
     regions = {}
     for region in explanation.regions:

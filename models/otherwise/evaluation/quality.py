@@ -14,9 +14,9 @@ from otherwise.agent.editing.search import Progress
 from otherwise.agent.training.validation import validate
 from otherwise.blackbox.model_card import machine_class
 from otherwise.blackbox.protocol import BlackBox
+from otherwise.blackbox.view import show
 from otherwise.errors import ClassifierError
 from otherwise.explain.explainer import CARRIED, Explainer
-from otherwise.images.resampling import to_model
 from otherwise.phantoms.mammogram import MammogramSettings, mammograms
 
 
@@ -82,12 +82,7 @@ def measure_quality(
     if wanted.spatial_dims != 2:
         raise ClassifierError("The phantoms of this benchmark are 2-D and the classifier is 3-D.", "Give a 2-D one.")
     begun = time.perf_counter()
-    images = np.stack(
-        [
-            to_model(phantom.image, wanted.size, wanted.spacing, wanted.intensity, channels=wanted.channels)
-            for phantom in mammograms(seed, count, MammogramSettings())
-        ]
-    )
+    images = np.stack([show(phantom.image, wanted) for phantom in mammograms(seed, count, MammogramSettings())])
     figures = validate(agent, classifier, images, progress=progress)
     interval = binomtest(round(figures.validity * count), count).proportion_ci(method="wilson")
     return Quality(

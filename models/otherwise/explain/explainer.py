@@ -19,6 +19,7 @@ from otherwise.attribution.methods import find_method
 from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.blackbox.smoothed import SmoothedBlackBox
+from otherwise.blackbox.view import warnings_of
 from otherwise.errors import AgentError, CancelledError, ClassifierError
 from otherwise.explain.explanation import (
     Counterfactual,
@@ -185,13 +186,13 @@ class Explainer:
             alternatives=tuple(answer for answer, _ in carried.alternatives),
             regions=_described(measured.regions, carried.regions),
             notes=_notes(found.result, chosen.answer, measured.regions),
-            warnings=warnings,
+            warnings=(*warnings_of(image, self.classifier.inputs, view.seen), *warnings),
             volumes=Volumes(
                 original=image,
                 counterfactual=chosen.native,
                 difference=image.with_array(chosen.native.array - image.array.astype(np.float32)),
                 effect=image.with_array(view.back(shown_effect(measured.effect)[None])[:1]),
-                floor=image.with_array(view.back(found.floor[None], self.classifier.inputs.intensity)[:1]),
+                floor=image.with_array(view.back(found.floor[None], view.seen.window)[:1]),
                 regions=carried.regions,
                 minimal=carried.minimal[1],
                 path=carried.path_images,

@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from otherwise.blackbox.protocol import BlackBox
+from otherwise.blackbox.view import View, view, view_on
 from otherwise.images.image import Geometry, Image
 from otherwise.images.resampling import (
     change_to_native,
-    model_grid,
     precompensated,
     precompensation,
     resample,
-    to_model,
 )
 
 
@@ -29,8 +28,7 @@ class ClassifierView:
         centre: For a classifier of patches: the middle of the patch, RAS millimetres; None: the image's middle.
 
     Attributes:
-        grid: Geometry of what the classifier sees.
-        array: ``(channels, *size)`` float32 in [0, 1].
+        seen: What the classifier sees, where, and in which window.
         strengthening: Correction for the smoothing of two resamplings, see ``precompensation``.
         seam: ``size`` in [0, 1]; a change fades out towards the border of a patch.
 
@@ -42,25 +40,32 @@ class ClassifierView:
     classifier: BlackBox
     slice_index: int | None
     centre: tuple[float, float, float] | None = None
-    grid: Geometry = field(init=False)
-    array: np.ndarray = field(init=False)
+    seen: View = field(init=False)
     strengthening: tuple[np.ndarray, ...] = field(init=False)
     seam: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
         spec = self.classifier.inputs
-        object.__setattr__(self, "array", self.see(self.image))
-        grid = model_grid(self.image.geometry, spec.size, spec.spacing, self.slice_index, self.centre)
-        object.__setattr__(self, "grid", grid)
-        object.__setattr__(self, "strengthening", precompensation(grid, self.image.geometry))
+        seen = view(self.image, spec, self.slice_index, self.centre)
+        object.__setattr__(self, "seen", seen)
+        object.__setattr__(self, "strengthening", precompensation(seen.grid, self.image.geometry))
         object.__setattr__(
             self, "seam", _seam(spec.size) if self.centre is not None else np.ones(spec.size, np.float32)
         )
 
+    @property
+    def array(self) -> np.ndarray:
+        """What the classifier sees: ``(channels, *size)`` float32 in [0, 1]."""
+        return self.seen.array
+
+    @property
+    def grid(self) -> Geometry:
+        """Where it lies."""
+        return self.seen.grid
+
     def see(self, image: Image) -> np.ndarray:
-        """Return an image on the classifier's grid: ``(channels, *size)`` float32 in [0, 1]."""
-        spec = self.classifier.inputs
-        return to_model(image, spec.size, spec.spacing, spec.intensity, self.slice_index, spec.channels, self.centre)
+        """Return a changed image on the same grid, in the same window: ``(channels, *size)`` float32 in [0, 1]."""
+        return view_on(image, self.grid, self.classifier.inputs, self.seen.window).array
 
     def carry(self, edited: np.ndarray) -> Image:
         """Return the original with the change of an edited ``(channels, *size)``; its own fine detail stays.
@@ -69,8 +74,8 @@ class ClassifierView:
         change would not be seen.
         """
         meant = precompensated((edited - self.array) * self.seam, self.strengthening)
-        change = self.back(meant, self.classifier.inputs.intensity)
-        low, high = self.classifier.inputs.intensity
+        change = self.back(meant, self.seen.window)
+        low, high = self.seen.window
         native = self.image.array.astype(np.float32)
         noticed = np.abs(change) > 1e-3 * (high - low)
         moved = np.where(noticed, (native.clip(low, high) + change).clip(low, high), native + change)

@@ -16,9 +16,10 @@ from monai.data.box_utils import non_max_suppression
 from monai.data.utils import dense_patch_slices
 
 from otherwise.blackbox.protocol import BlackBox, InputSpec, PatchSpec
+from otherwise.blackbox.view import grid_of, suited_channels
 from otherwise.errors import ClassifierError, ImageError
 from otherwise.images.image import Geometry, Image, check_content
-from otherwise.images.resampling import model_grid, resample, windowed, with_channels
+from otherwise.images.resampling import resample, turned, windowed
 
 BATCH = 64
 MOST_VOXELS = 24_000_000
@@ -212,7 +213,7 @@ class Finder:
         inside = (index > -0.5) & (index < np.array(image.geometry.shape) - 0.5)
         if not inside[: len(self.inputs.size)].all():
             raise ImageError(f"The place {centre} lies outside image {image.id}.", "Choose one within.")
-        grid = model_grid(image.geometry, self.inputs.size, self.spacing, slice_index, centre)
+        grid = grid_of(image.geometry, self.inputs, slice_index, centre)
         voxels, _ = self._around(image, grid, np.zeros(len(self.inputs.size), int), np.array(self.inputs.size))
         answer = self.classifier.predict(voxels[None])
         low, high = _native_box(grid, image.geometry)
@@ -226,7 +227,9 @@ class Finder:
         """
         plane = image.geometry if slice_index is None else image.geometry.slice(slice_index)
         if len(self.inputs.size) == 2 and slice_index is None and image.geometry.shape[2] > 1:
-            model_grid(image.geometry, self.inputs.size, self.spacing)  # says what to do
+            grid_of(image.geometry, self.inputs)  # says what to do
+        if self.inputs.orientation is not None:
+            plane = turned(plane, self.inputs.orientation)
         extent = [count * step for count, step in zip(plane.shape, plane.spacing, strict=True)][: len(self.inputs.size)]
         patch = [edge * step for edge, step in zip(self.inputs.size, self.spacing, strict=True)]
         # Half a voxel is a matter of rounding.
@@ -240,7 +243,7 @@ class Finder:
             max(edge, round(length / step))
             for edge, length, step in zip(self.inputs.size, extent, self.spacing, strict=True)
         )
-        return model_grid(image.geometry, size, self.spacing, slice_index)
+        return grid_of(image.geometry, replace(self.inputs, size=size), slice_index)
 
     def _around(
         self,
@@ -273,8 +276,9 @@ class Finder:
     def _resampled(self, image: Image, grid: Geometry) -> tuple[np.ndarray, np.ndarray]:
         """``(channels, *size)`` in [0, 1] on the grid, and where there is foreground: ``size``."""
         outside, _ = self.inputs.intensity
-        suited = with_channels(image, self.inputs.channels)
-        array = resample(suited, grid, order=1, outside=outside).array.astype(np.float32)
+        suited = suited_channels(image, self.inputs)
+        sampled = resample(suited, grid, outside=outside, interpolation=self.inputs.interpolation)
+        array = sampled.array.astype(np.float32)
         limit = self.patches.foreground
         foreground = np.ones(array.shape[1:], bool) if limit is None else (array > limit).any(axis=0)
         scaled = windowed(array, self.inputs.intensity)

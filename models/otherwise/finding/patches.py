@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 
 from otherwise.blackbox.protocol import BlackBox
+from otherwise.blackbox.view import show
 from otherwise.finding.finder import Finder
 from otherwise.images.image import Image
-from otherwise.images.resampling import to_model
 
 BEST = 4
 """Finds of each image, the most probable first: what people will have explained."""
@@ -43,7 +43,7 @@ def patches_to_learn_from(
         dims = len(inputs.size)
         extent = (np.array(image.geometry.shape) * image.geometry.spacing)[:dims]
         if (extent <= MUCH_LARGER * spacing * inputs.size).all():
-            return [to_model(image, inputs.size, inputs.spacing, inputs.intensity, channels=inputs.channels)]
+            return [show(image, inputs)]
         scores = finder.score(image)
         chosen = finder.best(scores)[:best]
         left = np.setdiff1d(np.arange(len(scores.starts)), chosen)

@@ -1,22 +1,23 @@
 """Between an image's own grid and the grid that a classifier wants.
 
-A model grid has the image's own directions, so both ways are one small matrix per axis (:func:`_axis_weights`): linear
-interpolation, after a Gaussian where the new voxels are larger (Cardoso et al., Scale factor point spread function
-matching, MICCAI 2015). Grids of other directions go through scipy.
+A model grid has the image's own directions, turned or flipped, so both ways are one small matrix per axis
+(:mod:`otherwise.images.kernels`). Grids of other directions go through scipy.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from nibabel.orientations import axcodes2ornt, inv_ornt_aff, io_orientation, ornt2axcodes, ornt_transform
 from scipy import ndimage
 
 from otherwise.errors import ImageError
-from otherwise.images.image import Geometry, Image, check_content
+from otherwise.images.image import Geometry, Image
+from otherwise.images.kernels import KERNELS, SNAP, blur
 
 _EDGE = 1e-6  # voxels; a centre this little outside the field is on its edge
-_SNAP = 1e-7  # voxels; rounding, not distance
 _DAMPING = 0.2  # what keeps less than this share of itself on the way is not worth strengthening
-_FULL_WIDTH = 2 * np.sqrt(2 * np.log(2))  # of a Gaussian at half its height, in standard deviations
+FITS = ("stretch", "pad", "crop", "native")
+"""How a field of view is brought to a size, see :func:`model_grid`."""
 
 
 def model_grid(
@@ -25,6 +26,8 @@ def model_grid(
     spacing: tuple[float, ...] | None,
     slice_index: int | None = None,
     centre: tuple[float, float, float] | None = None,
+    orientation: str | None = None,
+    fit: str = "stretch",
 ) -> Geometry:
     """Lay the grid of a classifier over an image.
 
@@ -35,14 +38,20 @@ def model_grid(
             view, outer voxel edges on outer voxel edges.
         slice_index: For a 2-D classifier and a volume: which slice along k. The grid is then that slice's own plane.
         centre: Where the field's centre lies instead, RAS millimetres (for a 2-D classifier: its foot in the plane).
+        orientation: Anatomical directions of the grid's axes, one letter each (``LPS``, ``RAS``; for a 2-D classifier
+            two, such as ``LP``). None: those of the image.
+        fit: Without a spacing: ``stretch`` the whole field of view; ``pad``: keep its proportions and add a border;
+            ``crop``: keep its proportions and cut off what is too long; ``crop:N``: the same after the shorter edge
+            was brought to N voxels; ``native``: keep the voxels, and cut or add a border about the middle.
 
     Returns:
-        Grid of shape ``size`` (k = 1 for a 2-D classifier) with the image's directions; ``geometry`` itself, to the
-        last bit, where both are the same.
+        Grid of shape ``size`` (k = 1 for a 2-D classifier) with the image's directions, turned and flipped as
+        ``orientation`` says; ``geometry`` itself, to the last bit, where both are the same.
 
     Raises:
         ImageError: if the classifier is 2-D, the image a volume and no slice is given or it does not exist; or the
-            classifier is 3-D and the image has one slice; or a centre is given and no spacing.
+            classifier is 3-D and the image has one slice; or a centre is given and no spacing; or the slices of the
+            image lie in another plane than the classifier's.
     """
     if centre is not None and spacing is None:
         raise ImageError("The classifier looks at all of an image and not at a place.", "Leave the place out.")
@@ -54,8 +63,12 @@ def model_grid(
         raise ImageError(f"The classifier is 3-D and takes no slice ({slice_index}).", "Leave the slice out.")
     else:
         plane = geometry
+    if orientation is not None:
+        plane = turned(plane, orientation)
     i, j, k = (*size, 1)[:3]
     shape = (i, j, k)
+    if spacing is None and fit != "stretch":
+        return _fitted(plane, shape, len(size), fit)
     if spacing is None:
         ratios = np.array(plane.shape) / np.array(shape)
     else:
@@ -66,7 +79,7 @@ def model_grid(
         foot = plane.to_index(np.array(centre))
         middle = np.array([*foot[:2], middle[2]]) if len(size) == 2 else foot
     shift = middle - ratios * (np.array(shape) - 1) / 2
-    if np.abs(shift).max() < _SNAP and shape == plane.shape and np.abs(ratios - 1).max() * max(shape) < _SNAP:
+    if np.abs(shift).max() < SNAP and shape == plane.shape and np.abs(ratios - 1).max() * max(shape) < SNAP:
         return plane
     affine = plane.affine.copy()
     affine[:3, :3] = plane.affine[:3, :3] * ratios
@@ -74,14 +87,82 @@ def model_grid(
     return Geometry(shape, affine)
 
 
-def resample(image: Image, onto: Geometry, order: int = 1, outside: float = 0.0) -> Image:
+def turned(geometry: Geometry, orientation: str) -> Geometry:
+    """Turn and flip a grid's axes until they run along anatomical directions, as nearly as they can.
+
+    Args:
+        geometry: Any grid.
+        orientation: Three letters of R, L, A, P, S, I for i, j, k; two letters: i and j only, k stays as it is.
+
+    Returns:
+        The same voxels in another order; ``geometry`` itself where they are in order.
+
+    Raises:
+        ImageError: if there are two letters, and the slices along k lie in another plane.
+    """
+    now = io_orientation(geometry.affine)
+    codes = ornt2axcodes(now)
+    wanted = tuple(orientation) if len(orientation) == 3 else (*orientation, codes[2])
+    if len(orientation) == 2 and len({_BODY_AXES[code] for code in wanted}) < 3:
+        raise ImageError(
+            f"The classifier looks at planes along {' and '.join(_NAMES[code] for code in orientation)}, and the "
+            f"image's slices run along {' and '.join(_NAMES[code] for code in codes[:2])}.",
+            "Give a volume whose slices lie in the classifier's plane.",
+        )
+    if codes == wanted:
+        return geometry
+    change = ornt_transform(now, axcodes2ornt(wanted))
+    i, j, k = (geometry.shape[int(np.flatnonzero(change[:, 0] == axis)[0])] for axis in range(3))
+    return Geometry((i, j, k), geometry.affine @ inv_ornt_aff(change, geometry.shape))
+
+
+_BODY_AXES = {"R": 0, "L": 0, "A": 1, "P": 1, "S": 2, "I": 2}
+_NAMES = {
+    "R": "left-right",
+    "L": "left-right",
+    "A": "front-back",
+    "P": "front-back",
+    "S": "head-foot",
+    "I": "head-foot",
+}
+
+
+def _fitted(plane: Geometry, shape: tuple[int, int, int], dims: int, fit: str) -> Geometry:
+    """Resize a grid in proportion to whole voxels, then cut or add a border about its middle."""
+    kind, _, edge = fit.partition(":")
+    old, new = np.array(plane.shape[:dims]), np.array(shape[:dims])
+    if kind == "native":
+        middle = old
+        offset = np.where(old > new, old // 2 - new // 2, -((new - old) // 2))
+    elif edge:  # as torchvision's Resize(edge) does, then CenterCrop
+        middle = np.maximum(1, (int(edge) * old / old.min()).astype(int))
+        offset = np.where(middle >= new, np.round((middle - new) / 2), -((new - middle) // 2)).astype(int)
+    else:
+        ratio = (new / old).min() if kind == "pad" else (new / old).max()
+        middle = np.maximum(1, np.round(old * ratio).astype(int))
+        middle = np.minimum(middle, new) if kind == "pad" else np.maximum(middle, new)
+        offset = np.where(middle >= new, np.round((middle - new) / 2), -((new - middle) // 2)).astype(int)
+    ratios, shift = np.ones(3), np.zeros(3)
+    ratios[:dims] = old / middle
+    shift[:dims] = ratios[:dims] * (offset + 0.5) - 0.5
+    affine = plane.affine.copy()
+    affine[:3, :3] = plane.affine[:3, :3] * ratios
+    affine[:3, 3] = plane.to_ras(shift)
+    return Geometry(shape, affine)
+
+
+def resample(
+    image: Image, onto: Geometry, order: int = 1, outside: float = 0.0, interpolation: str = "gaussian"
+) -> Image:
     """Sample an image on another grid.
 
     Args:
         image: Source.
         onto: Target grid, of any direction.
-        order: 1: linear, with a Gaussian first along axes where the new voxels are larger. 0: nearest (label maps).
+        order: 1: values between voxels, see ``interpolation``. 0: nearest (label maps).
         outside: Value outside the source's field, which reaches half a voxel beyond its outermost centres.
+        interpolation: For order 1: one of ``kernels.KERNELS``. Between grids of different directions always linear,
+            with a Gaussian first where the new voxels are larger.
 
     Returns:
         ``image`` itself where both grids are the same; else float32 for order 1 and the source's type for order 0.
@@ -92,60 +173,17 @@ def resample(image: Image, onto: Geometry, order: int = 1, outside: float = 0.0)
         raise ValueError(f"order {order} is neither 0 nor 1")
     to_source = np.linalg.inv(image.geometry.affine) @ onto.affine
     matrix, shift = to_source[:3, :3], to_source[:3, 3]
+    array = image.array
+    axes = np.abs(matrix).argmax(axis=0)  # of the source, that run along i, j, k of the target
+    if sorted(axes) == [0, 1, 2] and list(axes) != [0, 1, 2]:
+        array, matrix, shift = array.transpose(0, *(axes + 1)), matrix[axes], shift[axes]
     reach = np.abs(matrix) * np.array(onto.shape)
     aligned = (reach - np.diag(np.diag(reach))).max() < _EDGE
-    sample = _sample_aligned if aligned else _sample_oblique
-    array = sample(image.array, onto.shape, matrix, shift, order, outside)
-    return Image(array, onto, image.id, 2 if image.dimension == 2 and onto.shape[2] == 1 else 3)
-
-
-def to_model(
-    image: Image,
-    size: tuple[int, ...],
-    spacing: tuple[float, ...] | None,
-    intensity: tuple[float, float],
-    slice_index: int | None = None,
-    channels: int | None = None,
-    centre: tuple[float, float, float] | None = None,
-) -> np.ndarray:
-    """Show an image as a classifier wants it.
-
-    Args:
-        image: Image in its own units.
-        size: See :func:`model_grid`.
-        spacing: See :func:`model_grid`.
-        intensity: ``(low, high)`` in the image's own units become 0 and 1; clipped. Outside the image is ``low``.
-        slice_index: See :func:`model_grid`.
-        channels: Number the classifier wants; None: as many as the image has. Grey becomes colour by repetition, and
-            colour becomes grey only where its channels are equal.
-        centre: See :func:`model_grid`.
-
-    Returns:
-        ``(channels, *size)`` float32 in [0, 1].
-
-    Raises:
-        ImageError: if voxels are not finite or constant, the window sees nothing, dimensions (:func:`model_grid`) or
-            channels do not suit.
-    """
-    grid = model_grid(image.geometry, size, spacing, slice_index, centre)
-    return shown_on(image, grid, len(size), intensity, channels)
-
-
-def shown_on(
-    image: Image, grid: Geometry, spatial_dims: int, intensity: tuple[float, float], channels: int | None = None
-) -> np.ndarray:
-    """Show an image as a classifier wants it, on a grid that :func:`model_grid` gave; see :func:`to_model`."""
-    check_content(image)
-    low, high = intensity
-    suited = with_channels(image, channels)
-    array = resample(suited, grid, order=1, outside=low).array.astype(np.float32)
-    array = windowed(array, intensity)
-    if array.min() == array.max():
-        raise ImageError(
-            f"Image {image.id} is constant where the classifier looks, between {low:g} and {high:g}.",
-            "Check that it has the units which the classifier wants, and something in its centre.",
-        )
-    return array[..., 0] if spatial_dims == 2 else array
+    if aligned:
+        sampled = _sample_aligned(array, onto.shape, matrix, shift, order, outside, interpolation)
+    else:
+        sampled = _sample_oblique(array, onto.shape, matrix, shift, order, outside)
+    return Image(sampled, onto, image.id, 2 if image.dimension == 2 and onto.shape[2] == 1 else 3)
 
 
 def windowed(array: np.ndarray, intensity: tuple[float, float]) -> np.ndarray:
@@ -163,7 +201,7 @@ def change_to_native(change: np.ndarray, grid: Geometry, image: Image, intensity
         change: ``(channels, *size)`` difference of two images in [0, 1].
         grid: What :func:`model_grid` gave for ``image``.
         image: The image that the change belongs to.
-        intensity: The window of :func:`to_model`.
+        intensity: ``(low, high)`` in the image's units, of which the change is a share.
 
     Returns:
         ``(channels, i, j, k)`` float32 in the image's units and with its channels; zero outside the grid's field. To a
@@ -202,9 +240,11 @@ def precompensation(grid: Geometry, geometry: Geometry) -> tuple[np.ndarray, ...
     if geometry.same_as(grid):
         return ()
     to_image = np.linalg.inv(grid.affine) @ geometry.affine
+    axes = np.abs(to_image[:3, :3]).argmax(axis=1)  # of the image, that run along i, j, k of the grid
     matrices = []
     for axis in range(3):
-        way = _there_and_back(grid.shape[axis], geometry.shape[axis], to_image[axis, axis], to_image[axis, 3])
+        other = axes[axis]
+        way = _there_and_back(grid.shape[axis], geometry.shape[other], to_image[axis, other], to_image[axis, 3])
         same = np.eye(len(way))
         missing = np.linalg.solve(way.T @ way + _DAMPING**2 * same, way.T @ (same - way))
         matrices.append(same + missing)
@@ -274,7 +314,13 @@ def with_channels(image: Image, channels: int | None) -> Image:
 
 
 def _sample_aligned(
-    array: np.ndarray, shape: tuple[int, ...], matrix: np.ndarray, shift: np.ndarray, order: int, outside: float
+    array: np.ndarray,
+    shape: tuple[int, ...],
+    matrix: np.ndarray,
+    shift: np.ndarray,
+    order: int,
+    outside: float,
+    interpolation: str,
 ) -> np.ndarray:
     """Sample axis by axis: each axis is a matrix of weights, or an index where no arithmetic is asked."""
     result = array
@@ -283,14 +329,14 @@ def _sample_aligned(
         count, ratio = array.shape[axis + 1], abs(matrix[axis, axis])
         places = matrix[axis, axis] * np.arange(shape[axis]) + shift[axis]
         whole = np.rint(places)
-        places = np.where(np.abs(places - whole) < _SNAP, whole, places)
+        places = np.where(np.abs(places - whole) < SNAP, whole, places)
         within = np.flatnonzero((places >= -0.5 - _EDGE) & (places <= count - 0.5 + _EDGE))
         inside[axis + 1] = slice(within[0], within[-1] + 1) if len(within) else slice(0, 0)
-        if order == 0 or (ratio <= 1 + _SNAP and (places == whole).all()):
+        if order == 0 or (ratio <= 1 + SNAP and (places == whole).all()):
             nearest = np.clip(np.floor(places + 0.5), 0, count - 1).astype(int)
             result = np.take(result, nearest, axis=axis + 1)
         else:
-            result = _weigh(result, axis + 1, _axis_weights(places, count, ratio))
+            result = _weigh(result, axis + 1, KERNELS[interpolation](places, count, ratio))
     at = tuple(inside)
     if result[at].shape == result.shape:
         return result if order == 0 else result.astype(np.float32, copy=False)
@@ -311,35 +357,6 @@ def _weigh(array: np.ndarray, axis: int, weights: np.ndarray) -> np.ndarray:
     return (matrix @ cut.reshape(*cut.shape[: axis + 1], -1)).reshape(*cut.shape[:axis], len(matrix), *rest)
 
 
-def _axis_weights(places: np.ndarray, count: int, ratio: float) -> np.ndarray:
-    """Weights ``(len(places), count)`` for values at fractional indices; every row sums to one.
-
-    Args:
-        places: Fractional indices; those outside 0 .. count - 1 take the nearest voxel.
-        count: Number of old voxels.
-        ratio: New spacing over old. Above 1, old voxels are blurred until their width at half maximum is the new one.
-    """
-    places = np.clip(places, 0, count - 1)
-    left = np.minimum(np.floor(places).astype(int), max(count - 2, 0))
-    right = np.minimum(left + 1, count - 1)
-    fraction = (places - left)[:, None]
-    return (1 - fraction) * _kernel(left, count, ratio) + fraction * _kernel(right, count, ratio)
-
-
-def _kernel(centres: np.ndarray, count: int, ratio: float) -> np.ndarray:
-    distance = np.arange(count) - centres[:, None]
-    if ratio <= 1 + _SNAP:
-        return (distance == 0).astype(np.float64)
-    weights = np.exp(-0.5 * (distance / _blur(ratio)) ** 2)
-    weights[weights < 1e-4] = 0
-    return weights / weights.sum(axis=1, keepdims=True)
-
-
-def _blur(ratio: float) -> float:
-    """Standard deviation, in old voxels, that widens old voxels to ``ratio`` of theirs (Cardoso et al. 2015)."""
-    return float(np.sqrt(ratio**2 - 1) / _FULL_WIDTH)
-
-
 def _sample_oblique(
     array: np.ndarray, shape: tuple[int, ...], matrix: np.ndarray, shift: np.ndarray, order: int, outside: float
 ) -> np.ndarray:
@@ -349,12 +366,12 @@ def _sample_oblique(
     limits = np.array(array.shape[1:]).reshape(3, 1, 1, 1) - 0.5 + _EDGE
     inside = ((places >= -0.5 - _EDGE) & (places <= limits)).all(axis=0)
     ratios = np.linalg.norm(matrix, axis=1)
-    blur = [_blur(ratio) if order and ratio > 1 + _SNAP else 0.0 for ratio in ratios]
+    widths = [blur(ratio) if order and ratio > 1 + SNAP else 0.0 for ratio in ratios]
     result = np.empty((array.shape[0], *shape), np.float32 if order else array.dtype)
     for channel in range(array.shape[0]):
         source = array[channel].astype(np.float32) if order else array[channel]
-        if any(blur):
-            source = ndimage.gaussian_filter(source, blur, mode="nearest")
+        if any(widths):
+            source = ndimage.gaussian_filter(source, widths, mode="nearest")
         sampled = ndimage.map_coordinates(source, places, order=order, mode="nearest")
         result[channel] = np.where(inside, sampled, outside)
     return result

@@ -14,12 +14,12 @@ import numpy as np
 from lib.runtime.worker import BusyError, Worker
 from lib.teaching.superseded import refuse_superseded
 from otherwise.blackbox.protocol import BlackBox
+from otherwise.blackbox.view import show, view_on
 from otherwise.concepts.statistics import UnitStatistics
 from otherwise.concepts.units import UnitError, UnitMaps, UnitReader
 from otherwise.errors import CancelledError
 from otherwise.explain.explanation import Explanation
 from otherwise.images.image import Image
-from otherwise.images.resampling import shown_on, to_model
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ def view_of_image(classifier: BlackBox, image: Image) -> np.ndarray:
     """An image of the data set as the classifier wants it; of a volume, for a 2-D classifier, the middle slice."""
     inputs = classifier.inputs
     middle = image.geometry.shape[2] // 2 if inputs.spatial_dims == 2 and image.geometry.shape[2] > 1 else None
-    return to_model(image, inputs.size, inputs.spacing, inputs.intensity, middle, inputs.channels)
+    return show(image, inputs, middle)
 
 
 def view_of_explanation(classifier: BlackBox, explanation: Explanation) -> np.ndarray:
@@ -73,7 +73,7 @@ def view_of_explanation(classifier: BlackBox, explanation: Explanation) -> np.nd
         raise UnitError("The explanation does not tell where the classifier looked.", "Explain the image again.")
     inputs = classifier.inputs
     original = explanation.volumes.original
-    return shown_on(original, explanation.grid, inputs.spatial_dims, inputs.intensity, inputs.channels)
+    return view_on(original, explanation.grid, inputs).array
 
 
 def update_unit_statistics(

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from otherwise.blackbox.protocol import InputSpec
+from otherwise.blackbox.view import show
 from otherwise.errors import AgentError, ImageError
 from otherwise.images.atomic import atomic_path
 from otherwise.images.image import Image
 from otherwise.images.listing import FoundImage, list_images
 from otherwise.images.reading import read_image
-from otherwise.images.resampling import to_model
 
 Views = Callable[[Image], list[np.ndarray]]
 """What a classifier sees of an image: the whole of it, or patches."""
@@ -54,7 +54,7 @@ def prepare_images(
     """
 
     def whole(image: Image) -> list[np.ndarray]:
-        return [to_model(image, inputs.size, inputs.spacing, inputs.intensity, channels=inputs.channels)]
+        return [show(image, inputs)]
 
     found = list_images(source).images if isinstance(source, Path) else source
     key = _fingerprint(found, inputs)

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from otherwise.blackbox.protocol import InputSpec
+from otherwise.blackbox.view import grid_of, show
 from otherwise.datasets.lidc import CLASSES, nodules_of
 from otherwise.errors import ImageError
 from otherwise.images.image import Image
 from otherwise.images.listing import list_images
 from otherwise.images.reading import image_name, read_image
-from otherwise.images.resampling import model_grid, resample, to_model
+from otherwise.images.resampling import resample
 from otherwise.phantoms.mammogram import MammogramSettings, mammograms
 from otherwise.phantoms.nodule import NoduleSettings, nodules
 from otherwise.phantoms.phantom import MALIGNANT, Phantom
@@ -181,11 +182,11 @@ def on_grid(mask: np.ndarray, image: Image, inputs: InputSpec) -> np.ndarray:
     A voxel belongs to it if at least half of it does; where the mask has voxels and none of the classifier's is half
     covered, those that are covered most do.
     """
-    grid = model_grid(image.geometry, inputs.size, inputs.spacing)
+    grid = grid_of(image.geometry, inputs)
     share = resample(image.with_array(mask[None].astype(np.float32)), grid).array[0]
     found = share >= min(0.5, float(share.max())) if share.max() > 0 else np.zeros(share.shape, bool)
     return np.asarray(found[..., 0] if len(inputs.size) == 2 else found)
 
 
 def _seen(image: Image, inputs: InputSpec) -> np.ndarray:
-    return to_model(image, inputs.size, inputs.spacing, inputs.intensity, channels=inputs.channels)
+    return show(image, inputs)

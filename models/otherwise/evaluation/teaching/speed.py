@@ -13,6 +13,7 @@ from otherwise.agent.bundle import Agent
 from otherwise.annotations.annotation import Annotation
 from otherwise.annotations.vocabulary import load_vocabulary
 from otherwise.blackbox.protocol import InputSpec
+from otherwise.blackbox.view import show
 from otherwise.concepts.feature_store import FeatureEntry
 from otherwise.concepts.query import matching_units
 from otherwise.concepts.questions import STRATEGIES, next_questions
@@ -22,7 +23,6 @@ from otherwise.concepts.statistics import UnitStatistics, UnitTable
 from otherwise.concepts.units import EncoderUnits
 from otherwise.evaluation.costs import resident_gib, timed
 from otherwise.images.reading import read_image
-from otherwise.images.resampling import to_model
 from otherwise.images.writing import write_image
 from otherwise.phantoms.mammogram import MammogramSettings, mammograms
 
@@ -114,7 +114,7 @@ def _gather(
     statistics: UnitStatistics | None = None
     for start in range(0, len(files), BATCH):
         some = files[start : start + BATCH]
-        views = [to_model(read_image(f), inputs.size, inputs.spacing, inputs.intensity) for f in some]
+        views = [show(read_image(f), inputs) for f in some]
         maps = reader.read(np.stack(views))
         statistics = statistics or UnitStatistics(reader.version, maps.names)
         statistics.add([file.name for file in some], maps)

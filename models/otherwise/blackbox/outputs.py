@@ -1,0 +1,197 @@
+"""Which of a network's outputs is its answer, and how to read it.
+
+Nothing is guessed: where two outputs or two readings fit, the caller has to say which one is meant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from otherwise.errors import BundleError
+
+ACTIVATIONS = ("softmax", "sigmoid", "none", "log", "share")
+"""What turns a model's outputs into probabilities. ``none``: they are probabilities already; ``log``: they are
+logarithms of probabilities; ``share``: each row is divided by its sum (a quantised softmax)."""
+READINGS = {
+    "logits": "softmax",
+    "sigmoid-logits": "sigmoid",
+    "probabilities": "none",
+    "log-probabilities": "log",
+    "quantised": "share",
+}
+"""What people say a model's outputs are -> the activation that follows."""
+TOLERANCE = 1e-3
+"""By how much probabilities may leave [0, 1], and rows may differ from a sum of one."""
+LEAST_SPREAD = 0.02
+"""Answers that differ by less than this over all kinds of images could be anything."""
+SATURATED = 7.0
+"""Log-odds beyond which an answer is 0 or 1 to three digits."""
+QUANTISED = 0.05
+"""By how much rows of a softmax with 8 bits may differ from a sum of one."""
+
+
+class AmbiguousOutputError(BundleError):
+    """Two readings fit; the message names the option that decides."""
+
+
+class InputTypeError(BundleError):
+    """A model wants its input in another type than it is given.
+
+    Args:
+        dtype: The type wanted, one of ``tensor.DTYPES``.
+    """
+
+    def __init__(self, dtype: str) -> None:
+        super().__init__(f"The model wants its input as {dtype}.", f"Say so at import: --dtype {dtype}.")
+        self.dtype = dtype
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a model's outputs are read.
+
+    Attributes:
+        activation: One of ``ACTIVATIONS``.
+        why: What was seen, one sentence; empty where somebody said so.
+    """
+
+    activation: str
+    why: str = ""
+
+
+def choose(outputs: Any, wanted: str | int | None, strict: bool, rank: int = 2) -> Any:
+    """Take the answer out of what a network returned.
+
+    Args:
+        outputs: An array, or a dictionary, tuple or list of them.
+        wanted: Key or index of the answer; None: the only one that fits.
+        strict: Refuse if several fit; else the first one is taken, as bundles of the first version mean it.
+        rank: Dimensions of an answer, ``(batch, outputs)``.
+
+    Raises:
+        BundleError: if there is no such output, or several fit.
+    """
+    if isinstance(outputs, Mapping):
+        parts: dict[str | int, Any] = {str(key): value for key, value in outputs.items()}
+        kind = "a dictionary"
+    elif isinstance(outputs, (tuple, list)):
+        parts, kind = dict(enumerate(outputs)), f"{len(outputs)} outputs"
+    else:
+        if wanted not in (None, 0, "0"):
+            raise BundleError(f"The model has a single output, not {wanted!r}.", "Leave --output out.")
+        return outputs
+    told = ", ".join(f"{key} {_shape(value)}" for key, value in parts.items())
+    if wanted is not None:
+        key = next((key for key in parts if str(key) == str(wanted)), None)
+        if key is None:
+            raise BundleError(f"The model returns {kind} ({told}), and none is called {wanted}.", "Correct --output.")
+        return parts[key]
+    fitting = [key for key, value in parts.items() if _fits(value, rank)]
+    if not fitting:
+        raise BundleError(f"The model returns {kind} ({told}), none of which has a row for each image.", "Name one.")
+    if len(fitting) > 1 and strict:
+        raise AmbiguousOutputError(
+            f"The model returns {kind}, of which several could be the answer ({told}).",
+            f"Say which one it is, for example --output {fitting[0]}.",
+        )
+    return parts[fitting[0]]
+
+
+def read_scores(
+    scores: np.ndarray, classes: int, multi_label: bool = False, stressed: np.ndarray | None = None
+) -> Reading:
+    """Say from a model's outputs for several images how they are to be read.
+
+    Args:
+        scores: ``(count, outputs)`` answers to images of many kinds.
+        classes: Number of classes named.
+        multi_label: Whether each class is said to be a yes or no of its own.
+        stressed: Answers to inputs far beyond the usual range: probabilities stay in [0, 1] there, logits do not.
+
+    Raises:
+        AmbiguousOutputError: if two readings fit, or none does; it names the option that decides.
+    """
+    low, high = float(scores.min()), float(scores.max())
+    beyond = stressed is not None and not _within(stressed)
+    within = _within(scores) and not beyond
+    single = scores.shape[1] == 1
+    if (single or classes == 2) and _looks_like_a_value(scores):
+        raise AmbiguousOutputError(
+            f"The outputs ({low:.4g} to {high:.4g}) look like a measured value, not like {classes} classes: read as "
+            "logits, nearly every answer would be exactly 0 or 1.",
+            f"Classes are what is hosted. If they are logits, say so: --output {_logits(multi_label or single)}.",
+        )
+    if within and (multi_label or single):
+        if stressed is not None and high - low > LEAST_SPREAD:
+            return Reading("none", f"outputs lie between {low:.3f} and {high:.3f}: probabilities")
+        raise AmbiguousOutputError(
+            f"The outputs lie between {low:.3f} and {high:.3f}: small logits, or probabilities.",
+            "Say which: --output sigmoid-logits or --output probabilities.",
+        )
+    sums = scores.sum(axis=1)
+    if within and np.abs(sums - 1).max() <= TOLERANCE:
+        return Reading("none", "rows lie between 0 and 1 and sum to one: probabilities")
+    if within and np.abs(sums - 1).max() <= QUANTISED and _in_steps(scores):
+        return Reading("share", f"rows sum to {sums.min():.3f} to {sums.max():.3f} in steps: a quantised softmax")
+    if within:
+        raise AmbiguousOutputError(
+            f"The outputs lie between {low:.3f} and {high:.3f}, and rows sum to {sums.min():.3f} to {sums.max():.3f}: "
+            "answers look like one yes/no for each class, or like small logits.",
+            "Say which: --multi-label, or --output logits.",
+        )
+    if not (multi_label or single) and high <= TOLERANCE and np.abs(np.exp(scores).sum(axis=1) - 1).max() <= TOLERANCE:
+        return Reading("log", "exponentials of rows sum to one: a log-softmax")
+    if multi_label or single:
+        return Reading("sigmoid", f"outputs lie between {low:.3f} and {high:.3f}: logits of a sigmoid")
+    return Reading("softmax", f"outputs lie between {low:.3f} and {high:.3f}: logits of a softmax")
+
+
+def reading_of(output: str, multi_label: bool, outputs: int) -> Reading | None:
+    """What ``--output`` says, if it names a reading.
+
+    Returns:
+        None if it names something else: an output by its name or index.
+    """
+    if output not in READINGS:
+        return None
+    activation = READINGS[output]
+    if activation == "softmax" and (multi_label or outputs == 1):
+        activation = "sigmoid"
+    return Reading(activation)
+
+
+def _logits(sigmoid: bool) -> str:
+    return "sigmoid-logits" if sigmoid else "logits"
+
+
+def _looks_like_a_value(scores: np.ndarray) -> bool:
+    """Whether outputs are far from any logit: of one sign, and so large that hardly an answer would be open."""
+    if scores.shape[1] > 2:
+        return False
+    evidence = scores[:, 0] if scores.shape[1] == 1 else scores[:, 1] - scores[:, 0]
+    same_sign = bool((evidence > 0).all() or (evidence < 0).all())
+    return same_sign and float((np.abs(evidence) > SATURATED).mean()) >= 0.9
+
+
+def _within(scores: np.ndarray) -> bool:
+    return bool(scores.min() >= -TOLERANCE and scores.max() <= 1 + TOLERANCE)
+
+
+def _in_steps(scores: np.ndarray) -> bool:
+    """Whether numbers are multiples of a step of at least 1/512, as 8 bits give."""
+    return any(np.abs(scores * levels - np.rint(scores * levels)).max() < 1e-3 for levels in (255, 256, 127, 128))
+
+
+def _shape(value: Any) -> str:
+    shape = getattr(value, "shape", None)
+    return str(tuple(shape)) if shape is not None else type(value).__name__
+
+
+def _fits(value: Any, rank: int) -> bool:
+    shape = tuple(getattr(value, "shape", ()))
+    kind = str(getattr(value, "dtype", ""))
+    return len(shape) in (1, rank) and bool(shape) and ("float" in kind or "double" in kind)

@@ -1,0 +1,206 @@
+"""An image as a classifier sees it: on its grid, in its window, with what a reader should be warned about.
+
+One place for the whole way from an image to the view ``(channels, *size)`` in [0, 1], for explanations, searches,
+trainings and checks alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from otherwise.blackbox.protocol import InputSpec
+from otherwise.errors import ImageError
+from otherwise.images.image import Geometry, Image, check_content
+from otherwise.images.resampling import model_grid, resample, windowed, with_channels
+from otherwise.warning import AnswerWarning
+
+CLIPPED_SHARE = 0.05
+"""More voxels than this beyond the window are worth a warning."""
+CLIPPED_BY = 0.02
+"""A voxel counts as clipped from this share of the window beyond it: -1024 HU is as good as -1000."""
+MOST_LABELS = 12
+"""An image of whole numbers with at most so many different values, none of them far apart, is taken for a label map."""
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
+Window = tuple[float, float]
+Centre = tuple[float, float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """What a classifier sees of an image.
+
+    Attributes:
+        array: ``(channels, *size)`` float32 in [0, 1].
+        grid: Where in space these voxels lie.
+        window: ``(low, high)`` in the image's own units that became 0 and 1.
+        below: Share of the voxels that lay under the window and became 0, in [0, 1]; those outside the image count not.
+        above: Share over it that became 1.
+    """
+
+    array: np.ndarray
+    grid: Geometry
+    window: Window
+    below: float = 0.0
+    above: float = 0.0
+
+    @property
+    def clipped(self) -> float:
+        """Share of the voxels beyond the window."""
+        return self.below + self.above
+
+
+def show(image: Image, inputs: InputSpec, slice_index: int | None = None, centre: Centre | None = None) -> np.ndarray:
+    """Show an image as a classifier wants it; see :func:`view`.
+
+    Returns:
+        ``(channels, *size)`` float32 in [0, 1].
+    """
+    return view(image, inputs, slice_index, centre).array
+
+
+def view(image: Image, inputs: InputSpec, slice_index: int | None = None, centre: Centre | None = None) -> View:
+    """Bring an image to a classifier.
+
+    Args:
+        image: Image in its own units.
+        inputs: What the classifier wants.
+        slice_index: For a 2-D classifier and a volume: which slice along k.
+        centre: For a classifier with a spacing: where its field's centre lies, RAS millimetres. None: the image's.
+
+    Raises:
+        ImageError: if voxels are not finite or constant, the window sees nothing, or dimensions (``model_grid``) or
+            channels do not suit.
+    """
+    check_content(image)
+    if inputs.pipeline is not None:
+        return _prepared(image, inputs, slice_index)
+    return view_on(image, grid_of(image.geometry, inputs, slice_index, centre), inputs)
+
+
+def grid_of(
+    geometry: Geometry, inputs: InputSpec, slice_index: int | None = None, centre: Centre | None = None
+) -> Geometry:
+    """Lay a classifier's grid over an image; see ``model_grid``."""
+    return model_grid(geometry, inputs.size, inputs.spacing, slice_index, centre, inputs.orientation, inputs.fit)
+
+
+def view_on(image: Image, grid: Geometry, inputs: InputSpec, window: Window | None = None) -> View:
+    """Show an image on a grid that was laid before.
+
+    Args:
+        image: Image in its own units.
+        grid: From :func:`grid_of`, or of an earlier view.
+        inputs: What the classifier wants.
+        window: Of an earlier view, for an image that was changed since; None: as ``inputs`` says.
+
+    Raises:
+        ImageError: see :func:`view`.
+    """
+    check_content(image)
+    if inputs.pipeline is not None:
+        plane = round(float(image.geometry.to_index(grid.affine[:3, 3])[2]))
+        return _prepared(image, inputs, plane if inputs.spatial_dims == 2 else None, window)
+    suited = suited_channels(image, inputs)
+    if window is None:
+        window = (float(suited.array.min()), float(suited.array.max())) if inputs.own_window else inputs.intensity
+    low, _ = window
+    sampled = resample(suited, grid, outside=low, interpolation=inputs.interpolation).array.astype(np.float32)
+    return _windowed(image, sampled, grid, window, inputs)
+
+
+def suited_channels(image: Image, inputs: InputSpec) -> Image:
+    """Give an image the classifier's channels; colour becomes grey only where the classifier says how.
+
+    Raises:
+        ImageError: if channels would have to be made up or thrown away.
+    """
+    if inputs.channels == 1 and image.array.shape[0] == 3 and inputs.grey != "refuse":
+        weights = _LUMA if inputs.grey == "luma" else np.full(3, 1 / 3, np.float32)
+        grey = np.tensordot(weights, image.array.astype(np.float32), axes=1)[None]
+        return image.with_array(grey)
+    return with_channels(image, inputs.channels)
+
+
+def warnings_of(image: Image, inputs: InputSpec, seen: View) -> tuple[AnswerWarning, ...]:
+    """Say what makes a classifier's answer for an image doubtful.
+
+    Args:
+        image: The image.
+        inputs: What the classifier wants.
+        seen: Its view.
+    """
+    found = []
+    low, high = seen.window
+    if seen.clipped > CLIPPED_SHARE:
+        side = "below" if seen.below > seen.above else "above"
+        found.append(
+            AnswerWarning(
+                "clipped",
+                f"{100 * seen.clipped:.1f} % of the pixels lie beyond the classifier's window ({low:g} to {high:g}), "
+                f"most of them {side} it. Does the image have the units that the classifier wants?",
+            )
+        )
+    if inputs.spacing is not None and image.dimension == 2 and set(image.geometry.spacing[:2]) == {1.0}:
+        found.append(
+            AnswerWarning("spacing-assumed", "The image does not say how large its pixels are; 1 mm was assumed.")
+        )
+    if _looks_like_labels(image):
+        count = len(np.unique(image.array))
+        found.append(
+            AnswerWarning(
+                "label-map", f"The image has only {count} different values, as a label map has, not an image."
+            )
+        )
+    return tuple(found)
+
+
+def modality_warning(inputs: InputSpec, modality: str | None) -> tuple[AnswerWarning, ...]:
+    """Warn where an image's DICOM modality is another than the classifier's.
+
+    Args:
+        inputs: What the classifier wants; ``OT`` stands for any.
+        modality: Of the image; None where it does not say.
+    """
+    wanted, alike = inputs.modality.upper(), {"CR", "DX", "DR", "RG"}
+    if not modality or wanted in ("OT", "", modality.upper()) or {wanted, modality.upper()} <= alike:
+        return ()
+    text = f"The image is of modality {modality.upper()}, and the classifier is made for {wanted}."
+    return (AnswerWarning("modality", text),)
+
+
+def _looks_like_labels(image: Image) -> bool:
+    array = image.array
+    if not np.issubdtype(array.dtype, np.integer) or array.shape[0] != 1 or array.size < 4096:
+        return False
+    sample = array.reshape(-1)[:: max(1, array.size // 65536)]
+    if len(np.unique(sample)) > MOST_LABELS:
+        return False
+    values = np.unique(array)
+    return len(values) <= MOST_LABELS and bool(values[0] >= 0) and bool(values[-1] < 4 * MOST_LABELS)
+
+
+def _prepared(image: Image, inputs: InputSpec, slice_index: int | None, window: Window | None = None) -> View:
+    assert inputs.pipeline is not None
+    if inputs.spatial_dims == 2 and image.geometry.shape[2] > 1:
+        if slice_index is None:
+            model_grid(image.geometry, inputs.size, None)  # says what to do
+        else:
+            image = image.slice(slice_index)
+    prepared = inputs.pipeline.prepare(image)
+    return _windowed(image, prepared.array, prepared.geometry, window or prepared.window, inputs)
+
+
+def _windowed(image: Image, sampled: np.ndarray, grid: Geometry, window: Window, inputs: InputSpec) -> View:
+    low, high = window
+    array = windowed(sampled, window) if high > low else np.zeros_like(sampled)
+    if array.min() == array.max():
+        raise ImageError(
+            f"Image {image.id} is constant where the classifier looks, between {low:g} and {high:g}.",
+            "Check that it has the units which the classifier wants, and something in its centre.",
+        )
+    slack = CLIPPED_BY * (high - low)
+    below, above = float((sampled < low - slack).mean()), float((sampled > high + slack).mean())
+    flat = inputs.spatial_dims == 2
+    return View(array[..., 0] if flat else array, grid, window, below, above)
