@@ -12,6 +12,7 @@ from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
 
+from lib.access.local_secret import LocalSecret
 from lib.activelearning.strategy import QuestionStrategy
 from lib.dicomweb.datastore import open_archive
 from lib.infers.attribute import Attribute
@@ -55,7 +56,7 @@ class OtherwiseApp(MONAILabelApp):
         self, app_dir: str, studies: str, conf: Mapping[str, str], explainer: ExplainerLike | None = None
     ) -> None:
         keep_few_kernels()
-        self.options, self.host, self._hold = start(conf, studies, explainer)
+        self.options, self.host, self.authenticator, self._hold = start(conf, studies, explainer)
         self.registry = Registry(self.options.state / "models")
         self.host.with_fallback = CpuFallback(
             self.host, registered_pair_loader(self.registry, self.options.trust_code)
@@ -136,6 +137,11 @@ class OtherwiseApp(MONAILabelApp):
         """There is a new explanation."""
         self.teaching.wake()
         self.retention.wake()
+
+    @property
+    def address_path(self) -> str:
+        """What clients append to the server's address so that they are let in; empty where people have tokens."""
+        return f"/token/{self.authenticator.secret}" if isinstance(self.authenticator, LocalSecret) else ""
 
     def close(self, grace: float = 0.0) -> None:
         """Stop the threads.

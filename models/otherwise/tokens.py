@@ -135,6 +135,7 @@ def add_token(path: Path, name: str, role: Role, replace: bool = False) -> str:
         TokensError: if the file cannot be used, or they have a token already.
         WriteError: if it cannot be written.
     """
+    _refuse_link(path)
     token = PREFIX + secrets.token_urlsafe(32)
     new = Holder(name, role, digest_of(token))
     with _alone(path):
@@ -152,6 +153,7 @@ def revoke_token(path: Path, name: str) -> None:
         TokensError: if the file cannot be used, or they have none.
         WriteError: if it cannot be written.
     """
+    _refuse_link(path)
     with _alone(path):
         holders = read_tokens(path)
         kept = [holder for holder in holders if holder.name != name]
@@ -194,6 +196,12 @@ def _stamp(path: Path) -> tuple[int, ...]:
     except OSError:
         return ()
     return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino, found.st_mode
+
+
+def _refuse_link(path: Path) -> None:
+    """Refuse to write through a symbolic link, which would replace the link, or a file of somebody else's choice."""
+    if path.is_symlink():
+        raise TokensError(f"The tokens {path.name} are a symbolic link.", "Give the file itself.")
 
 
 def _alone(path: Path) -> FileLock:

@@ -11,7 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from otherwise.cli import build, run
-from otherwise.tokens import Holder, Role, TokenFile, TokensError, digest_of, holder_of, read_tokens
+from otherwise.tokens import (
+    Holder,
+    Role,
+    TokenFile,
+    TokensError,
+    add_token,
+    digest_of,
+    holder_of,
+    read_tokens,
+    revoke_token,
+)
 
 
 @pytest.fixture
@@ -114,3 +124,17 @@ def test_a_server_does_not_start_with_tokens_that_are_open_to_all(
 
     assert run(build, ["serve", "--studies", str(tmp_path), "--host", "0.0.0.0", "--tokens", str(file)]) == 2
     assert "chmod" in capsys.readouterr().err
+
+
+def test_tokens_are_not_written_through_a_symbolic_link(tmp_path: Path) -> None:
+    """The link may be somebody else's choice of a place, and replacing it would leave the old tokens valid there."""
+    file, link = tmp_path / "tokens.txt", tmp_path / "link.txt"
+    add_token(file, "Ann", Role.READER)
+    before = file.read_bytes()
+    link.symlink_to(file)
+    with pytest.raises(TokensError, match="symbolic link"):
+        add_token(link, "Ben", Role.ADMIN)
+    with pytest.raises(TokensError, match="symbolic link"):
+        revoke_token(link, "Ann")
+    assert link.is_symlink()
+    assert file.read_bytes() == before

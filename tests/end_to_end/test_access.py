@@ -84,10 +84,13 @@ def test_started_by_monai_label_it_answers_to_its_own_machine_only(studies: Path
         except OSError:
             address = "127.0.0.1"
     with started_by_monai_label(studies, tmp_path) as port:
-        assert requests.get(f"http://127.0.0.1:{port}/info/", timeout=SECONDS).status_code == 200
-        assert requests.post(f"http://127.0.0.1:{port}/infer/classify?image=a", timeout=SECONDS).status_code == 200
+        secret = f"/token/{(tmp_path / 'state' / 'secret').read_text().strip()}"
+        here = f"http://127.0.0.1:{port}"
+        assert requests.get(f"{here}{secret}/info/", timeout=SECONDS).status_code == 200
+        assert requests.post(f"{here}{secret}/infer/classify?image=a", timeout=SECONDS).status_code == 200
+        assert requests.get(f"{here}/info/", timeout=SECONDS).status_code == 401
         elsewhere = "127.0.0.1" if address.startswith("127.") else address
-        status = requests.get(f"http://{elsewhere}:{port}/info/", timeout=SECONDS).status_code
+        status = requests.get(f"http://{elsewhere}:{port}{secret}/info/", timeout=SECONDS).status_code
 
     assert status == (200 if elsewhere == "127.0.0.1" else 403)
     log = (tmp_path / "server.log").read_text()

@@ -70,7 +70,7 @@ def job(url: str, client: requests.Session, **body: Any) -> dict[str, Any]:
 def test_finds_come_as_boxes_with_scores(found: tuple[str, requests.Session]) -> None:
     url, client = found
     assert client.get(f"{url}/info/", timeout=30).json()["models"]["find"]["type"] == "detection"
-    answer = client.post(f"{url}/infer/find", params={"image": "whole"}, timeout=60)
+    answer = client.post(f"{url}/infer/find", params={"image": "whole", "output": "json"}, timeout=60)
     assert answer.status_code == 200, answer.text
     params = answer.json()
     middle = np.array([7 - 0.5 * 54.5, -3 + 0.5 * 134.5, 2])

@@ -85,7 +85,9 @@ def running(app_class: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     server = uvicorn.Server(uvicorn.Config(fastapi, lifespan="off", log_level="warning"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [door]}, daemon=True)
     thread.start()
-    yield Running(f"http://127.0.0.1:{door.getsockname()[1]}", app, explainer, studies, root / "state")
+    yield Running(
+        f"http://127.0.0.1:{door.getsockname()[1]}{app.address_path}", app, explainer, studies, root / "state"
+    )
     server.should_exit = True
     thread.join(10)
     app.close()

@@ -37,7 +37,7 @@ def test_classify_gives_the_stock_prediction_and_says_which_model_it_was(running
     assert [(score["idx"], score["label"]) for score in scores] == [(0, "benign"), (1, "malignant")]
     assert [score["score"] for score in scores] == pytest.approx([0.1, 0.9])
     assert answer["label"] == "malignant"
-    assert answer["classifier"] == {"name": "stand-in", "version": "c0ffee"}
+    assert answer["classifier"] == {"name": "fake", "version": "c0ffee"}
     assert answer["image"]["id"] == "bright one"
 
 

@@ -75,10 +75,11 @@ class Client:
 def url(running: Running) -> Iterator[str]:
     """The same jobs behind a server at which people log in, and that lets its heart be heard often."""
     routes = importlib.import_module("lib.routes.jobs")
+    threads = importlib.import_module("lib.http.work_threads").WorkThreads("reading", 4, 4)
     app = FastAPI()
     route = importlib.import_module("lib.http.errors").route_class(1024)
     assert issubclass(route, APIRoute)
-    app.include_router(routes.jobs_router(running.app.jobs, route, HEARTBEAT))
+    app.include_router(routes.jobs_router(running.app.jobs, threads, route, HEARTBEAT))
     app.add_middleware(Known)
     door = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_level="warning", timeout_graceful_shutdown=1))

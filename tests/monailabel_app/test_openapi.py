@@ -56,15 +56,16 @@ def api(app_class: Any, running: Running, tmp_path_factory: pytest.TempPathFacto
         assert explained.status_code == 200
         label = {"label": ("a.nrrd", (root / "studies" / "dark.nrrd").read_bytes())}
         assert client.put("/datastore/label", params={"image": "dark"}, files=label).status_code == 200
-        yield schemathesis.openapi.from_asgi("/openapi.json", _begun(client.app))
+        yield schemathesis.openapi.from_asgi("/openapi.json", _begun(client.app, client.headers["authorization"]))
 
 
-def _begun(app: ASGIApp) -> ASGIApp:
+def _begun(app: ASGIApp, authorization: str) -> ASGIApp:
     """The same server at loopback, which is told neither that it starts nor that it ends: the fixture does both."""
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
-            headers = [pair for pair in scope["headers"] if pair[0] != b"host"]
+            headers = [pair for pair in scope["headers"] if pair[0] not in (b"host", b"authorization")]
+            headers.append((b"authorization", authorization.encode()))
             scope = {**scope, "server": ("127.0.0.1", 80), "headers": [*headers, (b"host", b"127.0.0.1")]}
             await app(scope, receive, send)
             return

@@ -1,61 +1,198 @@
-"""MONAI Label's own login (OpenID Connect) knows people by what its realm has signed."""
+"""MONAI Label's own login (OpenID Connect) knows people by what its realm signs for this server now."""
 
 from __future__ import annotations
 
 import importlib
+import json
+import threading
 import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from otherwise.errors import OtherwiseError
 from otherwise.tokens import Role
 
 
-@pytest.fixture(scope="module")
-def key() -> rsa.RSAPrivateKey:
-    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+class FakeRealm:
+    """A realm on a socket: its keys can be rotated, and it can be away."""
+
+    def __init__(self) -> None:
+        self.keys: dict[str, Any] = {}
+        self.asked = 0
+        self.away = False
+        realm = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                realm.asked += self.path.endswith("certs")
+                content = realm.configuration() if self.path.endswith("openid-configuration") else realm.jwks()
+                self.send_response(503 if realm.away else 200)
+                self.end_headers()
+                self.wfile.write(json.dumps(content).encode())
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/realms/monailabel"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def configuration(self) -> dict[str, str]:
+        return {"issuer": self.url, "jwks_uri": f"{self.url}/protocol/openid-connect/certs"}
+
+    def jwks(self) -> dict[str, Any]:
+        algorithm = jwt.algorithms.RSAAlgorithm
+        keys = [{**algorithm.to_jwk(key.public_key(), as_dict=True), "kid": id} for id, key in self.keys.items()]
+        return {"keys": [*keys, {"kty": "OKP", "kid": "unknown kind", "crv": "X448"}]}
+
+
+KEYS = {name: rsa.generate_private_key(public_exponent=65537, key_size=2048) for name in ("first", "second")}
 
 
 @pytest.fixture
-def realm(app_class: Any, key: rsa.RSAPrivateKey, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """MONAI Label's login, whose key is fetched already."""
-    oidc = importlib.import_module("lib.access.oidc")
-    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    monkeypatch.setattr(oidc, "get_public_key", lambda uri: public)
-    return oidc.Realm()
+def realm(app_class: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeRealm]:
+    from monailabel.config import settings
+
+    made = FakeRealm()
+    made.keys = {"first": KEYS["first"]}
+    monkeypatch.setattr(settings, "MONAI_LABEL_AUTH_REALM_URI", made.url)
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
 
 
-def signed(key: Any, algorithm: str = "RS256", **changed: Any) -> str:
+@pytest.fixture
+def login(realm: FakeRealm) -> Any:
+    return importlib.import_module("lib.access.oidc").Realm()
+
+
+def signed(
+    realm: FakeRealm, key: Any = KEYS["first"], id: str | None = "first", algorithm: str = "RS256", **changed: Any
+) -> str:
+    """An access token as Keycloak issues it, with some claims changed, or left out where None."""
+    typ = changed.pop("header_typ", "JWT")
     roles = {"roles": ["monailabel-user", "monailabel-annotator", "offline_access"]}
-    claims = {"preferred_username": "Ann", "realm_access": roles, "exp": time.time() + 60, **changed}
-    return jwt.encode({name: claim for name, claim in claims.items() if claim is not None}, key, algorithm)
+    claims = {
+        "preferred_username": "Ann",
+        "realm_access": roles,
+        "exp": time.time() + 60,
+        "iss": realm.url,
+        "aud": "account",
+        "azp": "monailabel-app",
+        "typ": "Bearer",
+        **changed,
+    }
+    claims = {name: claim for name, claim in claims.items() if claim is not None}
+    return jwt.encode(claims, key, algorithm, headers={"kid": id, "typ": typ} if id else {"typ": typ})
 
 
 @pytest.mark.anyio
-async def test_a_realm_knows_people_by_what_it_has_signed(realm: Any, key: rsa.RSAPrivateKey) -> None:
-    caller = await realm.identify(signed(key))
-
-    assert (caller.user, caller.role) == ("Ann", Role.ANNOTATOR)
-
-
-@pytest.mark.anyio
-async def test_a_realm_knows_nobody_else(realm: Any, key: rsa.RSAPrivateKey) -> None:
-    another = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+async def test_a_realm_knows_people_by_what_it_has_signed(login: Any, realm: FakeRealm) -> None:
     for token in (
-        signed(another),
-        signed("x" * 32, "HS256"),
-        signed(None, "none"),
-        signed(key, exp=time.time() - 60),
-        signed(key, exp=None),
-        signed(key, realm_access={"roles": ["offline_access"]}),
-        signed(key, realm_access="monailabel-admin"),
-        signed(key, preferred_username=None),
-        "no.token.atall",
+        signed(realm),
+        signed(realm, aud=["account", "monailabel-app"], azp="another"),
+        signed(realm, typ=None, header_typ="at+jwt", aud="monailabel-app"),
+        signed(realm, id=None),
     ):
-        assert await realm.identify(token) is None
+        caller = await login.identify(token)
+        assert (caller.user, caller.role) == ("Ann", Role.ANNOTATOR)
+
+
+@pytest.mark.anyio
+async def test_a_realm_knows_nobody_else(login: Any, realm: FakeRealm) -> None:
+    another = KEYS["second"]
+    for token in (
+        signed(realm, another),
+        signed(realm, "x" * 32, algorithm="HS256"),
+        signed(realm, None, algorithm="none"),
+        signed(realm, ec.generate_private_key(ec.SECP256R1()), algorithm="ES256"),
+        signed(realm, exp=time.time() - 60),
+        signed(realm, exp=None),
+        signed(realm, nbf=time.time() + 600),
+        signed(realm, realm_access={"roles": ["offline_access"]}),
+        signed(realm, realm_access="monailabel-admin"),
+        signed(realm, realm_access={"roles": [{"a": 1}]}),
+        signed(realm, preferred_username=None),
+        signed(realm, id="unknown"),
+        "no.token.atall",
+        "",
+        "é",
+    ):
+        assert await login.identify(token) is None
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"iss": None},
+        {"iss": "http://another.example/realms/monailabel"},
+        {"aud": "another-app", "azp": "another-app"},
+        {"aud": None, "azp": None},
+        {"aud": {"monailabel-app": 1}, "azp": None},
+        {"typ": "ID", "aud": "monailabel-app"},
+        {"typ": "Refresh"},
+        {"typ": "Logout", "aud": "monailabel-app"},
+        {"typ": None},
+    ],
+)
+@pytest.mark.anyio
+async def test_tokens_for_others_and_for_other_purposes_let_nobody_in(
+    login: Any, realm: FakeRealm, changed: dict[str, Any]
+) -> None:
+    assert await login.identify(signed(realm, **changed)) is None
+
+
+@pytest.mark.anyio
+async def test_a_key_that_is_rotated_counts_at_once_and_the_old_one_no_longer(
+    login: Any, realm: FakeRealm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    oidc = importlib.import_module("lib.access.oidc")
+    assert await login.identify(signed(realm)) is not None
+    realm.keys = {"second": KEYS["second"]}
+    monkeypatch.setattr(oidc, "LEAST_SECONDS", 0.0)
+    assert await login.identify(signed(realm, KEYS["second"], "second")) is not None
+    assert await login.identify(signed(realm)) is None, "the realm has withdrawn it"
+
+
+@pytest.mark.anyio
+async def test_a_key_that_was_withdrawn_ends_with_its_age(
+    login: Any, realm: FakeRealm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    oidc = importlib.import_module("lib.access.oidc")
+    assert await login.identify(signed(realm)) is not None
+    realm.keys = {"second": KEYS["second"]}
+    assert await login.identify(signed(realm)) is not None
+    monkeypatch.setattr(oidc, "KEY_SECONDS", 0.0)
+    assert await login.identify(signed(realm)) is None
+
+
+@pytest.mark.anyio
+async def test_made_up_keys_do_not_make_the_server_ask_the_realm_each_time(login: Any, realm: FakeRealm) -> None:
+    for number in range(20):
+        assert await login.identify(signed(realm, id=f"made-up-{number}")) is None
+    assert realm.asked == 1
+
+
+@pytest.mark.anyio
+async def test_a_realm_that_is_away_is_told_and_known_keys_go_on(
+    login: Any, realm: FakeRealm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    oidc = importlib.import_module("lib.access.oidc")
+    realm.away = True
+    with pytest.raises(OtherwiseError) as caught:
+        await login.identify(signed(realm))
+    assert caught.value.status == 503
+    realm.away = False
+    assert await login.identify(signed(realm)) is not None
+    realm.away = True
+    monkeypatch.setattr(oidc, "LEAST_SECONDS", 0.0)
+    assert await login.identify(signed(realm, id="unknown")) is None
+    assert await login.identify(signed(realm)) is not None
 
 
 @pytest.fixture

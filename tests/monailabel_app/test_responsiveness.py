@@ -45,8 +45,9 @@ def test_a_client_that_hangs_up_stops_its_explanation(running: Running) -> None:
     with running.explainer.held():
         with socket.create_connection((server.hostname or "", server.port or 0)) as client:
             client.sendall(
-                b"POST /infer/explain?image=dark HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n"
-                b"Content-Type: application/x-www-form-urlencoded\r\n\r\nparams={}"
+                f"POST {server.path}/infer/explain?image=dark HTTP/1.1\r\n".encode()
+                + b"Host: localhost\r\nContent-Length: 9\r\n"
+                + b"Content-Type: application/x-www-form-urlencoded\r\n\r\nparams={}"
             )
             assert running.explainer.entered.wait(PATIENCE)
 

@@ -13,6 +13,13 @@ from fastapi.testclient import TestClient
 from otherwise.resources import app_folder
 
 
+def let_in(client: TestClient, app: Any) -> TestClient:
+    """Give a client the secret of a server without tokens."""
+    if app.address_path:
+        client.headers["Authorization"] = f"Bearer {app.address_path.rpartition('/')[2]}"
+    return client
+
+
 @contextmanager
 def open_app(app_class: Any, studies: Path, conf: dict[str, str], *explainer: Any) -> Iterator[tuple[TestClient, Any]]:
     """An app on the studies, and a client of its server; what goes on in the background has begun."""
@@ -25,7 +32,7 @@ def open_app(app_class: Any, studies: Path, conf: dict[str, str], *explainer: An
         apps[f"{app_folder()}{studies}"] = app
         app.begin()
         try:
-            yield TestClient(server, base_url="http://127.0.0.1"), app
+            yield let_in(TestClient(server, base_url="http://127.0.0.1"), app), app
         finally:
             app.close()
             if hasattr(app.datastore(), "_observer"):  # of a folder

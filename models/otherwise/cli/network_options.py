@@ -34,16 +34,30 @@ def refuse_open_door(host: str, tokens: Path | None = None, proxy: Sequence[str]
     if tokens:
         read_tokens(tokens)
         return
-    try:
-        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
+    loopback = is_loopback(host)
     guarded = os.environ.get("MONAI_LABEL_AUTH_ENABLE", "").lower() in ("true", "1", "yes", "on")
     if (not loopback or proxy) and not guarded:
         raise ServeError(
             f"{f'--proxy {proxy[0]}' if proxy else f'--host {host}'} would let everybody on the network in.",
             "Give --tokens FILE (otherwise tokens add), or set MONAI_LABEL_AUTH_ENABLE=true for MONAI Label's login.",
         )
+
+
+def reachable_name(host: str) -> str:
+    """Return the name by which others reach a server: of this machine, where it listens at all its addresses."""
+    return socket.gethostname() if _is(host, "is_unspecified") else host
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine reaches an address."""
+    return host == "localhost" or _is(host, "is_loopback")
+
+
+def _is(host: str, what: str) -> bool:
+    try:
+        return bool(getattr(ipaddress.ip_address(host), what))
+    except ValueError:
+        return False
 
 
 def tls(certificate: Path | None, key: Path | None) -> dict[str, object]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import socket
@@ -12,7 +14,15 @@ from typing import Annotated, Literal
 
 import typer
 
-from otherwise.cli.network_options import ServeError, listen, proxies, refuse_open_door, tls
+from otherwise.cli.network_options import (
+    ServeError,
+    is_loopback,
+    listen,
+    proxies,
+    reachable_name,
+    refuse_open_door,
+    tls,
+)
 from otherwise.resources import app_folder
 
 
@@ -132,7 +142,12 @@ def run(door: socket.socket, studies: str, conf: dict[str, str], grace: float, s
     # What comes in is patients' data, also while it is staged in the temporary folder: other users see none of it.
     os.umask(os.umask(0o007) | 0o007)
     host, port = door.getsockname()[:2]
-    address = f"{'https' if 'ssl_certfile' in settings else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+    secure = "ssl_certfile" in settings
+    shown = reachable_name(host)
+    address = f"{'https' if secure else 'http'}://{f'[{shown}]' if ':' in shown else shown}:{port}"
+    if not secure and not is_loopback(host):
+        warning = "Tokens and images cross the network unencrypted. Give --certificate and --key, or use a proxy."
+        typer.echo(warning, err=True)
     # Settings are read when MONAI Label is first imported; its own subprocesses inherit them.
     os.environ["MONAI_LABEL_APP_DIR"] = str(app_folder())
     os.environ["MONAI_LABEL_STUDIES"] = studies
@@ -140,14 +155,19 @@ def run(door: socket.socket, studies: str, conf: dict[str, str], grace: float, s
     os.environ["MONAI_LABEL_SERVER_PORT"] = str(port)
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(app_folder())]))
 
-    from monailabel.interfaces.utils.app import app_instance
+    # MONAI Label prints while it is imported, among others that every web page may use it, which is not so.
+    with contextlib.redirect_stdout(io.StringIO()):
+        from monailabel.interfaces.utils.app import app_instance
 
-    app = app_instance()
+        app = app_instance()
     sys.path.append(str(app_folder()))
     from lib.runtime.shutdown import serve  # not earlier: MONAI Label loads everything of that name anew
 
     # It is read by now, and MONAI Label's trainings, which inherit the rest, fail on printing it.
     os.environ.pop("MONAI_LABEL_CORS_ORIGINS", None)
-    typer.echo(f"Serving {studies} at {address} (this is the address for Slicer). Ctrl-C stops.")
+    secret = app.address_path
+    typer.echo(f"Serving {studies} at {address}{secret} (this is the address for Slicer). Ctrl-C stops.")
+    if secret:
+        typer.echo("Whoever knows this address may do everything; only programs on this machine are let in with it.")
     serve(door, app.close, grace, **settings)
     typer.echo("Stopped.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -108,6 +109,7 @@ def server(setup: Setup, studies: Path, start: Callable[..., Any] = subprocess.P
     """
     port = setup.port or free_port()
     log = setup.out / "server.log"
+    secret = secrets.token_urlsafe(32)
     options = {
         "--studies": studies,
         "--classifier": setup.classifier,
@@ -128,10 +130,10 @@ def server(setup: Setup, studies: Path, start: Callable[..., Any] = subprocess.P
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, "PYTHONUNBUFFERED": "1", "OTHERWISE_SECRET": secret},
             **group,
         )
-    running = ServerProcess(process, f"http://127.0.0.1:{port}", log)
+    running = ServerProcess(process, f"http://127.0.0.1:{port}/token/{secret}", log)
     try:
         yield running
     finally:

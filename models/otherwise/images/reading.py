@@ -7,7 +7,7 @@ import warnings
 import zlib
 from pathlib import Path
 
-from otherwise.errors import ImageError
+from otherwise.errors import ImageError, OtherwiseError
 from otherwise.images.formats.dicom import read_dicom_folder, read_dicom_series
 from otherwise.images.formats.limits import MAX_BYTES
 from otherwise.images.formats.registry import image_name, require_format
@@ -62,6 +62,8 @@ def read_image(
     except ImageError as error:
         detail = error.detail[:1].lower() + error.detail[1:]
         raise ImageError(f"{path.name} cannot be used: {detail}", error.hint) from None
+    except OtherwiseError:  # of whoever lends the memory
+        raise
     except MemoryError:
         raise ImageError(f"{path.name} does not fit into memory.", "Crop it, or use a larger machine.") from None
     except Exception as error:  # parsers of damaged files raise anything

@@ -1,6 +1,6 @@
-"""Who is let in: a middleware that asks each request for a token, and each route for the role that it takes.
+"""Let requests in: each has to bring a token, whose holder has to have the role that the route asks for.
 
-It stands before MONAI Label's own routes as well as ours, and leaves streams alone (it is plain ASGI).
+The middleware stands before MONAI Label's own routes as well as ours. It is plain ASGI, so that streams pass.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lib.access.roles import role_for
-from lib.http.caller import Caller
+from lib.http.address_token import redirect_with_cookie
 from lib.http.errors import HINTS, ForbiddenError, UnauthorizedError, reply_to
 from lib.http.templates import RouteTemplates
+from lib.storage.owners import CALLER, Caller
 from otherwise.errors import OtherwiseError
 from otherwise.tokens import Role, TokenFile
 
@@ -28,6 +29,14 @@ PROXIED = ("forwarded", "x-forwarded-for")
 
 class Authenticator(Protocol):
     """What knows people by their tokens."""
+
+    def check(self) -> None:
+        """Do nothing if users can be let in, as far as that can be told at once.
+
+        Raises:
+            OtherwiseError: if nobody can.
+        """
+        ...
 
     async def identify(self, token: str) -> Caller | None:
         """Say whose token it is; None: nobody's.
@@ -48,6 +57,14 @@ class Tokens:
     def __init__(self, file: TokenFile) -> None:
         self.file = file
 
+    def check(self) -> None:
+        """Look at the file.
+
+        Raises:
+            TokensError: if it cannot be used.
+        """
+        self.file.holder("")
+
     async def identify(self, token: str) -> Caller | None:
         """Say whose token it is, by what the file says now."""
         holder = self.file.holder(token)
@@ -55,21 +72,27 @@ class Tokens:
 
 
 class Authentication:
-    """The middleware. Sets ``request.state.user`` and ``request.state.role``.
+    """Middleware that lets each request in or refuses it.
+
+    It sets ``request.state.user`` and ``request.state.role``, and ``lib.storage.owners.CALLER``.
 
     Args:
-        app: What it stands before.
+        app: The next application.
         templates: The server's routes.
-        authenticator: Knows people; None: whoever is on this machine may do everything, and nobody else anything.
+        authenticator: Knows people by their tokens.
+        local_only: Whether requests have to come from this machine, besides their token.
     """
 
-    def __init__(self, app: ASGIApp, templates: RouteTemplates, authenticator: Authenticator | None) -> None:
+    def __init__(
+        self, app: ASGIApp, templates: RouteTemplates, authenticator: Authenticator, local_only: bool = False
+    ) -> None:
         self.app = app
         self.templates = templates
         self.authenticator = authenticator
+        self.local_only = local_only
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let the request through, or answer it with 401 or 403."""
+        """Pass the request on, answer it with 401 or 403, or send a browser on to the address without its token."""
         if scope["type"] == "websocket":  # no route speaks it
             await send({"type": "websocket.close", "code": 1008})
             return
@@ -79,29 +102,31 @@ class Authentication:
             except OtherwiseError as error:
                 await reply_to(error)(scope, receive, send)
                 return
-            scope.setdefault("state", {}).update(user=caller.user, role=caller.role)
+            state = scope.setdefault("state", {})
+            state.update(user=caller.user, role=caller.role)
+            CALLER.set(caller)
+            if state.get("page_token"):
+                await redirect_with_cookie(scope, state["page_token"])(scope, receive, send)
+                return
         await self.app(scope, receive, send)
 
     async def _admitted(self, scope: Scope) -> Caller:
-        headers = Headers(scope=scope)
         needed = role_for(scope["method"], self.templates.of(scope))
         if needed is None:
+            scope.setdefault("state", {})["page_token"] = ""
             return Caller("", Role.READER)
-        caller = await self._caller(scope, headers)
+        if self.local_only:
+            refuse_strangers(scope, Headers(scope=scope))
+        token = scope.get("state", {}).get("token", "")
+        caller = await self.authenticator.identify(token) if token else None
         if caller is None:
-            raise UnauthorizedError("This server wants to know who you are.", HINTS[401])
+            raise UnauthorizedError(
+                "This server answers to its users only.",
+                "Use the address that the server printed, which holds a secret." if self.local_only else HINTS[401],
+            )
         if caller.role < needed:
             raise ForbiddenError(f"This takes the role {needed.name.lower()}.", HINTS[403])
         return caller
-
-    async def _caller(self, scope: Scope, headers: Headers) -> Caller | None:
-        if self.authenticator is None:
-            refuse_strangers(scope, headers)
-            return Caller("", Role.ADMIN)
-        kind, _, token = headers.get("authorization", "").partition(" ")
-        if kind.lower() != "bearer" or not token.strip():
-            return None
-        return await self.authenticator.identify(token.strip())
 
 
 def refuse_strangers(scope: Scope, headers: Headers) -> None:
@@ -114,6 +139,9 @@ def refuse_strangers(scope: Scope, headers: Headers) -> None:
 
     Raises:
         ForbiddenError: if it arrived elsewhere than at loopback, by a proxy, or under another machine's name.
+
+    A proxy that rewrites the host and adds nothing passes here; it does not know the secret
+    (``lib.access.local_secret``).
     """
     named = urlsplit(f"//{headers.get('host', '')}").hostname or ""
     here = is_loopback((scope.get("server") or ("",))[0]) and (named == "localhost" or _is_local(named))

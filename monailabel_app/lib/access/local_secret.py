@@ -26,11 +26,11 @@ class LocalSecret:
         secret: At least ``LEAST_LENGTH`` characters.
     """
 
-    local_only = True
-    """Requests must come from this machine as well (see ``lib.access.authentication``)."""
-
     def __init__(self, secret: str) -> None:
         self.secret = secret
+
+    def check(self) -> None:
+        """Do nothing: a secret is always at hand."""
 
     async def identify(self, token: str) -> Caller | None:
         """Return the administrator for the secret, and None for anything else."""
@@ -58,8 +58,8 @@ def read_secret(state: Path) -> str:
             raise StorageError("The secret of the state folder is a symbolic link.", f"Remove {file}.")
         if file.is_file():
             file.chmod(0o600)
-            found = file.read_text(encoding="ascii").strip()
-            if len(found) >= LEAST_LENGTH:
+            found = file.read_text(encoding="ascii", errors="replace").strip()
+            if len(found) >= LEAST_LENGTH and found.isascii():
                 return found
             file.unlink()
         made = secrets.token_urlsafe(32)
@@ -67,7 +67,7 @@ def read_secret(state: Path) -> str:
         with os.fdopen(handle, "w") as opened:
             opened.write(made + "\n")
         return made
-    except (OSError, UnicodeError) as error:
+    except OSError as error:
         raise StorageError(
             f"The secret cannot be kept in the state folder ({type(error).__name__}).", "Give another one as state."
         ) from error

@@ -25,7 +25,6 @@ READER = (
     "GET /auth/token/valid",
     "GET /",
     "GET /docs",
-    "HEAD /docs",
     "GET /openapi.json",
     "HEAD /openapi.json",
     "GET /favicon.ico",

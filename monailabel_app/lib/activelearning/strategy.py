@@ -10,6 +10,7 @@ from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.tasks.activelearning.random import Random
 
+from lib.storage.owners import CALLER
 from lib.teaching.activation_cache import NotYetError
 from lib.teaching.questions import ask
 from lib.teaching.service import TeachingService
@@ -33,7 +34,7 @@ class QuestionStrategy(Strategy):
         """Choose."""
         try:
             known = set(datastore.list_images())
-            for question in ask(self.teaching(), self.strategy, 10, 0):
+            for question in ask(self.teaching(), self.strategy, 10, 0, CALLER.get()):
                 if question["image"] in known:  # not of a session
                     return {"id": question["image"], **question}
         except (NotYetError, QuestionError):

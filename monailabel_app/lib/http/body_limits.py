@@ -7,8 +7,8 @@ from starlette.types import Message, Receive, Scope
 
 from otherwise.errors import OtherwiseError
 
-MOST_TEXT = 32 * 1024 * 1024
-"""Bytes of a body that is no upload: it is parsed in memory, where JSON takes many times its size."""
+MOST_TEXT = 4 * 1024 * 1024
+"""Bytes of a body that is no upload: it is parsed in memory at once, where JSON takes many times its size."""
 
 
 class TooLargeError(OtherwiseError):

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from starlette.requests import HTTPConnection
 
-from otherwise.tokens import Role
+from lib.storage.owners import ITSELF, Caller
+
+__all__ = ["Caller", "caller_of", "user_of"]
 
 
-@dataclass(frozen=True)
-class Caller:
-    """Who makes a request.
-
-    Attributes:
-        user: Name; empty where nobody has to say who they are.
-        role: What they may do.
-    """
-
-    user: str
-    role: Role
+def caller_of(request: HTTPConnection) -> Caller:
+    """Return who asks, as the authentication found out."""
+    state = request.state
+    return Caller(getattr(state, "user", ""), getattr(state, "role", ITSELF.role))
 
 
 def user_of(request: HTTPConnection) -> str:
-    """The name of whoever asks; where nobody logs in, the machine that asks."""
+    """Return the name of whoever asks; where nobody logs in, the machine that asks."""
     user: str = getattr(request.state, "user", "")
     return user or (request.client.host if request.client else "")

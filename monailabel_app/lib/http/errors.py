@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -22,7 +24,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 # Names of what FastAPI and MONAI Label themselves refuse; our own errors bring their names along.
 NAMES = {401: "unauthorized", 403: "forbidden", 404: "not-found", 405: "method", 413: "too-large", 422: "request"}
-HINTS = {401: "Log in and send the token.", 403: "Ask the administrator for the role."}
+HINTS = {401: "Log in, and send the token.", 403: "Ask the administrator for the role."}
 HEADERS = {401: {"WWW-Authenticate": "Bearer"}}
 
 
@@ -40,11 +42,42 @@ class ForbiddenError(OtherwiseError):
     status = 403
 
 
+MOST_CHARACTERS = 600
+"""Of a text in an error: what a client sent is quoted, and not sent back whole."""
+FULL = (errno.ENOSPC, errno.EDQUOT)
+_COMMAND_LINE = re.compile(r"(^|\s)--[a-z]|\botherwise [a-z]+\b|\b[A-Z]+_[A-Z_]+=")
+
+
 def error_reply(status: int, error: str, detail: str, hint: str, headers: Mapping[str, str] | None = None) -> Response:
-    """Make the one form of error that our routes answer with."""
+    """Make the one form of error that all routes answer with."""
+    said = {"error": error, "detail": shortened(detail), "hint": shortened(hint_for_clients(hint))}
     # A text out of JSON may hold halves of surrogate pairs, which cannot be sent.
-    said = {"error": error, "detail": detail, "hint": hint}
     return JSONResponse({key: text.encode(errors="replace").decode() for key, text in said.items()}, status, headers)
+
+
+def shortened(text: str) -> str:
+    """Return a text, or its beginning if it is long."""
+    return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 1]}…"
+
+
+def hint_for_clients(hint: str) -> str:
+    """Return a hint without sentences about a command line, which whoever asks over HTTP does not have."""
+    sentences = re.split(r"(?<=[.;!?]) +", hint)
+    kept = [sentence for sentence in sentences if not _COMMAND_LINE.search(sentence)]
+    if len(kept) == len(sentences):
+        return hint
+    return " ".join(kept) or "Ask the administrator of the server."
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Return whether an error, or one that caused it, says that a disk has no room."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if isinstance(error, OSError) and error.errno in FULL:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def route_class(body_limit: int) -> type[APIRoute]:
@@ -74,6 +107,9 @@ def reply_to(error: Exception) -> Response:
     # FastAPI wraps what happens while it reads the body.
     if isinstance(error, HTTPException) and isinstance(error.__cause__, OtherwiseError):
         error = error.__cause__
+    if not isinstance(error, OtherwiseError) and is_disk_full(error):
+        logger.error("A disk of the server is full", exc_info=error)
+        return error_reply(507, "storage", "A disk of the server is full.", "Ask the administrator to make room.")
     if isinstance(error, OtherwiseError):
         headers = dict(HEADERS.get(error.status, {}))
         if error.status in (429, 503):

@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 PROBES = ("/otherwise/health", "/otherwise/health/live", "/otherwise/health/ready", "/otherwise/metrics")
 """Asked every few seconds by machines; only news of them is worth a line."""
+REFUSED = (401, 403, 429)
+"""Status of refusals, whose lines tell the address of the client so that attacks can be stopped."""
 HUNG_UP = 499
 """Status, in log and metrics, of a request whose client left before the answer."""
 
@@ -67,10 +69,11 @@ class RequestLog:
             await reply_to(error)(scope, receive, tell)
         finally:
             seconds = time.perf_counter() - begun
-            self._note(scope["method"], route, status or HUNG_UP, seconds, state.get("user", ""))
+            client = (scope.get("client") or ("",))[0] if status in REFUSED else ""
+            self._note(scope["method"], route, status or HUNG_UP, seconds, state.get("user", ""), client)
             REQUEST.reset(token)
 
-    def _note(self, method: str, route: str, status: int, seconds: float, user: str) -> None:
+    def _note(self, method: str, route: str, status: int, seconds: float, user: str, client: str) -> None:
         method = method if method in METHODS else "other"
         self.metrics.request(method, route, status, seconds)
         fields: dict[str, Any] = {
@@ -80,6 +83,9 @@ class RequestLog:
             "status": status,
             "ms": round(1000 * seconds, 1),
         }
+        if client:
+            fields["client"] = client
         level = logging.DEBUG if route in PROBES and status == 200 else logging.INFO
         who = f" by {user}" if user else ""
+        who += f" from {client}" if client else ""
         logger.log(level, "%s %s %d %.1f ms%s", method, route, status, 1000 * seconds, who, extra={"fields": fields})

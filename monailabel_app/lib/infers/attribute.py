@@ -12,6 +12,7 @@ from lib.runtime.worker import Cancelled
 from lib.settings.params import Params, ParamsError, one_of, refuse_unknown
 from lib.storage.explanation_store import ExplanationStore
 from lib.storage.image_sources import Source
+from lib.storage.owners import Caller, Owners, check_visible
 from otherwise.attribution.methods import find_method, offered
 from otherwise.images.atomic import atomic_path
 from otherwise.images.image import Image
@@ -56,13 +57,14 @@ class Attribute(HostedTask):
         return Answer({"explanation": arguments["explanation"], "file": file.name, **about})
 
 
-def explained_source(store: ExplanationStore, id: str) -> tuple[Source, dict[str, Any]]:
+def explained_source(store: ExplanationStore, owners: Owners, id: str, caller: Caller) -> tuple[Source, dict[str, Any]]:
     """The image that an explanation is about, and what has to be known to look at it alike.
 
     Raises:
-        NotFoundError: if there is no explanation of this id.
+        NotFoundError: if there is no explanation of this id that the caller may see.
     """
+    check_visible(owners, id, caller)
     content = store.content(id)
-    source = Source(store.file(id, content["files"]["original"]), content["image"]["id"])
+    source = Source(store.file(id, content["files"]["original"]), content["image"]["id"], owners.get(id))
     about = {"explanation": id, "slice_index": content["slice_index"], "label": content["prediction"]["label"]}
     return source, about

@@ -62,8 +62,12 @@ class Explain(HostedTask):
 
     def answer(self, image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report) -> Answer:
         """Explain on the worker's thread, and keep the result."""
+        arguments = dict(arguments)
+        owner = arguments.pop("owner", None)
         explanation = self.with_names(self._explain(image, arguments, cancelled, report))
         try:
+            if owner is not None:
+                self.host.owners.set(explanation.id, owner)  # before anybody can find it
             folder = self._keep(explanation)
             content = response_for(folder)
             label_map = (folder / content["files"]["regions"]).read_bytes()

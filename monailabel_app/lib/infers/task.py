@@ -15,6 +15,8 @@ from lib.runtime.host import Host
 from lib.runtime.worker import Cancelled, WorkItem
 from lib.settings.params import MAX_SLICES, Params, refuse_unknown, whole_number
 from lib.storage.image_sources import Source
+from lib.storage.reading_budget import release_frames
+from otherwise.errors import OtherwiseError
 from otherwise.images.image import Image, check_content
 
 Report = Callable[[str, float], None]
@@ -68,13 +70,25 @@ class HostedTask(InferTask):
         refuse_unknown(params, self.config())
         return {"slice_index": whole_number(params, "slice_index", 0, MAX_SLICES)}
 
-    def read(self, source: Source) -> Image:
-        """Read an image, so that a broken one is refused without waiting for the worker.
+    def read(self, source: Source, user: str = "", patience: float | None = None) -> Image:
+        """Read and check an image, so that a broken one is refused without waiting for the worker.
+
+        Args:
+            source: Where the image is.
+            user: Who asks.
+            patience: Seconds to wait for memory instead of the budget's own.
 
         Raises:
+            MemoryBusyError: if other images take the memory.
             OtherwiseError: if the image cannot be used.
         """
-        return check_content(source.read())
+        image = source.read(self.host.reading, user, patience)
+        try:
+            return check_content(image)
+        except OtherwiseError as error:
+            release_frames(error)
+            del image  # of this frame, which the error keeps as well
+            raise
 
     def start(self, source: Source, arguments: dict[str, Any], user: str = "") -> WorkItem[Answer]:
         """Read the image here, then queue the work.
@@ -82,7 +96,8 @@ class HostedTask(InferTask):
         Raises:
             OtherwiseError: if the image cannot be used, or too many requests wait.
         """
-        image = self.read(source)
+        image = self.read(source, user)
+        arguments = arguments if source.owner is None else {**arguments, "owner": source.owner}
         return self.host.worker.submit(
             lambda cancelled: self.run(image, arguments, cancelled, lambda stage, fraction: None),
             user=user,

@@ -7,8 +7,9 @@ from monailabel.config import settings
 from monailabel.endpoints.user.auth import get_current_user
 from starlette.middleware import Middleware
 
-from lib.access.authentication import Authentication, stock_user
-from lib.access.selection import authenticator
+from lib.access.authentication import Authentication, Authenticator, stock_user
+from lib.access.local_secret import LocalSecret
+from lib.http.address_token import AddressToken
 from lib.http.origins import Origins
 from lib.http.rates import RateLimit
 from lib.http.request_log import RequestLog
@@ -17,23 +18,32 @@ from lib.observability.metrics import Metrics
 from lib.settings.options import Options
 
 
-def install_layers(server: FastAPI, options: Options, metrics: Metrics) -> None:
+def install_middleware(server: FastAPI, options: Options, metrics: Metrics, authenticator: Authenticator) -> None:
     """Put our middleware in the place of MONAI Label's, which only answers any web page.
 
     ``monailabel start_server`` makes the app while the server starts, when Starlette adds no middleware any more; so
     the list is changed and the stack built anew, which the next request does.
 
-    Raises:
-        OtherwiseError: if the file of tokens cannot be used.
+    Args:
+        server: MONAI Label's.
+        options: What the server was started with.
+        metrics: Where requests are counted.
+        authenticator: Knows people by their tokens.
     """
     templates = RouteTemplates(server.router.routes)
     access = options.access
     origins = [*access.origins, *(str(origin).rstrip("/") for origin in settings.MONAI_LABEL_CORS_ORIGINS)]
-    # The first is the outermost.
+    # The first is the outermost. Tokens are out of the address before anything of it is looked at or logged.
     server.user_middleware[:] = [
+        Middleware(AddressToken),
         Middleware(RequestLog, templates=templates, metrics=metrics),
         Middleware(Origins, allowed=origins),
-        Middleware(Authentication, templates=templates, authenticator=authenticator(access)),
+        Middleware(
+            Authentication,
+            templates=templates,
+            authenticator=authenticator,
+            local_only=isinstance(authenticator, LocalSecret),
+        ),
         *([Middleware(RateLimit, rate=access.rate)] if access.rate else []),
     ]
     server.dependency_overrides[get_current_user] = stock_user

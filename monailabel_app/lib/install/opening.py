@@ -12,7 +12,8 @@ from monailabel.config import settings
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore
 
-from lib.access.selection import authenticator
+from lib.access.authentication import Authenticator
+from lib.access.selection import choose_authenticator
 from lib.dicomweb.datastore import DicomWebDatastore
 from lib.infers.task import HostedTask
 from lib.jobs.service import JobService
@@ -34,14 +35,19 @@ from otherwise.annotations.vocabulary import load_vocabulary
 from otherwise.errors import ImageError, OtherwiseError
 from otherwise.images.image import Image
 
+BACKGROUND = " background"
+"""Owner of the memory that background reading takes; no name of a user begins with a space."""
+BACKGROUND_PATIENCE = 600.0
+
 
 def start(
     conf: Mapping[str, str], studies: str, explainer: ExplainerLike | None = None
-) -> tuple[Options, Host, FileLock | None]:
+) -> tuple[Options, Host, Authenticator, FileLock | None]:
     """Read the options, take the state folder and load the models.
 
     Returns:
-        The options, what is hosted, and the hold on the state folder, which a training of MONAI Label's does not need.
+        The options, what is hosted, what knows the users, and the lock on the state folder, which a training of MONAI
+        Label's does not need.
 
     Raises:
         OtherwiseError: if an option is wrong, the state folder is another server's, or a model cannot be loaded.
@@ -50,8 +56,8 @@ def start(
         options = Options.read(conf, studies)
         if _inside_server() or (conf.get("log") and not _is_task()):
             configure(options.log)  # MONAI Label's own logs quote requests
-        authenticator(options.access)  # before the models, which take longer
         hold = None if _is_task() else lock_state_folder(options.state)
+        authenticator = choose_authenticator(options.access, options.state)  # before the models, which take longer
         host = start_host(options, explainer)
     except OtherwiseError:
         _end_in_one_line()
@@ -59,7 +65,7 @@ def start(
     if not os.environ.get("MONAI_LABEL_SESSION_PATH"):
         settings.MONAI_LABEL_SESSION_PATH = str(options.state / "sessions")
     settings.MONAI_LABEL_DATASTORE_FILE_EXT = [f"*{ending}" for ending in READABLE]
-    return options, host, hold
+    return options, host, authenticator, hold
 
 
 def open_teaching(host: Host, options: Options, datastore: Datastore) -> TeachingService:
@@ -71,7 +77,7 @@ def open_teaching(host: Host, options: Options, datastore: Datastore) -> Teachin
 
     def read(id: str) -> Image:
         try:
-            return from_datastore(datastore, id).read()
+            return from_datastore(datastore, id).read(host.reading, BACKGROUND, BACKGROUND_PATIENCE)
         except OtherwiseError:
             raise
         except Exception as error:  # of an archive that is away, or a series that cannot be converted
@@ -101,14 +107,19 @@ def open_jobs(app: MONAILabelApp, tasks: Mapping[str, HostedTask], host: Host, o
     except OtherwiseError:
         _end_in_one_line()
         raise
-    resolver = JobResolver(app, tasks, host.store)
+    resolver = JobResolver(app, tasks, host.store, host.owners)
     return JobService(resolver, host.worker, host.store, record, options.jobs.deadline_seconds)
 
 
 def open_retention(host: Host, options: Options, teaching: TeachingService, jobs: JobService) -> Retention:
     """Make what removes explanations that need not be kept."""
+
+    def forget(id: str) -> None:
+        host.owners.remove(id)
+        jobs.forget_answers(id)
+
     limits = RetentionLimits(options.jobs.keep_days, options.jobs.keep_gib)
-    return Retention(host.store, limits, References(teaching.annotations), jobs.forget_answers)
+    return Retention(host.store, limits, References(teaching.annotations), forget)
 
 
 def _end_in_one_line() -> None:

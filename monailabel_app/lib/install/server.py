@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Request
 
 from lib.http.error_handlers import install_error_handlers
 from lib.http.errors import route_class
-from lib.install.middleware import install_layers
+from lib.http.work_threads import WorkThreads
+from lib.install.middleware import install_middleware
 from lib.observability.health import Health
 from lib.routes.about import about_router, unknown_router
 from lib.routes.archive_images import archive_routers
@@ -19,11 +20,13 @@ from lib.routes.infer import infer_router
 from lib.routes.jobs import jobs_router
 from lib.routes.models import models_router
 from lib.routes.observability import observability_router
+from lib.routes.pages import pages_router
 from lib.routes.studies import studies_router
 from lib.routes.teaching import teaching_router, train_router
 from lib.runtime.stock_server import stock_server
 from lib.stock_routes.wrapped import closed_router, guarded_router
 from lib.storage.image_sources import from_session
+from lib.storage.owners import Caller
 from otherwise.images.image import Image
 
 if TYPE_CHECKING:
@@ -35,31 +38,39 @@ def install_app(app: OtherwiseApp) -> None:
     server = stock_server()
     route = route_class(app.options.upload_limit)
 
-    def session(id: str) -> Image:
-        return from_session(app.sessions(), id).read()
+    async def still_known(request: Request) -> bool:
+        caller = await app.authenticator.identify(request.state.token)
+        return caller is not None and caller.user == request.state.user
 
+    def session(id: str, caller: Caller) -> Image:
+        return from_session(app.sessions(), id, caller).read(app.host.reading, caller.user)
+
+    reading = WorkThreads("otherwise-reading", threads=8, per_user=4)
+    drawing = WorkThreads("otherwise-drawing", threads=4, per_user=8)
+    asking = WorkThreads("otherwise-asking", threads=8, per_user=4)
+    long = WorkThreads("otherwise-long", threads=4, per_user=4)
+    health = Health(app.host, app.options.state, app.teaching.annotations.head, app.authenticator.check)
     routers = [
-        infer_router(app, app.tasks, route, app.options.jobs.deadline_seconds),
+        infer_router(app, app.tasks, route, app.options.jobs.deadline_seconds, reading),
         about_router(app.host, app.options, route),
-        observability_router(
-            app.host, Health(app.host, app.options.state, app.teaching.annotations.head), app.metrics, route
-        ),
-        jobs_router(app.jobs, route),
-        explanations_router(app.host.store, app.teaching, route),
-        teaching_router(app.teaching, session, route),
+        observability_router(app.host, health, app.metrics, route),
+        jobs_router(app.jobs, reading, route, still_known=still_known),
+        explanations_router(app.host, app.teaching, drawing, route),
+        teaching_router(app.teaching, session, asking, route),
         train_router(app.teaching, route),
-        models_router(app.switcher, route),
-        studies_router(app, route),
-        *archive_routers(app.datastore(), route),
-        dicom_router(app.datastore(), app.host.store, app.teaching, route),
+        models_router(app.switcher, long, route),
+        studies_router(app, drawing, route),
+        *archive_routers(app.datastore(), app.host.reading, reading, route),
+        dicom_router(app.datastore(), app.host, app.teaching, drawing, route),
+        pages_router(server.openapi, route),
         unknown_router(route),
-        guarded_router(app, route),
+        guarded_router(app, long, route),
         closed_router(route),
     ]
     keep_pages(server)
     install(server, routers)
     install_error_handlers(server)
-    install_layers(server, app.options, app.metrics)
+    install_middleware(server, app.options, app.metrics, app.authenticator)
     # There is a former one after POST /reload.
     former, server.state.otherwise = getattr(server.state, "otherwise", None), app
     if former is not None:
@@ -71,8 +82,8 @@ def install_app(app: OtherwiseApp) -> None:
         app.begin()  # MONAI Label does not say so after a reload
 
 
-PAGES = ("/", "/docs", "/openapi.json", "/static", "/favicon.ico")
-"""What is left of MONAI Label's server as it is: pages that take nothing."""
+PAGES = ("/openapi.json", "/static", "/favicon.ico")
+"""What is left of MONAI Label's server as it is: files that take nothing."""
 
 
 def keep_pages(server: FastAPI) -> None:

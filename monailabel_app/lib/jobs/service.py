@@ -19,6 +19,7 @@ from lib.jobs.spec import JobResolver, JobSpec, ResolvedJob
 from lib.jobs.store import JobStore
 from lib.runtime.worker import Cancelled, Worker
 from lib.storage.explanation_store import ExplanationStore, NotFoundError
+from lib.storage.owners import ITSELF, Caller
 from otherwise.errors import CancelledError, OtherwiseError
 from otherwise.images.image import Image
 
@@ -26,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 KEPT = 256
 """Finished jobs that are remembered; the oldest are forgotten first, their explanations stay."""
+RESUME_PATIENCE = 3600.0
+"""Seconds that an accepted job waits for memory after a restart."""
 WATCH_SECONDS = 0.2
 """Between two looks for jobs whose time is up."""
 
@@ -63,13 +66,18 @@ class JobService:
         self._closing = threading.Event()
         threading.Thread(target=self._watch, name="otherwise-deadlines", daemon=True).start()
 
-    def start(self, spec: JobSpec, user: str) -> Job:
+    def start(self, spec: JobSpec, user: str, caller: Caller) -> Job:
         """Accept a job; once this returns, it is on the disk.
+
+        Args:
+            spec: What to do.
+            user: Whose turn it takes, see ``lib.http.caller.user_of``.
+            caller: Who asks.
 
         Raises:
             OtherwiseError: if the spec or its image cannot be used, too many jobs wait, or the disk is full.
         """
-        resolved, image = self._resolve(spec)
+        resolved, image = self._resolve(spec, user, caller)
         key = resolved.key(image)
         job = self._new_job(spec, user, resolved.source.id)
         known = None if spec.fresh else self._known(key)
@@ -90,7 +98,7 @@ class JobService:
         self._remember(job)
         return job
 
-    def repeat(self, job: Job, user: str) -> Job:
+    def repeat(self, job: Job, user: str, caller: Caller) -> Job:
         """Accept the same job once more.
 
         Raises:
@@ -99,7 +107,7 @@ class JobService:
         """
         if not job.finished:
             raise NotFinishedError("The job has not ended.", "Wait for it, or cancel it.")
-        return self.start(job.spec, user)
+        return self.start(job.spec, user, caller)
 
     def find(self, id: str) -> Job:
         """Find a job.
@@ -182,9 +190,11 @@ class JobService:
         seconds = min(spec.deadline_seconds or self._longest, self._longest)
         return Job(id or uuid.uuid4().hex, user, created or now, spec, image, time.monotonic() + seconds)
 
-    def _resolve(self, spec: JobSpec) -> tuple[ResolvedJob, Image]:
-        resolved = self._resolver.open(spec)
-        return resolved, resolved.task.read(resolved.source)
+    def _resolve(
+        self, spec: JobSpec, user: str, caller: Caller, patience: float | None = None
+    ) -> tuple[ResolvedJob, Image]:
+        resolved = self._resolver.open(spec, caller)
+        return resolved, resolved.task.read(resolved.source, user, patience)
 
     def _known(self, key: str) -> dict[str, Any] | None:
         """The answer to a key, if its explanation is still there."""
@@ -290,7 +300,7 @@ class JobService:
             if job.ending:
                 continue
             try:
-                resolved, image = self._resolve(job.spec)
+                resolved, image = self._resolve(job.spec, job.user, ITSELF, RESUME_PATIENCE)
                 self._place(job, resolved, image, resolved.key(image), promised=True)
             except CancelledError:
                 return

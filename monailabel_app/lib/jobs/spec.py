@@ -15,6 +15,7 @@ from lib.infers.task import HostedTask
 from lib.settings.params import ParamsError
 from lib.storage.explanation_store import ExplanationStore
 from lib.storage.image_sources import Source, from_datastore, from_session
+from lib.storage.owners import Caller, Owners
 from otherwise import __version__
 from otherwise.images.image import Image
 
@@ -97,12 +98,15 @@ class JobResolver:
         app: Owner of the datastore and the sessions.
         tasks: What may be asked for, by name.
         store: Where explanations are kept.
+        owners: Of private explanations.
     """
 
-    def __init__(self, app: MONAILabelApp, tasks: Mapping[str, HostedTask], store: ExplanationStore) -> None:
-        self._app, self._tasks, self._store = app, tasks, store
+    def __init__(
+        self, app: MONAILabelApp, tasks: Mapping[str, HostedTask], store: ExplanationStore, owners: Owners
+    ) -> None:
+        self._app, self._tasks, self._store, self._owners = app, tasks, store, owners
 
-    def open(self, spec: JobSpec) -> ResolvedJob:
+    def open(self, spec: JobSpec, caller: Caller) -> ResolvedJob:
         """Check an spec.
 
         Raises:
@@ -113,10 +117,12 @@ class JobResolver:
             raise ParamsError(f"There is nothing to {spec.kind} here.", "The classifier looks at whole images.")
         arguments = task.check(spec.params)
         if spec.kind == "attribute":
-            source, about = explained_source(self._store, spec.explanation)
+            source, about = explained_source(self._store, self._owners, spec.explanation, caller)
             return ResolvedJob(spec.kind, task, source, {**arguments, **about})
         if spec.session:
-            return ResolvedJob(spec.kind, task, from_session(self._app.sessions(), spec.session), arguments)
+            source = from_session(self._app.sessions(), spec.session, caller)
+            # Within the key, so that nobody is answered with what belongs to somebody else.
+            return ResolvedJob(spec.kind, task, source, {**arguments, "owner": source.owner})
         if not spec.image:
             raise ParamsError("Neither image nor session is given.", "Send one of them.")
         source = from_datastore(self._app.datastore(), spec.image)

@@ -6,7 +6,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.routing import APIRoute
 from monailabel.config import RBAC_ANNOTATOR, RBAC_USER, settings
@@ -16,8 +16,11 @@ from starlette.background import BackgroundTask
 
 from lib.dicomweb.datastore import DicomWebDatastore
 from lib.dicomweb.storing import DicomObjects, store_back
-from lib.routes.explanations import FILE_HEADERS
-from lib.storage.explanation_store import ExplanationStore, NotFoundError
+from lib.http.caller import user_of
+from lib.http.work_threads import WorkThreads
+from lib.routes.explanations import FILE_HEADERS, visible_explanation
+from lib.runtime.host import Host
+from lib.storage.explanation_store import NotFoundError
 from lib.storage.image_sources import from_datastore
 from lib.teaching.service import TeachingService
 from otherwise.errors import OtherwiseError
@@ -31,26 +34,37 @@ class NoArchiveError(OtherwiseError):
 
 
 def dicom_router(
-    datastore: Datastore, store: ExplanationStore, teaching: TeachingService, route: type[APIRoute]
+    datastore: Datastore,
+    host: Host,
+    teaching: TeachingService,
+    threads: WorkThreads,
+    route: type[APIRoute],
 ) -> APIRouter:
     """Make the routes.
 
     Args:
         datastore: Of the images.
-        store: Of explanations.
+        host: Has the explanations and their owners.
         teaching: Knows what regions are called.
+        threads: For making objects.
         route: Class of the routes.
     """
-    objects = DicomObjects(store, teaching, lambda id: from_datastore(datastore, id).path)
+    objects = DicomObjects(host.store, teaching, lambda id: from_datastore(datastore, id).path)
     router = APIRouter(
         prefix="/otherwise/explanations",
         tags=["Otherwise"],
         route_class=route,
-        dependencies=[Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))],
+        dependencies=[
+            Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER)),
+            Depends(visible_explanation(host.owners)),
+        ],
     )
 
     @router.get("/{id}/dicom.zip", summary=f"{RBAC_USER}Regions, maps and report as DICOM, in one archive")
-    def zipped(id: str) -> FileResponse:
+    async def zipped(id: str, request: Request) -> FileResponse:
+        return await threads.run(lambda: zip_objects(id), user_of(request))
+
+    def zip_objects(id: str) -> FileResponse:
         files = objects.files(id)
         with tempfile.NamedTemporaryFile(prefix="otherwise-", suffix=".zip", delete=False) as file:
             path = Path(file.name)
@@ -69,7 +83,10 @@ def dicom_router(
     @router.get(
         "/{id}/dicom/{name}", summary=f"{RBAC_USER}One of them: regions.dcm, effect.dcm, change.dcm, report.dcm"
     )
-    def one(id: str, name: str) -> FileResponse:
+    async def one(id: str, name: str, request: Request) -> FileResponse:
+        return await threads.run(lambda: find_object(id, name), user_of(request))
+
+    def find_object(id: str, name: str) -> FileResponse:
         files = {path.name: path for path in objects.files(id).values()}
         if name not in files:
             raise NotFoundError(f"There is no object {name[:64]!r}.", f"Ask for {', '.join(files)}.")
@@ -80,7 +97,10 @@ def dicom_router(
         summary=f"{RBAC_ANNOTATOR}Store them in the archive that the image is from",
         dependencies=[Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ANNOTATOR))],
     )
-    def keep(id: str) -> JSONResponse:
+    async def keep(id: str, request: Request) -> JSONResponse:
+        return await threads.run(lambda: store_in_archive(id), user_of(request))
+
+    def store_in_archive(id: str) -> JSONResponse:
         if not isinstance(datastore, DicomWebDatastore):
             raise NoArchiveError("The studies are a folder, and no archive.", "GET dicom.zip, and store it yourself.")
         answer = store_back(datastore.archive, objects.files(id))

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Depends
+from collections.abc import Callable
+
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from fastapi.routing import APIRoute
 from monailabel.config import RBAC_USER, settings
 from monailabel.endpoints.user.auth import RBAC
 
-from lib.storage.explanation_store import ExplanationStore
+from lib.http.caller import caller_of, user_of
+from lib.http.work_threads import WorkThreads
+from lib.runtime.host import Host
+from lib.storage.owners import Owners, check_visible
 from lib.teaching.named_patches import NamedPatches
 from lib.teaching.service import TeachingService
 from otherwise.annotations.vocabulary import Key
@@ -26,13 +31,28 @@ REPORT_HEADERS = {
 FILE_HEADERS = {"X-Content-Type-Options": "nosniff"}
 
 
-def explanations_router(store: ExplanationStore, teaching: TeachingService, route: type[APIRoute]) -> APIRouter:
-    """Make the routes below ``/otherwise/explanations``; what is told carries the newest names."""
+def visible_explanation(owners: Owners) -> Callable[[str, Request], None]:
+    """Return a dependency that refuses explanations of other people's uploads."""
+
+    def check(id: str, request: Request) -> None:
+        check_visible(owners, id, caller_of(request))
+
+    return check
+
+
+def explanations_router(
+    host: Host, teaching: TeachingService, threads: WorkThreads, route: type[APIRoute]
+) -> APIRouter:
+    """Make the routes below ``/otherwise/explanations``. Replies carry the newest names."""
+    store = host.store
     router = APIRouter(
         prefix="/otherwise/explanations",
         tags=["Otherwise"],
         route_class=route,
-        dependencies=[Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))],
+        dependencies=[
+            Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER)),
+            Depends(visible_explanation(host.owners)),
+        ],
     )
 
     patches = NamedPatches(teaching)
@@ -41,7 +61,11 @@ def explanations_router(store: ExplanationStore, teaching: TeachingService, rout
         explanation, names = teaching.explanation(id), teaching.names(id)
         explanation = names.put_into(explanation) if names else explanation
         terms = [entry.term for entry in explanation.concepts.entries if entry.term] if explanation.concepts else []
-        return explanation, patches.of(terms), {t.key for t in terms if teaching.vocabulary.spurious(t)}
+        return (
+            explanation,
+            patches.of(terms, host.owners.get(id)),
+            {t.key for t in terms if teaching.vocabulary.spurious(t)},
+        )
 
     @router.get("/{id}", summary=f"{RBAC_USER}explanation.json")
     def explanation(id: str) -> JSONResponse:
@@ -56,19 +80,28 @@ def explanations_router(store: ExplanationStore, teaching: TeachingService, rout
         return FileResponse(path, media_type="application/octet-stream", filename=name, headers=FILE_HEADERS)
 
     @router.get("/{id}/report.html", summary=f"{RBAC_USER}The report, a page that needs no network")
-    def report(id: str) -> Response:
+    async def report(id: str, request: Request) -> Response:
+        return await threads.run(lambda: page(id), user_of(request))
+
+    def page(id: str) -> Response:
         if teaching.names(id) is None:
             return FileResponse(store.file(id, "report.html"), media_type="text/html", headers=REPORT_HEADERS)
         return HTMLResponse(render_report(*told(id)), headers=REPORT_HEADERS)
 
     @router.get("/{id}/report.pdf", summary=f"{RBAC_USER}The report as PDF, for the archive and for print")
-    def printed(id: str) -> FileResponse:
+    async def printed(id: str, request: Request) -> FileResponse:
+        return await threads.run(lambda: pdf(id), user_of(request))
+
+    def pdf(id: str) -> FileResponse:
         # One file for each version of the names, so that a PDF is drawn once.
         version = f"-{names.digest}" if (names := teaching.names(id)) else ""
         made = store.folder(id) / f"report{version}.pdf"
         if not made.is_file():
             explanation, examples, spurious = told(id)
             write_pdf(explanation, made, examples, spurious)
+            for older in made.parent.glob("report*.pdf"):
+                if older != made:
+                    older.unlink(missing_ok=True)
         return FileResponse(made, media_type="application/pdf", filename=f"{id}.pdf", headers=FILE_HEADERS)
 
     return router

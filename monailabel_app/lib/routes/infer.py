@@ -21,7 +21,8 @@ from monailabel.endpoints.user.auth import RBAC
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.tasks.infer_v2 import InferType
 
-from lib.http.caller import user_of
+from lib.http.caller import caller_of, user_of
+from lib.http.work_threads import WorkThreads
 from lib.infers.task import Answer, HostedTask
 from lib.jobs.model import LATE, DeadlineError
 from lib.routes.stock_reply import Output, refuse_output, reply
@@ -33,7 +34,7 @@ from otherwise.errors import CancelledError
 
 
 def infer_router(
-    app: MONAILabelApp, tasks: Mapping[str, HostedTask], route: type[APIRoute], longest: float
+    app: MONAILabelApp, tasks: Mapping[str, HostedTask], route: type[APIRoute], longest: float, threads: WorkThreads
 ) -> APIRouter:
     """Make the route.
 
@@ -42,6 +43,7 @@ def infer_router(
         tasks: What may be asked for, by name.
         route: Class of the route.
         longest: Seconds that an answer may take, its waiting included.
+        threads: For reading images.
     """
     router = APIRouter(
         prefix="/infer",
@@ -76,12 +78,12 @@ def infer_router(
         # A session goes before an id: the stock Slicer plug-in sends the volume's name along.
         def find(folder: Path) -> Source:
             if file:
-                return from_upload(file, folder)
+                return from_upload(file, folder, caller_of(request))
             if session_id:
-                return from_session(app.sessions(), session_id)
+                return from_session(app.sessions(), session_id, caller_of(request))
             return from_datastore(app.datastore(), image)
 
-        job = await run_in_threadpool(start)
+        job = await threads.run(start, user_of(request))
         return await run_in_threadpool(reply, await _answer(job, request, longest), output)
 
     @router.post("/{kind}/{model}", include_in_schema=False)

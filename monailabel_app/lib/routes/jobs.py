@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -15,15 +17,21 @@ from monailabel.config import RBAC_USER, settings
 from monailabel.endpoints.user.auth import RBAC
 from pydantic import BaseModel, ConfigDict, Field
 
-from lib.http.caller import user_of
+from lib.http.caller import caller_of, user_of
+from lib.http.work_threads import WorkThreads
 from lib.jobs.model import Job
 from lib.jobs.service import JobService, no_job
 from lib.jobs.spec import JobSpec
+from lib.runtime.worker import BusyError
 
 LOOK_SECONDS = 0.1
 """Between two looks at jobs whose events somebody follows."""
 HEARTBEAT_SECONDS = 15.0
 """After so long without news, a comment says that the server lives, so that no proxy closes the stream."""
+
+STREAMS_PER_USER = 8
+STREAMS = 128
+"""Open streams of all users, beyond which only users without one may open one."""
 
 State = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
 
@@ -44,14 +52,36 @@ class JobBody(BaseModel):
     fresh: bool = Field(False, description="Compute even what is known, and what somebody else asks for just now")
 
 
-def jobs_router(jobs: JobService, route: type[APIRoute], heartbeat: float = HEARTBEAT_SECONDS) -> APIRouter:
+def jobs_router(
+    jobs: JobService,
+    threads: WorkThreads,
+    route: type[APIRoute],
+    heartbeat: float = HEARTBEAT_SECONDS,
+    still_known: Callable[[Request], Awaitable[bool]] | None = None,
+) -> APIRouter:
     """Make the routes.
 
     Args:
         jobs: Where jobs are kept.
+        threads: For reading images.
         route: Class of the routes.
         heartbeat: See ``HEARTBEAT_SECONDS``.
+        still_known: Asked at every heartbeat whether the listener may still be served; the stream ends if not.
     """
+    streams = StreamLimit()
+
+    def follow(
+        watched: Callable[[], Iterable[Job]], request: Request, until: Callable[[], bool] | None = None
+    ) -> AsyncIterator[str]:
+        streams.refuse_if_full(user_of(request))
+
+        async def counted() -> AsyncIterator[str]:
+            with streams.open(user_of(request)):
+                async for event in _follow(watched, request, heartbeat, until, still_known):
+                    yield event
+
+        return counted()
+
     router = APIRouter(
         prefix="/otherwise/jobs",
         tags=["Otherwise"],
@@ -66,8 +96,9 @@ def jobs_router(jobs: JobService, route: type[APIRoute], heartbeat: float = HEAR
         return job
 
     @router.post("", status_code=202, summary=f"{RBAC_USER}Start a job")
-    def start(body: JobBody, request: Request) -> JSONResponse:
-        job = jobs.start(JobSpec(**body.model_dump()), user_of(request))
+    async def start(body: JobBody, request: Request) -> JSONResponse:
+        user, caller = user_of(request), caller_of(request)
+        job = await threads.run(lambda: jobs.start(JobSpec(**body.model_dump()), user, caller), user)
         return JSONResponse(job.describe(), 202)
 
     @router.get("", summary=f"{RBAC_USER}JobService, the newest first")
@@ -80,7 +111,7 @@ def jobs_router(jobs: JobService, route: type[APIRoute], heartbeat: float = HEAR
     @router.get("/events", summary=f"{RBAC_USER}Whatever changes about one's own jobs, as server-sent events")
     async def all_events(request: Request) -> StreamingResponse:
         user = user_of(request)
-        return _stream(_follow(lambda: jobs.list(user), request, heartbeat))
+        return _stream(follow(lambda: jobs.list(user), request))
 
     @router.get("/{id}", summary=f"{RBAC_USER}How far a job is, and what came out")
     def look(id: str, request: Request) -> JSONResponse:
@@ -89,11 +120,13 @@ def jobs_router(jobs: JobService, route: type[APIRoute], heartbeat: float = HEAR
     @router.get("/{id}/events", summary=f"{RBAC_USER}The same whenever it changes, as server-sent events")
     async def events(id: str, request: Request) -> StreamingResponse:
         job = find(id, request)
-        return _stream(_follow(lambda: [job], request, heartbeat, until=lambda: job.finished))
+        return _stream(follow(lambda: [job], request, lambda: job.finished))
 
     @router.post("/{id}/repeat", status_code=202, summary=f"{RBAC_USER}Start the same job once more")
-    def repeat(id: str, request: Request) -> JSONResponse:
-        return JSONResponse(jobs.repeat(find(id, request), user_of(request)).describe(), 202)
+    async def repeat(id: str, request: Request) -> JSONResponse:
+        job, user, caller = find(id, request), user_of(request), caller_of(request)
+        again = await threads.run(lambda: jobs.repeat(job, user, caller), user)
+        return JSONResponse(again.describe(), 202)
 
     @router.delete("/{id}", status_code=202, summary=f"{RBAC_USER}Cancel a job")
     def cancel(id: str, request: Request) -> JSONResponse:
@@ -114,13 +147,42 @@ def _stream(events: AsyncIterator[str]) -> StreamingResponse:
     return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
 
+class StreamLimit:
+    """How many event streams are open; used on the event loop only."""
+
+    def __init__(self) -> None:
+        self._users: Counter[str] = Counter()
+
+    @contextmanager
+    def open(self, user: str) -> Iterator[None]:
+        """Count a stream while it is open."""
+        self._users[user] += 1
+        try:
+            yield
+        finally:
+            self._users[user] -= 1
+            if not self._users[user]:
+                del self._users[user]
+
+    def refuse_if_full(self, user: str) -> None:
+        """Refuse what would be one stream too many.
+
+        Raises:
+            BusyError: if this user, or everybody together, has too many.
+        """
+        mine = self._users[user]
+        if mine >= STREAMS_PER_USER or (mine and self._users.total() >= STREAMS):
+            raise BusyError(f"{mine} streams of events are open for you.", "Close some, or ask for a job now and then.")
+
+
 async def _follow(
     watched: Callable[[], Iterable[Job]],
     request: Request,
     heartbeat: float,
     until: Callable[[], bool] | None = None,
+    still_known: Callable[[Request], Awaitable[bool]] | None = None,
 ) -> AsyncIterator[str]:
-    """Tell what changes.
+    """Yield server-sent events of what changes.
 
     Args:
         watched: The jobs to tell of.
@@ -129,7 +191,7 @@ async def _follow(
         until: When nothing will change any more. Without it the stream goes on, and begins with what has not ended.
     """
     told = {} if until else {job.id: job.signature for job in watched() if job.finished}
-    last = time.monotonic()
+    last = checked = time.monotonic()
     while not await request.is_disconnected():
         over = until is not None and until()  # asked first, so that the end is told
         for job in watched():
@@ -139,6 +201,10 @@ async def _follow(
                 yield f"event: {now['state']}\ndata: {json.dumps(now)}\n\n"
         if over:
             return
+        if still_known is not None and time.monotonic() - checked >= heartbeat:
+            checked = time.monotonic()
+            if not await still_known(request):
+                return
         if time.monotonic() - last >= heartbeat:
             last = time.monotonic()
             yield ": keep-alive\n\n"

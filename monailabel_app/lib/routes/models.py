@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Depends
-from fastapi.concurrency import run_in_threadpool
+from fastapi import APIRouter, Depends, Request
 from fastapi.routing import APIRoute
 from monailabel.config import RBAC_ADMIN, RBAC_USER, settings
 from monailabel.endpoints.user.auth import RBAC
 from pydantic import BaseModel, ConfigDict, Field
 
+from lib.http.caller import user_of
+from lib.http.work_threads import WorkThreads
 from lib.runtime.model_switcher import ModelSwitcher
 
 
@@ -22,7 +23,7 @@ class ChoiceBody(BaseModel):
     reason: str = Field("", max_length=500)
 
 
-def models_router(switching: ModelSwitcher, route: type[APIRoute]) -> APIRouter:
+def models_router(switcher: ModelSwitcher, threads: WorkThreads, route: type[APIRoute]) -> APIRouter:
     """Make the routes."""
     router = APIRouter(prefix="/otherwise/models", tags=["Otherwise"], route_class=route)
     administrator = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ADMIN))
@@ -33,24 +34,24 @@ def models_router(switching: ModelSwitcher, route: type[APIRoute]) -> APIRouter:
         dependencies=[Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))],
     )
     def models() -> dict[str, Any]:
-        return switching.describe()
+        return switcher.describe()
 
     @router.post("/{id}/activate", summary=f"{RBAC_ADMIN}Use this version from now on", dependencies=[administrator])
-    async def activate(id: str, body: ChoiceBody | None = None) -> dict[str, Any]:
+    async def activate(id: str, request: Request, body: ChoiceBody | None = None) -> dict[str, Any]:
         def change() -> dict[str, Any]:
-            switching.registry.activate(id, body.reason if body else "")
-            switching.look()
-            return switching.describe()
+            switcher.registry.activate(id, body.reason if body else "")
+            switcher.look()
+            return switcher.describe()
 
-        return await run_in_threadpool(change)
+        return await threads.run(change, user_of(request))
 
     @router.post("/rollback", summary=f"{RBAC_ADMIN}Use what was in use before", dependencies=[administrator])
-    async def rollback(body: ChoiceBody | None = None) -> dict[str, Any]:
+    async def rollback(request: Request, body: ChoiceBody | None = None) -> dict[str, Any]:
         def change() -> dict[str, Any]:
-            switching.registry.roll_back(body.reason if body and body.reason else "Rolled back.")
-            switching.look()
-            return switching.describe()
+            switcher.registry.roll_back(body.reason if body and body.reason else "Rolled back.")
+            switcher.look()
+            return switcher.describe()
 
-        return await run_in_threadpool(change)
+        return await threads.run(change, user_of(request))
 
     return router

@@ -40,6 +40,13 @@ def reply(answer: Answer, output: Output | None) -> Response:
 
     JSON alone, the label map alone, or both as ``multipart/form-data`` with the parts ``params`` and ``image``.
     """
+    if answer.label_map is None and "finds" in answer.json and output is not Output.json:
+        # MONAI Label's client reads the answer of a detection model from a form with a file only.
+        content = json.dumps(answer.json)
+        form = MultipartEncoder(
+            {"params": (None, content, "application/json"), "file": ("finds.json", content, "application/json")}
+        )
+        return Response(form.to_string(), media_type=form.content_type)
     if answer.label_map is None or output is Output.json:
         return JSONResponse(answer.json)
     name = f"{answer.json.get('id', 'result')}.nrrd"

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, Depends
-from fastapi.concurrency import run_in_threadpool
+from fastapi import APIRouter, Depends, Request
 from fastapi.routing import APIRoute
 from monailabel.config import RBAC_USER, settings
 from monailabel.endpoints.user.auth import RBAC
@@ -14,14 +13,17 @@ from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore
 
 from lib.dicomweb.datastore import DicomWebDatastore
+from lib.http.caller import user_of
+from lib.http.work_threads import WorkThreads
 from otherwise.images.studies import StudyImage, read_studies
 
 
-def studies_router(app: MONAILabelApp, route: type[APIRoute]) -> APIRouter:
+def studies_router(app: MONAILabelApp, threads: WorkThreads, route: type[APIRoute]) -> APIRouter:
     """Make the route.
 
     Args:
         app: Owner of the datastore.
+        threads: For reading headers.
         route: Class of the routes.
     """
     router = APIRouter(
@@ -32,8 +34,8 @@ def studies_router(app: MONAILabelApp, route: type[APIRoute]) -> APIRouter:
     )
 
     @router.get("", summary=f"{RBAC_USER}Studies with their images; explanations are of an image")
-    async def studies() -> dict[str, Any]:
-        return {"studies": await run_in_threadpool(list_studies, app.datastore())}
+    async def studies(request: Request) -> dict[str, Any]:
+        return {"studies": await threads.run(lambda: list_studies(app.datastore()), user_of(request))}
 
     return router
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
@@ -13,10 +12,13 @@ from monailabel.config import RBAC_ADMIN, RBAC_ANNOTATOR, RBAC_USER, settings
 from monailabel.endpoints.user.auth import RBAC, User
 from pydantic import BaseModel, ConfigDict
 
+from lib.http.caller import caller_of, user_of
+from lib.http.work_threads import WorkThreads
 from lib.teaching.activation_cache import NotYetError
 from lib.teaching.annotation_requests import (
     AnnotationRequest,
     ConceptQuery,
+    ReadSession,
     answer,
     make_annotation,
     make_region,
@@ -28,13 +30,14 @@ from lib.teaching.summary import describe
 from lib.teaching.unit_map import draw_units
 from lib.teaching.unit_patches import draw_unit_patch
 from otherwise.annotations.annotation import Annotation
-from otherwise.images.image import Image
 
 MOST_QUESTIONS = 100
 MOST_MARKS = 512
 MOST_ANNOTATIONS = 10_000
 MOST_NUMBER = 2**53
 """Of an annotation: databases count no further than 2**63, and JavaScript no further than this."""
+QUERY_SECONDS = 60.0
+"""How long a query waits for the device."""
 LEARNING_SECONDS = 5.0
 """How long a request to learn waits for the end."""
 
@@ -47,12 +50,15 @@ class ActivateBody(BaseModel):
     version: int | Literal["latest"]
 
 
-def teaching_router(teaching: TeachingService, session: Callable[[str], Image], route: type[APIRoute]) -> APIRouter:
+def teaching_router(
+    teaching: TeachingService, session: ReadSession, threads: WorkThreads, route: type[APIRoute]
+) -> APIRouter:
     """Make the routes.
 
     Args:
         teaching: What has been taught.
-        session: The image of a session.
+        session: Reads the image of a session.
+        threads: For what takes long.
         route: Class of the routes.
     """
     router = APIRouter(prefix="/otherwise", tags=["Otherwise"], route_class=route)
@@ -70,18 +76,20 @@ def teaching_router(teaching: TeachingService, session: Callable[[str], Image], 
         return {"terms": terms}
 
     @router.post("/annotations", status_code=201, summary=f"{RBAC_ANNOTATOR}Say what something is, or take it back")
-    def say(body: AnnotationRequest, request: Request, user: User = annotator) -> dict[str, Any]:
+    async def say(body: AnnotationRequest, request: Request, user: User = annotator) -> dict[str, Any]:
+        return await threads.run(lambda: record(body, request, user), user_of(request))
+
+    def record(body: AnnotationRequest, request: Request, user: User) -> dict[str, Any]:
         logged_in = bool(request.state.user)
         author = user.username if logged_in else body.author or user.username
-        admin = not logged_in or settings.MONAI_LABEL_AUTH_ROLE_ADMIN in user.roles
-        note = make_annotation(body, teaching, author, session, admin)
+        note = make_annotation(body, teaching, author, session, caller_of(request))
         number = teaching.record(note)
         return {"number": number, "annotation": _without_voxels(note)}
 
     @router.get("/annotations", summary=f"{RBAC_USER}What has been said, the oldest first", dependencies=[reader])
-    def said(image: str = "", since: int = Query(0, ge=0, le=MOST_NUMBER)) -> dict[str, Any]:
+    def said(request: Request, image: str = "", since: int = Query(0, ge=0, le=MOST_NUMBER)) -> dict[str, Any]:
         found = teaching.annotations.since(since, MOST_ANNOTATIONS)
-        withdrawn = teaching.annotations.withdrawn()
+        withdrawn, caller = teaching.annotations.withdrawn(), caller_of(request)
         notes = [
             {
                 "number": each.number,
@@ -92,16 +100,19 @@ def teaching_router(teaching: TeachingService, session: Callable[[str], Image], 
                 else {"voxels": int(each.annotation.region.mask.sum())},
             }
             for each in found
-            if not image or each.annotation.image == image
+            if (not image or each.annotation.image == image) and caller.sees(teaching.owner_of(each.annotation))
         ]
         return {"head": teaching.annotations.head(), "annotations": notes}
 
     @router.post("/concepts/query", summary=f"{RBAC_USER}Which units answer to a region", dependencies=[reader])
-    def query(body: ConceptQuery) -> dict[str, Any]:
-        about = resolve_subject(teaching, body, session)
-        region = make_region(body.region, about)
-        look = teaching.activations.look(about.key, lambda: about.found, body.slice_index)
-        return answer(teaching, look, region, body.threshold)
+    async def query(body: ConceptQuery, request: Request) -> dict[str, Any]:
+        def ask_units() -> dict[str, Any]:
+            about = resolve_subject(teaching, body, session, caller_of(request))
+            region = make_region(body.region, about)
+            look = teaching.activations.look(about.key, lambda: about.found, body.slice_index, patience=QUERY_SECONDS)
+            return answer(teaching, look, region, body.threshold)
+
+        return await threads.run(ask_units, user_of(request))
 
     @router.get("/concepts", summary=f"{RBAC_USER}What has been taught so far", dependencies=[reader])
     def concepts() -> dict[str, Any]:
@@ -141,26 +152,33 @@ def teaching_router(teaching: TeachingService, session: Callable[[str], Image], 
         summary=f"{RBAC_USER}The map of units as a picture, some of them ringed",
         dependencies=[reader],
     )
-    def unit_map(mark: Annotated[tuple[str, ...], Query(max_length=MOST_MARKS)] = ()) -> Response:
+    async def unit_map(
+        request: Request, mark: Annotated[tuple[str, ...], Query(max_length=MOST_MARKS)] = ()
+    ) -> Response:
         table, taught = teaching.activations.table, teaching.taught
         if table is None:
             raise NotYetError("The units are still being gathered.", "Ask again in a minute.")
         names = {unit: name.term.meaning for unit, name in taught.units.items()} if taught else {}
-        return Response(draw_units(table.names, table.places, names, set(mark)), media_type="image/png")
+        picture = await threads.run(lambda: draw_units(table.names, table.places, names, set(mark)), user_of(request))
+        return Response(picture, media_type="image/png")
 
     @router.get(
         "/concepts/units/{layer}/{unit}/patches/{number}.png",
         summary=f"{RBAC_USER}A patch that excites a unit",
         dependencies=[reader],
     )
-    def patch(layer: str, unit: str, number: int) -> Response:
-        return Response(draw_unit_patch(teaching, f"{layer}/{unit}", number), media_type="image/png")
+    async def patch(layer: str, unit: str, number: int, request: Request) -> Response:
+        picture = await threads.run(lambda: draw_unit_patch(teaching, f"{layer}/{unit}", number), user_of(request))
+        return Response(picture, media_type="image/png")
 
     @router.get("/concepts/questions", summary=f"{RBAC_USER}What would help most to be named", dependencies=[reader])
     def questions(
-        strategy: str = "influence", count: int = Query(1, ge=1, le=MOST_QUESTIONS), seed: int = Query(0, ge=0)
+        request: Request,
+        strategy: str = "influence",
+        count: int = Query(1, ge=1, le=MOST_QUESTIONS),
+        seed: int = Query(0, ge=0),
     ) -> dict[str, Any]:
-        return {"questions": ask(teaching, strategy, count, seed)}
+        return {"questions": ask(teaching, strategy, count, seed, caller_of(request))}
 
     return router
 

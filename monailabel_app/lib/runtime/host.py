@@ -6,9 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from lib.runtime.memory_pools import trimmer
 from lib.runtime.worker import Worker
 from lib.settings.options import Options, choose_device
 from lib.storage.explanation_store import ExplanationStore
+from lib.storage.owners import Owners
+from lib.storage.reading_budget import ReadingBudget, default_budget
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.explain.explanation import Explanation, ModelRef, Prediction
 from otherwise.images.image import Image
@@ -83,6 +86,8 @@ class Host:
         worker: Runs it.
         store: Keeps explanations.
         device: Where it runs.
+        reading: Budget of memory for images.
+        owners: Of explanations that are not everybody's.
         device_failed: Whether it has failed for good, as a GPU may.
         with_fallback: Does a job, in another way if the device's memory is too small for it.
     """
@@ -91,6 +96,8 @@ class Host:
     worker: Worker
     store: ExplanationStore
     device: str
+    reading: ReadingBudget
+    owners: Owners
     device_failed: bool = False
     with_fallback: Callable[[Callable[[], Any]], Any] = lambda work: work()
 
@@ -122,7 +129,9 @@ def start_host(options: Options, explainer: ExplainerLike | None = None) -> Host
     device = choose_device(options.device)
     store = ExplanationStore(options.state / "explanations")
     made = explainer or load_pair(options.classifier, options.agent, device, options.trust_code)
-    return Host(made, Worker(f"otherwise-{device}", options.jobs.waiting, options.jobs.waiting_per_user), store, device)
+    worker = Worker(f"otherwise-{device}", options.jobs.waiting, options.jobs.waiting_per_user)
+    reading = ReadingBudget(options.reading_bytes or default_budget(), give_back=trimmer())
+    return Host(made, worker, store, device, reading, Owners(options.state / "owners"))
 
 
 def load_pair(classifier_reference: str, agent_reference: str, device: str, trust_code: bool) -> ExplainerLike:

@@ -14,6 +14,7 @@ from types import FrameType
 
 import uvicorn
 
+from lib.runtime.connections import PatientProtocol, bound_connections
 from lib.runtime.stock_server import stock_server
 from lib.runtime.worker import Cancelled, Worker
 from otherwise.errors import CancelledError
@@ -72,9 +73,16 @@ def serve(door: socket.socket, close: Close, grace: float, **settings: object) -
         **settings: Further settings of uvicorn.
     """
     app = stock_server()
+    bound_connections()
     patience = math.ceil(grace + CLOSING_SECONDS)
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, timeout_graceful_shutdown=patience, **settings  # type: ignore[arg-type]
+        app,
+        http=PatientProtocol,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=patience,
+        **settings,  # type: ignore[arg-type]
     )  # fmt: skip
     # uvicorn raises the signal again once it is done, which would end us before our last lines.
     signal.signal(signal.SIGTERM, lambda sig, frame: None)

@@ -174,7 +174,8 @@ class Worker:
         if self._closing.is_set():
             raise _closed()
         typical = sum(self._seconds) / len(self._seconds) if self._seconds else FIRST_GUESS
-        if len(self._waiting) >= self.limit:
+        # Whoever has nothing waiting is let in beyond the limit: others' jobs must not keep a newcomer out.
+        if len(self._waiting) >= self.limit and (self._waiting.of(user) or len(self._waiting) >= 2 * self.limit):
             # Whenever a job ends, there is room for one.
             raise _busy(f"{self.limit} requests wait already.", typical)
         if self._waiting.of(user) >= self.limit_per_user:

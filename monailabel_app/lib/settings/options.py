@@ -24,7 +24,7 @@ AGENT = "mammogram_agent"
 JOB_KEYS = ("waiting", "waiting_per_user", "deadline_seconds", "keep_days", "keep_gib")
 KEYS = (
     *("classifier", "agent", "device", "state", "trust_code", "upload_mib", "database", "vocabulary", "units"),
-    *("dicomweb_search", "dicomweb_cache_mib"),
+    *("dicomweb_search", "dicomweb_cache_mib", "reading_mib"),
 )
 ALL_KEYS = (*KEYS, *JOB_KEYS, *ACCESS_KEYS, "log")
 
@@ -80,6 +80,7 @@ class Options:
         state: Folder for everything that the server keeps.
         trust_code: Whether bundles may bring Python of their own.
         upload_limit: Largest request in bytes.
+        reading_bytes: Memory that all images together may take, in bytes; 0: a share of the machine's.
         database: Path of a SQLite file, or URL, for what people say; None: in the state folder.
         jobs: How many jobs may wait, how long, and how long their results are kept.
         units: Layer of the classifier whose units are named; empty: those of the agent's encoder.
@@ -104,6 +105,7 @@ class Options:
     log: LogFormat
     archive_search: Mapping[str, str] = field(default_factory=dict)
     archive_cache: int = 20 * 1024**3
+    reading_bytes: int = 0
 
     @classmethod
     def read(cls, conf: Mapping[str, str], studies: str) -> Options:
@@ -129,6 +131,7 @@ class Options:
             archive_search=_search("dicomweb_search", conf.get("dicomweb_search", "")),
             archive_cache=_mebibytes("dicomweb_cache_mib", conf.get("dicomweb_cache_mib", "20480")),
             access=AccessOptions.read(conf),
+            reading_bytes=_mebibytes("reading_mib", conf["reading_mib"]) if conf.get("reading_mib") else 0,
             log=_form(conf.get("log") or "text"),
         )
 

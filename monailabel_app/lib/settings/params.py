@@ -20,6 +20,8 @@ STOCK = frozenset({"client_id", "result_extension", "result_dtype", "result_comp
 """What the stock clients (Slicer, OHIF) add by themselves."""
 
 
+MOST_LISTED = 8
+"""Unknown names that a message lists."""
 MAX_SLICES = 100_000
 MAX_SEED = 2**31 - 1
 
@@ -61,11 +63,19 @@ def refuse_unknown(params: Params, known: Iterable[str]) -> None:
         ParamsError: naming them.
     """
     known = sorted(known)
-    unknown = sorted(str(key)[:64] for key in params if key not in known and key not in STOCK)
+    unknown = [key for key in params if key not in known and key not in STOCK]
     if unknown:
-        raise ParamsError(f"Unknown or forbidden in params: {', '.join(unknown)}.", f"Allowed are {', '.join(known)}.")
+        raise ParamsError(f"Unknown or forbidden in params: {listed(unknown)}.", f"Allowed are {', '.join(known)}.")
     if params.get("result_extension", ".nrrd") != ".nrrd":
         raise ParamsError("Label maps are sent as .nrrd only.", "Leave result_extension away.")
+
+
+def listed(keys: Iterable[object]) -> str:
+    """Return names for a message: the first few, each cut short."""
+    names = [str(key)[:64] for key in keys]
+    return ", ".join(sorted(names[:MOST_LISTED])) + (
+        f" and {len(names) - MOST_LISTED} more" if names[MOST_LISTED:] else ""
+    )
 
 
 def one_of(params: Params, key: str, choices: Sequence[str]) -> str | None:

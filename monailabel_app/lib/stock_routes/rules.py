@@ -6,20 +6,23 @@ FastAPI; everything that is text, JSON or a file is named here.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from fastapi import UploadFile
 from monailabel.interfaces.app import MONAILabelApp
+from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.utils.async_tasks.utils import tasks
 
 from lib.infers.task import HostedTask
 from lib.runtime.worker import BusyError
-from lib.settings.params import ParamsError
+from lib.settings.params import ParamsError, listed
 from lib.stock_routes.json_limits import check_content, parse_object
 from lib.storage.explanation_store import NotFoundError
 from lib.storage.image_sources import IMAGE_ID, READABLE, from_session, unknown_image
 from lib.storage.names import CHECKSUM, DEVICE, GPUS, check_new_id, check_tag, image_ending, stem
+from lib.storage.owners import CALLER
 from lib.storage.study_folder import StudyFolder
 from otherwise.errors import OtherwiseError
 
@@ -47,6 +50,17 @@ OVERRIDES = frozenset(
 MOST_FILES = 1000
 MOST_TRAININGS = 4
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
+AUTHOR = "saved_by"
+"""Key of a label's info: who saved it."""
+
+
+class NotYoursError(OtherwiseError):
+    """It belongs to somebody else."""
+
+    code = "not-yours"
+    status = 403
 
 
 class ExistsError(OtherwiseError):
@@ -99,6 +113,39 @@ def known_label(name: str) -> Rule:
     return check
 
 
+def own_label(id: str, tag: str) -> Rule:
+    """The label is new, or was saved by the caller, or the caller is an administrator.
+
+    Args:
+        id: Name of the argument that holds the image's id.
+        tag: Name of the argument that holds the label's tag.
+    """
+
+    def check(app: MONAILabelApp, arguments: Arguments) -> None:
+        image, name = arguments[id], arguments[tag] or DefaultLabelTag.FINAL.value
+        datastore, caller = app.datastore(), CALLER.get()
+        if name not in datastore.get_labels_by_image_id(image):
+            return
+        author = datastore.get_label_info(image, name).get(AUTHOR)
+        if author and not caller.sees(str(author)):
+            raise NotYoursError("Somebody else saved this label.", "Save yours under another tag, or ask them.")
+
+    return check
+
+
+def signed(name: str) -> Rule:
+    """Write the caller into the JSON object of an argument, so that nobody else replaces the label."""
+
+    def check(app: MONAILabelApp, arguments: Arguments) -> None:
+        content = parse_object(name, arguments[name])
+        content.pop(AUTHOR, None)
+        if CALLER.get().user:
+            content[AUTHOR] = CALLER.get().user
+        arguments[name] = json.dumps(content)
+
+    return check
+
+
 def new_tag(app: MONAILabelApp, arguments: Arguments) -> None:
     """The tag may be a new one, and empty for ``final``."""
     if arguments["tag"]:
@@ -139,7 +186,7 @@ def session_files(app: MONAILabelApp, arguments: Arguments) -> None:
 
 def known_session(app: MONAILabelApp, arguments: Arguments) -> None:
     """There is such a session; where its image is to be sent, it is one file."""
-    source = from_session(app.sessions(), arguments["session_id"])
+    source = from_session(app.sessions(), arguments["session_id"], CALLER.get())
     if arguments.get("image") and not source.path.is_file():
         raise ParamsError("The session holds several files.", "Ask for the session without image=true.")
 
@@ -260,13 +307,17 @@ RULES: Mapping[str, Rule] = {
     "GET /datastore/image": known_image("image"),
     "GET /datastore/image/info": known_image("image"),
     "PUT /datastore/image/info": all_of(known_image("image"), kept("info")),
-    "PUT /datastore/label": all_of(known_image("image"), new_tag, label_file, kept("params")),
+    "PUT /datastore/label": all_of(
+        known_image("image"), new_tag, label_file, kept("params"), own_label("image", "tag"), signed("params")
+    ),
     "DELETE /datastore/label": known_label("id"),
     "HEAD /datastore/label": known_label("image"),
     "GET /datastore/label": known_label("label"),
     "GET /datastore/label/info": known_label("label"),
-    "PUT /datastore/label/info": all_of(known_label("label"), kept("info")),
-    "PUT /datastore/updatelabelinfo": all_of(known_label("label"), kept("params")),
+    "PUT /datastore/label/info": all_of(known_label("label"), kept("info"), own_label("label", "tag"), signed("info")),
+    "PUT /datastore/updatelabelinfo": all_of(
+        known_label("label"), kept("params"), own_label("label", "tag"), signed("params")
+    ),
     "GET /datastore/dataset": labelled,
     "GET /session/{session_id}": known_session,
     "PUT /session/": session_files,
@@ -314,13 +365,13 @@ def _not_too_many() -> None:
 def _refuse(params: Mapping[str, Any], forbidden: Iterable[str]) -> None:
     found = sorted(key for key in params if key.lower() in forbidden)
     if found:
-        raise ParamsError(f"Forbidden: {', '.join(found)}.", "Leave it away; what is meant is in the address.")
+        raise ParamsError(f"Forbidden: {listed(found)}.", "Leave it away; what is meant is in the address.")
 
 
 def _each(params: Mapping[str, Any], checks: Mapping[str, Callable[[Any], bool]]) -> None:
-    unknown = sorted(key[:64] for key in params if key not in checks)
+    unknown = [key for key in params if key not in checks]
     if unknown:
-        raise ParamsError(f"Unknown or forbidden in params: {', '.join(unknown)}.", f"Allowed are {_listed(checks)}.")
+        raise ParamsError(f"Unknown or forbidden in params: {listed(unknown)}.", f"Allowed are {_listed(checks)}.")
     for key, value in params.items():
         if not checks[key](value):
             raise ParamsError(f"{key} {str(value)[:64]!r} is impossible.", "Correct it, or leave it away.")

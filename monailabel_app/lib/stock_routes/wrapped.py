@@ -24,9 +24,11 @@ from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoundException
 from starlette.background import BackgroundTask
 
+from lib.http.work_threads import WorkThreads
 from lib.stock_routes.redaction import without_paths
 from lib.stock_routes.rules import RULES, Rule
 from lib.storage.explanation_store import NotFoundError
+from lib.storage.owners import CALLER
 from otherwise.errors import OtherwiseError
 
 logger = logging.getLogger(__name__)
@@ -40,6 +42,10 @@ CLOSED = {
     "/reload": ("The server is not made anew by request.", "POST /otherwise/models/{id}/activate changes models."),
 }
 """Addresses of MONAI Label that are not offered, with why and what there is instead."""
+
+
+LONG = ("/batch/infer/{model}", "/datastore/dataset", "/activelearning/{strategy}", "/session/", "/datastore/image")
+"""Addresses whose answers wait for the worker, for an archive, or for large files."""
 
 
 class ClosedError(OtherwiseError):
@@ -64,11 +70,12 @@ def stock_routes() -> list[APIRoute]:
     return [route for module in modules for route in module.router.routes if isinstance(route, APIRoute)]
 
 
-def guarded_router(app: MONAILabelApp, route: type[APIRoute]) -> APIRouter:
+def guarded_router(app: MONAILabelApp, long: WorkThreads, route: type[APIRoute]) -> APIRouter:
     """Make MONAI Label's routes anew.
 
     Args:
         app: Who answers.
+        long: Threads for requests that may wait for the worker.
         route: Class of the routes.
     """
     router = APIRouter(route_class=route)
@@ -80,7 +87,7 @@ def guarded_router(app: MONAILabelApp, route: type[APIRoute]) -> APIRouter:
             continue
         router.add_api_route(
             stock.path,
-            _guarded(app, stock.endpoint, rule),
+            _guarded(app, stock.endpoint, rule, long if stock.path in LONG else None),
             methods=[method],
             tags=stock.tags,
             summary=stock.summary,
@@ -107,7 +114,7 @@ def closed_router(route: type[APIRoute]) -> APIRouter:
 
 
 def _guarded(
-    app: MONAILabelApp, endpoint: Callable[..., Coroutine[Any, Any, Any]], rule: Rule
+    app: MONAILabelApp, endpoint: Callable[..., Coroutine[Any, Any, Any]], rule: Rule, threads: WorkThreads | None
 ) -> Callable[..., Awaitable[Any]]:
     def answer(arguments: dict[str, Any]) -> Any:
         rule(app, arguments)
@@ -130,6 +137,8 @@ def _guarded(
 
     @functools.wraps(endpoint)
     async def guarded(**arguments: Any) -> Any:
+        if threads is not None:
+            return await threads.run(lambda: answer(arguments), CALLER.get().user)
         return await run_in_threadpool(answer, arguments)
 
     return guarded

@@ -72,9 +72,7 @@ class ExplanationStore:
         """
         folder = self._inside(self.root, id)
         if folder is None or not (folder / "explanation.json").is_file():
-            raise NotFoundError(
-                f"There is no explanation {id[:128]!r}.", "Ask /infer/explain for one; ids are in its reply."
-            )
+            raise no_explanation(id)
         return folder
 
     def ids(self) -> list[str]:
@@ -125,6 +123,11 @@ def read_content(folder: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         raise _damaged(folder)
     return content
+
+
+def no_explanation(id: str) -> NotFoundError:
+    """Return the error for an explanation that is not there, or that is somebody else's."""
+    return NotFoundError(f"There is no explanation {id[:128]!r}.", "Ask /infer/explain for one; ids are in its reply.")
 
 
 def _damaged(folder: Path) -> DamagedError:

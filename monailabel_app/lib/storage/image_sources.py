@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from monailabel.utils.sessions import Sessions
 
 from lib.settings.params import MalformedError, ParamsError
 from lib.storage.explanation_store import NotFoundError
+from lib.storage.owners import Caller
+from lib.storage.reading_budget import ReadingBudget
 from otherwise.errors import OtherwiseError
 from otherwise.images.image import Image
 from otherwise.images.reading import read_image
@@ -33,19 +36,27 @@ class Source:
     Attributes:
         path: File, or folder of a DICOM series.
         id: What people call it; the only name that ever leaves the server.
+        owner: Whose it is; None: everybody's, as the images of the studies are.
     """
 
     path: Path
     id: str
+    owner: str | None = None
 
-    def read(self) -> Image:
-        """Read it.
+    def read(self, budget: ReadingBudget, user: str = "", patience: float | None = None) -> Image:
+        """Read it within the server's budget of memory.
+
+        Args:
+            budget: Of all images.
+            user: Who asks.
+            patience: Seconds to wait for memory instead of the budget's own.
 
         Raises:
+            MemoryBusyError: if other images take the memory.
             OtherwiseError: if it cannot be used.
         """
         try:
-            return read_image(self.path, id=self.id)
+            return budget.read(lambda: read_image(self.path, id=self.id), user, patience)
         except OtherwiseError as error:
             # Readers name the file; outside the server it has an id only.
             error.detail = error.detail.replace(self.path.name, self.id)
@@ -73,21 +84,22 @@ def unknown_image(image: str) -> NotFoundError:
     )
 
 
-def from_session(sessions: Sessions | None, session_id: str) -> Source:
+def from_session(sessions: Sessions | None, session_id: str, caller: Caller) -> Source:
     """Find the image of a session.
 
     Raises:
-        NotFoundError: if there is no such session, any more or at all.
+        NotFoundError: if there is no such session, any more or at all, or it is somebody else's.
     """
     session = sessions.get_session(session_id) if sessions is not None and SESSION_ID.fullmatch(session_id) else None
-    if session is None:
+    owner = str((session.meta or {}).get("owner", "")) if session is not None else ""
+    if session is None or not caller.sees(owner):
         raise NotFoundError(f"There is no session {session_id[:64]!r}.", "PUT /session/ sends an image and opens one.")
-    # Not the file's name: it may be a patient's.
-    return Source(Path(session.image), f"session-{session_id[:8]}")
+    # Not the file's name, which may be a patient's, and nothing of the id, which opens the session.
+    return Source(Path(session.image), f"session-{hashlib.sha256(session_id.encode()).hexdigest()[:8]}", owner)
 
 
-def from_upload(file: UploadFile, folder: Path) -> Source:
-    """Save an uploaded image under a name of ours in ``folder``.
+def from_upload(file: UploadFile, folder: Path, caller: Caller) -> Source:
+    """Save an uploaded image under a name of ours in ``folder``; it is the caller's own.
 
     Raises:
         ParamsError: if its name does not end like an image's.
@@ -102,4 +114,4 @@ def from_upload(file: UploadFile, folder: Path) -> Source:
         shutil.copyfileobj(file.file, target)
     if not path.stat().st_size:
         raise MalformedError("The uploaded file is empty.", "Send an image.")
-    return Source(path, "upload")
+    return Source(path, "upload", caller.user)

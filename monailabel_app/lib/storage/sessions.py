@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import shutil
 import time
+import uuid
 from pathlib import Path
 from typing import Any
 
 from monailabel.utils.sessions import SessionInfo, Sessions
 
 from lib.storage.image_sources import SESSION_ID
+from lib.storage.owners import CALLER
 from otherwise.images.atomic import atomic_path
 
 logger = logging.getLogger(__name__)
@@ -21,6 +23,15 @@ UPLOAD_SECONDS = 3600
 
 class SafeSessions(Sessions):
     """Joins no id into a path that is none, and believes no record that speaks of files elsewhere."""
+
+    def add_session(
+        self, data_file: str, expiry: int = 0, uncompress: bool = False, session_id: str | None = None
+    ) -> tuple[str, SessionInfo]:
+        """Keep an upload under an id that cannot be guessed, for the person who makes the request."""
+        id, session = super().add_session(data_file, expiry, uncompress, session_id or str(uuid.uuid4()))
+        session.meta = {"owner": CALLER.get().user}
+        self._write_meta_info(id, session)
+        return id, session
 
     def get_session(self, session_id: str, update_ts: bool = True, fetch_cache: bool = True) -> SessionInfo | None:
         """Find a session; None where there is none, or it is damaged."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -19,6 +21,17 @@ class InUseError(OtherwiseError):
     status = 503
 
 
+def close_to_others(state: Path) -> None:
+    """Take the rights of other users of the machine from the state folder: patients' images lie in it.
+
+    Groups keep theirs, since they are how administrators share a folder. On Windows nothing is done.
+    """
+    if os.name == "posix":
+        mode = stat.S_IMODE(state.stat().st_mode)
+        if mode & stat.S_IRWXO:
+            state.chmod(mode & ~stat.S_IRWXO)
+
+
 def lock_state_folder(state: Path) -> FileLock:
     """Take a state folder for this process, until it ends in whatever way, or lets go.
 
@@ -29,7 +42,8 @@ def lock_state_folder(state: Path) -> FileLock:
         StorageError: if it cannot be written.
     """
     try:
-        state.mkdir(parents=True, exist_ok=True)
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        close_to_others(state)
         lock = FileLock(state.resolve() / FILE_NAME, timeout=0, thread_local=False, is_singleton=True)
         lock.acquire()
     except Timeout:

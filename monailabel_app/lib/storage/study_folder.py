@@ -88,9 +88,10 @@ class StudyFolder(LocalDatastore):
             super().remove_image(image_id)
 
     def remove_label(self, label_id: str, label_tag: str) -> None:
-        """Delete a label."""
+        """Delete a label, and its entry in the record at once: the watch on the folder comes later, if ever."""
         with self._door:
             super().remove_label(label_id, label_tag)
+            self.refresh()
 
     def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
         """Keep something beside an image."""

@@ -54,7 +54,11 @@ class ActivationCache:
         self.reader = self._reader()
 
     def look(
-        self, key: str, open: Callable[[], Image | Explanation], slice_index: int | None = None
+        self,
+        key: str,
+        open: Callable[[], Image | Explanation],
+        slice_index: int | None = None,
+        patience: float | None = None,
     ) -> ImageActivations:
         """Look at an image or at an explanation.
 
@@ -62,8 +66,10 @@ class ActivationCache:
             key: What identifies it.
             open: Reads it.
             slice_index: For an image.
+            patience: Seconds to wait for the device; None: as long as it takes, for work in the background.
 
         Raises:
+            BusyError: if the device is busy for longer.
             OtherwiseError: if it cannot be used, or the units have not been gathered yet.
         """
         reader, table = self.reader, self.table
@@ -83,7 +89,7 @@ class ActivationCache:
                 return activations_of_explanation(self.host.classifier, reader, table, found)
             return activations_of_image(self.host.classifier, reader, table, found, slice_index)
 
-        look = on_worker(self.host.worker, see, self.stop, interactive=True)
+        look = on_worker(self.host.worker, see, self.stop, interactive=True, patience=patience)
         if look is None:
             raise UnitError("This explanation does not tell where the classifier looked.", "Explain the image again.")
         with self._door:

@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from lib.settings.params import MAX_SLICES, ParamsError
+from lib.storage.owners import Caller, check_visible
 from lib.teaching.service import TeachingService
 from lib.teaching.superseded import refuse_superseded
 from otherwise.annotations.annotation import Annotation, AnnotationError, Models, new_id, withdrawal
@@ -20,9 +21,13 @@ from otherwise.concepts.embedding import embeddings_of
 from otherwise.concepts.query import NAMING_OVERLAP, matching_units
 from otherwise.explain.explanation import Explanation, ModelRef
 from otherwise.images.image import Geometry, Image
+from otherwise.tokens import Role
 
 MOST_FINER = 8
 """A region on a grid of so many times the image's voxels is kept on the image's own grid."""
+
+ReadSession = Callable[[str, Caller], Image]
+"""Reads the image of a session; raises if it is not there or somebody else's."""
 
 RegionBody = dict[str, Any]
 """``{label}`` of a decisive region, ``{polygon}`` of RAS points, or a mask as ``RegionMask.to_json`` writes it."""
@@ -84,25 +89,29 @@ class Subject:
         return self.found.id if isinstance(self.found, Explanation) else ""
 
 
-def resolve_subject(teaching: TeachingService, about: SubjectReference, session: Callable[[str], Image]) -> Subject:
+def resolve_subject(
+    teaching: TeachingService, about: SubjectReference, session: ReadSession, caller: Caller
+) -> Subject:
     """Find what is spoken of.
 
     Args:
         teaching: Knows explanations and images.
         about: As sent.
-        session: The image of a session.
+        session: Reads the image of a session.
+        caller: Who asks.
 
     Raises:
-        OtherwiseError: if it is not there, or an explanation is of superseded models.
+        OtherwiseError: if it is not there, belongs to somebody else, or an explanation is of superseded models.
     """
     if about.explanation:
+        check_visible(teaching.host.owners, about.explanation, caller)
         explanation = teaching.explanation(about.explanation)
         refuse_superseded(teaching.host.classifier, explanation)
         native = explanation.volumes.original.geometry
         key = f"explanation {explanation.id}"
         return Subject(explanation.image_id, explanation.image_sha256, native, explanation, key)
     if about.session:
-        image = session(about.session)
+        image = session(about.session, caller)
     elif about.image:
         image = teaching.images.read(about.image)
     else:
@@ -154,7 +163,7 @@ def make_term(body: dict[str, Any], teaching: TeachingService) -> Term:
 
 
 def make_annotation(
-    body: AnnotationRequest, teaching: TeachingService, author: str, session: Callable[[str], Image], admin: bool
+    body: AnnotationRequest, teaching: TeachingService, author: str, session: ReadSession, caller: Caller
 ) -> Annotation:
     """Make the annotation that a client means.
 
@@ -162,8 +171,8 @@ def make_annotation(
         body: As sent.
         teaching: What is known.
         author: Who is logged in, or calls themselves so.
-        session: The image of a session.
-        admin: Whether they may take back what others said.
+        session: Reads the image of a session.
+        caller: Who asks. Administrators may take back what others said.
 
     Raises:
         OtherwiseError: naming what is wrong.
@@ -172,10 +181,10 @@ def make_annotation(
         if body.region or body.term or body.units or body.image or body.session or body.explanation:
             raise ParamsError("To withdraw needs the id of an annotation, and nothing else.", "Leave the rest out.")
         other = teaching.annotations.get(body.withdraws)
-        if other.author != author and not admin:
+        if other.author != author and caller.role != Role.ADMIN:
             raise NotYoursError("Somebody else said that.", "Only they, or an administrator, can take it back.")
         return replace(withdrawal(other, author, body.comment), id=body.id)
-    about = resolve_subject(teaching, body, session)
+    about = resolve_subject(teaching, body, session, caller)
     classifier, agent = teaching.host.classifier_ref, teaching.host.agent_ref
     taught = teaching.taught
     return Annotation(

@@ -32,10 +32,19 @@ class NamedPatches:
         self._cut: LRUCache[str, ExamplePatch | None] = LRUCache(KEPT)
         self._door = threading.Lock()
 
-    def of(self, terms: Iterable[Term]) -> dict[Key, list[ExamplePatch]]:
-        """Up to three patches of each term or of kinds of it, the newest certain ones first."""
+    def of(self, terms: Iterable[Term], owner: str | None) -> dict[Key, list[ExamplePatch]]:
+        """Up to three patches of each term or of kinds of it, the newest certain ones first.
+
+        Args:
+            terms: To look for.
+            owner: Of the report; patches of other people's private images are left out.
+        """
         vocabulary = self.teaching.vocabulary
-        notes = [note for note in reversed(self.teaching.holding()) if note.region is not None and note.certain]
+        notes = [
+            note
+            for note in reversed(self.teaching.holding())
+            if note.region is not None and note.certain and self.teaching.owner_of(note) in (None, owner)
+        ]
         found = {}
         for term in terms:
             patches = []

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 
 from lib.settings.params import ParamsError
+from lib.storage.owners import Caller
 from lib.teaching.activation_cache import NotYetError
 from lib.teaching.service import TeachingService
 from otherwise.concepts.questions import STRATEGIES, next_questions
 
 
-def ask(teaching: TeachingService, strategy: str, count: int, seed: int) -> list[dict[str, Any]]:
-    """Choose questions, as JSON.
+def ask(teaching: TeachingService, strategy: str, count: int, seed: int, caller: Caller) -> list[dict[str, Any]]:
+    """Choose questions that the caller may see, as JSON.
 
     Raises:
         OtherwiseError: if there is no such strategy, or nothing to ask (yet).
@@ -25,7 +26,12 @@ def ask(teaching: TeachingService, strategy: str, count: int, seed: int) -> list
         raise NotYetError("Nothing has been learned yet.", "Explain an image, and ask again in a minute.")
     if not taught.pool.regions and teaching.behind():
         raise NotYetError("The first explanation is still being read.", "Ask again in a moment.")
-    found = next_questions(strategy, taught.pool, taught.model, count, np.random.default_rng([seed, taught.labels]))
+    owners = teaching.host.owners
+    hidden = {id for id in {region.explanation for region in taught.pool.regions} if not caller.sees(owners.get(id))}
+    wanted = count + sum(region.explanation in hidden for region in taught.pool.regions)
+    generator = np.random.default_rng([seed, taught.labels])
+    found = next_questions(strategy, taught.pool, taught.model, wanted, generator)
+    found = [question for question in found if question.region.explanation not in hidden][:count]
     return [
         {
             "image": question.region.image,

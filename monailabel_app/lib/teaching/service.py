@@ -220,7 +220,7 @@ class TeachingService:
     def _gather_units(self, reader: UnitReader) -> None:
         patches = self.host.classifier.inputs.patches is not None
         # A classifier of patches has no data set but the patches that were explained.
-        every = self.host.store.ids() if patches else self.images.ids()
+        every = [id for id in self.host.store.ids() if not self._private(id)] if patches else self.images.ids()
         ids = [id for id in every if id not in self._unseen]
         known = self.activations.table
         if known is not None and len(ids) < GROWTH * known.images:
@@ -297,6 +297,20 @@ class TeachingService:
         """What people said and nobody took back, the oldest first, up to the version of the names in use."""
         return self._current(self.versions.chosen)
 
+    def owner_of(self, note: Annotation) -> str | None:
+        """Return whose image an annotation is about; None: everybody's."""
+        if note.explanation:
+            return self.host.owners.get(note.explanation)
+        return note.author if note.image.startswith("session-") and note.image not in self.images.ids() else None
+
+    def _private(self, id: str) -> bool:
+        return self.host.owners.get(id) is not None
+
+    def _withheld(self, id: str) -> bool:
+        """Return whether an explanation is private and its owner has not named anything in it."""
+        owner = self.host.owners.get(id)
+        return owner is not None and not any(note.explanation == id for note in self._current(None))
+
     def _current(self, until: int | None) -> list[Annotation]:
         """What holds, or held once the annotation of a number had been recorded."""
         notes = [each.annotation for each in self._recorded if until is None or each.number <= until]
@@ -312,7 +326,7 @@ class TeachingService:
         if now == self._learned:
             return
         self.doing = "Learning names"
-        explained = [entry for source, entry in entries.items() if source in kept]
+        explained = [entry for source, entry in entries.items() if source in kept and not self._withheld(source)]
 
         def learned(until: int | None) -> ConceptSnapshot:
             return fit_snapshot(self._current(until), explained, entries, table, self.vocabulary, str(until or head))

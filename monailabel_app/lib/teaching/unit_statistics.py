@@ -12,6 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 from lib.runtime.worker import BusyError, Worker
+from lib.storage.owners import CALLER
 from lib.teaching.superseded import refuse_superseded
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.blackbox.view import show, view_on
@@ -32,7 +33,13 @@ Stop = Callable[[float], bool]
 """Waits that many seconds and says whether to stop: ``threading.Event.wait``."""
 
 
-def on_worker(worker: Worker, work: Callable[[], T], stop: Stop, interactive: bool = False) -> T:
+def on_worker(
+    worker: Worker,
+    work: Callable[[], T],
+    stop: Stop,
+    interactive: bool = False,
+    patience: float | None = None,
+) -> T:
     """Run on the device's only thread, after what waits already.
 
     Args:
@@ -40,16 +47,25 @@ def on_worker(worker: Worker, work: Callable[[], T], stop: Stop, interactive: bo
         work: What to run.
         stop: Waits, and says whether the server closes.
         interactive: Somebody waits for it, and it takes a moment only: it goes before longer work.
+        patience: Seconds to wait, for a request; None: as long as it takes, for work in the background.
 
     Raises:
+        BusyError: if ``patience`` was given, and the queue is full or the work has not begun and ended by then.
         CancelledError: if the server closes.
     """
     while True:
         try:
-            return worker.submit(lambda cancelled: work(), interactive=interactive).future.result()
+            item = worker.submit(lambda cancelled: work(), user=CALLER.get().user, interactive=interactive)
+            try:
+                return item.future.result(patience)
+            except futures.TimeoutError:
+                item.abandon()
+                raise BusyError("The device is busy with longer work.", "Try again in 30 s.", 30) from None
         except futures.CancelledError:
             raise CancelledError("The server is shutting down.") from None
         except BusyError:
+            if patience is not None:
+                raise
             if stop(0.5):
                 raise CancelledError("The server is shutting down.") from None
 

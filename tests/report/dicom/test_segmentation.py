@@ -73,7 +73,7 @@ def test_on_a_mammogram_pixels_stand_for_the_place_that_it_lacks(
     expected = in_whole(explanation, renumbered(explanation))[:, :, 0].T
     for number in (1, 2):
         np.testing.assert_array_equal(segmentation.pixel_array[number - 1], expected == number)
-    assert "FrameOfReferenceUID" not in segmentation
+    assert segmentation.FrameOfReferenceUID, "of a plane of its own"
     assert (segmentation.Rows, segmentation.Columns) == expected.shape
 
 

@@ -27,6 +27,10 @@ _LOSSY_METHODS = {
 """Transfer syntaxes that lose something, and what DICOM calls their method (PS3.3 C.7.6.1.1.5.1)."""
 
 
+UNKNOWN_METHOD = "UNKNOWN"
+"""Of a source that says that it lost something and not how; the standard's list of methods is open."""
+
+
 def references(source: SourceSeries, slices: Sequence[Slice], frame_of_reference: str | None = None) -> list[Dataset]:
     """Headers of instances in the form in which highdicom derives objects from them.
 
@@ -106,11 +110,23 @@ def _fill(header: Dataset, one: Slice) -> None:
             setattr(header, name, None)
     if header.get("LossyImageCompression") == "01":
         method = _LOSSY_METHODS.get(str(one.header.file_meta.get("TransferSyntaxUID", "")))
-        header.LossyImageCompressionMethod = header.get("LossyImageCompressionMethod") or method
-        header.LossyImageCompressionRatio = header.get("LossyImageCompressionRatio")
+        # Both have to be there (type 1C of PS3.3 C.7.6.1.1.5), and many sources that were decoded since leave them out.
+        header.LossyImageCompressionMethod = header.get("LossyImageCompressionMethod") or method or UNKNOWN_METHOD
+        header.LossyImageCompressionRatio = header.get("LossyImageCompressionRatio") or _ratio(one, bool(method))
     if "NumberOfFrames" in header:
         del header.NumberOfFrames
     header.Modality = header.get("Modality") or "OT"
+
+
+def _ratio(one: Slice, still_compressed: bool) -> str:
+    """Return the ratio of compression of a source that does not tell it; 1 where nothing is known of it."""
+    if not still_compressed:
+        return "1"
+    header = one.header
+    frames = int(header.get("NumberOfFrames") or 1)
+    bits = int(header.BitsAllocated) * int(header.get("SamplesPerPixel") or 1)
+    size = int(header.Rows) * int(header.Columns) * frames * bits / 8
+    return f"{max(1.0, size / max(1, one.path.stat().st_size)):.4g}"
 
 
 def _place(header: Dataset, source: SourceSeries, one: Slice, frame_of_reference: str | None) -> None:

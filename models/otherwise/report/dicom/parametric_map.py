@@ -13,6 +13,7 @@ from pydicom.sr.coding import Code
 from otherwise.explain.explanation import Explanation
 from otherwise.images.formats.dicom import Slice
 from otherwise.images.image import Image
+from otherwise.report.dicom.anatomy import frame_anatomy
 from otherwise.report.dicom.codes import EFFECT, official, private
 from otherwise.report.dicom.headers import pixel_measures, plane_orientation, plane_position, references
 from otherwise.report.dicom.making import Making, equipment, finish
@@ -126,11 +127,14 @@ def _map(
         plane_positions=[plane_position(one, corner) for one in slices],
         **equipment(explanation, making, quantity.series_number, f"Otherwise: {quantity.label.lower()}"),
     )
+    # dcmqi reads no parametric map without it (PS3.3 C.7.6.16.2.8). It tells the laterality, so the series must not.
+    if "Laterality" in made:
+        del made.Laterality
+    made.SharedFunctionalGroupsSequence[0].FrameAnatomySequence = [frame_anatomy(source.slices[0].header)]
     for frame, one in zip(made.PerFrameFunctionalGroupsSequence, slices, strict=True):
         frame.DerivationImageSequence = [_derivation(one, quantity, source)]
     # The function that highdicom names knows no window narrower than 1 (PS3.3 C.11.2.1.2), and effects are small.
     made.SharedFunctionalGroupsSequence[0].FrameVOILUTSequence[0].VOILUTFunction = "LINEAR_EXACT"
-    made.Laterality = headers[0].get("Laterality")
     finish(made, source, making)
     return made
 

@@ -21,18 +21,21 @@ def drawn_regions(explanation: Explanation) -> tuple[Region, ...]:
 
 
 def explanation_segmentation(
-    explanation: Explanation, source: SourceSeries, making: Making | None = None
+    explanation: Explanation, source: SourceSeries, making: Making | None = None, frame_of_reference: str | None = None
 ) -> Segmentation | None:
     """One binary segment for each decisive region, strongest first, on the source's own pixels.
 
     Frames have the rows and columns of the source also where only a box of it was explained: viewers lay a segmentation
-    over an image pixel for pixel, and radiographs have no place in space by which it could be done otherwise. There are
-    only frames with something in them, and each says from which instance and frame it is.
+    over an image pixel for pixel. There are only frames with something in them, and each says from which instance and
+    frame it is. Every frame has pixel measures, orientation and position, which readers such as dcmqi ask for; those of
+    a radiograph, which lies nowhere in the patient, are on a plane of its own.
 
     Args:
         explanation: What to write.
         source: Its source.
         making: Identifiers and time; by default new ones.
+        frame_of_reference: For sources that lie nowhere in the patient: the UID of the frame of reference of their
+            plane; by default a new one.
 
     Returns:
         The segmentation, or None where no region decides: DICOM knows no segmentation without a segment.
@@ -54,7 +57,7 @@ def explanation_segmentation(
     for at, (k, one) in enumerate(zip(filled, slices, strict=True)):
         frames[one.frame if source.multiframe else at, top:bottom, left:right] = labels[:, :, k].T
     segmentation = Segmentation(
-        source_images=references(source, slices),
+        source_images=references(source, slices, None if source.placed else (frame_of_reference or making.uid())),
         pixel_array=frames,
         segmentation_type=SegmentationTypeValues.BINARY,
         segment_descriptions=[

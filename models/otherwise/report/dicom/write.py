@@ -69,7 +69,7 @@ def _write(explanation: Explanation, source: SourceSeries, folder: Path, making:
 
     invented = making.uid()
     try:
-        regions = explanation_segmentation(explanation, source, making)
+        regions = explanation_segmentation(explanation, source, making, invented)
         if regions is not None:
             save("regions", regions)
         effect = effect_map(explanation, source, making, invented)

@@ -1,0 +1,96 @@
+"""The start page and the reference of the HTTP interface, without scripts and without anything from other hosts.
+
+MONAI Label's pages load Swagger UI and ReDoc from other hosts, where they would run with the rights of whoever opens
+them here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from html import escape
+from typing import Any
+
+from fastapi import APIRouter, Depends
+from fastapi.responses import HTMLResponse
+from fastapi.routing import APIRoute
+from monailabel.config import settings
+from monailabel.endpoints.user.auth import RBAC
+
+PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+_STYLE = """
+body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a;background:#fff}
+summary{cursor:pointer;padding:.3rem 0}code{font:14px ui-monospace,monospace}.method{display:inline-block;width:4.5rem;
+font-weight:600;color:#0b5cad}table{border-collapse:collapse;margin:.5rem 0 1rem 1rem}td,th{padding:.2rem .8rem .2rem 0;
+text-align:left;vertical-align:top}h2{margin-top:2rem;border-bottom:1px solid #ccc}
+@media(prefers-color-scheme:dark){body{background:#16181b;color:#e8e8e8}.method{color:#7db8f0}}
+"""
+
+
+def pages_router(describe: Callable[[], dict[str, Any]], route: type[APIRoute]) -> APIRouter:
+    """Make the routes ``/`` and ``/docs``.
+
+    Args:
+        describe: Returns the server's OpenAPI description.
+        route: Class of the routes.
+    """
+    router = APIRouter(
+        route_class=route,
+        include_in_schema=False,
+        dependencies=[Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))],
+    )
+
+    @router.get("/")
+    @router.get("/docs")
+    def reference() -> HTMLResponse:
+        return HTMLResponse(render_reference(describe()), headers=PAGE_HEADERS)
+
+    return router
+
+
+def render_reference(description: dict[str, Any]) -> str:
+    """Return an HTML page that lists all operations of an OpenAPI description, by tag."""
+    groups: dict[str, list[str]] = {}
+    for path, operations in description.get("paths", {}).items():
+        for method, operation in operations.items():
+            tag = (operation.get("tags") or ["Other"])[0]
+            groups.setdefault(tag, []).append("".join(_operation(method, path, operation)))
+    order = sorted(groups, key=lambda tag: (tag != "Otherwise", tag))
+    body = "".join(f"<h2>{escape(tag)}</h2>{''.join(groups[tag])}" for tag in order)
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Otherwise: HTTP interface</title>'
+        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body>'
+        "<h1>Otherwise</h1><p>This server explains answers of an image classifier. Connect with 3D Slicer (module "
+        "Otherwise) or any MONAI Label client. Below is its HTTP interface; <code>/openapi.json</code> is the same for "
+        f"machines.</p>{body}</body></html>"
+    )
+
+
+def _operation(method: str, path: str, operation: dict[str, Any]) -> Iterator[str]:
+    yield f'<details><summary><span class="method">{escape(method.upper())}</span><code>{escape(path)}</code> '
+    yield f"{escape(operation.get('summary', ''))}</summary>"
+    if operation.get("description"):
+        yield f"<p>{escape(operation['description'])}</p>"
+    rows = list(operation.get("parameters", []))
+    if rows:
+        yield "<table><tr><th>Parameter</th><th>In</th><th>Type</th><th></th></tr>"
+        for row in rows:
+            cells = (row["name"], row["in"], _type(row.get("schema", {})), row.get("description", ""))
+            yield f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in cells)}</tr>"
+        yield "</table>"
+    for kind, content in operation.get("requestBody", {}).get("content", {}).items():
+        yield f"<p>Body: {escape(kind)}, {escape(_type(content.get('schema', {})))}</p>"
+    answers = ", ".join(sorted(operation.get("responses", {})))
+    yield f"<p>Answers: {escape(answers)}</p></details>"
+
+
+def _type(schema: dict[str, Any]) -> str:
+    if "$ref" in schema:
+        return str(schema["$ref"]).rpartition("/")[2]
+    if "anyOf" in schema:
+        return " or ".join(_type(each) for each in schema["anyOf"])
+    return str(schema.get("title") if schema.get("type") == "object" else schema.get("type", "any"))

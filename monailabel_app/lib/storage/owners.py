@@ -1,0 +1,93 @@
+"""Who owns what is not everybody's: sessions, uploads, and the explanations made of them."""
+
+from __future__ import annotations
+
+import json
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+
+from lib.storage.explanation_store import NAME, StorageError, no_explanation
+from otherwise.images.atomic import atomic_path
+from otherwise.tokens import Role
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who makes a request.
+
+    Attributes:
+        user: Name; empty where nobody logs in, and for the server itself.
+        role: What they may do.
+    """
+
+    user: str
+    role: Role
+
+    def sees(self, owner: str | None) -> bool:
+        """Return whether this person may see what belongs to ``owner`` (None: to everybody)."""
+        return owner is None or self.user == owner or self.role == Role.ADMIN
+
+
+ITSELF = Caller("", Role.ADMIN)
+"""The server itself, and whoever uses a server on which nobody logs in."""
+
+CALLER: ContextVar[Caller] = ContextVar("CALLER", default=ITSELF)
+"""Who makes the request that is being answered, for MONAI Label's functions that cannot be told in another way."""
+
+
+class Owners:
+    """Owners of private explanations, one small file each; for any number of threads.
+
+    Args:
+        folder: Where the files are; made on first use.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def set(self, id: str, owner: str) -> None:
+        """Make an explanation private. Call it before the explanation can be found.
+
+        Raises:
+            StorageError: if the disk refuses.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with atomic_path(self._file(id)) as draft:
+                draft.write_text(json.dumps({"owner": owner}), encoding="utf-8")
+        except OSError as error:
+            raise StorageError(
+                f"The owner of an explanation could not be written ({error.strerror}).", "Make room on the disk."
+            ) from error
+
+    def get(self, id: str) -> str | None:
+        """Return the owner of an explanation; None: it is everybody's.
+
+        A file that cannot be read makes the explanation the administrator's.
+        """
+        if not NAME.fullmatch(id):
+            return None
+        try:
+            return str(json.loads(self._file(id).read_text(encoding="utf-8"))["owner"])
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError):
+            return ""
+
+    def remove(self, id: str) -> None:
+        """Forget an explanation that is no longer there."""
+        self._file(id).unlink(missing_ok=True)
+
+    def _file(self, id: str) -> Path:
+        return self.folder / f"{id}.json"
+
+
+def check_visible(owners: Owners, id: str, caller: Caller) -> None:
+    """Refuse an explanation that belongs to somebody else, in the same words as one that is not there.
+
+    Raises:
+        NotFoundError: if the caller may not see it.
+    """
+    if not caller.sees(owners.get(id)):
+        raise no_explanation(id)

@@ -1,0 +1,304 @@
+"""Somebody who may only read cannot take the server from the others."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import re
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+import uvicorn
+from fastapi.testclient import TestClient
+
+from otherwise.errors import OtherwiseError
+from support.app_in_process import open_app
+
+if TYPE_CHECKING:
+    from conftest import Running
+
+
+@pytest.fixture
+def work_threads(app_class: Any) -> Any:
+    return importlib.import_module("lib.http.work_threads").WorkThreads
+
+
+@pytest.mark.anyio
+async def test_one_users_slow_requests_leave_threads_for_others(work_threads: Any) -> None:
+    import asyncio
+
+    threads, go_on = work_threads("test", threads=2, per_user=2, waiting=1), threading.Event()
+    slow = [asyncio.ensure_future(threads.run(lambda: go_on.wait(20), "greedy")) for _ in range(2)]
+    await asyncio.sleep(0)
+    with pytest.raises(OtherwiseError) as caught:
+        await threads.run(lambda: None, "greedy")
+    assert (caught.value.status, caught.value.code) == (429, "busy")
+    modest = asyncio.ensure_future(threads.run(lambda: "done", "modest"))
+    await asyncio.sleep(0)
+    go_on.set()
+    assert await modest == "done"
+    await asyncio.gather(*slow)
+    assert await threads.run(lambda: "again", "greedy") == "again"
+
+
+@pytest.mark.anyio
+async def test_work_whose_client_has_left_keeps_its_place_until_it_ends(work_threads: Any) -> None:
+    import asyncio
+
+    threads, go_on, entered = work_threads("test", threads=1, per_user=1), threading.Event(), threading.Event()
+
+    def slow() -> None:
+        entered.set()
+        go_on.wait(20)
+
+    left = asyncio.ensure_future(threads.run(slow, "greedy"))
+    await asyncio.to_thread(entered.wait, 20)
+    left.cancel()
+    await asyncio.sleep(0)
+    with pytest.raises(OtherwiseError):
+        await threads.run(lambda: None, "greedy")
+    go_on.set()
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def test_whoever_has_nothing_waiting_is_let_in_beyond_the_limit(app_class: Any) -> None:
+    module = importlib.import_module("lib.runtime.worker")
+    worker, go_on, entered = module.Worker("test", waiting=4, waiting_per_user=4), threading.Event(), threading.Event()
+    try:
+        worker.submit(lambda cancelled: (entered.set(), go_on.wait(20)), user="first")
+        assert entered.wait(20)
+        for _ in range(4):
+            worker.submit(lambda cancelled: None, user="greedy")
+        with pytest.raises(OtherwiseError):
+            worker.submit(lambda cancelled: None, user="greedy")
+        for number in range(4):
+            worker.submit(lambda cancelled: None, user=f"modest {number}")
+        with pytest.raises(OtherwiseError):
+            worker.submit(lambda cancelled: None, user="one too many")
+    finally:
+        go_on.set()
+        worker.close()
+
+
+def test_sixty_reads_during_an_explanation_leave_health_and_info_alone(running: Running) -> None:
+    """What waits for memory, the device or a drawing does not take the threads by which everything else is answered."""
+    with ThreadPoolExecutor(61) as clients, running.explainer.held():
+        clients.submit(running.infer, "explain", image="dark", output="json")
+        assert running.explainer.entered.wait(20)
+        body = {"image": "dark", "region": {"polygon": [[0, 0, 0], [4, 0, 0], [0, 4, 0]]}}
+        url = f"{running.url}/otherwise/concepts/query"
+        queries = [clients.submit(requests.post, url, json=body, timeout=60) for _ in range(60)]
+        for address in ("/info/", "/otherwise/health/ready", "/otherwise/health/live"):
+            begun = time.monotonic()
+            reply = running.get(address)
+            assert reply.status_code == 200, reply.text
+            assert time.monotonic() - begun < 5
+        statuses = {query.result(60).status_code for query in queries}
+    assert statuses <= {422, 429, 503}, "the fake agent has no units; nobody waits for the worker"
+
+
+def test_streams_are_limited_for_each_user(running: Running) -> None:
+    jobs = importlib.import_module("lib.routes.jobs")
+    opened = []
+    try:
+        for _ in range(jobs.STREAMS_PER_USER):
+            stream = requests.get(f"{running.url}/otherwise/jobs/events", stream=True, timeout=20)
+            assert stream.status_code == 200
+            opened.append(stream)
+        end = time.monotonic() + 20
+        while (reply := requests.get(f"{running.url}/otherwise/jobs/events", stream=True, timeout=20)).ok:
+            opened.append(reply)  # a stream counts once its first piece is asked for
+            assert time.monotonic() < end
+        assert reply.status_code == 429
+    finally:
+        for stream in opened:
+            stream.close()
+
+
+@pytest.fixture
+def patient(app_class: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
+    """A server with our protocol and short limits, whose only answer is how many bytes it was sent."""
+    connections = importlib.import_module("lib.runtime.connections")
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.5)
+    monkeypatch.setattr(connections, "BODY_SECONDS", 0.5)
+    monkeypatch.setattr(connections, "PER_CLIENT", 20)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        size = 0
+        while True:
+            message = await receive()
+            size += len(message.get("body", b""))
+            if not message.get("more_body"):
+                break
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": str(size).encode()})
+
+    door = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(app, http=connections.PatientProtocol, lifespan="off", log_level="warning")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [door]}, daemon=True)
+    thread.start()
+    yield door.getsockname()[:2]
+    server.should_exit = True
+    thread.join(10)
+    door.close()
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"GET / HT",
+        b"GET / HTTP/1.1\r\nHost: a\r\nX: ",
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nab",
+    ],
+)
+def test_a_connection_that_says_nothing_more_is_closed(patient: tuple[str, int], sent: bytes) -> None:
+    with socket.create_connection(patient) as client:
+        client.settimeout(10)
+        client.sendall(sent)
+        with contextlib.suppress(ConnectionError):
+            assert client.recv(100) == b""
+
+
+def test_a_request_that_goes_on_slowly_is_answered(patient: tuple[str, int]) -> None:
+    with socket.create_connection(patient) as client:
+        client.settimeout(10)
+        client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\n")
+        for _ in range(6):
+            time.sleep(0.2)
+            client.sendall(b"x")
+        answer = b""
+        while not answer.endswith(b"6\r\n0\r\n\r\n"):
+            piece = client.recv(1000)
+            assert piece, answer
+            answer += piece
+    assert b"200 OK" in answer
+
+
+def test_one_address_cannot_take_all_connections(patient: tuple[str, int]) -> None:
+    held = [socket.create_connection(patient) for _ in range(40)]
+    try:
+        refused = 0
+        for client in held:
+            client.settimeout(0.1)
+            try:
+                refused += client.recv(1) == b""
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                refused += 1
+        assert refused >= 20
+    finally:
+        for client in held:
+            client.close()
+
+
+@pytest.mark.parametrize("address", ["/", "/docs"])
+def test_pages_load_nothing_from_other_hosts_and_run_no_scripts(running: Running, address: str) -> None:
+    reply = running.get(address)
+    assert reply.status_code == 200
+    assert "default-src 'none'" in reply.headers["Content-Security-Policy"]
+    assert "<script" not in reply.text
+    assert not re.search(r"""(src|href)\s*=|url\(|https?://""", reply.text)
+    assert "/otherwise/jobs" in reply.text
+
+
+def test_an_error_sends_back_the_beginning_of_what_was_sent(running: Running) -> None:
+    junk = {f"{number:06}" * 10: 1 for number in range(20_000)}
+    for address, body in (
+        ("/otherwise/jobs", {"image": "dark", "params": junk}),
+        ("/otherwise/jobs", {"image": "dark", **junk}),
+    ):
+        reply = requests.post(running.url + address, json=body, timeout=20)
+        assert reply.status_code in (413, 422), reply.status_code
+        assert len(reply.text) < 3000
+
+
+@pytest.mark.parametrize(
+    ("hint", "told"),
+    [
+        ("Start it with --origin URL.", "Ask the administrator of the server."),
+        ("Choose one: otherwise studies FOLDER lists them.", "Ask the administrator of the server."),
+        ("Crop it. Or give --limit waiting=9.", "Crop it."),
+        ("Try again in 5 s.", "Try again in 5 s."),
+        ("Otherwise try a smaller image.", "Otherwise try a smaller image."),
+    ],
+)
+def test_hints_over_http_speak_of_no_command_line(app_class: Any, hint: str, told: str) -> None:
+    assert importlib.import_module("lib.http.errors").hint_for_clients(hint) == told
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_full_disk_is_told_as_such(app_class: Any, wrapped: bool) -> None:
+    import errno
+
+    errors = importlib.import_module("lib.http.errors")
+    full: Exception = OSError(errno.ENOSPC, "No space left on device")
+    if wrapped:
+        from starlette.exceptions import HTTPException
+
+        full, cause = HTTPException(400, "There was an error parsing the body"), full
+        full.__cause__ = cause
+    assert errors.reply_to(full).status_code == 507
+
+
+def test_the_state_folder_is_closed_to_other_users(
+    running: Running, app_class: Any, new_plane: Any, tmp_path: Path
+) -> None:
+    from otherwise.images.writing import write_image
+
+    write_image(new_plane(1, 0.1), tmp_path / "studies" / "dark.nrrd")
+    (tmp_path / "state").mkdir(mode=0o755)
+    conf = {"state": str(tmp_path / "state"), "device": "cpu"}
+    with open_app(app_class, tmp_path / "studies", conf, type(running.explainer)()) as (client, _):
+        assert isinstance(client, TestClient)
+        assert (tmp_path / "state").stat().st_mode & 0o007 == 0
+
+
+def test_annotators_do_not_replace_each_others_labels(
+    running: Running, app_class: Any, new_plane: Any, tmp_path: Path
+) -> None:
+    from otherwise.images.writing import write_image
+    from otherwise.tokens import Role, add_token
+
+    write_image(new_plane(1, 0.1), tmp_path / "studies" / "dark.nrrd")
+    content = (tmp_path / "studies" / "dark.nrrd").read_bytes()
+    people = {"Ann": Role.ANNOTATOR, "Ben": Role.ANNOTATOR, "Ada": Role.ADMIN}
+    tokens = {name: add_token(tmp_path / "tokens.txt", name, role) for name, role in people.items()}
+    conf = {"state": str(tmp_path / "state"), "device": "cpu", "tokens": str(tmp_path / "tokens.txt")}
+    with open_app(app_class, tmp_path / "studies", conf, type(running.explainer)()) as (client, _):
+
+        def ask(name: str, method: str, address: str, **more: Any) -> int:
+            headers = {"Authorization": f"Bearer {tokens[name]}"}
+            return int(client.request(method, address, headers=headers, **more).status_code)
+
+        def save(name: str, **form: str) -> int:
+            files = {"label": ("a.nrrd", content)}
+            return ask(name, "PUT", "/datastore/label", params={"image": "dark"}, files=files, data=form)
+
+        def note(name: str) -> int:
+            label = {"label": "dark", "tag": "final"}
+            return ask(name, "PUT", "/datastore/label/info", params=label, data={"info": '{"a": 1}'})
+
+        assert [save("Ann"), save("Ben"), save("Ben", params='{"saved_by": "Ben"}')] == [200, 403, 403]
+        assert [save("Ann"), note("Ben"), note("Ann")] == [200, 403, 200]
+        status = client.get("/datastore/", headers={"Authorization": f"Bearer {tokens['Ada']}"}).json()
+        assert status["completed"] == 1
+        assert ask("Ada", "DELETE", "/datastore/label", params={"id": "dark", "tag": "final"}) == 200
+        status = client.get("/datastore/", headers={"Authorization": f"Bearer {tokens['Ada']}"}).json()
+        assert status["completed"] == 0
+        assert status["label_tags"] == {}
+        (tmp_path / "tokens.txt").rename(tmp_path / "gone")
+        assert client.get("/otherwise/health/ready").status_code == 503
