@@ -14,6 +14,7 @@ import torch
 from fastapi.testclient import TestClient
 
 from otherwise.agent.bundle import load_agent, write_agent
+from otherwise.agent.editing.search import SearchSettings
 from otherwise.agent.networks import DiffusionAutoencoder
 from otherwise.blackbox.loading import load_classifier
 from otherwise.blackbox.protocol import InputSpec
@@ -64,6 +65,13 @@ def studies(tmp_path: Path) -> Path:
 def conf(bundles: Path, tmp_path: Path) -> dict[str, str]:
     models = {name: str(bundles / name) for name in ("classifier", "agent")}
     return {**models, "state": str(tmp_path / "state"), "device": "cpu"}
+
+
+@pytest.fixture(autouse=True)
+def one_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let trainings be judged by one attempt an image: these agents have learned nothing and would try everything."""
+    settings = SearchSettings(rounds=1, attempts=SearchSettings().attempts[:1], strengths=(1.0,), alternatives=0)
+    monkeypatch.setattr("otherwise.agent.training.validation.SearchSettings", lambda **_: settings)
 
 
 @pytest.fixture
