@@ -1,0 +1,69 @@
+"""What the documentation tells people to type and to read is there."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from otherwise.cli import build
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCK = re.compile(r"^( *)```(?:bash|powershell)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
+CELL = re.compile(r"(?<!\\)\|")
+
+
+def commands() -> list[Any]:
+    """All commands of ``otherwise`` in blocks of code."""
+    found = []
+    for page in PAGES:
+        for _, block in BLOCK.findall(page.read_text(encoding="utf-8")):
+            for line in block.replace("\\\n", " ").splitlines():
+                words = re.split(r"\s#\s|&&|;", line)
+                typed = [
+                    part[part.index("otherwise ") :] for part in words if re.search(r"(^|[\s/\\])otherwise ", part)
+                ]
+                found += [pytest.param(text.strip(), id=f"{page.stem}: {text.strip()[:50]}") for text in typed]
+    return found
+
+
+@pytest.mark.parametrize("text", commands())
+def test_commands_and_options_exist(text: str) -> None:
+    words = shlex.split(text)[1:]
+    command: Any = typer.main.get_command(build())
+    while hasattr(command, "commands"):
+        assert words, f"{text}: a command of the group is missing"
+        assert words[0] in command.commands, f"{text}: there is no {words[0]}"
+        command = command.commands[words.pop(0)]
+    known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    assert {word.partition("=")[0] for word in words if word.startswith("--")} <= known | {"--help"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_to_files(page: Path) -> None:
+    generated = {"cli.md", "http.md"}
+    for target in LINK.findall(page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists() or Path(target).name in generated, target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_row_of_a_table_has_the_cells_of_its_head(page: Path) -> None:
+    lines = page.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines):
+        if re.fullmatch(r"\|(\s*:?-+:?\s*\|)+", line):
+            columns, at = len(CELL.split(line)), number - 1
+            while at < len(lines) and lines[at].startswith("|"):
+                assert len(CELL.split(lines[at].rstrip())) == columns, f"line {at + 1}: {lines[at][:80]}"
+                at += 1
+
+
+def test_the_readme_is_short_and_names_one_command_for_the_tests() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(readme.splitlines()) <= 120
+    assert re.search(r"^python3 -m venv \.venv && .*'\.\[test\]' && \.venv/bin/pytest$", readme, re.MULTILINE)
