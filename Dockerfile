@@ -6,12 +6,12 @@ ARG TORCH_INDEX=""
 WORKDIR /build
 RUN python -m venv /venv
 ENV PATH=/venv/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
-COPY constraints.txt .
-RUN pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} -c constraints.txt torch torchvision
-COPY pyproject.toml README.md LICENSE ./
+COPY constraints.txt requirements-build.txt ./
+RUN pip install ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -c constraints.txt -r requirements-build.txt
+COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY models models
 COPY monailabel_app monailabel_app
-RUN pip install -c constraints.txt ".[postgresql]"
+RUN pip install -c constraints.txt --no-build-isolation ".[postgresql]"
 
 FROM python:3.11.14-slim-bookworm
 RUN apt-get update \
