@@ -35,7 +35,7 @@ class Otherwise(ScriptedLoadableModule):
 
 def register_sample_data() -> None:
     """Offer the phantoms in the Sample Data module."""
-    from OtherwiseLib.samples import register
+    from OtherwiseLib.samples.phantoms import register
 
     register()
 
@@ -50,13 +50,13 @@ class OtherwiseWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def setup(self) -> None:
         """Make the panel."""
-        from OtherwiseLib import slicer_parts
-        from OtherwiseLib.models import Models
-        from OtherwiseLib.models_panel import ModelsPanel
-        from OtherwiseLib.panel import Panel
-        from OtherwiseLib.teach_panel import TeachPanel
-        from OtherwiseLib.teacher import Teacher
-        from OtherwiseLib.viewer import Viewer
+        from OtherwiseLib.logic.models import Models
+        from OtherwiseLib.logic.teacher import Teacher
+        from OtherwiseLib.ui import application
+        from OtherwiseLib.ui.explanation_panel import ExplanationPanel
+        from OtherwiseLib.ui.models_panel import ModelsPanel
+        from OtherwiseLib.ui.panel import Panel
+        from OtherwiseLib.ui.teaching_panel import TeachingPanel
 
         ScriptedLoadableModuleWidget.setup(self)
         widget = slicer.util.loadUI(self.resourcePath("UI/Otherwise.ui"))
@@ -65,10 +65,10 @@ class OtherwiseWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         logic = OtherwiseLogic()
         self.logic = logic.make()
         ui = slicer.util.childWidgetVariables(widget)
-        viewer = Viewer(ui, self.logic, slicer_parts.open_page, slicer_parts.ask_path, slicer_parts.grab)
-        teaching = TeachPanel(ui, Teacher(self.logic, slicer_parts.QtTimer), viewer, slicer_parts.draw)
-        models = ModelsPanel(ui, Models(self.logic, slicer_parts.QtTimer), slicer_parts.confirm)
-        self.panel = Panel(ui, self.logic, viewer, teaching, models, logic.parameters, slicer_parts.confirm)
+        viewer = ExplanationPanel(ui, self.logic, application.open_page, application.ask_path, application.grab)
+        teaching = TeachingPanel(ui, Teacher(self.logic, application.QtTimer), viewer, application.draw)
+        models = ModelsPanel(ui, Models(self.logic, application.QtTimer), application.confirm)
+        self.panel = Panel(ui, self.logic, viewer, teaching, models, logic.parameters, application.confirm)
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, lambda *_unused: self.logic.close())
         for event in (scene.EndCloseEvent, scene.EndImportEvent):
@@ -86,19 +86,19 @@ class OtherwiseLogic(ScriptedLoadableModuleLogic):
 
     def make(self) -> object:
         """A new ``OtherwiseLib.logic.Logic`` on Slicer's scene."""
-        from OtherwiseLib import slicer_parts
-        from OtherwiseLib.logic import Logic
+        from OtherwiseLib.logic.logic import Logic
+        from OtherwiseLib.ui import application
 
         return Logic(
             slicer.mrmlScene,
-            slicer_parts.QtSettings(),
-            slicer_parts.QtTimer,
-            update_proxies=slicer_parts.update_proxies,
+            application.QtSettings(),
+            application.QtTimer,
+            update_proxies=application.update_proxies,
         )
 
     def parameters(self) -> object:
         """What is chosen in the present scene."""
-        from OtherwiseLib.parameters import Parameters
+        from OtherwiseLib.logic.parameters import Parameters
 
         return Parameters(self.getParameterNode())
 
@@ -108,7 +108,7 @@ class OtherwiseTest(ScriptedLoadableModuleTest):
 
     def runTest(self) -> None:  # noqa: N802 - Slicer's name
         """Draw a phantom and bring a made-up explanation of it into the scene and out again."""
-        from OtherwiseLib.selftest import run
+        from OtherwiseLib.samples.self_test import run
 
         slicer.mrmlScene.Clear()
         self.delayDisplay(_("Testing"))

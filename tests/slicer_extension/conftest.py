@@ -118,28 +118,28 @@ def scene(tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.fixture
-def desk(scene: Any, tmp_path: Path) -> Iterator[Any]:
+def app(scene: Any, tmp_path: Path) -> Iterator[Any]:
     """The real panel; see ``support.panel_session``."""
     pytest.importorskip("PySide6", exc_type=ImportError, reason="PySide6-Essentials is not installed")
-    from support.panel_session import open_desk
+    from support.panel_session import open_panel
 
-    yield from open_desk(scene, tmp_path)
+    yield from open_panel(scene, tmp_path)
 
 
 @pytest.fixture
 def volume(scene: Any) -> Any:
-    from OtherwiseLib import samples
+    from OtherwiseLib.samples import phantoms
 
-    return samples.add_sample(scene, "CT of somebody", *samples.nodule())
+    return phantoms.add_sample(scene, "CT of somebody", *phantoms.nodule())
 
 
 @pytest.fixture
-def explained(desk: Any, volume: Any) -> Any:
-    """A desk with one explanation in the scene."""
-    from OtherwiseLib import scene as scenes
+def explained(app: Any, volume: Any) -> Any:
+    """A app with one explanation in the scene."""
+    from OtherwiseLib.mrml import explanations
 
-    desk.connect()
-    desk.choose(volume)
-    desk.press("explainButton")
-    desk.until(lambda: not desk.logic.busy and any(True for _ in scenes.all_shown(desk.scene)))
-    return desk
+    app.connect()
+    app.choose(volume)
+    app.press("explainButton")
+    app.until(lambda: not app.logic.busy and any(True for _ in explanations.all_shown(app.scene)))
+    return app

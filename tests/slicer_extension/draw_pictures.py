@@ -1,8 +1,8 @@
-"""Draw the pictures of the README and of ``test_views.py``: ``python tests/slicer_extension/draw_pictures.py``.
+"""Draw the pictures of the README and of ``test_layouts.py``: ``python tests/slicer_extension/draw_pictures.py``.
 
 A phantom mammogram is explained by the shipped models and shown by the extension in slice views of Slicer's core. The
 explanation is stored, so that the tests draw the same pictures again without the models. The picture of the panel is
-taken by ``test_panel.py``, that of the Teach section by ``test_teach.py`` (``OTHERWISE_PICTURES=DIR``).
+taken by ``test_panel.py``, that of the Teach section by ``test_teaching_panel.py`` (``OTHERWISE_PICTURES=DIR``).
 """
 
 from __future__ import annotations
@@ -17,45 +17,47 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "slicer_extension" / "Otherwise")]
 
-from OtherwiseLib import files, views  # noqa: E402
-from OtherwiseLib import scene as scenes  # noqa: E402
+from OtherwiseLib.files import explanation_files  # noqa: E402
+from OtherwiseLib.mrml import explanations, layouts  # noqa: E402
 
 EXPLANATION, STORED, PICTURES = HERE / "explanation", HERE / "pictures", ROOT / "docs" / "pictures"
 METHODS = {"occlusion": "Occlusion", "integrated-gradients": "Integrated gradients", "grad-cam": "Grad-CAM"}
 SEED, NUMBER = 987_654, 1
 """A phantom of the demo, malignant."""
 TITLES = {
-    views.ORIGINAL: "Original",
-    views.COUNTERFACTUAL: "Counterfactual",
-    views.CHANGE: "Change",
-    views.EFFECT: "Measured effect",
+    layouts.ORIGINAL: "Original",
+    layouts.COUNTERFACTUAL: "Counterfactual",
+    layouts.CHANGE: "Change",
+    layouts.EFFECT: "Measured effect",
 }
 
 
 def main() -> None:
     """Explain, show and draw."""
-    from support.offscreen_views import Room
+    from support.offscreen_views import OffscreenViews
 
     explain()
-    room = Room(views.VIEWS)
-    shown = scenes.show(room.scene, EXPLANATION, None, room.sequences.UpdateProxyNodesFromSequences)
+    room = OffscreenViews(layouts.VIEWS)
+    shown = explanations.show(room.scene, EXPLANATION, None, room.sequences.UpdateProxyNodesFromSequences)
     for method, title in METHODS.items():
         about = {"method": method, "title": title, "label": shown.content["prediction"]["label"]}
-        scenes.add_overlay(room.scene, shown, files.read_grid(EXPLANATION / f"attribution-{method}.nrrd"), about)
-    views.fill(room.scene, shown)
+        explanations.add_overlay(
+            room.scene, shown, explanation_files.read_grid(EXPLANATION / f"attribution-{method}.nrrd"), about
+        )
+    layouts.fill(room.scene, shown)
     room.fit()
-    views.highlight(shown, None)
+    layouts.highlight(shown, None)
     STORED.mkdir(exist_ok=True)
-    four = {name: room.picture(name) for name in views.VIEWS}
+    four = {name: room.picture(name) for name in layouts.VIEWS}
     for name, picture in four.items():
         save(picture, STORED / f"{name}.png")
     says = {
-        views.ORIGINAL: said(shown.content["prediction"]["probabilities"]),
-        views.COUNTERFACTUAL: said(shown.content["counterfactual"]["probabilities"]),
-        views.CHANGE: "in the image's own units",
-        views.EFFECT: f"towards {shown.content['target']}",
+        layouts.ORIGINAL: said(shown.content["prediction"]["probabilities"]),
+        layouts.COUNTERFACTUAL: said(shown.content["counterfactual"]["probabilities"]),
+        layouts.CHANGE: "in the image's own units",
+        layouts.EFFECT: f"towards {shown.content['target']}",
     }
-    strip([(TITLES[name], says[name], four[name]) for name in views.VIEWS], PICTURES / "views.png")
+    strip([(TITLES[name], says[name], four[name]) for name in layouts.VIEWS], PICTURES / "views.png")
     strip(list(path(room, shown)), PICTURES / "path.png")
     strip(list(compared(room, shown)), PICTURES / "compare.png")
     room.close()
@@ -81,26 +83,26 @@ def explain() -> None:
     (EXPLANATION / "report.html").write_text("<p>The report is left out of the tests' copy.</p>\n", encoding="utf-8")
 
 
-def path(room: Any, shown: scenes.ShownExplanation) -> Any:
+def path(room: Any, shown: explanations.ShownExplanation) -> Any:
     """What the second view shows at some steps of the path."""
-    views.fill(room.scene, shown, on_path=True)
+    layouts.fill(room.scene, shown, on_path=True)
     steps = np.unique(np.linspace(0, len(shown.path) - 1, 4).round().astype(int))
     for step in steps:
         shown.get("browser").SetSelectedItemNumber(int(step))
         room.sequences.UpdateProxyNodesFromSequences(shown.get("browser"))
         point = shown.path[step]
-        yield f"strength {point['strength']:.2g}", said(point["probabilities"]), room.picture(views.COUNTERFACTUAL)
-    views.fill(room.scene, shown)
+        yield f"strength {point['strength']:.2g}", said(point["probabilities"]), room.picture(layouts.COUNTERFACTUAL)
+    layouts.fill(room.scene, shown)
 
 
-def compared(room: Any, shown: scenes.ShownExplanation) -> Any:
+def compared(room: Any, shown: explanations.ShownExplanation) -> Any:
     """What the last view shows: our measured effect, and other methods."""
     target, label = shown.content["target"], shown.content["prediction"]["label"]
-    yield "Measured effect", f"what moves it to {target}", room.picture(views.EFFECT)
+    yield "Measured effect", f"what moves it to {target}", room.picture(layouts.EFFECT)
     for method, title in METHODS.items():
-        views.fill(room.scene, shown, method=method)
-        yield title, f"what speaks for {label}", room.picture(views.EFFECT)
-    views.fill(room.scene, shown)
+        layouts.fill(room.scene, shown, method=method)
+        yield title, f"what speaks for {label}", room.picture(layouts.EFFECT)
+    layouts.fill(room.scene, shown)
 
 
 def said(probabilities: dict[str, float]) -> str:

@@ -17,8 +17,8 @@ from typing import Any, ClassVar
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "slicer_extension" / "Otherwise")]
 
-from OtherwiseLib.client import Client  # noqa: E402
-from OtherwiseLib.image import snapshot  # noqa: E402
+from OtherwiseLib.client.client import Client  # noqa: E402
+from OtherwiseLib.mrml.snapshot import snapshot  # noqa: E402
 
 SHAPE = (100, 256, 256)
 TURNS = 5
@@ -31,7 +31,7 @@ def main() -> None:
     from otherwise.blackbox.model_card import machine_class
     from otherwise.demo.server import server
     from otherwise.demo.setup import Setup
-    from OtherwiseLib import samples
+    from OtherwiseLib.samples import phantoms
     from support import fake_slicer_qt
 
     application = fake_slicer_qt.install()
@@ -39,7 +39,7 @@ def main() -> None:
     logics = [slicer.vtkSlicerSegmentationsModuleLogic(), slicer.vtkSlicerSequencesLogic()]
     for logic in logics:
         logic.SetMRMLScene(scene)
-    volume = samples.add_sample(scene, "large", *samples.nodule(shape=SHAPE))
+    volume = phantoms.add_sample(scene, "large", *phantoms.nodule(shape=SHAPE))
     figures: dict[str, Any] = {"machine": machine_class("cpu"), "voxels": list(reversed(SHAPE))}
     with tempfile.TemporaryDirectory(prefix="otherwise-") as name:
         folder = Path(name)
@@ -99,8 +99,8 @@ class Memory(dict):
 
 def explain(application: Any, url: str, scene: Any, volume: Any) -> dict[str, Any]:
     """With the logic on an event loop: how long the answer takes to be seen, and how long the loop stands still."""
-    from OtherwiseLib.logic import Logic, Source
-    from OtherwiseLib.slicer_parts import QtTimer
+    from OtherwiseLib.logic.logic import Logic, Source
+    from OtherwiseLib.ui.application import QtTimer
 
     logic = Logic(scene, Memory(), QtTimer, WatchedClient)
     errors: list[BaseException] = []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from OtherwiseLib.client import Client, ServerError, complete_address, is_loopback
+from OtherwiseLib.client.client import Client, ServerError, complete_address, is_loopback
 
 if TYPE_CHECKING:
     from conftest import BadServer, Served, Visit

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from OtherwiseLib import job as jobs
-from OtherwiseLib.client import Client, ServerError
-from OtherwiseLib.job import Cancel, Job, JobCancelled
-from OtherwiseLib.signal import Signal
+from OtherwiseLib.background.job import Cancel, Job, JobCancelled
+from OtherwiseLib.background.signal import Signal
+from OtherwiseLib.client import jobs
+from OtherwiseLib.client.client import Client, ServerError
 
 if TYPE_CHECKING:
     from conftest import BadServer, Served

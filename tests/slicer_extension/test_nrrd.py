@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from otherwise.images.image import Geometry, Image
 from otherwise.images.reading import read_image
 from otherwise.images.writing import write_sequence
-from OtherwiseLib import nrrd
+from OtherwiseLib.files import nrrd
 
 
 @settings(deadline=None, max_examples=30)

@@ -12,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 MODULE = ROOT / "slicer_extension" / "Otherwise"
+LIBRARY = MODULE / "OtherwiseLib"
 AT_FILE_SCOPE = {"slicer", "vtk", "qt", "ctk", "numpy", "OtherwiseLib"}
 WITHIN_FUNCTIONS = AT_FILE_SCOPE | {"requests", "SampleData"}
 SOURCES = sorted(MODULE.rglob("*.py"))
@@ -89,13 +90,9 @@ def test_the_module_file_is_short() -> None:
     assert len((MODULE / "Otherwise.py").read_text().splitlines()) < 120
 
 
-@pytest.mark.parametrize(
-    "name", ["panel", "finder", "viewer", "teach_panel", "units_panel", "history_panel", "models_panel"]
-)
-def test_every_visible_sentence_can_be_translated(name: str) -> None:
-    """Texts that the panel sets go through ``_`` or come from ``words``, which is given a translator."""
-    tree = ast.parse((MODULE / "OtherwiseLib" / f"{name}.py").read_text(encoding="utf-8"))
-    bare = [
+def sets_text(tree: ast.AST) -> list[str]:
+    """Assignments of bare texts to what people read."""
+    return [
         ast.unparse(node)
         for node in ast.walk(tree)
         if isinstance(node, ast.Assign)
@@ -103,4 +100,58 @@ def test_every_visible_sentence_can_be_translated(name: str) -> None:
         and isinstance(node.value, ast.Constant)
         and node.value.value
     ]
-    assert bare == []
+
+
+@pytest.mark.parametrize("path", sorted((LIBRARY / "ui").glob("*.py")), ids=lambda path: path.stem)
+def test_every_visible_sentence_can_be_translated(path: Path) -> None:
+    """Texts that the panel sets go through ``_`` or come from a module of texts, which is given a translator."""
+    assert sets_text(ast.parse(path.read_text(encoding="utf-8"))) == []
+
+
+MAY_USE = {
+    "background": set(),
+    "files": set(),
+    "client": {"files", "background"},
+    "mrml": {"files"},
+    "samples": {"mrml", "files"},
+    "logic": {"client", "mrml", "files", "background"},
+    "ui": {"logic", "client", "mrml", "files", "background"},
+}
+"""The rooms of the extension, and which others each may use."""
+WITHOUT_SLICER = {"background", "files", "client"}
+
+
+def rooms_used(path: Path) -> set[str]:
+    """Rooms that a file imports from, its own left out."""
+    own, used = path.parent.name, set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level == 2 and node.module:
+            used.add(node.module.split(".")[0])
+        elif isinstance(node, ast.ImportFrom) and node.level == 2:
+            used |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("OtherwiseLib."):
+            used.add(str(node.module).split(".")[1])
+    return used - {own}
+
+
+def test_arrows_between_the_rooms_point_one_way() -> None:
+    assert {path.name for path in LIBRARY.iterdir() if path.is_dir() and path.name != "__pycache__"} == set(MAY_USE)
+    wrong = {
+        f"{path.parent.name}/{path.name}": sorted(rooms_used(path) - MAY_USE[path.parent.name])
+        for room in MAY_USE
+        for path in (LIBRARY / room).glob("*.py")
+        if rooms_used(path) - MAY_USE[path.parent.name]
+    }
+    assert wrong == {}
+    order: list[str] = []
+    while len(order) < len(MAY_USE):
+        free = [room for room in MAY_USE if room not in order and MAY_USE[room] <= set(order)]
+        assert free, f"a circle among {set(MAY_USE) - set(order)}"
+        order += free
+
+
+def test_only_the_ui_knows_qt_and_the_lowest_rooms_not_even_slicer() -> None:
+    for path in LIBRARY.rglob("*.py"):
+        known = imports(ast.parse(path.read_text(encoding="utf-8")))
+        assert "qt" not in known or path.parent.name == "ui", path
+        assert not known & {"slicer", "vtk"} or path.parent.name not in WITHOUT_SLICER, path

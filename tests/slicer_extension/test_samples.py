@@ -7,28 +7,28 @@ import pytest
 
 slicer = pytest.importorskip("slicer", exc_type=ImportError, reason="slicer-core is not installed")
 
-from OtherwiseLib import samples, selftest  # noqa: E402
-from OtherwiseLib import scene as scenes  # noqa: E402
+from OtherwiseLib.mrml import explanations  # noqa: E402
+from OtherwiseLib.samples import phantoms, self_test  # noqa: E402
 
 
 def test_samples_are_drawn_alike_each_time_and_look_like_what_they_are() -> None:
-    breast, affine = samples.mammogram()
+    breast, affine = phantoms.mammogram()
     assert breast.shape == (1, 192, 192)
     assert breast.min() >= 0
     assert breast[0, :, -10:].max() < 0.2, "air in front of the breast"
     assert breast[0, 80:100, 70:90].mean() > 0.4, "a mass"
-    np.testing.assert_array_equal(breast, samples.mammogram()[0])
-    lung, affine = samples.nodule()
+    np.testing.assert_array_equal(breast, phantoms.mammogram()[0])
+    lung, affine = phantoms.nodule()
     assert np.median(lung) < -700
     assert lung[12, 24, 24] > -100
     assert np.linalg.det(affine[:3, :3]) > 0
 
 
 def test_the_self_test_passes(scene) -> None:
-    selftest.run(scene)
+    self_test.run(scene)
 
 
 def test_the_self_test_can_fail(scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scenes, "all_shown", lambda scene: [])
+    monkeypatch.setattr(explanations, "all_shown", lambda scene: [])
     with pytest.raises(AssertionError, match="found again"):
-        selftest.run(scene)
+        self_test.run(scene)

@@ -14,7 +14,8 @@ slicer = pytest.importorskip("slicer", exc_type=ImportError, reason="slicer-core
 
 from otherwise.annotations.region import RegionMask  # noqa: E402
 from otherwise.images.image import Geometry  # noqa: E402
-from OtherwiseLib import samples, segments  # noqa: E402
+from OtherwiseLib.mrml import segments  # noqa: E402
+from OtherwiseLib.samples import phantoms  # noqa: E402
 
 OBLIQUE = np.array([[0.28, -0.96, 0, 12.5], [0.96, 0.28, 0, -7.0], [0, 0, 1.5, 3.25], [0, 0, 0, 1]])
 PLACES = {"plain": np.diag([-0.7, -0.7, 1.25, 1.0]), "oblique": OBLIQUE}
@@ -32,7 +33,7 @@ def test_every_mask_is_read_as_it_was_written(mask: np.ndarray, place: str) -> N
 def test_a_segment_beside_another_lands_on_the_images_own_voxels(scene: Any, place: str) -> None:
     """Segments that do not overlap share one label map; each is sent alone."""
     affine = PLACES[place]
-    volume = samples.add_sample(scene, "image", np.zeros((9, 20, 24), np.int16), affine)
+    volume = phantoms.add_sample(scene, "image", np.zeros((9, 20, 24), np.int16), affine)
     node = segments.new_drawing(scene, volume, "drawn")
     first, second = np.zeros((24, 20, 9), bool), np.zeros((24, 20, 9), bool)
     first[3:7, 2:5, 1:4] = first[5, 5, 5] = True
@@ -46,7 +47,7 @@ def test_a_segment_beside_another_lands_on_the_images_own_voxels(scene: Any, pla
 
 
 def test_segments_of_one_label_map_are_told_apart(scene: Any) -> None:
-    volume = samples.add_sample(scene, "image", np.zeros((4, 8, 8), np.int16), np.eye(4))
+    volume = phantoms.add_sample(scene, "image", np.zeros((4, 8, 8), np.int16), np.eye(4))
     node = segments.new_drawing(scene, volume, "drawn")
     masks = {name: np.zeros((8, 8, 4), bool) for name in ("a", "b")}
     masks["a"][1:3], masks["b"][5:7] = True, True
@@ -62,7 +63,7 @@ def test_transforms_of_drawing_and_image_are_taken_into_account(scene: Any) -> N
     import vtk
 
     affine = PLACES["plain"]
-    volume = samples.add_sample(scene, "image", np.zeros((9, 20, 24), np.int16), affine)
+    volume = phantoms.add_sample(scene, "image", np.zeros((9, 20, 24), np.int16), affine)
     moved = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "moved")
     matrix = vtk.vtkMatrix4x4()
     matrix.SetElement(0, 3, 7.0)
@@ -78,7 +79,7 @@ def test_transforms_of_drawing_and_image_are_taken_into_account(scene: Any) -> N
 
 
 def test_what_bends_is_empty_or_gone_is_told(scene: Any) -> None:
-    volume = samples.add_sample(scene, "image", np.zeros((4, 8, 8), np.int16), np.eye(4))
+    volume = phantoms.add_sample(scene, "image", np.zeros((4, 8, 8), np.int16), np.eye(4))
     node = segments.new_drawing(scene, volume, "drawn")
     empty = node.GetSegmentation().AddEmptySegment("empty")
     blank = add(node, "blank", np.zeros((8, 8, 4), bool), np.eye(4))

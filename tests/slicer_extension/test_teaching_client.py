@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from OtherwiseLib.client import Client, ServerError
-from OtherwiseLib.teaching_client import TeachingClient
-from OtherwiseLib.vocabulary import in_order, term_for
-from support.fake_teaching_server import MARGIN, SPICULATED, TERMS, School
+from OtherwiseLib.client.client import Client, ServerError
+from OtherwiseLib.client.teaching import TeachingClient
+from OtherwiseLib.logic.vocabulary import in_order, term_for
+from support.fake_teaching_server import MARGIN, SPICULATED, TERMS, FakeTeachingServer
 
 if TYPE_CHECKING:
     from conftest import BadServer
@@ -90,19 +90,19 @@ def test_answers_that_make_no_sense_are_errors_in_words(
 
 
 def test_a_long_history_comes_page_by_page(client: TeachingClient, bad_server: BadServer) -> None:
-    school = School()
-    bad_server.on("/", school)
+    teaching_server = FakeTeachingServer()
+    bad_server.on("/", teaching_server)
     for number in range(5):
         client.annotate({**SAID, "id": f"{number:032x}"})
     assert [note["number"] for note in client.annotations()] == [1, 2, 3, 4, 5]
     assert client.annotate({**SAID, "id": f"{0:032x}"})["number"] == 1, "a repeat is not recorded twice"
-    assert len(school.notes) == 5
+    assert len(teaching_server.notes) == 5
 
 
 def test_patches_end_where_the_server_has_no_more(
     client: TeachingClient, bad_server: BadServer, tmp_path: Path
 ) -> None:
-    bad_server.on("/", School())
+    bad_server.on("/", FakeTeachingServer())
     found = client.patches("layer3/17", 6, tmp_path)
     assert [path.read_bytes()[:4] for path in found] == [b"\x89PNG"] * 4
     for unit in ("../annotations", "layer3/17/patches/0.png?", "layer3", ".hidden/3"):

@@ -206,7 +206,7 @@ class Models:
 
 
 @dataclass
-class School:
+class FakeTeachingServer:
     """The server's memory, and what a test changes of it.
 
     Attributes:
@@ -438,9 +438,9 @@ def patch(unit: int, number: int) -> bytes:
     """A patch of a phantom with its place marked, as PNG."""
     from PIL import Image as Picture
 
-    from OtherwiseLib import samples
+    from OtherwiseLib.samples import phantoms
 
-    voxels, _ = samples.mammogram()
+    voxels, _ = phantoms.mammogram()
     row, column = 62 + 3 * number, 56 + (unit + 5 * number) % 20
     low, high = np.percentile(voxels, (1, 99.5))
     grey = np.clip((voxels[0, row : row + 48, column : column + 48] - low) / (high - low), 0, 1)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 
-class Room:
+class OffscreenViews:
     """An application without windows: a scene, and one slice view for each name.
 
     Args:

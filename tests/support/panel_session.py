@@ -1,4 +1,4 @@
-"""A desk to sit at: the real panel with the real .ui file, beside a client that answers as it is told.
+"""A app to sit at: the real panel with the real .ui file, beside a client that answers as it is told.
 
 Needs Slicer's core and PySide6; whoever imports it asks for them first.
 """
@@ -16,9 +16,10 @@ from typing import Any
 
 import slicer
 
-from OtherwiseLib import nrrd, samples, selftest
-from OtherwiseLib.client import Client, ServerError, complete_address
-from OtherwiseLib.logic import Logic
+from OtherwiseLib.client.client import Client, ServerError, complete_address
+from OtherwiseLib.files import nrrd
+from OtherwiseLib.logic.logic import Logic
+from OtherwiseLib.samples import phantoms, self_test
 from support import fake_slicer_qt
 
 ABOUT = {
@@ -42,7 +43,7 @@ PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81yt
 """One grey pixel."""
 
 
-def told_find(rank: int, probability: float, centre: list[float]) -> dict[str, Any]:
+def find_json(rank: int, probability: float, centre: list[float]) -> dict[str, Any]:
     """A find as the server tells it, on axes that are not the patient's."""
     return {
         "rank": rank,
@@ -55,7 +56,7 @@ def told_find(rank: int, probability: float, centre: list[float]) -> dict[str, A
     }
 
 
-FINDS = [told_find(1, 0.9, [3.0, -4.0, 5.0]), told_find(2, 0.4, [-6.0, 2.0, 1.0])]
+FINDS = [find_json(1, 0.9, [3.0, -4.0, 5.0]), find_json(2, 0.4, [-6.0, 2.0, 1.0])]
 
 
 @dataclass
@@ -93,7 +94,7 @@ class StandInClient:
         return target
 
     def file(self, id: str, name: str, folder: Path) -> Path:
-        voxels, affine = samples.nodule()
+        voxels, affine = phantoms.nodule()
         return nrrd.write(folder / name, (voxels > -500).astype("float32"), affine)
 
     def upload(self, path: Path) -> str:
@@ -128,7 +129,7 @@ class StandInClient:
     def download(self, id: str, parent: Path, arrived: Any = None) -> Path:
         folder = parent / id
         folder.mkdir()
-        return selftest.made_up(folder, *samples.nodule())
+        return self_test.made_up(folder, *phantoms.nodule())
 
     def ask(self, method: str, path: str, wanted: int = 0, **arguments: Any) -> dict:
         raise ServerError("refused", "There is nothing here.", status=404)
@@ -157,7 +158,7 @@ class Memory(dict):
 
 
 @dataclass
-class Desk:
+class PanelSession:
     """Everything that a user sits in front of."""
 
     application: Any
@@ -212,17 +213,17 @@ class Desk:
                 section.setVisible(True)
 
 
-def open_desk(scene: Any, tmp_path: Path) -> Iterator[Desk]:
+def open_panel(scene: Any, tmp_path: Path) -> Iterator[PanelSession]:
     """Sit down; what was begun ends when the generator does."""
     application = fake_slicer_qt.install()
-    from OtherwiseLib.models import Models
-    from OtherwiseLib.models_panel import ModelsPanel
-    from OtherwiseLib.panel import Panel
-    from OtherwiseLib.parameters import Parameters
-    from OtherwiseLib.slicer_parts import QtTimer
-    from OtherwiseLib.teach_panel import TeachPanel
-    from OtherwiseLib.teacher import Teacher
-    from OtherwiseLib.viewer import Viewer
+    from OtherwiseLib.logic.models import Models
+    from OtherwiseLib.logic.parameters import Parameters
+    from OtherwiseLib.logic.teacher import Teacher
+    from OtherwiseLib.ui.application import QtTimer
+    from OtherwiseLib.ui.explanation_panel import ExplanationPanel
+    from OtherwiseLib.ui.models_panel import ModelsPanel
+    from OtherwiseLib.ui.panel import Panel
+    from OtherwiseLib.ui.teaching_panel import TeachingPanel
 
     widget, ui = fake_slicer_qt.load_ui(scene)
     settings, clients, questions, pages, drawings = Memory(), [], [], [], []
@@ -244,7 +245,7 @@ def open_desk(scene: Any, tmp_path: Path) -> Iterator[Desk]:
     logics = slicer.vtkSlicerSequencesLogic()
     logics.SetMRMLScene(scene)
     logic = Logic(scene, settings, QtTimer, new_client, logics.UpdateProxyNodesFromSequences)
-    viewer = Viewer(
+    viewer = ExplanationPanel(
         ui, logic, lambda name, page: pages.append((name, page)), lambda s: answers["path"],
         lambda path: Path(path).write_bytes(b"png"),
     )  # fmt: skip
@@ -257,10 +258,12 @@ def open_desk(scene: Any, tmp_path: Path) -> Iterator[Desk]:
             node = scene.AddNode(node)
         return Parameters(node)
 
-    teaching = TeachPanel(ui, Teacher(logic, QtTimer), viewer, lambda node, on: drawings.append((node, on)))
+    teaching = TeachingPanel(ui, Teacher(logic, QtTimer), viewer, lambda node, on: drawings.append((node, on)))
     models = ModelsPanel(ui, Models(logic, QtTimer, every=TICK), confirm)
     panel = Panel(ui, logic, viewer, teaching, models, parameters, confirm)
-    yield Desk(application, widget, ui, panel, logic, scene, settings, clients, questions, answers, pages, drawings)
+    yield PanelSession(
+        application, widget, ui, panel, logic, scene, settings, clients, questions, answers, pages, drawings
+    )
     panel.close()
     widget.setMRMLScene(None)
     widget.deleteLater()

@@ -1,1 +1,4 @@
-"""The parts of the Otherwise module; each file is one idea, and only ``panel`` and ``slicer_parts`` know Qt."""
+"""The parts of the Otherwise module, one room an idea.
+
+Arrows point one way: ui, logic, samples, then mrml and client, then files and background.
+"""

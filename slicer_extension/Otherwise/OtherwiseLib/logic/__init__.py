@@ -1,0 +1,1 @@
+"""The module without its face: what is asked, what is remembered, what comes back."""

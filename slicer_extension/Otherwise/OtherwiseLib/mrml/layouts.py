@@ -1,0 +1,195 @@
+"""Where an explanation is looked at: layouts, what each slice view shows, and where they all point.
+
+Only MRML is touched, so it works in Slicer, where the layout manager follows the layout node, and without it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import slicer
+
+from .explanations import ShownExplanation
+from .volumes import geometry_of
+
+ORIGINAL, COUNTERFACTUAL, CHANGE, EFFECT = (
+    "OtherwiseOriginal",
+    "OtherwiseCounterfactual",
+    "OtherwiseChange",
+    "OtherwiseEffect",
+)
+"""Names of our slice views."""
+VIEWS = (ORIGINAL, COUNTERFACTUAL, CHANGE, EFFECT)
+PLOT = "OtherwisePlot"
+SOLID = "OtherwiseSolid"
+"""Name of our 3-D view."""
+SIDE_BY_SIDE, FOUR, ONE, WITH_SOLID = 73101, 73102, 73103, 73104
+"""Numbers of our layouts; Slicer's own are below 1000."""
+GROUP = 731
+"""Views of this group are linked with each other, and not with Slicer's own."""
+_COLOURS = {ORIGINAL: "#8CB4D2", COUNTERFACTUAL: "#E8A23D", CHANGE: "#D27DB4", EFFECT: "#6FB98F"}
+_LABELS = {ORIGINAL: "O", COUNTERFACTUAL: "CF", CHANGE: "Δ", EFFECT: "E"}
+
+
+def install_layouts(layout_node: Any) -> None:
+    """Teach the layout node our layouts; a second time changes nothing.
+
+    Args:
+        layout_node: The scene's ``vtkMRMLLayoutNode``.
+    """
+    for number, description in (
+        (SIDE_BY_SIDE, _rows(_row(ORIGINAL, COUNTERFACTUAL), _plot())),
+        (FOUR, _rows(_row(ORIGINAL, COUNTERFACTUAL), _row(CHANGE, EFFECT), _plot())),
+        (ONE, _rows(_row(ORIGINAL), _plot())),
+        (WITH_SOLID, _rows(_row(ORIGINAL, COUNTERFACTUAL), _beside(_slice(CHANGE), _solid()), _plot())),
+    ):
+        if not layout_node.IsLayoutDescription(number):
+            layout_node.AddLayoutDescription(number, description)
+
+
+def set_layout(scene: Any, number: int) -> None:
+    """Arrange the views; see ``SIDE_BY_SIDE``, ``FOUR`` and ``ONE``."""
+    node = scene.GetFirstNodeByClass("vtkMRMLLayoutNode")
+    if node is not None:
+        install_layouts(node)
+        node.SetViewArrangement(number)
+
+
+def fill(scene: Any, shown: ShownExplanation, on_path: bool = False, method: str = "") -> None:
+    """Say what each of our slice views shows; all are linked and lie in the image's own plane.
+
+    Args:
+        scene: The scene.
+        shown: The explanation.
+        on_path: The second view shows the image on the path instead of the counterfactual.
+        method: The last view shows this other method's map instead of the measured effect.
+    """
+    original = shown.get("original")
+    layers = {
+        ORIGINAL: (original, None),
+        COUNTERFACTUAL: (shown.get("frame" if on_path else "counterfactual"), None),
+        CHANGE: (original, shown.get("difference")),
+        EFFECT: (original, (shown.overlay(method) if method else None) or shown.get("effect")),
+    }
+    for name, (background, foreground) in layers.items():
+        composite = composite_of(scene, name)
+        if composite is None:
+            continue
+        # Linked at once, so that slices, zoom and place go together; layers set from a program are not handed on.
+        composite.SetHotLinkedControl(True)
+        composite.SetLinkedControl(True)
+        composite.SetBackgroundVolumeID(background.GetID() if background is not None else None)
+        composite.SetForegroundVolumeID(foreground.GetID() if foreground is not None else None)
+        composite.SetForegroundOpacity(1.0)
+        composite.SetLabelVolumeID(None)
+    if original is not None:
+        align(scene, original)
+    plot = scene.GetSingletonNode(PLOT, "vtkMRMLPlotViewNode")
+    chart = shown.get("chart")
+    if plot is not None and chart is not None:
+        plot.SetPlotChartNodeID(chart.GetID())
+
+
+def blend(scene: Any, shown: ShownExplanation, share: float) -> None:
+    """Show the original and the counterfactual in the first view, one over the other.
+
+    Args:
+        share: 0: the original alone; 1: the counterfactual alone.
+    """
+    composite = composite_of(scene, ORIGINAL)
+    counterfactual = shown.get("counterfactual")
+    if composite is not None and counterfactual is not None:
+        composite.SetForegroundVolumeID(counterfactual.GetID())
+        composite.SetForegroundOpacity(min(1.0, max(0.0, share)))
+
+
+def align(scene: Any, volume: Any) -> None:
+    """Turn our views into the plane of the volume's slices, whatever its directions."""
+    _, affine = geometry_of(volume)
+    # The nearest anatomical plane first, so that left, right, up and down are where readers expect them.
+    nearest = ("Sagittal", "Coronal", "Axial")[int(np.abs(affine[:3, 2]).argmax())]
+    for name in VIEWS:
+        node = scene.GetSingletonNode(name, "vtkMRMLSliceNode")
+        if node is None:
+            continue
+        node.SetViewGroup(GROUP)
+        node.SetOrientation(nearest)
+        node.RotateToVolumePlane(volume)
+
+
+def same_window(shown: ShownExplanation) -> None:
+    """Give every image of an explanation the window and level of the original."""
+    original = shown.get("original")
+    window = original.GetDisplayNode() if original is not None else None
+    if not hasattr(window, "GetWindow"):
+        return
+    for role in ("counterfactual", "minimal", "frame"):
+        node = shown.get(role)
+        display = node.GetDisplayNode() if node is not None else None
+        if hasattr(display, "SetWindowLevel"):
+            display.SetAutoWindowLevel(False)
+            display.SetWindowLevel(window.GetWindow(), window.GetLevel())
+
+
+def jump_to(scene: Any, ras: tuple[float, float, float]) -> None:
+    """Move all slice views to a place in RAS millimetres."""
+    slicer.vtkMRMLSliceNode.JumpAllSlices(scene, *ras, slicer.vtkMRMLSliceNode.OffsetJumpSlice)
+
+
+def highlight(shown: ShownExplanation, label: int | None) -> None:
+    """Outline one region strongly and the others faintly; None: all alike."""
+    regions = shown.get("regions")
+    display = regions.GetDisplayNode() if regions is not None else None
+    if display is None:
+        return
+    segmentation = regions.GetSegmentation()
+    chosen = f"region {label}"
+    for number in range(segmentation.GetNumberOfSegments()):
+        id = segmentation.GetNthSegmentID(number)
+        name = segmentation.GetSegment(id).GetName().split(":")[0]
+        strong = label is None or name == chosen
+        display.SetSegmentOpacity2DFill(id, 0.0)
+        display.SetSegmentOpacity2DOutline(id, 1.0 if strong else 0.25)
+        display.SetSegmentOpacity3D(id, 1.0 if strong else 0.2)
+
+
+def composite_of(scene: Any, name: str) -> Any:
+    """The layers of one of our slice views; None where the layout has not made it."""
+    return scene.GetSingletonNode(name, "vtkMRMLSliceCompositeNode")
+
+
+def _rows(*items: str) -> str:
+    return '<layout type="vertical" split="true">' + "".join(f"<item>{item}</item>" for item in items) + "</layout>"
+
+
+def _row(*names: str) -> str:
+    return _beside(*(_slice(name) for name in names))
+
+
+def _beside(*items: str) -> str:
+    return '<layout type="horizontal" split="true">' + "".join(f"<item>{item}</item>" for item in items) + "</layout>"
+
+
+def _slice(name: str) -> str:
+    return (
+        f'<view class="vtkMRMLSliceNode" singletontag="{name}">'
+        '<property name="orientation" action="default">Axial</property>'
+        f'<property name="viewlabel" action="default">{_LABELS[name]}</property>'
+        f'<property name="viewcolor" action="default">{_COLOURS[name]}</property>'
+        "</view>"
+    )
+
+
+def _solid() -> str:
+    return (
+        f'<view class="vtkMRMLViewNode" singletontag="{SOLID}">'
+        '<property name="viewlabel" action="default">3D</property></view>'
+    )
+
+
+def _plot() -> str:
+    return (
+        f'<view class="vtkMRMLPlotViewNode" singletontag="{PLOT}">'
+        '<property name="viewlabel" action="default">P</property></view>'
+    )

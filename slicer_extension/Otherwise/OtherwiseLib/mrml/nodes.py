@@ -1,0 +1,85 @@
+"""From an explanation's files to MRML nodes: on the main thread, so whatever takes time was done before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Callable
+
+import slicer
+
+from ..files.explanation_files import ExplanationFiles, SceneError
+from .volumes import add_volume, set_voxels
+
+UpdateProxies = Callable[[Any], None]
+"""Makes the node that a sequence browser's slider moves, and moves it: ``UpdateProxyNodesFromSequences``."""
+
+
+def load_regions(scene: Any, path: Path, source: Any) -> Any:
+    """Load the decisive regions as a segmentation, one segment each.
+
+    Args:
+        scene: Where to.
+        path: ``.seg.nrrd``, already checked: a damaged one would end the application.
+        source: Volume whose grid they are on.
+    """
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Decisive regions")
+    # The storage node does not stay, since the file is a temporary one.
+    storage = scene.AddNewNodeByClass("vtkMRMLSegmentationStorageNode")
+    storage.SetFileName(str(path))
+    try:
+        if not storage.ReadData(node):
+            raise SceneError(f"{path.name} cannot be read. Explain the image again.")
+    finally:
+        scene.RemoveNode(storage)
+    node.CreateDefaultDisplayNodes()
+    node.SetReferenceImageGeometryParameterFromVolumeNode(source)
+    return node
+
+
+def add_path(scene: Any, files: ExplanationFiles) -> Any:
+    """Make a sequence of the path's images; they share their voxels with ``files``."""
+    sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", "Path")
+    sequence.SetIndexName("strength")
+    sequence.SetIndexUnit("")
+    strengths = [float(point["strength"]) for point in files.content["counterfactual"]["path"]]
+    if any(later <= earlier for earlier, later in zip(strengths, strengths[1:])):
+        strengths = [float(step) for step in range(len(strengths))]
+    affine = files.volumes["original"].affine
+    empty = slicer.vtkMRMLVectorVolumeNode() if files.path[0].ndim == 4 else slicer.vtkMRMLScalarVolumeNode()
+    for strength, voxels in zip(strengths, files.path):
+        # The sequence copies the node that it gets, so it gets one without voxels.
+        set_voxels(sequence.SetDataNodeAtValue(empty, f"{strength:.12g}"), voxels, affine)
+    return sequence
+
+
+def sequence_proxies(scene: Any) -> UpdateProxies:
+    """What the Sequences module does, where the module itself is not there."""
+    logic = slicer.vtkSlicerSequencesLogic()
+    logic.SetMRMLScene(scene)
+    return logic.UpdateProxyNodesFromSequences
+
+
+def browse(scene: Any, sequence: Any, update_proxies: UpdateProxies) -> tuple:
+    """Make a browser of the path, and the volume that its slider moves."""
+    browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "Path")
+    browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
+    browser.SetSelectedItemNumber(0)
+    update_proxies(browser)
+    frame = browser.GetProxyNode(sequence)
+    if frame is None:
+        raise SceneError("The path cannot be shown.")
+    frame.SetName("Image on the path")
+    return browser, frame
+
+
+def add_page(scene: Any, page: str) -> Any:
+    """Keep the page to read, so that it is saved with the scene."""
+    node = scene.AddNewNodeByClass("vtkMRMLTextNode", "Report")
+    node.SetText(page)
+    node.SetForceCreateStorageNode(slicer.vtkMRMLTextNode.CreateStorageNodeAlways)
+    return node
+
+
+def add_grid(scene: Any, grid: Any, name: str) -> Any:
+    """Make a volume that shares its voxels with a ``Grid``."""
+    return add_volume(scene, name, grid.voxels, grid.affine)

@@ -1,0 +1,1 @@
+"""The panel: the only room that knows Qt."""

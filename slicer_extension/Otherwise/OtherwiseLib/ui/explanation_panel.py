@@ -1,0 +1,344 @@
+"""The lower half of the panel: one explanation of the scene, and how it is looked at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Callable
+
+import qt
+import vtk
+from slicer.i18n import tr as _
+
+from ..background.signal import Signal
+from ..logic.logic import Logic
+from ..mrml import display, explanations, layouts, tables
+from ..mrml.volumes import middle_of
+from . import texts
+
+FLICKER_MILLISECONDS = 250
+LAYOUTS = (layouts.SIDE_BY_SIDE, layouts.FOUR, layouts.WITH_SOLID, layouts.ONE)
+
+
+class ExplanationPanel:
+    """Shows an explanation, and what is pressed about it.
+
+    Signal: ``looked()`` when another explanation or another region is looked at.
+
+    Args:
+        ui: Namespace of the widgets of ``Otherwise.ui``, by name.
+        logic: Moves the path, and asks for other methods' maps.
+        open_page: Shows an HTML text.
+        ask_path: Asks where to save: takes a suggestion, gives a path or an empty text.
+        grab: Saves a picture of the views to a path.
+    """
+
+    def __init__(
+        self,
+        ui: Any,
+        logic: Logic,
+        open_page: Callable[[str, str], None],
+        ask_path: Callable[[str], str],
+        grab: Callable[[str], None],
+    ) -> None:
+        self.ui = ui
+        self.logic = logic
+        self.shown: explanations.ShownExplanation | None = None
+        self.looked = Signal()
+        self._open_page, self._ask_path, self._grab = open_page, ask_path, grab
+        self._flicker = qt.QTimer()
+        self._flicker.interval = FLICKER_MILLISECONDS
+        self._filling = False
+        self._methods: list[str] = []
+        self._seen = ""
+        self._observed: list[tuple[Any, int]] = []
+        for title in (
+            _("Side by side"),
+            _("With change and effect"),
+            _("With regions in 3-D"),
+            _("One view, to blend"),
+        ):
+            ui.layoutBox.addItem(title)
+        self._connect()
+        self._show(None)
+
+    def close(self) -> None:
+        """Stop to flicker and to observe."""
+        self._flicker.stop()
+        self._observe(None)
+
+    def refresh(self, id: str = "") -> None:
+        """List the explanations of the scene, and show the one of this id, or the one that was shown, or the newest."""
+        found = list(explanations.all_shown(self.logic.scene))
+        wanted = id or (self.shown.id if self.shown is not None else "")
+        index = next((n for n, shown in enumerate(found) if shown.id == wanted), len(found) - 1)
+        self._filling = True
+        self.ui.shownBox.clear()
+        for shown in found:
+            self.ui.shownBox.addItem(f"{shown.image_name}: {shown.content['target']}")
+        self.ui.shownBox.currentIndex = index
+        self._filling = False
+        self._show(found[index] if found else None)
+
+    def refresh_methods(self, chosen: str = "") -> None:
+        """List what can be compared with: what the server offers, and what the scene has already."""
+        there = self.shown.overlays if self.shown is not None else {}
+        titles = {**there, **self.logic.methods}
+        self._filling = True
+        self._methods = ["", *titles]
+        self.ui.overlayBox.clear()
+        for title in (_("measured effect"), *titles.values()):
+            self.ui.overlayBox.addItem(title)
+        self.ui.overlayBox.currentIndex = self._methods.index(chosen) if chosen in self._methods else 0
+        self.ui.overlayBox.enabled = self.shown is not None
+        self._filling = False
+        self._legend()
+
+    @property
+    def selected_label(self) -> int:
+        """Label of the selected region; 0: none."""
+        rows = [index.row() for index in self.ui.regionTable.selectionModel().selectedRows()]
+        regions = self.shown.regions if self.shown is not None else []
+        return int(regions[rows[0]]["label"]) if rows and rows[0] < len(regions) else 0
+
+    def select(self, label: int) -> None:
+        """Select a region, and go there."""
+        regions = self.shown.regions if self.shown is not None else []
+        row = next((row for row, region in enumerate(regions) if region["label"] == label), -1)
+        if row >= 0:
+            # A row that is selected already tells nothing.
+            self.ui.regionTable.clearSelection()
+            self.ui.regionTable.selectRow(row)
+
+    def renamed(self) -> None:
+        """Regions have other names by now; everything else stays as it is looked at."""
+        if self.shown is None or self.shown.node.GetScene() is None:
+            return
+        label = self.selected_label
+        self.shown = explanations.ShownExplanation(self.shown.node)
+        self._filling = True
+        self._regions(self.shown.regions)
+        row = next((row for row, region in enumerate(self.shown.regions) if region["label"] == label), -1)
+        if row >= 0:
+            self.ui.regionTable.selectRow(row)
+        self._filling = False
+
+    # -- what happens when something is pressed ------------------------------------------------------------------
+
+    def on_shown(self, *_unused: object) -> None:
+        """Another explanation was chosen."""
+        if self._filling:
+            return
+        found = list(explanations.all_shown(self.logic.scene))
+        index = self.ui.shownBox.currentIndex
+        self._show(found[index] if 0 <= index < len(found) else None)
+
+    def on_remove(self, *_unused: object) -> None:
+        """Take the explanation out of the scene."""
+        if self.shown is not None:
+            shown, self.shown = self.shown, None
+            explanations.remove(self.logic.scene, shown)
+            self.refresh()
+
+    def on_layout(self, *_unused: object) -> None:
+        """Arrange the views."""
+        if self.shown is not None and not self._filling:
+            self._arrange()
+
+    def on_overlay(self, *_unused: object) -> None:
+        """Compare with another method: its map is fetched the first time."""
+        if self.shown is None or self._filling:
+            return
+        method = self._method()
+        if method and self.shown.overlay(method) is None:
+            # Until it is there, the list says what is seen.
+            self.refresh_methods(self._seen)
+            self.logic.compare(self.shown, method)
+        else:
+            self._arrange()
+
+    def compared(self, shown: explanations.ShownExplanation, method: str) -> None:
+        """Another method's map is there."""
+        if self.shown is not None and shown.id == self.shown.id:
+            self.refresh_methods(method)
+            self._arrange()
+
+    def on_blend(self, *_unused: object) -> None:
+        """Blend original and counterfactual."""
+        if self.shown is not None:
+            layouts.blend(self.logic.scene, self.shown, self.ui.blendSlider.value / 100)
+
+    def on_flicker(self, *_unused: object) -> None:
+        """Begin or end to flicker."""
+        if self.ui.flickerCheck.checked and self.shown is not None:
+            self._flicker.start()
+        else:
+            self._flicker.stop()
+
+    def on_flicker_turn(self, *_unused: object) -> None:
+        """Change sides."""
+        self.ui.blendSlider.value = 0 if self.ui.blendSlider.value > 50 else 100
+
+    def on_path(self, *_unused: object) -> None:
+        """Walk along the path: image and probability together."""
+        if self.shown is None or self._filling:
+            return
+        step = self.ui.pathSlider.value
+        browser, here = self.shown.get("browser"), self.shown.get("here")
+        if browser is not None:
+            if browser.GetSelectedItemNumber() != step:
+                browser.SetSelectedItemNumber(step)
+            self.logic.update_frame(browser)
+        if here is not None:
+            tables.mark_place(here, self.shown.content, step)
+        layouts.fill(self.logic.scene, self.shown, on_path=True, method=self._method())
+        self.ui.pathLabel.text = texts.on_path(self.shown.content, step, _)
+
+    def browser_moved(self, *_unused: object) -> None:
+        """Somebody moved Slicer's own slider of the path, or plays it."""
+        browser = self.shown.get("browser") if self.shown is not None else None
+        step = browser.GetSelectedItemNumber() if browser is not None else -1
+        if step >= 0 and step != self.ui.pathSlider.value:
+            self.ui.pathSlider.value = step
+
+    def window_changed(self, *_unused: object) -> None:
+        """Somebody changed window and level of the original."""
+        if self.shown is not None:
+            layouts.same_window(self.shown)
+
+    def on_floor(self, *_unused: object) -> None:
+        """Show changes above another floor."""
+        node = self.shown.get("difference") if self.shown is not None else None
+        if node is not None and not self._filling:
+            display.set_floor(node, float(self.ui.floorSpin.value))
+
+    def on_region(self, *_unused: object) -> None:
+        """Go to a region, and show it alone."""
+        row = self.ui.regionTable.currentRow()
+        if self.shown is None or self._filling or not 0 <= row < len(self.shown.regions):
+            return
+        region = self.shown.regions[row]
+        layouts.jump_to(self.logic.scene, tuple(region["centroid_ras"]))
+        layouts.highlight(self.shown, region["label"])
+        self.looked.emit()
+
+    def on_report(self, *_unused: object) -> None:
+        """Open the report."""
+        page = self._page()
+        if page:
+            self._open_page(self.shown.id, page)
+
+    def on_save_report(self, *_unused: object) -> None:
+        """Write the report to a file: the page as it is, or as PDF, which the server makes."""
+        page = self._page()
+        path = self._ask_path(f"{self.shown.id}.html") if page else ""
+        if path.lower().endswith(".pdf"):
+            self.logic.save_pdf(self.shown, Path(path))
+        elif path:
+            Path(path).write_bytes(page.encode("utf-8"))
+
+    def on_picture(self, *_unused: object) -> None:
+        """Write a picture of the views."""
+        path = self._ask_path(f"{self.shown.id}.png") if self.shown is not None else ""
+        if path:
+            self._grab(path)
+
+    # -- what the widgets show -----------------------------------------------------------------------------------
+
+    def _show(self, shown: explanations.ShownExplanation | None) -> None:
+        self.shown = shown
+        self._observe(shown)
+        ui, some = self.ui, shown is not None
+        self._filling = True
+        for widget in (
+            ui.shownBox, ui.removeButton, ui.layoutBox, ui.blendSlider, ui.flickerCheck, ui.pathSlider, ui.floorSpin,
+            ui.regionTable, ui.reportButton, ui.saveReportButton, ui.pictureButton,
+        ):  # fmt: skip
+            widget.enabled = some
+        ui.verdictLabel.text = texts.verdict(shown.content, _) if some else _("Nothing has been explained yet.")
+        warnings = texts.warnings(shown.content, _) if some else []
+        ui.warningLabel.text = "\n".join(f"⚠ {text}" for text in warnings)
+        ui.warningLabel.visible = bool(warnings)
+        ui.pathSlider.maximum = len(shown.path) - 1 if some else 0
+        ui.pathSlider.value = 0
+        ui.pathLabel.text = texts.on_path(shown.content, 0, _) if some else ""
+        ui.blendSlider.value = 0
+        ui.flickerCheck.checked = False
+        self._regions(shown.regions if some else [])
+        self.refresh_methods()
+        self._filling = True
+        if some:
+            node = shown.get("difference")
+            floor = display.typical_floor(shown.get("floor"))
+            ui.floorSpin.singleStep = max(floor / 4, 1e-4)
+            ui.floorSpin.value = floor
+            if node is not None:
+                display.set_floor(node, floor)
+            self._arrange()
+            regions = shown.regions
+            place = regions[0]["centroid_ras"] if regions else middle_of(shown.get("counterfactual"))
+            layouts.jump_to(self.logic.scene, tuple(place))
+            layouts.highlight(shown, None)
+        self._filling = False
+        self.looked.emit()
+
+    def _observe(self, shown: explanations.ShownExplanation | None) -> None:
+        """Hear of what Slicer's own controls do to this explanation, and no longer to the one before."""
+        for node, tag in self._observed:
+            node.RemoveObserver(tag)
+        self._observed = []
+        original = shown.get("original") if shown is not None else None
+        watched = [
+            (shown.get("browser") if shown is not None else None, self.browser_moved),
+            (original.GetDisplayNode() if original is not None else None, self.window_changed),
+        ]
+        for node, slot in watched:
+            if node is not None:
+                self._observed.append((node, node.AddObserver(vtk.vtkCommand.ModifiedEvent, slot)))
+
+    def _arrange(self) -> None:
+        number = LAYOUTS[max(0, self.ui.layoutBox.currentIndex)]
+        if number == layouts.WITH_SOLID and self.shown.get("regions") is not None:
+            display.show_surfaces(self.shown.get("regions"))
+        layouts.set_layout(self.logic.scene, number)
+        layouts.fill(self.logic.scene, self.shown, on_path=self.ui.pathSlider.value > 0, method=self._method())
+        self._legend()
+
+    def _method(self) -> str:
+        index = self.ui.overlayBox.currentIndex
+        return self._methods[index] if 0 <= index < len(self._methods) else ""
+
+    def _legend(self) -> None:
+        self._seen = self._method()
+        self.ui.legendLabel.text = texts.legend(self.shown, self._method(), _) if self.shown is not None else ""
+
+    def _regions(self, regions: list) -> None:
+        table = self.ui.regionTable
+        table.clearSelection()
+        table.rowCount = len(regions)
+        for row, region in enumerate(regions):
+            name = (region.get("concept") or {}).get("name") or _("not named")
+            flags = [_("yes") if region[key] else _("no") for key in ("sufficient", "necessary", "above_floor")]
+            cells = [str(region["label"]), name, f"{region['effect']:+.2f}", f"{region['volume_mm3']:.1f}", *flags]
+            for column, text in enumerate(cells):
+                table.setItem(row, column, qt.QTableWidgetItem(text))
+        table.resizeColumnsToContents()
+
+    def _page(self) -> str:
+        node = self.shown.get("report") if self.shown is not None else None
+        return node.GetText() if node is not None else ""
+
+    def _connect(self) -> None:
+        ui = self.ui
+        ui.shownBox.currentIndexChanged.connect(self.on_shown)
+        ui.removeButton.clicked.connect(self.on_remove)
+        ui.layoutBox.currentIndexChanged.connect(self.on_layout)
+        ui.overlayBox.currentIndexChanged.connect(self.on_overlay)
+        ui.blendSlider.valueChanged.connect(self.on_blend)
+        ui.flickerCheck.toggled.connect(self.on_flicker)
+        ui.pathSlider.valueChanged.connect(self.on_path)
+        ui.floorSpin.valueChanged.connect(self.on_floor)
+        ui.regionTable.itemSelectionChanged.connect(self.on_region)
+        ui.reportButton.clicked.connect(self.on_report)
+        ui.saveReportButton.clicked.connect(self.on_save_report)
+        ui.pictureButton.clicked.connect(self.on_picture)
+        self._flicker.timeout.connect(self.on_flicker_turn)

@@ -1,0 +1,143 @@
+"""What people read about the models: every sentence, from what the server tells."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Callable
+
+from ..logic.models import Outcome
+
+Translate = Callable[[str], str]
+
+PREFIX = re.compile(r"\[.*?\) - ")
+"""What MONAI Label puts before each line of a log: time, process, level, place."""
+RAISED = re.compile(r"(?:\w+[.])*\w+Error: ")
+"""What Python puts before the sentence of an error."""
+DRAWN = re.compile(r"[\s\u2500-\u257f]+")
+"""Spaces, and lines that a progress bar is drawn with."""
+LONGEST_LINE = 200
+SHORT = 8
+"""Digits of an id that people get to see; the whole one is in the tool tip."""
+
+
+def state(models: Any, tr: Translate) -> str:
+    """Which version is in use, and why."""
+    if not models.reachable:
+        return tr("The server does not answer at the moment. It is asked again.")
+    if models.told is None:
+        return tr("Queries the server for its models …")
+    used = models.in_use
+    if used is None:
+        return tr("The models in use are none of these versions.")
+    told = tr("Version {id} is in use.").format(id=short(used["id"]))
+    if models.problem:
+        return f"{told} ⚠ {tr('The version that was chosen is not:')} {models.problem}"
+    if models.active and models.active != used["id"]:
+        return f"{told} {tr('The server changes over to {id} …').format(id=short(models.active))}"
+    return f"{told} {models.told.get('reason') or ''}".strip()
+
+
+def row(version: dict, tr: Translate) -> tuple[str, str, str, str, str]:
+    """Version, when it was made, validity, agent, note."""
+    id = short(version["id"])
+    return (
+        tr("{id} (in use)").format(id=id) if version.get("in_use") else id,
+        str(version.get("created", ""))[:16].replace("T", " "),
+        validity(version),
+        agent(version),
+        str(version.get("note", "")),
+    )
+
+
+def tip(version: dict, tr: Translate) -> str:
+    """Everything about a version, one line each."""
+    lines = [tr("Version {id}").format(id=version["id"])]
+    for title, model in ((tr("Classifier"), version.get("classifier")), (tr("Agent"), version["agent"])):
+        if isinstance(model, dict):
+            lines.append(f"{title}: {model.get('name', '')} ({model.get('version', '')})")
+    if version.get("parent"):
+        lines.append(tr("Trained on from {id}").format(id=short(version["parent"])))
+    if isinstance(version.get("images"), int):
+        lines.append(tr("On {count} images").format(count=version["images"]))
+    return "\n".join([*lines, *filter(None, [str(version.get("note", ""))])])
+
+
+def agent(version: dict) -> str:
+    """The agent of a version, with the beginning of its content's version."""
+    model = version["agent"]
+    return f"{model.get('name', '')} ({str(model.get('version', ''))[:SHORT]})"
+
+
+def validity(version: dict) -> str:
+    """Of the agent before -> of this one, on the same held-out images."""
+    values = [(version.get(when) or {}).get("validity") for when in ("before", "after")]
+    if not any(_is_number(value) for value in values):
+        return "–"
+    return " → ".join(f"{value:.3f}" if _is_number(value) else "–" for value in values)
+
+
+def training(models: Any, tr: Translate) -> str:
+    """What the training does; empty: there is none."""
+    if models.changing:
+        return tr("Queries the server …")
+    if not models.running:
+        return ""
+    if models.stopping:
+        return tr("Stopping …")
+    if not models.stoppable:
+        return tr("The training is done; the server takes over what came of it …")
+    if (models.training or {}).get("status") == "SUBMITTED":
+        return tr("Waiting to begin …")
+    said = line(models.line) or tr("The training begins …")
+    if models.time_is_up:
+        return tr("The time is up; the server finishes and measures what came of it. {line}").format(line=said)
+    return said
+
+
+def outcome(ended: Outcome, models: Any, tr: Translate) -> str:
+    """How a training ended, and whether the new version is in use and why."""
+    if ended.state == "failed":
+        told = tr("The training failed: {line}").format(line=line(ended.line))
+        return told if ended.line else tr("The training failed. The server's log tells why.")
+    if ended.state == "stopped":
+        return tr("The training was stopped. Nothing has changed.")
+    if ended.state == "lost":
+        return tr("The server knows nothing of the training any more; it was perhaps started anew.")
+    version = ended.version
+    if version is None:
+        return tr("The training is done. The table shows what there is.")
+    if version.get("in_use"):
+        told = tr("The training is done, and its version {id} is in use.")
+    elif version["id"] != models.active:
+        told = tr("The training is done. Its version {id} is kept, but not in use.")
+    elif models.problem:
+        told = tr("The training is done. Its version {id} was chosen, but the server cannot use it: {problem}")
+    else:
+        told = tr("The training is done. Its version {id} was chosen, but is not in use yet.")
+    note = str(version.get("note", ""))
+    return f"{told.format(id=short(version['id']), problem=models.problem)} {note}".strip()
+
+
+def chosen(models: Any, tr: Translate) -> str:
+    """What came of a choice."""
+    used = models.in_use
+    if used is not None and used["id"] == models.active:
+        return tr("Version {id} is in use now.").format(id=short(used["id"]))
+    return tr("Version {id} was chosen. {problem}").format(id=short(models.active), problem=models.problem).strip()
+
+
+def line(said: str) -> str:
+    """A line of a log without what only its server's people need."""
+    text = PREFIX.sub("", said, count=1) if said.startswith("[") else said
+    raised = RAISED.match(text)
+    text = DRAWN.sub(" ", text[raised.end() :] if raised else text).strip()
+    return text if len(text) <= LONGEST_LINE else text[: LONGEST_LINE - 1] + "…"
+
+
+def short(id: object) -> str:
+    """The beginning of an id."""
+    return str(id)[:SHORT]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -1,0 +1,354 @@
+"""The panel: shows what the logic tells, and tells the logic what was pressed. Nothing is computed here."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+import qt
+from slicer.i18n import tr as _
+
+from ..logic.logic import Logic, Source
+from ..mrml import explanations
+from ..mrml.volumes import geometry_of
+from . import texts
+from .explanation_panel import ExplanationPanel
+from .finds_panel import FindsPanel
+from .models_panel import ModelsPanel
+from .teaching_panel import TeachingPanel
+
+NEAREST = ""
+
+
+class Panel:
+    """The widgets of the module at work.
+
+    Args:
+        ui: Namespace of the widgets of ``Otherwise.ui``, by name.
+        logic: What does the work.
+        viewer: The half of the panel that shows explanations.
+        teaching: The section for teaching.
+        models: The section for versions of the models.
+        parameters: Gives the ``Parameters`` of the present scene.
+        confirm: Asks a question with yes and no.
+    """
+
+    def __init__(
+        self,
+        ui: Any,
+        logic: Logic,
+        viewer: ExplanationPanel,
+        teaching: TeachingPanel,
+        models: ModelsPanel,
+        parameters: Callable[[], Any],
+        confirm: Callable[[str], bool],
+    ) -> None:
+        self.ui = ui
+        self.logic = logic
+        self.viewer, self.teaching, self.models = viewer, teaching, models
+        self.finder = FindsPanel(ui, logic)
+        self._confirm, self._parameters = confirm, parameters
+        self._restoring = False
+        ui.addressEdit.text = logic.address
+        self._tell("")
+        self._connect()
+        self._restore()
+        self.update()
+
+    def close(self) -> None:
+        """Stop timers and jobs, and hear of nothing any more."""
+        self.models.close()
+        self.teaching.close()
+        self.viewer.close()
+        for signal, slot in self._slots():
+            signal.disconnect(slot)
+        self.logic.close()
+
+    def scene_changed(self) -> None:
+        """Look again at what the scene holds: after loading, and after it was closed."""
+        self._restore()
+        self.finder.clear()
+        self.viewer.refresh()
+        self.teaching.scene_changed()
+        self.update()
+
+    # -- what happens when something is pressed ------------------------------------------------------------------
+
+    def on_connect(self, *_unused: object) -> None:
+        """Test the connection."""
+        user, secret = self.ui.userEdit.text.strip(), self.ui.passwordEdit.text
+        self._tell("")
+        if user:
+            self.logic.connect(self.ui.addressEdit.text, user=user, password=secret)
+        else:
+            self.logic.connect(self.ui.addressEdit.text, token=secret)
+
+    def on_classify(self, *_unused: object) -> None:
+        """Classify the chosen image."""
+        if self._may_send():
+            self._tell("")
+            self.logic.classify(self.source())
+
+    def on_find(self, *_unused: object) -> None:
+        """Look for what is worth explaining."""
+        if self._may_send():
+            self._tell("")
+            self.finder.find(self.source())
+
+    def on_explain(self, *_unused: object) -> None:
+        """Explain the chosen image, or the chosen find in it."""
+        if self._may_send():
+            self._tell("")
+            self.logic.explain(self.source(), self._target(), self.finder.chosen)
+
+    def on_cancel(self, *_unused: object) -> None:
+        """Stop."""
+        self.ui.stageLabel.text = _("Stopping …")
+        self.logic.cancel()
+
+    def on_slice_here(self, *_unused: object) -> None:
+        """Take the slice that the views show."""
+        from ..mrml.snapshot import slice_at
+
+        volume = self.ui.volumeSelector.currentNode()
+        node = self.logic.scene.GetFirstNodeByClass("vtkMRMLSliceNode")
+        if volume is not None and node is not None:
+            matrix = node.GetSliceToRAS()
+            self.ui.sliceSpin.value = slice_at(volume, tuple(matrix.GetElement(row, 3) for row in range(3)))
+
+    def on_volume(self, *_unused: object) -> None:
+        """Another volume was chosen."""
+        volume = self.ui.volumeSelector.currentNode()
+        count = geometry_of(volume)[0][2] if volume is not None else 0
+        self.ui.sliceSpin.maximum = max(0, count - 1)
+        self.ui.sliceSpin.value = count // 2
+        self.on_image()
+        self.update()
+
+    def on_image(self, *_unused: object) -> None:
+        """Another image or another slice of it was chosen: what was found belongs to the one before."""
+        if not self._restoring:
+            self.finder.clear()
+        self.on_choice()
+
+    def on_region(self, *_unused: object) -> None:
+        """A region of interest was drawn, and goes before what was found."""
+        if self.ui.roiSelector.currentNode() is not None:
+            self.finder.leave()
+        self.on_choice()
+
+    def on_choice(self, *_unused: object) -> None:
+        """Remember in the scene what was chosen."""
+        scene = self.logic.scene
+        if self._restoring or scene.IsClosing() or scene.IsImporting():
+            return
+        kept, ui = self._parameters(), self.ui
+        kept.volume, kept.region = ui.volumeSelector.currentNode(), ui.roiSelector.currentNode()
+        kept.sliceIndex, kept.study, kept.target = int(ui.sliceSpin.value), ui.studyBox.currentText, self._target()
+
+    def on_next_case(self, *_unused: object) -> None:
+        """Ask the server which of its images to look at next."""
+        self._tell("")
+        self.logic.next_case()
+
+    # -- what the logic tells ------------------------------------------------------------------------------------
+
+    def connected(self, about: dict) -> None:
+        """A server answered."""
+        self.ui.serverLabel.text = texts.hosted(about, _)
+        self.ui.passwordEdit.text = ""
+        self._fill(self.ui.targetBox, [_("another class, the nearest"), *self.logic.classes])
+        self.viewer.refresh_methods()
+        self.finder.clear()
+        self.finder.offer()
+        self.update()
+        self.logic.list_images()
+
+    def listed(self, images: list) -> None:
+        """The server's images."""
+        self._fill(self.ui.studyBox, images)
+        self.update()
+
+    def offered(self, image: str) -> None:
+        """The server says which image to look at next."""
+        self.ui.volumeSelector.setCurrentNode(None)
+        if self.ui.studyBox.findText(image) < 0:
+            self.ui.studyBox.addItem(image)
+        self.ui.studyBox.currentIndex = self.ui.studyBox.findText(image)
+        self._tell(_("Next: {image}. Press Explain.").format(image=image))
+
+    def progressed(self, stage: str, fraction: float) -> None:
+        """A job goes on."""
+        self.ui.progressBar.value = round(1000 * fraction)
+        self.ui.stageLabel.text = texts.stage(stage, _)
+
+    def classified(self, answer: dict) -> None:
+        """The classifier answered."""
+        self._bars({score["label"]: score["score"] for score in answer["prediction"]})
+
+    def explained(self, shown: explanations.ShownExplanation) -> None:
+        """An explanation came."""
+        self._bars(shown.content["prediction"]["probabilities"])
+        self.viewer.refresh(shown.id)
+        self.ui.lookSection.collapsed = False
+
+    def found(self, found: list) -> None:
+        """The server tells what it found."""
+        self.finder.found(found)
+        self._tell("" if found else _("Nothing was found in this image."))
+
+    def saved(self, path: object) -> None:
+        """A report was written."""
+        self._tell(_("Saved {path}.").format(path=path))
+
+    def failed(self, error: BaseException) -> None:
+        """Something did not work."""
+        self._tell(texts.trouble(error, _))
+        if self.logic.about is None:
+            self.ui.serverLabel.text = _("Not connected.")
+        self.update()
+
+    def cancelled(self) -> None:
+        """A job was stopped."""
+        self._tell(_("Stopped."))
+
+    def busy_changed(self, busy: bool) -> None:
+        """A job began or ended."""
+        if not busy:
+            self.ui.progressBar.value = 0
+            self.ui.stageLabel.text = ""
+        self.update()
+
+    # -- what the widgets show -----------------------------------------------------------------------------------
+
+    def source(self) -> Source:
+        """What is chosen."""
+        volume = self.ui.volumeSelector.currentNode()
+        if volume is None:
+            return Source(image=self.ui.studyBox.currentText)
+        return Source(volume, self.ui.roiSelector.currentNode(), int(self.ui.sliceSpin.value))
+
+    def update(self) -> None:
+        """Enable what can be done now; what cannot says why."""
+        volume = self.ui.volumeSelector.currentNode()
+        why = ""
+        if self.logic.busy:
+            why = _("Something is running.")
+        elif self.logic.about is None:
+            why = _("Connect to a server first.")
+        elif volume is None and not self.ui.studyBox.currentText:
+            why = _("Choose an image first.")
+        for button, tip in (
+            (self.ui.findButton, _("Look at every patch of the image for what is worth explaining")),
+            (self.ui.classifyButton, _("Ask the classifier")),
+            (
+                self.ui.explainButton,
+                _("Search the smallest plausible change for which the classifier changes its mind"),
+            ),
+        ):
+            button.enabled = not why
+            button.toolTip = why or tip
+        self.ui.connectButton.enabled = not self.logic.busy
+        for button in (self.ui.refreshButton, self.ui.nextButton):
+            button.enabled = self.logic.about is not None and not self.logic.busy
+        self.ui.cancelButton.enabled = self.logic.busy
+        self.ui.progressBar.visible = self.logic.busy
+        several = volume is not None and geometry_of(volume)[0][2] > 1
+        flat = self.logic.spatial_dims == 2 and several
+        self.ui.sliceSpin.enabled = flat
+        self.ui.sliceHereButton.enabled = flat
+        self.ui.roiSelector.enabled = volume is not None
+        self.ui.studyBox.enabled = volume is None
+
+    def _target(self) -> str:
+        """The class to flip to; empty: the nearest other one."""
+        # While no server is connected the list is empty, and what was chosen before stands.
+        if self.ui.targetBox.count == 0:
+            return str(self._parameters().target)
+        return self.ui.targetBox.currentText if self.ui.targetBox.currentIndex > 0 else NEAREST
+
+    def _fill(self, box: Any, items: list) -> None:
+        """List other items, and choose again what the scene remembers."""
+        self._restoring = True
+        box.clear()
+        for item in items:
+            box.addItem(item)
+        self._restore()
+
+    def _restore(self) -> None:
+        """Choose what the scene remembers, as far as it is there."""
+        kept, ui = self._parameters(), self.ui
+        volume, region, study, slice_index, target = kept.volume, kept.region, kept.study, kept.sliceIndex, kept.target
+        self._restoring = True
+        ui.volumeSelector.setCurrentNode(volume)
+        ui.roiSelector.setCurrentNode(region)
+        if volume is not None:
+            ui.sliceSpin.value = slice_index
+        ui.studyBox.currentIndex = max(0, ui.studyBox.findText(study))
+        ui.targetBox.currentIndex = max(0, ui.targetBox.findText(target)) if target else 0
+        self._restoring = False
+
+    def _bars(self, probabilities: dict) -> None:
+        table = self.ui.probabilityTable
+        table.rowCount = len(probabilities)
+        for row, (name, value) in enumerate(probabilities.items()):
+            table.setItem(row, 0, qt.QTableWidgetItem(name))
+            table.setItem(row, 1, qt.QTableWidgetItem(f"{value:.1%}"))
+            bar = qt.QProgressBar()
+            bar.maximum = 1000
+            bar.value = round(1000 * value)
+            bar.textVisible = False
+            table.setCellWidget(row, 2, bar)
+
+    def _may_send(self) -> bool:
+        """Ask for consent where an image would leave this machine for the first time."""
+        volume = self.ui.volumeSelector.currentNode()
+        host = self.logic.consent_needed() if volume is not None else ""
+        if not host:
+            return True
+        question = _(
+            "The voxels and the geometry of {image} would leave this machine for {host}. Names and other tags of the "
+            "patient are not sent, but may be burned into the image. Send images to {host}?"
+        ).format(image=volume.GetName(), host=host)
+        if self._confirm(question):
+            self.logic.give_consent()
+            return True
+        self._tell(_("Nothing was sent."))
+        return False
+
+    def _tell(self, text: str) -> None:
+        self.ui.trouble.text = text
+        self.ui.trouble.visible = bool(text)
+
+    def _slots(self) -> list:
+        names = (
+            "connected",
+            "listed",
+            "offered",
+            "progressed",
+            "classified",
+            "found",
+            "explained",
+            "saved",
+            "failed",
+            "cancelled",
+        )
+        ours = [(getattr(self.logic, name), getattr(self, name)) for name in (*names, "busy_changed")]
+        return [*ours, (self.logic.compared, self.viewer.compared)]
+
+    def _connect(self) -> None:
+        for signal, slot in self._slots():
+            signal.connect(slot)
+        ui = self.ui
+        ui.connectButton.clicked.connect(self.on_connect)
+        ui.classifyButton.clicked.connect(self.on_classify)
+        ui.explainButton.clicked.connect(self.on_explain)
+        ui.cancelButton.clicked.connect(self.on_cancel)
+        ui.refreshButton.clicked.connect(lambda *_unused: self.logic.list_images())
+        ui.sliceHereButton.clicked.connect(self.on_slice_here)
+        ui.volumeSelector.currentNodeChanged.connect(self.on_volume)
+        ui.nextButton.clicked.connect(self.on_next_case)
+        ui.findButton.clicked.connect(self.on_find)
+        ui.roiSelector.currentNodeChanged.connect(self.on_region)
+        ui.sliceSpin.valueChanged.connect(self.on_image)
+        ui.studyBox.currentIndexChanged.connect(self.on_image)
+        ui.targetBox.currentIndexChanged.connect(self.on_choice)

@@ -1,0 +1,345 @@
+"""The Teach section of the panel: say what a region is, be asked, see how far it has come. Nothing is computed here."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from ..logic.teacher import Teacher
+from ..logic.vocabulary import term_for
+from ..mrml import segments
+from . import teaching_texts, texts
+from .explanation_panel import ExplanationPanel
+from .history_panel import HistoryPanel
+from .units_panel import UnitsPanel
+
+LONGEST_WORDS = 64
+"""Characters of a name in words of one's own."""
+
+
+class TeachingPanel:
+    """The widgets for teaching at work.
+
+    Args:
+        ui: Namespace of the widgets of ``Otherwise.ui``, by name.
+        teacher: Does the work.
+        viewer: Knows the explanation that is shown, and the region that is selected.
+        draw: Opens the Segment Editor with a segmentation and the volume to draw on.
+    """
+
+    def __init__(self, ui: Any, teacher: Teacher, viewer: ExplanationPanel, draw: Callable[[Any, Any], None]) -> None:
+        self.ui = ui
+        self.teacher = teacher
+        self.viewer = viewer
+        self.units = UnitsPanel(ui, teacher, self.subject)
+        self.history = HistoryPanel(ui, teacher)
+        self._draw = draw
+        self._entries: list = []
+        self._strategies: list = []
+        self._observed: list[tuple[Any, int]] = []
+        self._segments: list[tuple[str, str]] = []
+        ui.authorEdit.text = teacher.author
+        ui.termBox.lineEdit().maxLength = LONGEST_WORDS
+        ui.termBox.lineEdit().placeholderText = _("Choose a term, or type words of your own")
+        completer = ui.termBox.completer()
+        completer.filterMode = qt.Qt.MatchContains
+        completer.completionMode = qt.QCompleter.PopupCompletion
+        self._connect()
+        self._tell("")
+        self.update()
+
+    def close(self) -> None:
+        """Stop, and hear of nothing any more."""
+        self._observe(None)
+        for signal, slot in self._slots():
+            signal.disconnect(slot)
+        self.teacher.close()
+
+    def scene_changed(self) -> None:
+        """The scene was closed, or another one was loaded."""
+        self.on_segmentation()
+        self.teacher.read_names()
+        self.update()
+
+    # -- what happens when something is pressed ------------------------------------------------------------------
+
+    def on_name(self, *_unused: object) -> None:
+        """Say what the region is."""
+        subject, term = self.subject(), self._term()
+        if subject is not None and term is not None:
+            self._tell("")
+            self.teacher.name(subject, term, bool(self.ui.sureCheck.checked), self.ui.remarkEdit.text.strip())
+
+    def on_disagree(self, *_unused: object) -> None:
+        """Say that the explanation is wrong."""
+        if self.viewer.shown is not None:
+            self._tell("")
+            self.teacher.disagree(self.viewer.shown.id, self.ui.remarkEdit.text.strip())
+
+    def on_undo(self, *_unused: object) -> None:
+        """Take back the last thing that was said."""
+        self._tell("")
+        self.teacher.undo()
+
+    def on_question(self, *_unused: object) -> None:
+        """Ask what to name next."""
+        index = self.ui.strategyBox.currentIndex
+        self._tell("")
+        self.teacher.ask_next(self._strategies[index] if 0 <= index < len(self._strategies) else "influence")
+
+    def on_there(self, *_unused: object) -> None:
+        """Go to the region that was asked about."""
+        question = self.teacher.question
+        if question is None:
+            return
+        if self.viewer.shown is None or self.viewer.shown.id != question["explanation"]:
+            self.viewer.refresh(question["explanation"])
+        self.ui.segmentationSelector.setCurrentNode(None)
+        self.viewer.select(question["label"])
+
+    def on_author(self, *_unused: object) -> None:
+        """Somebody says who they are."""
+        self.teacher.author = self.ui.authorEdit.text
+        self.update()
+
+    def on_draw(self, *_unused: object) -> None:
+        """Open the Segment Editor on the image of the explanation."""
+        volume = self._volume()
+        if volume is None:
+            return
+        node = self.ui.segmentationSelector.currentNode()
+        if node is None:
+            node = segments.new_drawing(self.teacher.logic.scene, volume, _("Drawn regions"))
+            self.ui.segmentationSelector.setCurrentNode(node)
+        self._draw(node, volume)
+
+    def on_segmentation(self, *_unused: object) -> None:
+        """Another drawing was chosen, or its segments changed."""
+        node = self.ui.segmentationSelector.currentNode()
+        if node is not None and node.GetScene() is None:
+            node = None
+        self._observe(node)
+        chosen = self._segment()
+        self._segments = segments.segments_of(node)
+        self.ui.segmentBox.clear()
+        for _id, name in self._segments:
+            self.ui.segmentBox.addItem(name)
+        ids = [id for id, name in self._segments]
+        self.ui.segmentBox.currentIndex = ids.index(chosen) if chosen in ids else len(ids) - 1
+        self.update()
+
+    # -- what the teacher tells ----------------------------------------------------------------------------------
+
+    def saved(self, answer: dict, *_unused: object) -> None:
+        """The server keeps what was said."""
+        self.ui.remarkEdit.text = ""
+        self._tell(teaching_texts.saved(answer, _))
+
+    def failed(self, error: BaseException) -> None:
+        """Something did not work."""
+        self._tell(texts.trouble(error, _))
+        self.update()
+
+    def looked(self) -> None:
+        """Another explanation, or another region."""
+        self.units.clear()
+        self.update()
+
+    def asked(self, question: dict) -> None:
+        """The server asks about a region, which is shown by now."""
+        self.on_there()
+
+    def renamed(self) -> None:
+        """Regions have other names."""
+        self.viewer.renamed()
+
+    # -- what the widgets show -----------------------------------------------------------------------------------
+
+    def subject(self) -> dict | None:
+        """The region to speak of, as the server reads it; None: there is none, or it cannot be sent, which is told."""
+        shown, segment = self.viewer.shown, self._segment()
+        if segment:
+            about = {"explanation": shown.id} if shown is not None else {"image": self._image()}
+            try:
+                node = self.ui.segmentationSelector.currentNode()
+                return {**about, "region": segments.region_of(node, segment, self._volume())}
+            except segments.RegionError as error:
+                self._tell(_(str(error)))
+                return None
+        label = self.viewer.selected_label
+        return {"explanation": shown.id, "region": {"label": label}} if shown is not None and label else None
+
+    def update(self, *_unused: object) -> None:
+        """Show how far it has come, and enable what can be done now; what cannot says why."""
+        ui, teacher = self.ui, self.teacher
+        offline = "" if teacher.connected else self._offline()
+        ui.teachStateLabel.text = offline or teaching_texts.state(teacher.concepts, teacher.reachable, _)
+        self._fill_terms()
+        self._fill_strategies()
+        self._meter()
+        self.history.update()
+        segmentation = ui.segmentationSelector.currentNode()
+        ui.segmentBox.enabled = segmentation is not None
+        about = self._about()
+        ui.subjectLabel.text = about or _("No region is chosen.")
+        choose = "" if about else _("Select a region in the table above, or draw one.")
+        term = "" if self._term() else _("Choose a term, or type words of your own.")
+        unsaved = teacher.unsaved and not teacher.outbox.sending
+        sending = _("Something is being saved.") if teacher.outbox.sending else ""
+        kept = _("Something is not saved yet. Try again first.") if unsaved else ""
+        explained = "" if self.viewer.shown is not None else _("Explain an image first.")
+        busy = _("Something is running.") if teacher.logic.busy else ""
+        take_back = _("Take back the last thing you said; again: the one before")
+        nothing = "" if teacher.own else _("You have said nothing that could be taken back.")
+        asked = "" if teacher.question else _("Press Next question first.")
+        image = "" if self._volume() is not None else _("Explain an image, or choose a volume first.")
+        for button, why, tip in (
+            (ui.nameButton, offline or choose or term, _("Say what this region is; the server learns from it")),
+            (ui.disagreeButton, offline or explained, _("Record that this explanation is wrong; a remark helps")),
+            (ui.undoButton, offline or sending or kept or nothing, take_back),
+            (ui.queryButton, offline or choose, _("Which units of the agent answer to this region?")),
+            (ui.questionButton, offline or busy, _("Let the server choose the region whose name would help most")),
+            (ui.goThereButton, asked, _("Show the region that was asked about")),
+            (ui.drawButton, image, _("Draw a region with the Segment Editor")),
+        ):  # fmt: skip
+            button.enabled = not why
+            button.toolTip = why or tip
+        self._kept()
+
+    def _offline(self) -> str:
+        if self.teacher.logic.client is None:
+            return _("Not connected. Connect to a server first.")
+        return _("This server cannot be taught. Update it, or test the connection again.")
+
+    def _kept(self) -> None:
+        """Show what waits to be saved."""
+        outbox, mine = self.teacher.outbox, self.teacher.unsaved
+        others = len(outbox.unsaved) - mine
+        some = bool(outbox.unsaved) and not outbox.sending
+        for widget in (self.ui.unsavedLabel, self.ui.retryButton, self.ui.discardButton):
+            widget.visible = some
+        told = [_("Not saved yet: {count}.").format(count=mine)] if mine else []
+        if others:
+            hosts = sorted({item.address for item in outbox.unsaved})
+            told.append(_("Said to another server: {count} ({hosts}).").format(count=others, hosts=", ".join(hosts)))
+        self.ui.unsavedLabel.text = " ".join(told)
+        self.ui.retryButton.enabled = bool(mine) and self.teacher.connected
+        waits = _("Send it again; the server records nothing twice")
+        self.ui.retryButton.toolTip = waits if self.ui.retryButton.enabled else _("Connect to its server first.")
+
+    def _about(self) -> str:
+        """What would be spoken of, in words; empty: nothing."""
+        shown, segment = self.viewer.shown, self._segment()
+        if segment:
+            if shown is None and not self._image():
+                return ""
+            name = dict(self._segments)[segment]
+            image = shown.image_name if shown is not None else self._image()
+            return _("About: {name}, drawn on {image}").format(name=name, image=image)
+        label = self.viewer.selected_label
+        return _("About: region {label} of the explanation").format(label=label) if shown is not None and label else ""
+
+    def _segment(self) -> str:
+        """Id of the chosen segment; empty: none."""
+        index = self.ui.segmentBox.currentIndex
+        some = self.ui.segmentationSelector.currentNode() is not None and 0 <= index < len(self._segments)
+        return self._segments[index][0] if some else ""
+
+    def _image(self) -> str:
+        """Id of the server's image that is chosen; empty where a volume of the scene is."""
+        return "" if self.ui.volumeSelector.currentNode() is not None else self.ui.studyBox.currentText
+
+    def _volume(self) -> Any:
+        """The image to draw on."""
+        shown = self.viewer.shown
+        return shown.get("original") if shown is not None else self.ui.volumeSelector.currentNode()
+
+    def _term(self) -> dict | None:
+        return term_for(self.ui.termBox.currentText, self._entries, self.ui.termBox.currentIndex)
+
+    def _fill_terms(self) -> None:
+        if self._entries is self.teacher.entries:
+            return
+        self._entries, box = self.teacher.entries, self.ui.termBox
+        typed = box.currentText
+        box.clear()
+        for entry in self._entries:
+            box.addItem(entry.title)
+        box.currentIndex = -1
+        box.setEditText(typed)
+
+    def _fill_strategies(self) -> None:
+        offered = (self.teacher.concepts or {}).get("strategies", [])
+        names = [strategy["name"] for strategy in offered]
+        if names == self._strategies:
+            return
+        self._strategies = names
+        self.ui.strategyBox.clear()
+        for strategy in offered:
+            self.ui.strategyBox.addItem(strategy["title"])
+        if "influence" in names:
+            self.ui.strategyBox.currentIndex = names.index("influence")
+
+    def _meter(self) -> None:
+        concepts, ui = self.teacher.concepts or {}, self.ui
+        ui.labelCount.text = str(concepts.get("labels", 0))
+        ui.conceptCount.text = str(len(concepts.get("concepts", [])))
+        ui.namedBar.value = round(1000 * float(concepts.get("named_share") or 0))
+        told = teaching_texts.concept_list(concepts, _)
+        ui.namedBar.toolTip = told or _("How much of what decides has a name, over all explanations")
+        ui.conceptCount.toolTip = told
+        ui.shortcutLabel.text = teaching_texts.shortcuts(concepts, _)
+        ui.shortcutLabel.visible = bool(ui.shortcutLabel.text)
+        question = self.teacher.question
+        ui.reasonLabel.text = str(question["reason"]) if question else ""
+        ui.reasonLabel.visible = question is not None
+
+    def _observe(self, node: Any) -> None:
+        """Hear of segments that come, go or get another name."""
+        if [watched for watched, tag in self._observed] and self._observed[0][0] is node:
+            return
+        for watched, tag in self._observed:
+            watched.RemoveObserver(tag)
+        self._observed = []
+        events = slicer.vtkSegmentation
+        for event in (events.SegmentAdded, events.SegmentRemoved, events.SegmentModified) if node is not None else ():
+            self._observed.append((node, node.AddObserver(event, self.on_segmentation)))
+
+    def _tell(self, text: str) -> None:
+        self.ui.teachMessage.text = text
+        self.ui.teachMessage.visible = bool(text)
+
+    def _slots(self) -> list:
+        teacher, logic = self.teacher, self.teacher.logic
+        return [
+            (teacher.changed, self.update),
+            (teacher.saved, self.saved),
+            (teacher.refused, self.failed),
+            (teacher.stuck, self.failed),
+            (teacher.failed, self.failed),
+            (teacher.asked, self.asked),
+            (teacher.renamed, self.renamed),
+            (self.viewer.looked, self.looked),
+            (logic.busy_changed, self.update),
+            (logic.failed, self.update),
+        ]
+
+    def _connect(self) -> None:
+        for signal, slot in self._slots():
+            signal.connect(slot)
+        ui = self.ui
+        ui.nameButton.clicked.connect(self.on_name)
+        ui.disagreeButton.clicked.connect(self.on_disagree)
+        ui.undoButton.clicked.connect(self.on_undo)
+        ui.retryButton.clicked.connect(lambda *_unused: self.teacher.retry())
+        ui.discardButton.clicked.connect(lambda *_unused: self.teacher.outbox.discard())
+        ui.questionButton.clicked.connect(self.on_question)
+        ui.goThereButton.clicked.connect(self.on_there)
+        ui.drawButton.clicked.connect(self.on_draw)
+        ui.termBox.editTextChanged.connect(self.update)
+        ui.authorEdit.editingFinished.connect(self.on_author)
+        ui.segmentationSelector.currentNodeChanged.connect(self.on_segmentation)
+        ui.segmentBox.currentIndexChanged.connect(self.update)

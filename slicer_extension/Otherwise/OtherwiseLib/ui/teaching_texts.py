@@ -1,0 +1,123 @@
+"""What people read about teaching: every sentence, from what the server tells."""
+
+from __future__ import annotations
+
+from typing import Callable
+
+Translate = Callable[[str], str]
+
+
+def state(concepts: dict | None, reachable: bool, tr: Translate) -> str:
+    """How far the server is, in one or two sentences."""
+    if not reachable:
+        return tr("The server does not answer at the moment. It is asked again.")
+    if concepts is None:
+        return tr("Queries the server what it was taught …")
+    detail = str(concepts.get("detail") or "").strip()
+    if concepts["state"] == "learning":
+        return tr("Learning … {detail}").format(detail=detail).strip()
+    if concepts["state"] == "waiting":
+        return tr("Not ready to learn yet. {detail}").format(detail=detail).strip()
+    if not concepts.get("labels"):
+        return tr("Nothing has been taught yet. Name a region to begin.")
+    told = tr("Ready. Version {version} of the names is in use.").format(version=concepts.get("version"))
+    if concepts.get("active") is False:
+        why = str(concepts.get("held") or "") or tr("Newer labels are kept, and wait for Use latest.")
+        told = f"{told} {tr('It is held:')} {why}"
+    return told
+
+
+def shortcuts(concepts: dict | None, tr: Translate) -> str:
+    """What the classifier should not go by, one line each."""
+    line = tr("Suspected shortcut: {name}, in {images} images ({share:.0%}).")
+    found = [
+        line.format(name=meaning(s.get("term"), tr), images=s.get("images", 0), share=_number(s, "share_of_images"))
+        for s in (concepts or {}).get("shortcuts", [])
+    ]
+    return "\n".join(f"⚠ {told}" for told in found)
+
+
+def concept_list(concepts: dict | None, tr: Translate) -> str:
+    """Every concept with its regions and labels, one line each."""
+    line = tr("{name}: {regions} regions, {units} units, {labels} labels, {share:.0%} of the decisive change")
+    return "\n".join(
+        line.format(
+            name=meaning(c.get("term"), tr),
+            regions=c.get("regions", 0),
+            units=c.get("units", 0),
+            labels=c.get("labels", 0),
+            share=_number(c, "share"),
+        )
+        for c in (concepts or {}).get("concepts", [])
+    )
+
+
+def answer(told: dict, threshold: float, tr: Translate) -> str:
+    """What the units say of a region, in one or two sentences."""
+    first = tr("{count} units overlap the region by more than {threshold:.2f}.").format(
+        count=told.get("answering", 0), threshold=threshold
+    )
+    name = told.get("name")
+    if not isinstance(name, dict):
+        return f"{first} {tr('It has no name yet.')}"
+    second = tr("It looks like: {name} ({confidence:.0%}).")
+    return f"{first} {second.format(name=meaning(name.get('term'), tr), confidence=_number(name, 'confidence'))}"
+
+
+def votes(unit: dict, tr: Translate) -> str:
+    """Who calls a unit what, one line each."""
+    line = tr("{author}: {name}, overlap {overlap:.2f}{doubt}")
+    return "\n".join(
+        line.format(
+            author=vote.get("author", ""),
+            name=meaning(vote.get("term"), tr),
+            overlap=_number(vote, "overlap"),
+            doubt="" if vote.get("certain", True) else tr(", not sure"),
+        )
+        for vote in unit.get("votes") or []
+    )
+
+
+def saved(told: dict, tr: Translate) -> str:
+    """What the server has just recorded."""
+    note = told["annotation"]
+    number = told["number"]
+    if note.get("kind") == "withdraw":
+        return tr("Taken back (no. {number}).").format(number=number)
+    if note.get("kind") == "disagree":
+        return tr("Saved as no. {number}: you disagree with the explanation.").format(number=number)
+    return tr("Saved as no. {number}: {name}.").format(number=number, name=meaning(note.get("term"), tr))
+
+
+def history_row(note: dict, tr: Translate) -> tuple[str, str, str, str]:
+    """When, who, what and of which image."""
+    what = tr("disagrees") if note["kind"] == "disagree" else meaning(note.get("term"), tr)
+    if not note.get("certain", True):
+        what = tr("{what} (not sure)").format(what=what)
+    if note.get("withdrawn"):
+        what = tr("{what} (taken back)").format(what=what)
+    when = str(note.get("created", ""))[:16].replace("T", " ")
+    return when, str(note.get("author", "")), what, str(note.get("image", ""))
+
+
+def version_row(version: dict, used: str, tr: Translate) -> tuple[str, str, str, str, str]:
+    """Number, labels, named share, accuracy and what is new."""
+    number = str(version["version"])
+    accuracy = version.get("accuracy")
+    return (
+        tr("{number} (in use)").format(number=number) if number == used else number,
+        str(version.get("labels", "")),
+        f"{_number(version, 'named_share'):.0%}",
+        f"{accuracy:.0%}" if isinstance(accuracy, (int, float)) else "–",
+        str(version.get("changed", "")),
+    )
+
+
+def meaning(term: object, tr: Translate) -> str:
+    """A term in words."""
+    return str(term.get("meaning", "")) if isinstance(term, dict) else tr("not named")
+
+
+def _number(content: dict, name: str) -> float:
+    value = content.get(name)
+    return float(value) if isinstance(value, (int, float)) else 0.0

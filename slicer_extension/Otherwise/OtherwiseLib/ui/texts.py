@@ -1,0 +1,117 @@
+"""What people read: every sentence of the panel, from an explanation's numbers."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+Translate = Callable[[str], str]
+
+STAGES = {
+    "upload": "Sending the image",
+    "queued": "Waiting for the server",
+    "running": "Working",
+    "find": "Looking at every patch",
+    "search": "Searching for a change of mind",
+    "alternatives": "Looking for other ways",
+    "influence": "Measuring what decides",
+    "attribute": "Queries another method",
+    "question": "Choosing what to ask",
+    "geometry": "Bringing it to the image",
+    "download": "Fetching the explanation",
+}
+
+
+def stage(name: str, tr: Translate) -> str:
+    """What goes on."""
+    return tr(STAGES.get(name, "Working"))
+
+
+def hosted(about: dict, tr: Translate) -> str:
+    """What the server hosts, in a few lines."""
+    classifier, agent = about["classifiers"][0], about["agents"][0]
+    inputs = classifier["inputs"]
+    device = (about.get("devices") or [{}])[0].get("title", "")
+    size = " × ".join(str(edge) for edge in inputs.get("size", []))
+    return "\n".join(
+        [
+            tr("Classifier: {name} ({version})").format(
+                name=classifier["name"], version=str(classifier["version"])[:8]
+            ),
+            tr("Tells apart: {classes}").format(classes=", ".join(classifier["classes"])),
+            tr("Looks at: {modality} {dims}-D, {size}").format(
+                modality=inputs.get("modality", ""), dims=inputs["spatial_dims"], size=size
+            ),
+            tr("Agent: {name} ({version})").format(name=agent["name"], version=str(agent["version"])[:8]),
+            tr("Runs on: {device}, Otherwise {version}").format(device=device, version=about["versions"]["otherwise"]),
+        ]
+    )
+
+
+def find_told(find: Any, tr: Translate) -> str:
+    """What the classifier says of a find, and where it lies."""
+    told = ", ".join(f"{name} {value:.0%}" for name, value in find.probabilities.items())
+    r, a, s = find.centre
+    return tr("{told}\nR {r:.0f}, A {a:.0f}, S {s:.0f} mm").format(told=told, r=r, a=a, s=s)
+
+
+def verdict(content: dict, tr: Translate) -> str:
+    """The answer, with its probabilities."""
+    before, found, target = content["prediction"], content["counterfactual"], content["target"]
+    first = tr("The classifier says {label} ({probability:.0%}).").format(
+        label=before["label"], probability=before["probabilities"][before["label"]]
+    )
+    if found["valid"]:
+        second = tr("It would say {target} ({probability:.0%}) if {share:.1%} of the image were changed.")
+    else:
+        second = tr(
+            "It was not brought to say {target}: with {share:.1%} of the image changed it reaches {probability:.0%}."
+        )
+    numbers = {"target": target, "probability": found["probabilities"][target], "share": found["changed_fraction"]}
+    told = f"{first} {second.format(**numbers)}"
+    place = content.get("place")
+    if place:
+        before, after = place["before"], place["after"]
+        whole = tr("In the whole image the most suspicious patch is {label} ({before:.0%}) before, {after:.0%} after.")
+        label = max(before, key=before.get)
+        told += " " + whole.format(label=label, before=before[label], after=after[label])
+    return told
+
+
+def warnings(content: dict, tr: Translate) -> list[str]:
+    """What a reader must know before believing it."""
+    told = []
+    if not content["counterfactual"]["valid"]:
+        told.append(tr("Not valid: this is the nearest attempt, not a counterfactual."))
+    told += [str(warning["text"]) for warning in content.get("warnings", [])]
+    told += [str(note) for note in content.get("notes", [])]
+    regions = content["regions"]
+    if regions and not any(region["above_floor"] for region in regions):
+        told.append(tr("Every change is below the agent's own reconstruction error: no evidence."))
+    if content["counterfactual"]["reconstruction_l1"] > 0.05:
+        told.append(tr("The agent draws this image badly: it is unlike those it was trained on."))
+    return list(dict.fromkeys(told))
+
+
+def on_path(content: dict, step: int, tr: Translate) -> str:
+    """Where one is on the path, and what the classifier says there."""
+    point = content["counterfactual"]["path"][step]
+    told = ", ".join(f"{name} {value:.0%}" for name, value in point["probabilities"].items())
+    return tr("Strength {strength:.2f}: {told}").format(strength=point["strength"], told=told)
+
+
+def legend(shown: Any, method: str, tr: Translate) -> str:
+    """What the maps show."""
+    overlay = shown.overlay(method) if method else None
+    if overlay is None:
+        return tr("Last view: measured effect, towards {target}.").format(target=shown.content["target"])
+    return tr("Last view: {title}. For comparison: no plausible image was put to the classifier.").format(
+        title=overlay.GetName()
+    )
+
+
+def trouble(error: BaseException, tr: Translate) -> str:
+    """An error in one or two sentences."""
+    detail, hint = getattr(error, "detail", ""), getattr(error, "hint", "")
+    if detail:
+        return f"{tr(detail)} {tr(hint)}".strip()
+    return str(error) or tr("Something went wrong ({kind}).").format(kind=type(error).__name__)

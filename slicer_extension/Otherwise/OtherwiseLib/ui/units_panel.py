@@ -1,0 +1,113 @@
+"""The part of the Teach section that asks which units answer to a region, and shows what excites one."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+import qt
+from slicer.i18n import tr as _
+
+from ..logic.teacher import PICTURES, Teacher
+from . import teaching_texts
+
+PICTURE = 80
+"""Edge of a patch's picture in pixels."""
+
+
+class UnitsPanel:
+    """Lists the units that answer; a click shows example patches.
+
+    Args:
+        ui: Namespace of the widgets of ``Otherwise.ui``, by name.
+        teacher: Asks.
+        subject: Gives the region to ask about.
+    """
+
+    def __init__(self, ui: Any, teacher: Teacher, subject: Callable[[], dict | None]) -> None:
+        self.ui = ui
+        self.teacher = teacher
+        self._subject = subject
+        self._units: list = []
+        self._threshold = 0.0
+        teacher.answered.connect(self.answered)
+        teacher.pictured.connect(self.pictured)
+        teacher.mapped.connect(self.mapped)
+        ui.queryButton.clicked.connect(self.on_query)
+        ui.unitTable.itemSelectionChanged.connect(self.on_unit)
+        self.clear()
+
+    def on_query(self, *_unused: object) -> None:
+        """Ask which units answer."""
+        subject = self._subject()
+        if subject is not None:
+            self.clear()
+            self._threshold = float(self.ui.thresholdSpin.value)
+            self.ui.answerLabel.text = _("Queries …")
+            self.ui.answerLabel.visible = True
+            self.teacher.query(subject, self._threshold)
+
+    def on_unit(self, *_unused: object) -> None:
+        """Ask for pictures of the selected unit."""
+        rows = [index.row() for index in self.ui.unitTable.selectionModel().selectedRows()]
+        self._pictures([], "")
+        if rows and rows[0] < len(self._units):
+            self.teacher.picture(str(self._units[rows[0]]["unit"]))
+
+    def answered(self, answer: dict) -> None:
+        """The units that answer; the first one is shown."""
+        table = self.ui.unitTable
+        self._units = [unit for unit in answer["units"] if unit["overlap"] > self._threshold]
+        self.ui.answerLabel.text = teaching_texts.answer(answer, self._threshold, _)
+        table.rowCount = len(self._units)
+        for row, unit in enumerate(self._units):
+            disputed = _("yes") if unit.get("disputed") else ""
+            cells = (unit["unit"], f"{unit['overlap']:.2f}", teaching_texts.meaning(unit.get("name"), _), disputed)
+            for column, text in enumerate(cells):
+                item = qt.QTableWidgetItem(str(text))
+                item.setToolTip(teaching_texts.votes(unit, _))
+                table.setItem(row, column, item)
+        table.resizeColumnsToContents()
+        table.visible = bool(self._units)
+        if self._units:
+            table.selectRow(0)
+            self.teacher.map_units([str(unit["unit"]) for unit in self._units])
+
+    def pictured(self, unit: str, pictures: list) -> None:
+        """Example patches of a unit."""
+        title = _("What excites {unit} most, the place marked:") if pictures else _("There is no picture of {unit}.")
+        self._pictures(pictures, title.format(unit=unit))
+
+    def mapped(self, picture: bytes) -> None:
+        """The map of all units, those that answer marked."""
+        if self._units:
+            self.ui.unitMap.pixmap = _loaded(picture)
+            self.ui.unitMap.visible = True
+
+    def clear(self, *_unused: object) -> None:
+        """Another region: what was answered belongs to the one before."""
+        self._units = []
+        self.ui.unitTable.rowCount = 0
+        self.ui.unitTable.visible = False
+        self.ui.answerLabel.text = ""
+        self.ui.answerLabel.visible = False
+        self.ui.unitMap.clear()
+        self.ui.unitMap.visible = False
+        self._pictures([], "")
+
+    def _pictures(self, pictures: list, title: str) -> None:
+        self.ui.patchTitle.text = title
+        self.ui.patchTitle.visible = bool(title)
+        for number in range(PICTURES):
+            label = getattr(self.ui, f"patch{number}")
+            label.visible = number < len(pictures)
+            label.clear()
+            if number < len(pictures):
+                label.pixmap = _loaded(pictures[number]).scaled(
+                    PICTURE, PICTURE, qt.Qt.KeepAspectRatio, qt.Qt.SmoothTransformation
+                )
+
+
+def _loaded(picture: bytes) -> object:
+    pixmap = qt.QPixmap()
+    pixmap.loadFromData(qt.QByteArray(picture))
+    return pixmap

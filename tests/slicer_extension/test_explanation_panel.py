@@ -1,0 +1,199 @@
+"""The lower half of the real panel: how an explanation is looked at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+slicer = pytest.importorskip("slicer", exc_type=ImportError, reason="slicer-core is not installed")
+pytest.importorskip("PySide6", exc_type=ImportError, reason="PySide6-Essentials is not installed")
+
+from OtherwiseLib.client.client import ServerError  # noqa: E402
+from OtherwiseLib.mrml import display, explanations, layouts  # noqa: E402
+from OtherwiseLib.mrml.volumes import geometry_of, voxels_of  # noqa: E402
+from OtherwiseLib.samples import phantoms, self_test  # noqa: E402
+from support.panel_session import PanelSession, StandInClient, retold  # noqa: E402
+
+
+def test_the_path_moves_image_and_probability_together(explained: PanelSession) -> None:
+    (shown,) = explanations.all_shown(explained.scene)
+    explained.ui.pathSlider.setValue(2)
+    assert shown.get("browser").GetSelectedItemNumber() == 2
+    assert explained.ui.pathLabel.text() == "Strength 2.00: benign 80%, malignant 20%"
+    change = voxels_of(shown.get("frame")) - voxels_of(shown.get("original"))
+    assert abs(change).max() > 100
+
+
+def test_the_floor_decides_what_change_is_coloured(explained: PanelSession) -> None:
+    (shown,) = explanations.all_shown(explained.scene)
+    assert explained.ui.floorSpin.value() == pytest.approx(display.typical_floor(shown.get("floor")), rel=1e-3)
+    table = shown.get("difference").GetDisplayNode().GetColorNode()
+    before = sum(table.GetLookupTable().GetTableValue(step)[3] == 0 for step in range(256))
+    explained.ui.floorSpin.setValue(explained.ui.floorSpin.value() * 10)
+    after = sum(table.GetLookupTable().GetTableValue(step)[3] == 0 for step in range(256))
+    assert after > before
+
+
+def test_a_click_on_a_region_goes_there(explained: PanelSession) -> None:
+    nodes = []
+    for name in layouts.VIEWS:
+        node = explained.scene.CreateNodeByClass("vtkMRMLSliceNode")
+        node.SetSingletonTag(name)
+        node.SetLayoutName(name)
+        explained.scene.AddNode(node)
+        node.UnRegister(None)
+        nodes.append(node)
+    (shown,) = explanations.all_shown(explained.scene)
+    explained.ui.regionTable.selectRow(0)
+    explained.ui.regionTable.itemSelectionChanged.emit()
+    ras = shown.regions[0]["centroid_ras"]
+    matrix = explained.scene.GetSingletonNode(layouts.ORIGINAL, "vtkMRMLSliceNode").GetSliceToRAS()
+    normal = [matrix.GetElement(row, 2) for row in range(3)]
+    offset = sum(n * (matrix.GetElement(row, 3) - ras[row]) for row, n in enumerate(normal))
+    assert abs(offset) < 0.7
+
+
+def test_flicker_changes_sides_by_itself(explained: PanelSession) -> None:
+    explained.ui.flickerCheck.setChecked(True)
+    explained.until(lambda: explained.ui.blendSlider.value() == 100, 2)
+    explained.until(lambda: explained.ui.blendSlider.value() == 0, 2)
+    explained.ui.flickerCheck.setChecked(False)
+
+
+def test_report_and_pictures_are_saved(explained: PanelSession, tmp_path: Path) -> None:
+    explained.press("reportButton")
+    assert explained.pages == [("made-up", "<p>made up</p>")]
+    explained.answers["path"] = str(tmp_path / "report.html")
+    explained.press("saveReportButton")
+    assert (tmp_path / "report.html").read_text() == "<p>made up</p>"
+    explained.answers["path"] = str(tmp_path / "report.pdf")
+    explained.press("saveReportButton")
+    explained.until(lambda: not explained.logic.busy)
+    assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
+    assert "report.pdf" in explained.ui.trouble.text()
+    explained.answers["path"] = str(tmp_path / "views.png")
+    explained.press("pictureButton")
+    assert (tmp_path / "views.png").is_file()
+
+
+def test_removing_leaves_the_volume_and_nothing_else(explained: PanelSession, volume: Any) -> None:
+    explained.press("removeButton")
+    assert list(explanations.all_shown(explained.scene)) == []
+    assert explained.scene.IsNodePresent(volume)
+    assert explained.ui.verdictLabel.text() == "Nothing has been explained yet."
+    assert not explained.ui.removeButton.isEnabled()
+
+
+def test_an_invalid_counterfactual_is_called_so(
+    app: PanelSession, volume: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = StandInClient.download
+
+    def invalid(client: StandInClient, id: str, parent: Path, arrived: Any = None) -> Path:
+        folder = original(client, id, parent)
+        with retold(folder) as content:
+            content["counterfactual"]["valid"] = False
+            content["counterfactual"]["reconstruction_l1"] = 0.2
+            content["regions"][0]["above_floor"] = False
+            content["notes"] = ["Nothing was found."]
+        return folder
+
+    monkeypatch.setattr(StandInClient, "download", invalid)
+    app.connect()
+    app.choose(volume)
+    app.press("explainButton")
+    app.until(lambda: not app.logic.busy)
+    assert "was not brought to say benign" in app.ui.verdictLabel.text()
+    told = app.ui.warningLabel.text()
+    for part in ("Not valid", "Nothing was found.", "no evidence", "unlike those"):
+        assert part in told
+    app.picture("invalid")
+
+
+def test_another_method_is_fetched_once_and_shown_beside(explained: PanelSession) -> None:
+    (shown,) = explanations.all_shown(explained.scene)
+    box = explained.ui.overlayBox
+    assert [box.itemText(n) for n in range(box.count())] == ["measured effect", "Occlusion"]
+    assert explained.ui.legendLabel.text() == "Last view: measured effect, towards benign."
+    for _ in range(2):
+        box.setCurrentIndex(1)
+        explained.until(lambda: not explained.logic.busy)
+        assert box.currentText() == "Occlusion"
+        assert "Occlusion: speaks for malignant" in explained.ui.legendLabel.text()
+        assert "no plausible image" in explained.ui.legendLabel.text()
+        box.setCurrentIndex(0)
+    asked = [started for started in explained.clients[-1].started if started["kind"] == "attribute"]
+    assert [(started["explanation"], started["params"]) for started in asked] == [("made-up", {"method": "occlusion"})]
+    assert geometry_of(shown.overlay("occlusion"))[0] == geometry_of(shown.get("original"))[0]
+    before = explained.scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")
+    explained.press("removeButton")
+    assert explained.scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") < before - 5
+    assert shown.overlay("occlusion") is None
+
+
+def test_a_comparison_that_fails_leaves_the_list_as_what_is_seen(explained: PanelSession) -> None:
+    explained.clients[-1].failure = ServerError("refused", "There is no explanation.", "Explain it again.")
+    explained.clients[-1].hold.clear()
+    explained.ui.overlayBox.setCurrentIndex(1)
+    explained.until(lambda: not explained.logic.busy)
+    assert "There is no explanation." in explained.ui.trouble.text()
+    assert explained.ui.overlayBox.currentIndex() == 0
+    assert "measured effect" in explained.ui.legendLabel.text()
+
+
+def test_slicers_own_controls_move_the_panel_too(explained: PanelSession) -> None:
+    """The path's slider of the Sequences toolbar, and window and level of the original."""
+    (shown,) = explanations.all_shown(explained.scene)
+    shown.get("browser").SetSelectedItemNumber(1)
+    assert explained.ui.pathSlider.value() == 1
+    assert explained.ui.pathLabel.text().startswith("Strength 1.00")
+    here = shown.get("here").GetTable()
+    assert [here.GetValue(0, column).ToDouble() for column in (0, 1)] == [1.0, 0.5]
+    window = shown.get("original").GetDisplayNode()
+    window.SetAutoWindowLevel(False)
+    window.SetWindowLevel(123, 45)
+    for role in ("counterfactual", "frame"):
+        display_node = shown.get(role).GetDisplayNode()
+        assert (display_node.GetWindow(), display_node.GetLevel()) == (123, 45)
+
+
+def test_nothing_observes_an_explanation_that_is_gone(explained: PanelSession, volume: Any) -> None:
+    (shown,) = explanations.all_shown(explained.scene)
+    browser, window = shown.get("browser"), volume.GetDisplayNode()
+    watching = [node.HasObserver("ModifiedEvent") for node in (browser, window)]
+    assert all(watching)
+    tags = explained.panel.viewer._observed
+    assert len(tags) == 2
+    explained.press("removeButton")
+    assert explained.panel.viewer._observed == []
+    window.SetWindowLevel(10, 5)
+    browser.SetSelectedItemNumber(0)
+    assert explained.ui.pathSlider.value() == 0
+
+
+def test_a_find_is_shown_on_its_own_part_of_the_image(
+    app: PanelSession, volume: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def part(client: StandInClient, id: str, parent: Path, arrived: Any = None) -> Path:
+        folder = parent / id
+        folder.mkdir()
+        voxels, affine = phantoms.nodule()
+        affine[:3, 3] = affine[:3, :3] @ [10, 8, 4] + affine[:3, 3]
+        self_test.made_up(folder, voxels[4:12, 8:32, 10:34], affine)
+        before, after = {"benign": 0.1, "malignant": 0.9}, {"benign": 0.7, "malignant": 0.3}
+        with retold(folder) as content:
+            content["place"] = {"low": [10, 8, 4], "high": [34, 32, 12], "before": before, "after": after}
+        return folder
+
+    monkeypatch.setattr(StandInClient, "download", part)
+    app.connect()
+    app.choose(volume)
+    app.press("explainButton")
+    app.until(lambda: not app.logic.busy)
+    assert app.ui.trouble.text() == ""
+    (shown,) = explanations.all_shown(app.scene)
+    assert shown.get("original") is not volume
+    assert geometry_of(shown.get("original"))[0] == (24, 24, 8)
+    assert "most suspicious patch is malignant (90%) before, 30% after" in app.ui.verdictLabel.text()
