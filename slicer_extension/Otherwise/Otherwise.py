@@ -50,13 +50,7 @@ class OtherwiseWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def setup(self) -> None:
         """Make the panel."""
-        from OtherwiseLib.logic.models import Models
-        from OtherwiseLib.logic.teacher import Teacher
-        from OtherwiseLib.ui import application
-        from OtherwiseLib.ui.explanation_panel import ExplanationPanel
-        from OtherwiseLib.ui.models_panel import ModelsPanel
-        from OtherwiseLib.ui.panel import Panel
-        from OtherwiseLib.ui.teaching_panel import TeachingPanel
+        from OtherwiseLib.ui.assembly import make_panel
 
         ScriptedLoadableModuleWidget.setup(self)
         widget = slicer.util.loadUI(self.resourcePath("UI/Otherwise.ui"))
@@ -65,10 +59,7 @@ class OtherwiseWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         logic = OtherwiseLogic()
         self.logic = logic.make()
         ui = slicer.util.childWidgetVariables(widget)
-        viewer = ExplanationPanel(ui, self.logic, application.open_page, application.ask_path, application.grab)
-        teaching = TeachingPanel(ui, Teacher(self.logic, application.QtTimer), viewer, application.draw)
-        models = ModelsPanel(ui, Models(self.logic, application.QtTimer), application.confirm)
-        self.panel = Panel(ui, self.logic, viewer, teaching, models, logic.parameters, application.confirm)
+        self.panel = make_panel(ui, self.logic, logic.parameters)
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, lambda *_unused: self.logic.close())
         for event in (scene.EndCloseEvent, scene.EndImportEvent):

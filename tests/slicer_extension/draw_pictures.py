@@ -2,7 +2,8 @@
 
 A phantom mammogram is explained by the shipped models and shown by the extension in slice views of Slicer's core. The
 explanation is stored, so that the tests draw the same pictures again without the models. The picture of the panel is
-taken by ``test_panel.py``, that of the Teach section by ``test_teaching_panel.py`` (``OTHERWISE_PICTURES=DIR``).
+of the same explanation, and of the real panel on stand-ins for Slicer's widgets (``--panel``: only that one). That of
+the Teach section is taken by ``test_teaching_panel.py`` (``OTHERWISE_PICTURES=DIR``).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "slicer_extension" / "Otherwise"
 
 from OtherwiseLib.files import explanation_files  # noqa: E402
 from OtherwiseLib.mrml import explanations, layouts  # noqa: E402
+from support.panel_session import ABOUT  # noqa: E402
 
 EXPLANATION, STORED, PICTURES = HERE / "explanation", HERE / "pictures", ROOT / "docs" / "pictures"
 METHODS = {"occlusion": "Occlusion", "integrated-gradients": "Integrated gradients", "grad-cam": "Grad-CAM"}
@@ -34,6 +36,9 @@ TITLES = {
 
 def main() -> None:
     """Explain, show and draw."""
+    if "--panel" in sys.argv:
+        panel()
+        return
     from support.offscreen_views import OffscreenViews
 
     explain()
@@ -61,6 +66,40 @@ def main() -> None:
     strip(list(path(room, shown)), PICTURES / "path.png")
     strip(list(compared(room, shown)), PICTURES / "compare.png")
     room.close()
+
+
+def panel() -> None:
+    """The panel after the explanation: what is needed is open, the rest is folded."""
+    import tempfile
+
+    import slicer
+
+    from support.panel_session import open_panel
+
+    scene = slicer.vtkMRMLScene()
+    logics = [slicer.vtkSlicerSegmentationsModuleLogic(), slicer.vtkSlicerSequencesLogic()]
+    for logic in logics:
+        logic.SetMRMLScene(scene)
+    with tempfile.TemporaryDirectory() as folder:
+        for app in open_panel(scene, Path(folder)):
+            read = explanation_files.read(EXPLANATION)
+            classes = list(read.content["prediction"]["probabilities"])
+            inputs = {"spatial_dims": 2, "size": [96, 96], "modality": "MG"}
+            told = {"name": "mammogram_classifier", "version": "9a1505c5", "classes": classes, "inputs": inputs}
+            app.answers["about"] = {
+                **ABOUT,
+                "classifiers": [told],
+                "agents": [{"name": "mammogram_agent", "version": "1"}],
+            }
+            app.connect()
+            shown = app.logic.show(read)
+            shown.node.SetAttribute(explanations.IMAGE, "Mammogram")
+            shown.get("original").SetName("Mammogram")
+            app.panel.explained(shown)
+            app.widget.resize(380, 1)
+            app.widget.resize(380, app.widget.sizeHint().height())
+            app.application.processEvents()
+            app.widget.grab().save(str(PICTURES / "panel.png"))
 
 
 def explain() -> None:

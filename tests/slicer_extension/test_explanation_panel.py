@@ -197,3 +197,91 @@ def test_a_find_is_shown_on_its_own_part_of_the_image(
     assert shown.get("original") is not volume
     assert geometry_of(shown.get("original"))[0] == (24, 24, 8)
     assert "most suspicious patch is malignant (90%) before, 30% after" in app.ui.verdictLabel.text()
+
+
+def test_a_place_that_cannot_be_written_is_told(explained: PanelSession, tmp_path: Path) -> None:
+    """Also pictures: Qt says so by a value, and raises nothing."""
+    explained.answers["path"] = str(tmp_path / "no folder" / "report.html")
+    explained.press("saveReportButton")
+    assert "report.html cannot be written: No such file or directory. Choose" in explained.ui.trouble.text()
+    explained.answers["path"] = str(tmp_path / "no folder" / "views.png")
+    explained.press("pictureButton")
+    assert "views.png cannot be written" in explained.ui.trouble.text()
+    explained.answers["path"] = str(tmp_path / "views.png")
+    explained.press("pictureButton")
+    assert explained.ui.trouble.text() == f"Saved {tmp_path / 'views.png'}."
+
+
+def test_the_selectors_offer_no_result_of_ours(explained: PanelSession, volume: Any) -> None:
+    assert explained.ui.volumeSelector.nodes() == [volume]
+    assert explained.ui.segmentationSelector.nodes() == []
+    explained.ui.pathSlider.setValue(2)
+    explained.ui.overlayBox.setCurrentIndex(1)
+    explained.until(lambda: not explained.logic.busy)
+    assert explained.ui.volumeSelector.nodes() == [volume]
+    drawn = explained.scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "drawn")
+    assert explained.ui.segmentationSelector.nodes() == [drawn]
+
+
+def test_the_same_image_explained_twice_is_there_once(explained: PanelSession, volume: Any) -> None:
+    before = explained.scene.GetNumberOfNodes()
+    explained.press("explainButton")
+    explained.until(lambda: not explained.logic.busy)
+    assert explained.ui.shownBox.count() == 1
+    assert explained.scene.GetNumberOfNodes() == before
+
+
+def test_one_of_two_explanations_of_one_id_is_removed_alone(explained: PanelSession) -> None:
+    other = phantoms.add_sample(explained.scene, "another CT", *phantoms.nodule())
+    explained.choose(other)
+    explained.press("explainButton")
+    explained.until(lambda: not explained.logic.busy)
+    first, second = explanations.all_shown(explained.scene)
+    assert first.id == second.id
+    explained.press("removeButton")
+    (left,) = explanations.all_shown(explained.scene)
+    assert left.key == first.key
+    assert all(left.get(role) is not None for role in explanations.ROLES)
+
+
+def test_coming_back_to_an_explanation_finds_the_path_where_it_was_left(explained: PanelSession) -> None:
+    explained.ui.pathSlider.setValue(1)
+    other = phantoms.add_sample(explained.scene, "another CT", *phantoms.nodule())
+    explained.choose(other)
+    explained.press("explainButton")
+    explained.until(lambda: not explained.logic.busy)
+    assert explained.ui.pathSlider.value() == 0
+    explained.ui.shownBox.setCurrentIndex(0)
+    first = next(explanations.all_shown(explained.scene))
+    assert explained.ui.pathSlider.value() == 1
+    assert first.get("browser").GetSelectedItemNumber() == 1
+    assert first.get("here").GetTable().GetValueByName(0, "strength").ToDouble() == first.path[1]["strength"]
+
+
+def test_with_every_section_open_the_panel_needs_less_than_400_pixels(explained: PanelSession) -> None:
+    """Names are long, and every section is open."""
+    long = phantoms.add_sample(
+        explained.scene, "CT of a person with a very long name, in the third week", *phantoms.nodule()
+    )
+    explained.choose(long)
+    for name, section in vars(explained.ui).items():
+        if name.endswith("Section"):
+            section.setProperty("collapsed", False)
+    explained.application.processEvents()
+    assert explained.widget.minimumSizeHint().width() <= 400
+
+
+def test_what_is_not_needed_is_folded(app: PanelSession, volume: Any) -> None:
+    def open_sections() -> set[str]:
+        return {n for n, s in vars(app.ui).items() if n.endswith("Section") and not s.property("collapsed")}
+
+    main = {"serverSection", "imageSection", "askSection"}
+    inner = {"historySection", "versionSection"}
+    assert open_sections() - inner == main
+    app.connect()
+    assert open_sections() - inner == main - {"serverSection"}
+    assert app.ui.serverSection.title() == "Server: nodule classifier"
+    app.choose(volume)
+    app.press("explainButton")
+    app.until(lambda: not app.logic.busy)
+    assert open_sections() - inner == {"imageSection", "askSection", "lookSection"}

@@ -15,7 +15,7 @@ from otherwise.explain.explanation import Explanation  # noqa: E402
 from otherwise.images.image import Geometry  # noqa: E402
 from otherwise.report.folder import write_explanation  # noqa: E402
 from OtherwiseLib.files.explanation_files import SceneError, read_grid  # noqa: E402
-from OtherwiseLib.mrml import display, explanations, layouts  # noqa: E402
+from OtherwiseLib.mrml import display, explanations, layouts, view_nodes  # noqa: E402
 from OtherwiseLib.mrml.tables import REGION_COLUMNS  # noqa: E402
 from OtherwiseLib.mrml.volumes import geometry_of, voxels_of  # noqa: E402
 from support.square_models import toy_explanation  # noqa: E402
@@ -204,14 +204,14 @@ def test_layouts_are_understood_and_views_are_filled(scene, folder) -> None:
             node.UnRegister(None)
     shown = explanations.show(scene, folder)
     layouts.fill(scene, shown)
-    change = layouts.composite_of(scene, layouts.CHANGE)
+    change = view_nodes.composite_of(scene, layouts.CHANGE)
     assert change.GetBackgroundVolumeID() == shown.get("original").GetID()
     assert change.GetForegroundVolumeID() == shown.get("difference").GetID()
     layouts.fill(scene, shown, on_path=True)
-    second = layouts.composite_of(scene, layouts.COUNTERFACTUAL)
+    second = view_nodes.composite_of(scene, layouts.COUNTERFACTUAL)
     assert second.GetBackgroundVolumeID() == shown.get("frame").GetID()
     layouts.blend(scene, shown, 0.3)
-    assert layouts.composite_of(scene, layouts.ORIGINAL).GetForegroundOpacity() == pytest.approx(0.3)
+    assert view_nodes.composite_of(scene, layouts.ORIGINAL).GetForegroundOpacity() == pytest.approx(0.3)
     # The view's plane is the plane of the volume's slices.
     _, affine = geometry_of(shown.get("original"))
     matrix = scene.GetSingletonNode(layouts.ORIGINAL, "vtkMRMLSliceNode").GetSliceToRAS()

@@ -160,14 +160,14 @@ def test_a_training_is_followed_until_its_version_is_in_use(teaching_app: PanelS
     assert not teaching_app.ui.minutesSpin.isEnabled()
     server.say(LOG.format(line="step 120, loss 0.031"))
     models.now = lambda: began + 5 * 60
-    teaching_app.until(lambda: teaching_app.ui.trainingLabel.text() == "step 120, loss 0.031")
+    teaching_app.until(lambda: teaching_app.ui.trainingLabel.text() == "The training runs: step 120.")
     assert teaching_app.ui.trainingBar.maximum() == 1000
     assert 490 <= teaching_app.ui.trainingBar.value() <= 510
     models.now = lambda: began + 11 * 60
     teaching_app.until(lambda: teaching_app.ui.trainingLabel.text().startswith("The time is up; the server finishes"))
     assert teaching_app.ui.trainingBar.maximum() == 0, "nobody knows how long measuring takes"
     server.say("validate                ━━━━━━━━━╸━━━━━━━━ 40% 0:01:10")
-    teaching_app.until(lambda: teaching_app.ui.trainingLabel.text().endswith("what came of it. validate 40% 0:01:10"))
+    teaching_app.until(lambda: teaching_app.ui.trainingLabel.text().endswith("measures what came of it."))
     server.lag = 4
     server.make(0.934, 0.951)
     teaching_app.until(lambda: "takes over" in teaching_app.ui.trainingLabel.text())
@@ -257,7 +257,7 @@ def test_a_training_that_somebody_else_began_is_followed_too(
     server.begin({"minutes": 5})
     server.say("step 3")
     sit(app, bad_server)
-    app.until(lambda: app.ui.trainingLabel.text() == "step 3")
+    app.until(lambda: app.ui.trainingLabel.text() == "The training runs: step 3.")
     assert app.ui.trainingBar.maximum() == 0, "nobody here knows when it began"
     server.make(0.9, 0.9)
     app.until(lambda: f"its version {short(1)} is in use" in message(app))
@@ -299,7 +299,7 @@ def test_the_main_thread_waits_for_no_answer(teaching_app: PanelSession, server:
         now = time.perf_counter()
         longest, last = max(longest, now - last), now
     assert longest < 0.5
-    assert teaching_app.ui.trainingLabel.text() == "Queries the server …"
+    assert teaching_app.ui.trainingLabel.text() == "Asking the server …"
     server.slow.set()
     teaching_app.until(lambda: server.running and not teaching_app.ui.trainingBar.isHidden())
 

@@ -325,6 +325,7 @@ def test_two_servers_one_after_the_other(app: PanelSession, volume: Any) -> None
     app.answers["about"] = {**ABOUT, "classifiers": [{**ABOUT["classifiers"][0], "classes": ["calm", "alarm"]}]}
     app.ui.addressEdit.setText("other.example.org")
     app.connect()
+    app.clients[-1].explanation = "of the other server"
     assert app.clients[0].address != app.clients[1].address
     assert [app.ui.targetBox.itemText(n) for n in (1, 2)] == ["calm", "alarm"]
     assert len(list(explanations.all_shown(app.scene))) == 1
@@ -334,3 +335,30 @@ def test_two_servers_one_after_the_other(app: PanelSession, volume: Any) -> None
     assert ["other.example.org" in question for question in app.questions] == [True]
     assert (len(app.clients[0].sent), len(app.clients[1].sent)) == (1, 1)
     assert len(list(explanations.all_shown(app.scene))) == 2
+
+
+def test_an_explanation_that_runs_when_slicer_is_closed_is_taken_up_again(app: PanelSession, volume: Any) -> None:
+    from OtherwiseLib.logic.logic import JOB, Logic
+    from OtherwiseLib.ui.application import QtTimer
+
+    app.connect()
+    app.choose(volume)
+    client = app.clients[-1]
+    client.hold.clear()
+    app.press("explainButton")
+    app.until(lambda: app.ui.progressBar.value() > 600)
+    assert app.settings[JOB] == f"{client.address} job"
+    app.panel.close()
+    app.until(lambda: not any(t.name == "otherwise-job" and t.is_alive() for t in threading.enumerate()))
+    assert client.cancelled == [], "it goes on at the server"
+    client.hold.set()
+    again = Logic(app.scene, app.settings, QtTimer, lambda address, token: client, app.logic.update_frame)
+    again.connect(client.address)
+    app.until(lambda: not again.busy)
+    again.resume()
+    app.until(lambda: not again.busy)
+    assert [shown.id for shown in explanations.all_shown(app.scene)] == ["made-up"]
+    assert app.settings[JOB] == ""
+    again.resume()
+    assert not again.busy, "it has come"
+    again.close()

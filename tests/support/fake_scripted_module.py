@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -90,6 +91,7 @@ def opened(scene: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[types.Module
     ):  # fmt: skip
         monkeypatch.setattr(slicer, name, value, raising=False)
     monkeypatch.setattr(slicer.util, "childWidgetVariables", fake_slicer_qt.children_by_name)
+    monkeypatch.setattr(slicer.util, "startupEnvironment", lambda: dict(os.environ))
     spec = importlib.util.spec_from_file_location("Otherwise", PATH)
     assert spec is not None
     assert spec.loader is not None

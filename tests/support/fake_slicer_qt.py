@@ -31,7 +31,7 @@ def install() -> Any:
     for name in strange:
         del sys.modules[name]
     try:
-        for name in ("support.strict_attributes", *modules_with_qt()):
+        for name in ("support.strict_attributes", *modules_with_widgets()):
             feature.set_selection(TRUE_PROPERTY, name)
     finally:
         sys.modules.update(strange)
@@ -51,14 +51,9 @@ def install() -> Any:
     return application
 
 
-def modules_with_qt() -> list[str]:
-    """Modules of the extension that import ``qt``, by name."""
-    library = MODULE / "OtherwiseLib"
-    found = []
-    for path in sorted(library.rglob("*.py")):
-        if "import qt" in path.read_text(encoding="utf-8"):
-            found.append(".".join(("OtherwiseLib", *path.relative_to(library).with_suffix("").parts)))
-    return found
+def modules_with_widgets() -> list[str]:
+    """Modules of the extension that touch widgets, by name."""
+    return [f"OtherwiseLib.ui.{path.stem}" for path in sorted((MODULE / "OtherwiseLib" / "ui").glob("*.py"))]
 
 
 def _add_module(name: str, content: dict[str, Any]) -> None:

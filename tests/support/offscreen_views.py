@@ -44,6 +44,12 @@ class OffscreenViews:
         self.views[name] = view
         return view
 
+    def resize(self, name: str, width: int, height: int) -> None:
+        """Give a slice view another size in pixels, as a window does."""
+        view = self.views[name]
+        view.render_window().SetSize(width, height)
+        view.interactor().InvokeEvent("WindowResizeEvent")
+
     def fit(self) -> None:
         """Let every view show the whole of its image."""
         for view in self.views.values():

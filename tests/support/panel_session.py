@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -73,6 +74,7 @@ class StandInClient:
     cancelled: list[str] = field(default_factory=list)
     keep: Path | None = None
     next_left: bool = True
+    explanation: str = "made-up"
 
     def log_in(self, user: str, password: str) -> None:
         if password != "right":
@@ -129,7 +131,10 @@ class StandInClient:
     def download(self, id: str, parent: Path, arrived: Any = None) -> Path:
         folder = parent / id
         folder.mkdir()
-        return self_test.made_up(folder, *phantoms.nodule())
+        self_test.made_up(folder, *phantoms.nodule())
+        with retold(folder) as content:
+            content["id"] = self.explanation
+        return folder
 
     def ask(self, method: str, path: str, wanted: int = 0, **arguments: Any) -> dict:
         raise ServerError("refused", "There is nothing here.", status=404)
@@ -187,6 +192,7 @@ class PanelSession:
         clock.start()
         while not good() and clock.elapsed() < 1000 * seconds:
             self.application.processEvents(QEventLoop.ProcessEventsFlag.AllEvents, 20)
+            time.sleep(0.002)  # an application that has nothing to do leaves the processor to others
         assert good()
 
     def connect(self) -> None:
@@ -206,7 +212,7 @@ class PanelSession:
             own = (self.ui.teachSection, self.ui.modelsSection)
             for section in own:
                 section.setVisible(part is section)
-            self.widget.resize(*((430, 1260) if part is None else (470, self.widget.sizeHint().height())))
+            self.widget.resize(380, self.widget.sizeHint().height())
             self.application.processEvents()
             (part or self.widget).grab().save(str(Path(folder) / f"panel-{name}.png"))
             for section in own:
@@ -216,18 +222,20 @@ class PanelSession:
 def open_panel(scene: Any, tmp_path: Path) -> Iterator[PanelSession]:
     """Sit down; what was begun ends when the generator does."""
     application = fake_slicer_qt.install()
+    from OtherwiseLib.logic.local_server import LocalServer
     from OtherwiseLib.logic.models import Models
     from OtherwiseLib.logic.parameters import Parameters
     from OtherwiseLib.logic.teacher import Teacher
     from OtherwiseLib.ui.application import QtTimer
     from OtherwiseLib.ui.explanation_panel import ExplanationPanel
+    from OtherwiseLib.ui.local_server_panel import LocalServerPanel
     from OtherwiseLib.ui.models_panel import ModelsPanel
     from OtherwiseLib.ui.panel import Panel
     from OtherwiseLib.ui.teaching_panel import TeachingPanel
 
     widget, ui = fake_slicer_qt.load_ui(scene)
     settings, clients, questions, pages, drawings = Memory(), [], [], [], []
-    answers: dict[str, Any] = {"confirm": True, "path": "", "failure": None, "about": ABOUT}
+    answers: dict[str, Any] = {"confirm": True, "path": "", "folder": "", "failure": None, "about": ABOUT}
 
     def new_client(address: str, token: str | None) -> Any:
         if answers.get("real"):
@@ -260,7 +268,14 @@ def open_panel(scene: Any, tmp_path: Path) -> Iterator[PanelSession]:
 
     teaching = TeachingPanel(ui, Teacher(logic, QtTimer), viewer, lambda node, on: drawings.append((node, on)))
     models = ModelsPanel(ui, Models(logic, QtTimer, every=TICK), confirm)
-    panel = Panel(ui, logic, viewer, teaching, models, parameters, confirm)
+    local = LocalServerPanel(
+        ui,
+        LocalServer(settings, QtTimer),
+        lambda title: answers["folder"],
+        lambda title, text: pages.append((title, text)),
+        logic.connect,
+    )
+    panel = Panel(ui, logic, viewer, teaching, models, parameters, local, confirm)
     yield PanelSession(
         application, widget, ui, panel, logic, scene, settings, clients, questions, answers, pages, drawings
     )

@@ -67,6 +67,21 @@ class ctkCollapsibleButton(Strict, QtWidgets.QGroupBox):  # noqa: N801
     collapsed = QtCore.Property(bool, _is_collapsed, _set_collapsed)
 
 
+class FilterModel(Strict):
+    """What a selector leaves out."""
+
+    _ids: tuple[str, ...] = ()
+
+    def __init__(self, changed: Any) -> None:
+        self._changed = changed
+
+    def _put(self, ids: Any) -> None:
+        self._ids = tuple(ids)
+        self._changed()
+
+    hiddenNodeIDs = property(lambda self: list(self._ids), _put)  # noqa: N815 - Slicer's name
+
+
 class qMRMLNodeComboBox(Strict, InScene, QtWidgets.QWidget):  # noqa: N801
     """Chooses a node of the scene that it was given; without a scene it has none to offer."""
 
@@ -81,7 +96,7 @@ class qMRMLNodeComboBox(Strict, InScene, QtWidgets.QWidget):  # noqa: N801
         layout.addWidget(self._box)
         self._nodes: list[Any] = []
         self._types: list[str] = []
-        self._hidden: dict[str, str] = {}
+        self._filter = FilterModel(lambda: self._list())
         self._none, self._none_text = True, "None"
         self._tags: list[tuple[Any, int]] = []
         self._shown = None
@@ -102,10 +117,9 @@ class qMRMLNodeComboBox(Strict, InScene, QtWidgets.QWidget):  # noqa: N801
         self._list()
         return [node for node in self._nodes if node is not None]
 
-    def addAttribute(self, kind: str, name: str, value: Any = None) -> None:  # noqa: N802
-        """Offer nodes of a class only if they have an attribute."""
-        self._hidden[kind] = name
-        self._list()
+    def sortFilterProxyModel(self) -> FilterModel:  # noqa: N802
+        """What decides which nodes are offered."""
+        return self._filter
 
     def _scene_given(self, scene: Any) -> None:
         for watched, tag in self._tags:
@@ -129,11 +143,9 @@ class qMRMLNodeComboBox(Strict, InScene, QtWidgets.QWidget):  # noqa: N801
             node = scene.GetNthNode(number)
             kind = next((kind for kind in self._types if node.IsA(kind)), "")
             subclass = self._types and node.GetClassName() not in self._types and not self._children
-            if not kind or subclass or node.GetHideFromEditors() or (
-                kind in self._hidden and not node.GetAttribute(self._hidden[kind])
-            ):  # fmt: skip
-                continue
-            found.append(node)
+            hidden = node.GetHideFromEditors() or node.GetID() in self._filter.hiddenNodeIDs
+            if kind and not subclass and not hidden:
+                found.append(node)
         if found == self._nodes and self._box.count() == len(found):
             return
         self._box.blockSignals(True)

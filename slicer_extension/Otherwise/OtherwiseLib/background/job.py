@@ -8,12 +8,19 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from typing import Any, Callable, Protocol
 
 from .signal import Signal
 
-PUMP_MILLISECONDS = 50
+PUMP_MILLISECONDS = 10
 """Between two looks of the main thread at what the worker tells."""
+YIELD_SECONDS = 0.008
+"""At each look, for which the main thread gives Python's lock to the worker.
+
+Slicer's event loop is C++ and keeps the lock while it waits, so that a thread runs only while Python runs on the main
+thread. Without this pause the worker would stand still most of the time; a pause this short is not felt.
+"""
 
 Report = Callable[[str, float], None]
 """Told the stage and the share of the whole that is done."""
@@ -33,14 +40,24 @@ class JobCancelled(Exception):  # noqa: N818 - not an error
     """The work was cancelled."""
 
 
+class JobLeft(JobCancelled):
+    """Nobody waits for the work any more, but what it began on a server goes on there."""
+
+
 class Cancel:
-    """Says whether to stop, and wakes up whoever waits."""
+    """Says whether to stop, and wakes up whoever waits.
+
+    Attributes:
+        left: Whether what was begun elsewhere goes on.
+    """
 
     def __init__(self) -> None:
         self._event = threading.Event()
+        self.left = False
 
-    def set(self) -> None:
-        """Stop."""
+    def set(self, leave: bool = False) -> None:
+        """Stop; with ``leave`` what was begun elsewhere goes on."""
+        self.left = leave
         self._event.set()
 
     def wait(self, seconds: float) -> None:
@@ -48,9 +65,10 @@ class Cancel:
 
         Raises:
             JobCancelled: at once when cancelled.
+            JobLeft: likewise, where what was begun elsewhere goes on.
         """
         if self._event.wait(seconds):
-            raise JobCancelled
+            raise JobLeft if self.left else JobCancelled
 
     def check(self) -> None:
         """Raise ``JobCancelled`` if cancelled."""
@@ -96,13 +114,17 @@ class Job:
         """Ask it to stop; ``cancelled`` follows."""
         self._cancel.set()
 
-    def abandon(self) -> None:
-        """Stop it and hear nothing of it any more: the scene is closing, or the module."""
+    def abandon(self, leave: bool = False) -> None:
+        """Stop it and hear nothing of it any more: the scene is closing, or the module.
+
+        Args:
+            leave: What it began on a server goes on there.
+        """
         self._over = True
         self._timer.stop()
         for signal in (self.progressed, self.finished, self.failed, self.cancelled):
             signal.clear()
-        self._cancel.set()
+        self._cancel.set(leave)
 
     @property
     def running(self) -> bool:
@@ -115,7 +137,9 @@ class Job:
         return not self._thread.is_alive()
 
     def pump(self) -> None:
-        """Emit what the thread has told; called by the timer."""
+        """Let the thread run for a moment, and emit what it has told; called by the timer."""
+        if not self._over:
+            time.sleep(YIELD_SECONDS)
         while not self._over:
             try:
                 name, values = self._told.get_nowait()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from typing import Callable
 
-from ..background.job import Cancel, JobCancelled, Report
+from ..background.job import Cancel, JobCancelled, JobLeft, Report
 from ..files.explanation_files import ExplanationFiles, Reading
 from ..files.finds import Find, read_finds
 from .client import Client, ServerError
@@ -23,6 +24,7 @@ def explain(
     params: dict | None = None,
     report: Report,
     cancel: Cancel,
+    started: Callable[[str], None] = lambda id: None,
 ) -> ExplanationFiles:
     """Let the server explain an image, and fetch the explanation.
 
@@ -34,6 +36,7 @@ def explain(
         params: ``target``, ``slice_index``, ``seed``; of a classifier of patches ``find`` or ``centre``.
         report: Told how far it is.
         cancel: Asked between steps; the server is told to stop as well.
+        started: Told the id of the server's job, on this thread.
 
     Returns:
         The explanation, read.
@@ -43,7 +46,24 @@ def explain(
         SceneError: if what it sent does not fit together.
         JobCancelled: if cancelled.
     """
-    result = run(client, "explain", image=image, file=file, params=params, report=report, cancel=cancel)
+    result = run(
+        client, "explain", image=image, file=file, params=params, report=report, cancel=cancel, started=started
+    )
+    report("download", 0.97)
+    return fetch(client, str(result.get("id", "")), folder)
+
+
+def resume(client: Client, folder: Path, job: str, *, report: Report, cancel: Cancel) -> ExplanationFiles:
+    """Follow a job for an explanation that was started before, and fetch the explanation.
+
+    Args:
+        client: The server.
+        folder: Gets a folder of the explanation's id.
+        job: Id of the server's job.
+        report: As for ``explain``.
+        cancel: As for ``explain``.
+    """
+    result = follow(client, client.job(job), report, cancel)
     report("download", 0.97)
     return fetch(client, str(result.get("id", "")), folder)
 
@@ -137,6 +157,7 @@ def run(
     params: dict | None,
     report: Report,
     cancel: Cancel,
+    started: Callable[[str], None] = lambda id: None,
 ) -> dict:
     """Start a job on the server and follow it to its end.
 
@@ -151,23 +172,36 @@ def run(
         cancel.check()
         image = "" if session else image
         job = client.start(kind, image=image, session=session, explanation=explanation, params=params)
-        try:
-            while job["state"] in ("queued", "running"):
-                report(str(job.get("stage") or job["state"]), 0.05 + 0.9 * job["fraction"])
-                cancel.wait(POLL_SECONDS)
-                job = client.job(job["id"])
-        except JobCancelled:
-            client.cancel(job["id"])
-            raise
-        if job["state"] == "cancelled":
-            raise ServerError("refused", "The server stopped the job.", "Ask again.")
-        if job["state"] in ("failed", "interrupted"):
-            error = job.get("error") or {}
-            raise ServerError("refused", str(error.get("detail", "The job failed.")), str(error.get("hint", "")))
-        return job["result"]
+        started(job["id"])
+        return follow(client, job, report, cancel)
     finally:
-        if session:
+        if session and not cancel.left:
             _forget(client, session)
+
+
+def follow(client: Client, job: dict, report: Report, cancel: Cancel) -> dict:
+    """Follow a job of the server to its end, and return its result.
+
+    Raises:
+        ServerError: if it fails, or is stopped there.
+        JobCancelled: if cancelled here; the server is told to stop, unless it was left.
+    """
+    try:
+        while job["state"] in ("queued", "running"):
+            report(str(job.get("stage") or job["state"]), 0.05 + 0.9 * job["fraction"])
+            cancel.wait(POLL_SECONDS)
+            job = client.job(job["id"])
+    except JobLeft:
+        raise
+    except JobCancelled:
+        client.cancel(job["id"])
+        raise
+    if job["state"] == "cancelled":
+        raise ServerError("refused", "The server stopped the job.", "Ask again.")
+    if job["state"] in ("failed", "interrupted"):
+        error = job.get("error") or {}
+        raise ServerError("refused", str(error.get("detail", "The job failed.")), str(error.get("hint", "")))
+    return job["result"]
 
 
 def _forget(client: Client, session: str) -> None:

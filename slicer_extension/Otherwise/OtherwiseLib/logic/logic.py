@@ -22,6 +22,8 @@ from ..mrml.snapshot import Snapshot, snapshot
 
 CONSENT = "Otherwise/consent/"
 ADDRESS = "Otherwise/server"
+JOB = "Otherwise/job"
+"""Remembers the explanation that runs, as address and id of the job, until it has come."""
 DEFAULT_ADDRESS = "http://127.0.0.1:8000"
 
 
@@ -84,6 +86,7 @@ class Logic:
         self._update_proxies = update_proxies or sequence_proxies(scene)
         self._client: Client | None = None
         self._job: Job | None = None
+        self._begun: list[str] = []
 
     @property
     def address(self) -> str:
@@ -240,6 +243,7 @@ class Logic:
                 params=params,
                 report=report,
                 cancel=cancel,
+                started=lambda id: self._begun.append(f"{client.address} {id}"),
             )
 
         def done(read: explanation_files.ExplanationFiles) -> None:
@@ -253,7 +257,32 @@ class Logic:
                 follow_transform(shown, source.volume)
             self.explained.emit(shown)
 
-        self.run(work, done, folder.cleanup)
+        self.run(work, done, lambda: self._end_remembered(folder.cleanup))
+
+    def resume(self) -> None:
+        """Take up the explanation that ran when Slicer was closed, if this server made it; ``explained`` follows."""
+        client = self._client
+        address, _, id = self.settings.get(JOB, "").rpartition(" ")
+        if client is None or address != client.address or self.busy:
+            return
+        folder = tempfile.TemporaryDirectory(prefix="otherwise-")
+        self.run(
+            lambda report, cancel: jobs.resume(client, Path(folder.name), id, report=report, cancel=cancel),
+            lambda read: self.explained.emit(self.show(read)),
+            lambda: self._end_remembered(folder.cleanup),
+        )
+
+    def _end_remembered(self, cleanup: Callable[[], None]) -> None:
+        """Forget the job: its explanation has come, or will not. While another one runs, that one is remembered."""
+        if not self.busy:
+            self.settings.set(JOB, "")
+        cleanup()
+
+    def _progressed(self, stage: str, fraction: float) -> None:
+        if self._begun:
+            # Told by the job's thread; settings are for the main thread.
+            self.settings.set(JOB, self._begun.pop())
+        self.progressed.emit(stage, fraction)
 
     def show(self, read: explanation_files.ExplanationFiles, whole: Any = None) -> explanations.ShownExplanation:
         """Bring an explanation into the scene.
@@ -303,11 +332,17 @@ class Logic:
         if self._job is not None:
             self._job.cancel()
 
-    def close(self) -> None:
-        """Stop everything and tell nobody: the scene or the module is closing."""
+    def close(self, leave: bool = False) -> None:
+        """Stop everything and tell nobody: the scene or the module is closing.
+
+        Args:
+            leave: An explanation that runs goes on at the server; ``resume`` takes it up.
+        """
         job, self._job = self._job, None
         if job is not None:
-            job.abandon()
+            job.abandon(leave)
+            if not leave:
+                self.settings.set(JOB, "")
             self.busy_changed.emit(False)
 
     def connected_client(self) -> Client | None:
@@ -372,7 +407,7 @@ class Logic:
 
             return ended
 
-        job.progressed.connect(self.progressed.emit)
+        job.progressed.connect(self._progressed)
         job.finished.connect(end(done))
         job.failed.connect(end(self.failed.emit))
         job.cancelled.connect(end(self.cancelled.emit))

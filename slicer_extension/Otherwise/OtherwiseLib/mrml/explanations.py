@@ -7,6 +7,7 @@ any ``vtkMRMLScene``.
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 import slicer
 
 from ..files.explanation_files import SCHEMA, VOLUMES, ExplanationFiles, Grid, SceneError, read
-from . import colours, display, nodes, tables
+from . import colours, display, nodes, tables, view_nodes
 from .nodes import UpdateProxies
 from .volumes import geometry_of
 
@@ -25,7 +26,7 @@ ATTRIBUTE = "Otherwise.explanation"
 IMAGE = "Otherwise.image"
 """What the image is called here."""
 PART = "Otherwise.part"
-"""Marks every node that came into the scene with an explanation; the value is the explanation's id."""
+"""Attribute of every node that came into the scene with an explanation; its value is the explanation's ``key``."""
 OVERLAY = "overlay-"
 """Beginning of the role of another method's map; MRML separates roles by colons, so there is none in it."""
 ROLES = (
@@ -67,6 +68,21 @@ class ShownExplanation:
     def id(self) -> str:
         """The explanation's id."""
         return str(self.content["id"])
+
+    @property
+    def key(self) -> str:
+        """What tells it from every other one of the scene, also from another one of the same id."""
+        return str(self.node.GetAttribute(PART) or self.id)
+
+    @property
+    def nodes(self) -> list:
+        """Every node that belongs to it and is still there."""
+        count = self.node.GetNumberOfNodeReferenceRoles()
+        roles = [self.node.GetNthNodeReferenceRole(n) for n in range(count)]
+        found = [self.node, *(self.get(role) for role in roles)]
+        # A volume that was in the scene before is not part of the explanation.
+        own = [node for node in found if node is not None and (node.GetAttribute(PART) or node is self.get("frame"))]
+        return list(dict.fromkeys(own))
 
     @property
     def image_name(self) -> str:
@@ -130,8 +146,16 @@ def show(
     """
     if isinstance(files, Path):
         files = read(files)
-    with _all_or_nothing(scene, files.content["id"]):
+    # The same explanation of the same image is there once: the newer takes the place of the older.
+    former = [
+        shown
+        for shown in all_shown(scene)
+        if shown.id == files.content["id"] and (source is None or shown.get("original") is source)
+    ]
+    with _all_or_nothing(scene, uuid.uuid4().hex):
         text = _fill(scene, files, source, update_proxies or nodes.sequence_proxies(scene))
+    for shown in former:
+        remove(scene, shown)
     return ShownExplanation(text)
 
 
@@ -152,7 +176,7 @@ def add_overlay(scene: Any, shown: ShownExplanation, found: Grid, about: dict) -
     """
     title = f"{about['title']}: speaks for {about['label']}"
     _refuse_other_place(shown.get("original") or shown.get("counterfactual"), found, about["title"])
-    with _all_or_nothing(scene, shown.id):
+    with _all_or_nothing(scene, shown.key):
         node = nodes.add_grid(scene, found, title)
         display.show_signed(scene, node, title, colours.EFFECT, float(np.abs(found.voxels).max()))
         shown.node.SetNodeReferenceID(f"{OVERLAY}{about['method']}", node.GetID())
@@ -164,17 +188,37 @@ def remove(scene: Any, shown: ShownExplanation) -> None:
     """Take an explanation out of a scene again; the volume that was explained stays, if it was there before."""
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
     folder = _folder_of(scene, shown.node)
+    ids = _with_helpers([*shown.nodes, *(n for n in _nodes(scene) if n.GetAttribute(PART) == shown.key)])
+    # Before the batch: within it a view does not notice that it has nothing to show any more.
+    view_nodes.release(scene, ids)
     scene.StartState(slicer.vtkMRMLScene.BatchProcessState)
     try:
-        _remove_nodes(scene, [id for id in _ids(scene) if scene.GetNodeByID(id).GetAttribute(PART) == shown.id])
+        _remove_nodes(scene, [id for id in _ids(scene) if id in ids])
         if folder:
             hierarchy.RemoveItem(folder, False, True)
     finally:
         scene.EndState(slicer.vtkMRMLScene.BatchProcessState)
 
 
+def result_ids(scene: Any) -> list[str]:
+    """Ids of every node that came with an explanation; none of them is an image to explain."""
+    known = {node.GetID() for shown in all_shown(scene) for node in shown.nodes}
+    return [id for id in _ids(scene) if id in known or scene.GetNodeByID(id).GetAttribute(PART)]
+
+
+def _with_helpers(nodes: list) -> set[str]:
+    """Ids of nodes, and of the display and storage nodes that are theirs alone."""
+    found = {node.GetID() for node in nodes}
+    for node in nodes:
+        for kind in ("Display", "Storage"):
+            count = getattr(node, f"GetNumberOf{kind}Nodes", lambda: 0)()
+            helpers = [getattr(node, f"GetNth{kind}Node")(number) for number in range(count)]
+            found |= {helper.GetID() for helper in helpers if helper is not None}
+    return found
+
+
 @contextmanager
-def _all_or_nothing(scene: Any, id: str) -> Iterator[None]:
+def _all_or_nothing(scene: Any, key: str) -> Iterator[None]:
     """Mark every node that comes into the scene as part of an explanation, or take all of them out again."""
     before = set(_ids(scene))
     scene.StartState(slicer.vtkMRMLScene.BatchProcessState)
@@ -187,7 +231,7 @@ def _all_or_nothing(scene: Any, id: str) -> Iterator[None]:
         scene.EndState(slicer.vtkMRMLScene.BatchProcessState)
     for new in _ids(scene):
         if new not in before:
-            scene.GetNodeByID(new).SetAttribute(PART, id)
+            scene.GetNodeByID(new).SetAttribute(PART, key)
 
 
 def _fill(scene: Any, files: ExplanationFiles, source: Any, update_proxies: UpdateProxies) -> Any:
@@ -201,21 +245,21 @@ def _fill(scene: Any, files: ExplanationFiles, source: Any, update_proxies: Upda
     text.SetAttribute(ATTRIBUTE, content["id"])
     text.SetAttribute(IMAGE, name)
     text.SetForceCreateStorageNode(slicer.vtkMRMLTextNode.CreateStorageNodeAlways)
-    nodes = {}
+    made: dict[str, Any] = {}
     for role, grid in files.volumes.items():
         given = source if role == "original" else None
-        nodes[role] = given or nodes.add_grid(scene, grid, f"{name} {role}")
-    nodes["regions"] = nodes.load_regions(scene, files.regions, nodes["original"])
-    nodes["path"] = nodes.add_path(scene, files)
-    nodes["browser"], nodes["frame"] = nodes.browse(scene, nodes["path"], update_proxies)
-    nodes["region-table"] = tables.region_table(scene, content)
-    nodes["path-table"], nodes["chart"], nodes["here"] = tables.path_chart(scene, content)
-    nodes["bars"] = tables.probability_table(scene, content)
-    nodes["report"] = nodes.add_page(scene, files.report)
-    for role, node in nodes.items():
+        made[role] = given or nodes.add_grid(scene, grid, f"{name} {role}")
+    made["regions"] = nodes.load_regions(scene, files.regions, made["original"])
+    made["path"] = nodes.add_path(scene, files)
+    made["browser"], made["frame"] = nodes.browse(scene, made["path"], update_proxies)
+    made["region-table"] = tables.region_table(scene, content)
+    made["path-table"], made["chart"], made["here"] = tables.path_chart(scene, content)
+    made["bars"] = tables.probability_table(scene, content)
+    made["report"] = nodes.add_page(scene, files.report)
+    for role, node in made.items():
         text.SetNodeReferenceID(role, node.GetID())
-    display.show_images(scene, nodes, files)
-    _gather(scene, text, [node for node in nodes.values() if node is not source])
+    display.show_images(scene, made, files)
+    _gather(scene, text, [node for node in made.values() if node is not source])
     return text
 
 
@@ -249,10 +293,14 @@ def _folder_of(scene: Any, text: Any) -> int:
     return 0 if folder == hierarchy.GetSceneItemID() else folder
 
 
-def _ids(scene: Any) -> list[str]:
+def _nodes(scene: Any) -> list:
     nodes = [scene.GetNthNode(number) for number in range(scene.GetNumberOfNodes())]
     # The subject hierarchy is the scene's, even if we are the first to need it.
-    return [node.GetID() for node in nodes if not node.IsA("vtkMRMLSubjectHierarchyNode")]
+    return [node for node in nodes if not node.IsA("vtkMRMLSubjectHierarchyNode")]
+
+
+def _ids(scene: Any) -> list[str]:
+    return [node.GetID() for node in _nodes(scene)]
 
 
 def _remove_nodes(scene: Any, ids: list[str]) -> None:

@@ -8,6 +8,7 @@ import slicer
 import vtk
 
 from ..files.finds import Find
+from .volumes import in_world
 
 BOX = "Otherwise.find"
 """Attribute that marks the region of interest of the chosen find."""
@@ -68,11 +69,7 @@ def unmark(scene: Any) -> None:
 
 def place_in_world(find: Find, volume: Any = None) -> tuple[float, float, float]:
     """Where a find's middle is seen: under the transform of its image."""
-    matrix = vtk.vtkMatrix4x4()
-    transform = volume.GetParentTransformNode() if volume is not None else None
-    slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(transform, None, matrix)
-    x, y, z, _ = matrix.MultiplyPoint((*find.centre, 1.0))
-    return (x, y, z)
+    return in_world(find.centre, volume)
 
 
 def centre_of(roi: Any, volume: Any) -> list[float]:

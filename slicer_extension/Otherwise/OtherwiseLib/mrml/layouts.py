@@ -11,6 +11,8 @@ import numpy as np
 import slicer
 
 from .explanations import ShownExplanation
+from .view_fit import is_in_view, move_in_plane
+from .view_nodes import composite_of, slice_nodes
 from .volumes import geometry_of
 
 ORIGINAL, COUNTERFACTUAL, CHANGE, EFFECT = (
@@ -39,9 +41,9 @@ def install_layouts(layout_node: Any) -> None:
         layout_node: The scene's ``vtkMRMLLayoutNode``.
     """
     for number, description in (
-        (SIDE_BY_SIDE, _rows(_row(ORIGINAL, COUNTERFACTUAL), _plot())),
+        (SIDE_BY_SIDE, _rows(_row(ORIGINAL, COUNTERFACTUAL), _plot(), heights=(700, 300))),
         (FOUR, _rows(_row(ORIGINAL, COUNTERFACTUAL), _row(CHANGE, EFFECT), _plot())),
-        (ONE, _rows(_row(ORIGINAL), _plot())),
+        (ONE, _rows(_row(ORIGINAL), _plot(), heights=(700, 300))),
         (WITH_SOLID, _rows(_row(ORIGINAL, COUNTERFACTUAL), _beside(_slice(CHANGE), _solid()), _plot())),
     ):
         if not layout_node.IsLayoutDescription(number):
@@ -113,9 +115,12 @@ def align(scene: Any, volume: Any) -> None:
         node = scene.GetSingletonNode(name, "vtkMRMLSliceNode")
         if node is None:
             continue
+        # One event for all: what lies between is nobody's turn of the view.
+        before = node.StartModify()
         node.SetViewGroup(GROUP)
         node.SetOrientation(nearest)
         node.RotateToVolumePlane(volume)
+        node.EndModify(before)
 
 
 def same_window(shown: ShownExplanation) -> None:
@@ -133,8 +138,11 @@ def same_window(shown: ShownExplanation) -> None:
 
 
 def jump_to(scene: Any, ras: tuple[float, float, float]) -> None:
-    """Move all slice views to a place in RAS millimetres."""
+    """Move all slice views to a place in RAS millimetres, and pan those whose edge it lies beyond."""
     slicer.vtkMRMLSliceNode.JumpAllSlices(scene, *ras, slicer.vtkMRMLSliceNode.OffsetJumpSlice)
+    for node in slice_nodes(scene):
+        if not is_in_view(node, ras):
+            move_in_plane(node, np.array(ras))
 
 
 def highlight(shown: ShownExplanation, label: int | None) -> None:
@@ -154,13 +162,8 @@ def highlight(shown: ShownExplanation, label: int | None) -> None:
         display.SetSegmentOpacity3D(id, 1.0 if strong else 0.2)
 
 
-def composite_of(scene: Any, name: str) -> Any:
-    """The layers of one of our slice views; None where the layout has not made it."""
-    return scene.GetSingletonNode(name, "vtkMRMLSliceCompositeNode")
-
-
-def _rows(*items: str) -> str:
-    return '<layout type="vertical" split="true">' + "".join(f"<item>{item}</item>" for item in items) + "</layout>"
+def _rows(*items: str, heights: tuple[int, ...] = ()) -> str:
+    return _split("vertical", items, heights)
 
 
 def _row(*names: str) -> str:
@@ -168,7 +171,14 @@ def _row(*names: str) -> str:
 
 
 def _beside(*items: str) -> str:
-    return '<layout type="horizontal" split="true">' + "".join(f"<item>{item}</item>" for item in items) + "</layout>"
+    return _split("horizontal", items)
+
+
+def _split(direction: str, items: tuple[str, ...], sizes: tuple[int, ...] = ()) -> str:
+    """Arrange items; without a size of its own, each would be as large as its widget likes, a chart above all."""
+    sized = zip(items, sizes or (1000 // len(items),) * len(items))
+    inner = "".join(f'<item splitSize="{size}">{item}</item>' for item, size in sized)
+    return f'<layout type="{direction}" split="true">{inner}</layout>'
 
 
 def _slice(name: str) -> str:

@@ -64,6 +64,8 @@ def browse(scene: Any, sequence: Any, update_proxies: UpdateProxies) -> tuple:
     browser = scene.AddNewNodeByClass("vtkMRMLSequenceBrowserNode", "Path")
     browser.SetAndObserveMasterSequenceNodeID(sequence.GetID())
     browser.SetSelectedItemNumber(0)
+    # Otherwise every step would give the node the name of the sequence again.
+    browser.SetOverwriteProxyName(sequence, False)
     update_proxies(browser)
     frame = browser.GetProxyNode(sequence)
     if frame is None:

@@ -65,9 +65,11 @@ def snapshot(volume: Any, roi: Any = None) -> Snapshot:
 
 
 def slice_at(volume: Any, ras: tuple[float, float, float]) -> int:
-    """The slice (along k) that is nearest to a place in RAS millimetres, within the volume."""
+    """Return the slice (along k) of a volume that is nearest to a place in the world's RAS millimetres."""
     shape, affine = geometry_of(volume)
-    k = (np.linalg.inv(affine) @ [*ras, 1.0])[2]
+    to_volume = vtk.vtkMatrix4x4()
+    slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(None, volume.GetParentTransformNode(), to_volume)
+    k = (np.linalg.inv(affine) @ to_volume.MultiplyPoint((*ras, 1.0)))[2]
     return int(np.clip(round(float(k)), 0, max(0, shape[2] - 1)))
 
 

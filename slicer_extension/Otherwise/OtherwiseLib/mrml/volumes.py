@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import slicer
 import vtk
 from vtk.util import numpy_support
 
@@ -30,6 +31,15 @@ def middle_of(volume: Any) -> tuple[float, float, float]:
     shape, affine = geometry_of(volume)
     centre = [(edge - 1) / 2 for edge in shape]
     x, y, z = (float(affine[row, :3] @ centre + affine[row, 3]) for row in range(3))
+    return (x, y, z)
+
+
+def in_world(ras: tuple[float, float, float], volume: Any) -> tuple[float, float, float]:
+    """Return where a place in a volume's own RAS is seen: under the transform of the volume."""
+    matrix = vtk.vtkMatrix4x4()
+    transform = volume.GetParentTransformNode() if volume is not None else None
+    slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(transform, None, matrix)
+    x, y, z, _ = matrix.MultiplyPoint((*ras, 1.0))
     return (x, y, z)
 
 

@@ -12,26 +12,30 @@ from slicer.i18n import tr as _
 
 
 class QtTimer:
-    """A timer of the main thread."""
+    """A timer of the main thread. Nothing of it is left after ``stop``.
+
+    PythonQt keeps what is connected alive for as long as the timer, and the timer would be kept by what is connected.
+    """
 
     def __init__(self) -> None:
-        self._timer = qt.QTimer()
+        self._timer: Any = None
         self._callback: Callable[[], None] | None = None
-        self._timer.timeout.connect(self._turn)
 
     def start(self, milliseconds: int, callback: Callable[[], None]) -> None:
-        """Begin."""
-        self._callback = callback
+        """Call back again and again, at once with the new interval where it runs already."""
+        self.stop()
+        self._timer, self._callback = qt.QTimer(), callback
+        self._timer.timeout.connect(callback)
         self._timer.start(milliseconds)
 
     def stop(self) -> None:
         """End."""
-        self._timer.stop()
-        self._callback = None
-
-    def _turn(self) -> None:
-        if self._callback is not None:
-            self._callback()
+        timer, callback = self._timer, self._callback
+        self._timer = self._callback = None
+        if timer is not None:
+            timer.stop()
+            timer.timeout.disconnect(callback)
+            timer.deleteLater()
 
 
 class QtSettings:
@@ -58,14 +62,34 @@ def open_page(name: str, page: str) -> None:
     qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(path)))
 
 
+def ask_folder(title: str) -> str:
+    """Ask for a folder; empty: none."""
+    return str(qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), title))
+
+
+def show_text(title: str, text: str) -> None:
+    """Show a long text in a window of its own."""
+    slicer.util.infoDisplay(title, windowTitle=_("Otherwise"), detailedText=text)
+
+
+def outside_environment() -> dict[str, str]:
+    """Return the environment variables for a program that is not Slicer's; Slicer's own mislead another Python."""
+    return dict(slicer.util.startupEnvironment())
+
+
 def ask_path(suggestion: str) -> str:
     """Ask where to save; empty: nowhere."""
     return str(qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), _("Save as"), suggestion))
 
 
 def grab(path: str) -> None:
-    """Save a picture of the views."""
-    slicer.app.layoutManager().viewport().grab().save(path)
+    """Save a picture of the views.
+
+    Raises:
+        OSError: if it cannot be written, or the name does not end as that of a picture.
+    """
+    if not slicer.app.layoutManager().viewport().grab().save(path):
+        raise OSError(_("the folder may be closed to you, or the name does not end in .png or .jpg"))
 
 
 def update_proxies(browser: Any) -> None:

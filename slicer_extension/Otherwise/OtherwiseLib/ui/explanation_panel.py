@@ -10,10 +10,13 @@ import vtk
 from slicer.i18n import tr as _
 
 from ..background.signal import Signal
+from ..client.client import ServerError
 from ..logic.logic import Logic
-from ..mrml import display, explanations, layouts, tables
-from ..mrml.volumes import middle_of
+from ..mrml import display, explanations, layouts, tables, view_nodes
+from ..mrml.view_fit import ViewFit
+from ..mrml.volumes import in_world, middle_of
 from . import texts
+from .connections import Connections
 
 FLICKER_MILLISECONDS = 250
 LAYOUTS = (layouts.SIDE_BY_SIDE, layouts.FOUR, layouts.WITH_SOLID, layouts.ONE)
@@ -51,6 +54,7 @@ class ExplanationPanel:
         self._methods: list[str] = []
         self._seen = ""
         self._observed: list[tuple[Any, int]] = []
+        self._fit = ViewFit(lambda: view_nodes.slice_nodes(logic.scene, layouts.VIEWS))
         for title in (
             _("Side by side"),
             _("With change and effect"),
@@ -58,6 +62,7 @@ class ExplanationPanel:
             _("One view, to blend"),
         ):
             ui.layoutBox.addItem(title)
+        self._connections = Connections()
         self._connect()
         self._show(None)
 
@@ -65,12 +70,15 @@ class ExplanationPanel:
         """Stop to flicker and to observe."""
         self._flicker.stop()
         self._observe(None)
+        self._fit.close()
+        self._connections.close()
 
     def refresh(self, id: str = "") -> None:
-        """List the explanations of the scene, and show the one of this id, or the one that was shown, or the newest."""
+        """List the explanations of the scene; show the newest of an id, else the one shown before, else the newest."""
         found = list(explanations.all_shown(self.logic.scene))
-        wanted = id or (self.shown.id if self.shown is not None else "")
-        index = next((n for n, shown in enumerate(found) if shown.id == wanted), len(found) - 1)
+        kept = self.shown.key if self.shown is not None and not id else ""
+        wanted = [n for n, shown in enumerate(found) if shown.key == kept or shown.id == id]
+        index = wanted[-1] if wanted else len(found) - 1
         self._filling = True
         self.ui.shownBox.clear()
         for shown in found:
@@ -154,13 +162,13 @@ class ExplanationPanel:
             self.refresh_methods(self._seen)
             self.logic.compare(self.shown, method)
         else:
-            self._arrange()
+            self._fill()
 
     def compared(self, shown: explanations.ShownExplanation, method: str) -> None:
         """Another method's map is there."""
-        if self.shown is not None and shown.id == self.shown.id:
+        if self.shown is not None and shown.key == self.shown.key:
             self.refresh_methods(method)
-            self._arrange()
+            self._fill()
 
     def on_blend(self, *_unused: object) -> None:
         """Blend original and counterfactual."""
@@ -190,7 +198,7 @@ class ExplanationPanel:
             self.logic.update_frame(browser)
         if here is not None:
             tables.mark_place(here, self.shown.content, step)
-        layouts.fill(self.logic.scene, self.shown, on_path=True, method=self._method())
+        self._fill()
         self.ui.pathLabel.text = texts.on_path(self.shown.content, step, _)
 
     def browser_moved(self, *_unused: object) -> None:
@@ -217,7 +225,7 @@ class ExplanationPanel:
         if self.shown is None or self._filling or not 0 <= row < len(self.shown.regions):
             return
         region = self.shown.regions[row]
-        layouts.jump_to(self.logic.scene, tuple(region["centroid_ras"]))
+        self._go(region["label"])
         layouts.highlight(self.shown, region["label"])
         self.looked.emit()
 
@@ -234,13 +242,24 @@ class ExplanationPanel:
         if path.lower().endswith(".pdf"):
             self.logic.save_pdf(self.shown, Path(path))
         elif path:
-            Path(path).write_bytes(page.encode("utf-8"))
+            self._save(path, lambda: Path(path).write_bytes(page.encode("utf-8")))
 
     def on_picture(self, *_unused: object) -> None:
         """Write a picture of the views."""
         path = self._ask_path(f"{self.shown.id}.png") if self.shown is not None else ""
         if path:
-            self._grab(path)
+            self._save(path, lambda: self._grab(path))
+
+    def _save(self, path: str, write: Callable[[], object]) -> None:
+        """Write a file, and say that it is there or why it is not."""
+        try:
+            write()
+        except OSError as error:
+            reason = error.strerror or str(error)
+            detail = _("{path} cannot be written: {reason}.").format(path=path, reason=reason)
+            self.logic.failed.emit(ServerError("file", detail, _("Choose another place.")))
+        else:
+            self.logic.saved.emit(Path(path))
 
     # -- what the widgets show -----------------------------------------------------------------------------------
 
@@ -259,8 +278,11 @@ class ExplanationPanel:
         ui.warningLabel.text = "\n".join(f"⚠ {text}" for text in warnings)
         ui.warningLabel.visible = bool(warnings)
         ui.pathSlider.maximum = len(shown.path) - 1 if some else 0
-        ui.pathSlider.value = 0
-        ui.pathLabel.text = texts.on_path(shown.content, 0, _) if some else ""
+        step = self._step(shown)
+        ui.pathSlider.value = step
+        ui.pathLabel.text = texts.on_path(shown.content, step, _) if some else ""
+        if some and shown.get("here") is not None:
+            tables.mark_place(shown.get("here"), shown.content, step)
         ui.blendSlider.value = 0
         ui.flickerCheck.checked = False
         self._regions(shown.regions if some else [])
@@ -274,10 +296,9 @@ class ExplanationPanel:
             if node is not None:
                 display.set_floor(node, floor)
             self._arrange()
-            regions = shown.regions
-            place = regions[0]["centroid_ras"] if regions else middle_of(shown.get("counterfactual"))
-            layouts.jump_to(self.logic.scene, tuple(place))
             layouts.highlight(shown, None)
+        else:
+            self._fit.close()
         self._filling = False
         self.looked.emit()
 
@@ -296,12 +317,33 @@ class ExplanationPanel:
                 self._observed.append((node, node.AddObserver(vtk.vtkCommand.ModifiedEvent, slot)))
 
     def _arrange(self) -> None:
+        """Arrange the views anew, so that each shows the whole image."""
         number = LAYOUTS[max(0, self.ui.layoutBox.currentIndex)]
         if number == layouts.WITH_SOLID and self.shown.get("regions") is not None:
             display.show_surfaces(self.shown.get("regions"))
         layouts.set_layout(self.logic.scene, number)
+        self._fill()
+        self._fit.show(self.shown.get("original") or self.shown.get("counterfactual"))
+        self._go(self.selected_label)
+
+    def _fill(self) -> None:
+        """Say what each view shows; zoom and place stay."""
         layouts.fill(self.logic.scene, self.shown, on_path=self.ui.pathSlider.value > 0, method=self._method())
         self._legend()
+
+    def _go(self, label: int) -> None:
+        """Bring a region into view; without one the region that decides, or the middle of the image."""
+        regions = [region for region in self.shown.regions if region["label"] == label] or self.shown.regions
+        volume = self.shown.get("counterfactual") or self.shown.get("original")
+        if regions or volume is not None:
+            place = regions[0]["centroid_ras"] if regions else middle_of(volume)
+            layouts.jump_to(self.logic.scene, in_world(tuple(place), volume))
+
+    def _step(self, shown: explanations.ShownExplanation | None) -> int:
+        """Where somebody left an explanation's path, which its browser remembers."""
+        browser = shown.get("browser") if shown is not None else None
+        step = browser.GetSelectedItemNumber() if browser is not None else 0
+        return min(max(0, step), len(shown.path) - 1) if shown is not None else 0
 
     def _method(self) -> str:
         index = self.ui.overlayBox.currentIndex
@@ -329,16 +371,19 @@ class ExplanationPanel:
 
     def _connect(self) -> None:
         ui = self.ui
-        ui.shownBox.currentIndexChanged.connect(self.on_shown)
-        ui.removeButton.clicked.connect(self.on_remove)
-        ui.layoutBox.currentIndexChanged.connect(self.on_layout)
-        ui.overlayBox.currentIndexChanged.connect(self.on_overlay)
-        ui.blendSlider.valueChanged.connect(self.on_blend)
-        ui.flickerCheck.toggled.connect(self.on_flicker)
-        ui.pathSlider.valueChanged.connect(self.on_path)
-        ui.floorSpin.valueChanged.connect(self.on_floor)
-        ui.regionTable.itemSelectionChanged.connect(self.on_region)
-        ui.reportButton.clicked.connect(self.on_report)
-        ui.saveReportButton.clicked.connect(self.on_save_report)
-        ui.pictureButton.clicked.connect(self.on_picture)
-        self._flicker.timeout.connect(self.on_flicker_turn)
+        for signal, slot in (
+            (ui.shownBox.currentIndexChanged, self.on_shown),
+            (ui.removeButton.clicked, self.on_remove),
+            (ui.layoutBox.currentIndexChanged, self.on_layout),
+            (ui.overlayBox.currentIndexChanged, self.on_overlay),
+            (ui.blendSlider.valueChanged, self.on_blend),
+            (ui.flickerCheck.toggled, self.on_flicker),
+            (ui.pathSlider.valueChanged, self.on_path),
+            (ui.floorSpin.valueChanged, self.on_floor),
+            (ui.regionTable.itemSelectionChanged, self.on_region),
+            (ui.reportButton.clicked, self.on_report),
+            (ui.saveReportButton.clicked, self.on_save_report),
+            (ui.pictureButton.clicked, self.on_picture),
+            (self._flicker.timeout, self.on_flicker_turn),
+        ):
+            self._connections.add(signal, slot)

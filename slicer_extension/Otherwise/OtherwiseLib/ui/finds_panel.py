@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 from ..logic.logic import Logic, Source
 from ..mrml import find_box, layouts
 from . import texts
+from .connections import Connections
 
 PICTURE = 96
 """Edge of a find's picture in pixels."""
@@ -25,11 +26,16 @@ class FindsPanel:
 
     def __init__(self, ui: Any, logic: Logic) -> None:
         self.ui = ui
+        self._connections = Connections()
         self.logic = logic
         self._finds: list = []
         self._source = Source()
-        ui.findTable.itemSelectionChanged.connect(self.on_selected)
+        self._connections.add(ui.findTable.itemSelectionChanged, self.on_selected)
         self.offer()
+
+    def close(self) -> None:
+        """Hear of nothing any more."""
+        self._connections.close()
 
     @property
     def chosen(self) -> int:

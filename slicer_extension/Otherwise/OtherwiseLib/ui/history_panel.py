@@ -9,6 +9,7 @@ from slicer.i18n import tr as _
 
 from ..logic.teacher import Teacher
 from . import teaching_texts
+from .connections import Connections
 
 MOST_ROWS = 200
 """Of the history; the newest are shown."""
@@ -24,12 +25,17 @@ class HistoryPanel:
 
     def __init__(self, ui: Any, teacher: Teacher) -> None:
         self.ui = ui
+        self._connections = Connections()
         self.teacher = teacher
         self._history: list = []
         self._versions: list = []
-        ui.versionTable.itemSelectionChanged.connect(self.allow)
-        ui.activateButton.clicked.connect(self.on_activate)
-        ui.latestButton.clicked.connect(lambda *_unused: teacher.activate("latest"))
+        self._connections.add(ui.versionTable.itemSelectionChanged, self.allow)
+        self._connections.add(ui.activateButton.clicked, self.on_activate)
+        self._connections.add(ui.latestButton.clicked, lambda *_unused: teacher.activate("latest"))
+
+    def close(self) -> None:
+        """Hear of nothing any more."""
+        self._connections.close()
 
     def update(self) -> None:
         """Show what is new."""

@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 from ..client.client import host_of
 from ..logic.models import Models, Outcome
 from . import models_texts, texts
+from .connections import Connections
 
 BAR = 1000
 
@@ -25,23 +26,23 @@ class ModelsPanel:
 
     def __init__(self, ui: Any, models: Models, confirm: Callable[[str], bool]) -> None:
         self.ui = ui
+        self._connections = Connections()
         self.models = models
         self._confirm = confirm
         self._rows: list = []
         for signal, slot in self._slots():
-            signal.connect(slot)
-        ui.modelTable.itemSelectionChanged.connect(self.allow)
-        ui.useModelButton.clicked.connect(self.on_activate)
-        ui.rollBackButton.clicked.connect(self.on_roll_back)
-        ui.trainButton.clicked.connect(self.on_train)
-        ui.stopTrainingButton.clicked.connect(self.on_stop)
+            self._connections.add(signal, slot)
+        self._connections.add(ui.modelTable.itemSelectionChanged, self.allow)
+        self._connections.add(ui.useModelButton.clicked, self.on_activate)
+        self._connections.add(ui.rollBackButton.clicked, self.on_roll_back)
+        self._connections.add(ui.trainButton.clicked, self.on_train)
+        self._connections.add(ui.stopTrainingButton.clicked, self.on_stop)
         self._tell("")
         self.update()
 
     def close(self) -> None:
         """Stop, and hear of nothing any more."""
-        for signal, slot in self._slots():
-            signal.disconnect(slot)
+        self._connections.close()
         self.models.close()
 
     # -- what happens when something is pressed ------------------------------------------------------------------

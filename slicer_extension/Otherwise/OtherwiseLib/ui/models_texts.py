@@ -15,6 +15,8 @@ RAISED = re.compile(r"(?:\w+[.])*\w+Error: ")
 """What Python puts before the sentence of an error."""
 DRAWN = re.compile(r"[\s\u2500-\u257f]+")
 """Spaces, and lines that a progress bar is drawn with."""
+STEP = re.compile(r"\bstep (\d+)")
+"""How far a training is, in a line of its log; the rest of the line is for the server's people."""
 LONGEST_LINE = 200
 SHORT = 8
 """Digits of an id that people get to see; the whole one is in the tool tip."""
@@ -25,7 +27,7 @@ def state(models: Any, tr: Translate) -> str:
     if not models.reachable:
         return tr("The server does not answer at the moment. It is asked again.")
     if models.told is None:
-        return tr("Queries the server for its models …")
+        return tr("Asking the server for its models …")
     used = models.in_use
     if used is None:
         return tr("The models in use are none of these versions.")
@@ -79,7 +81,7 @@ def validity(version: dict) -> str:
 def training(models: Any, tr: Translate) -> str:
     """What the training does; empty: there is none."""
     if models.changing:
-        return tr("Queries the server …")
+        return tr("Asking the server …")
     if not models.running:
         return ""
     if models.stopping:
@@ -88,10 +90,12 @@ def training(models: Any, tr: Translate) -> str:
         return tr("The training is done; the server takes over what came of it …")
     if (models.training or {}).get("status") == "SUBMITTED":
         return tr("Waiting to begin …")
-    said = line(models.line) or tr("The training begins …")
     if models.time_is_up:
-        return tr("The time is up; the server finishes and measures what came of it. {line}").format(line=said)
-    return said
+        return tr("The time is up; the server finishes and measures what came of it.")
+    if not models.line:
+        return tr("The training begins …")
+    step = STEP.search(models.line)
+    return tr("The training runs: step {step}.").format(step=step.group(1)) if step else tr("The training runs …")
 
 
 def outcome(ended: Outcome, models: Any, tr: Translate) -> str:

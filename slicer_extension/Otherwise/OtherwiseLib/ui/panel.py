@@ -8,11 +8,13 @@ import qt
 from slicer.i18n import tr as _
 
 from ..logic.logic import Logic, Source
-from ..mrml import explanations
+from ..mrml import explanations, view_nodes
 from ..mrml.volumes import geometry_of
 from . import texts
+from .connections import Connections
 from .explanation_panel import ExplanationPanel
 from .finds_panel import FindsPanel
+from .local_server_panel import LocalServerPanel
 from .models_panel import ModelsPanel
 from .teaching_panel import TeachingPanel
 
@@ -29,6 +31,7 @@ class Panel:
         teaching: The section for teaching.
         models: The section for versions of the models.
         parameters: Gives the ``Parameters`` of the present scene.
+        local: The part that starts a server on this machine.
         confirm: Asks a question with yes and no.
     """
 
@@ -40,31 +43,36 @@ class Panel:
         teaching: TeachingPanel,
         models: ModelsPanel,
         parameters: Callable[[], Any],
+        local: LocalServerPanel,
         confirm: Callable[[str], bool],
     ) -> None:
         self.ui = ui
+        self._connections = Connections()
         self.logic = logic
-        self.viewer, self.teaching, self.models = viewer, teaching, models
+        self.viewer, self.teaching, self.models, self.local = viewer, teaching, models, local
         self.finder = FindsPanel(ui, logic)
         self._confirm, self._parameters = confirm, parameters
         self._restoring = False
         ui.addressEdit.text = logic.address
         self._tell("")
         self._connect()
+        self._hide_results()
         self._restore()
         self.update()
 
     def close(self) -> None:
         """Stop timers and jobs, and hear of nothing any more."""
+        self.local.close()
         self.models.close()
         self.teaching.close()
         self.viewer.close()
-        for signal, slot in self._slots():
-            signal.disconnect(slot)
-        self.logic.close()
+        self._connections.close()
+        self.finder.close()
+        self.logic.close(leave=True)
 
     def scene_changed(self) -> None:
         """Look again at what the scene holds: after loading, and after it was closed."""
+        self._hide_results()
         self._restore()
         self.finder.clear()
         self.viewer.refresh()
@@ -110,8 +118,10 @@ class Panel:
         from ..mrml.snapshot import slice_at
 
         volume = self.ui.volumeSelector.currentNode()
-        node = self.logic.scene.GetFirstNodeByClass("vtkMRMLSliceNode")
-        if volume is not None and node is not None:
+        node = view_nodes.node_in_view(self.logic.scene, volume) if volume is not None else None
+        if node is None:
+            self._tell(_("No view shows this volume. Show it first."))
+        else:
             matrix = node.GetSliceToRAS()
             self.ui.sliceSpin.value = slice_at(volume, tuple(matrix.GetElement(row, 3) for row in range(3)))
 
@@ -156,6 +166,10 @@ class Panel:
         """A server answered."""
         self.ui.serverLabel.text = texts.hosted(about, _)
         self.ui.passwordEdit.text = ""
+        self.ui.addressEdit.text = self.logic.address
+        # What is hosted is seen below; the section is opened again to go to another server.
+        self.ui.serverSection.text = _("Server: {name}").format(name=about["classifiers"][0]["name"])
+        self.ui.serverSection.collapsed = True
         self._fill(self.ui.targetBox, [_("another class, the nearest"), *self.logic.classes])
         self.viewer.refresh_methods()
         self.finder.clear()
@@ -167,6 +181,7 @@ class Panel:
         """The server's images."""
         self._fill(self.ui.studyBox, images)
         self.update()
+        self.logic.resume()
 
     def offered(self, image: str) -> None:
         """The server says which image to look at next."""
@@ -188,8 +203,14 @@ class Panel:
     def explained(self, shown: explanations.ShownExplanation) -> None:
         """An explanation came."""
         self._bars(shown.content["prediction"]["probabilities"])
+        self._hide_results()
         self.viewer.refresh(shown.id)
         self.ui.lookSection.collapsed = False
+
+    def compared(self, shown: explanations.ShownExplanation, method: str) -> None:
+        """Another method's map came."""
+        self._hide_results()
+        self.viewer.compared(shown, method)
 
     def found(self, found: list) -> None:
         """The server tells what it found."""
@@ -205,6 +226,8 @@ class Panel:
         self._tell(texts.trouble(error, _))
         if self.logic.about is None:
             self.ui.serverLabel.text = _("Not connected.")
+            self.ui.serverSection.text = _("Server")
+            self.ui.serverSection.collapsed = False
         self.update()
 
     def cancelled(self) -> None:
@@ -226,6 +249,12 @@ class Panel:
         if volume is None:
             return Source(image=self.ui.studyBox.currentText)
         return Source(volume, self.ui.roiSelector.currentNode(), int(self.ui.sliceSpin.value))
+
+    def _hide_results(self) -> None:
+        """Offer no result of ours as an image to explain, nor as a region that somebody drew."""
+        ids = explanations.result_ids(self.logic.scene)
+        for selector in (self.ui.volumeSelector, self.ui.segmentationSelector):
+            selector.sortFilterProxyModel().hiddenNodeIDs = ids
 
     def update(self) -> None:
         """Enable what can be done now; what cannot says why."""
@@ -256,6 +285,8 @@ class Panel:
         flat = self.logic.spatial_dims == 2 and several
         self.ui.sliceSpin.enabled = flat
         self.ui.sliceHereButton.enabled = flat
+        if flat:
+            self.ui.partSection.collapsed = False
         self.ui.roiSelector.enabled = volume is not None
         self.ui.studyBox.enabled = volume is None
 
@@ -333,22 +364,22 @@ class Panel:
             "cancelled",
         )
         ours = [(getattr(self.logic, name), getattr(self, name)) for name in (*names, "busy_changed")]
-        return [*ours, (self.logic.compared, self.viewer.compared)]
+        return [*ours, (self.logic.compared, self.compared)]
 
     def _connect(self) -> None:
         for signal, slot in self._slots():
-            signal.connect(slot)
+            self._connections.add(signal, slot)
         ui = self.ui
-        ui.connectButton.clicked.connect(self.on_connect)
-        ui.classifyButton.clicked.connect(self.on_classify)
-        ui.explainButton.clicked.connect(self.on_explain)
-        ui.cancelButton.clicked.connect(self.on_cancel)
-        ui.refreshButton.clicked.connect(lambda *_unused: self.logic.list_images())
-        ui.sliceHereButton.clicked.connect(self.on_slice_here)
-        ui.volumeSelector.currentNodeChanged.connect(self.on_volume)
-        ui.nextButton.clicked.connect(self.on_next_case)
-        ui.findButton.clicked.connect(self.on_find)
-        ui.roiSelector.currentNodeChanged.connect(self.on_region)
-        ui.sliceSpin.valueChanged.connect(self.on_image)
-        ui.studyBox.currentIndexChanged.connect(self.on_image)
-        ui.targetBox.currentIndexChanged.connect(self.on_choice)
+        self._connections.add(ui.connectButton.clicked, self.on_connect)
+        self._connections.add(ui.classifyButton.clicked, self.on_classify)
+        self._connections.add(ui.explainButton.clicked, self.on_explain)
+        self._connections.add(ui.cancelButton.clicked, self.on_cancel)
+        self._connections.add(ui.refreshButton.clicked, lambda *_unused: self.logic.list_images())
+        self._connections.add(ui.sliceHereButton.clicked, self.on_slice_here)
+        self._connections.add(ui.volumeSelector.currentNodeChanged, self.on_volume)
+        self._connections.add(ui.nextButton.clicked, self.on_next_case)
+        self._connections.add(ui.findButton.clicked, self.on_find)
+        self._connections.add(ui.roiSelector.currentNodeChanged, self.on_region)
+        self._connections.add(ui.sliceSpin.valueChanged, self.on_image)
+        self._connections.add(ui.studyBox.currentIndexChanged, self.on_image)
+        self._connections.add(ui.targetBox.currentIndexChanged, self.on_choice)

@@ -12,6 +12,7 @@ from ..logic.teacher import Teacher
 from ..logic.vocabulary import term_for
 from ..mrml import segments
 from . import teaching_texts, texts
+from .connections import Connections
 from .explanation_panel import ExplanationPanel
 from .history_panel import HistoryPanel
 from .units_panel import UnitsPanel
@@ -32,6 +33,7 @@ class TeachingPanel:
 
     def __init__(self, ui: Any, teacher: Teacher, viewer: ExplanationPanel, draw: Callable[[Any, Any], None]) -> None:
         self.ui = ui
+        self._connections = Connections()
         self.teacher = teacher
         self.viewer = viewer
         self.units = UnitsPanel(ui, teacher, self.subject)
@@ -54,8 +56,9 @@ class TeachingPanel:
     def close(self) -> None:
         """Stop, and hear of nothing any more."""
         self._observe(None)
-        for signal, slot in self._slots():
-            signal.disconnect(slot)
+        self._connections.close()
+        self.units.close()
+        self.history.close()
         self.teacher.close()
 
     def scene_changed(self) -> None:
@@ -329,17 +332,17 @@ class TeachingPanel:
 
     def _connect(self) -> None:
         for signal, slot in self._slots():
-            signal.connect(slot)
+            self._connections.add(signal, slot)
         ui = self.ui
-        ui.nameButton.clicked.connect(self.on_name)
-        ui.disagreeButton.clicked.connect(self.on_disagree)
-        ui.undoButton.clicked.connect(self.on_undo)
-        ui.retryButton.clicked.connect(lambda *_unused: self.teacher.retry())
-        ui.discardButton.clicked.connect(lambda *_unused: self.teacher.outbox.discard())
-        ui.questionButton.clicked.connect(self.on_question)
-        ui.goThereButton.clicked.connect(self.on_there)
-        ui.drawButton.clicked.connect(self.on_draw)
-        ui.termBox.editTextChanged.connect(self.update)
-        ui.authorEdit.editingFinished.connect(self.on_author)
-        ui.segmentationSelector.currentNodeChanged.connect(self.on_segmentation)
-        ui.segmentBox.currentIndexChanged.connect(self.update)
+        self._connections.add(ui.nameButton.clicked, self.on_name)
+        self._connections.add(ui.disagreeButton.clicked, self.on_disagree)
+        self._connections.add(ui.undoButton.clicked, self.on_undo)
+        self._connections.add(ui.retryButton.clicked, lambda *_unused: self.teacher.retry())
+        self._connections.add(ui.discardButton.clicked, lambda *_unused: self.teacher.outbox.discard())
+        self._connections.add(ui.questionButton.clicked, self.on_question)
+        self._connections.add(ui.goThereButton.clicked, self.on_there)
+        self._connections.add(ui.drawButton.clicked, self.on_draw)
+        self._connections.add(ui.termBox.editTextChanged, self.update)
+        self._connections.add(ui.authorEdit.editingFinished, self.on_author)
+        self._connections.add(ui.segmentationSelector.currentNodeChanged, self.on_segmentation)
+        self._connections.add(ui.segmentBox.currentIndexChanged, self.update)

@@ -12,7 +12,7 @@ def state(concepts: dict | None, reachable: bool, tr: Translate) -> str:
     if not reachable:
         return tr("The server does not answer at the moment. It is asked again.")
     if concepts is None:
-        return tr("Queries the server what it was taught …")
+        return tr("Asking the server what it was taught …")
     detail = str(concepts.get("detail") or "").strip()
     if concepts["state"] == "learning":
         return tr("Learning … {detail}").format(detail=detail).strip()

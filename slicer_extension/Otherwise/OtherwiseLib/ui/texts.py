@@ -14,7 +14,7 @@ STAGES = {
     "search": "Searching for a change of mind",
     "alternatives": "Looking for other ways",
     "influence": "Measuring what decides",
-    "attribute": "Queries another method",
+    "attribute": "Asking another method",
     "question": "Choosing what to ask",
     "geometry": "Bringing it to the image",
     "download": "Fetching the explanation",

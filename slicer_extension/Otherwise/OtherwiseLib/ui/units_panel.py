@@ -9,6 +9,7 @@ from slicer.i18n import tr as _
 
 from ..logic.teacher import PICTURES, Teacher
 from . import teaching_texts
+from .connections import Connections
 
 PICTURE = 80
 """Edge of a patch's picture in pixels."""
@@ -25,16 +26,21 @@ class UnitsPanel:
 
     def __init__(self, ui: Any, teacher: Teacher, subject: Callable[[], dict | None]) -> None:
         self.ui = ui
+        self._connections = Connections()
         self.teacher = teacher
         self._subject = subject
         self._units: list = []
         self._threshold = 0.0
-        teacher.answered.connect(self.answered)
-        teacher.pictured.connect(self.pictured)
-        teacher.mapped.connect(self.mapped)
-        ui.queryButton.clicked.connect(self.on_query)
-        ui.unitTable.itemSelectionChanged.connect(self.on_unit)
+        self._connections.add(teacher.answered, self.answered)
+        self._connections.add(teacher.pictured, self.pictured)
+        self._connections.add(teacher.mapped, self.mapped)
+        self._connections.add(ui.queryButton.clicked, self.on_query)
+        self._connections.add(ui.unitTable.itemSelectionChanged, self.on_unit)
         self.clear()
+
+    def close(self) -> None:
+        """Hear of nothing any more."""
+        self._connections.close()
 
     def on_query(self, *_unused: object) -> None:
         """Ask which units answer."""
@@ -42,7 +48,7 @@ class UnitsPanel:
         if subject is not None:
             self.clear()
             self._threshold = float(self.ui.thresholdSpin.value)
-            self.ui.answerLabel.text = _("Queries …")
+            self.ui.answerLabel.text = _("Asking …")
             self.ui.answerLabel.visible = True
             self.teacher.query(subject, self._threshold)
 
