@@ -23,8 +23,22 @@ _GREYS = {"MONOCHROME1", "MONOCHROME2"}
 RADIOGRAPH_SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 _PLACE = (
     *RADIOGRAPH_SPACINGS,
+    "SequenceOfUltrasoundRegions",
     *("SpacingBetweenSlices", "SliceThickness", "ImagePositionPatient", "ImageOrientationPatient"),
 )
+_UNREAD_SYNTAXES = {
+    "1.2.840.113619.5.2": "GE private, implicit little endian with big endian pixels",
+    "1.2.840.10008.1.2.4.201": "HTJ2K lossless",
+    "1.2.840.10008.1.2.4.202": "HTJ2K lossless RPCL",
+    "1.2.840.10008.1.2.4.203": "HTJ2K",
+}
+_READ_SYNTAXES = {
+    *("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"),
+    *(f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 53, 55, 57, 70, 80, 81, 90, 91)),
+    "1.2.840.10008.1.2.5",
+}
+"""Of GDCM: uncompressed, JPEG, JPEG-LS, JPEG 2000 and RLE (PS3.5 A)."""
+_CENTIMETRES = 3
 _NO_IMAGES = {"SEG", "RTDOSE", "RTSTRUCT", "PR", "KO", "SR", "REG"}
 
 
@@ -186,6 +200,7 @@ def is_image(header: Dataset) -> bool:
 
 
 def _check_image(header: Dataset) -> None:
+    """Refuse what is no image, and images whose pixels cannot be decoded or are several slices side by side."""
     if not is_image(header):
         kind = str(header.get("Modality", "")) or "other"
         raise ImageError(f"It is a DICOM object of kind {kind}, not an image.", "Give the image that it belongs to.")
@@ -193,6 +208,16 @@ def _check_image(header: Dataset) -> None:
     if photometric not in _GREYS | _COLORS:
         raise ImageError(
             f"Its photometric interpretation {photometric or 'is missing'} is unknown.", "Convert it to grey."
+        )
+    if any(str(word).upper() == "MOSAIC" for word in header.get("ImageType") or ()):
+        raise ImageError(
+            "It is a Siemens mosaic: slices of a volume lie side by side in one plane.", "Convert it with dcm2niix."
+        )
+    syntax = header.file_meta.get("TransferSyntaxUID")
+    if syntax is not None and str(syntax) not in _READ_SYNTAXES:
+        name = _UNREAD_SYNTAXES.get(str(syntax)) or (syntax.name if syntax.name != str(syntax) else "unknown")
+        raise ImageError(
+            f"Its transfer syntax ({name}, {syntax}) cannot be decoded.", "Convert it to explicit VR little endian."
         )
 
 
@@ -267,7 +292,18 @@ def _radiograph_spacing(header: Dataset) -> tuple[float, float]:
         spacing = _numbers(header, name, 2)
         if spacing is not None and min(spacing) > 0:
             return float(spacing[1]), float(spacing[0])
-    return 1.0, 1.0
+    return _region_spacing(header) or (1.0, 1.0)
+
+
+def _region_spacing(header: Dataset) -> tuple[float, float] | None:
+    """Return the spacing of ultrasound regions in millimetres (PS3.3 C.8.5.5); None: not told, or several."""
+    found = set()
+    for region in header.get("SequenceOfUltrasoundRegions") or ():
+        units = {int(region.get(f"PhysicalUnits{axis}Direction", 0) or 0) for axis in "XY"}
+        deltas = [abs(float(region.get(f"PhysicalDelta{axis}", 0) or 0)) for axis in "XY"]
+        if units == {_CENTIMETRES} and min(deltas) > 0:
+            found.add((10 * deltas[0], 10 * deltas[1]))
+    return found.pop() if len(found) == 1 else None
 
 
 def _numbers(header: Dataset, name: str, count: int) -> np.ndarray | None:

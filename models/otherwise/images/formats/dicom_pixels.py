@@ -16,7 +16,12 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import generate_pixel_data_fragment
 from pydicom.filebase import DicomBytesIO
 from pydicom.pixel_data_handlers.util import apply_modality_lut
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, SecondaryCaptureImageStorage
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    RLELossless,
+    SecondaryCaptureImageStorage,
+)
 
 from otherwise.errors import ImageError
 from otherwise.images.formats.dicom_decoding import Decoder, decode
@@ -39,6 +44,7 @@ def read_pixels(path: Path, max_bytes: int, decoder: Decoder) -> np.ndarray:
 
     Stored values are rescaled by slope and intercept, of each frame where they differ, or looked up in a modality table
     (PS3.3 C.11.1). MONOCHROME1 is inverted within the range of the stored values, or of the table (C.7.6.3.1.2).
+    Padding (C.7.5.1.1.2) is background: it is never brighter than the darkest pixel.
 
     Args:
         path: Its header has been looked at.
@@ -57,6 +63,16 @@ def read_pixels(path: Path, max_bytes: int, decoder: Decoder) -> np.ndarray:
     stored = _decode(data, decoder)
     if stored.shape[0] > 1:
         return plain(stored)
+    padding = _padding(data, stored)
+    values = _values(data, stored)
+    if padding is not None and not padding.all():
+        darkest = values[~padding].min()
+        values[padding] = np.minimum(values[padding], darkest)
+    return values
+
+
+def _values(data: Dataset, stored: np.ndarray) -> np.ndarray:
+    """Return stored grey values in the units of the modality; MONOCHROME1 inverted."""
     inverted = str(data.PhotometricInterpretation) == "MONOCHROME1"
     if data.get("ModalityLUTSequence"):
         values = apply_modality_lut(stored, data)
@@ -76,6 +92,25 @@ def read_pixels(path: Path, max_bytes: int, decoder: Decoder) -> np.ndarray:
     return _small(joined) if whole else joined
 
 
+def _padding(data: Dataset, stored: np.ndarray) -> np.ndarray | None:
+    """Return which stored pixels are padding; None: none is."""
+    value = data.get("PixelPaddingValue")
+    if value is None or value == "":
+        return None
+    limit = data.get("PixelPaddingRangeLimit")
+    ends = [_as_stored(data, end) for end in (value, value if limit in (None, "") else limit)]
+    padding = (stored >= min(ends)) & (stored <= max(ends))
+    return padding if padding.any() else None
+
+
+def _as_stored(data: Dataset, value: int | bytes) -> int:
+    """Return a padding value in the type of the pixels; some files declare it in the other one (US or SS)."""
+    number = int.from_bytes(value, "little") if isinstance(value, bytes) else int(value)
+    if int(data.PixelRepresentation) == 1 and number > 2**15 - 1 and int(data.BitsAllocated) == 16:
+        return number - 2**16
+    return number % 2**16 if int(data.PixelRepresentation) == 0 and number < 0 else number
+
+
 def functional_group(data: Dataset, frame: int, name: str) -> Dataset:
     """One functional group of one frame (PS3.3 C.7.6.16), its own or the shared one; empty where there is none."""
     for owner in FUNCTIONAL_GROUPS:
@@ -89,6 +124,10 @@ def functional_group(data: Dataset, frame: int, name: str) -> Dataset:
 
 def _check_pixels_present(data: Dataset) -> None:
     """Refuse a truncated file, for which decoders make up the missing pixels."""
+    if any(name in data for name in ("FloatPixelData", "DoubleFloatPixelData")):
+        raise ImageError("It has float pixels (Float Pixel Data).", "Convert it to NIfTI, or export whole numbers.")
+    if "PixelData" not in data:
+        raise ImageError("It has no pixels.", "Copy or export it again.")
     pixels = data.get("PixelData")
     frames = int(data.get("NumberOfFrames", 1) or 1)
     whole = bool(pixels)
@@ -111,12 +150,23 @@ def _check_pixels_present(data: Dataset) -> None:
 def _decode(data: Dataset, decoder: Decoder) -> np.ndarray:
     """Stored values ``(channels, columns, rows, frames)``, colours as RGB."""
     size = int(data.Rows) * int(data.Columns) * int(data.get("NumberOfFrames", 1) or 1)
+    samples, bits = int(data.get("SamplesPerPixel", 1)), int(data.BitsAllocated)
+    if bits == 1 and samples == 1 and not data.file_meta.TransferSyntaxUID.is_encapsulated:
+        return _unpacked_bits(data, size)
+    if bits == 16 and samples > 1 and data.file_meta.TransferSyntaxUID == RLELossless:
+        raise ImageError("It is in colour of 16 bits, compressed by RLE.", "Convert it to an uncompressed DICOM file.")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "pixels.dcm"
         pydicom.dcmwrite(file, _secondary_capture(data), write_like_original=False)
         compressed = data.file_meta.TransferSyntaxUID.is_encapsulated
         array = decoder.decode(file, size) if compressed else decode(file, size)
     return array.T
+
+
+def _unpacked_bits(data: Dataset, size: int) -> np.ndarray:
+    """Return pixels of one bit, 0 or 1, which GDCM would make 0 or 255; the first is the lowest bit (PS3.5 8.1.1)."""
+    bits = np.unpackbits(np.frombuffer(data.PixelData, np.uint8), bitorder="little")[:size]
+    return bits.reshape((1, -1, int(data.Rows), int(data.Columns))).transpose(0, 3, 2, 1)
 
 
 def _secondary_capture(data: Dataset) -> Dataset:

@@ -22,6 +22,8 @@ MAX_HEADER = 2**26
 """Bytes before the voxels of a file that says itself where they begin, or of a compressed DICOM header."""
 
 _TRAILER = 2**20
+_DIGITS = 32
+"""Most characters of a number that is written as text, with what separates it from the next."""
 _PIECE = 2**24
 
 
@@ -165,6 +167,28 @@ def read_voxels(file: Readable, size: int) -> bytearray:
     if len(file.read(_TRAILER)) == _TRAILER:
         raise ImageError("It goes on behind its last voxel.", "Correct its header, or export it again.")
     return voxels
+
+
+def read_text(file: Readable, count: int, dtype: np.dtype) -> bytes:
+    """Read numbers that are written as text and separated by white space or commas.
+
+    Args:
+        file: At the first of them.
+        count: How many there have to be.
+        dtype: Their type.
+
+    Raises:
+        ImageError: if there are fewer or more, or something else.
+    """
+    text = file.read(_DIGITS * count + _TRAILER)
+    words = text.replace(b",", b" ").split()
+    if len(words) != count:
+        raise ImageError(f"It holds {len(words)} values, and its header says {count}.", "Copy or export it again.")
+    try:
+        numbers = np.array(words).astype(np.float64 if dtype.kind == "f" else np.int64)
+    except ValueError:
+        raise ImageError("Its values are no numbers.", "Copy or export it again.") from None
+    return numbers.astype(dtype).tobytes()
 
 
 def check_real(dtype: np.dtype) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from otherwise.errors import ImageError
-from otherwise.images.formats.limits import BoundedFile, check_geometry, check_size, plain
+from otherwise.images.formats.limits import BoundedFile, check_geometry, check_size, plain, read_text
 from otherwise.images.image import Image
 from otherwise.images.itk import swap_ras_lps
 
@@ -64,7 +64,9 @@ def read_metaimage(path: Path, id: str, max_bytes: int) -> Image:
     with data_path.open("rb") as opened:
         file = BoundedFile(opened)
         file.seek(offset)
-        if _flag(fields, "CompressedData"):
+        if not _flag(fields, "BinaryData", default="True"):
+            raw = read_text(file, math.prod(size) * channels, dtype)
+        elif _flag(fields, "CompressedData"):
             raw = zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(file.read(), bytes_wanted)
         else:
             if int(fields.get("HeaderSize", "0")) == -1:
@@ -95,7 +97,7 @@ def _read_header(block: bytes) -> tuple[dict[str, str], int]:
 
 def _data_file(path: Path, fields: dict[str, str], start: int) -> tuple[Path, int]:
     """Where the voxels are: in the file itself or beside it, but in no other place of this machine."""
-    name = fields["ElementDataFile"]
+    name = fields["ElementDataFile"].removeprefix("./")
     skip = max(0, int(fields.get("HeaderSize", "0")))
     if name.upper() == "LOCAL":
         return path, start + skip
@@ -120,5 +122,5 @@ def _affine(fields: dict[str, str], count: int) -> np.ndarray:
     return swap_ras_lps(affine)
 
 
-def _flag(fields: dict[str, str], *keys: str) -> bool:
-    return any(fields.get(key, "False").lower() in ("true", "1") for key in keys)
+def _flag(fields: dict[str, str], *keys: str, default: str = "False") -> bool:
+    return any(fields.get(key, default).lower() in ("true", "1", "t", "y", "yes") for key in keys)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import math
 from pathlib import Path
+from typing import BinaryIO
 
 import nibabel
 import numpy as np
@@ -18,6 +19,8 @@ from otherwise.images.image import Image
 from otherwise.images.itk import is_rectangular
 
 _MAGIC = {b"n+1\0": nibabel.Nifti1Header, b"n+2\0": nibabel.Nifti2Header}
+_MILLIMETRES = {1: 1000.0, 2: 1.0, 3: 0.001}
+"""By code of the unit of space (xyzt_units): metres, millimetres, micrometres."""
 _COLORS = {128: 3, 2304: 4}  # data types RGB24 and RGBA32
 
 
@@ -40,22 +43,49 @@ def read_nifti(path: Path, id: str, max_bytes: int) -> Image:
         channels = _COLORS.get(int(header["datatype"]), 0)
         dtype = np.dtype(np.uint8) if channels else header.get_data_dtype()
         check_real(dtype)
-        shape = tuple(int(count) for count in header.get_data_shape())
+        shape = _shape(header)
         check_size((*shape, channels or 1), dtype.itemsize, max_bytes)
         volume = _volume_shape(shape)
         geometry = check_geometry(volume[:3], _affine(header))
-        start = int(header.get_data_offset())
-        if not 0 <= start <= MAX_HEADER:  # in a compressed file, everything before would have to be decompressed
-            raise ImageError("Its voxels begin at an impossible place.", "Correct vox_offset in its header.")
-        file.seek(start)
         count = math.prod(shape) * (channels or 1)
-        raw = read_voxels(file, count * dtype.itemsize)
+        raw = _voxels(file, header, count * dtype.itemsize)
     voxels = np.frombuffer(raw, dtype)
     if channels:
         array = voxels.reshape((channels, *volume[:3]), order="F")  # red, green and blue of a voxel lie side by side
     else:
         array = np.moveaxis(voxels.reshape(volume, order="F"), -1, 0)
     return Image(plain(_scaled(array, header)), geometry, id, 2 if geometry.shape[2] == 1 else 3)
+
+
+def _voxels(file: BinaryIO | gzip.GzipFile, header: nibabel.Nifti1Header, size: int) -> bytearray:
+    """Read the voxels from where the header says they begin.
+
+    Some writers leave vox_offset at 0. The voxels then follow the header: at 352 bytes as the standard asks (348 and a
+    flag of 4 bytes), or at 348, as ITK reads them, where the file is too short for the flag.
+    """
+    start, least = float(header["vox_offset"]), int(header["sizeof_hdr"])
+    if not 0 <= start <= MAX_HEADER:  # in a compressed file, everything before would have to be decompressed
+        raise ImageError("Its voxels begin at an impossible place.", "Correct vox_offset in its header.")
+    if start >= least:
+        file.seek(int(start))
+        return read_voxels(file, size)
+    file.seek(least)
+    flag = file.read(4)
+    rest = bytearray(file.read(size + 1))
+    if len(rest) == size:
+        return rest
+    if len(rest) == size - 4:
+        return bytearray(flag) + rest
+    raise ImageError("Its header does not say where its voxels begin (vox_offset is 0).", "Correct vox_offset.")
+
+
+def _shape(header: nibabel.Nifti1Header) -> tuple[int, ...]:
+    """Return the number of voxels along each axis. Axes beyond the third with no voxels count as 1, as in ITK."""
+    dimensions = [int(count) for count in header["dim"]]
+    count = dimensions[0]
+    if not 1 <= count <= 7:
+        raise ImageError(f"Its header declares {count} dimensions.", "Correct dim in its header.")
+    return tuple(max(1, size) if axis >= 3 else size for axis, size in enumerate(dimensions[1 : count + 1]))
 
 
 def _read_header(block: bytes) -> nibabel.Nifti1Header:
@@ -71,7 +101,10 @@ def _volume_shape(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
     """``(i, j, k, channels)`` for a shape of NIfTI's axes x, y, z, time, vector."""
     x, y, z, time, vector, *more = (*shape, 1, 1, 1, 1, 1)[: max(5, len(shape))]
     if time > 1 or any(count > 1 for count in more):
-        raise ImageError(f"It is a series of {time} volumes.", "Extract the one volume you mean.")
+        raise ImageError(
+            f"It is a series of {max((time, *more))} volumes.",
+            "Extract the one volume you mean; several become the channels of one image by otherwise combine.",
+        )
     return x, y, z, vector
 
 
@@ -81,14 +114,34 @@ def _affine(header: nibabel.Nifti1Header) -> np.ndarray:
     That is the sform if it has right angles and is of scanner space (code 1) or the only one; else the qform; and with
     neither, NIfTI's "method 1": the voxel sizes along left, posterior, superior.
     """
+    scale = np.diag([*[_MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0)] * 3, 1.0])
     sform, sform_code = header.get_sform(coded=True)
     qform_code = int(header["qform_code"])
     if sform is not None and (qform_code == 0 or (sform_code == 1 and is_rectangular(sform))):
-        return np.asarray(sform)
+        return np.asarray(scale @ sform)
     if qform_code > 0:
-        return np.asarray(header.get_qform())
+        return np.asarray(scale @ _qform(header))
     x, y, z = (float(size) for size in header["pixdim"][1:4])
-    return np.diag([-x, -y, z, 1.0])
+    return np.asarray(scale @ np.diag([-x, -y, z, 1.0]))
+
+
+def _qform(header: nibabel.Nifti1Header) -> np.ndarray:
+    """Return the affine of the quaternion ("method 2" of nifti1.h), as ITK does.
+
+    A rounded quaternion is longer than 1 and made unit; a negative voxel size turns its axis; qfac 0 stands for 1.
+    """
+    b, c, d = (float(header[f"quatern_{axis}"]) for axis in "bcd")
+    square = b * b + c * c + d * d
+    if square > 1.0 - 1e-7:
+        a, (b, c, d) = 0.0, (value / math.sqrt(square) for value in (b, c, d))
+    else:
+        a = math.sqrt(1.0 - square)
+    sizes = np.array(header["pixdim"][1:4], np.float64)
+    sizes[2] *= -1.0 if header["pixdim"][0] < 0 else 1.0
+    affine = np.eye(4)
+    affine[:3, :3] = nibabel.quaternions.quat2mat([a, b, c, d]) * sizes
+    affine[:3, 3] = [float(header[f"qoffset_{axis}"]) for axis in "xyz"]
+    return affine
 
 
 def _scaled(array: np.ndarray, header: nibabel.Nifti1Header) -> np.ndarray:

@@ -21,12 +21,21 @@ import numpy as np
 import SimpleITK as sitk  # noqa: N813
 
 from otherwise.errors import ImageError
-from otherwise.images.formats.limits import Readable, check_geometry, check_size, plain, read_voxels
+from otherwise.images.formats.limits import (
+    MAX_HEADER,
+    Readable,
+    check_geometry,
+    check_size,
+    plain,
+    read_text,
+    read_voxels,
+)
 from otherwise.images.image import Geometry, Image
 from otherwise.images.itk import itk_affine, quiet_itk, swap_ras_lps
 
 _TYPES = {"i1": "int8", "u1": "uint8", "i2": "int16", "u2": "uint16", "i4": "int32", "u4": "uint32"}
 _TYPES |= {"i8": "int64", "u8": "uint64", "f4": "float", "f8": "double"}
+_TEXT, _GZIP, _BZIP2 = ("ascii", "text", "txt"), ("gzip", "gz"), ("bzip2", "bz2")
 _HEADER_BYTES = 2**20
 _COMPRESSION = 2  # a sixth of the time of level 6 and a twentieth larger, on CT
 
@@ -51,13 +60,17 @@ def read_nrrd(path: Path, id: str, max_bytes: int) -> Image:
     sizes = [int(count) for count in header["sizes"]]
     check_size(sizes, dtype.itemsize, max_bytes)
     vector = _vector_axes(header, len(sizes))
+    if len(sizes) - len(vector) == 2 and int(header.get("space dimension", 0) or _space_axes(header)) == 3:
+        raise ImageError("It is one plane in a space of three dimensions.", "Save it as a volume of one slice.")
     affine = _exact_affine(header)
     if affine is None:
         affine = _affine_of_itk(path)
     space = [count for axis, count in enumerate(sizes) if axis not in vector]
     geometry = check_geometry((*space, 1)[:3], affine)
-    with _voxel_file(path, header, start) as file:
-        raw = read_voxels(file, math.prod(sizes) * dtype.itemsize)
+    count = math.prod(sizes)
+    with _voxel_file(path, header, start, count * dtype.itemsize) as file:
+        text = str(header["encoding"]).lower() in _TEXT
+        raw = read_text(file, count, dtype) if text else read_voxels(file, count * dtype.itemsize)
     array = np.moveaxis(np.frombuffer(raw, dtype).reshape(sizes, order="F"), vector, [0] * len(vector))
     return Image(plain(array.reshape(-1, *geometry.shape)), geometry, id, 2 if geometry.shape[2] == 1 else 3)
 
@@ -165,26 +178,40 @@ def _vector_axes(header: Mapping[str, Any], dimension: int) -> list[int]:
     return axes
 
 
+def _space_axes(header: Mapping[str, Any]) -> int:
+    """Return the dimensions of the space that the header names, by the length of its origin or directions."""
+    origin, directions = header.get("space origin"), header.get("space directions")
+    if origin is not None:
+        return len(np.asarray(origin))
+    return 0 if directions is None else int(np.asarray(directions).shape[-1])
+
+
 @contextmanager
-def _voxel_file(path: Path, header: Mapping[str, Any], start: int) -> Iterator[Readable]:
-    """The voxels' bytes, from the file itself or one beside it, but from no other place of this machine."""
-    name = str(header.get("data file", header.get("datafile", "")))
+def _voxel_file(path: Path, header: Mapping[str, Any], start: int, size: int) -> Iterator[Readable]:
+    """Open the voxels' bytes, from the file itself or one beside it, but from no other place of this machine."""
+    name = str(header.get("data file", header.get("datafile", ""))).removeprefix("./")
     if name and (Path(name).name != name or "\\" in name or "%" in name or name.startswith("LIST")):
         raise ImageError("Its voxels lie in another folder or in several files.", "Convert it to one .nrrd file.")
-    skips = ("line skip", "lineskip", "byte skip", "byteskip")
+    lines, skipped = (int(header.get(f"{what} skip", header.get(f"{what}skip", 0))) for what in ("line", "byte"))
     encoding = str(header.get("encoding", "")).lower()
-    if encoding not in ("raw", "gzip", "gz", "bzip2", "bz2") or any(header.get(skip) for skip in skips):
-        raise ImageError(f"Its encoding ({encoding or 'none'}) is unusual.", "Export it as raw or gzip.")
+    if encoding not in ("raw", *_TEXT, *_GZIP, *_BZIP2):
+        raise ImageError(f"Its encoding ({encoding or 'none'}) is unknown.", "Export it as raw or gzip.")
+    if lines or (skipped and encoding != "raw") or not -1 <= skipped <= MAX_HEADER:
+        raise ImageError("Its header skips lines or bytes (line skip, byte skip).", "Export it without.")
     with (path.with_name(name) if name else path).open("rb") as file:
         file.seek(0 if name else start)
-        if encoding == "raw":
-            yield file
-        elif encoding.startswith("gz"):
+        if skipped == -1:  # the voxels are what the file ends with
+            file.seek(-size, 2)
+        else:
+            file.seek(skipped, 1)
+        if encoding in _GZIP:
             with gzip.GzipFile(fileobj=file) as gzipped:
                 yield gzipped
-        else:
+        elif encoding in _BZIP2:
             with bz2.BZ2File(file) as bzipped:
                 yield bzipped
+        else:
+            yield file
 
 
 def _affine_of_itk(path: Path) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import PIL.Image
@@ -12,13 +13,15 @@ import SimpleITK as sitk  # noqa: N813
 
 from otherwise.errors import ImageError
 from otherwise.images.formats.limits import BoundedFile, check_real, check_size, plain
-from otherwise.images.image import Image
+from otherwise.images.formats.tiff import is_misread_by_itk, is_tiff, tiff_image
+from otherwise.images.image import Geometry, Image
 from otherwise.images.itk import from_itk, quiet_itk
 
 # Named, since ITK would choose a reader by the ending, and some of them follow paths that stand in a header.
 _READERS = {"PNG": "PNGImageIO", "JPEG": "JPEGImageIO", "TIFF": "TIFFImageIO"}
 _BEGINNINGS = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _TRANSPARENT = {"LA", "La", "RGBA", "RGBa", "PA"}
+_GREY = {"1", "L", "I;16", "I"}
 _REFUSED = {"CMYK", "LAB", "HSV", "YCbCr"}
 
 
@@ -30,13 +33,20 @@ def begins_picture(head: bytes) -> bool:
 def read_picture(path: Path, id: str, max_bytes: int) -> Image:
     """Read one plane, grey or RGB, as (i, j) = (column, row); transparency is dropped, 1 mm where no spacing is given.
 
+    TIFF whose lowest value is white is inverted, as every viewer shows it.
+
     Raises:
-        ImageError: if it has several pages or colours of print.
-        Exception: whatever Pillow or ITK raise on a damaged file.
+        ImageError: if it has several pages or colours of print, or is TIFF of a kind that cannot be decoded.
+        Exception: whatever Pillow, tifffile or ITK raise on a damaged file.
     """
     with path.open("rb") as file, warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)  # Pillow's word for a damaged TIFF directory
-        picture = PIL.Image.open(BoundedFile(file), formats=tuple(_READERS))  # type: ignore[arg-type]
+        try:
+            picture = PIL.Image.open(BoundedFile(file), formats=tuple(_READERS))  # type: ignore[arg-type]
+        except PIL.UnidentifiedImageError:
+            if not is_tiff(path):
+                raise
+            return tiff_image(path, id, max_bytes)
         mode, pages = picture.mode, getattr(picture, "n_frames", 1)
         check_size((*picture.size, 4), 1, max_bytes)
         if pages > 1 or mode in _REFUSED:
@@ -46,14 +56,29 @@ def read_picture(path: Path, id: str, max_bytes: int) -> Image:
             if picture.tag_v2.next:  # to itself, as Pillow sees one page only; libtiff would walk in a circle for ever
                 raise ImageError("Its pages lead in a circle.", "Save it again.")
             _check_strips_present(picture, path)
+            if is_misread_by_itk(picture.tag_v2):
+                return tiff_image(path, id, max_bytes)
         else:
             picture.load()  # ITK would fill a JPEG that ends early with grey
+        if picture.format == "PNG" and (mode == "LA" or (mode in _GREY and "transparency" in picture.info)):
+            return _grey_of_png(picture, file, id)
     image = from_itk(_read(path, _READERS.get(picture.format or "", "JPEGImageIO"), max_bytes), id)
     array = image.array
     check_real(array.dtype)
     if mode in _TRANSPARENT or array.shape[0] in (2, 4):
         array = array[:-1]
     return Image(plain(np.asarray(array)), image.geometry, id, 2)
+
+
+def _grey_of_png(picture: PIL.Image.Image, file: BinaryIO, id: str) -> Image:
+    """Return the grey of a PNG with transparency, which ITK does not read."""
+    file.seek(24)
+    if file.read(1) == b"\x10" and picture.mode == "LA":  # Pillow would keep 8 of its 16 bits
+        raise ImageError("It is grey with transparency in 16 bits.", "Save it without transparency.")
+    grey = np.asarray(picture.convert("L") if picture.mode == "1" else picture)
+    grey = grey[..., 0] if grey.ndim == 3 else grey
+    array = np.ascontiguousarray(grey.T[None, :, :, None])
+    return Image(plain(array), Geometry(array.shape[1:], np.diag([-1.0, -1.0, 1.0, 1.0])), id, 2)
 
 
 def _read(path: Path, reader_name: str, max_bytes: int) -> sitk.Image:

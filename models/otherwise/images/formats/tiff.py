@@ -1,0 +1,99 @@
+"""TIFF that ITK misreads or refuses: tiles, floats of 16 and 64 bits, the lowest value as white. Read by tifffile."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+
+from otherwise.errors import ImageError
+from otherwise.images.formats.limits import check_real, check_size, plain
+from otherwise.images.image import Geometry, Image
+
+_BITS, _PHOTOMETRIC, _RESOLUTION_UNIT, _TILE_WIDTH, _SAMPLE_FORMAT = 258, 262, 296, 322, 339
+_MIN_IS_WHITE, _FLOAT = 0, 3
+_MILLIMETRES = {2: 25.4, 3: 10.0}
+"""By resolution unit: inch, centimetre."""
+_BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def is_tiff(path: Path) -> bool:
+    """Return whether a file is TIFF, by its content."""
+    with path.open("rb") as file:
+        return file.read(4) in _BEGINNINGS
+
+
+def is_misread_by_itk(tags: Mapping[int, Any]) -> bool:
+    """Return whether ITK would read a TIFF page of these tags wrongly, or not at all."""
+    bits, formats = _tuple(tags.get(_BITS, 1)), _tuple(tags.get(_SAMPLE_FORMAT, 1))
+    return (
+        _TILE_WIDTH in tags
+        or tags.get(_PHOTOMETRIC) == _MIN_IS_WHITE
+        or (_FLOAT in formats and any(count != 32 for count in bits))
+    )
+
+
+def tiff_image(path: Path, id: str, max_bytes: int) -> Image:
+    """Read the one page of a TIFF file.
+
+    Raises:
+        ImageError: if it has several pages, colours of print, or cannot be decoded.
+        Exception: whatever tifffile raises on a damaged file.
+    """
+    with tifffile.TiffFile(path) as file:
+        if len(file.pages) != 1:
+            raise ImageError(f"It holds {len(file.pages)} pages.", "Save the one picture you mean in grey or RGB.")
+        page = file.pages[0]
+        kind = f"{'tiled ' if page.is_tiled else ''}TIFF of {page.bitspersample}-bit {page.dtype or 'unknown'} values"
+        if page.dtype is None:
+            raise ImageError(f"It is {kind}.", "Save it with 8, 16 or 32 bits.")
+        check_size(page.shape, page.dtype.itemsize, max_bytes)
+        if page.is_tiled:
+            check_size((page.tilewidth, page.tilelength, page.samplesperpixel), page.dtype.itemsize, max_bytes)
+        check_real(np.dtype(np.uint8) if page.dtype == np.bool_ else page.dtype)
+        _check_present(page, path.stat().st_size)
+        photometric = int(page.photometric)
+        if photometric not in (0, 1, 2) or len(page.shape) not in (2, 3):
+            raise ImageError(f"It has the colours {page.photometric.name}.", "Save it in grey or RGB.")
+        try:
+            pixels = page.asarray(maxworkers=1)
+        except ValueError as error:
+            if "imagecodecs" not in str(error):
+                raise
+            what = f"{kind}, compressed by {page.compression.name}"
+            raise ImageError(f"It is {what}, which cannot be decoded.", "Save it without compression.") from None
+        bits, unit = page.bitspersample, int(page.tags.valueof(_RESOLUTION_UNIT, 1))
+        spacing = [_spacing(page.tags.valueof(tag), unit) for tag in (282, 283)]
+        if page.shape != pixels.shape or (pixels.ndim == 3 and int(page.planarconfig) == 2):
+            pixels = np.moveaxis(pixels, 0, -1)
+    if pixels.dtype == np.bool_:
+        pixels, bits = pixels.astype(np.uint8) * 255, 8
+    if photometric == _MIN_IS_WHITE:
+        if pixels.dtype.kind != "u":
+            raise ImageError(f"It is {kind} with the lowest as white.", "Save it with the lowest value as black.")
+        pixels = (2**bits - 1 - pixels.astype(np.int64)).astype(pixels.dtype)
+    colour = pixels[..., None] if pixels.ndim == 2 else pixels[..., :3] if pixels.shape[2] > 2 else pixels[..., :1]
+    array = np.ascontiguousarray(np.moveaxis(colour, -1, 0).transpose(0, 2, 1)[..., None])
+    geometry = Geometry(array.shape[1:], np.diag([-spacing[0], -spacing[1], 1.0, 1.0]))
+    return Image(plain(array), geometry, id, 2)
+
+
+def _check_present(page: tifffile.TiffPage, length: int) -> None:
+    """Refuse a truncated file, whose missing tiles tifffile would fill with zeros."""
+    places = zip(page.dataoffsets, page.databytecounts, strict=True)
+    if any(start + count > length or not count for start, count in places):
+        raise ImageError("It ends before its last pixel.", "Copy or export it again.")
+
+
+def _spacing(resolution: tuple[int, int] | None, unit: int) -> float:
+    """Return millimetres between pixels, as ITK does; 1 where the file does not say."""
+    if unit not in _MILLIMETRES or not resolution or min(resolution) <= 0:
+        return 1.0
+    return _MILLIMETRES[unit] * resolution[1] / resolution[0]
+
+
+def _tuple(value: Any) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, tuple | list) else (value,)
