@@ -29,8 +29,8 @@ from lib.runtime.memory_pools import keep_few_kernels, share_pools
 from lib.runtime.model_switcher import ModelSwitcher
 from lib.runtime.shutdown import let_finish
 from lib.storage.image_sources import from_datastore
+from lib.storage.served_folder import ServedFolder
 from lib.storage.sessions import SafeSessions
-from lib.storage.study_folder import StudyFolder
 from lib.trainers.agent import TrainAgent
 from otherwise import __version__
 from otherwise.concepts.questions import STRATEGIES
@@ -102,11 +102,11 @@ class OtherwiseApp(MONAILabelApp):
                 return super().init_datastore()
             options = self.options
             return open_archive(self.studies, options.archive_search, options.state, options.archive_cache)
-        return StudyFolder(
+        return ServedFolder(
             self.studies,
+            self.options.state,
+            watch=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
             extensions=settings.MONAI_LABEL_DATASTORE_FILE_EXT,
-            auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
-            read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY,
         )
 
     def _load_sessions(self, load: bool = False) -> SafeSessions | None:
@@ -156,6 +156,8 @@ class OtherwiseApp(MONAILabelApp):
         self.switcher.close()
         self.retention.close()
         self.teaching.close()
+        if isinstance(self.datastore(), ServedFolder):
+            self.datastore().close()
         self.let_go()
 
     def let_go(self) -> None:

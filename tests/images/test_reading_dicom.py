@@ -312,7 +312,7 @@ def test_broken_headers(tmp_path: Path, write_dicom: WriteDicom) -> None:
     data = pydicom.dcmread(write_dicom(tmp_path / "none", PIXELS))
     del data.PixelData
     data.save_as(tmp_path / "none")
-    assert "last pixel" in refusal(tmp_path / "none")
+    assert "has no pixels" in refusal(tmp_path / "none")
 
 
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.99])

@@ -91,5 +91,4 @@ def running(app_class: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     server.should_exit = True
     thread.join(10)
     app.close()
-    app.datastore()._observer.stop()
     door.close()

@@ -35,8 +35,6 @@ def open_app(app_class: Any, studies: Path, conf: dict[str, str], *explainer: An
             yield let_in(TestClient(server, base_url="http://127.0.0.1"), app), app
         finally:
             app.close()
-            if hasattr(app.datastore(), "_observer"):  # of a folder
-                app.datastore()._observer.stop()
 
 
 @contextmanager

@@ -7,15 +7,14 @@ which may identify the patient; nothing else that could is read.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom.dataset import Dataset
 
 from otherwise.errors import ImageError
-from otherwise.images.formats.dicom import is_dicom, is_image, read_header
+from otherwise.images.formats.dicom import is_image, read_header
 
 
 @dataclass(frozen=True)
@@ -109,19 +108,6 @@ def describe_dicom(path: Path) -> DicomFile | None:
         frames=int(header.get("NumberOfFrames", 1) or 1),
         number=int(header.get("SeriesNumber", 0) or 0),
     )
-
-
-def read_studies(paths: Iterable[Path]) -> list[Study]:
-    """Sort files into images and studies; whatever is no DICOM image, or damaged, is passed over."""
-
-    def described() -> Iterator[DicomFile]:
-        for path in paths:
-            with suppress(Exception):  # whatever a parser raises of a damaged file
-                file = describe_dicom(path) if is_dicom(path) else None
-                if file is not None:
-                    yield file
-
-    return group_studies(described())
 
 
 def group_studies(files: Iterable[DicomFile]) -> list[Study]:

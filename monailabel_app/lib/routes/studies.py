@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request
@@ -15,7 +14,8 @@ from monailabel.interfaces.datastore import Datastore
 from lib.dicomweb.datastore import DicomWebDatastore
 from lib.http.caller import user_of
 from lib.http.work_threads import WorkThreads
-from otherwise.images.studies import StudyImage, read_studies
+from lib.storage.served_folder import ServedFolder
+from otherwise.images.listing import FoundImage
 
 
 def studies_router(app: MONAILabelApp, threads: WorkThreads, route: type[APIRoute]) -> APIRouter:
@@ -44,17 +44,17 @@ def list_studies(datastore: Datastore) -> list[dict[str, Any]]:
     """Studies of DICOM files first, then every other image as one of its own; of an archive what it tells."""
     if isinstance(datastore, DicomWebDatastore):
         return datastore.studies()
-    paths = {Path(datastore.get_image_uri(id)): id for id in sorted(datastore.list_images())}
-    found = read_studies(path for path in paths if path.suffix.lower() == ".dcm")
-    known = {path for study in found for image in study.images for path in image.paths}
-    dicom = [
-        {"id": study.id, "images": [_describe(paths[path], image) for image in study.images for path in image.paths]}
-        for study in found
-    ]
-    return [*dicom, *({"id": id, "images": [_describe(id)]} for path, id in paths.items() if path not in known)]
+    if not isinstance(datastore, ServedFolder):
+        return [{"id": id, "images": [_describe(id)]} for id in sorted(datastore.list_images())]
+    studies: dict[str, list[tuple[str, FoundImage]]] = {}
+    for id, found in sorted(datastore.found_images().items(), key=lambda item: (item[1].dicom is None, item[0])):
+        studies.setdefault(found.study or id, []).append((id, found))
+    for images in studies.values():
+        images.sort(key=lambda item: (item[1].dicom.number, item[1].dicom.view) if item[1].dicom else (0, item[0]))
+    return [{"id": study, "images": [_describe(*item) for item in images]} for study, images in studies.items()]
 
 
-def _describe(id: str, image: StudyImage | None = None) -> dict[str, Any]:
-    if image is None:
+def _describe(id: str, found: FoundImage | None = None) -> dict[str, Any]:
+    if found is None or found.dicom is None:
         return {"id": id, "modality": "", "view": "", "frames": None}
-    return {"id": id, "modality": image.modality, "view": image.view, "frames": image.frames}
+    return {"id": id, "modality": found.dicom.modality, "view": found.dicom.view, "frames": found.dicom.frames}

@@ -9,7 +9,7 @@ import logging
 import os
 import threading
 import time
-from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ from watchdog.observers.polling import PollingObserver
 
 from lib.settings.params import ParamsError
 from lib.storage.study_folder import RECORD, StudyFolder
-from otherwise.images import exclusion
 from otherwise.images.atomic import atomic_path
 from otherwise.images.listing import FoundImage, Listing, Looks, list_images
 from otherwise.images.reading import read_image
@@ -130,7 +129,9 @@ class ServedFolder(StudyFolder):
         with self._door:
             listing = list_images(self._images_folder, without=self._state, looks=self._looks, empty=True)
             self._found = self._with_stable_ids(_contained(listing, self._images_folder))
-            line = listing.summary
+            own = (RECORD, ".lock")
+            others = (item for item in listing.left_out if item.name not in own and not item.name.startswith("labels/"))
+            line = replace(listing, left_out=tuple(others)).summary
             if line != self._told:
                 logger.info("Studies: %s", line)
             self._told = line
