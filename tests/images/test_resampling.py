@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -128,7 +130,7 @@ def test_three_dimensional_classifier_and_plane() -> None:
 
 
 def test_channels() -> None:
-    grey, color = volume((8, 8, 1)), volume((8, 8, 1), channels=3)
+    grey, color = (replace(volume((8, 8, 1), channels=count), dimension=2) for count in (1, 3))
     window = (-1000.0, 400.0)
     repeated = to_model(grey, (8, 8), None, window, channels=3)
     assert repeated.shape == (3, 8, 8)
@@ -136,8 +138,11 @@ def test_channels() -> None:
     equal = color.with_array(np.repeat(grey.array, 3, axis=0))
     assert np.array_equal(to_model(equal, (8, 8), None, window, channels=1)[0], repeated[0])
     assert to_model(color, (8, 8), None, window, channels=3).shape == (3, 8, 8)
-    with pytest.raises(ImageError, match="3 channels and the classifier wants 1"):
-        to_model(color, (8, 8), None, window, channels=1)
+    grey_of_colour = np.tensordot([0.299, 0.587, 0.114], color.array, axes=(0, 0))
+    shown = to_model(color, (8, 8), None, window, channels=1)
+    np.testing.assert_allclose(shown, to_model(color.with_array(grey_of_colour[None]), (8, 8), None, window), atol=1e-5)
+    with pytest.raises(ImageError, match="2 channels and the classifier wants 1"):
+        to_model(color.with_array(color.array[:2]), (8, 8), None, window, channels=1)
 
     grid = model_grid(grey.geometry, (8, 8), None)
     change = RNG.normal(size=(3, 8, 8)).astype(np.float32)

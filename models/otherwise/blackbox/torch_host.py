@@ -114,13 +114,15 @@ def module_host(network: nn.Module, spec: ClassifierSpec, device: str = "cpu") -
 
 
 def check_device(device: str) -> torch.device:
-    """Find a device; ``auto`` is CUDA where there is one, else the CPU.
+    """Find a device; ``auto`` is CUDA where there is one, else Apple's ``mps``, else the CPU.
 
     Raises:
         BundleError: if this machine has none of that name.
     """
     if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         found = torch.device(device)
         torch.empty(1, device=found)

@@ -13,7 +13,7 @@ import numpy as np
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.errors import ImageError
 from otherwise.images.image import Geometry, Image, check_content
-from otherwise.images.resampling import model_grid, resample, windowed, with_channels
+from otherwise.images.resampling import model_grid, needs_luminance, resample, windowed, with_channels
 from otherwise.warning import AnswerWarning
 
 CLIPPED_SHARE = 0.05
@@ -145,6 +145,10 @@ def warnings_of(image: Image, inputs: InputSpec, seen: View) -> tuple[AnswerWarn
     if inputs.spacing is not None and image.dimension == 2 and set(image.geometry.spacing[:2]) == {1.0}:
         found.append(
             AnswerWarning("spacing-assumed", "The image does not say how large its pixels are; 1 mm was assumed.")
+        )
+    if needs_luminance(image, inputs.channels):
+        found.append(
+            AnswerWarning("luminance", "The image is in colour; the classifier was shown its luminance (ITU-R BT.601).")
         )
     if _looks_like_labels(image):
         count = len(np.unique(image.array))

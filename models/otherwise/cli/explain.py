@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from otherwise.cli.archive import explain_archive
-from otherwise.cli.pair import load_pair
+from otherwise.cli.pair import choose_pair, load_pair
 from otherwise.cli.progress import shown
 from otherwise.images.kinds import Projection
 
@@ -33,13 +33,16 @@ def register(app: typer.Typer) -> None:
             str | None,
             typer.Option(metavar="ADDRESS", help="With --all: of a Ray cluster, host:port or ray://host:port."),
         ] = None,
-        classifier: Annotated[str, typer.Option(help="Bundle folder, or name of a shipped bundle.")] = (
-            "mammogram_classifier"
-        ),
-        agent: Annotated[str, typer.Option(help="Bundle folder, or name of a shipped bundle.")] = "mammogram_agent",
+        classifier: Annotated[
+            str | None, typer.Option(help="Bundle folder, or name of a shipped bundle. Needed but for our phantoms.")
+        ] = None,
+        agent: Annotated[
+            str | None, typer.Option(help="Bundle folder, or name of a shipped bundle. [default: the classifier's]")
+        ] = None,
         target: Annotated[str | None, typer.Option(help="Class to flip to; default: the nearest other one.")] = None,
         part: Annotated[
-            str | None, typer.Option("--image", help="Of a folder with several: which; see otherwise studies.")
+            str | None,
+            typer.Option("--image", help="ID of the image, if the folder has several (otherwise studies)."),
         ] = None,
         slice_index: Annotated[
             int | None, typer.Option("--slice", help="For a 2-D classifier and a volume: which slice.")
@@ -61,7 +64,7 @@ def register(app: typer.Typer) -> None:
             ),
         ] = 0.0,
         seed: Annotated[int, typer.Option(help="For the alternatives.")] = 0,
-        device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
+        device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
         trust_code: Annotated[bool, typer.Option(help="Allow a classifier bundle to run its own Python.")] = False,
         dicom: Annotated[
             bool,
@@ -75,6 +78,7 @@ def register(app: typer.Typer) -> None:
         from otherwise.images.reading import read_image
         from otherwise.report.folder import REPORT_NAME, refuse_existing, write_explanation
 
+        classifier, agent = choose_pair(image, classifier, agent)
         request = ExplainRequest(target, seed, slice_index, projection, find, centre, noise)
         if every:
             from otherwise.batch.worker import BatchOrder

@@ -22,7 +22,8 @@ def register(app: typer.Typer) -> None:
         image: Annotated[Path, typer.Argument(help="NIfTI, NRRD, MHA, PNG, a DICOM file, or a folder of one series.")],
         classifier: Annotated[str, typer.Option(help="Bundle of a classifier of patches, or name of a shipped one.")],
         part: Annotated[
-            str | None, typer.Option("--image", help="Of a folder with several: which; see otherwise studies.")
+            str | None,
+            typer.Option("--image", help="ID of the image, if the folder has several (otherwise studies)."),
         ] = None,
         slice_index: Annotated[
             int | None, typer.Option("--slice", help="For a 2-D classifier and a volume: which slice.")
@@ -31,7 +32,7 @@ def register(app: typer.Typer) -> None:
             Projection | None, typer.Option("--project", help="Instead, see through the volume along its slices.")
         ] = None,
         most: Annotated[int, typer.Option(min=1, help="Most finds.")] = 10,
-        device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
+        device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
         trust_code: Annotated[bool, typer.Option(help="Allow a classifier bundle to run its own Python.")] = False,
         out: Annotated[
             Path | None, typer.Option(help="Folder to write finds.json and a page with pictures to; must not exist.")

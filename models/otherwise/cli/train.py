@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from otherwise.cli.listing import Verbose, list_for
 from otherwise.errors import AgentError
 
 INTERRUPTED = 130
@@ -20,11 +21,11 @@ def register(app: typer.Typer) -> None:
     @train.command("agent")
     def agent(
         classifier: Annotated[str, typer.Option(help="The black box: a bundle folder or the name of a shipped one.")],
-        images: Annotated[Path, typer.Option(help="Folder of images; no label is read.")],
+        images: Annotated[Path, typer.Option(help="Folder of images, or CSV with their files; no label is read.")],
         out: Annotated[Path, typer.Option(help="The agent's bundle.")],
         minutes: Annotated[float | None, typer.Option(help="Stop after so many minutes of training.")] = None,
         epochs: Annotated[float | None, typer.Option(help="Stop after so many passes over the images.")] = None,
-        device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
+        device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
         resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
         replace: Annotated[bool, typer.Option("--replace", help="Replace an existing bundle.")] = False,
         batch: Annotated[int, typer.Option(help="Images a step and process.")] = 16,
@@ -55,6 +56,7 @@ def register(app: typer.Typer) -> None:
         ] = None,
         name: Annotated[str | None, typer.Option(help="Name for people.")] = None,
         trust_code: Annotated[bool, typer.Option(help="Allow the classifier to run its own Python.")] = False,
+        verbose: Verbose = False,
     ) -> None:
         """Train a diffusion autoencoder and its student; the classifier's probabilities are the only teacher."""
         import numpy as np
@@ -87,7 +89,7 @@ def register(app: typer.Typer) -> None:
         )
         session = TrainingSession(
             classifier=box,
-            images=images,
+            images=list_for(images, verbose).images,
             out=out,
             architecture=architecture,
             settings=TrainingSettings(

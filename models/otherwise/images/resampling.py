@@ -292,10 +292,15 @@ def _slice_plane(geometry: Geometry, slice_index: int | None) -> Geometry:
     return geometry.slice(slice_index)
 
 
+_LUMINANCE = np.array([0.299, 0.587, 0.114])
+"""Weights of red, green and blue (ITU-R BT.601)."""
+
+
 def with_channels(image: Image, channels: int | None) -> Image:
     """Give an image the channels that a classifier wants, where that is a matter of form.
 
-    Grey becomes as many equal channels as are wanted; equal channels become grey. None: as it is.
+    Grey becomes as many equal channels as are wanted. Red, green and blue become grey: their luminance (ITU-R BT.601)
+    where they differ. None: as it is.
 
     Raises:
         ImageError: if channels would have to be made up or thrown away.
@@ -307,10 +312,17 @@ def with_channels(image: Image, channels: int | None) -> Image:
         return image.with_array(np.repeat(image.array, channels, axis=0))
     if channels == 1 and (image.array == image.array[:1]).all():
         return image.with_array(image.array[:1])
+    if needs_luminance(image, channels):
+        return image.with_array(np.tensordot(_LUMINANCE, image.array, axes=(0, 0))[None].astype(np.float32))
     raise ImageError(
-        f"Image {image.id} has {own} channels and the classifier wants {channels}.",
-        "Convert it first, for example to grey." if channels == 1 else "Give an image of that kind.",
+        f"Image {image.id} has {own} channels and the classifier wants {channels}.", "Give an image of that kind."
     )
+
+
+def needs_luminance(image: Image, channels: int | None) -> bool:
+    """Return whether a classifier of so many channels is shown the luminance of a picture in colour."""
+    colour = channels == 1 and image.array.shape[0] == 3 and image.dimension == 2
+    return colour and not (image.array == image.array[:1]).all()
 
 
 def _sample_aligned(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ from otherwise.blackbox.loading import load_classifier
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.blackbox.training import train_classifier
 from otherwise.cli import build
-from otherwise.errors import BundleError, ImageError
+from otherwise.errors import AgentError, BundleError, ImageError
 from support.square_models import squares
 
 
@@ -64,12 +65,42 @@ def test_a_folder_of_images_becomes_an_agent(classifier_bundle: Path, training_f
     with pytest.raises(BundleError, match="exists already"):
         CliRunner().invoke(build(), arguments(classifier_bundle, training_folder, out), catch_exceptions=False)
 
-    # A finished run that is resumed has nothing left to do and writes the same weights.
-    again = arguments(classifier_bundle, training_folder, out, "--resume", "--replace")
-    assert CliRunner().invoke(build(), again, catch_exceptions=False).exit_code == 0
+    with pytest.raises(AgentError, match=r"is finished.*--resume --replace"):
+        CliRunner().invoke(
+            build(), arguments(classifier_bundle, training_folder, out, "--resume"), catch_exceptions=False
+        )
+    (taken,) = re.findall(r"\d+ steps of 8", card)
+
+    # A finished run that is resumed has nothing left to do and writes the same weights, whatever batch is asked for.
+    again = arguments(classifier_bundle, training_folder, out, "--resume", "--replace", "--batch", "16")
+    result = CliRunner().invoke(build(), again, catch_exceptions=False)
+    assert result.exit_code == 0
+    assert "Nothing is left to train" in result.output
+    assert taken in (out / "docs" / "README.md").read_text()
     assert load_agent(out).version != ""
     for one, other in zip(agent.model.parameters(), load_agent(out).model.parameters(), strict=True):
         assert np.array_equal(one.numpy(), other.numpy())
+
+
+def test_the_checkpoint_of_an_earlier_run_is_not_overwritten(
+    classifier_bundle: Path, training_folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "agent"
+    (tmp_path / "agent.training").mkdir()
+    (tmp_path / "agent.training" / "checkpoint.pt").write_bytes(b"hours of work")
+    with pytest.raises(AgentError, match=r"left a checkpoint in agent.training. .*--resume.*--replace"):
+        CliRunner().invoke(build(), arguments(classifier_bundle, training_folder, out), catch_exceptions=False)
+    assert (tmp_path / "agent.training" / "checkpoint.pt").read_bytes() == b"hours of work"
+
+
+def test_a_loss_that_is_no_number_advises_to_resume_only_where_there_is_a_checkpoint(
+    classifier_bundle: Path, training_folder: Path, tmp_path: Path
+) -> None:
+    words = arguments(classifier_bundle, training_folder, tmp_path / "agent", "--learning-rate", "1e30")
+    with pytest.raises(AgentError, match="not a number") as caught:
+        CliRunner().invoke(build(), words, catch_exceptions=False)
+    assert "--resume" not in str(caught.value)
+    assert "--resume" not in caught.value.hint
 
 
 def test_too_few_images_are_refused_in_one_line(classifier_bundle: Path, tmp_path: Path) -> None:

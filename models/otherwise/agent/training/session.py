@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,15 +16,18 @@ from otherwise.agent.bundle import Agent, round_weights, write_agent
 from otherwise.agent.networks import Architecture, DiffusionAutoencoder
 from otherwise.agent.training.data import TrainingImages, Views, prepare_images
 from otherwise.agent.training.distributed import Processes
-from otherwise.agent.training.trainer import Losses, Trainer, TrainingSettings
+from otherwise.agent.training.trainer import LossError, Losses, Trainer, TrainingSettings
 from otherwise.agent.training.validation import Figures, agreement, reconstruction_error, validate
 from otherwise.blackbox.bundle import refuse_existing
 from otherwise.blackbox.model_card import machine_class
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.errors import AgentError
+from otherwise.images.listing import FoundImage
 
 SAVE_SECONDS = 60.0
 """Training time between two checkpoints."""
+LOG_SECONDS = 15.0
+"""Between two lines in a log file."""
 WATCH_SECONDS = 180.0
 """Training time between two looks at the held-out images."""
 
@@ -33,7 +37,7 @@ class TrainingSession:
     """What was asked for on the command line."""
 
     classifier: BlackBox
-    images: Path | tuple[Path, ...]
+    images: Path | tuple[Path | FoundImage, ...]
     out: Path
     architecture: Architecture
     settings: TrainingSettings
@@ -69,7 +73,7 @@ def run_session(session: TrainingSession) -> bool:
     Raises:
         OtherwiseError: if the images, the classifier, the checkpoint or the disk do not allow it.
     """
-    refuse_existing(session.out, session.replace)
+    _refuse_earlier_run(session)
     if session.threads:
         torch.set_num_threads(session.threads)
     processes = Processes.from_environment(session.device)
@@ -85,17 +89,41 @@ def run_session(session: TrainingSession) -> bool:
         trainer = Trainer(model, session.classifier, data.train, settings, device, processes)
         if session.resume:
             trainer.resume(session.checkpoint)
+            if trainer.fraction >= 1:
+                bar.console.print(f"Nothing is left to train: the checkpoint has {trainer.step} steps already.")
         watch = _Watch(session, trainer, data, bar)
         try:
             trainer.run(watch)
         except KeyboardInterrupt:
             watch.save()
             return False
+        except LossError as error:
+            if not session.checkpoint.is_file():
+                raise
+            raise LossError(
+                error.detail, "Lower --learning-rate, and go on from the checkpoint by --resume."
+            ) from error
         watch.save()
         if processes.rank == 0:
             _finish(session, trainer, data, bar)
         processes.wait()
     return True
+
+
+def _refuse_earlier_run(session: TrainingSession) -> None:
+    """Refuse to overwrite what an earlier run left: its bundle, or the checkpoint of one that did not end.
+
+    Raises:
+        OtherwiseError: saying which options go on, or start over.
+    """
+    if session.resume and not session.replace and session.out.exists():
+        raise AgentError(f"{session.out.name} is finished.", "To train it further, give --resume --replace.")
+    refuse_existing(session.out, session.replace)
+    if session.checkpoint.is_file() and not session.resume and not session.replace:
+        raise AgentError(
+            f"An earlier run left a checkpoint in {session.folder.name}.",
+            "Go on from it with --resume, or start over with --replace.",
+        )
 
 
 def _beginning(session: TrainingSession) -> DiffusionAutoencoder:
@@ -119,11 +147,13 @@ class _Watch:
         self.session, self.trainer, self.data, self.bar = session, trainer, data, bar
         self.task = bar.add_task("train", total=1.0)
         self.saved = self.watched = trainer.seconds
+        self.said = -math.inf
         self.log = SummaryWriter(str(session.folder / "tensorboard")) if trainer.processes.rank == 0 else None
 
     def __call__(self, trainer: Trainer, losses: Losses) -> None:
         text = f"step {trainer.step} flow {losses.flow:.4f} student {losses.student:.4f}"
         self.bar.update(self.task, completed=trainer.fraction, description=text)
+        self._say_in_log(f"{100 * min(1.0, trainer.fraction):.0f} % {text}")
         if self.log is not None and trainer.step % 10 == 0:
             self.log.add_scalar("loss/flow", losses.flow, trainer.step)
             self.log.add_scalar("loss/student", losses.student, trainer.step)
@@ -136,6 +166,12 @@ class _Watch:
             error = reconstruction_error(agent, self.session.classifier, self.data.held_out[:16])
             self.log.add_scalar("held out/l1", error, trainer.step)
             self.log.flush()
+
+    def _say_in_log(self, text: str) -> None:
+        """Print a line now and then where standard error is no terminal, on which a bar would appear at the end."""
+        if not self.bar.disable and not self.bar.console.is_terminal and time.monotonic() - self.said > LOG_SECONDS:
+            self.said = time.monotonic()
+            self.bar.console.print(text, soft_wrap=True)
 
     def _agreement(self, agent: Agent) -> float:
         share = agreement(agent, self.session.classifier, self.data.held_out)
@@ -200,6 +236,13 @@ def _finish(session: TrainingSession, trainer: Trainer, data: TrainingImages, ba
     )
 
 
+def _steps(trainer: Trainer) -> str:
+    """Return how many steps were taken with how many images each: ``4 steps of 8, then 2 of 16``."""
+    parts = [(steps, batch) for batch, steps in trainer.taken if steps]
+    first, *others = parts or [(0, trainer.settings.batch * trainer.processes.count)]
+    return ", then ".join([f"{first[0]} steps of {first[1]}", *(f"{steps} of {batch}" for steps, batch in others)])
+
+
 def _card(session: TrainingSession, trainer: Trainer, images: int, figures: Figures) -> str:
     parameters = sum(p.numel() for p in trainer.model.parameters()) / 1e6
     rows = {
@@ -207,8 +250,7 @@ def _card(session: TrainingSession, trainer: Trainer, images: int, figures: Figu
         "Networks": f"diffusion autoencoder with linear student, {parameters:.2f} million parameters",
         "Command": f"`{session.command}`",
         "Seed": str(session.settings.seed),
-        "Training": f"{images} images without labels, {trainer.step} steps of "
-        f"{session.settings.batch * trainer.processes.count}, {session.settings.precision}",
+        "Training": f"{images} images without labels, {_steps(trainer)}, {session.settings.precision}",
         "Time": f"{trainer.seconds / 60:.1f} minutes on {machine_class(str(trainer.device))}, "
         f"{torch.get_num_threads()} threads, {trainer.processes.count} process(es)",
         "Held-out images": str(figures.images),

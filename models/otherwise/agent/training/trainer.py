@@ -91,6 +91,10 @@ class TrainingSettings:
         return min(1.0, max(by_steps, by_minutes))
 
 
+class LossError(AgentError):
+    """The loss is not a number."""
+
+
 @dataclass(frozen=True)
 class Losses:
     """Losses of one step, for the progress bar and the log."""
@@ -203,6 +207,7 @@ class Trainer:
             raise AgentError(f"{len(self.images)} images are too few to train on.", "Give a folder of many images.")
         self.step = 0
         self.seconds = 0.0
+        self.taken: list[tuple[int, int]] = []
         self.model.to(self.device)
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
         for part in (self.model.encoder, self.model.student):
@@ -247,18 +252,27 @@ class Trainer:
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.settings.precision == "bf16"):
             total, flow, student = self.objective(images, lessons, answers, known, noise, times, alone, clear, weight)
         if not torch.isfinite(total):
-            raise AgentError(f"The loss is not a number at step {self.step}.", "Lower --learning-rate and --resume.")
+            raise LossError(f"The loss is not a number at step {self.step}.", "Lower --learning-rate.")
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimiser.step()
         self._average()
         self.step += 1
+        self._count_step()
         renders_from = max(self.settings.rendered_from, self.settings.student_first)
         taught = not self.settings.decoder_only and self.fraction >= renders_from
         if taught and self.step % self.settings.rendered_every == 0:
             self._render(generator)
         return Losses(float(flow.detach()), float(student.detach()))
+
+    def _count_step(self) -> None:
+        """Note one more step of this batch size; a resumed run may have another one."""
+        batch = self.settings.batch * self.processes.count
+        if self.taken and self.taken[-1][0] == batch:
+            self.taken[-1] = (batch, self.taken[-1][1] + 1)
+        else:
+            self.taken.append((batch, 1))
 
     def save(self, path: Path) -> None:
         """Write everything that the next step depends on."""
@@ -266,6 +280,7 @@ class Trainer:
             {
                 "step": self.step,
                 "seconds": self.seconds,
+                "taken": [list(part) for part in self.taken],
                 "architecture": self.model.architecture.to_dict(),
                 "teacher": self.teacher.version,
                 "model": self.model.state_dict(),
@@ -288,6 +303,8 @@ class Trainer:
         if state["architecture"] != self.model.architecture.to_dict():
             raise AgentError("The checkpoint has another architecture.", "Start without --resume.")
         self.step, self.seconds = state["step"], state["seconds"]
+        whole = self.settings.batch * self.processes.count
+        self.taken = [(batch, steps) for batch, steps in state.get("taken", [(whole, self.step)])]
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
