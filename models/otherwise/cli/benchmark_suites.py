@@ -213,6 +213,9 @@ def _run(suite: Suite, options: SuiteOptions) -> None:
         maps, edits = choose(options.methods, (), ablations(taught.student_noise > 0))
     else:
         maps, edits = choose(options.methods, peers(), edit_methods(reference, hosted.predict(reference)))
+    for method in maps:
+        if not method.suits(hosted):
+            typer.echo(f"left out: {method.name}, which needs more than the answers of {hosted.name}", err=True)
     names = [name.strip() for name in (options.verifier or "").split(",") if name.strip()]
     verifier, *judges = [load_classifier(name, device=options.device) for name in names] or [None]
     comparison = Comparison(

@@ -1,0 +1,58 @@
+"""How much memory an explanation takes, asked before the work."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+from otherwise.errors import ImageError
+from otherwise.images.image import Image
+
+BYTES_PER_VOXEL = 120
+"""Most that was measured: 30 volumes of 4-byte floats, for the path, the alternatives, the change and the maps."""
+_CGROUP = (
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+)
+_UNLIMITED = 2**60
+
+
+def refuse_too_large(image: Image, available: int | None = None) -> None:
+    """Refuse an image whose explanation would not fit into memory.
+
+    Args:
+        image: What is explained, after a slice or projection was taken.
+        available: Bytes; None: what this process may still take.
+
+    Raises:
+        ImageError: with what is needed, what there is, and how many voxels would fit.
+    """
+    free = available_bytes() if available is None else available
+    voxels = image.array.size
+    needed = voxels * BYTES_PER_VOXEL
+    if needed <= free:
+        return
+    shape = " x ".join(str(count) for count in image.geometry.shape if count > 1)
+    raise ImageError(
+        f"An explanation of {shape} voxels needs about {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free.",
+        f"Crop or resample the image to {free // BYTES_PER_VOXEL / 1e6:.1f} million voxels, or use a larger machine.",
+    )
+
+
+def available_bytes() -> int:
+    """Return the bytes that this process may still take: of the machine, of its container, and by its own limit."""
+    found = [int(psutil.virtual_memory().available)]
+    for limit, usage in _CGROUP:
+        with suppress(OSError, ValueError):
+            most = int(Path(limit).read_text(encoding="ascii"))
+            if most < _UNLIMITED:
+                found.append(max(0, most - int(Path(usage).read_text(encoding="ascii"))))
+    with suppress(ImportError, OSError):
+        import resource  # not on Windows
+
+        soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if 0 < soft < _UNLIMITED:
+            found.append(max(0, soft - int(psutil.Process().memory_info().vms)))
+    return min(found)
