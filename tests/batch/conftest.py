@@ -16,6 +16,7 @@ import torch
 
 import otherwise
 from otherwise.agent.bundle import write_agent
+from otherwise.agent.editing.search import SearchSettings
 from otherwise.agent.networks import DiffusionAutoencoder
 from otherwise.batch.worker import BatchOrder
 from otherwise.blackbox.bundle import write_bundle
@@ -66,6 +67,13 @@ def order(tmp_path_factory: pytest.TempPathFactory) -> BatchOrder:
     hosted = load_classifier(bundle.folder, trust_code=True)
     agent = write_agent(place / "agent", model, hosted, name="untaught", card="# Untaught", figures={})
     return BatchOrder(str(bundle.folder), str(agent.folder), "cpu", ExplainRequest(), trust_code=True)
+
+
+@pytest.fixture
+def one_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Search by one attempt in this process: an agent that has learned nothing would try everything."""
+    settings = SearchSettings(rounds=1, attempts=SearchSettings().attempts[:1], strengths=(1.0,), alternatives=0)
+    monkeypatch.setattr("otherwise.explain.explainer.SearchSettings", lambda: settings)
 
 
 @pytest.fixture

@@ -16,7 +16,10 @@ from otherwise.batch.run import Summary, run_batch
 from otherwise.batch.worker import BatchOrder
 from otherwise.errors import AgentError, BundleError, ImageError
 from otherwise.images.image import Image
+from otherwise.images.listing import FoundImage
 from otherwise.report.folder import read_explanation
+
+pytestmark = pytest.mark.usefixtures("one_attempt")
 
 
 def run(archive: Path, out: Path, order: BatchOrder) -> Summary:
@@ -171,10 +174,10 @@ def test_an_error_that_nobody_expected_is_one_row_without_its_words(
 
     read = worker.read_image
 
-    def fails(path: Path, id: str) -> Image:
-        if id == "b":
+    def fails(found: FoundImage) -> Image:
+        if found.id == "b":
             raise RuntimeError("/somewhere/Jane Doe")
-        return read(path, id=id)
+        return read(found)
 
     monkeypatch.setattr(worker, "read_image", fails)
     summary = run(archive, tmp_path / "out", order)

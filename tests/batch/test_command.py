@@ -33,6 +33,7 @@ def test_the_exit_code_tells_whether_all_are_explained(
     assert told == {
         **{"images": 3, "explained": 2, "kept": 2, "failed": 0, "duplicates": 1, "finished": True},
         "table": (tmp_path / "out" / "results.parquet").as_posix(),
+        "left_out": "left out: 1 not an image",
     }
 
 
