@@ -223,8 +223,20 @@ def test_within_limited_memory_a_bomb_is_an_error_and_not_the_end_of_the_process
     assert done.stdout.count("and this server has") == 6, done.stdout
 
 
-def test_the_memory_of_a_container_counts(budgets: Any, tmp_path: Path) -> None:
-    (tmp_path / "memory.max").write_text(f"{3 * 2**30}\n")
-    assert budgets.memory_limit(tmp_path) == min(3 * 2**30, psutil.virtual_memory().total)
-    (tmp_path / "memory.max").write_text("max\n")
-    assert budgets.memory_limit(tmp_path) == psutil.virtual_memory().total
+def test_the_memory_of_a_container_or_a_service_counts(budgets: Any, tmp_path: Path) -> None:
+    machine, root, own = psutil.virtual_memory().total, tmp_path / "cgroup", tmp_path / "own"
+    service = root / "system.slice" / "otherwise.service"
+    service.mkdir(parents=True)
+    own.write_text("0::/system.slice/otherwise.service\n")
+    assert budgets.memory_limit(root, own) == machine
+    (service / "memory.max").write_text("max\n")
+    (root / "system.slice" / "memory.max").write_text(f"{2 * 2**30}\n")
+    assert budgets.memory_limit(root, own) == min(2 * 2**30, machine)
+    (root / "memory.max").write_text(f"{2**30}\n")
+    assert budgets.memory_limit(root, own) == 2**30
+    assert budgets.memory_limit(root, tmp_path / "absent") == 2**30
+    (root / "memory.max").unlink()
+    (root / "memory" / "docker").mkdir(parents=True)
+    (root / "memory" / "docker" / "memory.limit_in_bytes").write_text(f"{2**29}\n")
+    own.write_text("9:memory:/docker\n0::/\n")
+    assert budgets.memory_limit(root, own) == 2**29

@@ -9,7 +9,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import psutil
 
@@ -162,16 +162,25 @@ def default_budget() -> int:
     return int(MEMORY_SHARE * memory_limit())
 
 
-def memory_limit(root: Path = Path("/sys/fs/cgroup")) -> int:
-    """Return the bytes of memory of this machine, or of its control group if that has less.
+def memory_limit(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> int:
+    """Return the bytes of memory of this machine, or of the control groups that the process is in if they have less.
 
     Args:
         root: Where the control groups are mounted (version 2, or version 1 below ``memory``).
+        own: File that says which groups the process is in, one a line: ``number:controllers:path``.
     """
     limits = [psutil.virtual_memory().total]
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):
-        try:
-            limits.append(int((root / name).read_text().strip()))
-        except (OSError, ValueError):  # another version, or "max"
-            continue
+    try:
+        lines = [line.split(":", 2) for line in own.read_text().splitlines()]
+    except OSError:
+        lines = []
+    paths = {line[2] for line in lines if len(line) == 3 and line[1] in ("", "memory")} | {"/"}
+    for path in paths:
+        inner = PurePosixPath(path.lstrip("/"))
+        for group in (inner, *inner.parents):  # a group is bound by those around it as well
+            for name in (Path(group) / "memory.max", Path("memory") / group / "memory.limit_in_bytes"):
+                try:
+                    limits.append(int((root / name).read_text().strip()))
+                except (OSError, ValueError):  # another version, or "max"
+                    continue
     return min(limits)
