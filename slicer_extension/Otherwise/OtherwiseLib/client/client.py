@@ -323,7 +323,7 @@ class Client:
         told = {} if reply.ok else _told(reply)
         if reply.status_code == 401 or (reply.status_code == 403 and told.get("error", "forbidden") == "forbidden"):
             said = f"{told.get('detail', '')} {told.get('hint', '')}".strip()
-            hint = "Give user and password, or a token."
+            hint = "Give user and password, a token, or the address that the server printed, with its secret."
             raise ServerError("unauthorised", "The server wants to know who asks.", hint, said=said)
         if reply.status_code in (429, 503):
             detail, hint = told.get("detail", "The server is busy."), told.get("hint", "Try again in a minute.")
