@@ -65,10 +65,10 @@ def views(folder: Path, write_dicom: WriteDicom, one_series: bool = False) -> Pa
             "ImageLaterality": side,
             "ViewPosition": view,
             "Modality": "MG",
-            "StudyInstanceUID": f"1.9{folder.name[1:]}",
+            "StudyInstanceUID": f"1.2.9{folder.name[1:]}",
         }
         if one_series:
-            tags["SeriesInstanceUID"] = f"1.8{folder.name[1:]}"
+            tags["SeriesInstanceUID"] = f"1.2.8{folder.name[1:]}"
         write_dicom(folder / f"{side}{view}.dcm", PIXELS, **tags)
     return folder
 
@@ -303,14 +303,14 @@ def test_a_hundred_thousand_files_are_listed_in_seconds(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_ten_thousand_dicom_files_are_listed_in_a_minute(tmp_path: Path, write_dicom: WriteDicom) -> None:
     first = series(
-        tmp_path / "0", write_dicom, 1, ".dcm", SOPInstanceUID="1.2.77.00000", SeriesInstanceUID="1.2.66.000"
+        tmp_path / "0", write_dicom, 1, ".dcm", SOPInstanceUID="1.2.77.10000", SeriesInstanceUID="1.2.66.100"
     )
     content = (first / "0.dcm").read_bytes()
     for number in range(10_000):
         folder = tmp_path / f"{number // 100}"
         folder.mkdir(exist_ok=True)
-        changed = content.replace(b"1.2.77.00000", f"1.2.77.{number:05}".encode())
-        changed = changed.replace(b"1.2.66.000", f"1.2.66.{number // 100:03}".encode())
+        changed = content.replace(b"1.2.77.10000", f"1.2.77.{number + 10000}".encode())
+        changed = changed.replace(b"1.2.66.100", f"1.2.66.{number // 100 + 100}".encode())
         (folder / f"{number % 100}.dcm").write_bytes(changed)
     told: list[tuple[int, int]] = []
     begun = time.process_time()

@@ -48,7 +48,7 @@ def export(
 
     with _store(studies, state, database) as store:
         count = export_annotations(store, out)
-    typer.echo(f"{count} annotations written to {out}.")
+    typer.echo(f"{count} annotations: {out}")
 
 
 def import_(

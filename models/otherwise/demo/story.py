@@ -35,11 +35,11 @@ def run_demo(setup: Setup, console: Console) -> Path:
     studies = setup.out / "studies" / setup.source
     with console.status("Preparing images"):
         slices = write_studies(demo_images(setup), studies)
-    console.print(f"{len(slices)} images in {studies}")
+    console.print(f"{len(slices)} images in {studies}", soft_wrap=True)
     with ending_on_termination(), server(setup, studies) as running:
         with console.status("Starting MONAI Label's server"):
             running.wait_until_ready()
-        console.print(f"ServerProcess: {running.url}  ({setup.out / 'server.log'})")
+        console.print(f"Server: {running.url}  ({setup.out / 'server.log'})", soft_wrap=True)
         client = DemoClient(running.url)
         planes = middle_slices(slices) if client.dimension("classify") == 2 else {}
         if planes:
@@ -55,9 +55,11 @@ def run_demo(setup: Setup, console: Console) -> Path:
         folder = client.download(explanation, setup.out / "explanations")
         check_folder(folder, read_image(studies / f"{chosen}.nrrd"))
         report = folder / "report.html"
-        console.print(f"[bold]Report: {report.resolve()}[/bold]")
+        console.print(f"[bold]Report: {report.resolve()}[/bold]", soft_wrap=True)
         if not setup.once:
-            console.print(f"In 3D Slicer, give MONAI Label or Otherwise the server {running.url}. Ctrl-C stops.")
+            console.print(
+                f"Ctrl-C stops. The server for Slicer's MONAI Label or Otherwise: {running.url}", soft_wrap=True
+            )
             running.serve_on()
     return report
 

@@ -212,7 +212,8 @@ def _prepare(session: TrainingSession, processes: Processes, bar: Progress) -> T
     data = data or read()
     bar.update(task, completed=1.0)
     if data.skipped:
-        bar.console.print(f"{len(data.skipped)} files were left out, the first because: {data.skipped[0]}")
+        first = data.skipped[0]
+        bar.console.print(f"{len(data.skipped)} images were left out, the first because: {first}", soft_wrap=True)
     return data
 
 
