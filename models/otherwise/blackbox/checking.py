@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,18 @@ from typing import Any
 import numpy as np
 
 from otherwise.blackbox.bundle import short_version
+from otherwise.blackbox.decision import thresholds_of
 from otherwise.blackbox.importing import probe_images
 from otherwise.blackbox.loading import load_classifier
 from otherwise.blackbox.protocol import BlackBox, InputSpec
 from otherwise.blackbox.robustness import measure_robustness
+from otherwise.blackbox.seen_page import tensor_of
+from otherwise.blackbox.tensor import TensorSpec
 from otherwise.errors import ImageError, OtherwiseError
+from otherwise.images.listing import FoundImage
 
+CONSTANT = 1e-9
+"""Probabilities that vary by less over images of many kinds do not depend on them."""
 BATCH_TOLERANCE = 1e-4
 """By how much an image's probabilities may depend on its company in the batch, or change when asked again."""
 MOST_IMAGES = 64
@@ -76,12 +82,28 @@ class CheckReport:
         }
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """What a check compares with, and what it shows.
+
+    Attributes:
+        expected: CSV with the answers of somebody's own pipeline; see ``answers.read_expected``.
+        page: HTML page to write; see ``seen_page``.
+        slice_index: For a 2-D classifier and volumes.
+    """
+
+    expected: Path | None = None
+    page: Path | None = None
+    slice_index: int | None = None
+
+
 def check_classifier(
     reference: str | Path,
     images: str | Path | None = None,
     *,
     device: str = "cpu",
     trust_code: bool = False,
+    comparison: Comparison | None = None,
 ) -> CheckReport:
     """Load a classifier, ask it, and report.
 
@@ -90,6 +112,7 @@ def check_classifier(
         images: Folder of images to ask it about; without one, artificial images.
         device: Where PyTorch runs it.
         trust_code: Whether Python that the bundle brings or names may be run.
+        comparison: What to compare the answers with, and where to show what the network sees.
 
     Returns:
         The report; a classifier that cannot be loaded or asked is a fault in it, not an exception.
@@ -105,6 +128,8 @@ def check_classifier(
         findings += _answers(classifier, batch, real=images is not None)
         if images is not None:
             findings.append(_robustness(classifier, batch))
+        if images is not None and comparison is not None:
+            findings += _compared(classifier, Path(images), comparison)
     except OtherwiseError as error:
         findings.append(Finding(error.code, "fault", str(error)))
     return CheckReport(str(reference), tuple(findings))
@@ -119,6 +144,7 @@ def _describe(classifier: BlackBox) -> Iterable[Finding]:
         else "of the whole field of view"
     )
     kind = "each a yes or no of its own" if classifier.multi_label else "one of them for each image"
+    tensor = tensor_of(classifier)
     gradients = "yes" if getattr(classifier, "module", None) is not None else "no (not needed)"
     yield Finding("model", "ok", f"{classifier.name} loads; version {short_version(classifier.version)}.")
     yield Finding("classes", "ok", f"{len(classifier.classes)}: {', '.join(classifier.classes)}; {kind}.")
@@ -127,7 +153,27 @@ def _describe(classifier: BlackBox) -> Iterable[Finding]:
         "ok",
         f"{inputs.modality}, {size} {field}, {inputs.channels} channel(s), intensity {low:g} to {high:g}.",
     )
+    yield Finding("contract", "ok", _contract(inputs, tensor, thresholds_of(classifier)))
     yield Finding("gradients", "ok", f"{gradients}.")
+
+
+def _contract(inputs: InputSpec, tensor: TensorSpec, thresholds: Sequence[float] | None) -> str:
+    """Everything else that the bundle declares, in one sentence."""
+    if inputs.pipeline is not None:
+        return "prepared by the bundle's own preprocessing, which MONAI runs."
+    low, high = tensor.value_range
+    steps = [f"values {low:g} to {high:g}"]
+    if tensor.per_image != "none":
+        steps.append(f"{tensor.per_image} of each image")
+    if tensor.mean is not None or tensor.deviation is not None:
+        steps.append(f"mean {tensor.mean}, deviation {tensor.deviation}")
+    field = "" if inputs.spacing else f", field of view {inputs.fit}"
+    told = (
+        f"axes {tensor.axes}, {'NHWC' if tensor.channels_last else 'NCHW'}, {tensor.colours}, orientation "
+        f"{inputs.orientation or 'as stored'}{field}, interpolation {inputs.interpolation}, {', '.join(steps)}, "
+        f"{tensor.dtype}"
+    )
+    return f"{told}, thresholds {', '.join(f'{each:g}' for each in thresholds)}." if thresholds else f"{told}."
 
 
 def _answers(classifier: BlackBox, batch: np.ndarray, real: bool) -> Iterable[Finding]:
@@ -145,11 +191,55 @@ def _answers(classifier: BlackBox, batch: np.ndarray, real: bool) -> Iterable[Fi
     shares = ", ".join(f"{label} {count}" for label, count in zip(classifier.classes, chosen, strict=True))
     one_sided = real and len(batch) > 4 and chosen.max() == len(batch)
     hint = " All the same: is the intensity window right?" if one_sided else ""
+    if float(np.ptp(answers, axis=0).max()) < CONSTANT:
+        yield Finding("constant", "warning", f"The same answer to all {len(batch)} images: does it look at them?")
     yield Finding("choices", "warning" if one_sided else "ok", f"of {len(batch)} images: {shares}.{hint}")
     yield _alike("repeatable", answers, classifier.predict(batch), "Answers differ by {:.2g} when asked again.")
     alone = np.concatenate([classifier.predict(image[None]) for image in batch])
     yield _alike("batches", answers, alone, "An image's answer differs by {:.2g} alone and in a batch.")
     yield Finding("speed", "ok", f"{seconds * 1000:.2g} ms per image in a batch of {len(batch)}.")
+
+
+def _compared(classifier: BlackBox, folder: Path, comparison: Comparison) -> Iterable[Finding]:
+    """Compare with expected answers, and write the page of what the network sees."""
+    from otherwise.blackbox.answers import read_expected
+    from otherwise.blackbox.parity import compare
+    from otherwise.blackbox.seen_page import MOST_SHOWN, write_seen_page
+    from otherwise.images.listing import list_images
+    from otherwise.images.reading import read_image
+
+    listing = list_images(folder)
+    chosen: Sequence[FoundImage] = listing.images[:MOST_SHOWN]
+    expected = None
+    if comparison.expected is not None:
+        expected = read_expected(comparison.expected, classifier.classes, listing.images)
+        chosen = expected.images
+    pictures = [read_image(found) for found in chosen]
+    if comparison.page is not None:
+        write_seen_page(classifier, pictures, comparison.page, comparison.slice_index)
+        yield Finding("page", "ok", f"{comparison.page} shows what the network sees.")
+    if expected is None:
+        return
+    parity = compare(classifier, pictures, expected, comparison.slice_index)
+    told = (
+        f"of {len(pictures)} images: largest difference {parity.largest:.2g}, mean {parity.mean:.2g}, "
+        f"the same class for {100 * parity.agreement:.0f} %."
+    )
+    if parity.auc is not None:
+        told += f" AUC {parity.auc[0]:.3f} here, {parity.auc[1]:.3f} expected."
+    if parity.same:
+        yield Finding("expected", "ok", told)
+    elif parity.suspect is not None:
+        yield Finding(
+            "expected",
+            "fault",
+            f"Other answers than expected; {told} Explained by {parity.suspect.name} (leaves {parity.left:.1g}): "
+            f"import it again with {parity.suspect.option}.",
+        )
+    else:
+        yield Finding(
+            "expected", "fault", f"Other answers than expected; {told} None of the usual suspects explains it."
+        )
 
 
 def _robustness(classifier: BlackBox, batch: np.ndarray) -> Finding:

@@ -22,6 +22,7 @@ def build() -> typer.Typer:
         annotations,
         benchmark,
         classifier,
+        classify,
         combine,
         demo,
         doctor,
@@ -46,6 +47,7 @@ def build() -> typer.Typer:
     for module in (
         demo,
         serve,
+        classify,
         explain,
         find,
         studies,

@@ -177,14 +177,26 @@ def import_(
 def check(
     bundle: Annotated[str, typer.Argument(help="Bundle, or the name of a shipped one.")],
     images: Annotated[Path | None, typer.Option(help="Folder of images to ask it about.")] = None,
+    expected: Annotated[
+        Path | None, typer.Option(help="CSV with the answers of your own pipeline: id or path, and each class.")
+    ] = None,
+    page: Annotated[
+        Path | None, typer.Option(help="HTML page of what the network sees; with --expected: beside its CSV.")
+    ] = None,
+    slice_index: Annotated[int | None, typer.Option("--slice", help="For a 2-D classifier and volumes.")] = None,
     device: Device = "cpu",
     trust_code: Trust = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say in words whether a classifier can be hosted; exit code 1 if not."""
-    from otherwise.blackbox.checking import check_classifier
+    """Say in words whether a classifier can be hosted, and answers as expected; exit code 1 if not."""
+    from otherwise.blackbox.checking import Comparison, check_classifier
 
-    report = check_classifier(bundle, images, device=device, trust_code=trust_code)
+    if images is None and (expected or page):
+        raise UsageError("--expected and --page need the images.", "Give --images DIR.")
+    if expected is not None and page is None:
+        page = expected.with_name(f"{expected.stem}-seen.html")
+    comparison = Comparison(expected, page, slice_index)
+    report = check_classifier(bundle, images, device=device, trust_code=trust_code, comparison=comparison)
     if as_json:
         typer.echo(json.dumps(report.as_json()))
     else:

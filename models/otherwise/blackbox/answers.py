@@ -1,0 +1,208 @@
+"""Ask a classifier about many images: a row for each, whatever became of it; written and read as CSV."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from otherwise.blackbox.decision import decide, thresholds_of
+from otherwise.blackbox.protocol import BlackBox
+from otherwise.blackbox.view import modality_warning, view, warnings_of
+from otherwise.errors import OtherwiseError
+from otherwise.images.atomic import atomic_path
+from otherwise.images.image import Image
+from otherwise.images.listing import FoundImage
+from otherwise.images.reading import read_image
+from otherwise.warning import AnswerWarning
+
+NAMES = ("id", "path")
+BATCH = 16
+"""Images asked about at once."""
+
+
+class AnswersError(OtherwiseError):
+    """A table of answers cannot be read, or does not fit the images or the classes."""
+
+    code = "answers"
+    status = 422
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a classifier says of one image.
+
+    Attributes:
+        id: Name of the image, as everywhere.
+        path: Its place within the source.
+        label: The class that is said; empty where there is no answer.
+        probabilities: Of each class; empty where there is no answer.
+        warnings: Why to doubt it.
+        error: Why there is no answer; empty where there is one.
+    """
+
+    id: str
+    path: str
+    label: str
+    probabilities: Mapping[str, float]
+    warnings: tuple[AnswerWarning, ...] = ()
+    error: str = ""
+
+
+def classify_images(
+    classifier: BlackBox,
+    images: Sequence[FoundImage],
+    *,
+    slice_index: int | None = None,
+    prepare: Callable[[Image], Image] = lambda image: image,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Iterator[Answer]:
+    """Ask about every image, some at a time; an image that cannot be used has an answer that says why.
+
+    Args:
+        classifier: Looks at whole images.
+        images: Of a listing.
+        slice_index: For a 2-D classifier and volumes: which slice.
+        prepare: What is done to each image first, such as a projection.
+        progress: Told how many are done, of how many.
+    """
+    for start in range(0, len(images), BATCH):
+        part = images[start : start + BATCH]
+        seen: list[tuple[np.ndarray, tuple[AnswerWarning, ...]] | str] = []
+        for found in part:
+            try:
+                image = prepare(read_image(found))
+                shown = view(image, classifier.inputs, slice_index)
+                warnings = warnings_of(image, classifier.inputs, shown)
+                modality = found.dicom.modality if found.dicom else None
+                seen.append((shown.array, (*modality_warning(classifier.inputs, modality), *warnings)))
+            except OtherwiseError as error:
+                seen.append(str(error))
+        views = [each[0] for each in seen if not isinstance(each, str)]
+        said = iter(classifier.predict(np.stack(views)) if views else ())
+        for found, each in zip(part, seen, strict=True):
+            if isinstance(each, str):
+                yield Answer(found.id, found.name, "", {}, error=each)
+                continue
+            yield answer_of(classifier, found, next(said), each[1])
+        progress(start + len(part), len(images))
+
+
+def answer_of(
+    classifier: BlackBox, found: FoundImage, probabilities: np.ndarray, warnings: tuple[AnswerWarning, ...] = ()
+) -> Answer:
+    """Name probabilities ``(classes,)``, and say the class."""
+    label = classifier.classes[decide(probabilities, thresholds_of(classifier))]
+    named = {name: float(value) for name, value in zip(classifier.classes, probabilities, strict=True)}
+    return Answer(found.id, found.name, label, named, warnings)
+
+
+def write_answers(answers: Sequence[Answer], classes: Sequence[str], path: Path) -> None:
+    """Write a CSV with the columns id, path, label, one for each class, warnings, error; whole or not at all."""
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow([*NAMES, "label", *classes, "warnings", "error"])
+        for answer in answers:
+            values = [repr(answer.probabilities[name]) if answer.probabilities else "" for name in classes]
+            warned = " ".join(warning.text for warning in answer.warnings)
+            table.writerow([answer.id, answer.path, answer.label, *values, warned, answer.error])
+
+
+@dataclass(frozen=True, eq=False)
+class Expected:
+    """Answers of somebody's own pipeline.
+
+    Attributes:
+        probabilities: ``(images, classes)``, in the order of the images.
+        images: The images that they are of.
+        truth: Class of each image where the table tells it (column ``truth``), else empty.
+    """
+
+    probabilities: np.ndarray
+    images: tuple[FoundImage, ...]
+    truth: tuple[str, ...] = ()
+
+
+def read_expected(path: Path, classes: Sequence[str], images: Sequence[FoundImage]) -> Expected:
+    """Read the answers of somebody's own pipeline for a folder of images.
+
+    Args:
+        path: CSV with a column ``id``, ``path`` or ``file`` and one for each class; of two classes one is enough.
+            Further columns are passed over; ``truth`` holds the true classes.
+        classes: The classifier's.
+        images: The folder's.
+
+    Raises:
+        AnswersError: if it cannot be read, names no or other images, other classes, no numbers, percentages, or lacks
+            images.
+    """
+    rows = _rows(path)
+    columns = list(rows[0])
+    key = next((name for name in ("id", "path", "file", "image", "filename") if name in columns), None)
+    if key is None:
+        raise AnswersError(f"{path.name} has no column id, path or file.", "Name the images in one.")
+    named = [name for name in classes if name in columns]
+    if len(named) < len(classes) and not (len(classes) == 2 and len(named) == 1):
+        missing = next(name for name in classes if name not in columns)
+        raise AnswersError(
+            f"{path.name} has no column for class {missing!r} (it has {', '.join(columns)}).",
+            f"Name the columns after the classes: {', '.join(classes)}.",
+        )
+    known = {alias: image for image in images for alias in (image.id, image.name, Path(image.name).name)}
+    found, values, truth = [], [], []
+    for line, row in enumerate(rows, start=2):
+        image = known.get(row[key])
+        if image is None:
+            example = images[0].id if key == "id" else images[0].name
+            raise AnswersError(
+                f"{path.name} line {line} names {row[key]!r}, and there is no such image.",
+                f"Names look like {example!r}; give the folder that the answers are of.",
+            )
+        try:
+            numbers = {name: float(row[name]) for name in named}
+        except ValueError as error:
+            raise AnswersError(f"{path.name} line {line} has no number: {error}.", "Give probabilities.") from error
+        if len(named) < len(classes):
+            other = next(name for name in classes if name not in named)
+            numbers[other] = 1 - numbers[named[0]]
+        found.append(image)
+        values.append([numbers[name] for name in classes])
+        truth.append(row.get("truth") or "")
+    array = np.array(values, np.float64)
+    if not np.isfinite(array).all() or (array.min() < 0 and abs(array.sum(axis=1) - 1).max() > 1e-6 and len(named) > 1):
+        raise AnswersError(f"{path.name} holds {array.min():g} to {array.max():g}, no probabilities.", "Give those.")
+    if array.max() > 1 + 1e-6:
+        share = "percentages" if array.max() <= 100 + 1e-6 else "no probabilities"
+        raise AnswersError(
+            f"{path.name} holds values up to {array.max():g}: {share}.", "Give probabilities from 0 to 1."
+        )
+    if array.min() < -1e-6:
+        raise AnswersError(f"{path.name} holds {array.min():g}: no probability.", "Give values from 0 to 1.")
+    absent = [image.name for image in images if image not in found]
+    if absent:
+        raise AnswersError(
+            f"{path.name} has no row for {len(absent)} of {len(images)} images, such as {absent[0]}.",
+            "Add them, or give a folder without these images.",
+        )
+    return Expected(array, tuple(found), tuple(truth) if all(truth) else ())
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            first = file.readline()
+            file.seek(0)
+            separator = max("\t;,", key=first.count)
+            rows = [
+                {str(name).strip(): (value or "").strip() for name, value in row.items() if name is not None}
+                for row in csv.DictReader(file, delimiter=separator)
+            ]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is no text table"
+        raise AnswersError(f"{path.name} cannot be read: {reason}.", "Give a CSV table of answers.") from error
+    if not rows:
+        raise AnswersError(f"{path.name} has no rows.", "Give a row for each image.")
+    return rows

@@ -1,0 +1,231 @@
+"""Compare a hosted classifier with somebody's own pipeline, and find what differs.
+
+Where answers differ, the usual suspects are tried one by one, then in pairs; the one that explains the difference is
+named with the option that mends it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+
+from otherwise.blackbox.answers import Expected
+from otherwise.blackbox.hosted import HostedClassifier
+from otherwise.blackbox.protocol import BlackBox
+from otherwise.blackbox.spec import ClassifierSpec
+from otherwise.blackbox.tensor import AXES, IMAGENET
+from otherwise.blackbox.view import show
+from otherwise.errors import OtherwiseError
+from otherwise.images.image import Image
+from otherwise.images.kernels import KERNELS
+
+SAME = 1e-4
+"""Largest difference of probabilities that counts as the same."""
+EXPLAINED = 0.1
+"""A suspect explains a difference if it leaves at most this share of it."""
+MOST_TRIED = 12
+"""Images that suspects are tried on: those that differ most."""
+
+Change = Callable[[ClassifierSpec], ClassifierSpec]
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """One thing that people do differently.
+
+    Attributes:
+        name: In words.
+        option: What to give at import.
+        change: The same classifier, told so.
+    """
+
+    name: str
+    option: str
+    change: Change
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How a classifier's answers compare with those expected.
+
+    Attributes:
+        largest: Largest difference of a probability.
+        mean: Mean difference.
+        agreement: Share of the images with the same class.
+        suspect: What explains the difference; None: nothing that was tried, or there is none.
+        left: Largest difference with the suspect's change, on the images tried.
+        auc: Area under the curve of the last class, hosted and expected; None without true classes.
+    """
+
+    largest: float
+    mean: float
+    agreement: float
+    suspect: Suspect | None = None
+    left: float = 0.0
+    auc: tuple[float, float] | None = None
+
+    @property
+    def same(self) -> bool:
+        """Whether the answers are the same."""
+        return self.largest <= SAME
+
+
+def compare(
+    classifier: BlackBox, images: Sequence[Image], expected: Expected, slice_index: int | None = None
+) -> Parity:
+    """Compare answers, and look for what differs.
+
+    Args:
+        classifier: As loaded.
+        images: In the order of ``expected``.
+        expected: Answers of the other pipeline.
+        slice_index: For a 2-D classifier and volumes.
+
+    Raises:
+        ImageError: if an image does not suit the classifier.
+    """
+    views = np.stack([show(image, classifier.inputs, slice_index) for image in images])
+    answers = classifier.predict(views)
+    difference = np.abs(answers - expected.probabilities)
+    agreement = float((answers.argmax(axis=1) == expected.probabilities.argmax(axis=1)).mean())
+    auc = _aucs(classifier.classes, answers, expected)
+    found = Parity(float(difference.max()), float(difference.mean()), agreement, auc=auc)
+    hosted = _hosted(classifier)
+    if found.same or hosted is None or classifier.inputs.pipeline is not None:
+        return found
+    worst = np.argsort(-difference.max(axis=1))[:MOST_TRIED]
+    some = [images[index] for index in worst]
+    wanted = expected.probabilities[worst]
+
+    def remaining(change: Change) -> float:
+        return _difference(hosted, change, some, wanted, slice_index)
+
+    suspects = list(usual_suspects(hosted.spec))
+    tried = sorted(((remaining(each.change), number) for number, each in enumerate(suspects)))
+    best, number = tried[0]
+    suspect = suspects[number]
+    if best > SAME:
+        for (_, first), second in product(tried[:6], suspects):
+            both = _together(suspects[first], second)
+            left = remaining(both.change)
+            if left < 0.5 * best:
+                best, suspect = left, both
+            if best <= SAME:
+                break
+    explains = best <= max(SAME, EXPLAINED * found.largest)
+    return replace(found, suspect=suspect if explains else None, left=best)
+
+
+def usual_suspects(spec: ClassifierSpec) -> Iterator[Suspect]:
+    """What people do differently, apart from what the bundle declares."""
+    inputs, tensor = spec.inputs, spec.tensor
+    for axes in AXES[inputs.spatial_dims]:
+        if axes != tensor.axes:
+            yield Suspect("transposed axes", f"--axes {axes}", _tensor(axes=axes))
+    now = inputs.orientation
+    turns = ("LP", "RP", "LA", "RA") if inputs.spatial_dims == 2 else _turns()
+    for turn in turns:
+        if turn != (now or turns[0]):
+            word = "flipped" if inputs.spatial_dims == 2 else "another orientation"
+            yield Suspect(word, f"--orientation {turn}", _inputs(orientation=turn))
+    if inputs.channels == 3:
+        other = "BGR" if tensor.colours == "RGB" else "RGB"
+        yield Suspect(f"{other} instead of {tensor.colours}", f"--colours {other}", _tensor(colours=other))
+        yield Suspect(
+            "ImageNet's mean and deviation",
+            "--normalise imagenet",
+            _tensor(mean=IMAGENET[0], deviation=IMAGENET[1], value_range=(0.0, 1.0), per_image="none"),
+        )
+    if tensor.mean is not None:
+        yield Suspect("no mean and deviation", "--normalise none", _tensor(mean=None, deviation=None))
+    for low, high in ((0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)):
+        if (low, high) != tensor.value_range:
+            name = "not divided by 255" if high == 255 else f"a range of {low:g} to {high:g}"
+            yield Suspect(name, f"--value-range={low:g},{high:g}", _tensor(value_range=(low, high)))
+    for low, high in ((0.0, 1.0), (0.0, 255.0), (0.0, 4095.0), (0.0, 65535.0), (-1000.0, 400.0), (-1000.0, 1000.0)):
+        if (low, high) != inputs.intensity:
+            name = f"an intensity window of {low:g} to {high:g}"
+            yield Suspect(name, f"--intensity={low:g},{high:g}", _inputs(intensity=(low, high), own_window=False))
+    for kind in ("none", "z-score", "z-score-foreground", "min-max"):
+        if kind != tensor.per_image:
+            yield Suspect(f"normalisation of each image: {kind}", f"--normalise {kind}", _by_itself(kind))
+    for output, activation in (("probabilities", "none"), ("logits", "softmax"), ("sigmoid-logits", "sigmoid")):
+        if activation != spec.activation:
+            name = "a second softmax or sigmoid" if activation == "none" else f"outputs read as {output}"
+            yield Suspect(name, f"--output {output}", _spec(activation=activation))
+    for kernel in KERNELS:
+        if kernel != inputs.interpolation:
+            yield Suspect(f"resized by {kernel}", f"--interpolation {kernel}", _inputs(interpolation=kernel))
+    if inputs.spacing is None:
+        for fit in ("stretch", "pad", "crop", "crop:256", "native"):
+            if fit != inputs.fit:
+                yield Suspect(f"field of view: {fit}", f"--field-of-view {fit}", _inputs(fit=fit))
+
+
+def _turns() -> tuple[str, ...]:
+    return tuple("".join(letters) for letters in product("LR", "PA", "SI"))
+
+
+def _together(first: Suspect, second: Suspect) -> Suspect:
+    def change(spec: ClassifierSpec) -> ClassifierSpec:
+        return second.change(first.change(spec))
+
+    return Suspect(f"{first.name}, and {second.name}", f"{first.option} {second.option}", change)
+
+
+def _spec(**values: object) -> Change:
+    return lambda spec: replace(spec, **values)  # type: ignore[arg-type]
+
+
+def _inputs(**values: object) -> Change:
+    return lambda spec: replace(spec, inputs=replace(spec.inputs, **values))  # type: ignore[arg-type]
+
+
+def _tensor(**values: object) -> Change:
+    return lambda spec: replace(spec, tensor=replace(spec.tensor, **values))  # type: ignore[arg-type]
+
+
+def _by_itself(kind: str) -> Change:
+    own = kind != "none"
+
+    def change(spec: ClassifierSpec) -> ClassifierSpec:
+        tensor = replace(spec.tensor, per_image=kind, mean=None, deviation=None, value_range=(0.0, 1.0))
+        return replace(spec, tensor=tensor, inputs=replace(spec.inputs, own_window=own))
+
+    return change
+
+
+def _hosted(classifier: BlackBox) -> HostedClassifier | None:
+    while not isinstance(classifier, HostedClassifier):
+        inner = getattr(classifier, "inner", None)
+        if inner is None:
+            return None
+        classifier = inner
+    return classifier
+
+
+def _difference(
+    hosted: HostedClassifier, change: Change, images: Sequence[Image], wanted: np.ndarray, slice_index: int | None
+) -> float:
+    """Largest difference that a change leaves; infinite where the model cannot be asked so."""
+    try:
+        other = HostedClassifier(change(hosted.spec), hosted.scores)
+        answers = other.predict(np.stack([show(image, other.inputs, slice_index) for image in images]))
+    except (OtherwiseError, ValueError):
+        return np.inf
+    if answers.shape != wanted.shape or not np.isfinite(answers).all():
+        return np.inf
+    return float(np.abs(answers - wanted).max())
+
+
+def _aucs(classes: Sequence[str], answers: np.ndarray, expected: Expected) -> tuple[float, float] | None:
+    truth = np.array([label == classes[-1] for label in expected.truth])
+    if not len(truth) or truth.all() or not truth.any():
+        return None
+    from sklearn.metrics import roc_auc_score
+
+    hosted, own = (float(roc_auc_score(truth, each[:, -1])) for each in (answers, expected.probabilities))
+    return hosted, own

@@ -1,0 +1,236 @@
+"""A hosted model gives its own pipeline's answers, or is told what differs."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+import typer
+from typer.testing import CliRunner
+
+from otherwise.blackbox.importing import import_classifier
+from otherwise.blackbox.loading import load_classifier
+from otherwise.blackbox.view import show, view, warnings_of
+from otherwise.cli import classifier, classify
+from otherwise.cli.contract import read_contract
+from otherwise.images.image import Geometry, Image
+from otherwise.images.reading import read_image
+
+CLASSES = ("no", "yes")
+PLAIN = {
+    **dict.fromkeys(("spacing", "intensity", "axes", "orientation", "fit", "interpolation", "value_range")),
+    **dict.fromkeys(("mean", "deviation", "patches")),
+    "modality": "OT",
+    "grey": "refuse",
+    "layout": "NCHW",
+    "colours": "RGB",
+    "normalise": "none",
+    "dtype": "float32",
+}
+ROWS, COLUMNS = 12, 20
+
+
+class Weighted(torch.nn.Module):
+    """Weighs every pixel otherwise, so that any other order of the pixels gives another answer."""
+
+    def __init__(self, channels: int, last: bool = False) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(5)
+        self.weights = torch.nn.Parameter(torch.randn(2, channels * ROWS * COLUMNS, generator=generator) / 20)
+        self.last = last
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x.permute(0, 3, 1, 2) if self.last else x
+        return x.float().flatten(1) @ self.weights.T
+
+
+def save(module: torch.nn.Module, path: Path, example: torch.Tensor) -> Path:
+    torch.jit.save(torch.jit.trace(module.eval(), example), str(path))
+    return path
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[Path]:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    rng = np.random.default_rng(3)
+    paths = []
+    for number in range(6):
+        array = (rng.random((ROWS, COLUMNS, 3)) * 256).astype(np.uint8)
+        PIL.Image.fromarray(array).save(folder / f"p{number}.png")
+        paths.append(folder / f"p{number}.png")
+    return paths
+
+
+def softmax(logits: torch.Tensor) -> np.ndarray:
+    return torch.softmax(logits.double(), 1).detach().numpy()
+
+
+IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+PIPELINES: dict[str, tuple[dict[str, str], Callable[[np.ndarray], np.ndarray]]] = {
+    "plain": ({}, lambda x: x / 255),
+    "imagenet": ({"normalise": "imagenet"}, lambda x: (x / 255 - IMAGENET[0]) / IMAGENET[1]),
+    "symmetric": ({"value_range": "-1,1"}, lambda x: x / 127.5 - 1),
+    "own-mean": ({"mean": "0.5,0.4,0.3", "deviation": "0.2"}, lambda x: (x / 255 - [0.5, 0.4, 0.3]) / 0.2),
+    "z-score": ({"normalise": "z-score"}, lambda x: (x - x.mean((0, 1))) / x.std((0, 1))),
+    "bgr": ({"colours": "BGR"}, lambda x: x[..., ::-1] / 255),
+    "bytes": ({"value_range": "0,255"}, lambda x: x),
+}
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC", "transposed"])
+def test_every_pipeline_gives_its_own_answers(tmp_path: Path, pictures: list[Path], name: str, layout: str) -> None:
+    options, own = PIPELINES[name]
+    last = layout == "NHWC"
+    arrays = np.stack([own(np.asarray(PIL.Image.open(path), np.float64)) for path in pictures]).astype(np.float32)
+    if layout == "transposed":
+        arrays = arrays.transpose(0, 2, 1, 3)
+    tensor = torch.from_numpy(np.ascontiguousarray(arrays if last else arrays.transpose(0, 3, 1, 2)))
+    module = Weighted(3, last)
+    path = save(module, tmp_path / "model.ts", tensor)
+    axes = "columns,rows" if layout == "transposed" else None
+    size = f"{COLUMNS},{ROWS}"
+    given = {**PLAIN, **options, "layout": "NHWC" if last else "NCHW", "axes": axes}
+    contract = read_contract(size=size, channels=3, **given)
+    import_classifier(path, tmp_path / "b", classes=CLASSES, inputs=contract.inputs, tensor=contract.tensor)
+    hosted = load_classifier(tmp_path / "b")
+    seen = np.stack([show(read_image(path), hosted.inputs) for path in pictures])
+    np.testing.assert_allclose(hosted.predict(seen), softmax(module(tensor)), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("interpolation", "size"), [("antialias", (7, 5)), ("antialias", (33, 21)), ("cubic", (9, 7)), ("linear", (7, 5))]
+)
+def test_images_are_resized_as_pytorch_does(interpolation: str, size: tuple[int, int]) -> None:
+    array = np.random.default_rng(1).random((ROWS, COLUMNS)).astype(np.float32)
+    mode = "bicubic" if interpolation == "cubic" else "bilinear"
+    wanted = torch.nn.functional.interpolate(
+        torch.from_numpy(array)[None, None], size[::-1], mode=mode, antialias=interpolation != "linear"
+    )[0, 0]
+    contract = read_contract(
+        size=f"{size[0]},{size[1]}", channels=1, **{**PLAIN, "interpolation": interpolation, "intensity": "-1,2"}
+    )
+    image = Image(array.T[None, :, :, None], Geometry((COLUMNS, ROWS, 1), np.diag([-1.0, -1, 1, 1])), "x", 2)
+    seen = show(image, contract.inputs)[0].T * 3 - 1
+    np.testing.assert_allclose(seen, wanted.numpy(), atol=2e-6)
+
+
+def test_all_48_orientations_of_a_volume_give_one_view() -> None:
+    from nibabel.orientations import axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
+
+    rng = np.random.default_rng(0)
+    affine = np.diag([-0.7, -0.7, 2.5, 1.0])
+    array = rng.random((14, 11, 6)).astype(np.float32)
+    contract = read_contract(
+        size="8,8,8", channels=1, **{**PLAIN, "spacing": "1,1,1", "intensity": "0,1", "orientation": "LPS"}
+    )
+    wanted = show(Image(array[None], Geometry(array.shape, affine), "v"), contract.inputs)
+    import itertools
+
+    import nibabel
+
+    for axes in itertools.permutations(range(3)):
+        for signs in itertools.product((0, 1), repeat=3):
+            pairs = ("RL", "AP", "SI")
+            codes = [pairs[axis][sign] for axis, sign in zip(axes, signs, strict=True)]
+            change = ornt_transform(io_orientation(affine), axcodes2ornt(codes))
+            turned = nibabel.apply_orientation(array, change)
+            grid = Geometry(turned.shape, affine @ inv_ornt_aff(change, array.shape))
+            np.testing.assert_allclose(show(Image(turned[None], grid, "v"), contract.inputs), wanted, atol=1e-5)
+
+
+def test_what_makes_an_answer_doubtful_is_said() -> None:
+    contract = read_contract(size="64,64", channels=1, **PLAIN)
+    geometry = Geometry((64, 64, 1), np.eye(4))
+    rng = np.random.default_rng(0)
+    deep = Image(rng.integers(300, 4096, (1, 64, 64, 1)).astype(np.uint16), geometry, "deep", 2)
+    deep.array[0, 0, 0, 0] = 0
+    labels = Image(rng.integers(0, 3, (1, 64, 64, 1)).astype(np.uint8), geometry, "labels", 2)
+    fine = Image(rng.integers(0, 256, (1, 64, 64, 1)).astype(np.uint8), geometry, "fine", 2)
+    codes = [
+        [warning.code for warning in warnings_of(image, contract.inputs, view(image, contract.inputs))]
+        for image in (deep, labels, fine)
+    ]
+    assert codes == [["clipped"], ["label-map"], []]
+
+
+def run(*arguments: object):
+    app = typer.Typer()
+    classifier.register(app)
+    classify.register(app)
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def transposed(tmp_path: Path, pictures: list[Path]) -> Path:
+    """A network that takes columns first, imported by the defaults, and the answers of its own pipeline."""
+    arrays = np.stack([np.asarray(PIL.Image.open(path), np.float32) / 255 for path in pictures])
+    tensor = torch.from_numpy(np.ascontiguousarray(arrays.transpose(0, 3, 2, 1)))
+    module = Weighted(3)
+    path = save(module, tmp_path / "model.ts", tensor)
+    with (tmp_path / "answers.csv").open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["id", *CLASSES])
+        table.writerows([path.stem, *answer] for path, answer in zip(pictures, softmax(module(tensor)), strict=True))
+    size = f"{COLUMNS},{ROWS}"
+    out = tmp_path / "b"
+    result = run("classifier", "import", path, "--classes", "no,yes", "--size", size, "--channels", 3, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert "Assumed: the tensor's axes are rows,columns (--axes)." in result.output
+    return out
+
+
+def test_the_usual_suspect_is_named_with_its_option(tmp_path: Path, transposed: Path) -> None:
+    check = ("classifier", "check", transposed, "--images", tmp_path / "pictures")
+    result = run(*check, "--expected", tmp_path / "answers.csv")
+    assert result.exit_code == 1
+    assert "Explained by transposed axes" in result.output
+    assert "--axes columns,rows" in result.output
+    page = (tmp_path / "answers-seen.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,") == 6
+
+
+def test_a_folder_is_classified_into_a_table_that_is_its_own_expectation(tmp_path: Path, transposed: Path) -> None:
+    folder, out = tmp_path / "pictures", tmp_path / "said.csv"
+    result = run("classify", folder, "--classifier", transposed, "--out", out)
+    assert result.exit_code == 0, result.output
+    with out.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["id"] for row in rows] == [f"p{number}" for number in range(6)]
+    assert all(row["label"] == max(CLASSES, key=lambda name, row=row: float(row[name])) for row in rows)
+    check = run("classifier", "check", transposed, "--images", folder, "--expected", out)
+    assert "expected    of 6 images: largest difference 0" in check.output
+    one = run("classify", folder / "p0.png", "--classifier", transposed, "--json")
+    assert json.loads(one.stdout)["probabilities"]["yes"] == float(rows[0]["yes"])
+    (folder / "broken.png").write_bytes(b"nothing")
+    assert run("classify", folder, "--classifier", transposed, "--out", out, "--replace").exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda rows: [["id", "a", "b"], *rows[1:]], "no column for class 'no'"),
+        (lambda rows: [rows[0], ["other", 0.5, 0.5], *rows[2:]], "there is no such image"),
+        (lambda rows: rows[:-1], "no row for 1 of 6 images"),
+        (lambda rows: [rows[0], *([r[0], 100 * float(r[1]), 100 * float(r[2])] for r in rows[1:])], "percentages"),
+        (lambda rows: rows[:1], "has no rows"),
+    ],
+)
+def test_expected_answers_that_do_not_fit_are_refused_in_one_line(
+    tmp_path: Path, transposed: Path, change: Callable, said: str
+) -> None:
+    table = tmp_path / "answers.csv"
+    with table.open(newline="", encoding="utf-8") as file:
+        rows = change(list(csv.reader(file)))
+    with table.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+    result = run("classifier", "check", transposed, "--images", tmp_path / "pictures", "--expected", table)
+    assert result.exit_code == 1
+    assert said in result.output
