@@ -128,7 +128,7 @@ def check_classifier(
         findings += _answers(classifier, batch, real=images is not None)
         if images is not None:
             findings.append(_robustness(classifier, batch))
-        if images is not None and comparison is not None:
+        if images is not None and comparison is not None and (comparison.expected or comparison.page):
             findings += _compared(classifier, Path(images), comparison)
     except OtherwiseError as error:
         findings.append(Finding(error.code, "fault", str(error)))
