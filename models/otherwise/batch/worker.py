@@ -6,11 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from otherwise.agent.bundle import load_agent
 from otherwise.batch.errors import Failure
-from otherwise.blackbox.loading import load_classifier
-from otherwise.explain.explainer import Explainer
 from otherwise.explain.explanation import ModelRef
+from otherwise.explain.loading import load_explainer
 from otherwise.explain.request import ExplainRequest, explain_request
 from otherwise.images.listing import FoundImage
 from otherwise.images.reading import read_image
@@ -53,8 +51,7 @@ class BatchWorker:
     """
 
     def __init__(self, order: BatchOrder) -> None:
-        classifier = load_classifier(order.classifier, device=order.device, trust_code=order.trust_code)
-        self._explainer = Explainer(classifier, load_agent(order.agent, device=order.device))
+        self._explainer = load_explainer(order.classifier, order.agent, order.device, order.trust_code)
         self._request = order.request
 
     @property

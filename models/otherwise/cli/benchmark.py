@@ -49,9 +49,9 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """How often a counterfactual still flips the black box at the resolution of a finer image."""
         from otherwise.evaluation.quality import measure_native
-        from otherwise.explain.explainer import Explainer
+        from otherwise.explain.loading import load_explainer
 
-        explainer = Explainer(*load_pair(classifier, agent, device))
+        explainer = load_explainer(classifier, agent, device)
         with shown("Explaining") as tell:
             figures = measure_native(explainer, count, seed, (pixels, pixels), tell)
         typer.echo(json.dumps(figures.to_dict(), indent=2))

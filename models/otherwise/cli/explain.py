@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from otherwise.cli.archive import explain_archive
-from otherwise.cli.pair import choose_pair, load_pair
+from otherwise.cli.pair import choose_pair
 from otherwise.cli.progress import shown
 from otherwise.images.kinds import Projection
 
@@ -73,7 +73,7 @@ def register(app: typer.Typer) -> None:
         as_json: Annotated[bool, typer.Option("--json", help="Print explanation.json.")] = False,
     ) -> None:
         """Find the least change for which the classifier changes its mind; write it with a report."""
-        from otherwise.explain.explainer import Explainer
+        from otherwise.explain.loading import load_explainer
         from otherwise.explain.memory import refuse_too_large
         from otherwise.explain.request import ExplainRequest, explain_request
         from otherwise.images.reading import read_image
@@ -92,7 +92,7 @@ def register(app: typer.Typer) -> None:
         refuse_existing(out)
         if dicom:
             _check_dicom(image, part, projection)
-        explainer = Explainer(*load_pair(classifier, agent, device, trust_code))
+        explainer = load_explainer(classifier, agent, device, trust_code)
         source = read_image(image, part=part)
         if explainer.classifier.inputs.patches is None:
             alone = slice_index is not None or projection is not None

@@ -1,18 +1,27 @@
-"""What is asked of an image, apart from the image and the models: the same for one image as for a whole archive."""
+"""One way to explain an image: the same for the command line, the server and a whole archive."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from otherwise.agent.editing.rendering import Cancelled
 from otherwise.agent.editing.search import Progress
+from otherwise.errors import CancelledError
 from otherwise.explain.explainer import Explainer
 from otherwise.explain.explanation import Explanation
 from otherwise.explain.placed import explain_find
-from otherwise.finding.finder import Finder
+from otherwise.finding.finder import Finder, PatchScores
 from otherwise.images.image import Image
 from otherwise.images.kinds import Projection
 from otherwise.images.projecting import project
+
+SCORING_SHARE = 0.3
+"""Share of the whole work that scoring all patches takes, for the progress bar."""
+
+ScorePatches = Callable[[Finder, Image, int | None, Callable[[float], None]], PatchScores]
+"""Finder, image, slice, progress -> the scores of all patches; a server remembers those of the last few images."""
 
 
 @dataclass(frozen=True)
@@ -23,10 +32,10 @@ class ExplainRequest:
         target: The class to flip to; None: the nearest other one.
         seed: For the alternatives.
         slice_index: For a 2-D classifier and a volume: which slice.
-        projection: Instead, see through the volume along its slices.
-        find: For a classifier of patches: which of its finds, from 1.
-        centre: For a classifier of patches, instead: the middle of a patch, RAS millimetres.
-        noise: Explain the classifier's mean answer over copies with noise of this share of the range; 0: its answer.
+        projection: Explain a projection of the volume along its slices instead.
+        find: For a classifier of patches: the rank of the find to explain, from 1.
+        centre: For a classifier of patches: the middle of a patch to explain instead, RAS millimetres.
+        noise: Explain the mean answer under noise of this share of the range; 0: the answer itself.
     """
 
     target: str | None = None
@@ -39,9 +48,22 @@ class ExplainRequest:
 
 
 def explain_request(
-    explainer: Explainer, image: Image, request: ExplainRequest, progress: Progress = lambda stage, fraction: None
+    explainer: Explainer,
+    image: Image,
+    request: ExplainRequest,
+    progress: Progress = lambda stage, fraction: None,
+    cancelled: Cancelled = lambda: False,
+    score: ScorePatches = Finder.score,
 ) -> Explanation:
-    """Explain an image, or a find in its place where the classifier looks at patches.
+    """Explain an image, or one patch of it where the classifier looks at patches.
+
+    Args:
+        explainer: The classifier and its agent.
+        image: The whole image.
+        request: What is wanted.
+        progress: Called with the stage and the share of the whole that is done.
+        cancelled: Asked between steps.
+        score: Scores the patches of an image.
 
     Raises:
         OtherwiseError: see ``Explainer.explain``, ``Finder`` and ``project``.
@@ -50,14 +72,23 @@ def explain_request(
         image = project(image, request.projection)
     if request.noise:
         explainer = explainer.under_noise(request.noise)
-    options: dict[str, Any] = {"target": request.target, "seed": request.seed, "progress": progress}
+    options: dict[str, Any] = {"target": request.target, "seed": request.seed, "cancelled": cancelled}
     if explainer.classifier.inputs.patches is None:
-        return explainer.explain(image, slice_index=request.slice_index, **options)
+        return explainer.explain(image, slice_index=request.slice_index, progress=progress, **options)
+
+    def scoring(part: float) -> None:
+        progress("find", SCORING_SHARE * part)
+        if cancelled():
+            raise CancelledError("The search for patches was cancelled.", "Ask again when you want it.")
+
+    def explaining(stage: str, part: float) -> None:
+        progress(stage, SCORING_SHARE + (1 - SCORING_SHARE) * part)
+
     finder = Finder(explainer.classifier)
-    scores = finder.score(image, request.slice_index)
-    chosen = (
+    scores = score(finder, image, request.slice_index, scoring)
+    find = (
         finder.patch_at(image, request.centre, request.slice_index)
         if request.centre
         else finder.rank(scores, request.find)
     )
-    return explain_find(explainer.explain, finder, image, scores, chosen, **options)
+    return explain_find(explainer.explain, finder, image, scores, find, progress=explaining, **options)

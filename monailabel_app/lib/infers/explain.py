@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from monailabel.interfaces.tasks.infer_v2 import InferType
 
@@ -14,8 +14,10 @@ from lib.runtime.host import Host
 from lib.runtime.worker import Cancelled
 from lib.settings.params import AUTO, MAX_SEED, Params, one_of, place, whole_number
 from lib.storage.explanation_store import StorageError, read_content
+from otherwise.explain.explainer import Explainer
 from otherwise.explain.explanation import Explanation
-from otherwise.explain.placed import explain_find
+from otherwise.explain.request import ExplainRequest, explain_request
+from otherwise.finding.finder import Finder
 from otherwise.images.image import Image
 from otherwise.report.folder import write_explanation
 
@@ -79,18 +81,10 @@ class Explain(HostedTask):
         return Answer(content, label_map)
 
     def _explain(self, image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report) -> Explanation:
-        explainer = self.host.explainer
-        if self.looks is None:
-            return explainer.explain(image, **arguments, progress=report, cancelled=cancelled)
-        finder = self.looks.finder
-        scores = self.looks.get(
-            image, arguments["slice_index"], cancelled, lambda stage, part: report(stage, 0.3 * part)
+        score = self.looks.score if self.looks else Finder.score
+        return explain_request(
+            cast(Explainer, self.host.explainer), image, ExplainRequest(**arguments), report, cancelled, score
         )
-        centre, slice_index = arguments["centre"], arguments["slice_index"]
-        find = finder.patch_at(image, centre, slice_index) if centre else finder.rank(scores, arguments["find"])
-        options: dict[str, Any] = {key: arguments[key] for key in ("target", "seed")}
-        options |= {"progress": lambda stage, part: report(stage, 0.3 + 0.7 * part), "cancelled": cancelled}
-        return explain_find(explainer.explain, finder, image, scores, find, **options)
 
     def _keep(self, explanation: Explanation) -> Path:
         folder = self.host.store.new(explanation.id)

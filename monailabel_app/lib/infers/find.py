@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -42,15 +42,24 @@ class PatchScoreCache:
         return Finder(self.host.classifier)
 
     def get(self, image: Image, slice_index: int | None, cancelled: Cancelled, report: Report) -> PatchScores:
-        """Return the scores of an image's patches; the last few images are remembered."""
-        finder = self.finder
-        key = (finder.classifier.version, image.sha256, slice_index)
+        """Return the scores of an image's patches for a task of their own.
+
+        Raises:
+            CancelledError: if ``cancelled`` says so.
+        """
 
         def progress(part: float) -> None:
             report("find", part)
             if cancelled():
                 raise CancelledError("The search for patches was cancelled.", "Ask again when you want it.")
 
+        return self.score(self.finder, image, slice_index, progress)
+
+    def score(
+        self, finder: Finder, image: Image, slice_index: int | None, progress: Callable[[float], None]
+    ) -> PatchScores:
+        """Return the scores of an image's patches; the last few images are remembered. See ``Finder.score``."""
+        key = (finder.classifier.version, image.sha256, slice_index)
         scores = self._kept.get(key) or finder.score(image, slice_index, progress)
         self._kept[key] = scores
         return scores

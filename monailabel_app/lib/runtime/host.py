@@ -128,21 +128,10 @@ def start_host(options: Options, explainer: ExplainerLike | None = None) -> Host
     """
     device = choose_device(options.device)
     store = ExplanationStore(options.state / "explanations")
-    made = explainer or load_pair(options.classifier, options.agent, device, options.trust_code)
+    if explainer is None:
+        from otherwise.explain.loading import load_explainer
+
+        explainer = load_explainer(options.classifier, options.agent, device, options.trust_code)
     worker = Worker(f"otherwise-{device}", options.jobs.waiting, options.jobs.waiting_per_user)
     reading = ReadingBudget(options.reading_bytes or default_budget(), give_back=trimmer())
-    return Host(made, worker, store, device, reading, Owners(options.state / "owners"))
-
-
-def load_pair(classifier_reference: str, agent_reference: str, device: str, trust_code: bool) -> ExplainerLike:
-    """Load a classifier and its agent.
-
-    Raises:
-        OtherwiseError: if one cannot be loaded, or they do not belong together.
-    """
-    from otherwise.agent.bundle import load_agent
-    from otherwise.blackbox.loading import load_classifier
-    from otherwise.explain.explainer import Explainer
-
-    classifier = load_classifier(classifier_reference, device=device, trust_code=trust_code)
-    return Explainer(classifier, load_agent(agent_reference, device=device))
+    return Host(explainer, worker, store, device, reading, Owners(options.state / "owners"))

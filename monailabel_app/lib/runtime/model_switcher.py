@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from lib.runtime.host import ExplainerLike, Host, load_pair
+from lib.runtime.host import ExplainerLike, Host
 from lib.settings.options import Options
 from otherwise.errors import CancelledError, OtherwiseError
 from otherwise.registry.registry import AGENT, Model, PairVersion, Registry, RegistryError, lasting, now, pair_id
@@ -142,7 +142,9 @@ def load_version(registry: Registry, version: PairVersion, device: str, trust_co
         OtherwiseError: if a model cannot be loaded, or is no longer what it was.
     """
     classifier, agent = version.classifier, version.agent
-    made = load_pair(registry.path(version, classifier), registry.path(version, agent), device, trust_code)
+    from otherwise.explain.loading import load_explainer
+
+    made = load_explainer(registry.path(version, classifier), registry.path(version, agent), device, trust_code)
     if (made.classifier.version, made.agent.version) != (classifier.version, agent.version):
         raise RegistryError(
             f"The models of version {version.id} are no longer what they were.", "Restore their bundles."
