@@ -23,7 +23,7 @@ SERVES = """
 import signal, sys, time
 folder = sys.argv[sys.argv.index("--studies") + 1]
 print("starting up", flush=True)
-print(f"Serving {folder} at http://127.0.0.1:8765 (this is the address for Slicer). Ctrl-C stops.", flush=True)
+print(f"Serving {folder} at http://127.0.0.1:8765/s3cr3t (this is the address for Slicer). Ctrl-C stops.", flush=True)
 time.sleep(60)
 """
 FAILS = """
@@ -51,7 +51,8 @@ def test_a_server_is_started_connected_to_and_stopped(app: PanelSession, tmp_pat
     app.press("startServerButton")
     assert app.ui.localServerLabel.text() == "The server is starting …"
     app.until(lambda: app.logic.about is not None and not app.logic.busy)
-    assert app.clients[-1].address == "http://127.0.0.1:8765"
+    assert app.clients[-1].address == "http://127.0.0.1:8765/s3cr3t"
+    assert "s3cr3t" not in str(app.settings), "the secret of the address is not stored"
     assert app.ui.localServerLabel.text() == "The server runs at http://127.0.0.1:8765."
     assert app.settings[ENVIRONMENT] == str(tmp_path / "env")
     app.press("serverLogButton")

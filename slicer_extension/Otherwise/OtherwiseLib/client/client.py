@@ -69,6 +69,12 @@ def is_loopback(address: str) -> bool:
     return host in ("localhost", "::1") or bool(re.fullmatch(r"127(\.\d{1,3}){3}", host))
 
 
+def without_secret(address: str) -> str:
+    """Return an address as it may be shown and stored: on this machine, the path is the server's secret."""
+    parts = urlsplit(address)
+    return f"{parts.scheme}://{parts.netloc}" if is_loopback(address) else address
+
+
 class Client:
     """An Otherwise server.
 

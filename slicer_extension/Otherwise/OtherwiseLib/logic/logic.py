@@ -13,7 +13,7 @@ from typing import Any, Callable, Protocol
 from ..background.job import Cancel, Job, Report, Timer
 from ..background.signal import Signal
 from ..client import jobs
-from ..client.client import Client, ServerError, complete_address, host_of, is_loopback
+from ..client.client import Client, ServerError, complete_address, host_of, is_loopback, without_secret
 from ..files import explanation_files
 from ..mrml import explanations
 from ..mrml.find_box import centre_of
@@ -143,7 +143,7 @@ class Logic:
 
         def done(about: dict) -> None:
             self._client, self.about = client, about
-            self.settings.set(ADDRESS, client.address)
+            self.settings.set(ADDRESS, without_secret(client.address))
             self.connected.emit(about)
 
         self.run(work, done)
@@ -243,7 +243,7 @@ class Logic:
                 params=params,
                 report=report,
                 cancel=cancel,
-                started=lambda id: self._begun.append(f"{client.address} {id}"),
+                started=lambda id: self._begun.append(f"{without_secret(client.address)} {id}"),
             )
 
         def done(read: explanation_files.ExplanationFiles) -> None:
@@ -263,7 +263,7 @@ class Logic:
         """Take up the explanation that ran when Slicer was closed, if this server made it; ``explained`` follows."""
         client = self._client
         address, _, id = self.settings.get(JOB, "").rpartition(" ")
-        if client is None or address != client.address or self.busy:
+        if client is None or address != without_secret(client.address) or self.busy:
             return
         folder = tempfile.TemporaryDirectory(prefix="otherwise-")
         self.run(

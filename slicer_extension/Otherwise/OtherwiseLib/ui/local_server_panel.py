@@ -6,6 +6,7 @@ from typing import Any, Callable
 
 from slicer.i18n import tr as _
 
+from ..client.client import without_secret
 from ..logic.local_server import ENVIRONMENT, STUDIES, LocalServer
 from . import texts
 from .connections import Connections
@@ -101,7 +102,7 @@ class LocalServerPanel:
         if server.running and not server.address:
             ui.localServerLabel.text = _("The server is starting …")
         elif server.running:
-            ui.localServerLabel.text = _("The server runs at {address}.").format(address=server.address)
+            ui.localServerLabel.text = _("The server runs at {address}.").format(address=without_secret(server.address))
         elif ui.localServerLabel.text.startswith(_("The server ")):
             ui.localServerLabel.text = _("The server was stopped.")
         ui.localServerLabel.visible = bool(ui.localServerLabel.text)

@@ -166,7 +166,7 @@ class Panel:
         """A server answered."""
         self.ui.serverLabel.text = texts.hosted(about, _)
         self.ui.passwordEdit.text = ""
-        self.ui.addressEdit.text = self.logic.address
+        self.ui.addressEdit.text = self.logic.client.address
         # What is hosted is seen below; the section is opened again to go to another server.
         self.ui.serverSection.text = _("Server: {name}").format(name=about["classifiers"][0]["name"])
         self.ui.serverSection.collapsed = True
