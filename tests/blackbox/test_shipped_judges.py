@@ -8,7 +8,7 @@ from otherwise.blackbox.loading import load_classifier
 from otherwise.blackbox.robustness import MOST_FLIPS
 from otherwise.resources import shipped_bundle
 
-JUDGES = ("lidc_judge_plain", "lidc_judge_residual")
+JUDGES = ("lidc_judge_plain", "lidc_judge_residual", "lidc_verifier")
 
 
 @pytest.mark.parametrize("name", JUDGES)
