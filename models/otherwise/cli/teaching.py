@@ -98,3 +98,42 @@ def register(benchmark: typer.Typer) -> None:
         title = f"{subject.value}: {results['images']} images, {readers} readers, half of the images never asked about"
         draw(curves, title, out / "curves.png")
         typer.echo(table(curves), nl=False)
+
+    @benchmark.command("attributes")
+    def attributes(
+        path: Annotated[Path, typer.Option(help="Folder of LIDC-IDRI nodules: nodules.csv, image/ and mask/.")],
+        labels: Annotated[
+            str, typer.Option(help="Numbers of labels to measure at, such as 10,20,40.")
+        ] = "10,20,40,all",
+        readers: Annotated[int, typer.Option(min=1, help="Simulated readers, each in an order of its own.")] = 20,
+        mistakes: Annotated[float, typer.Option(min=0, max=1, help="Share of the answers that are wrong.")] = 0.0,
+        doubts: Annotated[float, typer.Option(min=0, max=1, help='Share of the answers that are "cannot tell".')] = 0.0,
+        shuffled: Annotated[bool, typer.Option("--shuffled", help="Deal the labels out anew: a control.")] = False,
+        seed: Seed = 0,
+    ) -> None:
+        """Findings on real nodules, by patient, beside a constant, the majority and nearest neighbours."""
+        from otherwise.annotations.vocabulary import load_vocabulary
+        from otherwise.evaluation.teaching.attributes import ReaderKind, measure_attributes, rated_regions
+
+        counts = [
+            2**31 if part == "all" else int(part) for part in labels.split(",") if part == "all" or part.isdigit()
+        ]
+        if not counts or len(counts) != len(labels.split(",")):
+            raise typer.BadParameter(f"{labels!r} is no list of numbers", param_hint="--labels")
+        vocabulary, kind = load_vocabulary(), ReaderKind(mistakes, doubts, shuffled)
+        with shown("Describing") as tell:
+            nodules, tissue = rated_regions(path, vocabulary, seed, lambda part: tell("", part))
+        with shown("Teaching") as tell:
+            found = measure_attributes(
+                nodules, tissue, vocabulary, counts, readers, kind, seed, lambda part: tell("", part)
+            )
+        report = {
+            "nodules": len(nodules),
+            "nodules_with_a_word": sum(region.own is not None for region in nodules),
+            "places_of_tissue": len(tissue),
+            "patients": len({region.patient for region in nodules}),
+            "readers": readers,
+            "reader": {"mistakes": mistakes, "doubts": doubts, "shuffled": shuffled},
+            "figures": [each.to_dict() for each in found],
+        }
+        typer.echo(json.dumps(report, indent=2))
