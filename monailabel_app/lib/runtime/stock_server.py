@@ -16,4 +16,4 @@ def stock_server() -> FastAPI:
     """
     with redirect_stdout(StringIO()):
         from monailabel.app import app
-    return app  # type: ignore[no-any-return]
+    return app
