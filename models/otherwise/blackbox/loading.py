@@ -28,6 +28,10 @@ def load_classifier(reference: str | Path, *, device: str = "cpu", trust_code: b
         BundleError: if there is no such bundle, it is incomplete, or it needs a trust that is not given.
     """
     bundle = read_bundle(find_bundle(reference), kind="classifier")
+    if "contract" not in bundle.own and {"preprocessing", "network_def"} <= set(bundle.inference):
+        from otherwise.blackbox.monai_host import monai_host
+
+        return CheckedBlackBox(monai_host(bundle, device, trust_code))
     return CheckedBlackBox(host(bundle, read_spec(bundle), device, trust_code))
 
 
