@@ -60,7 +60,7 @@ def test_intensity_is_in_its_unit_and_size_in_mm() -> None:
     assert 4 / 3 * np.pi * (np.exp(told["log diameter"]) / 2) ** 3 == pytest.approx(volume, rel=1e-4)
 
 
-@pytest.mark.parametrize("term", list(HU), ids=lambda term: term.meaning)
+@pytest.mark.parametrize("term", [CALCIFIED, GROUND_GLASS], ids=lambda term: term.meaning)
 def test_a_few_labels_tell_the_findings_of_other_regions(
     labelled: list[LabelledRegion], tissue: np.ndarray, term: Term
 ) -> None:

@@ -5,6 +5,8 @@ regularised logistic regression on the region's description. Three things keep i
 is likely and likelier than among all labelled regions. A region that looks like nothing labelled gets no finding, and
 neither does one that looks like ordinary tissue, which is learned from places outside all regions, without labels.
 A label that its own head would not believe, had it not seen it, is asked about again rather than obeyed everywhere.
+
+The heads are linear: a value in the middle of an axis, such as solid between ground glass and calcified, is told badly.
 """
 
 from __future__ import annotations
