@@ -10,6 +10,7 @@ from typing import Any
 import safetensors.torch
 import torch
 
+from otherwise.agent.calibration import UNCALIBRATED, Calibration
 from otherwise.agent.guidance_style import EVERYWHERE, STRONGEST_VOXELS, GuidanceStyle
 from otherwise.agent.networks import Architecture, DiffusionAutoencoder
 from otherwise.blackbox.bundle import Bundle, bundle_version, common_metadata, read_bundle, write_bundle
@@ -34,6 +35,7 @@ class Agent:
         device: Where it computes.
         student_noise: How far the student has learned in noise, see ``TrainingSettings``.
         guidance_override: How the student's gradient is followed; None: as usual for its kind of training.
+        calibration: What was measured of it, see ``Calibration``.
     """
 
     model: DiffusionAutoencoder
@@ -43,6 +45,7 @@ class Agent:
     device: torch.device
     student_noise: float = 0.0
     guidance_override: GuidanceStyle | None = None
+    calibration: Calibration = UNCALIBRATED
 
     @property
     def guidance_style(self) -> GuidanceStyle:
@@ -73,7 +76,9 @@ def load_agent(reference: str | Path, *, device: str = "cpu") -> Agent:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     taught_by = str(bundle.own.get("classifier", {}).get("version", ""))
     noise = float(bundle.own.get("student_noise", 0.0))
-    return Agent(model, bundle.name, bundle_version(bundle), taught_by, place, noise)
+    calibration = Calibration.from_dict(bundle.own.get("calibration", {}))
+    version = bundle_version(bundle)
+    return Agent(model, bundle.name, version, taught_by, place, noise, calibration=calibration)
 
 
 def round_weights(model: DiffusionAutoencoder) -> None:
@@ -92,6 +97,7 @@ def write_agent(
     card: str,
     figures: Mapping[str, Any],
     student_noise: float = 0.0,
+    calibration: Calibration | None = None,
     replace: bool = False,
 ) -> Bundle:
     """Write a trained agent as a MONAI bundle, all of it or nothing; weights in half precision, see ``round_weights``.
@@ -104,6 +110,7 @@ def write_agent(
         card: Model card, Markdown.
         figures: Validation figures by name.
         student_noise: See ``Agent``.
+        calibration: See ``Agent``.
         replace: Whether an existing bundle may be replaced.
     """
     architecture = model.architecture
@@ -128,6 +135,7 @@ def write_agent(
             "weights": WEIGHTS,
             "architecture": architecture.to_dict(),
             "student_noise": student_noise,
+            "calibration": (calibration or UNCALIBRATED).to_dict(),
             "classifier": {"name": classifier.name, "version": classifier.version},
         },
         eval_metrics=dict(figures),

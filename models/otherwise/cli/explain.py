@@ -63,6 +63,12 @@ def register(app: typer.Typer) -> None:
                 min=0, max=0.5, help="Explain the mean answer under mild noise, 0.05 of the range, say; 0: the answer."
             ),
         ] = 0.0,
+        confidence: Annotated[
+            float | None,
+            typer.Option(
+                min=0, max=1, help="Probability of the target that convinces. [default: as measured for the agent]"
+            ),
+        ] = None,
         seed: Annotated[int, typer.Option(help="For the alternatives.")] = 0,
         device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
         trust_code: Annotated[bool, typer.Option(help="Allow a classifier bundle to run its own Python.")] = False,
@@ -84,7 +90,10 @@ def register(app: typer.Typer) -> None:
         if every:
             from otherwise.batch.worker import BatchOrder
 
-            _refuse({"--image": part, "--centre": centre, "--dicom": dicom}, "is for one image, not for --all")
+            _refuse(
+                {"--image": part, "--centre": centre, "--dicom": dicom, "--confidence": confidence},
+                "is for one image, not for --all",
+            )
             order = BatchOrder(classifier, agent, device, request, trust_code)
             explain_archive(image, out, order, workers, cluster, as_json)
             return
@@ -92,7 +101,7 @@ def register(app: typer.Typer) -> None:
         refuse_existing(out)
         if dicom:
             _check_dicom(image, part, projection)
-        explainer = load_explainer(classifier, agent, device, trust_code)
+        explainer = load_explainer(classifier, agent, device, trust_code, confidence)
         source = read_image(image, part=part)
         if explainer.classifier.inputs.patches is None:
             alone = slice_index is not None or projection is not None

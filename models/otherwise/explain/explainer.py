@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from otherwise.agent.bundle import Agent
 from otherwise.agent.editing.candidate import Candidate, predicts_target
 from otherwise.agent.editing.parts import composite, soft
+from otherwise.agent.editing.realism import realism
 from otherwise.agent.editing.rendering import Cancelled
 from otherwise.agent.editing.search import Progress, Search, SearchResult, SearchSettings
 from otherwise.attribution.methods import find_method
@@ -21,6 +22,7 @@ from otherwise.blackbox.protocol import BlackBox
 from otherwise.blackbox.smoothed import SmoothedBlackBox
 from otherwise.blackbox.view import warnings_of
 from otherwise.errors import AgentError, CancelledError, ClassifierError
+from otherwise.explain.believability import believability_warnings
 from otherwise.explain.explanation import (
     Counterfactual,
     Explanation,
@@ -161,12 +163,20 @@ class Explainer:
                 raise CancelledError("The explanation was cancelled.", "Ask again when you want it.")
 
         found = self._search(view, counted, target, seed, progress, cancelled)
-        chosen = self._choose(view, counted, found)
+        chosen = self._with_realism(view, self._choose(view, counted, found))
         measured = _measure(view, counted, found, chosen, checkpoint)
         progress("geometry", 0.9)
         carried = self._carry_all(view, counted, found, chosen, measured)
         shown = view.see(chosen.native) if chosen.answer.valid else None
-        warnings = fragility_warnings(counted, view.array, shown, found.result.target, seed)
+        warnings = (
+            *fragility_warnings(counted, view.array, shown, found.result.target, seed),
+            *believability_warnings(
+                self.agent.calibration,
+                chosen.answer,
+                self.classifier.classes[found.result.target],
+                found.result.goal,
+            ),
+        )
         progress("geometry", 1.0)
         return Explanation(
             id=f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:12]}",
@@ -285,6 +295,12 @@ class Explainer:
                 if answer.valid:
                     return _Chosen(candidate, answer, native)
         return _Chosen(result.best, *self._carry(view, classifier, result.best.image, found))
+
+    def _with_realism(self, view: ClassifierView, chosen: _Chosen) -> _Chosen:
+        """Add how real the changed image looks to the agent, as the classifier sees it."""
+        probabilities = np.array(list(chosen.answer.probabilities.values()))
+        score = realism(self.agent, view.see(chosen.native), probabilities)
+        return replace(chosen, answer=replace(chosen.answer, realism=score))
 
     def _carry_all(
         self, view: ClassifierView, classifier: BlackBox, found: _Found, chosen: _Chosen, measured: _Measured

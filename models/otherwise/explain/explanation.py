@@ -35,7 +35,8 @@ class PathPoint:
     """One image on the way from the original (strength 0) over the boundary and beyond.
 
     Attributes:
-        strength: Movement in latent space; 1 reaches the student's boundary.
+        strength: Strength of the edit; 0: none. Edits by flow: the time from which the flow is followed, in (0, 1].
+            Other edits: movement in latent space, of which 1 reaches the student's boundary.
         probabilities: The black box's answer.
     """
 
@@ -52,12 +53,15 @@ class Counterfactual:
         probabilities: The black box's answer for it.
         changed_fraction: Share of the voxels that differ by more than the reconstruction floor, in [0, 1].
         l1: Mean absolute change as a share of the classifier's intensity window.
+        realism: Share of the agent's own reconstructions that look no more like real images to it, in [0, 1]; None
+            where it was not measured.
     """
 
     valid: bool
     probabilities: Probabilities
     changed_fraction: float
     l1: float
+    realism: float | None = None
 
 
 @dataclass(frozen=True)

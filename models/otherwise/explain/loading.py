@@ -5,12 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from otherwise.agent.bundle import load_agent
+from otherwise.agent.editing.search import SearchSettings
 from otherwise.blackbox.loading import load_classifier
 from otherwise.explain.explainer import Explainer
 
 
 def load_explainer(
-    classifier: str | Path, agent: str | Path, device: str = "cpu", trust_code: bool = False
+    classifier: str | Path,
+    agent: str | Path,
+    device: str = "cpu",
+    trust_code: bool = False,
+    confidence: float | None = None,
 ) -> Explainer:
     """Load a classifier and its agent onto one device.
 
@@ -19,9 +24,10 @@ def load_explainer(
         agent: Likewise.
         device: Where PyTorch runs both, such as ``cpu``, ``cuda:0`` or ``auto``.
         trust_code: Whether Python that the classifier's bundle brings or names may be run.
+        confidence: See ``SearchSettings``.
 
     Raises:
         OtherwiseError: if one cannot be loaded, or they do not belong together.
     """
     box = load_classifier(classifier, device=device, trust_code=trust_code)
-    return Explainer(box, load_agent(agent, device=device))
+    return Explainer(box, load_agent(agent, device=device), SearchSettings(confidence=confidence))

@@ -222,6 +222,7 @@ def provenance(explanation: Explanation) -> list[tuple[str, str]]:
     original, index = explanation.volumes.original, explanation.slice_index
     count = original.dimension
     size = " × ".join(str(number) for number in original.geometry.shape[:count])
+    realism = explanation.counterfactual.realism
     spacing = " × ".join(f"{step:.3g}" for step in original.geometry.spacing[:count])
     return [
         ("Image", explanation.image_id),
@@ -242,5 +243,6 @@ def provenance(explanation: Explanation) -> list[tuple[str, str]]:
         ("Took", f"{words.duration(explanation.seconds)}, {explanation.queries} queries to the classifier"),
         ("Reconstruction error", f"{explanation.reconstruction_l1:.4f} of the intensity window (mean absolute)"),
         ("Counterfactual, mean change", f"{explanation.counterfactual.l1:.4f} of the intensity window"),
+        *([("Counterfactual, realism", f"{realism:.2f}")] if realism is not None else []),
         ("Minimal, mean change", f"{explanation.minimal.l1:.4f} of the intensity window"),
     ]

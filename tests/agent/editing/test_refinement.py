@@ -181,7 +181,7 @@ def test_a_search_changes_less_when_it_refines_and_flips_all_the_same(size: tupl
     eager = eager_agent(classifier)
 
     def found(image: np.ndarray, refine: bool) -> SearchResult:
-        return Search(eager, CountingBlackBox(classifier), SearchSettings(steps=2, refine=refine)).run(image)
+        return Search(eager, CountingBlackBox(classifier), SearchSettings(flow=None, steps=2, refine=refine)).run(image)
 
     changed = []
     for image in squares(size, 6, seed=0):
@@ -198,7 +198,7 @@ def test_a_search_changes_less_when_it_refines_and_flips_all_the_same(size: tupl
 
 def test_a_search_that_may_ask_no_more_leaves_the_change_as_it_is() -> None:
     classifier = SquareClassifier(InputSpec(SIZE))
-    settings = SearchSettings(steps=2, budget=12, alternatives=0)
+    settings = SearchSettings(flow=None, steps=2, budget=12, alternatives=0)
     counted = CountingBlackBox(classifier)
     found = Search(eager_agent(classifier), counted, settings).run(grey(0.45), target=1)
     plain = Search(eager_agent(classifier), counted, replace(settings, refine=False)).run(grey(0.45), target=1)

@@ -19,7 +19,12 @@ from otherwise.errors import CancelledError
 from support.square_models import SquareClassifier, eager_agent
 
 SETTINGS = SearchSettings(
-    steps=2, attempts=(EditSettings(0.5, 2.0), EditSettings(0.8, 4.0)), strengths=(1.0, 3.0), refinements=2
+    flow=None,
+    confidence=0.95,
+    steps=2,
+    attempts=(EditSettings(0.5, 2.0), EditSettings(0.8, 4.0)),
+    strengths=(1.0, 3.0),
+    refinements=2,
 )
 
 
@@ -155,7 +160,7 @@ def test_attempts_of_one_depth_invert_the_image_once(
     def calls(*depths: float) -> int:
         asked.clear()
         attempts = tuple(EditSettings(depth, student_guidance=0.0) for depth in depths)
-        hopeless = SearchSettings(steps=2, attempts=attempts, strengths=(0.01,), refinements=0, rounds=1, reach=None)
+        hopeless = replace(SETTINGS, attempts=attempts, strengths=(0.01,), refinements=0, rounds=1, reach=None)
         assert not Search(eager, CountingBlackBox(classifier), hopeless).run(images[0]).valid
         return len(asked)
 
@@ -169,8 +174,8 @@ def test_where_nothing_flips_the_search_goes_on_from_the_nearest_attempt(
     eager: Agent, classifier: SquareClassifier, images: np.ndarray
 ) -> None:
     # Far too weak to flip in one round; each round comes nearer.
-    weak = SearchSettings(
-        steps=2, attempts=(EditSettings(0.3, student_guidance=0.0),), strengths=(0.2, 0.4), refinements=2, rounds=1
+    weak = replace(
+        SETTINGS, attempts=(EditSettings(0.3, student_guidance=0.0),), strengths=(0.2, 0.4), refinements=2, rounds=1
     )
     image = images[int(np.argmax(classifier.predict(images)[:, 0]))]
     once = Search(eager, CountingBlackBox(classifier), weak).run(image)

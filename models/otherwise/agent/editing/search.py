@@ -18,6 +18,7 @@ from otherwise.agent.conditioning import Conditioning, clipped_log_odds
 from otherwise.agent.editing.bounds import Bounds
 from otherwise.agent.editing.candidate import Candidate, choose_target, predicts_target
 from otherwise.agent.editing.direction import EditDirection, direction_to_boundary
+from otherwise.agent.editing.flow_search import USUAL_FLOW, FlowSearch, FlowSettings
 from otherwise.agent.editing.refinement import SHARES, Refinement
 from otherwise.agent.editing.rendering import Cancelled, EditSettings, Inverted, Renderer, stopping
 from otherwise.blackbox.checked import CountingBlackBox, decision_value
@@ -41,10 +42,11 @@ class SearchSettings:
         reach: Before all others, the first attempt is made with nothing becoming darker or brighter than what the image
             shows within so many voxels (in 2-D, in 3-D), see ``bounds``, and counts if it convinces; None: it is not.
             What has to come from nothing needs the others.
-        confidence: Probability of the target that the least movement should reach. What only just flips one black box
-            is often seen by no other; what convinces it, others see too. A student that has learned in noise should be
-            convinced as well, since it is not misled as the black box is. Where nothing reaches it, the black box
-            alone is to be convinced, and where that fails, flipping is enough.
+        confidence: Probability of the target that convinces; None: as measured for the agent, see ``Calibration``. What
+            only just flips one black box is often seen by no other; what convinces it, others see too. A student that
+            was trained in noise should be convinced as well. Where nothing convinces both, the black box alone is to be
+            convinced, and where that fails, flipping is enough.
+        flow: Edits by flow, which are tried first, see ``flow_search``; None: they are not.
         convince_student: Whether a student that has learned in noise has to be convinced too.
         strengths: Edits tried, ascending. The condition moves to the boundary at 1, to its mirror image at 2 and no
             further; the guidance goes on growing with the strength.
@@ -67,7 +69,8 @@ class SearchSettings:
         EditSettings(0.7, 20.0),
     )
     reach: tuple[int, int] | None = (2, 1)
-    confidence: float = 0.95
+    confidence: float | None = None
+    flow: FlowSettings | None = USUAL_FLOW
     convince_student: bool = True
     strengths: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)
     refinements: int = 3
@@ -88,6 +91,7 @@ class SearchResult:
         valid: Whether ``best`` flips the black box.
         tried: Everything on the way from the original over ``best`` and beyond, by strength.
         alternatives: Other images that flip, different from ``best``.
+        goal: Probability of the target that convinces.
         reconstruction: ``(channels, *size)``: what the decoder makes of the image without any edit.
         exhausted: The budget ended the search.
     """
@@ -100,6 +104,7 @@ class SearchResult:
     alternatives: tuple[Candidate, ...]
     reconstruction: np.ndarray
     exhausted: bool
+    goal: float
 
     @property
     def path(self) -> tuple[Candidate, ...]:
@@ -149,28 +154,72 @@ class Search:
         """
         start_queries = self.classifier.queries
         with torch.inference_mode():
-            found = self._search_rounds(image, target, seed, start_queries, progress, cancelled)
+            original = Candidate(image, self.classifier.predict(image[None])[0], 0.0)
+            any_other = target is None and not self.classifier.multi_label
+            if target is None:
+                target = choose_target(original.probabilities, self.classifier.multi_label)
+            by_flow = self._search_flow(original, target, seed, start_queries, progress, cancelled)
+            if by_flow is not None:
+                return by_flow
+            found = self._search_rounds(original, target, any_other, seed, start_queries, progress, cancelled)
             if not (self.settings.refine and found.valid):
                 return found
             progress("refinement", 0.95)
             return self._refined(found, seed, start_queries, cancelled)
 
+    def _goal(self, target: int) -> float:
+        return self.agent.calibration.goal(target) if self.settings.confidence is None else self.settings.confidence
+
+    def _search_flow(
+        self,
+        original: Candidate,
+        target: int,
+        seed: int,
+        start_queries: int,
+        progress: Progress,
+        cancelled: Cancelled,
+    ) -> SearchResult | None:
+        """Search edits by flow; None where they are not wanted, not possible or do not convince."""
+        flow, goal = self.settings.flow, self._goal(target)
+        possible = self.agent.calibration.edits_by_flow
+        if (
+            flow is None
+            or not possible
+            or self._over_budget(start_queries, flow.most_edits(self.settings.alternatives))
+        ):
+            return None
+        progress("search", 0.0)
+        step_done, multi_label = stopping(cancelled), self.classifier.multi_label
+        search = FlowSearch(self.agent, self._judged, flow, original, target, goal, multi_label, seed, step_done)
+        found = search.run(self.settings.alternatives, lambda part: progress("search", part))
+        if found is None:
+            return None
+        pixels = torch.from_numpy(original.image)[None].to(self.agent.device)
+        condition = self._condition(pixels, original)
+        plain = EditSettings(flow.reconstruction_depth)
+        renderer = Renderer(self.agent, self.settings.steps, pixels, condition, plain, None, {}, cancelled)
+        tried = _by_strength([original, *found.tried])
+        return SearchResult(
+            original, target, found.best, True, tried, found.alternatives, renderer.reconstruction, False, goal
+        )
+
+    def _condition(self, pixels: torch.Tensor, seen: Candidate) -> Conditioning:
+        answer = torch.from_numpy(np.asarray(seen.probabilities, np.float32))[None].to(pixels)
+        return Conditioning.of(self.agent.model.encode(pixels), clipped_log_odds(answer))
+
     def _search_rounds(
         self,
-        image: np.ndarray,
-        target: int | None,
+        original: Candidate,
+        target: int,
+        any_other: bool,
         seed: int,
         start_queries: int,
         progress: Progress,
         cancelled: Cancelled,
     ) -> SearchResult:
-        """Rounds of attempts, until one of them flips the black box."""
-        original = Candidate(image, self.classifier.predict(image[None])[0], 0.0)
-        any_other = target is None and not self.classifier.multi_label
-        if target is None:
-            target = choose_target(original.probabilities, self.classifier.multi_label)
-        base, trail = original, [original]
-        reconstruction = image
+        """Try rounds of settings until one of them flips the black box."""
+        base, trail, goal = original, [original], self._goal(target)
+        reconstruction = original.image
         for number in range(self.settings.rounds):
             found = self._try_settings(base, target, start_queries, _share(progress, number), cancelled)
             reconstruction = reconstruction if number else found.reconstruction
@@ -178,15 +227,15 @@ class Search:
             if found.valid:
                 progress("alternatives", 0.9)
                 others = self._alternatives(found, base, target, seed, start_queries)
-                return SearchResult(original, target, found.best, True, tried, others, reconstruction, False)
+                return SearchResult(original, target, found.best, True, tried, others, reconstruction, False, goal)
             if found.exhausted or _value(found.best, target) < _value(base, target) + LEAST_GAIN:
                 break
             base, trail = found.best, [c for c in tried if c.strength <= found.best.strength]
         other = _other_answer(original, tried) if any_other else None
         if other is not None:
             reached = int(other.probabilities.argmax())
-            return SearchResult(original, reached, other, True, tried, (), reconstruction, found.exhausted)
-        return SearchResult(original, target, found.best, False, tried, (), reconstruction, found.exhausted)
+            return SearchResult(original, reached, other, True, tried, (), reconstruction, found.exhausted, goal)
+        return SearchResult(original, target, found.best, False, tried, (), reconstruction, found.exhausted, goal)
 
     def _try_settings(
         self, base: Candidate, target: int, start_queries: int, progress: Progress, cancelled: Cancelled
@@ -194,8 +243,7 @@ class Search:
         """Try all edit settings from one image, until one of them flips the black box."""
         multi_label = self.classifier.multi_label
         pixels = torch.from_numpy(base.image)[None].to(self.agent.device)
-        answer = torch.from_numpy(np.asarray(base.probabilities, np.float32))[None].to(pixels)
-        condition = Conditioning.of(self.agent.model.encode(pixels), clipped_log_odds(answer))
+        condition = self._condition(pixels, base)
         direction = direction_to_boundary(
             self.agent.model, condition, torch.tensor([target], device=self.agent.device), multi_label
         )
@@ -237,14 +285,11 @@ class Search:
 
         ``insist``: There are other ways, so that nothing less than convincing is good enough.
         """
+        goal = self._goal(target)
         flips = [c for c in tried if predicts_target(c.probabilities, target, self.classifier.multi_label)]
-        sure = [c for c in flips if c.probabilities[target] >= self.settings.confidence]
+        sure = [c for c in flips if c.probabilities[target] >= goal]
         alone = not self.settings.convince_student
-        both = [
-            c
-            for c in sure
-            if alone or c.student_probabilities is None or c.student_probabilities[target] >= self.settings.confidence
-        ]
+        both = [c for c in sure if alone or c.student_probabilities is None or c.student_probabilities[target] >= goal]
         return min(both if insist else both or sure or flips, key=lambda c: c.strength, default=None)
 
     def _over_budget(self, start: int, more: int) -> bool:
@@ -270,7 +315,7 @@ class Search:
         if self._over_budget(start, most):
             return found
         settings, multi_label = self.settings, self.classifier.multi_label
-        refinement = Refinement(self.agent, self._judged, settings.confidence, multi_label, 2 * settings.steps)
+        refinement = Refinement(self.agent, self._judged, found.goal, multi_label, 2 * settings.steps)
         image, generator = found.original.image, torch.Generator().manual_seed(seed)
         moved = [candidate for candidate in found.tried if candidate.strength > 0]
         moved = refinement.path(image, moved, found.best, found.target, generator, stopping(cancelled))

@@ -13,7 +13,9 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from torch.utils.tensorboard import SummaryWriter
 
 from otherwise.agent.bundle import Agent, round_weights, write_agent
+from otherwise.agent.calibration import Calibration
 from otherwise.agent.networks import Architecture, DiffusionAutoencoder
+from otherwise.agent.training.calibration import calibrate
 from otherwise.agent.training.data import TrainingImages, Views, prepare_images
 from otherwise.agent.training.distributed import Processes
 from otherwise.agent.training.trainer import LossError, Losses, Trainer, TrainingSettings
@@ -224,7 +226,8 @@ def _finish(session: TrainingSession, trainer: Trainer, data: TrainingImages, ba
     figures = validate(
         agent, session.classifier, data.held_out, progress=lambda stage, part: bar.update(task, completed=part)
     )
-    card = _card(session, trainer, len(data.train), figures)
+    calibration = calibrate(agent, session.classifier, data.train, data.held_out)
+    card = _card(session, trainer, len(data.train), figures, calibration)
     write_agent(
         session.out,
         trainer.average,
@@ -233,6 +236,7 @@ def _finish(session: TrainingSession, trainer: Trainer, data: TrainingImages, ba
         card=card,
         figures=figures.to_dict(),
         student_noise=session.settings.student_noise,
+        calibration=calibration,
         replace=session.replace,
     )
 
@@ -244,7 +248,7 @@ def _steps(trainer: Trainer) -> str:
     return ", then ".join([f"{first[0]} steps of {first[1]}", *(f"{steps} of {batch}" for steps, batch in others)])
 
 
-def _card(session: TrainingSession, trainer: Trainer, images: int, figures: Figures) -> str:
+def _card(session: TrainingSession, trainer: Trainer, images: int, figures: Figures, calibration: Calibration) -> str:
     parameters = sum(p.numel() for p in trainer.model.parameters()) / 1e6
     rows = {
         "Explains": f"{session.classifier.name}, version `{session.classifier.version[:16]}`",
@@ -261,6 +265,13 @@ def _card(session: TrainingSession, trainer: Trainer, images: int, figures: Figu
     }
     if figures.changed_l1 is not None:
         rows["Mean change of a counterfactual (L1)"] = f"{figures.changed_l1:.4f} of the intensity window"
+    rows |= {
+        f"Convincing probability of {name}": f"{value:.3f}, the black box's median on real images that it calls so"
+        for name, value in zip(session.classifier.classes, calibration.convincing, strict=True)
+        if value is not None
+    }
+    if calibration.evidence_validity is not None:
+        rows["Other classes drawn by the decoder alone"] = f"{calibration.evidence_validity:.2f} of held-out images"
     return "\n".join(
         [
             f"# {session.name}",

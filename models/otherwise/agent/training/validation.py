@@ -9,6 +9,7 @@ import torch
 
 from otherwise.agent.bundle import Agent
 from otherwise.agent.conditioning import Conditioning, clipped_log_odds
+from otherwise.agent.editing.rendering import as_images
 from otherwise.agent.editing.search import Progress, Search, SearchSettings
 from otherwise.agent.flow import invert, render
 from otherwise.agent.training.distillation import ask, decisions
@@ -45,19 +46,26 @@ def reconstruction_error(
     agent: Agent, classifier: BlackBox, images: np.ndarray, depth: float = 0.5, steps: int = 4
 ) -> float:
     """Mean absolute error of ``images (n, c, *size)`` in [0, 1] after inversion to ``depth`` and rendering."""
-    total = 0.0
+    made = reconstructions(agent, classifier, images, depth, steps)
+    return float(np.abs(made - images).mean())
+
+
+def reconstructions(
+    agent: Agent, classifier: BlackBox, images: np.ndarray, depth: float = 0.5, steps: int = 4
+) -> np.ndarray:
+    """Return ``images (n, c, *size)`` in [0, 1] after inversion to ``depth`` and rendering, without any edit."""
+    made = []
     with torch.inference_mode():
         for batch in np.array_split(images, max(1, len(images) // 32)):
-            x = torch.from_numpy(batch).to(agent.device)
+            x = torch.from_numpy(np.asarray(batch, np.float32)).to(agent.device)
             condition = Conditioning.of(agent.model.encode(x), clipped_log_odds(ask(classifier, x)))
 
             def velocity(y: torch.Tensor, t: torch.Tensor, condition: Conditioning = condition) -> torch.Tensor:
                 return agent.model.velocity(y, t, condition)
 
             noise = invert(velocity, 2 * x - 1, depth, steps)
-            made = ((render(velocity, noise, depth, steps) + 1) / 2).clamp(0, 1)
-            total += float((made - x).abs().mean(dim=tuple(range(1, x.ndim))).sum())
-    return total / len(images)
+            made.append(as_images(render(velocity, noise, depth, steps)))
+    return np.concatenate(made)
 
 
 def agreement(agent: Agent, classifier: BlackBox, images: np.ndarray) -> float:

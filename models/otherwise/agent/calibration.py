@@ -1,0 +1,85 @@
+"""What was measured of an agent on images without labels, once, when it was trained; kept in its bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+LEVELS = tuple(np.linspace(0, 1, 21).round(2).tolist())
+"""Levels of the quantiles of ``Calibration.errors``."""
+USUAL_GOAL = 0.95
+"""Probability of the target that convinces where nothing was measured."""
+DRAWN = 0.5
+"""Least share of images that evidence alone must flip for edits by flow to be tried."""
+SMALL_CHANGE = 0.02
+"""Mean absolute change, as a share of the range, that can be added to an image and leaves no ghost."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Figures of an agent and its black box.
+
+    Attributes:
+        convincing: For each class, the median of the black box's probability on real images that it calls so; None
+            where these are too few.
+        evidence_validity: Share of images for which edits by flow, with the evidence as the only condition, flip the
+            black box: how well the decoder draws another class by itself.
+        student_change: Mean absolute change of the counterfactuals that the student guides, as a share of the range.
+        errors: Quantiles at ``LEVELS`` of the decoder's denoising error on its own reconstructions; see ``realism``.
+    """
+
+    convincing: tuple[float | None, ...] = ()
+    evidence_validity: float | None = None
+    student_change: float | None = None
+    errors: tuple[float, ...] = ()
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Calibration:
+        """Read what ``to_dict`` wrote; absent figures stay unknown."""
+        return cls(
+            tuple(values.get("convincing", ())),
+            values.get("evidence_validity"),
+            values.get("student_change"),
+            tuple(values.get("errors", ())),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON, rounded."""
+        return {
+            "convincing": [None if value is None else round(value, 4) for value in self.convincing],
+            "evidence_validity": self.evidence_validity,
+            "student_change": self.student_change,
+            "errors": [round(value, 6) for value in self.errors],
+        }
+
+    def goal(self, target: int) -> float:
+        """Return the probability of class ``target`` that convinces."""
+        known = self.convincing[target] if target < len(self.convincing) else None
+        return USUAL_GOAL if known is None else known
+
+    @property
+    def draws_other_classes(self) -> bool:
+        """Whether the decoder draws other classes by itself; yes where nobody measured it."""
+        return self.evidence_validity is None or self.evidence_validity >= DRAWN
+
+    @property
+    def edits_by_flow(self) -> bool:
+        """Whether edits by flow come first: the decoder draws other classes, and smaller changes do not convince.
+
+        No where nobody measured it: agents of patches, and bundles written before there was a calibration.
+        """
+        small = self.student_change is not None and self.student_change < SMALL_CHANGE
+        return self.evidence_validity is not None and self.draws_other_classes and not small
+
+    def realism(self, error: float) -> float | None:
+        """Return the share of reconstructions with a denoising error of at least ``error``; None where unmeasured."""
+        if not self.errors:
+            return None
+        return float(1 - np.interp(error, self.errors, LEVELS))
+
+
+UNCALIBRATED = Calibration()
+"""Of an agent of which nothing was measured."""

@@ -1,0 +1,82 @@
+"""Edits along the flow between two answers of the black box, without inversion (FlowEdit, arXiv 2412.08629).
+
+The image is noised with a known noise, and the same noise is put under the edited image. The difference between the
+field of the target at the edited image and the field of the present answer at the image itself moves the edit. The
+latent is withheld from both fields: the black box's evidence is the only condition, so nothing of the present class
+comes along.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from otherwise.agent.conditioning import Conditioning
+from otherwise.agent.flow import StepDone, expand, noised
+from otherwise.agent.networks import DiffusionAutoencoder
+
+STEPS = 8
+"""Solver steps (Euler)."""
+
+
+@dataclass(frozen=True)
+class FlowStrength:
+    """How strong an edit is.
+
+    Attributes:
+        start: Time in (0, 1] from which the flow is followed.
+        guidance_scale: Weight of the difference between the two answers' fields at the edited image, beyond once.
+    """
+
+    start: float
+    guidance_scale: float
+
+
+def flow_edit(
+    model: DiffusionAutoencoder,
+    images: Tensor,
+    present: Conditioning,
+    target: Conditioning,
+    noise: Tensor,
+    strengths: Sequence[FlowStrength],
+    mask: Tensor | None = None,
+    steps: int = STEPS,
+    step_done: StepDone | None = None,
+) -> Tensor:
+    """Move images from the present answer to the target's.
+
+    With ``s = (1 - t) x + t n`` and ``c`` the edit, which begins as ``x``:
+    ``dc/dt = V(s + c - x; target) + w (V(s + c - x; target) - V(s + c - x; present)) - V(s; present)``.
+
+    Args:
+        model: The agent's networks.
+        images: ``(b, channels, *size)`` in [-1, 1].
+        present: Condition of the images as they are, without the latent.
+        target: Condition that they should have, without the latent.
+        noise: ``(b, channels, *size)`` of the normal law.
+        strengths: ``b`` of them.
+        mask: ``(b or 1, 1, *size)`` in [0, 1]: the share of the edit that is kept at each step; 0: the image itself,
+            to the bit. None: 1 everywhere.
+        steps: Number of equal steps.
+        step_done: See ``flow.StepDone``.
+
+    Returns:
+        ``(b, channels, *size)``, not clipped.
+    """
+    begin = torch.tensor([strength.start for strength in strengths]).to(images)
+    weight = expand(torch.tensor([strength.guidance_scale for strength in strengths]).to(images), images)
+    conditions = target + present + present
+    change = torch.zeros_like(images)
+    for step in range(steps):
+        time = begin * (1 - step / steps)
+        source = noised(images, noise, time)
+        edited = source + change
+        towards, away, own = model.velocity(torch.cat([edited, edited, source]), time.repeat(3), conditions).chunk(3)
+        change = change - expand(begin / steps, images) * (towards + weight * (towards - away) - own)
+        change = change if mask is None else mask * change
+        if step_done is not None:
+            step_done()
+    return images + change

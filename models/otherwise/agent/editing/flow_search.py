@@ -1,0 +1,244 @@
+"""The search among edits by flow: how strong, and where.
+
+The strength of an edit is the time from which the flow is followed. A bisection finds the least strength that convinces
+the black box. The smallest region about its greatest change that still convinces is edited again, held to the image
+elsewhere at each step; of what convinces, the least change counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import ndimage
+
+from otherwise.agent.bundle import Agent
+from otherwise.agent.conditioning import Conditioning, clipped_log_odds
+from otherwise.agent.editing.candidate import Candidate, predicts_target
+from otherwise.agent.editing.flow_edit import FlowStrength, flow_edit
+from otherwise.agent.editing.parts import composite, ranks, soft
+from otherwise.agent.editing.rendering import as_images
+from otherwise.agent.flow import StepDone
+
+Judge = Callable[[np.ndarray, Sequence[float]], list[Candidate]]
+"""Images ``(n, channels, *size)`` in [0, 1] and their strengths -> candidates with the answers to them."""
+
+
+@dataclass(frozen=True)
+class FlowSettings:
+    """How edits by flow are searched.
+
+    Attributes:
+        guidance_scale: See ``FlowStrength``.
+        starts: Least and greatest time from which the flow is followed; the first one tried lies between.
+        first: See ``starts``.
+        bisections: Strengths tried after the first convincing one.
+        shares: Shares of the voxels that may be edited, ascending.
+        stronger: Factor of the strength of alternatives.
+        along: Factors of the strength for the path within the region, ascending.
+        steps: Solver steps.
+        smoothing: Standard deviation in voxels over which the change counts for the region, in 2-D and in 3-D.
+        reconstruction_depth: Time up to which the image is inverted to see what the autoencoder itself loses.
+        border: Standard deviation in voxels of the region's soft border.
+    """
+
+    guidance_scale: float = 3.0
+    starts: tuple[float, float] = (0.35, 0.95)
+    first: float = 0.75
+    bisections: int = 2
+    shares: tuple[float, ...] = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2)
+    stronger: float = 1.1
+    along: tuple[float, ...] = (0.7, 0.85, 1.0, 1.1)
+    steps: int = 6
+    smoothing: tuple[float, float] = (4.0, 2.0)
+    border: float = 2.5
+    reconstruction_depth: float = 0.5
+
+    def most_edits(self, alternatives: int) -> int:
+        """Return the greatest number of edits that the black box may be asked about."""
+        return 2 + self.bisections + len(self.shares) + len(self.along) + alternatives
+
+
+USUAL_FLOW = FlowSettings()
+
+
+@dataclass(frozen=True)
+class FlowResult:
+    """What was found.
+
+    Attributes:
+        best: The least edit that convinces.
+        tried: Edits of the same region and noise, by strength.
+        alternatives: Edits of the same region from other noises that flip the black box.
+    """
+
+    best: Candidate
+    tried: tuple[Candidate, ...]
+    alternatives: tuple[Candidate, ...]
+
+
+class FlowSearch:
+    """Searches edits by flow of one image.
+
+    Args:
+        agent: Draws.
+        judge: Asks the black box.
+        settings: How to search.
+        original: The image and the black box's answer.
+        target: Index of the class to flip to.
+        goal: Probability of the target that convinces.
+        multi_label: See ``BlackBox.multi_label``.
+        seed: Of the noises.
+        step_done: See ``flow.StepDone``.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        judge: Judge,
+        settings: FlowSettings,
+        original: Candidate,
+        target: int,
+        goal: float,
+        multi_label: bool,
+        seed: int,
+        step_done: StepDone,
+    ) -> None:
+        self.agent, self.judge, self.settings, self.original = agent, judge, settings, original
+        self.target, self.goal, self.multi_label, self.step_done = target, goal, multi_label, step_done
+        self._pixels = 2 * torch.from_numpy(original.image)[None].to(agent.device) - 1
+        self._generator = torch.Generator().manual_seed(seed)
+        self._noise = self._new_noise(1)
+        answer = torch.from_numpy(np.asarray(original.probabilities, np.float32))[None].to(self._pixels)
+        present = clipped_log_odds(answer)
+        latent = torch.zeros(1, agent.model.architecture.latent).to(self._pixels)
+        self._present = Conditioning.of(latent, present).withheld()
+        self._wanted = Conditioning.of(latent, opposite_evidence(present, target, multi_label)).withheld()
+
+    def run(self, alternatives: int, progress: Callable[[float], None] = lambda part: None) -> FlowResult | None:
+        """Search.
+
+        Args:
+            alternatives: How many other answers to look for.
+            progress: Told the share done.
+
+        Returns:
+            None if no edit of the whole image convinces.
+        """
+        whole = self._least_convincing_start()
+        if whole is None:
+            return None
+        progress(0.5)
+        region, part = self._smallest_region(whole)
+        inside = self._edit([factor * whole.strength for factor in self.settings.along], region)
+        progress(0.8)
+        convincing = [candidate for candidate in (part, *inside) if self._convinces(candidate)]
+        best = min(convincing, key=self._change)
+        tried = [*(c for c in inside if c.strength != best.strength), best]
+        others: list[Candidate] = []
+        if alternatives:
+            noise = self._new_noise(alternatives)
+            made = self._edit([self.settings.stronger * best.strength] * alternatives, region, noise)
+            others = [c for c in made if predicts_target(c.probabilities, self.target, self.multi_label)]
+        return FlowResult(best, tuple(sorted(tried, key=lambda c: c.strength)), tuple(others))
+
+    def flips_at_most(self) -> bool:
+        """Return whether the strongest edit of the whole image flips the black box."""
+        (candidate,) = self._edit([self.settings.starts[1]])
+        return bool(predicts_target(candidate.probabilities, self.target, self.multi_label))
+
+    def _least_convincing_start(self) -> Candidate | None:
+        """Bisect the time from which the whole image is edited."""
+        low, high = self.settings.starts
+        found, start = None, self.settings.first
+        for _ in range(1 + self.settings.bisections):
+            (candidate,) = self._edit([start])
+            if self._convinces(candidate):
+                found, high = candidate, start
+            elif found is None and start < high and self._moves(candidate):
+                low, start = start, high
+                (candidate,) = self._edit([start])
+                if not self._convinces(candidate):
+                    return None
+                found = candidate
+            elif found is None:
+                return None
+            else:
+                low = start
+            start = (low + high) / 2
+        return found
+
+    def _smallest_region(self, whole: Candidate) -> tuple[np.ndarray, Candidate]:
+        """Return the smallest region about the greatest change that convinces, ``size``, and the change within it."""
+        change = np.abs(whole.image - self.original.image).max(axis=0)
+        smooth = ndimage.gaussian_filter(change, self.settings.smoothing[change.ndim - 2])
+        rank = ranks(smooth, ties=change)
+        masks = [soft(rank < share * rank.size, self.settings.border) for share in self.settings.shares]
+        parts = np.stack([composite(self.original.image, whole.image, mask) for mask in masks])
+        for mask, part in zip(masks, self.judge(parts, [whole.strength] * len(parts)), strict=True):
+            if self._convinces(part):
+                return mask, part
+        return np.ones(change.shape, np.float32), whole
+
+    def _edit(
+        self, starts: Sequence[float], masks: np.ndarray | None = None, noise: torch.Tensor | None = None
+    ) -> list[Candidate]:
+        """Edit from each of the times; ``masks`` is one region ``size``, or one for each."""
+        starts = [min(start, self.settings.starts[1]) for start in starts]
+        count = len(starts)
+        pixels = self._pixels.expand(count, *self._pixels.shape[1:])
+        noise = (self._noise if noise is None else noise).expand_as(pixels)
+        regions = None
+        if masks is not None:
+            each = masks if masks.ndim == pixels.ndim - 1 else masks[None]
+            regions = torch.from_numpy(np.asarray(each[:, None], np.float32)).to(pixels)
+        strengths = [FlowStrength(start, self.settings.guidance_scale) for start in starts]
+        made = flow_edit(
+            self.agent.model,
+            pixels,
+            self._present.expand(count),
+            self._wanted.expand(count),
+            noise,
+            strengths,
+            regions,
+            self.settings.steps,
+            self.step_done,
+        )
+        images = as_images(made)
+        if regions is not None:
+            images = np.where(regions.cpu().numpy() > 0, images, self.original.image)
+        return self.judge(images, starts)
+
+    def _change(self, candidate: Candidate) -> float:
+        return float(np.abs(candidate.image - self.original.image).mean())
+
+    def _convinces(self, candidate: Candidate) -> bool:
+        flips = bool(predicts_target(candidate.probabilities, self.target, self.multi_label))
+        return flips and bool(candidate.probabilities[self.target] >= self.goal)
+
+    def _moves(self, candidate: Candidate) -> bool:
+        """Return whether a candidate is at least half as far as the boundary; if not, more strength is no use."""
+        before, now = self.original.probabilities[self.target], candidate.probabilities[self.target]
+        return bool(abs(now - before) > 0.15)
+
+    def _new_noise(self, count: int) -> torch.Tensor:
+        return torch.randn(count, *self._pixels.shape[1:], generator=self._generator).to(self._pixels)
+
+
+def opposite_evidence(present: torch.Tensor, target: int, multi_label: bool) -> torch.Tensor:
+    """Return the evidence of an answer that is sure of the target.
+
+    Args:
+        present: ``(b, classes)``, see ``clipped_log_odds``.
+        target: Index of the class. For a multi-label classifier its sign is turned, and other classes stay as they are.
+        multi_label: See ``BlackBox.multi_label``.
+    """
+    if multi_label:
+        wanted = present.clone()
+        wanted[:, target] = torch.where(present[:, target] > 0, -1.0, 1.0)
+        return wanted
+    wanted = torch.full_like(present, -1.0)
+    wanted[:, target] = 1.0
+    return wanted

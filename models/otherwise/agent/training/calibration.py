@@ -1,0 +1,82 @@
+"""Measure an agent's calibration on images without labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from otherwise.agent.bundle import Agent
+from otherwise.agent.calibration import LEVELS, Calibration
+from otherwise.agent.editing.candidate import Candidate, choose_target, predicts_target
+from otherwise.agent.editing.flow_search import FlowSearch, FlowSettings
+from otherwise.agent.editing.realism import denoising_errors
+from otherwise.agent.editing.search import Search, SearchSettings
+from otherwise.agent.training.validation import reconstructions
+from otherwise.blackbox.checked import CountingBlackBox
+from otherwise.blackbox.protocol import BlackBox
+
+FEWEST = 5
+"""Fewer images of a class have no median worth the name."""
+MOST_SEARCHES = 12
+"""Images of which the student's edits are searched."""
+MOST_EDITS = 24
+"""Images of which the evidence's edits are asked about."""
+
+
+def calibrate(agent: Agent, classifier: BlackBox, images: np.ndarray, held_out: np.ndarray) -> Calibration:
+    """Measure what convinces, what the decoder draws by itself, and how well it denoises its reconstructions.
+
+    Args:
+        agent: The agent.
+        classifier: Its black box.
+        images: ``(n, channels, *size)`` float32 in [0, 1], the training images: for what convinces.
+        held_out: Images unseen in training: for the rest.
+    """
+    held_out = np.asarray(held_out, np.float32)
+    made = reconstructions(agent, classifier, held_out)
+    errors = denoising_errors(agent, made, classifier.predict(made))
+    return Calibration(
+        convincing(classifier, images),
+        evidence_validity(agent, classifier, held_out[:MOST_EDITS]),
+        student_change(agent, classifier, held_out[:MOST_SEARCHES]),
+        tuple(float(value) for value in np.quantile(errors, LEVELS)),
+    )
+
+
+def student_change(agent: Agent, classifier: BlackBox, images: np.ndarray) -> float | None:
+    """Return the mean absolute change of the counterfactuals that the student guides; None if none is valid."""
+    settings, changes = SearchSettings(flow=None, alternatives=0), []
+    for image in images:
+        found = Search(agent, CountingBlackBox(classifier), settings).run(image)
+        if found.valid:
+            changes.append(float(np.abs(found.best.image - image).mean()))
+    return round(float(np.mean(changes)), 5) if changes else None
+
+
+def convincing(classifier: BlackBox, images: np.ndarray, batch: int = 64) -> tuple[float | None, ...]:
+    """Return, for each class, the median probability on the images that the black box calls so."""
+    parts = [classifier.predict(np.asarray(images[n : n + batch], np.float32)) for n in range(0, len(images), batch)]
+    answers = np.concatenate(parts)
+    medians: list[float | None] = []
+    for index in range(answers.shape[1]):
+        called = answers[predicts_target(answers, index, classifier.multi_label), index]
+        medians.append(float(np.median(called)) if len(called) >= FEWEST else None)
+    return tuple(medians)
+
+
+def evidence_validity(agent: Agent, classifier: BlackBox, images: np.ndarray) -> float:
+    """Return the share of images that the strongest edit by flow flips, with the evidence as the only condition."""
+    settings, flipped = FlowSettings(), 0
+
+    def judge(made: np.ndarray, strengths: Sequence[float]) -> list[Candidate]:
+        return [Candidate(*one) for one in zip(made, classifier.predict(made), strengths, strict=True)]
+
+    with torch.inference_mode():
+        for image, answer in zip(images, classifier.predict(images), strict=True):
+            target = choose_target(answer, classifier.multi_label)
+            original = Candidate(image, answer, 0.0)
+            search = FlowSearch(agent, judge, settings, original, target, 0.5, classifier.multi_label, 0, lambda: None)
+            flipped += search.flips_at_most()
+    return round(flipped / len(images), 4)

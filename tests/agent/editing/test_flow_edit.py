@@ -1,0 +1,136 @@
+"""Edits by flow: exact where the flow is known, nothing without a difference, nothing outside a region."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from otherwise.agent.bundle import Agent
+from otherwise.agent.conditioning import Conditioning
+from otherwise.agent.editing.candidate import Candidate
+from otherwise.agent.editing.flow_edit import FlowStrength, flow_edit
+from otherwise.agent.editing.flow_search import FlowSearch, FlowSettings, opposite_evidence
+from otherwise.agent.flow import expand, invert, render
+from otherwise.agent.networks import DiffusionAutoencoder
+from support.square_models import SquareClassifier
+
+SPREAD = 0.3
+SMALL_REGIONS = FlowSettings(smoothing=(1.0, 1.0), border=0.5)
+"""Borders that fit the small images of these tests."""
+
+
+class GaussianFlow:
+    """The exact velocity of images of the normal law N(mean, SPREAD^2); the mean is the evidence for class 1."""
+
+    def velocity(self, x: Tensor, time: Tensor, condition: Conditioning) -> Tensor:
+        mean, t = expand(condition.evidence[:, 1], x), expand(time, x)
+        variance = (1 - t) ** 2 * SPREAD**2 + t**2
+        off = x - (1 - t) * mean
+        return t / variance * off - mean - SPREAD**2 * (1 - t) / variance * off
+
+
+def says(*evidence: float) -> Conditioning:
+    """Return the condition of images of which the black box gives class 1 this evidence."""
+    rows = torch.tensor([[-value, value] for value in evidence])
+    return Conditioning.of(torch.zeros(len(evidence), 1), rows).withheld()
+
+
+@pytest.mark.parametrize("steps", [8, 32])
+def test_the_solver_follows_an_analytic_flow(steps: int) -> None:
+    flow, mean = GaussianFlow(), 0.4
+    noise = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    condition = says(*[mean] * 4)
+    images = render(lambda x, t: flow.velocity(x, t, condition), noise, 1.0, steps)
+    error = (images - (mean + SPREAD * noise)).abs().max()
+    assert error < 1.0 / steps
+    back = invert(lambda x, t: flow.velocity(x, t, condition), mean + SPREAD * noise, 1.0, steps)
+    assert (back - noise).abs().max() < 1.0 / steps
+
+
+@pytest.mark.parametrize("steps", [1, 5])
+def test_an_edit_from_pure_noise_moves_an_image_from_one_mean_to_the_other(steps: int) -> None:
+    images = 0.2 + SPREAD * torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    noise = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(2))
+    strengths = [FlowStrength(1.0, 0.0)] * 3
+    edited = flow_edit(GaussianFlow(), images, says(*[0.2] * 3), says(*[0.7] * 3), noise, strengths, steps=steps)
+    torch.testing.assert_close(edited, images + 0.5)
+
+
+def test_more_strength_changes_more() -> None:
+    images, noise = torch.zeros(4, 1, 8, 8), torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(3))
+    strengths = [FlowStrength(0.3, 0.0), FlowStrength(0.6, 0.0), FlowStrength(0.6, 1.0), FlowStrength(0.9, 1.0)]
+    edited = flow_edit(GaussianFlow(), images, says(*[0.0] * 4), says(*[0.5] * 4), noise, strengths)
+    size = edited.mean(dim=(1, 2, 3))
+    assert (size.diff() > 0.01).all()
+
+
+@pytest.fixture
+def model(model: DiffusionAutoencoder) -> DiffusionAutoencoder:
+    """Return a network that answers: an untrained one begins with zeros."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
+    return model
+
+
+def test_equal_conditions_change_nothing_to_the_bit(model: DiffusionAutoencoder, images: np.ndarray) -> None:
+    pixels = 2 * torch.from_numpy(images[:2]) - 1
+    same = Conditioning.of(torch.zeros(2, model.architecture.latent), torch.tensor([[0.5, -0.5]] * 2)).withheld()
+    noise = torch.randn(pixels.shape, generator=torch.Generator().manual_seed(4))
+    with torch.inference_mode():
+        edited = flow_edit(model.eval(), pixels, same, same, noise, [FlowStrength(0.9, 0.0)] * 2)
+    # The network computes both fields in one batch; the difference is zero up to its rounding.
+    torch.testing.assert_close(edited, pixels, rtol=0, atol=1e-5)
+
+
+def test_a_region_edit_leaves_the_outside_to_the_bit(model: DiffusionAutoencoder, images: np.ndarray) -> None:
+    pixels = 2 * torch.from_numpy(images[:1]) - 1
+    mask = torch.zeros(1, 1, *pixels.shape[2:])
+    mask[:, :, 2:6, 3:7] = 0.5
+    mask[:, :, 3:5, 4:6] = 1.0
+    latent = torch.zeros(1, model.architecture.latent)
+    present, target = (Conditioning.of(latent, torch.tensor([row])).withheld() for row in ([1.0, -1.0], [-1.0, 1.0]))
+    noise = torch.randn(pixels.shape, generator=torch.Generator().manual_seed(5))
+    with torch.inference_mode():
+        edited = flow_edit(model.eval(), pixels, present, target, noise, [FlowStrength(0.9, 3.0)], mask)
+    outside = (mask == 0).expand_as(pixels)
+    assert torch.equal(edited[outside], pixels[outside])
+    assert not torch.equal(edited, pixels)
+
+
+def test_a_search_is_the_same_for_the_same_seed_and_stays_within_its_region(
+    agent: Agent, classifier: SquareClassifier, images: np.ndarray
+) -> None:
+    image = images[0]
+    answer = classifier.predict(image[None])[0]
+
+    def judge(made: np.ndarray, strengths: list[float]) -> list[Candidate]:
+        # Whatever changes by more than a hair convinces, so that the whole search runs.
+        moved = np.abs(made - image).reshape(len(made), -1).max(axis=1) > 1e-4
+        answers = [np.array([0.01, 0.99]) if far else answer for far in moved]
+        return [Candidate(*one) for one in zip(made, answers, strengths, strict=True)]
+
+    def found(seed: int) -> np.ndarray:
+        original = Candidate(image, answer, 0.0)
+        with torch.inference_mode():
+            search = FlowSearch(agent, judge, SMALL_REGIONS, original, 1, 0.9, False, seed, lambda: None)
+            result = search.run(2)
+        assert result is not None
+        assert len(result.alternatives) == 2
+        assert not np.array_equal(result.alternatives[0].image, result.alternatives[1].image)
+        return result.best.image
+
+    first, again, other = found(0), found(0), found(1)
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+    assert (first == image).mean() > 0.5
+
+
+def test_the_wanted_evidence_is_sure_of_the_target_and_leaves_other_labels_alone() -> None:
+    present = torch.tensor([[0.5, -0.5, 0.1]])
+    assert opposite_evidence(present, 2, multi_label=False).tolist() == [[-1.0, -1.0, 1.0]]
+    several = opposite_evidence(present, 1, multi_label=True)
+    torch.testing.assert_close(several, torch.tensor([[0.5, 1.0, 0.1]]))

@@ -1,0 +1,77 @@
+"""What convinces comes from the classifier; realism orders reconstructions, edits and noise."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from otherwise.agent.bundle import Agent, load_agent, write_agent
+from otherwise.agent.calibration import LEVELS, USUAL_GOAL, Calibration
+from otherwise.agent.editing.realism import denoising_errors
+from otherwise.agent.networks import DiffusionAutoencoder
+from otherwise.agent.training.calibration import calibrate, convincing
+from otherwise.agent.training.validation import reconstructions
+from otherwise.blackbox.loading import load_classifier
+from otherwise.evaluation.benchmark.cases import mammogram_cases
+from support.square_models import SquareClassifier
+
+
+class Timid(SquareClassifier):
+    """A classifier that is never sure, as one trained with label smoothing."""
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        return 0.5 + 0.3 * (super().predict(images) - 0.5)
+
+
+def test_the_goal_is_what_the_classifier_says_of_real_images_of_the_class(
+    classifier: SquareClassifier, images: np.ndarray
+) -> None:
+    timid = Timid(classifier.inputs)
+    answers = timid.predict(images)
+    goals = Calibration(convincing(timid, images))
+    for target in (0, 1):
+        called = answers[answers.argmax(1) == target, target]
+        assert goals.goal(target) == pytest.approx(np.median(called))
+        assert 0.5 < goals.goal(target) < 0.7
+
+
+def test_a_class_that_is_never_called_has_the_usual_goal(classifier: SquareClassifier, images: np.ndarray) -> None:
+    only_dark = images[classifier.predict(images).argmax(1) == 0]
+    goals = Calibration(convincing(classifier, only_dark))
+    assert goals.convincing[1] is None
+    assert goals.goal(1) == USUAL_GOAL == Calibration().goal(0)
+
+
+def test_a_calibration_survives_its_bundle_and_an_older_bundle_has_none(
+    model: DiffusionAutoencoder, classifier: SquareClassifier, images: np.ndarray, tmp_path: object
+) -> None:
+    agent = Agent(model.eval(), "tiny", "", classifier.version, torch.device("cpu"))
+    measured = calibrate(agent, classifier, images, images[:6])
+    assert len(measured.errors) == len(LEVELS)
+    assert measured.evidence_validity is not None
+    folder = tmp_path / "agent"  # type: ignore[operator]
+    write_agent(folder, model, classifier, name="tiny", card="", figures={}, calibration=measured)
+    kept = load_agent(folder).calibration
+    assert kept == Calibration.from_dict(measured.to_dict())
+    assert Calibration.from_dict({}).draws_other_classes
+    assert not Calibration.from_dict({}).edits_by_flow
+    assert not Calibration(evidence_validity=0.1).draws_other_classes
+    assert Calibration(evidence_validity=0.9, student_change=0.03).edits_by_flow
+    assert not Calibration(evidence_validity=0.9, student_change=0.002).edits_by_flow
+
+
+def test_realism_orders_reconstructions_before_edits_before_noise() -> None:
+    classifier, agent = load_classifier("mammogram_classifier"), load_agent("mammogram_agent")
+    images = np.stack([case.image for case in mammogram_cases(classifier.inputs, 6, 1234)])
+    made = reconstructions(agent, classifier, images)
+    rng = np.random.default_rng(0)
+    grain = (made + rng.normal(0, 0.02, made.shape)).clip(0, 1).astype(np.float32)
+    noise = rng.uniform(0, 1, made.shape).astype(np.float32)
+    errors = [np.median(denoising_errors(agent, kind, classifier.predict(kind))) for kind in (made, grain, noise)]
+    assert errors[0] < errors[1] < errors[2]
+    scale = Calibration(errors=tuple(np.quantile(denoising_errors(agent, made, classifier.predict(made)), LEVELS)))
+    scores = [scale.realism(float(error)) for error in errors]
+    assert scores[0] is not None
+    assert scores[0] > 0.4
+    assert scores[2] == 0
