@@ -136,7 +136,7 @@ def _refuse(options: dict[str, object], reason: str) -> None:
         BadParameter: naming the first.
     """
     for name, value in options.items():
-        if value not in (None, False):
+        if value is not None and value is not False:
             raise typer.BadParameter(f"{name} {reason}.")
 
 

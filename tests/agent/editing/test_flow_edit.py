@@ -17,7 +17,7 @@ from otherwise.agent.networks import DiffusionAutoencoder
 from support.square_models import SquareClassifier
 
 SPREAD = 0.3
-SMALL_REGIONS = FlowSettings(smoothing=(1.0, 1.0), border=0.5)
+SMALL_REGIONS = FlowSettings(smoothing=(1.0, 1.0), border=0.25)
 """Borders that fit the small images of these tests."""
 
 

@@ -10,8 +10,10 @@ import pytest
 import torch
 
 from otherwise.agent.bundle import Agent
+from otherwise.agent.calibration import UNCALIBRATED
 from otherwise.agent.editing.bounds import Bounds
 from otherwise.agent.editing.candidate import choose_target, predicts_target
+from otherwise.agent.editing.flow_search import FlowSettings
 from otherwise.agent.editing.rendering import EditSettings, Renderer
 from otherwise.agent.editing.search import Search, SearchResult, SearchSettings
 from otherwise.blackbox.checked import CountingBlackBox
@@ -262,3 +264,13 @@ def test_targets_of_single_and_multi_label_answers() -> None:
     assert choose_target(np.array([0.9, 0.4, 0.2]), multi_label=True) == 1
     assert predicts_target(np.array([0.4, 0.3, 0.3]), 0, multi_label=False)
     assert not predicts_target(np.array([0.4, 0.3, 0.3]), 0, multi_label=True)
+
+
+def test_an_agent_that_was_not_calibrated_is_searched_without_flow(
+    eager: Agent, classifier: SquareClassifier, images: np.ndarray
+) -> None:
+    def found(flow: FlowSettings | None) -> SearchResult:
+        return Search(eager, CountingBlackBox(classifier), replace(SETTINGS, flow=flow)).run(images[0])
+
+    assert eager.calibration == UNCALIBRATED
+    np.testing.assert_array_equal(found(FlowSettings()).best.image, found(None).best.image)
