@@ -36,6 +36,11 @@ def test_the_goal_is_what_the_classifier_says_of_real_images_of_the_class(
         assert 0.5 < goals.goal(target) < 0.7
 
 
+def test_no_more_than_the_usual_is_asked_of_a_classifier_that_is_surer_of_real_images() -> None:
+    assert Calibration((0.99, 0.93)).goal(0) == USUAL_GOAL
+    assert Calibration((0.99, 0.93)).goal(1) == 0.93
+
+
 def test_a_class_that_is_never_called_has_the_usual_goal(classifier: SquareClassifier, images: np.ndarray) -> None:
     only_dark = images[classifier.predict(images).argmax(1) == 0]
     goals = Calibration(convincing(classifier, only_dark))

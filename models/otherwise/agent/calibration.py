@@ -11,7 +11,7 @@ import numpy as np
 LEVELS = tuple(np.linspace(0, 1, 21).round(2).tolist())
 """Levels of the quantiles of ``Calibration.errors``."""
 USUAL_GOAL = 0.95
-"""Probability of the target that convinces where nothing was measured."""
+"""Probability of the target that convinces where nothing was measured; no more is ever asked for."""
 DRAWN = 0.5
 """Least share of images that evidence alone must flip for edits by flow to be tried."""
 SMALL_CHANGE = 0.02
@@ -56,9 +56,12 @@ class Calibration:
         }
 
     def goal(self, target: int) -> float:
-        """Return the probability of class ``target`` that convinces."""
+        """Return the probability of class ``target`` that convinces: ``convincing``, and at most ``USUAL_GOAL``.
+
+        A classifier that is surer of real images is not asked for more: only the change would grow.
+        """
         known = self.convincing[target] if target < len(self.convincing) else None
-        return USUAL_GOAL if known is None else known
+        return USUAL_GOAL if known is None else min(known, USUAL_GOAL)
 
     @property
     def draws_other_classes(self) -> bool:
