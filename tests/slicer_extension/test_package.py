@@ -139,3 +139,12 @@ def test_only_the_ui_knows_qt_and_the_lowest_rooms_not_even_slicer() -> None:
         known = imports(ast.parse(path.read_text(encoding="utf-8")))
         assert "qt" not in known or path.parent.name == "ui", path
         assert not known & {"slicer", "vtk"} or path.parent.name not in WITHOUT_SLICER, path
+
+
+def test_the_repository_itself_builds_the_extension() -> None:
+    root = (ROOT / "CMakeLists.txt").read_text()
+    exported = (ROOT / "slicer_extension" / "CMakeLists.txt").read_text()
+    name = re.search(r"project\((\w+)\)", exported)
+    assert name is not None
+    assert f"project({name[1]})" in root
+    assert "add_subdirectory(slicer_extension)" in root

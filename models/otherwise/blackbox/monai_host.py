@@ -71,7 +71,9 @@ class MonaiPipeline:
         """Carry out the geometric part; see ``protocol.Pipeline``."""
         flat = len(self.size) == 2
         array = image.array[..., 0] if flat else image.array
-        tensor = MetaTensor(torch.from_numpy(np.array(array, np.float32)), affine=image.geometry.affine)
+        tensor = MetaTensor(
+            torch.from_numpy(np.array(array, np.float32)), affine=torch.from_numpy(np.array(image.geometry.affine))
+        )
         try:
             done = self.head({"image": tensor})["image"]
         except Exception as error:  # whatever a transform may raise
@@ -89,8 +91,8 @@ class MonaiPipeline:
         if self.window is None and self.through_zero:
             low = min(low, 0.0)
         affine = np.asarray(getattr(done, "affine", image.geometry.affine), np.float64)
-        shape = (*values.shape[1:], 1) if flat else values.shape[1:]
-        return Prepared(values[..., None] if flat else values, Geometry(shape, affine), (low, high))
+        i, j, k = (*values.shape[1:], 1) if flat else values.shape[1:]
+        return Prepared(values[..., None] if flat else values, Geometry((i, j, k), affine), (low, high))
 
 
 def monai_host(bundle: Bundle, device: str = "cpu", trust_code: bool = False) -> HostedClassifier:

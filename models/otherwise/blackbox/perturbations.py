@@ -72,7 +72,7 @@ def mirrored(images: Tensor, generator: torch.Generator) -> Tensor:
     """Mirror each image along each axis with probability one half."""
     for axis in range(2, images.ndim):
         chosen = torch.rand(len(images), generator=generator) < 0.5
-        images = torch.where(_each(chosen, images), images.flip(axis), images)
+        images = torch.where(chosen.to(images.device).reshape(-1, *[1] * (images.ndim - 1)), images.flip(axis), images)
     return images
 
 

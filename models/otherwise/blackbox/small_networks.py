@@ -77,6 +77,8 @@ class Smooth(nn.Module):
     their resolution, without being told any finer. It is an ordinary convolution once it is trained.
     """
 
+    kernel: Tensor
+
     def __init__(self, edge: int, dims: int) -> None:
         super().__init__()
         row = torch.ones(1)

@@ -217,12 +217,12 @@ def _run(suite: Suite, options: SuiteOptions) -> None:
         if not method.suits(hosted):
             typer.echo(f"left out: {method.name}, which needs more than the answers of {hosted.name}", err=True)
     names = [name.strip() for name in (options.verifier or "").split(",") if name.strip()]
-    verifier, *judges = [load_classifier(name, device=options.device) for name in names] or [None]
+    judges = [load_classifier(name, device=options.device) for name in names]
     comparison = Comparison(
         classifier=hosted,
         agent=taught,
-        verifier=verifier,
-        judges=[judge for judge in judges if judge is not None],
+        verifier=judges[0] if judges else None,
+        judges=judges[1:],
         maps=maps,
         edits=edits,
         floor=reconstruction_floor(taught, hosted, cases),

@@ -11,7 +11,7 @@ from otherwise.errors import ImageError
 from otherwise.images.image import Image
 
 BYTES_PER_VOXEL = 120
-"""Most that was measured: 30 volumes of 4-byte floats, for the path, the alternatives, the change and the maps."""
+"""Estimate of 30 volumes of 4-byte floats: the path, the alternatives, the change and the maps."""
 _CGROUP = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),

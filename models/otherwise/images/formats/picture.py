@@ -78,7 +78,8 @@ def _grey_of_png(picture: PIL.Image.Image, file: BinaryIO, id: str) -> Image:
     grey = np.asarray(picture.convert("L") if picture.mode == "1" else picture)
     grey = grey[..., 0] if grey.ndim == 3 else grey
     array = np.ascontiguousarray(grey.T[None, :, :, None])
-    return Image(plain(array), Geometry(array.shape[1:], np.diag([-1.0, -1.0, 1.0, 1.0])), id, 2)
+    columns, rows = array.shape[1:3]
+    return Image(plain(array), Geometry((columns, rows, 1), np.diag([-1.0, -1.0, 1.0, 1.0])), id, 2)
 
 
 def _read(path: Path, reader_name: str, max_bytes: int) -> sitk.Image:

@@ -46,7 +46,7 @@ def tiff_image(path: Path, id: str, max_bytes: int) -> Image:
     with tifffile.TiffFile(path) as file:
         if len(file.pages) != 1:
             raise ImageError(f"It holds {len(file.pages)} pages.", "Save the one picture you mean in grey or RGB.")
-        page = file.pages[0]
+        page = file.pages.first
         kind = f"{'tiled ' if page.is_tiled else ''}TIFF of {page.bitspersample}-bit {page.dtype or 'unknown'} values"
         if page.dtype is None:
             raise ImageError(f"It is {kind}.", "Save it with 8, 16 or 32 bits.")
@@ -55,15 +55,15 @@ def tiff_image(path: Path, id: str, max_bytes: int) -> Image:
             check_size((page.tilewidth, page.tilelength, page.samplesperpixel), page.dtype.itemsize, max_bytes)
         check_real(np.dtype(np.uint8) if page.dtype == np.bool_ else page.dtype)
         _check_present(page, path.stat().st_size)
-        photometric = int(page.photometric)
+        photometric = tifffile.PHOTOMETRIC(page.photometric)
         if photometric not in (0, 1, 2) or len(page.shape) not in (2, 3):
-            raise ImageError(f"It has the colours {page.photometric.name}.", "Save it in grey or RGB.")
+            raise ImageError(f"It has the colours {photometric.name}.", "Save it in grey or RGB.")
         try:
             pixels = page.asarray(maxworkers=1)
         except ValueError as error:
             if "imagecodecs" not in str(error):
                 raise
-            what = f"{kind}, compressed by {page.compression.name}"
+            what = f"{kind}, compressed by {tifffile.COMPRESSION(page.compression).name}"
             raise ImageError(f"It is {what}, which cannot be decoded.", "Save it without compression.") from None
         bits, unit = page.bitspersample, int(page.tags.valueof(_RESOLUTION_UNIT, 1))
         spacing = [_spacing(page.tags.valueof(tag), unit) for tag in (282, 283)]
@@ -77,7 +77,8 @@ def tiff_image(path: Path, id: str, max_bytes: int) -> Image:
         pixels = (2**bits - 1 - pixels.astype(np.int64)).astype(pixels.dtype)
     colour = pixels[..., None] if pixels.ndim == 2 else pixels[..., :3] if pixels.shape[2] > 2 else pixels[..., :1]
     array = np.ascontiguousarray(np.moveaxis(colour, -1, 0).transpose(0, 2, 1)[..., None])
-    geometry = Geometry(array.shape[1:], np.diag([-spacing[0], -spacing[1], 1.0, 1.0]))
+    columns, rows = array.shape[1:3]
+    geometry = Geometry((columns, rows, 1), np.diag([-spacing[0], -spacing[1], 1.0, 1.0]))
     return Image(plain(array), geometry, id, 2)
 
 
