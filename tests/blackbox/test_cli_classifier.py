@@ -62,14 +62,14 @@ def test_check_on_a_folder_of_images(tmp_path, tiny, study):
     imported(tmp_path, tiny)
     result = run("check", tmp_path / "bundle", "--images", study)
     assert result.exit_code == 0, result.output
-    assert "12 read. Skipped others, such as labels.csv" in result.output
+    assert "12 read, of 12 images; left out: 1 not an image." in result.output
     assert "robustness" in result.output
     assert "white noise 0.05: " in result.output
     empty = tmp_path / "empty"
     empty.mkdir()
     result = run("check", tmp_path / "bundle", "--images", empty)
     assert result.exit_code == 1
-    assert "no image that can be used" in result.output
+    assert "There is no image in" in result.output
 
 
 def test_check_of_a_bad_bundle_exits_1(tmp_path, tiny):
