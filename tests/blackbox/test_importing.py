@@ -181,7 +181,18 @@ def test_the_report_is_in_words_and_json(make_bundle):
     report = check_classifier(make_bundle().folder)
     assert report.verdict == "Can be hosted: yes."
     topics = [finding.topic for finding in report.findings]
-    assert topics == ["model", "classes", "input", "gradients", "answers", "choices", "repeatable", "batches", "speed"]
+    assert topics == [
+        "model",
+        "classes",
+        "input",
+        "contract",
+        "gradients",
+        "answers",
+        "choices",
+        "repeatable",
+        "batches",
+        "speed",
+    ]
     assert json.loads(json.dumps(report.as_json()))["hostable"] is True
 
 

@@ -120,6 +120,7 @@ def test_the_archive_is_not_handed_on(served: Served) -> None:
 
 
 @pytest.mark.timing
+@pytest.mark.long
 def test_new_studies_appear_and_the_archive_may_go_away(
     served: Served, orthanc: Orthanc, phantoms: list[Path], volume: Any, uid: Any
 ) -> None:

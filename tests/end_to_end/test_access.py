@@ -21,6 +21,8 @@ from OtherwiseLib.client.client import Client, ServerError
 from support.certificates import make_certificate
 from support.serve_process import SECONDS, serving
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def studies(tmp_path: Path) -> Path:

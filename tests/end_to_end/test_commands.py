@@ -28,6 +28,8 @@ from otherwise.images.writing import write_image
 from otherwise.report.folder import read_explanation
 from support import forked_python
 
+pytestmark = pytest.mark.long
+
 LIDC = Path(__file__).parents[2].parent / "shared" / "data" / "lidc_nodules"
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -13,6 +13,8 @@ from rich.console import Console
 from otherwise.demo.setup import Setup
 from otherwise.evaluation.server.crowd import PROBES, measure_crowd
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.slow
 def test_everything_answers_while_eight_clients_explain(tmp_path: Path) -> None:

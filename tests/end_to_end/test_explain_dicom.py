@@ -19,7 +19,10 @@ from otherwise.report.folder import read_explanation
 from support.square_models import squares
 
 DICOM = Path(__file__).parents[2].parent / "shared" / "data" / "dicom"
-pytestmark = pytest.mark.skipif(not DICOM.is_dir(), reason="real DICOM (shared/data/dicom) is not here")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not DICOM.is_dir(), reason="real DICOM (shared/data/dicom) is not here"),
+]
 
 IMAGES = {
     "cr/RG3_J2KR.dcm": None,  # JPEG 2000, MONOCHROME1

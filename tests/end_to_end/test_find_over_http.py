@@ -24,6 +24,8 @@ from otherwise.images.writing import write_image
 from support import forked_python
 from support.square_models import architecture
 
+pytestmark = pytest.mark.long
+
 
 class Middle(torch.nn.Module):
     """Logits by the brightness of the central half."""

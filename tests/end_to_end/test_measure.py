@@ -10,6 +10,8 @@ from rich.console import Console
 from otherwise.demo.setup import Setup
 from otherwise.evaluation.server.measure import _again_and_again, measure_server
 
+pytestmark = pytest.mark.long
+
 
 def test_a_server_is_measured_while_it_explains(tmp_path: Path) -> None:
     setup = Setup(tmp_path / "out", "phantoms", None, "mammogram_classifier", "mammogram_agent", "cpu", once=True)

@@ -19,6 +19,8 @@ from otherwise.images.writing import write_image
 from otherwise.phantoms.mammogram import MammogramSettings, mammograms
 from support.serve_process import SECONDS, Process, serving
 
+pytestmark = pytest.mark.long
+
 SENTINEL = "Sentinel"
 """Stands in every place where a patient's name can stand."""
 

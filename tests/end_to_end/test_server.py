@@ -15,6 +15,8 @@ from requests_toolbelt import MultipartDecoder
 from otherwise.images.image import Image
 from otherwise.images.reading import read_image
 
+pytestmark = pytest.mark.long
+
 if TYPE_CHECKING:
     from conftest import Served
 
@@ -93,7 +95,13 @@ def test_the_label_map_comes_with_the_json_and_lies_where_the_image_does(served:
         assert volume.geometry.same_as(original.geometry)
 
 
-@pytest.mark.parametrize(("image", "status"), [("volume", 422), ("colours", 422), ("nobody", 404)])
+def test_a_colour_picture_is_explained_by_its_luminance_with_a_warning(served: Served) -> None:
+    content = served.infer("explain", image="colours", output="json").json()
+
+    assert "luminance" in [warning["code"] for warning in content["warnings"]]
+
+
+@pytest.mark.parametrize(("image", "status"), [("volume", 422), ("nobody", 404)])
 @pytest.mark.parametrize("model", ["classify", "explain"])
 def test_what_the_model_cannot_take_is_refused_in_words(served: Served, model: str, image: str, status: int) -> None:
     reply = served.infer(model, image=image)

@@ -15,6 +15,8 @@ from otherwise.images.writing import write_image
 from otherwise.phantoms.kinds import WholeKind
 from otherwise.phantoms.whole import whole_phantoms
 
+pytestmark = pytest.mark.long
+
 
 def run(*words: object) -> str:
     result = CliRunner().invoke(build(), [str(word) for word in words], catch_exceptions=False)

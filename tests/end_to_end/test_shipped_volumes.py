@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from scipy import ndimage
 
 from conftest import Served
@@ -17,6 +18,8 @@ from otherwise.phantoms.nodule import NoduleSettings, nodules
 from otherwise.phantoms.oblique import all_turned
 from otherwise.phantoms.phantom import MALIGNANT
 from support import forked_python
+
+pytestmark = pytest.mark.long
 
 
 def test_an_oblique_volume_is_explained_in_its_own_geometry(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from otherwise.images.writing import write_image
 from otherwise.phantoms.mammogram import MammogramSettings, mammograms
 from support import forked_python
 
+pytestmark = pytest.mark.long
+
 SPICULATED = {"scheme": "SCT", "code": "129742005"}
 CIRCUMSCRIBED = {"scheme": "SCT", "code": "129738007"}
 

@@ -133,6 +133,7 @@ def test_an_update_that_is_worse_is_kept_and_not_used(
     assert in_use(client) == worse["agent"]["version"]
 
 
+@pytest.mark.long
 def test_a_student_that_has_learned_in_noise_goes_on_in_noise(
     app_class: Any, bundles: Path, studies: Path, conf: dict[str, str], tmp_path: Path
 ) -> None:
@@ -162,6 +163,7 @@ def test_an_explanation_says_which_agent_made_it_and_names_outlive_a_change(
     assert app.teaching.activations.reader.agent.version == version.agent.version
 
 
+@pytest.mark.long
 def test_a_change_waits_for_the_explanation_that_runs_and_drops_none_that_waits(
     server: tuple[TestClient, Any], bundles: Path, tmp_path: Path
 ) -> None:
@@ -236,6 +238,7 @@ def test_units_of_a_readable_classifiers_layer_on_request(
         pass
 
 
+@pytest.mark.long
 def test_an_agent_of_patches_learns_from_whole_images(
     app_class: Any, bundles: Path, conf: dict[str, str], tmp_path: Path
 ) -> None:
@@ -266,6 +269,7 @@ def test_a_version_that_is_not_there_is_told(server: tuple[TestClient, Any]) -> 
     assert client.post("/otherwise/models/rollback").status_code == 404
 
 
+@pytest.mark.long
 def test_the_stock_route_trains_on_the_studies_in_a_process_of_its_own(
     server: tuple[TestClient, Any], studies: Path, conf: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -78,6 +78,7 @@ def _begun(app: ASGIApp, authorization: str) -> ASGIApp:
     return answer
 
 
+@pytest.mark.long
 def test_no_request_makes_the_server_fail(api: BaseSchema) -> None:
     failures, operations = [], [result.ok() for result in api.get_all_operations()]
     for operation in operations:

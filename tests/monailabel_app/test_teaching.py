@@ -391,7 +391,9 @@ def test_an_explanation_of_superseded_models_is_not_named(taught_by: School, tmp
 
 
 def test_only_its_author_takes_a_word_back(taught_by: School, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lib.storage.owners import Caller
     from lib.teaching.annotation_requests import AnnotationRequest, NotYoursError, make_annotation
+    from otherwise.tokens import Role
 
     note = Annotation(author="Ada", kind="disagree", image="image-00", explanation="e")
     taught_by.app.teaching.record(note)
@@ -401,9 +403,11 @@ def test_only_its_author_takes_a_word_back(taught_by: School, monkeypatch: pytes
         raise AssertionError(id)
 
     with pytest.raises(NotYoursError):
-        make_annotation(body, taught_by.app.teaching, "Grace", nobody, admin=False)
-    assert make_annotation(body, taught_by.app.teaching, "Ada", nobody, admin=False).withdraws == note.id
-    assert make_annotation(body, taught_by.app.teaching, "Grace", nobody, admin=True).withdraws == note.id
+        make_annotation(body, taught_by.app.teaching, "Grace", nobody, Caller("Grace", Role.ANNOTATOR))
+    own = make_annotation(body, taught_by.app.teaching, "Ada", nobody, Caller("Ada", Role.ANNOTATOR))
+    assert own.withdraws == note.id
+    any_ones = make_annotation(body, taught_by.app.teaching, "Grace", nobody, Caller("Grace", Role.ADMIN))
+    assert any_ones.withdraws == note.id
 
 
 def test_everything_is_there_again_after_a_restart(tmp_path: Path, app_class: Any) -> None:

@@ -168,7 +168,8 @@ def test_one_user_cannot_take_all_places_and_is_told_when_to_come_back(held: Any
         worker.submit(lambda cancelled: None, user="anna")
     worker.submit(lambda cancelled: None, user="ben")
     with pytest.raises(worker_module.BusyError) as of_all:
-        worker.refuse_if_full("cleo")
+        worker.refuse_if_full("ben")
+    worker.refuse_if_full("cleo")  # A newcomer is let in, whatever the others have waiting.
 
     for caught in (of_user, of_all):
         assert caught.value.status == 429

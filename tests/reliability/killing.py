@@ -20,7 +20,7 @@ import requests
 from otherwise.blackbox.bundle import bundle_version
 from otherwise.blackbox.loading import find_bundle
 from otherwise.demo.client import session
-from otherwise.demo.server import Server
+from otherwise.demo.server import ServerProcess
 from otherwise.registry.registry import AGENT, Model, PairVersion, Registry, now, pair_id
 
 SECONDS = 10.0
@@ -86,7 +86,7 @@ class Crowd:
     """
 
     def __init__(
-        self, server: Server, images: list[str], pairs: list[str], promises: Promises, seeds: count[int]
+        self, server: ServerProcess, images: list[str], pairs: list[str], promises: Promises, seeds: count[int]
     ) -> None:
         self.server, self.images, self.pairs, self.promises, self._seeds = server, images, pairs, promises, seeds
         self._gone = threading.Event()

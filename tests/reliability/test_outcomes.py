@@ -269,7 +269,7 @@ import sys
 sys.path.append(sys.argv[1])
 from pathlib import Path
 from lib.storage.state_lock import lock_state_folder
-hold = claim(Path(sys.argv[2]))
+hold = lock_state_folder(Path(sys.argv[2]))
 print("mine", flush=True)
 sys.stdin.read()
 """

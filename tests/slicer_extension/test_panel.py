@@ -203,6 +203,7 @@ def test_ten_explanations_leave_no_threads_timers_or_nodes(app: PanelSession, vo
     assert len(app.logic.explained) == hearing
 
 
+@pytest.mark.long
 def test_a_real_server_explains_a_volume_of_the_scene_and_an_image_of_its_own(app: PanelSession, served: Any) -> None:
     app.answers["real"] = True
     app.ui.addressEdit.setText(served.url)

@@ -428,6 +428,7 @@ def test_closing_the_scene_and_the_panel_leaves_nothing_behind(
     teaching_app.until(lambda: not any(t.name == "otherwise-job" and t.is_alive() for t in threading.enumerate()))
 
 
+@pytest.mark.long
 def test_a_real_server_is_taught(app: PanelSession, served: Any) -> None:
     """Two phantoms are explained, their strongest regions named, and the server asks about another one."""
     ui, teacher = app.ui, app.panel.teaching.teacher

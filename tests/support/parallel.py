@@ -24,7 +24,7 @@ except ImportError:  # Windows: tests that measure time have company there
 GIB_A_WORKER = 4
 MOST_WORKERS = 8
 SECONDS = 8.0
-"""How long a test may take that is not marked ``slow``, on a machine with nothing else to do."""
+"""How long a test may take that is not marked ``long`` or ``slow``, on a machine with nothing else to do."""
 
 _LOCKS = "OTHERWISE_TESTS_LOCKS"
 
@@ -89,15 +89,15 @@ def _held(file: IO[str], how: int) -> Iterator[None]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
-    """Fail a test that takes long and is not marked ``slow``; only in CI, and less strictly on a busy machine."""
+    """Fail a test that takes long and is not marked so; only in CI, and less strictly on a busy machine."""
     report = yield
-    marked = any(item.get_closest_marker(name) for name in ("slow", "fuzz"))
+    marked = any(item.get_closest_marker(name) for name in ("long", "slow", "fuzz"))
     limit = SECONDS * _busyness()
     if report.when == "call" and report.passed and not marked and "CI" in os.environ and call.duration > limit:
         report.outcome = "failed"
         report.longrepr = (
             f"{item.nodeid} took {call.duration:.1f} s; {limit:.1f} s are allowed on this machine now. "
-            "Make it faster, or mark it slow: it then runs on demand only."
+            "Make it faster, or mark it long or slow; what is slow runs on demand only."
         )
     return report
 

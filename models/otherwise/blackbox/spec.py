@@ -13,7 +13,7 @@ from typing import Any
 from otherwise.blackbox.bundle import Bundle, bundle_version, common_metadata
 from otherwise.blackbox.outputs import ACTIVATIONS
 from otherwise.blackbox.protocol import InputSpec, PatchSpec
-from otherwise.blackbox.tensor import TensorSpec
+from otherwise.blackbox.tensor import AXES, TensorSpec
 from otherwise.errors import BundleError
 
 CONTRACT = 2
@@ -31,7 +31,7 @@ class ClassifierSpec:
         inputs: How an image is brought to it.
         activation: One of ``outputs.ACTIVATIONS``.
         multi_label: Whether each class is a yes or no of its own.
-        tensor: What the network wants of a view.
+        tensor: What the network wants of a view; by default the view's own axes in [0, 1].
         output: Key or index of the answer where the network returns several things; None: the only one.
         batch_size: Images that it takes at once where that is fixed; None: any number.
         thresholds: Probability from which each class is said; None: the most probable class, or 0.5 for each of
@@ -52,6 +52,8 @@ class ClassifierSpec:
     contract: int = 1
 
     def __post_init__(self) -> None:
+        if self.inputs.spatial_dims == 3 and self.tensor == TensorSpec():
+            object.__setattr__(self, "tensor", TensorSpec(axes=AXES[3][0]))
         if len(self.classes) < 2 or len(set(self.classes)) != len(self.classes):
             raise BundleError(f"Classes {list(self.classes)} are not two or more different names.", "Name each class.")
         if self.activation not in ACTIVATIONS:

@@ -49,6 +49,7 @@ def arguments(classifier: Path, images: Path, out: Path, *more: str) -> list[str
     ]
 
 
+@pytest.mark.long
 def test_a_folder_of_images_becomes_an_agent(classifier_bundle: Path, training_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "agent"
     result = CliRunner().invoke(build(), arguments(classifier_bundle, training_folder, out), catch_exceptions=False)
@@ -117,6 +118,7 @@ def test_a_classifier_is_no_agent(classifier_bundle: Path) -> None:
 
 
 @pytest.mark.skipif(not distributed.is_available(), reason="this PyTorch was built without torch.distributed")
+@pytest.mark.long
 def test_two_processes_of_torchrun_write_one_agent(
     classifier_bundle: Path, training_folder: Path, tmp_path: Path
 ) -> None:

@@ -43,6 +43,7 @@ def test_a_resumed_run_is_the_same_run(images: np.ndarray, classifier: SquareCla
         assert torch.equal(expected, got)
 
 
+@pytest.mark.long
 def test_the_student_learns_from_the_black_box_alone() -> None:
     classifier = SquareClassifier(InputSpec((16, 16)))
     run = trainer(squares((16, 16), 128, seed=0), classifier, steps=300)
@@ -76,6 +77,7 @@ def test_the_student_may_learn_alone_at_first() -> None:
     assert not all(torch.equal(old, new) for old, new in zip(before, run.model.denoiser.parameters(), strict=True))
 
 
+@pytest.mark.long
 def test_a_student_that_learned_in_noise_sees_through_it() -> None:
     classifier = SquareClassifier(InputSpec((16, 16)))
     unseen = torch.from_numpy(squares((16, 16), 64, seed=9))

@@ -17,6 +17,7 @@ def run(*words: object):
     return CliRunner().invoke(build(), [str(word) for word in words], catch_exceptions=False)
 
 
+@pytest.mark.long
 def test_the_shipped_pair_beside_a_peer(tmp_path: Path) -> None:
     words = ("--limit", 2, "--methods", "grad-cam,ours", "--out", tmp_path, "--device", "cpu")
     told = run(*words)

@@ -218,7 +218,7 @@ def test_older_objects_are_replaced_as_a_whole(source: Callable, explained: Call
 
 def test_the_command_refuses_before_the_work(tmp_path: Path, explain: Callable[..., Any]) -> None:
     image = write_image(explain(2).volumes.original, tmp_path / "image.nrrd")
-    words = ["explain", str(image), "--dicom", "--out", str(tmp_path / "out")]
+    words = ["explain", str(image), "--classifier", "mammogram_classifier", "--dicom", "--out", str(tmp_path / "out")]
     result = CliRunner().invoke(build(), words)
     assert isinstance(result.exception, OtherwiseError)
     assert "no DICOM file" in str(result.exception)
