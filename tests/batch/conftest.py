@@ -16,7 +16,6 @@ import torch
 
 import otherwise
 from otherwise.agent.bundle import write_agent
-from otherwise.agent.editing.search import SearchSettings
 from otherwise.agent.networks import DiffusionAutoencoder
 from otherwise.batch.worker import BatchOrder
 from otherwise.blackbox.bundle import write_bundle
@@ -26,6 +25,7 @@ from otherwise.blackbox.spec import classifier_metadata
 from otherwise.explain.request import ExplainRequest
 from otherwise.images.image import Geometry, Image
 from otherwise.images.writing import write_image
+from support.quick_search import EXPLAINER, ONE_ATTEMPT
 from support.square_models import architecture
 
 SIZE = (16, 16)
@@ -72,8 +72,7 @@ def order(tmp_path_factory: pytest.TempPathFactory) -> BatchOrder:
 @pytest.fixture
 def one_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
     """Search by one attempt in this process: an agent that has learned nothing would try everything."""
-    settings = SearchSettings(rounds=1, attempts=SearchSettings().attempts[:1], strengths=(1.0,), alternatives=0)
-    monkeypatch.setattr("otherwise.explain.explainer.SearchSettings", lambda: settings)
+    monkeypatch.setattr(EXPLAINER, lambda: ONE_ATTEMPT)
 
 
 @pytest.fixture

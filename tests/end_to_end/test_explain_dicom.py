@@ -16,11 +16,12 @@ from otherwise.images.image import Geometry, Image
 from otherwise.images.reading import read_image
 from otherwise.images.writing import write_image
 from otherwise.report.folder import read_explanation
+from support.quick_search import EXPLAINER, ONE_ATTEMPT, VALIDATION
 from support.square_models import squares
 
 DICOM = Path(__file__).parents[2].parent / "shared" / "data" / "dicom"
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.skipif(not DICOM.is_dir(), reason="real DICOM (shared/data/dicom) is not here"),
 ]
 
@@ -46,7 +47,11 @@ def run(*words: object) -> str:
 
 
 @pytest.mark.parametrize("name", IMAGES)
-def test_real_dicom_is_explained_in_its_own_geometry(name: str, tmp_path: Path) -> None:
+def test_real_dicom_is_explained_in_its_own_geometry(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(EXPLAINER, lambda: ONE_ATTEMPT)
+    monkeypatch.setattr(VALIDATION, lambda **_: ONE_ATTEMPT)
     source = read_image(DICOM / name)
     low, high = float(source.array.min()), float(source.array.max())
     torch.jit.script(Middle()).save(str(tmp_path / "middle.pt"))

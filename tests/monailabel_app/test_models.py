@@ -14,7 +14,6 @@ import torch
 from fastapi.testclient import TestClient
 
 from otherwise.agent.bundle import load_agent, write_agent
-from otherwise.agent.editing.search import SearchSettings
 from otherwise.agent.networks import DiffusionAutoencoder
 from otherwise.blackbox.loading import load_classifier
 from otherwise.blackbox.protocol import InputSpec
@@ -24,6 +23,7 @@ from otherwise.images.writing import write_image
 from otherwise.registry.registry import AGENT, Model, PairVersion, pair_id
 from support.app_in_process import open_app
 from support.box_images import FLAT, image_with
+from support.quick_search import ONE_ATTEMPT, VALIDATION
 from support.square_models import architecture, squares
 
 SIZE = (16, 16)
@@ -70,8 +70,7 @@ def conf(bundles: Path, tmp_path: Path) -> dict[str, str]:
 @pytest.fixture(autouse=True)
 def one_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let trainings be judged by one attempt an image: these agents have learned nothing and would try everything."""
-    settings = SearchSettings(rounds=1, attempts=SearchSettings().attempts[:1], strengths=(1.0,), alternatives=0)
-    monkeypatch.setattr("otherwise.agent.training.validation.SearchSettings", lambda **_: settings)
+    monkeypatch.setattr(VALIDATION, lambda **_: ONE_ATTEMPT)
 
 
 @pytest.fixture

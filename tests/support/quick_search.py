@@ -1,0 +1,11 @@
+"""Settings of a search that gives up at once, for agents that have learned nothing and would try everything."""
+
+from __future__ import annotations
+
+from otherwise.agent.editing.search import SearchSettings
+
+ONE_ATTEMPT = SearchSettings(rounds=1, attempts=SearchSettings().attempts[:1], strengths=(1.0,), alternatives=0)
+EXPLAINER = "otherwise.explain.explainer.SearchSettings"
+"""Where the explainer makes its settings."""
+VALIDATION = "otherwise.agent.training.validation.SearchSettings"
+"""Where the validation of a training makes them."""
