@@ -54,7 +54,7 @@ def test_the_panel_explains_in_a_loop_that_keeps_the_lock(app: PanelSession, vol
     assert max(loop.turns) < 0.5
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_twenty_rounds_leave_no_node_timer_observer_or_thread(app: PanelSession, volume: Any) -> None:
     from support.fake_timer import FakeTimer
 
