@@ -112,6 +112,7 @@ def test_what_the_server_was_started_with_is_the_first_version(server: tuple[Tes
     assert "reference" not in str(models)
 
 
+@pytest.mark.long
 def test_an_update_that_is_worse_is_kept_and_not_used(
     server: tuple[TestClient, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

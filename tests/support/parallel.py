@@ -24,11 +24,12 @@ except ImportError:  # Windows: tests that measure time have company there
 GIB_A_WORKER = 4
 MOST_WORKERS = 8
 SECONDS = 8.0
-"""How long a test may take that is not marked ``long`` or ``slow``, on a quick machine with nothing else to do."""
+"""CPU time that a test may take on a quick machine if it is not marked ``long`` or ``slow``."""
 ALLOWANCE = 2.0
 """A test fails when it takes so many times longer, since machines differ in speed."""
 
 _LOCKS = "OTHERWISE_TESTS_LOCKS"
+_TAKEN = pytest.StashKey[float]()
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -90,22 +91,30 @@ def _held(file: IO[str], how: int) -> Iterator[None]:
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Note how much CPU time a test takes; other work on the machine does not change that."""
+    begun = _cpu_seconds()
+    try:
+        return (yield)
+    finally:
+        item.stash[_TAKEN] = _cpu_seconds() - begun
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
-    """Fail a test that takes long and is not marked so; only in CI, and less strictly on a busy machine."""
+    """Fail a test that takes long and is not marked so; only in CI."""
     report = yield
     marked = any(item.get_closest_marker(name) for name in ("long", "slow", "fuzz"))
-    limit = ALLOWANCE * SECONDS * _busyness()
-    if report.when == "call" and report.passed and not marked and "CI" in os.environ and call.duration > limit:
+    taken, limit = item.stash.get(_TAKEN, 0.0), ALLOWANCE * SECONDS
+    if report.when == "call" and report.passed and not marked and "CI" in os.environ and taken > limit:
         report.outcome = "failed"
         report.longrepr = (
-            f"{item.nodeid} took {call.duration:.1f} s; {limit:.1f} s are allowed on this machine now. "
+            f"{item.nodeid} took {taken:.1f} s of CPU time; {limit:.0f} s are allowed. "
             "Make it faster, or mark it long or slow; what is slow runs on demand only."
         )
     return report
 
 
-def _busyness() -> float:
-    """Return how many processes want each core, at least one."""
-    if not hasattr(os, "getloadavg"):
-        return 1.0
-    return float(max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)))
+def _cpu_seconds() -> float:
+    """Return the CPU time of this process and of the children that have ended, in seconds."""
+    return sum(os.times()[:4])
