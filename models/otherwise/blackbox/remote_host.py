@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import requests
 
+from otherwise.blackbox.bounded_request import TooLongReplyError, bounded_request
 from otherwise.blackbox.hosted import HostedClassifier, Scores, in_batches
 from otherwise.blackbox.spec import ClassifierSpec
 from otherwise.errors import BundleError, ClassifierError
@@ -34,7 +35,7 @@ class RemoteModel:
         input: Name of the input tensor; None: its only one.
         output: Name of the output tensor; None: its first one of floating-point numbers.
         batch_size: Most images in one request.
-        timeout: Seconds to wait for an answer.
+        timeout: Seconds for a whole answer.
     """
 
     url: str
@@ -106,26 +107,25 @@ def _split(scores: Scores, size: int, images: np.ndarray) -> np.ndarray:
 def _ask(method: str, remote: RemoteModel, request: Mapping[str, Any] | None = None) -> dict[str, Any]:
     address = f"{remote.url}/v2/models/{remote.model}" + ("/infer" if request is not None else "")
     try:
-        # An image goes to the named server and nowhere else.
-        reply = requests.request(
-            method, address, json=request, timeout=(min(5.0, remote.timeout), remote.timeout), allow_redirects=False
-        )
+        status, body = bounded_request(method, address, request, remote.timeout)
     except requests.Timeout as error:
         raise ClassifierError(
             f"{address} did not answer within {remote.timeout:g} s.", "Raise remote.timeout."
         ) from error
+    except TooLongReplyError as error:
+        raise ClassifierError(f"{address} answers with {error}.", "Check which model is served there.") from error
     except requests.RequestException as error:
         raise ClassifierError(
             f"{remote.url} cannot be reached.", "Start the model server, or correct the address."
         ) from error
     try:
-        content = reply.json()
-    except ValueError:
+        content = json.loads(body)
+    except (ValueError, RecursionError):
         content = None
-    if reply.status_code != 200:
+    if status != 200:
         said = str(content.get("error", "")) if isinstance(content, dict) else ""
         raise ClassifierError(
-            f"{address} answered {reply.status_code} {' '.join(said.split())[:200]}".rstrip() + ".",
+            f"{address} answered {status} {' '.join(said.split())[:200]}".rstrip() + ".",
             "Check the model's name and its inputs there.",
         )
     if not isinstance(content, dict):

@@ -23,6 +23,7 @@ from otherwise.cli.network_options import (
     refuse_open_door,
     tls,
 )
+from otherwise.cli.quick_start import UNUSED_BY_SERVERS, garbage_collection_paused, import_monai_without
 from otherwise.resources import app_folder
 
 
@@ -156,12 +157,14 @@ def run(door: socket.socket, studies: str, conf: dict[str, str], grace: float, s
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(app_folder())]))
 
     # MONAI Label prints while it is imported, among others that every web page may use it, which is not so.
-    with contextlib.redirect_stdout(io.StringIO()):
+    with garbage_collection_paused(), contextlib.redirect_stdout(io.StringIO()):
+        if conf.get("trust_code") != "true":  # the code of a bundle may use all that MONAI has
+            import_monai_without(UNUSED_BY_SERVERS)
         from monailabel.interfaces.utils.app import app_instance
 
         app = app_instance()
-    sys.path.append(str(app_folder()))
-    from lib.runtime.shutdown import serve  # not earlier: MONAI Label loads everything of that name anew
+        sys.path.append(str(app_folder()))
+        from lib.runtime.shutdown import serve  # not earlier: MONAI Label loads everything of that name anew
 
     # It is read by now, and MONAI Label's trainings, which inherit the rest, fail on printing it.
     os.environ.pop("MONAI_LABEL_CORS_ORIGINS", None)

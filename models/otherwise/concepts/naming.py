@@ -14,8 +14,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.decomposition import PCA
-from sklearn.linear_model import LogisticRegression
 
 from otherwise.annotations.vocabulary import Key, Term, Vocabulary
 
@@ -88,6 +86,8 @@ class Space:
         count = min(DIMENSIONS, len(embeddings) - 1, embeddings.shape[1])
         if count < 1:
             return cls(mean, scale, np.zeros((0, embeddings.shape[1]), np.float32), 1.0)
+        from sklearn.decomposition import PCA  # not while a server starts
+
         components = PCA(count, svd_solver="covariance_eigh").fit(standard).components_
         made = cls(mean, scale, components.astype(np.float32), 1.0)
         return cls(mean, scale, made.components, _reach(made.place(embeddings)))
@@ -217,6 +217,8 @@ def _node(
     if len(names) == 1:
         return _Node(names, unseen, np.zeros((1, places.shape[1])), np.zeros(1), rows)
     labels = np.array([names.index(kind) for kind in kinds])
+    from sklearn.linear_model import LogisticRegression  # not while a server starts
+
     probe = LogisticRegression(C=FREEDOM, max_iter=1000).fit(places[rows], labels, sample_weight=counts[rows])
     weights, bias = probe.coef_, probe.intercept_
     if len(names) == 2:

@@ -9,8 +9,8 @@ from otherwise.annotations.region import RegionMask
 from otherwise.annotations.vocabulary import Key
 from otherwise.explain.explanation import ConceptEntry, Concepts, Explanation
 from otherwise.report import words
+from otherwise.report.colours import OKABE_ITO
 from otherwise.report.examples import ExamplePatch, Examples, cut_patch
-from otherwise.report.figures import OKABE_ITO
 
 PICTURES = 3
 """Most example patches of a concept."""

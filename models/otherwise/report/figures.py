@@ -39,8 +39,6 @@ class Hues:
 
 CHANGE_HUES = Hues(negative=((20, 95, 215), (130, 215, 255)), positive=((215, 85, 0), (255, 205, 110)))
 EFFECT_HUES = Hues(negative=((105, 70, 220), (205, 190, 255)), positive=((190, 130, 0), (255, 240, 110)))
-OKABE_ITO = ("#56b4e9", "#e69f00", "#f0e442", "#cc79a7", "#009e73", "#d55e00", "#0072b2")
-"""Colours of kinds, told apart by all kinds of colour vision; without black and grey, which vanish on an image."""
 LONGEST_SIDE = 800
 DIMMED = 0.45
 """How much of an image's brightness stays when colours are laid over it."""

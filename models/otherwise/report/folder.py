@@ -13,7 +13,6 @@ from typing import Any
 
 import nrrd
 import numpy as np
-from matplotlib.colors import to_rgb
 
 from otherwise.annotations.vocabulary import Term
 from otherwise.errors import OtherwiseError
@@ -34,8 +33,7 @@ from otherwise.images.atomic import atomic_folder
 from otherwise.images.image import Geometry, Image
 from otherwise.images.reading import read_image
 from otherwise.images.writing import SegmentInfo, write_image, write_label_map, write_sequence
-from otherwise.report.figures import OKABE_ITO
-from otherwise.report.html import write_report
+from otherwise.report.colours import OKABE_ITO, red_green_blue
 from otherwise.report.words import concept_name
 from otherwise.warning import AnswerWarning
 
@@ -69,6 +67,8 @@ def write_explanation(explanation: Explanation, folder: Path, *, replace: bool =
         WriteError: if the disk is full or the place cannot be written.
         ImageError: if the volumes do not fit each other.
     """
+    from otherwise.report.html import write_report  # loads matplotlib, which readers of explanations need not wait for
+
     folder = Path(folder)
     if not replace:
         refuse_existing(folder)
@@ -202,7 +202,7 @@ def _segments(regions: Sequence[Region]) -> list[SegmentInfo]:
     for place, region in enumerate(regions):
         name = concept_name(region)
         title = f"region {region.label}: {name}" if name else f"region {region.label}"
-        infos.append(SegmentInfo(region.label, title, to_rgb(OKABE_ITO[place % len(OKABE_ITO)])))
+        infos.append(SegmentInfo(region.label, title, red_green_blue(OKABE_ITO[place % len(OKABE_ITO)])))
     return infos
 
 

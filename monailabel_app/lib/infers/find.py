@@ -16,7 +16,6 @@ from lib.settings.params import MAX_SLICES, Params, refuse_unknown, whole_number
 from otherwise.errors import CancelledError
 from otherwise.finding.finder import Finder, PatchScores
 from otherwise.images.image import Image
-from otherwise.report.finds import describe
 
 MOST_FINDS = 100
 KEPT = 8
@@ -85,6 +84,8 @@ class Find(HostedTask):
 
     def answer(self, image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report) -> Answer:
         """Score all patches on the worker's thread."""
+        from otherwise.report.finds import describe  # loads matplotlib: not while the server starts
+
         scores = self.looks.get(image, arguments["slice_index"], cancelled, report)
         finder = self.looks.finder
         window, wanted = finder.inputs.intensity, finder.patches.wanted

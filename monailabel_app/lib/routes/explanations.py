@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
@@ -18,9 +19,9 @@ from lib.teaching.named_patches import NamedPatches
 from lib.teaching.service import TeachingService
 from otherwise.annotations.vocabulary import Key
 from otherwise.explain.explanation import Explanation
-from otherwise.report.examples import Examples
-from otherwise.report.html import render_report
-from otherwise.report.pdf import write_pdf
+
+if TYPE_CHECKING:
+    from otherwise.report.examples import Examples
 
 # A report brings along all that it shows. Sandboxed, it cannot reach anything else, this server included.
 REPORT_HEADERS = {
@@ -86,6 +87,8 @@ def explanations_router(
     def page(id: str) -> Response:
         if teaching.names(id) is None:
             return FileResponse(store.file(id, "report.html"), media_type="text/html", headers=REPORT_HEADERS)
+        from otherwise.report.html import render_report  # loads matplotlib: not while the server starts
+
         return HTMLResponse(render_report(*told(id)), headers=REPORT_HEADERS)
 
     @router.get("/{id}/report.pdf", summary=f"{RBAC_USER}The report as PDF, for the archive and for print")
@@ -93,6 +96,8 @@ def explanations_router(
         return await threads.run(lambda: pdf(id), user_of(request))
 
     def pdf(id: str) -> FileResponse:
+        from otherwise.report.pdf import write_pdf  # loads matplotlib: not while the server starts
+
         # One file for each version of the names, so that a PDF is drawn once.
         version = f"-{names.digest}" if (names := teaching.names(id)) else ""
         made = store.folder(id) / f"report{version}.pdf"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from cachetools import LRUCache
 
@@ -12,7 +13,9 @@ from lib.teaching.service import TeachingService
 from otherwise.annotations.annotation import Annotation
 from otherwise.annotations.vocabulary import Key, Term
 from otherwise.errors import CancelledError, OtherwiseError
-from otherwise.report.examples import ExamplePatch, cut_patch
+
+if TYPE_CHECKING:
+    from otherwise.report.examples import ExamplePatch
 
 SHOWN = 3
 """Patches beside a term."""
@@ -72,6 +75,8 @@ class NamedPatches:
         return patch
 
     def _make(self, note: Annotation) -> ExamplePatch:
+        from otherwise.report.examples import cut_patch  # loads matplotlib: not while the server starts
+
         assert note.region is not None
         assert note.term is not None
         try:

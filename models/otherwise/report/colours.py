@@ -1,0 +1,15 @@
+"""Colours of kinds, without an import of what draws them."""
+
+from __future__ import annotations
+
+OKABE_ITO = ("#56b4e9", "#e69f00", "#f0e442", "#cc79a7", "#009e73", "#d55e00", "#0072b2")
+"""Colours of kinds, told apart by all kinds of colour vision; without black and grey, which vanish on an image.
+
+Source: Okabe and Ito, Color Universal Design, https://jfly.uni-koeln.de/color/.
+"""
+
+
+def red_green_blue(colour: str) -> tuple[float, float, float]:
+    """Return the parts of ``#rrggbb``, each in [0, 1]."""
+    red, green, blue = (int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5))
+    return red, green, blue
