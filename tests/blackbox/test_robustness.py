@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from otherwise.blackbox.decision import DecisionRule
 from otherwise.blackbox.robustness import DISTURBANCES, measure_robustness
 
 CLASSES = ("calm", "grainy")
@@ -56,7 +57,7 @@ def test_each_class_of_several_labels_counts_by_itself():
     def both(images):
         return np.stack([by_middle(images)[:, 1], by_grain(images)[:, 1]], axis=1)
 
-    found = measure_robustness(both, blobs(10, 32, 24), ("bright", "grainy"), multi_label=True)
+    found = measure_robustness(both, blobs(10, 32, 24), ("bright", "grainy"), rule=DecisionRule(multi_label=True))
     worst = found.worst_grain
     assert worst.towards == {"bright": 0.0, "grainy": 1.0}
     assert worst.share == 1.0

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from otherwise.blackbox.decision import decide, thresholds_of
+from otherwise.blackbox.decision import DecisionRule
 from otherwise.blackbox.protocol import BlackBox
-from otherwise.blackbox.view import modality_warning, view, warnings_of
+from otherwise.blackbox.view import view, warnings_of
 from otherwise.errors import OtherwiseError
 from otherwise.images.atomic import atomic_path
 from otherwise.images.image import Image
@@ -77,8 +77,7 @@ def classify_images(
                 image = prepare(read_image(found))
                 shown = view(image, classifier.inputs, slice_index)
                 warnings = warnings_of(image, classifier.inputs, shown)
-                modality = found.dicom.modality if found.dicom else None
-                seen.append((shown.array, (*modality_warning(classifier.inputs, modality), *warnings)))
+                seen.append((shown.array, warnings))
             except OtherwiseError as error:
                 seen.append(str(error))
         views = [each[0] for each in seen if not isinstance(each, str)]
@@ -95,7 +94,7 @@ def answer_of(
     classifier: BlackBox, found: FoundImage, probabilities: np.ndarray, warnings: tuple[AnswerWarning, ...] = ()
 ) -> Answer:
     """Name probabilities ``(classes,)``, and say the class."""
-    label = classifier.classes[decide(probabilities, thresholds_of(classifier))]
+    label = classifier.classes[DecisionRule.of(classifier).label(probabilities)]
     named = {name: float(value) for name, value in zip(classifier.classes, probabilities, strict=True)}
     return Answer(found.id, found.name, label, named, warnings)
 

@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 
 from otherwise.blackbox.bundle import short_version
-from otherwise.blackbox.decision import thresholds_of
+from otherwise.blackbox.decision import DecisionRule
+from otherwise.blackbox.description import describe_contract, describe_field
 from otherwise.blackbox.importing import probe_images
 from otherwise.blackbox.loading import load_classifier
 from otherwise.blackbox.protocol import BlackBox, InputSpec
 from otherwise.blackbox.robustness import measure_robustness
-from otherwise.blackbox.seen_page import tensor_of
-from otherwise.blackbox.tensor import TensorSpec
 from otherwise.errors import ImageError, OtherwiseError
 from otherwise.images.listing import FoundImage
 
@@ -137,43 +136,19 @@ def check_classifier(
 
 def _describe(classifier: BlackBox) -> Iterable[Finding]:
     inputs = classifier.inputs
-    size, (low, high) = " x ".join(str(edge) for edge in inputs.size), inputs.intensity
-    field = (
-        f"at {' x '.join(f'{step:g}' for step in inputs.spacing)} mm"
-        if inputs.spacing
-        else "of the whole field of view"
-    )
+    low, high = inputs.intensity
+    window = "each image's own window" if inputs.own_window else f"intensity {low:g} to {high:g}"
     kind = "each a yes or no of its own" if classifier.multi_label else "one of them for each image"
-    tensor = tensor_of(classifier)
     gradients = "yes" if getattr(classifier, "module", None) is not None else "no (not needed)"
     yield Finding("model", "ok", f"{classifier.name} loads; version {short_version(classifier.version)}.")
     yield Finding("classes", "ok", f"{len(classifier.classes)}: {', '.join(classifier.classes)}; {kind}.")
     yield Finding(
         "input",
         "ok",
-        f"{inputs.modality}, {size} {field}, {inputs.channels} channel(s), intensity {low:g} to {high:g}.",
+        f"{inputs.modality}, {describe_field(inputs)}, {inputs.channels} channel(s), {window}.",
     )
-    yield Finding("contract", "ok", _contract(inputs, tensor, thresholds_of(classifier)))
+    yield Finding("contract", "ok", describe_contract(classifier))
     yield Finding("gradients", "ok", f"{gradients}.")
-
-
-def _contract(inputs: InputSpec, tensor: TensorSpec, thresholds: Sequence[float] | None) -> str:
-    """Everything else that the bundle declares, in one sentence."""
-    if inputs.pipeline is not None:
-        return "prepared by the bundle's own preprocessing, which MONAI runs."
-    low, high = tensor.value_range
-    steps = [f"values {low:g} to {high:g}"]
-    if tensor.per_image != "none":
-        steps.append(f"{tensor.per_image} of each image")
-    if tensor.mean is not None or tensor.deviation is not None:
-        steps.append(f"mean {tensor.mean}, deviation {tensor.deviation}")
-    field = "" if inputs.spacing else f", field of view {inputs.fit}"
-    told = (
-        f"axes {tensor.axes}, {'NHWC' if tensor.channels_last else 'NCHW'}, {tensor.colours}, orientation "
-        f"{inputs.orientation or 'as stored'}{field}, interpolation {inputs.interpolation}, {', '.join(steps)}, "
-        f"{tensor.dtype}"
-    )
-    return f"{told}, thresholds {', '.join(f'{each:g}' for each in thresholds)}." if thresholds else f"{told}."
 
 
 def _answers(classifier: BlackBox, batch: np.ndarray, real: bool) -> Iterable[Finding]:
@@ -187,9 +162,9 @@ def _answers(classifier: BlackBox, batch: np.ndarray, real: bool) -> Iterable[Fi
         "ok",
         f"probabilities {answers.min():.4f} to {answers.max():.4f}, rows sum to {sums.min():.4f} to {sums.max():.4f}.",
     )
-    chosen = np.bincount(answers.argmax(axis=1), minlength=len(classifier.classes))
+    chosen = DecisionRule.of(classifier).said(answers).sum(axis=0)
     shares = ", ".join(f"{label} {count}" for label, count in zip(classifier.classes, chosen, strict=True))
-    one_sided = real and len(batch) > 4 and chosen.max() == len(batch)
+    one_sided = real and len(batch) > 4 and bool((chosen % len(batch) == 0).all())
     hint = " All the same: is the intensity window right?" if one_sided else ""
     if float(np.ptp(answers, axis=0).max()) < CONSTANT:
         yield Finding("constant", "warning", f"The same answer to all {len(batch)} images: does it look at them?")
@@ -243,7 +218,7 @@ def _compared(classifier: BlackBox, folder: Path, comparison: Comparison) -> Ite
 
 
 def _robustness(classifier: BlackBox, batch: np.ndarray) -> Finding:
-    found = measure_robustness(classifier.predict, batch, classifier.classes, multi_label=classifier.multi_label)
+    found = measure_robustness(classifier.predict, batch, classifier.classes, rule=DecisionRule.of(classifier))
     text = f"{found.sentence} Share of changed answers: {found.table}."
     return Finding("robustness", "warning" if found.goes_by_grain else "ok", text)
 

@@ -1,12 +1,85 @@
-"""From probabilities to the class that is said, with thresholds where a hospital has its own."""
+"""From probabilities to the classes that a classifier says, with thresholds where a hospital has its own.
+
+One rule for everything that asks whether an answer has flipped: the search, the measured regions, reports and tables.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from otherwise.blackbox.protocol import BlackBox
+
+
+@dataclass(frozen=True)
+class DecisionRule:
+    """When a class is said.
+
+    Attributes:
+        multi_label: Whether each class is a yes or no of its own.
+        thresholds: Probability from which each class is said, in the order of the classes; None: the most probable
+            class is said or, of several labels, each above one half. Of classes that exclude each other the one is said
+            whose probability is largest in units of its threshold: for two classes with thresholds ``1 - t`` and ``t``
+            that is the second from ``t`` on.
+    """
+
+    multi_label: bool = False
+    thresholds: tuple[float, ...] | None = None
+
+    @classmethod
+    def of(cls, classifier: BlackBox) -> DecisionRule:
+        """Return the rule that a classifier's bundle declares."""
+        return cls(classifier.multi_label, thresholds_of(classifier))
+
+    def label(self, probabilities: np.ndarray) -> int:
+        """Return the index of the class to name as the answer, for probabilities ``(classes,)``.
+
+        Of several labels it is the surest one, also where none of them is said.
+        """
+        return int(self._leading(np.asarray(probabilities, np.float64)))
+
+    def said(self, probabilities: np.ndarray) -> np.ndarray:
+        """Return which classes are said, ``(..., classes)`` bool, for probabilities of the same shape."""
+        values = np.asarray(probabilities, np.float64)
+        if not self.multi_label:
+            return np.asarray(np.arange(values.shape[-1]) == self._leading(values)[..., None])
+        return values > 0.5 if self.thresholds is None else values >= np.array(self.thresholds) * (1 - _TIE)
+
+    def says(self, probabilities: np.ndarray, target: int) -> np.ndarray:
+        """Return whether the class with the index ``target`` is said, ``(...)`` bool."""
+        return np.asarray(self.said(probabilities)[..., target])
+
+    def nearest_other(self, probabilities: np.ndarray) -> int:
+        """Return the class nearest to being said as well or instead, for probabilities ``(classes,)``.
+
+        It is the runner-up or, of several labels, the least certain "no".
+        """
+        ratios = self._ratios(np.asarray(probabilities, np.float64))
+        return int(np.where(self.said(probabilities), -1.0, ratios).argmax())
+
+    def boundary(self, target: int) -> float | None:
+        """Return the probability from which a class is said; None where that depends on the other classes."""
+        if self.thresholds is None:
+            return 0.5
+        return self.thresholds[target] if self.multi_label or len(self.thresholds) == 2 else None
+
+    def _ratios(self, probabilities: np.ndarray) -> np.ndarray:
+        return probabilities if self.thresholds is None else probabilities / np.array(self.thresholds)
+
+    def _leading(self, probabilities: np.ndarray) -> np.ndarray:
+        """Return the index of the largest ratio, ``(...)``; with thresholds, of equal ones the last."""
+        ratios = self._ratios(probabilities)
+        if self.thresholds is None:
+            return np.asarray(ratios.argmax(axis=-1))
+        largest = ratios >= ratios.max(axis=-1, keepdims=True) * (1 - _TIE)
+        return np.asarray(ratios.shape[-1] - 1 - largest[..., ::-1].argmax(axis=-1))
+
+
+MOST_PROBABLE = DecisionRule()
+"""The rule of a classifier without thresholds whose classes exclude each other."""
+_TIE = 1e-7
+"""Relative difference below which a probability counts as equal to its threshold; networks answer in float32."""
 
 
 def thresholds_of(classifier: BlackBox) -> tuple[float, ...] | None:
@@ -15,21 +88,3 @@ def thresholds_of(classifier: BlackBox) -> tuple[float, ...] | None:
     if inner is not None:
         return thresholds_of(inner)
     return getattr(getattr(classifier, "spec", None), "thresholds", None)
-
-
-def decide(probabilities: np.ndarray, thresholds: Sequence[float] | None = None) -> int:
-    """Say the class.
-
-    Args:
-        probabilities: ``(classes,)``.
-        thresholds: Probability from which each class is said; None: the most probable one is.
-
-    Returns:
-        Index of the class whose probability is largest in units of its threshold. For two classes with thresholds
-        ``1 - t`` and ``t`` that is the second from ``t`` on.
-    """
-    if thresholds is None:
-        return int(np.argmax(probabilities))
-    ratios = np.asarray(probabilities, np.float64) / np.asarray(thresholds, np.float64)
-    ratios = np.where(ratios >= ratios.max() * (1 - 1e-12), 1.0, 0.0)
-    return int(len(ratios) - 1 - ratios[::-1].argmax())

@@ -66,6 +66,7 @@ class InputSpec:
             Pillow and OpenCV) or ``mean``.
         pipeline: The bundle's own preprocessing where MONAI runs it (see ``monai_pipeline``); the fields above then
             merely describe its result.
+        any_size: Whether views of other sizes than ``size`` are taken, too; ``size`` is then what an agent is made for.
     """
 
     size: tuple[int, ...]
@@ -80,6 +81,7 @@ class InputSpec:
     own_window: bool = False
     grey: str = "refuse"
     pipeline: Pipeline | None = field(default=None, compare=False, repr=False)
+    any_size: bool = False
 
     def __post_init__(self) -> None:
         if self.patches is not None and self.spacing is None:

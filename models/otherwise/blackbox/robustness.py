@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from otherwise.blackbox.decision import MOST_PROBABLE, DecisionRule
 from otherwise.blackbox.perturbations import blurred, contrasted, streaky_noise, white_noise
 
 Predict = Callable[[np.ndarray], np.ndarray]
@@ -152,7 +153,7 @@ def measure_robustness(
     images: np.ndarray,
     classes: Sequence[str],
     *,
-    multi_label: bool = False,
+    rule: DecisionRule = MOST_PROBABLE,
     seed: int = 0,
     disturbances: Sequence[Disturbance] = DISTURBANCES,
 ) -> Robustness:
@@ -162,7 +163,7 @@ def measure_robustness(
         predict: The classifier.
         images: ``(count, channels, *size)`` float32 in [0, 1].
         classes: Class names.
-        multi_label: Whether each class is a yes or no of its own.
+        rule: When it says a class.
         seed: Decides the noise.
         disturbances: What is done to the images.
 
@@ -171,21 +172,14 @@ def measure_robustness(
     """
     generator = torch.Generator().manual_seed(seed)
     images = np.ascontiguousarray(images, np.float32)
-    before = decided(_ask(predict, images), multi_label)
+    before = rule.said(_ask(predict, images))
     flips = []
     for disturbance in disturbances:
-        after = decided(_ask(predict, disturbance.apply(images, generator)), multi_label)
+        after = rule.said(_ask(predict, disturbance.apply(images, generator)))
         gained = (after & ~before).mean(axis=0)
         share = float((after != before).any(axis=1).mean())
         flips.append(Flips(disturbance, share, dict(zip(classes, gained.tolist(), strict=True))))
     return Robustness(len(images), tuple(flips))
-
-
-def decided(probabilities: np.ndarray, multi_label: bool) -> np.ndarray:
-    """Say which classes were decided for, ``(batch, classes)`` bool: the most probable, or each above one half."""
-    if multi_label:
-        return probabilities > 0.5
-    return np.arange(probabilities.shape[1]) == probabilities.argmax(axis=1)[:, None]
 
 
 def _ask(predict: Predict, images: np.ndarray) -> np.ndarray:

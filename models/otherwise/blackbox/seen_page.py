@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 
+from otherwise.blackbox.description import tensor_of
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.blackbox.tensor import TensorSpec
 from otherwise.blackbox.view import View, view
@@ -54,15 +55,6 @@ smallest to the largest.</p>
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return path
-
-
-def tensor_of(classifier: BlackBox) -> TensorSpec:
-    """Return what a classifier's network wants of a view; columns first where nothing is declared."""
-    while (inner := getattr(classifier, "inner", None)) is not None:
-        classifier = inner
-    spec = getattr(classifier, "spec", None)
-    plain = TensorSpec("columns,rows" if classifier.inputs.spatial_dims == 2 else "x,y,z")
-    return spec.tensor if spec is not None else plain
 
 
 def _directions(tensor: TensorSpec) -> tuple[str, str]:

@@ -18,6 +18,8 @@ from otherwise.warning import AnswerWarning
 
 CLIPPED_SHARE = 0.05
 """More voxels than this beyond the window are worth a warning."""
+SAME_SHARE = 0.99
+"""A view with more voxels of one and the same value is as good as constant."""
 CLIPPED_BY = 0.02
 """A voxel counts as clipped from this share of the window beyond it: -1024 HU is as good as -1000."""
 MOST_LABELS = 12
@@ -131,7 +133,7 @@ def warnings_of(image: Image, inputs: InputSpec, seen: View) -> tuple[AnswerWarn
         inputs: What the classifier wants.
         seen: Its view.
     """
-    found = []
+    found = list(modality_warning(inputs, image.modality))
     low, high = seen.window
     if seen.clipped > CLIPPED_SHARE:
         side = "below" if seen.below > seen.above else "above"
@@ -142,6 +144,10 @@ def warnings_of(image: Image, inputs: InputSpec, seen: View) -> tuple[AnswerWarn
                 f"most of them {side} it. Does the image have the units that the classifier wants?",
             )
         )
+    same = float((seen.array == np.median(seen.array)).mean())
+    if same > SAME_SHARE and seen.clipped <= CLIPPED_SHARE:
+        text = f"{100 * same:.1f} % of what the classifier sees has one and the same value."
+        found.append(AnswerWarning("constant", text))
     if inputs.spacing is not None and image.dimension == 2 and set(image.geometry.spacing[:2]) == {1.0}:
         found.append(
             AnswerWarning("spacing-assumed", "The image does not say how large its pixels are; 1 mm was assumed.")
@@ -160,12 +166,12 @@ def warnings_of(image: Image, inputs: InputSpec, seen: View) -> tuple[AnswerWarn
     return tuple(found)
 
 
-def modality_warning(inputs: InputSpec, modality: str | None) -> tuple[AnswerWarning, ...]:
+def modality_warning(inputs: InputSpec, modality: str) -> tuple[AnswerWarning, ...]:
     """Warn where an image's DICOM modality is another than the classifier's.
 
     Args:
         inputs: What the classifier wants; ``OT`` stands for any.
-        modality: Of the image; None where it does not say.
+        modality: Of the image; empty where it does not say.
     """
     wanted, alike = inputs.modality.upper(), {"CR", "DX", "DR", "RG"}
     if not modality or wanted in ("OT", "", modality.upper()) or {wanted, modality.upper()} <= alike:

@@ -11,13 +11,15 @@ from datetime import UTC, datetime
 import numpy as np
 
 from otherwise.agent.bundle import Agent
-from otherwise.agent.editing.candidate import Candidate, predicts_target
+from otherwise.agent.editing.candidate import Candidate
 from otherwise.agent.editing.parts import composite, soft
 from otherwise.agent.editing.realism import realism
 from otherwise.agent.editing.rendering import Cancelled
 from otherwise.agent.editing.search import Progress, Search, SearchResult, SearchSettings
 from otherwise.attribution.methods import find_method
 from otherwise.blackbox.checked import CountingBlackBox
+from otherwise.blackbox.decision import DecisionRule
+from otherwise.blackbox.description import describe_contract
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.blackbox.smoothed import SmoothedBlackBox
 from otherwise.blackbox.view import warnings_of
@@ -31,6 +33,7 @@ from otherwise.explain.explanation import (
     Prediction,
     Probabilities,
     Region,
+    Seen,
     Volumes,
 )
 from otherwise.explain.fragility import fragility_warnings
@@ -108,6 +111,7 @@ class Explainer:
                 "Give the pair that belongs together.",
             )
         self.classifier = classifier
+        self.rule = DecisionRule.of(classifier)
         self.agent = agent
         self.settings = settings or SearchSettings()
 
@@ -169,7 +173,9 @@ class Explainer:
         carried = self._carry_all(view, counted, found, chosen, measured)
         shown = view.see(chosen.native) if chosen.answer.valid else None
         warnings = (
-            *fragility_warnings(counted, view.array, shown, found.result.target, seed),
+            *fragility_warnings(
+                counted, view.array, shown, found.result.target, seed, found.result.original.probabilities
+            ),
             *believability_warnings(
                 self.agent.calibration,
                 chosen.answer,
@@ -197,6 +203,8 @@ class Explainer:
             regions=_described(measured.regions, carried.regions),
             notes=_notes(found.result, chosen.answer, measured.regions),
             warnings=(*warnings_of(image, self.classifier.inputs, view.seen), *warnings),
+            seen=self._seen(view),
+            rule=self.rule,
             volumes=Volumes(
                 original=image,
                 counterfactual=chosen.native,
@@ -244,7 +252,7 @@ class Explainer:
         view = ClassifierView(image, self.classifier, slice_index)
         index = self._index(label)
         if index is None:
-            index = int(self.classifier.predict(view.array[None])[0].argmax())
+            index = self.rule.label(self.classifier.predict(view.array[None])[0])
 
         def checkpoint(part: float) -> None:
             progress("attribute", part)
@@ -277,8 +285,7 @@ class Explainer:
         result = Search(self.agent, classifier, self.settings).run(
             view.array, self._index(target), seed, lambda stage, part: progress(stage, 0.6 * part), cancelled
         )
-        answer = predicts_target(result.original.probabilities, result.target, self.classifier.multi_label)
-        if target is not None and bool(answer):
+        if target is not None and bool(self.rule.says(result.original.probabilities, result.target)):
             raise ClassifierError(f"{self.classifier.name} says {target} already.", "Choose another target class.")
         return _Found(result, reconstruction_floor(view.array, result.reconstruction))
 
@@ -290,7 +297,7 @@ class Explainer:
         result = found.result
         for candidate in result.tried:
             enough = result.valid and candidate.strength >= result.best.strength
-            if enough and predicts_target(candidate.probabilities, result.target, classifier.multi_label):
+            if enough and self.rule.says(candidate.probabilities, result.target):
                 answer, native = self._carry(view, classifier, candidate.image, found)
                 if answer.valid:
                     return _Chosen(candidate, answer, native)
@@ -313,7 +320,10 @@ class Explainer:
         answers = classifier.predict(np.stack([view.see(image) for image in images]))
         return _Carried(
             minimal=least,
-            path=tuple(PathPoint(c.strength, self._named(answer)) for c, answer in zip(steps, answers, strict=True)),
+            path=tuple(
+                PathPoint(c.strength, self._named(answer), bool(self.rule.says(answer, found.result.target)))
+                for c, answer in zip(steps, answers, strict=True)
+            ),
             path_images=images,
             alternatives=tuple(self._carry(view, classifier, c.image, found) for c in found.result.alternatives),
             regions=view.labels_back(_label_map(measured.regions, measured.effect.shape)),
@@ -329,7 +339,7 @@ class Explainer:
         change = np.abs(seen - view.array)
         return (
             Counterfactual(
-                valid=bool(predicts_target(answer, found.result.target, classifier.multi_label)),
+                valid=bool(self.rule.says(answer, found.result.target)),
                 probabilities=self._named(answer),
                 changed_fraction=float((change.max(axis=0) > found.floor).mean()),
                 l1=float(change.mean()),
@@ -337,8 +347,14 @@ class Explainer:
             native,
         )
 
+    def _seen(self, view: ClassifierView) -> Seen:
+        array, seen = view.array, view.seen
+        flat = array[..., None] if array.ndim == 3 else array
+        image = Image(flat.astype(np.float32), view.grid, view.image.id, self.classifier.inputs.spatial_dims)
+        return Seen(image, seen.window, seen.below, seen.above, describe_contract(self.classifier))
+
     def _prediction(self, answer: np.ndarray) -> Prediction:
-        return Prediction(self.classifier.classes[int(answer.argmax())], self._named(answer))
+        return Prediction(self.classifier.classes[self.rule.label(answer)], self._named(answer))
 
     def _named(self, answer: np.ndarray) -> Probabilities:
         return {name: float(value) for name, value in zip(self.classifier.classes, answer, strict=True)}

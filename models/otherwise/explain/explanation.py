@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from otherwise.annotations.vocabulary import Term
+from otherwise.blackbox.decision import DecisionRule
 from otherwise.images.image import Geometry, Image
 from otherwise.warning import AnswerWarning
 
@@ -38,10 +39,12 @@ class PathPoint:
         strength: Strength of the edit; 0: none. Edits by flow: the time from which the flow is followed, in (0, 1].
             Other edits: movement in latent space, of which 1 reaches the student's boundary.
         probabilities: The black box's answer.
+        flipped: Whether the black box says the target; None in explanations of earlier versions.
     """
 
     strength: float
     probabilities: Probabilities
+    flipped: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,25 @@ class Concepts:
     entries: tuple[ConceptEntry, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """The image as the classifier sees it.
+
+    Attributes:
+        image: Values in [0, 1] on the classifier's own grid.
+        window: Values in the image's own units that became 0 and 1.
+        below: Share of the voxels that lay under the window, in [0, 1].
+        above: Share of the voxels that lay over it.
+        contract: What the network wants beyond that, one sentence.
+    """
+
+    image: Image
+    window: tuple[float, float]
+    below: float
+    above: float
+    contract: str
+
+
 @dataclass(frozen=True)
 class Volumes:
     """The images of an explanation, all on the original's own grid.
@@ -194,6 +216,9 @@ class Explanation:
         notes: Sentences that a reader must know, for example that the search found nothing valid.
         grid: Where the classifier looked.
         concepts: What the regions show; None where nobody has taught it.
+        seen: What the classifier saw of the original; None in explanations of earlier versions.
+        rule: When the classifier says a class, in the order of ``prediction.probabilities``; None in explanations of
+            earlier versions.
         warnings: Reasons to doubt the answer or its explanation, for example that most voxels are clipped.
     """
 
@@ -220,8 +245,24 @@ class Explanation:
     grid: Geometry | None = None
     concepts: Concepts | None = None
     warnings: tuple[AnswerWarning, ...] = ()
+    seen: Seen | None = None
+    rule: DecisionRule | None = None
 
     @property
     def remarks(self) -> tuple[str, ...]:
         """Sentences that a reader must know: the texts of all warnings, then the notes."""
         return (*(warning.text for warning in self.warnings), *self.notes)
+
+    @property
+    def thresholds(self) -> Probabilities | None:
+        """Probability from which each class is said; None where the most probable one is."""
+        if self.rule is None or self.rule.thresholds is None:
+            return None
+        return dict(zip(self.prediction.probabilities, self.rule.thresholds, strict=True))
+
+    @property
+    def boundary(self) -> float | None:
+        """Probability from which the target is said; None where that depends on other classes."""
+        if self.rule is None:
+            return 0.5
+        return self.rule.boundary(list(self.prediction.probabilities).index(self.target))

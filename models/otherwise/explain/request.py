@@ -24,6 +24,10 @@ ScorePatches = Callable[[Finder, Image, int | None, Callable[[float], None]], Pa
 """Finder, image, slice, progress -> the scores of all patches; a server remembers those of the last few images."""
 
 
+MOST_NOISE = 0.5
+"""Beyond noise of this share of the range an image is not to be recognised."""
+
+
 @dataclass(frozen=True)
 class ExplainRequest:
     """How to explain an image.

@@ -99,12 +99,14 @@ class Image:
         geometry: The grid, shared by all channels.
         id: Name shown to people; never a patient's name.
         dimension: 2 where the source is one plane (radiograph, photograph), else 3.
+        modality: DICOM's two letters, such as MG; empty where the source does not say.
     """
 
     array: np.ndarray
     geometry: Geometry
     id: str = "image"
     dimension: int = 3
+    modality: str = ""
 
     def __post_init__(self) -> None:
         if self.array.ndim != 4 or self.array.shape[1:] != self.geometry.shape:
@@ -124,16 +126,16 @@ class Image:
     def slice(self, k: int) -> Image:
         """Take one slice along k as a 2-D image; see :meth:`Geometry.slice`."""
         geometry = self.geometry.slice(k)
-        return Image(self.array[..., k : k + 1], geometry, self.id, 2)
+        return Image(self.array[..., k : k + 1], geometry, self.id, 2, self.modality)
 
     def crop(self, low: tuple[int, int, int], high: tuple[int, int, int]) -> Image:
         """Take a box of voxels; see :meth:`Geometry.crop`."""
         part = (slice(None), *(slice(a, b) for a, b in zip(low, high, strict=True)))
-        return Image(self.array[part], self.geometry.crop(low, high), self.id, self.dimension)
+        return Image(self.array[part], self.geometry.crop(low, high), self.id, self.dimension, self.modality)
 
     def with_array(self, array: np.ndarray, id: str | None = None) -> Image:
         """Make another image on the same grid."""
-        return Image(array, self.geometry, id or self.id, self.dimension)
+        return Image(array, self.geometry, id or self.id, self.dimension, self.modality)
 
 
 def check_content(image: Image) -> Image:

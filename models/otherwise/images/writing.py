@@ -66,7 +66,8 @@ def write_image(image: Image, path: Path, *, compress: bool = True) -> Path:
     if name.endswith(".nrrd"):
         array, kind = _without_grey_axis(image)
         with atomic_path(path) as temporary:
-            write_nrrd(temporary, array, image.geometry, kind=kind, compress=compress)
+            said = {"modality": image.modality} if image.modality else None
+            write_nrrd(temporary, array, image.geometry, kind=kind, extra=said, compress=compress)
     elif name.endswith((".nii", ".nii.gz")):
         _write_nifti(path, image)
     else:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from otherwise.agent.editing.candidate import predicts_target
 from otherwise.agent.editing.parts import composite, ranks, soft
+from otherwise.blackbox.decision import DecisionRule
 from otherwise.blackbox.protocol import BlackBox
 
 
@@ -40,7 +40,7 @@ def minimal_mask(
     for _ in range(rounds):
         masks = [rank < share * rank.size for share in shares]
         tried = np.stack([composite(image, counterfactual, soft(mask)) for mask in masks])
-        flips = predicts_target(classifier.predict(tried), target, classifier.multi_label)
+        flips = DecisionRule.of(classifier).says(classifier.predict(tried), target)
         if flips.any():
             first = int(flips.argmax())
             high, low = float(shares[first]), float(shares[first - 1]) if first else low

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from otherwise.agent.editing.candidate import predicts_target
 from otherwise.agent.editing.parts import soft
+from otherwise.blackbox.decision import DecisionRule
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.influence.effect import measured_effect, put_in_and_leave_out
 
@@ -89,9 +89,9 @@ def measure_regions(
     before, after = classifier.predict(np.stack([image, counterfactual]).astype(np.float32))
     alone, without = put_in_and_leave_out(classifier, image, counterfactual, np.stack([soft(mask) for mask in masks]))
     effects = measured_effect(before, after, alone, without, target)
-    flips = predicts_target(alone, target, classifier.multi_label)
-    unflips = ~predicts_target(without, target, classifier.multi_label)
-    after_flips = bool(predicts_target(after, target, classifier.multi_label))
+    rule = DecisionRule.of(classifier)
+    flips, unflips = rule.says(alone, target), ~rule.says(without, target)
+    after_flips = bool(rule.says(after, target))
     change = np.abs(counterfactual - image).mean(axis=0)
     regions = [
         MeasuredRegion(

@@ -169,7 +169,10 @@ def contours(mask: np.ndarray, width: float, height: float) -> list[np.ndarray]:
 
 
 def path_plot(
-    strengths: Sequence[float], probabilities: Sequence[Mapping[str, float]], highlighted: Sequence[str]
+    strengths: Sequence[float],
+    probabilities: Sequence[Mapping[str, float]],
+    highlighted: Sequence[str],
+    boundary: float | None = 0.5,
 ) -> tuple[str, list[float]]:
     """Plot the classes' probabilities along the way from the original to beyond the boundary.
 
@@ -177,6 +180,7 @@ def path_plot(
         strengths: Movement in latent space of every step, ascending.
         probabilities: The black box's answer at every step.
         highlighted: The class that was answered first and the target; other classes are drawn thin and grey.
+        boundary: Probability from which the target is said, a thin line; None: it depends on the other classes.
 
     Returns:
         SVG text for use inside HTML, drawn in the page's text colour on nothing, and the x of every step in its units.
@@ -184,7 +188,7 @@ def path_plot(
     """
     figure = Figure(figsize=(6.4, 2.9))
     axes = figure.add_axes((0.075, 0.17, 0.73, 0.76))
-    draw_path(axes, strengths, probabilities, highlighted)
+    draw_path(axes, strengths, probabilities, highlighted, boundary)
     axes.axvline(strengths[0] if strengths else 0, color=_INK, linewidth=1.2, alpha=0.7, gid="step")
     figure.patch.set_visible(False)
     axes.patch.set_visible(False)
@@ -200,6 +204,7 @@ def draw_path(
     strengths: Sequence[float],
     probabilities: Sequence[Mapping[str, float]],
     highlighted: Sequence[str],
+    boundary: float | None = 0.5,
 ) -> None:
     """Draw the lines of ``path_plot``; each highlighted class's name stands at the right end of its line."""
     for name in probabilities[0] if probabilities else ():
@@ -219,9 +224,16 @@ def draw_path(
         short = name if len(name) <= 18 else name[:17] + "…"
         place = blended_transform_factory(axes.transAxes, axes.transData)
         axes.text(1.03, height, short, color=colour, weight="bold", va="center", transform=place, parse_math=False)
-    axes.set(ylim=(0, 1), yticks=(0, 0.5, 1), xlabel="strength (1 = boundary of the student)")
+    ticks = (0, 1) if boundary is None else (0, boundary, 1)
+    axes.set(
+        ylim=(0, 1),
+        yticks=ticks,
+        yticklabels=[f"{tick:g}" for tick in ticks],
+        xlabel="strength (1 = boundary of the student)",
+    )
     axes.set_xlim(*((strengths[0], strengths[-1]) if len(set(strengths)) > 1 else (-0.5, 0.5)))
-    axes.axhline(0.5, color=_INK, linewidth=0.6, alpha=0.35)
+    if boundary is not None:
+        axes.axhline(boundary, color=_INK, linewidth=0.6, alpha=0.35)
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.spines[["top", "right"]].set_visible(False)
 

@@ -15,6 +15,7 @@ import nrrd
 import numpy as np
 
 from otherwise.annotations.vocabulary import Term
+from otherwise.blackbox.decision import DecisionRule
 from otherwise.errors import OtherwiseError
 from otherwise.explain.explanation import (
     SCHEMA,
@@ -27,6 +28,7 @@ from otherwise.explain.explanation import (
     Place,
     Prediction,
     Region,
+    Seen,
     Volumes,
 )
 from otherwise.images.atomic import atomic_folder
@@ -40,6 +42,7 @@ from otherwise.warning import AnswerWarning
 JSON_NAME = "explanation.json"
 REPORT_NAME = "report.html"
 _WRITERS = 4
+SEEN_NAME = "seen.nrrd"
 _SINGLE = ("original", "counterfactual", "difference", "effect", "floor", "minimal")
 
 
@@ -79,6 +82,8 @@ def write_explanation(explanation: Explanation, folder: Path, *, replace: bool =
         images = {names[name]: getattr(volumes, name) for name in _SINGLE}
         images |= dict(zip(names["alternatives"], volumes.alternatives, strict=True))
         path = _in_type_of(volumes.original, volumes.path)
+        if volumes_seen := explanation.seen:
+            images[SEEN_NAME] = volumes_seen.image
         # Most of the time goes into compression, which does not hold Python's lock.
         with ThreadPoolExecutor(_WRITERS) as writers:
             done = [writers.submit(write_sequence, path, _index_values(explanation.path), temporary / names["path"])]
@@ -113,7 +118,7 @@ def read_explanation(folder: Path) -> Explanation:
         content = json.loads((folder / JSON_NAME).read_text(encoding="utf-8"))
         if content["schema"] != SCHEMA:
             raise ReportError(f"{folder.name} has schema {content['schema']!r}, not {SCHEMA}.", "Update Otherwise.")
-        return _from_json(content, _read_volumes(content, folder))
+        return _from_json(content, _read_volumes(content, folder), _seen(content.get("seen"), folder))
     except FileNotFoundError:
         raise ReportError(f"There is no explanation in {folder.name}.", f"Give a folder with {JSON_NAME}.") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -155,6 +160,8 @@ def explanation_json(explanation: Explanation) -> dict[str, Any]:
         "regions": [{**asdict(region), "centroid_ras": list(region.centroid_ras)} for region in explanation.regions],
         "notes": list(explanation.notes),
         "warnings": [asdict(warning) for warning in explanation.warnings],
+        "decision": _decision_json(explanation),
+        "seen": _seen_json(explanation.seen),
         "geometry": _geometry_json(geometry),
         "grid": _geometry_json(explanation.grid) if explanation.grid else None,
         "concepts": asdict(explanation.concepts) if explanation.concepts else None,
@@ -167,6 +174,21 @@ def explanation_json(explanation: Explanation) -> dict[str, Any]:
     }
     plain: dict[str, Any] = json.loads(json.dumps(content, allow_nan=False, default=np.generic.item))
     return plain
+
+
+def _decision_json(explanation: Explanation) -> dict[str, Any] | None:
+    rule = explanation.rule
+    return rule and {"multi_label": rule.multi_label, "thresholds": explanation.thresholds}
+
+
+def _seen_json(seen: Seen | None) -> dict[str, Any] | None:
+    return seen and {
+        "file": SEEN_NAME,
+        "window": list(seen.window),
+        "below": seen.below,
+        "above": seen.above,
+        "contract": seen.contract,
+    }
 
 
 def _geometry_json(geometry: Geometry) -> dict[str, Any]:
@@ -253,6 +275,21 @@ def _geometry(content: dict[str, Any]) -> Geometry:
     return Geometry((i, j, k), np.array(content["affine"]))
 
 
+def _rule(content: dict[str, Any] | None) -> DecisionRule | None:
+    if content is None:
+        return None
+    thresholds = content["thresholds"]
+    return DecisionRule(content["multi_label"], thresholds and tuple(thresholds.values()))
+
+
+def _seen(content: dict[str, Any] | None, folder: Path) -> Seen | None:
+    if content is None:
+        return None
+    low, high = content["window"]
+    image = read_image(_inside(folder, content["file"]))
+    return Seen(image, (low, high), content["below"], content["above"], content["contract"])
+
+
 def _concepts(content: dict[str, Any] | None) -> Concepts | None:
     if content is None:
         return None
@@ -270,7 +307,7 @@ def _place(content: dict[str, Any] | None) -> Place | None:
     return Place(shape, low, high, content["before"], content["after"])
 
 
-def _from_json(content: dict[str, Any], volumes: Volumes) -> Explanation:
+def _from_json(content: dict[str, Any], volumes: Volumes, seen: Seen | None) -> Explanation:
     found = dict(content["counterfactual"])
     path = tuple(PathPoint(**point) for point in found.pop("path"))
     if len(path) != len(volumes.path) or len(content["alternatives"]) != len(volumes.alternatives):
@@ -301,4 +338,6 @@ def _from_json(content: dict[str, Any], volumes: Volumes) -> Explanation:
         grid=_geometry(content["grid"]) if content.get("grid") else None,
         concepts=_concepts(content.get("concepts")),
         warnings=tuple(AnswerWarning(**warning) for warning in content.get("warnings", ())),
+        seen=seen,
+        rule=_rule(content.get("decision")),
     )

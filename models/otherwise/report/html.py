@@ -9,7 +9,15 @@ from pathlib import Path
 from markupsafe import Markup
 
 from otherwise.annotations.vocabulary import Key
-from otherwise.explain.explanation import Counterfactual, Explanation, PathPoint, Place, Probabilities, Region
+from otherwise.explain.explanation import (
+    Counterfactual,
+    Explanation,
+    PathPoint,
+    Place,
+    Probabilities,
+    Region,
+    Seen,
+)
 from otherwise.images.atomic import atomic_path
 from otherwise.images.image import Image
 from otherwise.report import figures, words
@@ -78,6 +86,7 @@ def render_report(explanation: Explanation, examples: Examples | None = None, sp
         [point.strength for point in explanation.path],
         [point.probabilities for point in explanation.path],
         [explanation.prediction.label, explanation.target],
+        explanation.boundary,
     )
     return (
         pages()
@@ -114,6 +123,7 @@ def cards(explanation: Explanation, panels: Panels) -> list[Card]:
     """Original, counterfactual, change, regions, effect and minimal change, each with a sentence."""
     volumes, target = explanation.volumes, explanation.target
     found, minimal = explanation.counterfactual, explanation.minimal
+    seen = [_seen_card(explanation.seen, panels)] if explanation.seen else []
     return [
         Card(
             "Original",
@@ -150,7 +160,17 @@ def cards(explanation: Explanation, panels: Panels) -> list[Card]:
             _found(minimal, explanation),
             panels.image(volumes.minimal, "Original with only the needed regions changed", outlined=True),
         ),
+        *seen,
     ]
+
+
+def _seen_card(seen: Seen, panels: Panels) -> Card:
+    """Return what the classifier saw of the original, with what was cut off."""
+    size = " × ".join(str(edge) for edge in seen.image.geometry.shape[: seen.image.dimension])
+    low, high = seen.window
+    clipped = f"{words.share(seen.below)} of it lie below, {words.share(seen.above)} above"
+    text = f"{size} voxels, black at {low:.4g} and white at {high:.4g}; {clipped}. Then: {seen.contract}"
+    return Card("As the classifier sees it", text, panels.seen(seen.image))
 
 
 def _found(found: Counterfactual, explanation: Explanation) -> str:
@@ -179,7 +199,7 @@ def steps(explanation: Explanation, panels: Panels) -> list[Step]:
         Step(
             panels.small(image, f"Path at strength {point.strength:g}"),
             point,
-            words.answers(point.probabilities, explanation.target),
+            words.answers(point.probabilities, explanation.target) if point.flipped is None else point.flipped,
         )
         for point, image in zip(explanation.path, explanation.volumes.path, strict=True)
     ]

@@ -108,6 +108,19 @@ class Panels:
         """Show an image in every plane, on request with the regions' outlines."""
         return tuple(self._panel(plane, self._grey(plane, image), alt, outlined) for plane in self.planes)
 
+    def seen(self, image: Image) -> tuple[FigurePanel, ...]:
+        """Show what the classifier saw, on its own grid, black at 0 and white at 1; of a volume the middle planes."""
+        i, j, k = (edge // 2 for edge in image.geometry.shape)
+        pictures = []
+        for plane in planes_through(image.geometry, image.dimension, (i, j, k)):
+            unit = 100 / max(plane.width_mm, plane.height_mm)
+            pixels = figures.grey(figures.reduce(plane.cut(image.array)), (0.0, 1.0))
+            source = figures.data_uri(figures.png(pixels))
+            width, height, alt = plane.width_mm * unit, plane.height_mm * unit, "As the classifier sees it"
+            caption = "" if plane.name == "image" else f"{plane.name}, its middle"
+            pictures.append(FigurePanel(source, alt, width, height, caption, plane.letters))
+        return tuple(pictures)
+
     def small(self, image: Image, alt: str) -> FigurePanel:
         """Show an image in the first plane only, small."""
         return self._panel(self.planes[0], self._grey(self.planes[0], image, SMALL_SIDE), alt)

@@ -201,7 +201,7 @@ def _way(page: Figure, top: float, explanation: Explanation, panels: Panels) -> 
     axes = page.add_axes((LEFT + 0.03, top - 0.2, 0.68, 0.18))
     strengths = [point.strength for point in explanation.path]
     told = [point.probabilities for point in explanation.path]
-    figures.draw_path(axes, strengths, told, [explanation.prediction.label, explanation.target])
+    figures.draw_path(axes, strengths, told, [explanation.prediction.label, explanation.target], explanation.boundary)
     top -= 0.25
     film = steps(explanation, panels)
     size = WIDTH / max(6, len(film))

@@ -79,8 +79,9 @@ def few(names: Iterable[str], most: int = 3) -> str:
 
 def question(explanation: Explanation) -> str:
     """What the model says now."""
-    prediction = explanation.prediction
-    return f"The model says {with_probability(prediction.label, prediction.probabilities)}."
+    prediction, thresholds = explanation.prediction, explanation.thresholds
+    from_ = f", which it says from {probability(thresholds[prediction.label])} on" if thresholds else ""
+    return f"The model says {with_probability(prediction.label, prediction.probabilities)}{from_}."
 
 
 def answer(explanation: Explanation) -> str:

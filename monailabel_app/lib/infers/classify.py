@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 from monailabel.interfaces.tasks.infer_v2 import InferType
 
 from lib.infers.find import PatchScoreCache
@@ -13,6 +14,7 @@ from lib.infers.task import Answer, HostedTask, Report
 from lib.runtime.host import Host
 from lib.runtime.worker import Cancelled
 from lib.settings.params import AUTO, Params, place
+from otherwise.blackbox.decision import DecisionRule
 from otherwise.images.image import Image
 
 
@@ -45,11 +47,17 @@ class Classify(HostedTask):
         return Answer(
             {
                 "prediction": scores,
-                "label": max(probabilities, key=lambda name: probabilities[name]),
+                "label": self._label(probabilities),
                 "image": {"id": image.id, "sha256": image.sha256},
                 "classifier": asdict(self.host.classifier_ref),
             }
         )
+
+    def _label(self, probabilities: Mapping[str, float]) -> str:
+        """Return the class that is said, by the classifier's own thresholds."""
+        classes = self.host.classifier.classes
+        values = np.array([probabilities[name] for name in classes])
+        return classes[DecisionRule.of(self.host.classifier).label(values)]
 
     def _probabilities(
         self, image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report

@@ -12,11 +12,11 @@ from lib.infers.find import MOST_FINDS, PatchScoreCache
 from lib.infers.task import Answer, HostedTask, Report
 from lib.runtime.host import Host
 from lib.runtime.worker import Cancelled
-from lib.settings.params import AUTO, MAX_SEED, Params, one_of, place, whole_number
+from lib.settings.params import AUTO, MAX_SEED, Params, number, one_of, place, whole_number
 from lib.storage.explanation_store import StorageError, read_content
 from otherwise.explain.explainer import Explainer
 from otherwise.explain.explanation import Explanation
-from otherwise.explain.request import ExplainRequest, explain_request
+from otherwise.explain.request import MOST_NOISE, ExplainRequest, explain_request
 from otherwise.finding.finder import Finder
 from otherwise.images.image import Image
 from otherwise.report.folder import write_explanation
@@ -39,7 +39,7 @@ class Explain(HostedTask):
         with_names: Callable[[Explanation], Explanation] = lambda explanation: explanation,
         on_saved: Callable[[], None] = lambda: None,
     ) -> None:
-        options: dict[str, Any] = {"target": [AUTO, *host.classifier.classes], "seed": 0}
+        options: dict[str, Any] = {"target": [AUTO, *host.classifier.classes], "seed": 0, "noise": 0.0}
         super().__init__(
             host,
             InferType.SEGMENTATION,
@@ -51,11 +51,12 @@ class Explain(HostedTask):
         self.with_names, self.on_saved = with_names, on_saved
 
     def check(self, params: Params) -> dict[str, Any]:
-        """Add the class to flip to, the seed, and which patch."""
+        """Add the class to flip to, the seed, the noise, and which patch."""
         checked = {
             **super().check(params),
             "target": one_of(params, "target", self.host.classifier.classes),
             "seed": whole_number(params, "seed", 0, MAX_SEED) or 0,
+            "noise": number(params, "noise", 0.0, MOST_NOISE) or 0.0,
         }
         if self.looks:
             checked["find"] = whole_number(params, "find", 1, MOST_FINDS) or 1

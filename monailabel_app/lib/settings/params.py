@@ -106,6 +106,20 @@ def whole_number(params: Params, key: str, low: int, high: int) -> int | None:
     return value
 
 
+def number(params: Params, key: str, low: float, high: float) -> float | None:
+    """Read a number in ``[low, high]``; absent or ``auto``: None.
+
+    Raises:
+        ParamsError: if it is something else.
+    """
+    value = params.get(key)
+    if value is None or value == AUTO:
+        return None
+    if not _finite(value) or not low <= value <= high:
+        raise ParamsError(f"{key} {str(value)[:64]!r} is no number from {low:g} to {high:g}.", "Correct it.")
+    return float(value)
+
+
 def place(params: Params, key: str) -> tuple[float, float, float] | None:
     """Read ``[R, A, S]`` in millimetres; absent or ``auto``: None.
 

@@ -14,6 +14,7 @@ from otherwise.agent.editing.flow_edit import FlowStrength, flow_edit
 from otherwise.agent.editing.flow_search import FlowSearch, FlowSettings, opposite_evidence
 from otherwise.agent.flow import expand, invert, render
 from otherwise.agent.networks import DiffusionAutoencoder
+from otherwise.blackbox.decision import DecisionRule
 from support.square_models import SquareClassifier
 
 SPREAD = 0.3
@@ -116,7 +117,7 @@ def test_a_search_is_the_same_for_the_same_seed_and_stays_within_its_region(
     def found(seed: int) -> np.ndarray:
         original = Candidate(image, answer, 0.0)
         with torch.inference_mode():
-            search = FlowSearch(agent, judge, SMALL_REGIONS, original, 1, 0.9, False, seed, lambda: None)
+            search = FlowSearch(agent, judge, SMALL_REGIONS, original, 1, 0.9, DecisionRule(), seed, lambda: None)
             result = search.run(2)
         assert result is not None
         assert len(result.alternatives) == 2

@@ -15,6 +15,7 @@ from otherwise.agent.editing.candidate import Candidate
 from otherwise.agent.editing.refinement import SHARES, Judge, Refinement
 from otherwise.agent.editing.search import Search, SearchResult, SearchSettings
 from otherwise.blackbox.checked import CountingBlackBox
+from otherwise.blackbox.decision import DecisionRule
 from otherwise.blackbox.protocol import InputSpec
 from support.square_models import SquareClassifier, eager_agent, squares
 
@@ -33,7 +34,7 @@ def judge(images: np.ndarray, strengths: Sequence[float]) -> list[Candidate]:
 def refined(
     agent: Agent, image: np.ndarray, moved: list[Candidate], best: int, target: int, ask: Judge = judge
 ) -> list[Candidate]:
-    refinement = Refinement(agent, ask, CONFIDENCE, multi_label=False, steps=4)
+    refinement = Refinement(agent, ask, CONFIDENCE, rule=DecisionRule(), steps=4)
     return refinement.path(image, moved, moved[best], target, torch.Generator().manual_seed(0), lambda: None)
 
 
@@ -107,7 +108,7 @@ def test_no_image_is_asked_about_twice(agent: Agent) -> None:
     moved = brighter([0.1, 0.22, 0.24])
     path = refined(agent, grey(0.4), moved, best=1, target=1, ask=noting)
     assert len(asked) == len(set(asked)) == len(SHARES) + 2
-    Refinement(agent, noting, CONFIDENCE, multi_label=False, steps=4).needed(grey(0.4), moved[2], 1)
+    Refinement(agent, noting, CONFIDENCE, rule=DecisionRule(), steps=4).needed(grey(0.4), moved[2], 1)
     assert len(asked) == 2 * len(SHARES) + 2
     assert path[1].image.tobytes() in asked
 
@@ -170,7 +171,7 @@ def test_drawing_anew_can_be_cancelled() -> None:
         raise KeyboardInterrupt
 
     image, moved = letter()
-    refinement = Refinement(drawing(0.1), judge, CONFIDENCE, multi_label=False, steps=4)
+    refinement = Refinement(drawing(0.1), judge, CONFIDENCE, rule=DecisionRule(), steps=4)
     with pytest.raises(KeyboardInterrupt):
         refinement.path(image, moved, moved[1], 0, torch.Generator(), stop)
 

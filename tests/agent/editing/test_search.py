@@ -12,11 +12,11 @@ import torch
 from otherwise.agent.bundle import Agent
 from otherwise.agent.calibration import UNCALIBRATED
 from otherwise.agent.editing.bounds import Bounds
-from otherwise.agent.editing.candidate import choose_target, predicts_target
 from otherwise.agent.editing.flow_search import FlowSettings
 from otherwise.agent.editing.rendering import EditSettings, Renderer
 from otherwise.agent.editing.search import Search, SearchResult, SearchSettings
 from otherwise.blackbox.checked import CountingBlackBox
+from otherwise.blackbox.decision import DecisionRule
 from otherwise.errors import CancelledError
 from support.square_models import SquareClassifier, eager_agent
 
@@ -260,10 +260,11 @@ def test_it_stops_between_steps_when_asked(agent: Agent, classifier: SquareClass
 
 
 def test_targets_of_single_and_multi_label_answers() -> None:
-    assert choose_target(np.array([0.1, 0.6, 0.3]), multi_label=False) == 2
-    assert choose_target(np.array([0.9, 0.4, 0.2]), multi_label=True) == 1
-    assert predicts_target(np.array([0.4, 0.3, 0.3]), 0, multi_label=False)
-    assert not predicts_target(np.array([0.4, 0.3, 0.3]), 0, multi_label=True)
+    single, several = DecisionRule(), DecisionRule(multi_label=True)
+    assert single.nearest_other(np.array([0.1, 0.6, 0.3])) == 2
+    assert several.nearest_other(np.array([0.9, 0.4, 0.2])) == 1
+    assert single.says(np.array([0.4, 0.3, 0.3]), 0)
+    assert not several.says(np.array([0.4, 0.3, 0.3]), 0)
 
 
 def test_an_agent_that_was_not_calibrated_is_searched_without_flow(

@@ -1,4 +1,4 @@
-"""An edited image and the answers to it, and when an answer is the target class."""
+"""An edited image and the answers to it."""
 
 from __future__ import annotations
 
@@ -22,18 +22,3 @@ class Candidate:
     probabilities: np.ndarray
     strength: float
     student_probabilities: np.ndarray | None = None
-
-
-def predicts_target(probabilities: np.ndarray, target: int, multi_label: bool) -> np.ndarray:
-    """Return whether the target is the answer: most probable class, or (multi-label) above one half."""
-    if multi_label:
-        return np.asarray(probabilities[..., target] > 0.5)
-    return np.asarray(probabilities.argmax(-1) == target)
-
-
-def choose_target(probabilities: np.ndarray, multi_label: bool) -> int:
-    """Return the class nearest to becoming the answer: the runner-up, or (multi-label) the least certain "no"."""
-    if multi_label:
-        rest = np.where(probabilities > 0.5, -1.0, probabilities)
-        return int(rest.argmax())
-    return int(np.argsort(-probabilities, kind="stable")[1])

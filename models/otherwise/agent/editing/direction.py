@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from otherwise.agent.conditioning import Conditioning
+from otherwise.agent.conditioning import Conditioning, clipped_log_odds
 from otherwise.agent.flow import Velocity, expand
 from otherwise.agent.networks import DiffusionAutoencoder
+from otherwise.blackbox.decision import DecisionRule
 
 MIN_EVIDENCE_STEP = 0.25
 """Least step in evidence at strength 1. An image on the boundary would otherwise not move."""
@@ -38,7 +39,7 @@ class EditDirection:
 
 
 def direction_to_boundary(
-    model: DiffusionAutoencoder, condition: Conditioning, target: Tensor, multi_label: bool
+    model: DiffusionAutoencoder, condition: Conditioning, target: Tensor, multi_label: bool, boundary: float = 0.0
 ) -> EditDirection:
     """Return the direction to the boundary of ``target``, in the latent and in the evidence.
 
@@ -53,12 +54,13 @@ def direction_to_boundary(
         condition: Of ``b`` images.
         target: ``(b,)`` class indices.
         multi_label: See ``BlackBox.multi_label``.
+        boundary: Of a multi-label classifier: evidence from which the target is said, see :func:`evidence_boundary`.
     """
     weight, logits, index = model.student.weight, model.classify(condition.latent), target[:, None]
     own, own_logit = condition.evidence.gather(1, index), logits.gather(1, index)
     if multi_label:
-        sign = torch.where(own > 0, -1.0, 1.0)
-        step = sign * own.abs().clamp_min(MIN_EVIDENCE_STEP)
+        sign = torch.where(own > boundary, -1.0, 1.0)
+        step = sign * (own - boundary).abs().clamp_min(MIN_EVIDENCE_STEP)
         evidence = torch.zeros_like(condition.evidence).scatter(1, index, step)
         towards = torch.zeros_like(condition.evidence).scatter(1, index, sign)
         return EditDirection(_step_to_plane(sign * weight[target], own_logit), evidence, towards)
@@ -68,6 +70,12 @@ def direction_to_boundary(
     towards = torch.zeros_like(evidence).scatter(1, index, 1.0).scatter(1, rival, -1.0)
     latent = _step_to_plane(weight[target] - weight[rival[:, 0]], logits.gather(1, rival) - own_logit)
     return EditDirection(latent, evidence, towards)
+
+
+def evidence_boundary(rule: DecisionRule, target: int) -> float:
+    """Return the evidence (see ``clipped_log_odds``) from which a class is said; 0 is a probability of one half."""
+    threshold = rule.boundary(target)
+    return 0.0 if threshold is None else float(clipped_log_odds(torch.tensor([[threshold]])))
 
 
 def _step_to_plane(normal: Tensor, margin: Tensor) -> Tensor:

@@ -16,11 +16,13 @@ from scipy import ndimage
 
 from otherwise.agent.bundle import Agent
 from otherwise.agent.conditioning import Conditioning, clipped_log_odds
-from otherwise.agent.editing.candidate import Candidate, predicts_target
+from otherwise.agent.editing.candidate import Candidate
+from otherwise.agent.editing.direction import evidence_boundary
 from otherwise.agent.editing.flow_edit import FlowStrength, flow_edit
 from otherwise.agent.editing.parts import composite, ranks, soft
 from otherwise.agent.editing.rendering import as_images
 from otherwise.agent.flow import StepDone
+from otherwise.blackbox.decision import DecisionRule
 
 Judge = Callable[[np.ndarray, Sequence[float]], list[Candidate]]
 """Images ``(n, channels, *size)`` in [0, 1] and their strengths -> candidates with the answers to them."""
@@ -89,7 +91,7 @@ class FlowSearch:
         original: The image and the black box's answer.
         target: Index of the class to flip to.
         goal: Probability of the target that convinces.
-        multi_label: See ``BlackBox.multi_label``.
+        rule: When the black box says a class.
         seed: Of the noises.
         step_done: See ``flow.StepDone``.
     """
@@ -102,12 +104,12 @@ class FlowSearch:
         original: Candidate,
         target: int,
         goal: float,
-        multi_label: bool,
+        rule: DecisionRule,
         seed: int,
         step_done: StepDone,
     ) -> None:
         self.agent, self.judge, self.settings, self.original = agent, judge, settings, original
-        self.target, self.goal, self.multi_label, self.step_done = target, goal, multi_label, step_done
+        self.target, self.goal, self.rule, self.step_done = target, goal, rule, step_done
         self._pixels = 2 * torch.from_numpy(original.image)[None].to(agent.device) - 1
         self._generator = torch.Generator().manual_seed(seed)
         self._noise = self._new_noise(1)
@@ -115,7 +117,8 @@ class FlowSearch:
         present = clipped_log_odds(answer)
         latent = torch.zeros(1, agent.model.architecture.latent).to(self._pixels)
         self._present = Conditioning.of(latent, present).withheld()
-        self._wanted = Conditioning.of(latent, opposite_evidence(present, target, multi_label)).withheld()
+        wanted = opposite_evidence(present, target, rule.multi_label, evidence_boundary(rule, target))
+        self._wanted = Conditioning.of(latent, wanted).withheld()
 
     def run(self, alternatives: int, progress: Callable[[float], None] = lambda part: None) -> FlowResult | None:
         """Search.
@@ -141,13 +144,13 @@ class FlowSearch:
         if alternatives:
             noise = self._new_noise(alternatives)
             made = self._edit([self.settings.stronger * best.strength] * alternatives, region, noise)
-            others = [c for c in made if predicts_target(c.probabilities, self.target, self.multi_label)]
+            others = [c for c in made if self.rule.says(c.probabilities, self.target)]
         return FlowResult(best, tuple(sorted(tried, key=lambda c: c.strength)), tuple(others))
 
     def flips_at_most(self) -> bool:
         """Return whether the strongest edit of the whole image flips the black box."""
         (candidate,) = self._edit([self.settings.starts[1]])
-        return bool(predicts_target(candidate.probabilities, self.target, self.multi_label))
+        return bool(self.rule.says(candidate.probabilities, self.target))
 
     def _least_convincing_start(self) -> Candidate | None:
         """Bisect the time from which the whole image is edited."""
@@ -215,7 +218,7 @@ class FlowSearch:
         return float(np.abs(candidate.image - self.original.image).mean())
 
     def _convinces(self, candidate: Candidate) -> bool:
-        flips = bool(predicts_target(candidate.probabilities, self.target, self.multi_label))
+        flips = bool(self.rule.says(candidate.probabilities, self.target))
         return flips and bool(candidate.probabilities[self.target] >= self.goal)
 
     def _moves(self, candidate: Candidate) -> bool:
@@ -227,17 +230,18 @@ class FlowSearch:
         return torch.randn(count, *self._pixels.shape[1:], generator=self._generator).to(self._pixels)
 
 
-def opposite_evidence(present: torch.Tensor, target: int, multi_label: bool) -> torch.Tensor:
+def opposite_evidence(present: torch.Tensor, target: int, multi_label: bool, boundary: float = 0.0) -> torch.Tensor:
     """Return the evidence of an answer that is sure of the target.
 
     Args:
         present: ``(b, classes)``, see ``clipped_log_odds``.
         target: Index of the class. For a multi-label classifier its sign is turned, and other classes stay as they are.
         multi_label: See ``BlackBox.multi_label``.
+        boundary: Evidence from which the target is said.
     """
     if multi_label:
         wanted = present.clone()
-        wanted[:, target] = torch.where(present[:, target] > 0, -1.0, 1.0)
+        wanted[:, target] = torch.where(present[:, target] > boundary, -1.0, 1.0)
         return wanted
     wanted = torch.full_like(present, -1.0)
     wanted[:, target] = 1.0

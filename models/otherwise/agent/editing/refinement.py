@@ -16,10 +16,11 @@ from scipy import ndimage
 
 from otherwise.agent.bundle import Agent
 from otherwise.agent.conditioning import Conditioning, clipped_log_odds
-from otherwise.agent.editing.candidate import Candidate, predicts_target
+from otherwise.agent.editing.candidate import Candidate
 from otherwise.agent.editing.parts import composite, ranks, soft
 from otherwise.agent.editing.rendering import as_images
 from otherwise.agent.flow import StepDone, redraw
+from otherwise.blackbox.decision import DecisionRule
 
 SHARES = tuple(2.0**-halvings for halvings in range(8, 0, -1))
 """Shares of the voxels of which one may be all that has to change. Finer steps leave the black box just convinced, and
@@ -49,13 +50,13 @@ class Refinement:
         agent: Draws.
         judge: Says what the black box (and a student that has learned in noise) makes of images.
         confidence: Probability of the target of which the student has to stay convinced, or as much as it was.
-        multi_label: See ``BlackBox.multi_label``.
+        rule: When the black box says a class.
         steps: Solver steps of what is drawn anew.
     """
 
-    def __init__(self, agent: Agent, judge: Judge, confidence: float, multi_label: bool, steps: int) -> None:
+    def __init__(self, agent: Agent, judge: Judge, confidence: float, rule: DecisionRule, steps: int) -> None:
         self.agent, self.judge, self.confidence = agent, judge, confidence
-        self.multi_label, self.steps = multi_label, steps
+        self.rule, self.steps = rule, steps
 
     def path(
         self,
@@ -128,7 +129,7 @@ class Refinement:
 
     def _convinces(self, now: Candidate, before: Candidate, target: int, most: float) -> bool:
         """Whether it flips, the target no less probable than before or than ``most``, and the student convinced."""
-        if not predicts_target(now.probabilities, target, self.multi_label):
+        if not self.rule.says(now.probabilities, target):
             return False
         if now.probabilities[target] < min(most, before.probabilities[target]):
             return False

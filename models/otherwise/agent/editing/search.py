@@ -16,12 +16,13 @@ import torch
 from otherwise.agent.bundle import Agent
 from otherwise.agent.conditioning import Conditioning, clipped_log_odds
 from otherwise.agent.editing.bounds import Bounds
-from otherwise.agent.editing.candidate import Candidate, choose_target, predicts_target
-from otherwise.agent.editing.direction import EditDirection, direction_to_boundary
+from otherwise.agent.editing.candidate import Candidate
+from otherwise.agent.editing.direction import EditDirection, direction_to_boundary, evidence_boundary
 from otherwise.agent.editing.flow_search import USUAL_FLOW, FlowSearch, FlowSettings
 from otherwise.agent.editing.refinement import SHARES, Refinement
 from otherwise.agent.editing.rendering import Cancelled, EditSettings, Inverted, Renderer, stopping
 from otherwise.blackbox.checked import CountingBlackBox, decision_value
+from otherwise.blackbox.decision import DecisionRule
 
 LEAST_GAIN = 0.05
 """Log-odds that a round must bring for another one to be worth while."""
@@ -129,6 +130,7 @@ class Search:
     def __init__(self, agent: Agent, classifier: CountingBlackBox, settings: SearchSettings) -> None:
         self.agent = agent
         self.classifier = classifier
+        self.rule = DecisionRule.of(classifier)
         self.settings = settings
 
     def run(
@@ -157,7 +159,7 @@ class Search:
             original = Candidate(image, self.classifier.predict(image[None])[0], 0.0)
             any_other = target is None and not self.classifier.multi_label
             if target is None:
-                target = choose_target(original.probabilities, self.classifier.multi_label)
+                target = self.rule.nearest_other(original.probabilities)
             by_flow = self._search_flow(original, target, seed, start_queries, progress, cancelled)
             if by_flow is not None:
                 return by_flow
@@ -189,8 +191,9 @@ class Search:
         ):
             return None
         progress("search", 0.0)
-        step_done, multi_label = stopping(cancelled), self.classifier.multi_label
-        search = FlowSearch(self.agent, self._judged, flow, original, target, goal, multi_label, seed, step_done)
+        search = FlowSearch(
+            self.agent, self._judged, flow, original, target, goal, self.rule, seed, stopping(cancelled)
+        )
         found = search.run(self.settings.alternatives, lambda part: progress("search", part))
         if found is None:
             return None
@@ -231,9 +234,9 @@ class Search:
             if found.exhausted or _value(found.best, target) < _value(base, target) + LEAST_GAIN:
                 break
             base, trail = found.best, [c for c in tried if c.strength <= found.best.strength]
-        other = _other_answer(original, tried) if any_other else None
+        other = _other_answer(original, tried, self.rule) if any_other else None
         if other is not None:
-            reached = int(other.probabilities.argmax())
+            reached = self.rule.label(other.probabilities)
             return SearchResult(original, reached, other, True, tried, (), reconstruction, found.exhausted, goal)
         return SearchResult(original, target, found.best, False, tried, (), reconstruction, found.exhausted, goal)
 
@@ -241,11 +244,14 @@ class Search:
         self, base: Candidate, target: int, start_queries: int, progress: Progress, cancelled: Cancelled
     ) -> _RoundResult:
         """Try all edit settings from one image, until one of them flips the black box."""
-        multi_label = self.classifier.multi_label
         pixels = torch.from_numpy(base.image)[None].to(self.agent.device)
         condition = self._condition(pixels, base)
         direction = direction_to_boundary(
-            self.agent.model, condition, torch.tensor([target], device=self.agent.device), multi_label
+            self.agent.model,
+            condition,
+            torch.tensor([target], device=self.agent.device),
+            self.rule.multi_label,
+            evidence_boundary(self.rule, target),
         )
         nearest, reserve = _RoundResult(base, False, [], base.image, None, direction), None
         reconstruction: np.ndarray | None = None
@@ -286,7 +292,7 @@ class Search:
         ``insist``: There are other ways, so that nothing less than convincing is good enough.
         """
         goal = self._goal(target)
-        flips = [c for c in tried if predicts_target(c.probabilities, target, self.classifier.multi_label)]
+        flips = [c for c in tried if self.rule.says(c.probabilities, target)]
         sure = [c for c in flips if c.probabilities[target] >= goal]
         alone = not self.settings.convince_student
         both = [c for c in sure if alone or c.student_probabilities is None or c.student_probabilities[target] >= goal]
@@ -314,8 +320,7 @@ class Search:
         most = len(SHARES) * (2 + len(found.alternatives)) + 2 * len(found.tried)
         if self._over_budget(start, most):
             return found
-        settings, multi_label = self.settings, self.classifier.multi_label
-        refinement = Refinement(self.agent, self._judged, found.goal, multi_label, 2 * settings.steps)
+        refinement = Refinement(self.agent, self._judged, found.goal, self.rule, 2 * self.settings.steps)
         image, generator = found.original.image, torch.Generator().manual_seed(seed)
         moved = [candidate for candidate in found.tried if candidate.strength > 0]
         moved = refinement.path(image, moved, found.best, found.target, generator, stopping(cancelled))
@@ -342,9 +347,7 @@ class Search:
         tried = self._ask(found.renderer, other, strengths, base.strength)
         chosen = []
         for index in range(wanted):
-            flips = [
-                c for c in tried[index::wanted] if predicts_target(c.probabilities, target, self.classifier.multi_label)
-            ]
+            flips = [c for c in tried[index::wanted] if self.rule.says(c.probabilities, target)]
             chosen += flips[:1]
         return tuple(chosen)
 
@@ -362,9 +365,10 @@ class _RoundResult:
     exhausted: bool = False
 
 
-def _other_answer(original: Candidate, tried: Sequence[Candidate]) -> Candidate | None:
+def _other_answer(original: Candidate, tried: Sequence[Candidate], rule: DecisionRule) -> Candidate | None:
     """The least movement after which the black box says anything else than before."""
-    others = [c for c in tried if c.probabilities.argmax() != original.probabilities.argmax()]
+    before = rule.label(original.probabilities)
+    others = [c for c in tried if rule.label(c.probabilities) != before]
     return min(others, key=lambda c: c.strength, default=None)
 
 

@@ -9,12 +9,13 @@ import torch
 
 from otherwise.agent.bundle import Agent
 from otherwise.agent.calibration import LEVELS, Calibration
-from otherwise.agent.editing.candidate import Candidate, choose_target, predicts_target
+from otherwise.agent.editing.candidate import Candidate
 from otherwise.agent.editing.flow_search import FlowSearch, FlowSettings
 from otherwise.agent.editing.realism import denoising_errors
 from otherwise.agent.editing.search import Search, SearchSettings
 from otherwise.agent.training.validation import reconstructions
 from otherwise.blackbox.checked import CountingBlackBox
+from otherwise.blackbox.decision import DecisionRule
 from otherwise.blackbox.protocol import BlackBox
 
 FEWEST = 5
@@ -58,25 +59,25 @@ def student_change(agent: Agent, classifier: BlackBox, images: np.ndarray) -> fl
 def convincing(classifier: BlackBox, images: np.ndarray, batch: int = 64) -> tuple[float | None, ...]:
     """Return, for each class, the median probability on the images that the black box calls so."""
     parts = [classifier.predict(np.asarray(images[n : n + batch], np.float32)) for n in range(0, len(images), batch)]
-    answers = np.concatenate(parts)
+    answers, rule = np.concatenate(parts), DecisionRule.of(classifier)
     medians: list[float | None] = []
     for index in range(answers.shape[1]):
-        called = answers[predicts_target(answers, index, classifier.multi_label), index]
+        called = answers[rule.says(answers, index), index]
         medians.append(float(np.median(called)) if len(called) >= FEWEST else None)
     return tuple(medians)
 
 
 def evidence_validity(agent: Agent, classifier: BlackBox, images: np.ndarray) -> float:
     """Return the share of images that the strongest edit by flow flips, with the evidence as the only condition."""
-    settings, flipped = FlowSettings(), 0
+    settings, rule, flipped = FlowSettings(), DecisionRule.of(classifier), 0
 
     def judge(made: np.ndarray, strengths: Sequence[float]) -> list[Candidate]:
         return [Candidate(*one) for one in zip(made, classifier.predict(made), strengths, strict=True)]
 
     with torch.inference_mode():
         for image, answer in zip(images, classifier.predict(images), strict=True):
-            target = choose_target(answer, classifier.multi_label)
+            target = rule.nearest_other(answer)
             original = Candidate(image, answer, 0.0)
-            search = FlowSearch(agent, judge, settings, original, target, 0.5, classifier.multi_label, 0, lambda: None)
+            search = FlowSearch(agent, judge, settings, original, target, 0.5, rule, 0, lambda: None)
             flipped += search.flips_at_most()
     return round(flipped / len(images), 4)

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from otherwise.agent.bundle import Agent
 from otherwise.agent.conditioning import Conditioning, clipped_log_odds
-from otherwise.agent.editing.candidate import choose_target, predicts_target
 from otherwise.agent.editing.direction import direction_to_boundary
 from otherwise.agent.editing.parts import composite, soft
 from otherwise.agent.editing.rendering import EditSettings, as_images
@@ -23,6 +22,7 @@ from otherwise.agent.editing.search import Search, SearchResult, SearchSettings
 from otherwise.agent.flow import Velocity, invert, render
 from otherwise.agent.guidance_style import EVERYWHERE, STRONGEST_VOXELS, GuidanceStyle
 from otherwise.blackbox.checked import CountingBlackBox
+from otherwise.blackbox.decision import DecisionRule
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.influence.effect import effect_map, shown_effect
 from otherwise.influence.minimal import minimal_mask
@@ -224,8 +224,9 @@ def nearest_unlike(neighbours: np.ndarray, answers: np.ndarray) -> MakeEdit:
     """
 
     def make(agent: Agent, classifier: CountingBlackBox, image: np.ndarray) -> Edit:
-        target = choose_target(classifier.predict(image[None])[0], classifier.multi_label)
-        unlike = np.flatnonzero(predicts_target(answers, target, classifier.multi_label))
+        rule = DecisionRule.of(classifier)
+        target = rule.nearest_other(classifier.predict(image[None])[0])
+        unlike = np.flatnonzero(rule.says(answers, target))
         if not len(unlike):
             return Edit(image, target, False)
         distances = [float(np.square(neighbours[n] - image).sum()) for n in unlike]
@@ -309,7 +310,7 @@ def _encoded(agent: Agent, classifier: BlackBox, image: np.ndarray) -> tuple[Ten
     with torch.inference_mode():
         told = torch.from_numpy(np.asarray(answer, np.float32)).to(pixels)
         condition = Conditioning.of(agent.model.encode(pixels), clipped_log_odds(told))
-    return pixels, condition, choose_target(answer[0], classifier.multi_label)
+    return pixels, condition, DecisionRule.of(classifier).nearest_other(answer[0])
 
 
 def _field(agent: Agent, condition: Conditioning) -> Velocity:
@@ -319,13 +320,13 @@ def _field(agent: Agent, condition: Conditioning) -> Velocity:
 def _first_that_flips(classifier: BlackBox, images: np.ndarray, target: int) -> Edit:
     """The first that flips or, failing that, the one that comes nearest."""
     answers = classifier.predict(images)
-    flips = predicts_target(answers, target, classifier.multi_label)
+    flips = DecisionRule.of(classifier).says(answers, target)
     chosen = int(flips.argmax()) if flips.any() else int(answers[:, target].argmax())
     return Edit(images[chosen], target, bool(flips[chosen]))
 
 
 def _valid(classifier: BlackBox, image: np.ndarray, target: int) -> bool:
-    return bool(predicts_target(classifier.predict(image[None]), target, classifier.multi_label)[0])
+    return bool(DecisionRule.of(classifier).says(classifier.predict(image[None])[0], target))
 
 
 def _proxy(latents: Tensor, answers: Tensor, generator: torch.Generator, seed: int) -> nn.Module:

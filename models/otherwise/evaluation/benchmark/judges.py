@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from otherwise.blackbox.decision import DecisionRule
 from otherwise.blackbox.protocol import BlackBox
-from otherwise.blackbox.robustness import Robustness, decided, measure_robustness
+from otherwise.blackbox.robustness import Robustness, measure_robustness
 
 
 @dataclass(frozen=True)
@@ -61,13 +62,13 @@ def measure_judges(classifier: BlackBox, judges: Sequence[BlackBox], images: np.
         judges: Classifiers of the same classes.
         images: ``(count, channels, *size)`` float32 in [0, 1].
     """
-    own = decided(classifier.predict(images), classifier.multi_label)
+    own = DecisionRule.of(classifier).said(classifier.predict(images))
     return [
         JudgeFigures(
             judge.name,
             judge.version,
-            float((decided(judge.predict(images), judge.multi_label) == own).all(axis=1).mean()),
-            measure_robustness(judge.predict, images, judge.classes, multi_label=judge.multi_label),
+            float((DecisionRule.of(judge).said(judge.predict(images)) == own).all(axis=1).mean()),
+            measure_robustness(judge.predict, images, judge.classes, rule=DecisionRule.of(judge)),
         )
         for judge in judges
     ]

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from otherwise.agent.bundle import Agent
-from otherwise.agent.editing.candidate import predicts_target
 from otherwise.agent.editing.search import Progress
 from otherwise.agent.training.validation import reconstruction_error
 from otherwise.blackbox.checked import CountingBlackBox
+from otherwise.blackbox.decision import DecisionRule
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.errors import OtherwiseError
 from otherwise.evaluation.benchmark import distances, faithfulness, localisation
@@ -190,7 +190,7 @@ class _Asked:
             module = getattr(verifier, "module", None)
             if module is not None:
                 row["perceptual"] = perceptual_distance(module, image, edit.image)
-            row["validity_of_verifier"] = float(predicts_target(answer, edit.target, verifier.multi_label)[0])
+            row["validity_of_verifier"] = float(DecisionRule.of(verifier).says(answer, edit.target)[0])
         if self.right and case.truth is not None and case.truth.any():
             row["ssim_outside"] = distances.similarity(image, edit.image, ~case.truth)
             row["changed_to_true_area"] = changed / float(case.truth.mean())
@@ -222,7 +222,7 @@ def _edit_rows(comparison: Comparison, asked: _Asked, method: EditMethod) -> tup
     row: Row = {"method": method.name, **made_by, "seconds": seconds, "queries": counted.queries}
     row |= asked.edit_figures(edit, comparison.verifier, comparison.floor)
     for number, judge in enumerate(comparison.judges, start=1):
-        believed = predicts_target(judge.predict(edit.image[None]), edit.target, judge.multi_label)[0]
+        believed = DecisionRule.of(judge).says(judge.predict(edit.image[None])[0], edit.target)
         row[f"validity_of_judge_{number}"] = float(believed)
     if edit.effect is not None:
         row |= asked.map_figures(edit.effect)

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from otherwise.agent.editing.candidate import predicts_target
 from otherwise.agent.editing.search import Progress
+from otherwise.blackbox.decision import DecisionRule
 from otherwise.blackbox.model_card import machine_class
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.evaluation.benchmark.cases import Case
@@ -142,7 +142,7 @@ def _of_one(
     features, targets = penultimate(module, made), np.array([row["target"] for row in own])
     fid, kid = [], []
     for target in np.unique(targets):
-        theirs = real[predicts_target(answers, int(target), comparison.classifier.multi_label)]
+        theirs = real[DecisionRule.of(comparison.classifier).says(answers, int(target))]
         ours = features[targets == target]
         if min(len(ours), len(theirs)) >= LEAST_IMAGES:
             fid.append(frechet_distance(ours, theirs))
@@ -185,7 +185,7 @@ def refuse_unconfounded(classifier: BlackBox, cases: Sequence[Case]) -> float:
         BenchmarkError: if that is below ``CONFOUNDED``: what an explanation should show would be unknown.
     """
     answers = classifier.predict(np.stack([case.image for case in cases]))
-    called = predicts_target(answers, classifier.classes.index(MALIGNANT), classifier.multi_label)
+    called = DecisionRule.of(classifier).says(answers, classifier.classes.index(MALIGNANT))
     share = float(np.mean([bool(one) == (case.marker is not None) for one, case in zip(called, cases, strict=True)]))
     if share < CONFOUNDED:
         raise BenchmarkError(

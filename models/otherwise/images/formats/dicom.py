@@ -76,6 +76,11 @@ class Stack:
         """Voxels along i, j, k."""
         return (*self.slices[0].plane.size, len(self.slices))
 
+    @property
+    def modality(self) -> str:
+        """DICOM's two letters; empty where the file does not say."""
+        return str(self.slices[0].header.get("Modality", "") or "")
+
 
 def read_dicom_file(path: Path, id: str, max_bytes: int) -> Image:
     """Read one DICOM file: a plane, or a multi-frame volume whose frames have positions.
@@ -88,7 +93,7 @@ def read_dicom_file(path: Path, id: str, max_bytes: int) -> Image:
     with Decoder() as decoder:
         pixels = read_pixels(path, max_bytes, decoder)
     voxels = pixels[..., [one.frame for one in stack.slices]] if len(stack.slices) > 1 else pixels
-    return _image(voxels, stack.shape, stack.affine, id)
+    return _image(voxels, stack, id)
 
 
 def read_dicom_folder(folder: Path, id: str, max_bytes: int) -> Image:
@@ -117,7 +122,7 @@ def read_dicom_series(files: Sequence[Path], id: str, max_bytes: int) -> Image:
     if len({one.shape[0] for one in slices}) > 1:
         raise ImageError("Its slices are partly grey and partly in colour.", "Keep only the slices of one volume.")
     # Each slice is rescaled by its own slope (PET), so that types may differ.
-    return _image(np.concatenate(slices, axis=3), stack.shape, stack.affine, id)
+    return _image(np.concatenate(slices, axis=3), stack, id)
 
 
 def locate_file(path: Path, max_bytes: int) -> Stack:
@@ -233,10 +238,12 @@ def _itemsize(header: Dataset) -> int:
     return max(1, int(header.get("BitsAllocated", 16)) // 8)
 
 
-def _image(voxels: np.ndarray, shape: tuple[int, int, int], affine: np.ndarray, id: str) -> Image:
+def _image(voxels: np.ndarray, stack: Stack, id: str) -> Image:
+    shape = stack.shape
     if voxels.shape[1:] != shape:
         raise ImageError(f"Its pixels ({voxels.shape[1:]}) do not fit its header ({shape}).", "Export it again.")
-    return Image(plain(voxels), check_geometry(shape, affine), id, 2 if shape[2] == 1 else 3)
+    geometry = check_geometry(shape, stack.affine)
+    return Image(plain(voxels), geometry, id, 2 if shape[2] == 1 else 3, stack.modality)
 
 
 def _plane(header: Dataset, size: tuple[int, int]) -> Plane:

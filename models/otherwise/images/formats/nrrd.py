@@ -72,7 +72,8 @@ def read_nrrd(path: Path, id: str, max_bytes: int) -> Image:
         text = str(header["encoding"]).lower() in _TEXT
         raw = read_text(file, count, dtype) if text else read_voxels(file, count * dtype.itemsize)
     array = np.moveaxis(np.frombuffer(raw, dtype).reshape(sizes, order="F"), vector, [0] * len(vector))
-    return Image(plain(array.reshape(-1, *geometry.shape)), geometry, id, 2 if geometry.shape[2] == 1 else 3)
+    dimension, modality = 2 if geometry.shape[2] == 1 else 3, str(header.get("modality", ""))
+    return Image(plain(array.reshape(-1, *geometry.shape)), geometry, id, dimension, modality)
 
 
 def write_nrrd(

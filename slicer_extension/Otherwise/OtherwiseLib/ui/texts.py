@@ -60,6 +60,9 @@ def verdict(content: dict, tr: Translate) -> str:
     first = tr("The classifier says {label} ({probability:.0%}).").format(
         label=before["label"], probability=before["probabilities"][before["label"]]
     )
+    threshold = ((content.get("decision") or {}).get("thresholds") or {}).get(before["label"])
+    if threshold is not None:
+        first += " " + tr("It says so from {threshold:.0%} on.").format(threshold=threshold)
     if found["valid"]:
         second = tr("It would say {target} ({probability:.0%}) if {share:.1%} of the image were changed.")
     else:
@@ -96,7 +99,10 @@ def on_path(content: dict, step: int, tr: Translate) -> str:
     """Where one is on the path, and what the classifier says there."""
     point = content["counterfactual"]["path"][step]
     told = ", ".join(f"{name} {value:.0%}" for name, value in point["probabilities"].items())
-    return tr("Strength {strength:.2f}: {told}").format(strength=point["strength"], told=told)
+    line = tr("Strength {strength:.2f}: {told}").format(strength=point["strength"], told=told)
+    if point.get("flipped"):
+        line += " " + tr("({target} is said)").format(target=content["target"])
+    return line
 
 
 def legend(shown: Any, method: str, tr: Translate) -> str:
