@@ -1,4 +1,4 @@
-"""``otherwise doctor``: whether a server would work here, and what to do if not."""
+"""``otherwise doctor``: whether a server would work here, or whether one that runs is safe, and what to do if not."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import typer
 
 from otherwise.cli import checks
 from otherwise.cli.checks import Check, CheckResult
+from otherwise.cli.security_checks import Server, security_checks
 
 COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
@@ -35,9 +36,22 @@ def register(app: typer.Typer) -> None:
         constraints: Annotated[
             Path | None, typer.Option(exists=True, dir_okay=False, help="constraints.txt, to compare versions with.")
         ] = None,
+        security: Annotated[
+            bool, typer.Option("--security", help="Look at a running server from outside instead.")
+        ] = False,
+        address: Annotated[
+            str | None,
+            typer.Option(
+                help="With --security: of the server, with /token/TOKEN to log in. Default: by host and port."
+            ),
+        ] = None,
         as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
     ) -> None:
-        """Look whether otherwise serve would work with these options; exit code 1 if not."""
+        """Look whether otherwise serve would work with these options, or is safe; exit code 1 if not."""
+        if security:
+            server = Server.at(address or f"http://{host}:{port}", certificate)
+            _finish(examine_all(security_checks(server, state or _beside(studies), tokens)), as_json)
+            return
         asked: dict[str, Check] = {
             "python": checks.python,
             "packages": checks.packages,
@@ -58,18 +72,22 @@ def register(app: typer.Typer) -> None:
             asked["tokens"] = lambda: checks.tokens(tokens)
         if certificate:
             asked["certificate"] = lambda: checks.certificate(certificate, key)
-        found = examine_all(asked)
-        if as_json:
-            typer.echo(json.dumps([asdict(each) for each in found]))
-        else:
-            _print(found)
-        if any(each.state == "fail" for each in found):
-            raise typer.Exit(1)
+        _finish(examine_all(asked), as_json)
 
 
 def examine_all(asked: Mapping[str, Check]) -> list[CheckResult]:
     """Do all checks, in their order; one that fails stops none."""
     return [checks.examine(name, check) for name, check in asked.items()]
+
+
+def _finish(found: list[CheckResult], as_json: bool) -> None:
+    """Show what was found; exit code 1 if anything fails."""
+    if as_json:
+        typer.echo(json.dumps([asdict(each) for each in found]))
+    else:
+        _print(found)
+    if any(each.state == "fail" for each in found):
+        raise typer.Exit(1)
 
 
 def _beside(studies: str | None) -> Path | None:
