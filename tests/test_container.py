@@ -80,15 +80,29 @@ def test_the_archive_is_reached_by_the_server_only(compose: dict[str, Any]) -> N
     assert "ports" not in archive
     assert [compose["networks"][name] for name in archive["networks"]] == [{"internal": True}]
     assert set(archive["networks"]) < set(server["networks"])
-    assert all(port.startswith("127.0.0.1:") for port in server["ports"])
     assert "--tokens" in server["command"]
     assert server["read_only"] is True
     assert server["cap_drop"] == ["ALL"]
 
 
+def test_the_server_is_reached_by_the_proxy_only(compose: dict[str, Any]) -> None:
+    services, networks = compose["services"], compose["networks"]
+    server, proxy = services["server"], services["proxy"]
+    command = server["command"]
+
+    assert "ports" not in server
+    assert all(networks[name]["internal"] for name in server["networks"])
+    (shared,) = set(server["networks"]) & set(proxy["networks"])
+    assert [name for name, service in services.items() if shared in service["networks"]] == ["server", "proxy"]
+    assert networks[shared]["ipam"]["config"] == [{"subnet": command[command.index("--proxy") + 1]}]
+    assert proxy["read_only"] is True
+    assert proxy["cap_drop"] == ["ALL"]
+
+
 def test_what_has_to_last_is_in_volumes(compose: dict[str, Any]) -> None:
     for service in compose["services"].values():
-        assert all(volume.split(":")[0] in compose["volumes"] for volume in service["volumes"])
+        kept = [volume for volume in service["volumes"] if not volume.endswith(":ro")]
+        assert all(volume.split(":")[0] in compose["volumes"] for volume in kept)
     assert "state:/state" in compose["services"]["server"]["volumes"]
 
 

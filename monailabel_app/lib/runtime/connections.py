@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 from collections import Counter
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, ClassVar
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -29,6 +32,16 @@ class PatientProtocol(H11Protocol):
     _all = 0
     most = 4096
     """Connections of all addresses together; set by ``bound_connections``."""
+    _proxies: ClassVar[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]] = ()
+
+    @classmethod
+    def trust(cls, proxies: Iterable[str]) -> None:
+        """Let the addresses of reverse proxies, which speak for many people, have all connections.
+
+        Args:
+            proxies: IP addresses or networks.
+        """
+        cls._proxies = tuple(ipaddress.ip_network(each) for each in proxies)
 
     def connection_made(self, transport: Any) -> None:
         """Take a connection, or close it if its address, or everybody together, has too many."""
@@ -37,7 +50,7 @@ class PatientProtocol(H11Protocol):
         super().connection_made(transport)
         host = self.client[0] if self.client else "local"
         cls = PatientProtocol
-        if cls._all >= cls.most or cls._clients[host] >= PER_CLIENT:
+        if cls._all >= cls.most or (cls._clients[host] >= PER_CLIENT and not cls._is_proxy(host)):
             transport.abort()
             return
         self._address = host
@@ -73,6 +86,12 @@ class PatientProtocol(H11Protocol):
         super().on_response_complete()
         if self._timer is None:
             self._expect(HEAD_SECONDS)
+
+    @classmethod
+    def _is_proxy(cls, host: str) -> bool:
+        with suppress(ValueError):
+            return any(ipaddress.ip_address(host) in network for network in cls._proxies)
+        return False
 
     def _receives_body(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete and bool(self.cycle.more_body)

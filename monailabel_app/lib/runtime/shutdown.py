@@ -74,6 +74,7 @@ def serve(door: socket.socket, close: Close, grace: float, **settings: object) -
     """
     app = stock_server()
     bound_connections()
+    PatientProtocol.trust(settings.get("forwarded_allow_ips", ()))  # type: ignore[arg-type]
     patience = math.ceil(grace + CLOSING_SECONDS)
     config = uvicorn.Config(
         app,
