@@ -75,7 +75,7 @@ def test_what_is_differentiated_are_the_log_odds_of_what_is_answered(classes, ac
     hosted = module_host(network, spec)
     told = hosted.module(torch.from_numpy(images)).detach().numpy()
     answers = hosted.predict(images)
-    wanted = [decision_value(answers, index) for index in range(classes)]
+    wanted = [decision_value(answers, index, multi_label) for index in range(classes)]
     np.testing.assert_allclose(told, np.stack(wanted, axis=1), atol=1e-4)
 
 

@@ -54,7 +54,7 @@ def occlude(
         nonlocal asked
         checkpoint(min(1.0, asked / float(total)))
         asked += len(images)
-        return torch.from_numpy(decision_value(classifier.predict(images.numpy()), label))
+        return torch.from_numpy(decision_value(classifier.predict(images.numpy()), label, classifier.multi_label))
 
     channels = image.shape[0]
     found = Occlusion(value).attribute(

@@ -12,6 +12,9 @@ from otherwise.blackbox.outputs import TOLERANCE
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.errors import ClassifierError, ImageError
 
+LEAST = 1e-300
+"""An exact zero counts as this probability in log-odds."""
+
 
 class CheckedBlackBox:
     """The same classifier, but what goes in and what comes out is checked.
@@ -131,15 +134,24 @@ class CountingBlackBox:
         return np.concatenate(answers)
 
 
-def decision_value(probabilities: np.ndarray, target: int) -> np.ndarray:
-    """Log-odds of the target class, ``log p - log(1 - p)``: zero where it is as likely as not.
+def decision_value(
+    probabilities: np.ndarray, target: int, multi_label: bool = False, least: float = LEAST
+) -> np.ndarray:
+    """Return the log-odds of the target class, ``log p - log(1 - p)``: zero where it is as likely as not.
+
+    Where classes exclude each other, ``1 - p`` is the sum of the others. Of a network that answers in single precision
+    that keeps its digits where ``p`` itself is exactly 1.
 
     Args:
-        probabilities: ``(..., classes)`` in [0, 1]; clipped at 1e-6 so that the result is finite.
+        probabilities: ``(..., classes)`` in [0, 1].
         target: Index of the class.
+        multi_label: Whether each class is a yes or no of its own.
+        least: What an exact zero counts as; smaller probabilities are raised to it, too.
 
     Returns:
-        ``(...)`` float64 in [-13.9, 13.9]. The same for single-label and multi-label classifiers.
+        ``(...)`` float64, finite.
     """
-    p = np.clip(np.asarray(probabilities, dtype=np.float64)[..., target], 1e-6, 1.0 - 1e-6)
-    return np.log(p) - np.log1p(-p)
+    values = np.asarray(probabilities, dtype=np.float64)
+    p = values[..., target]
+    rest = 1.0 - p if multi_label else np.delete(values, target, axis=-1).sum(axis=-1)
+    return np.log(np.maximum(p, least)) - np.log(np.maximum(rest, least))

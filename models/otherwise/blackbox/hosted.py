@@ -73,6 +73,8 @@ def probabilities(scores: np.ndarray, activation: str, classes: int, multi_label
     """
     single = classes == 2 and not multi_label and (scores.ndim == 1 or scores.shape[1:] == (1,))
     if activation == "sigmoid" or (single and activation == "softmax"):
+        if single:  # each side by itself, since 1 - p loses its digits where p is close to 1
+            return np.concatenate([expit(-scores.reshape(-1, 1)), expit(scores.reshape(-1, 1))], axis=1)
         scores = expit(scores)
     elif activation == "softmax" and scores.ndim > 1:
         scores = softmax(scores, axis=1)

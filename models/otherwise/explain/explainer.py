@@ -39,11 +39,15 @@ from otherwise.explain.explanation import (
 from otherwise.explain.fragility import fragility_warnings
 from otherwise.explain.view import ClassifierView
 from otherwise.images.image import Image
-from otherwise.influence.effect import effect_map, shown_effect
+from otherwise.influence.effect import measure_effect, shown_effect
 from otherwise.influence.minimal import minimal_mask
 from otherwise.influence.regions import MeasuredRegion, measure_regions, reconstruction_floor
 
 CARRIED = "not once carried to the full image"
+SATURATED = (
+    "The classifier answers exactly 0 or 1, so that its log-odds cannot be compared: effects are the share of random "
+    "orders of putting the change in, part by part, in which a place tips the answer."
+)
 MAX_PATH = 7
 """Most images of the path that are kept."""
 
@@ -67,11 +71,15 @@ class _Chosen:
 
 @dataclass(frozen=True, eq=False)
 class _Measured:
-    """The effect ``size`` (log-odds), the least sufficient part ``size`` (bool), and the decisive regions."""
+    """The effect ``size`` (log-odds), the least sufficient part ``size`` (bool), and the decisive regions.
+
+    ``saturated``: all answers were exactly 0 or 1, see ``influence.tipping``.
+    """
 
     effect: np.ndarray
     minimal: np.ndarray
     regions: list[MeasuredRegion]
+    saturated: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,7 +209,7 @@ class Explainer:
             path=carried.path,
             alternatives=tuple(answer for answer, _ in carried.alternatives),
             regions=_described(measured.regions, carried.regions),
-            notes=_notes(found.result, chosen.answer, measured.regions),
+            notes=_notes(found.result, chosen.answer, measured),
             warnings=(*warnings_of(image, self.classifier.inputs, view.seen), *warnings),
             seen=self._seen(view),
             rule=self.rule,
@@ -369,13 +377,15 @@ def _measure(
 ) -> _Measured:
     """Measure on the black box what each part of the chosen edit does."""
     edited, target = chosen.candidate.image, found.result.target
-    effect = effect_map(classifier, view.array, edited, target, checkpoint)
+    measured = measure_effect(classifier, view.array, edited, target, checkpoint)
+    effect = measured.values
     mask = (
         minimal_mask(classifier, view.array, edited, effect, target)
         if found.result.valid
         else np.ones(effect.shape, dtype=bool)
     )
-    return _Measured(effect, mask, measure_regions(classifier, view.array, edited, effect, found.floor, target))
+    regions = measure_regions(classifier, view.array, edited, effect, found.floor, target, measured.saturated)
+    return _Measured(effect, mask, regions, measured.saturated)
 
 
 def _described(regions: Sequence[MeasuredRegion], labels: Image) -> tuple[Region, ...]:
@@ -400,14 +410,16 @@ def _described(regions: Sequence[MeasuredRegion], labels: Image) -> tuple[Region
     return tuple(described)
 
 
-def _notes(result: SearchResult, best: Counterfactual, regions: Sequence[MeasuredRegion]) -> tuple[str, ...]:
+def _notes(result: SearchResult, best: Counterfactual, measured: _Measured) -> tuple[str, ...]:
     """Return the sentences that a reader has to know."""
-    notes = []
+    notes, regions = [], measured.regions
     if not best.valid:
         reason = "within the budget" if result.exhausted else "with the strongest movement tried"
         notes.append(f"Nothing was found {reason} for which the black box changes its mind; this is the nearest.")
     if result.valid and not best.valid:
         notes.append(f"The change flips the black box on its own grid, but {CARRIED}.")
+    if measured.saturated:
+        notes.append(SATURATED)
     if not regions:
         notes.append("No region of the change has a measured effect towards the target.")
     elif not any(region.above_floor for region in regions):

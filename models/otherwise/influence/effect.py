@@ -5,11 +5,14 @@ Left out alone: the counterfactual without it (is it necessary?). The mean of bo
 this window's measured effect: the first and the last marginal contribution of a Shapley value (Shapley 1953), without
 the ones in between. Within a window, the effect lies where the change is: it is shared out among the voxels in
 proportion to how much each of them changes, which is exact where the classifier is linear and even.
+
+Where all answers are exactly 0 or 1 there are no log-odds to compare; see ``tipping``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
@@ -17,6 +20,7 @@ from scipy import ndimage
 
 from otherwise.blackbox.checked import decision_value
 from otherwise.blackbox.protocol import BlackBox
+from otherwise.influence.tipping import EXACT, is_saturated, tipping_effect
 
 MAX_WINDOWS = {2: 64, 3: 100}
 """Most windows over an image, by its dimensions; their number along an axis follows from it. More of them cost more
@@ -100,9 +104,14 @@ def put_in_and_leave_out(
 
 
 def measured_effect(
-    before: np.ndarray, after: np.ndarray, alone: np.ndarray, without: np.ndarray, target: int
+    before: np.ndarray,
+    after: np.ndarray,
+    alone: np.ndarray,
+    without: np.ndarray,
+    target: int,
+    multi_label: bool = False,
 ) -> np.ndarray:
-    """Mean gain in the target's log-odds by putting a part in and by not leaving it out.
+    """Return the mean gain in the target's log-odds by putting a part in and by not leaving it out.
 
     Args:
         before: Probabilities of the original ``(classes,)``.
@@ -110,10 +119,27 @@ def measured_effect(
         alone: ``(n, classes)``, see ``put_in_and_leave_out``.
         without: ``(n, classes)``.
         target: Index of the target class.
+        multi_label: See ``BlackBox.multi_label``.
     """
-    sufficient = decision_value(alone, target) - decision_value(before, target)
-    necessary = decision_value(after, target) - decision_value(without, target)
-    return np.asarray((sufficient + necessary) / 2)
+    answers = np.concatenate([before[None], after[None], alone, without])
+    positive = answers[answers > 0]
+    least = min(EXACT, float(positive.min()))  # an exact zero is no more than the smallest of these answers
+    values = decision_value(answers, target, multi_label, least)
+    start, end, put_in, left_out = values[0], values[1], values[2 : 2 + len(alone)], values[2 + len(alone) :]
+    return np.asarray((put_in - start + end - left_out) / 2)
+
+
+@dataclass(frozen=True, eq=False)
+class EffectMap:
+    """What the change does, everywhere.
+
+    Attributes:
+        values: ``size`` float32: log-odds of the target. Their sum is the sum of what was measured of all windows.
+        saturated: Whether all answers were exactly 0 or 1, so that the effects are shares of tips, see ``tipping``.
+    """
+
+    values: np.ndarray
+    saturated: bool
 
 
 def effect_map(
@@ -125,6 +151,19 @@ def effect_map(
     most: int | None = None,
     follow: bool = True,
 ) -> np.ndarray:
+    """Return the values of :func:`measure_effect`."""
+    return measure_effect(classifier, image, counterfactual, target, checkpoint, most, follow).values
+
+
+def measure_effect(
+    classifier: BlackBox,
+    image: np.ndarray,
+    counterfactual: np.ndarray,
+    target: int,
+    checkpoint: Callable[[float], None] = lambda fraction: None,
+    most: int | None = None,
+    follow: bool = True,
+) -> EffectMap:
     """Measure the effect of the change everywhere.
 
     What little changes outside the windows that hold nearly all of the change is not asked about: zero.
@@ -137,21 +176,22 @@ def effect_map(
         checkpoint: See ``put_in_and_leave_out``.
         most: Most windows; None: ``MAX_WINDOWS``.
         follow: Whether a window's effect lies where its change is; else evenly over the window.
-
-    Returns:
-        ``size`` float32: log-odds; its sum is the sum of what was measured of all windows asked about.
     """
     size = image.shape[1:]
     change = np.abs(counterfactual - image).max(axis=0)
     if not change.any():
-        return np.zeros(size, dtype=np.float32)
+        return EffectMap(np.zeros(size, dtype=np.float32), False)
     masks = _covering(np.stack(list(windows(size, most))), change)
     before, after = classifier.predict(np.stack([image, counterfactual]).astype(np.float32))
     alone, without = put_in_and_leave_out(classifier, image, counterfactual, masks, checkpoint)
-    effects = measured_effect(before, after, alone, without, target)
+    saturated = is_saturated(np.concatenate([before[None], after[None], alone, without]))
+    if saturated:
+        effects = tipping_effect(classifier, image, counterfactual, masks, target, checkpoint)
+    else:
+        effects = measured_effect(before, after, alone, without, target, classifier.multi_label)
     shares = masks * ndimage.gaussian_filter(change, SMOOTHING) if follow else masks.copy()
     shares /= shares.sum(axis=tuple(range(1, shares.ndim)), keepdims=True)
-    return np.asarray(np.tensordot(effects, shares, axes=1), dtype=np.float32)
+    return EffectMap(np.asarray(np.tensordot(effects, shares, axes=1), dtype=np.float32), saturated)
 
 
 def shown_effect(effect: np.ndarray) -> np.ndarray:

@@ -77,8 +77,18 @@ def measure_regions(
     effect: np.ndarray,
     floor: np.ndarray,
     target: int,
+    saturated: bool = False,
 ) -> list[MeasuredRegion]:
     """Find the decisive regions and measure each: put in alone and left out alone.
+
+    Args:
+        classifier: The black box.
+        image: ``(channels, *size)`` in [0, 1].
+        counterfactual: Likewise.
+        effect: ``size``, see ``measure_effect``.
+        floor: ``size``, see ``reconstruction_floor``.
+        target: Index of the target class.
+        saturated: Whether all answers are exactly 0 or 1; a region's effect is then the sum of its map.
 
     Returns:
         Strongest measured effect first; none where nothing speaks for the target.
@@ -88,7 +98,10 @@ def measure_regions(
         return []
     before, after = classifier.predict(np.stack([image, counterfactual]).astype(np.float32))
     alone, without = put_in_and_leave_out(classifier, image, counterfactual, np.stack([soft(mask) for mask in masks]))
-    effects = measured_effect(before, after, alone, without, target)
+    if saturated:
+        effects = np.array([float(effect[mask].sum()) for mask in masks])
+    else:
+        effects = measured_effect(before, after, alone, without, target, classifier.multi_label)
     rule = DecisionRule.of(classifier)
     flips, unflips = rule.says(alone, target), ~rule.says(without, target)
     after_flips = bool(rule.says(after, target))

@@ -72,7 +72,7 @@ def kernel_shap(classifier: BlackBox, image: np.ndarray, label: int) -> np.ndarr
     mask = torch.from_numpy(np.broadcast_to(segments, image.shape).copy())[None]
 
     def value(images: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(decision_value(classifier.predict(images.numpy()), label))
+        return torch.from_numpy(decision_value(classifier.predict(images.numpy()), label, classifier.multi_label))
 
     # Captum draws from the global generator.
     with torch.random.fork_rng(devices=[]):
@@ -201,7 +201,9 @@ class _Module(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         answers = self.classifier.predict(images.clamp(0, 1).float().numpy())
-        values = [decision_value(answers, index) for index in range(len(self.classifier.classes))]
+        values = [
+            decision_value(answers, index, self.classifier.multi_label) for index in range(len(self.classifier.classes))
+        ]
         return torch.from_numpy(np.stack(values, axis=1).astype(np.float32))
 
 
