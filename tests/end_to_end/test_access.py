@@ -17,7 +17,8 @@ from otherwise.images.writing import write_image
 from otherwise.phantoms.mammogram import MammogramSettings, mammograms
 from otherwise.resources import app_folder
 from otherwise.tokens import Role, add_token, revoke_token
-from OtherwiseLib.client.client import Client, ServerError
+from OtherwiseLib.client.client import Client
+from OtherwiseLib.client.errors import ServerError
 from support.certificates import make_certificate
 from support.serve_process import SECONDS, serving
 

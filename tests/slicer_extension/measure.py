@@ -110,7 +110,8 @@ class Memory(dict):
 
 def explain(loop: Any, url: str, scene: Any, volume: Any) -> dict[str, Any]:
     """With the logic on an event loop: how long the answer takes to be seen, and how long the loop stands still."""
-    from OtherwiseLib.logic.logic import Logic, Source
+    from OtherwiseLib.logic.logic import Logic
+    from OtherwiseLib.logic.source import Source
     from OtherwiseLib.ui.application import QtTimer
 
     logic = Logic(scene, Memory(), QtTimer, WatchedClient)

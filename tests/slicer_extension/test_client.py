@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from OtherwiseLib.client.client import Client, ServerError, complete_address, is_loopback
+from OtherwiseLib.client.address import complete_address, is_loopback
+from OtherwiseLib.client.client import Client
+from OtherwiseLib.client.endings import IMAGE_ENDINGS, ending_of
+from OtherwiseLib.client.errors import ServerError
 
 if TYPE_CHECKING:
     from conftest import BadServer, Served, Visit
@@ -64,6 +67,15 @@ def test_an_image_of_the_studies_comes_down_as_it_is(served: Served, tmp_path: P
     with pytest.raises(ServerError) as caught:
         Client(served.url).image("nobody", tmp_path / "nobody")
     assert caught.value.kind == "refused"
+
+
+def test_this_room_and_the_server_know_the_same_image_files() -> None:
+    from otherwise.images.formats.registry import ENDINGS
+
+    assert set(IMAGE_ENDINGS) == set(ENDINGS)
+    for ending in ENDINGS:
+        assert ending_of(f"Patient Name{ending.upper()}") == ending
+    assert ending_of("report.html") == ""
 
 
 def test_nobody_there() -> None:
@@ -128,9 +140,9 @@ def test_user_and_password_become_a_token(bad_server: BadServer) -> None:
     bad_server.on("/auth/token", token)
     bad_server.on("/otherwise/about", about)
     client = Client(bad_server.url)
-    with pytest.raises(ServerError, match="who asks"):
+    with pytest.raises(ServerError, match="needs a login"):
         client.about()
-    with pytest.raises(ServerError, match="who asks"):
+    with pytest.raises(ServerError, match="needs a login"):
         client.log_in("ann", "wrong")
     client.log_in("ann", "pass")
     assert client.about()["agents"]

@@ -10,7 +10,7 @@ import pytest
 slicer = pytest.importorskip("slicer", exc_type=ImportError, reason="slicer-core is not installed")
 pytest.importorskip("PySide6", exc_type=ImportError, reason="PySide6-Essentials is not installed")
 
-from OtherwiseLib.client.client import ServerError  # noqa: E402
+from OtherwiseLib.client.errors import ServerError  # noqa: E402
 from OtherwiseLib.mrml import display, explanations, layouts  # noqa: E402
 from OtherwiseLib.mrml.volumes import geometry_of, voxels_of  # noqa: E402
 from OtherwiseLib.samples import phantoms, self_test  # noqa: E402

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import threading
 import time
 import weakref
@@ -14,11 +15,13 @@ import pytest
 
 from OtherwiseLib.background.job import Cancel, Job, JobCancelled
 from OtherwiseLib.background.signal import Signal
-from OtherwiseLib.client import jobs
-from OtherwiseLib.client.client import Client, ServerError
+from OtherwiseLib.client import job_watch
+from OtherwiseLib.client.client import Client
+from OtherwiseLib.client.errors import ServerError
+from OtherwiseLib.client.jobs import JobRequest, ServerJobs
 
 if TYPE_CHECKING:
-    from conftest import BadServer, Served
+    from conftest import BadServer, Served, Visit
 
 CASE = "mammogram-31415-00001"
 
@@ -52,6 +55,11 @@ def run(job: Job, timer: HandTimer, seconds: float = 120) -> list[tuple[str, Any
         job.join(0.02)
     timer.turn()
     return told
+
+
+def unheard(server: BadServer) -> ServerJobs:
+    """Jobs on a server whose progress nobody wants to know."""
+    return ServerJobs(Client(server.url), lambda stage, part: None, Cancel())
 
 
 def test_signals_call_in_order_and_survive_a_slot_that_leaves() -> None:
@@ -140,25 +148,17 @@ def test_the_thread_never_is_the_last_to_let_go_of_the_timer() -> None:
 
 def test_a_real_server_explains_what_is_sent_and_forgets_it(served: Served, tmp_path: Path) -> None:
     client, told = Client(served.url), []
-    read = jobs.explain(
-        client,
-        tmp_path / "down",
-        file=served.studies / f"{CASE}.nrrd",
-        params={"seed": 1},
-        report=lambda stage, part: told.append((stage, part)),
-        cancel=Cancel(),
-    )
+    server = ServerJobs(client, lambda stage, part: told.append((stage, part)), Cancel())
+    read = server.explain(JobRequest(file=served.studies / f"{CASE}.nrrd", params={"seed": 1}), tmp_path / "down")
     assert len(read.report) > 10_000
     assert read.volumes["effect"].voxels.shape == read.path[0].shape == (1, 96, 96)
     assert {"upload", "search", "download"} <= {stage for stage, _ in told}
     fractions = [part for _, part in told]
     assert fractions == sorted(fractions)
     assert client.pdf(read.content["id"], tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
-    path, about = jobs.attribute(
-        client, tmp_path, read.content["id"], "grad-cam", report=lambda stage, part: None, cancel=Cancel()
-    )
+    path, about = server.attribute(read.content["id"], "grad-cam", tmp_path)
     assert (path.name, about["title"]) == ("attribution-grad-cam.nrrd", "Grad-CAM")
-    answer = jobs.classify(client, image=CASE, report=lambda stage, part: None, cancel=Cancel())
+    answer = server.classify(JobRequest(CASE))
     assert sum(score["score"] for score in answer["prediction"]) == pytest.approx(1)
 
 
@@ -169,7 +169,7 @@ def test_a_cancel_reaches_the_server_within_a_second(served: Served, tmp_path: P
 
     def work() -> None:
         try:
-            jobs.explain(client, tmp_path, image=CASE, report=lambda stage, part: running.set(), cancel=cancel)
+            ServerJobs(client, lambda stage, part: running.set(), cancel).explain(JobRequest(CASE), tmp_path)
         except JobCancelled as end:
             ended.append(end)
 
@@ -199,7 +199,7 @@ def test_a_server_that_vanishes_in_the_middle_is_an_error(bad_server: BadServer,
 
     bad_server.on("/otherwise/jobs", answer)
     with pytest.raises(ServerError) as caught:
-        jobs.explain(Client(bad_server.url), tmp_path, image="a", report=lambda stage, part: None, cancel=Cancel())
+        unheard(bad_server).explain(JobRequest("a"), tmp_path)
     assert caught.value.kind == "unreachable"
 
 
@@ -208,4 +208,79 @@ def test_a_failed_job_brings_the_servers_words(bad_server: BadServer, state: str
     error = {"error": "image", "detail": "It is constant.", "hint": "Choose another."}
     bad_server.on("/otherwise/jobs", lambda visit: visit.json({"id": "j", "state": state, "error": error}))
     with pytest.raises(ServerError, match=r"It is constant\. Choose another\."):
-        jobs.classify(Client(bad_server.url), image="a", report=lambda stage, part: None, cancel=Cancel())
+        unheard(bad_server).classify(JobRequest("a"))
+
+
+def event(**job: Any) -> bytes:
+    """A job as a server-sent event."""
+    return f"event: {job['state']}\ndata: {json.dumps({'id': 'j', **job})}\n\n".encode()
+
+
+def test_progress_comes_by_events_where_the_server_sends_them(bad_server: BadServer) -> None:
+    running, done = event(state="running", stage="search", fraction=0.5), event(state="done", result={"label": "a"})
+    bad_server.on("/otherwise/jobs", lambda visit: visit.json({"id": "j", "state": "queued", "fraction": 0.0}))
+    bad_server.on(
+        "/otherwise/jobs/j/events",
+        lambda visit: visit.send(200, b": keep-alive\n\n" + running + done, Content_Type="text/event-stream"),
+    )
+    assert unheard(bad_server).classify(JobRequest("a")) == {"label": "a"}
+    assert ("GET", "/otherwise/jobs/j") not in bad_server.visits, "nobody had to ask"
+
+
+@pytest.mark.parametrize("kind", ["none", "no stream", "no job", "breaks off", "silent"])
+def test_the_job_is_asked_for_where_events_do_not_come(
+    bad_server: BadServer, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Older servers have no events, and a proxy may hold them back until the end."""
+    monkeypatch.setattr(job_watch, "QUIET_SECONDS", 0.3)
+    states = iter(["queued", "running"])
+
+    def job(visit: Visit) -> None:
+        state = next(states, "done")
+        visit.json({"id": "j", "state": state, "fraction": 0.1, "result": {"label": "a"}})
+
+    def events(visit: Visit) -> None:
+        if kind == "none":
+            visit.send(404, b"nothing here")
+        elif kind == "no stream":
+            visit.json({"id": "j", "state": "done", "result": {"label": "wrong"}})
+        elif kind == "no job":
+            visit.send(200, b"data: 7\n\n", Content_Type="text/event-stream")
+        elif kind == "breaks off":
+            visit.send(200, event(state="running"), length=10_000, Content_Type="text/event-stream")
+        else:
+            bad_server.leave.wait(10)
+
+    bad_server.on("/otherwise/jobs", job)
+    bad_server.on("/otherwise/jobs/j/events", events)
+    assert unheard(bad_server).classify(JobRequest("a")) == {"label": "a"}
+
+
+def test_a_cancel_does_not_wait_for_the_next_event(bad_server: BadServer) -> None:
+    cancel, silent = Cancel(), threading.Event()
+
+    def events(visit: Visit) -> None:
+        silent.set()
+        bad_server.leave.wait(10)
+
+    def stop() -> None:
+        assert silent.wait(5)
+        cancel.set()
+
+    bad_server.on("/otherwise/jobs", lambda visit: visit.json({"id": "j", "state": "running", "fraction": 0.1}))
+    bad_server.on("/otherwise/jobs/j/events", events)
+    stopper = threading.Thread(target=stop)
+    stopper.start()
+    begun = time.monotonic()
+    with pytest.raises(JobCancelled):
+        ServerJobs(Client(bad_server.url), lambda stage, part: None, cancel).classify(JobRequest("a"))
+    stopper.join()
+    assert time.monotonic() - begun < 5
+    assert bad_server.visits[-1] == ("DELETE", "/otherwise/jobs/j")
+
+
+def test_a_real_server_sends_every_change_as_an_event(served: Served) -> None:
+    client = Client(served.url)
+    seen = list(client.events(client.start("classify", image=CASE)["id"]))
+    assert seen[-1]["state"] == "done"
+    assert seen[-1]["result"]["prediction"]

@@ -11,7 +11,7 @@ import pytest
 slicer = pytest.importorskip("slicer", exc_type=ImportError, reason="slicer-core is not installed")
 pytest.importorskip("PySide6", exc_type=ImportError, reason="PySide6-Essentials is not installed")
 
-from OtherwiseLib.client.client import ServerError  # noqa: E402
+from OtherwiseLib.client.errors import ServerError  # noqa: E402
 from OtherwiseLib.logic.logic import CONSENT  # noqa: E402
 from OtherwiseLib.mrml import explanations  # noqa: E402
 from OtherwiseLib.mrml.volumes import geometry_of, voxels_of  # noqa: E402
@@ -302,7 +302,7 @@ def test_what_was_chosen_is_saved_with_the_scene(app: PanelSession, volume: Any,
 
 
 def test_a_volume_that_is_gone_cannot_be_explained(app: PanelSession, volume: Any) -> None:
-    from OtherwiseLib.logic.logic import Source
+    from OtherwiseLib.logic.source import Source
 
     app.connect()
     empty = slicer.vtkMRMLScalarVolumeNode()

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from OtherwiseLib.client.client import Client, ServerError
+from OtherwiseLib.client.client import Client
+from OtherwiseLib.client.errors import ServerError
 from OtherwiseLib.client.teaching import TeachingClient
 from OtherwiseLib.logic.vocabulary import in_order, term_for
 from support.fake_teaching_server import MARGIN, SPICULATED, TERMS, FakeTeachingServer
@@ -53,8 +54,8 @@ def test_only_a_201_with_number_and_id_counts_as_saved(
             "The region is empty.",
         ),
         (403, {"error": "not-yours", "detail": "Somebody else said that."}, "refused", "Somebody else said that."),
-        (403, {"error": "forbidden", "detail": "No."}, "unauthorised", "The server wants to know who asks."),
-        (401, {"error": "unauthorized", "detail": "No."}, "unauthorised", "The server wants to know who asks."),
+        (403, {"error": "forbidden", "detail": "No."}, "unauthorised", "The server needs a login."),
+        (401, {"error": "unauthorized", "detail": "No."}, "unauthorised", "The server needs a login."),
         (503, {"error": "not-yet", "detail": "Units are being gathered."}, "busy", "Units are being gathered."),
         (500, {}, "refused", "The server refused (500)."),
     ],

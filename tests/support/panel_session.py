@@ -17,7 +17,9 @@ from typing import Any
 
 import slicer
 
-from OtherwiseLib.client.client import Client, ServerError, complete_address
+from OtherwiseLib.client.address import complete_address
+from OtherwiseLib.client.client import Client
+from OtherwiseLib.client.errors import ServerError
 from OtherwiseLib.files import nrrd
 from OtherwiseLib.logic.logic import Logic
 from OtherwiseLib.samples import phantoms, self_test
@@ -78,7 +80,7 @@ class StandInClient:
 
     def log_in(self, user: str, password: str) -> None:
         if password != "right":
-            raise ServerError("unauthorised", "The server wants to know who asks.", "Give user and password.")
+            raise ServerError("unauthorised", "The server needs a login.", "Give user and password.")
 
     def about(self) -> dict:
         if self.failure:
@@ -125,6 +127,9 @@ class StandInClient:
             result = {"finds": FINDS}
         return {"id": id, "state": "done", "fraction": 1.0, "result": result}
 
+    def events(self, id: str) -> Iterator[dict]:
+        raise ServerError("refused", "There is nothing here.", status=404)
+
     def cancel(self, id: str) -> None:
         self.cancelled.append(id)
 
@@ -136,7 +141,7 @@ class StandInClient:
             content["id"] = self.explanation
         return folder
 
-    def ask(self, method: str, path: str, wanted: int = 0, **arguments: Any) -> dict:
+    def ask(self, method: str, path: str, status: int = 0, **arguments: Any) -> dict:
         raise ServerError("refused", "There is nothing here.", status=404)
 
     def close(self) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Callable
 from urllib.parse import quote
 
-from .client import Client, ServerError, broken
+from .client import Client
+from .errors import ServerError, broken
 
 TRAINER = "agent"
 STATES = ("SUBMITTED", "RUNNING", "DONE", "ERROR", "STOPPED")
@@ -61,7 +62,7 @@ class ModelsClient:
 
     def stop(self) -> None:
         """Stop the training that runs."""
-        if not _in_its_words(lambda: self._client.tell("DELETE", "/train/")):
+        if not _in_its_words(lambda: self._client.has_answer("DELETE", "/train/")):
             raise ServerError("refused", "The server has nothing to stop.", "If it is about to begin, try again.")
 
     def _change(self, path: str, body: dict) -> dict:
@@ -73,8 +74,8 @@ def _in_its_words(ask: Callable[[], Any]) -> Any:
     try:
         return ask()
     except ServerError as error:
-        if error.kind == "unauthorised" and error.said:
-            raise ServerError("unauthorised", error.said, "Log in as somebody who may do that.") from error
+        if error.kind == "unauthorised" and error.reason:
+            raise ServerError("unauthorised", error.reason, "Log in as somebody who may do that.") from error
         raise
 
 

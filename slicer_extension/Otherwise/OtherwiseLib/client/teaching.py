@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
-from .client import Client, ServerError, broken
+from .client import Client
+from .errors import ServerError, broken
 
 UNIT = re.compile(r"(?![.])[A-Za-z0-9._-]+/[0-9]+")
 RECORDED = 201

@@ -12,8 +12,8 @@ from typing import Any, Callable
 
 from ..background.job import Timer
 from ..background.signal import Signal
-from ..client.client import ServerError
-from .logic import Settings
+from ..client.errors import ServerError
+from .settings import Settings
 
 ENVIRONMENT, STUDIES = "Otherwise/environment", "Otherwise/studies"
 TICK_MILLISECONDS = 250

@@ -1,4 +1,4 @@
-"""What the module does: connect, classify, explain. Knows the scene and the server, but no widget.
+"""The module without its panel: connect, classify, find, explain. Knows the scene and the server, but no widget.
 
 Everything that takes time runs on a job's thread; results come back through signals on the main thread.
 """
@@ -6,64 +6,41 @@ Everything that takes time runs on a job's thread; results come back through sig
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Callable, Protocol
+from typing import Any, Callable
 
-from ..background.job import Cancel, Job, Report, Timer
+from ..background.job import Cancel, Job, Report, Timer, Work
 from ..background.signal import Signal
-from ..client import jobs
-from ..client.client import Client, ServerError, complete_address, host_of, is_loopback, without_secret
-from ..files import explanation_files
+from ..client.address import complete_address, host_of, is_loopback, without_secret
+from ..client.client import Client
+from ..client.errors import ServerError
+from ..client.jobs import ServerJobs
+from ..files.explanation_files import ExplanationFiles, Grid, read_grid
 from ..mrml import explanations
-from ..mrml.find_box import centre_of
 from ..mrml.nodes import sequence_proxies
-from ..mrml.snapshot import Snapshot, snapshot
+from .settings import Settings
+from .source import PreparedSource, Source, prepare
 
 CONSENT = "Otherwise/consent/"
 ADDRESS = "Otherwise/server"
 JOB = "Otherwise/job"
-"""Remembers the explanation that runs, as address and id of the job, until it has come."""
+"""Setting that remembers the explanation that runs, as address and id of the job, until it has come."""
 DEFAULT_ADDRESS = "http://127.0.0.1:8000"
 
 
-class Settings(Protocol):
-    """What remembers between sessions: ``QSettings`` in Slicer. No secret is ever put there."""
-
-    def get(self, key: str, default: str) -> str:
-        """A value."""
-
-    def set(self, key: str, value: str) -> None:
-        """Remember a value."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """What to explain: a volume of the scene, or an image of the server's studies.
-
-    Attributes:
-        volume: Volume node, or None.
-        roi: Markups ROI node: only this part of the volume is sent; to a classifier of patches the whole volume is, and
-            the patch about the region's middle is explained.
-        slice_index: For a 2-D classifier and a volume of several slices: which one.
-        image: Id of an image of the studies, where there is no volume.
-    """
-
-    volume: Any = None
-    roi: Any = None
-    slice_index: int | None = None
-    image: str = ""
-
-
 class Logic:
-    """The module without its face.
+    """The module without its panel.
+
+    Signals: ``busy_changed(busy)``, ``progressed(stage, fraction)`` and, at the end of a job, either ``failed(error)``,
+    ``cancelled()`` or the one that the method names.
 
     Args:
         scene: Where explanations are shown.
         settings: Remembers the address and the consent.
         new_timer: Makes timers of the main thread.
-        new_client: Makes clients; takes address and token.
-        update_proxies: See ``scene.show``.
+        new_client: Makes a client for an address and a token.
+        update_proxies: Updates the volume that the path's slider moves; see ``nodes.browse``.
     """
 
     def __init__(
@@ -86,16 +63,16 @@ class Logic:
         self._update_proxies = update_proxies or sequence_proxies(scene)
         self._client: Client | None = None
         self._job: Job | None = None
-        self._begun: list[str] = []
+        self._started: list[str] = []
 
     @property
     def address(self) -> str:
-        """The server's address, as it was last used."""
+        """The address of the server that was used last."""
         return self.settings.get(ADDRESS, DEFAULT_ADDRESS)
 
     @property
     def client(self) -> Client | None:
-        """The server that is connected."""
+        """The connected server; None: there is none."""
         return self._client
 
     @property
@@ -105,27 +82,27 @@ class Logic:
 
     @property
     def classes(self) -> list[str]:
-        """What the hosted classifier tells apart."""
+        """Classes of the hosted classifier."""
         return list(self.about["classifiers"][0]["classes"]) if self.about else []
 
     @property
     def methods(self) -> dict[str, str]:
-        """Titles of the methods that the server offers for comparison, by name."""
+        """Titles of the attribution methods that the server offers, by name."""
         return {m["name"]: m["title"] for m in (self.about or {}).get("methods", [])}
 
     @property
     def spatial_dims(self) -> int:
-        """2 or 3; 0 while not connected."""
+        """Spatial dimensions of the classifier, 2 or 3; 0 while not connected."""
         return int(self.about["classifiers"][0]["inputs"]["spatial_dims"]) if self.about else 0
 
     @property
     def wanted(self) -> list[str]:
-        """Classes that a classifier of patches looks for; empty where it looks at whole images."""
+        """Classes that a classifier of patches looks for; empty for a classifier of whole images."""
         inputs = self.about["classifiers"][0]["inputs"] if self.about else {}
         return list((inputs.get("patches") or {}).get("wanted", []))
 
     def connect(self, address: str, token: str = "", user: str = "", password: str = "") -> None:
-        """Test a server; ``connected(about)`` or ``failed(error)`` follows.
+        """Connect to a server; ``connected(about)`` follows.
 
         Secrets stay in memory and are forgotten with the connection.
         """
@@ -155,24 +132,24 @@ class Logic:
         self._client, self.about = None, None
 
     def consent_needed(self) -> str:
-        """The host that somebody must agree to before an image goes there; empty if none."""
+        """Return the host that needs the user's consent before an image is sent there; empty: none does."""
         address = self._client.address if self._client else self.address
         host = host_of(address)
         agreed = is_loopback(address) or self.settings.get(CONSENT + host, "") == "yes"
         return "" if agreed else host
 
     def give_consent(self) -> None:
-        """Remember for this host that images may go there."""
+        """Remember that images may be sent to this host."""
         self.settings.set(CONSENT + host_of(self._client.address if self._client else self.address), "yes")
 
     def list_images(self) -> None:
-        """Ask for the ids of the server's studies; ``listed(ids)`` follows."""
+        """List the images of the server's studies; ``listed(ids)`` follows."""
         client = self.connected_client()
         if client is not None:
             self.run(lambda report, cancel: client.images(), self.listed.emit)
 
     def next_case(self) -> None:
-        """Ask the server which image to look at next; ``offered(id)`` follows."""
+        """Ask the server for the next image to look at; ``offered(id)`` follows."""
         client = self.connected_client()
 
         def done(image: str) -> None:
@@ -184,147 +161,101 @@ class Logic:
             self.run(lambda report, cancel: client.next_image(), done)
 
     def classify(self, source: Source) -> None:
-        """Ask for probabilities; ``classified(answer)`` follows."""
-        prepared = self._prepare(source)
-        if prepared is None:
-            return
-        client, image, params = prepared
+        """Classify an image; ``classified(answer)`` follows."""
 
-        def work(report: Report, cancel: Cancel) -> dict:
-            with tempfile.TemporaryDirectory(prefix="otherwise-") as folder:
-                file = image.write(Path(folder) / "image.nrrd") if image is not None else None
-                return jobs.classify(client, image=source.image, file=file, params=params, report=report, cancel=cancel)
+        def work(server: ServerJobs, prepared: PreparedSource, folder: Path) -> dict:
+            return server.classify(prepared.request(folder))
 
-        self.run(work, self.classified.emit)
+        self._ask_about(source, work, lambda prepared, answer: self.classified.emit(answer))
 
     def find(self, source: Source) -> None:
-        """Ask which patches are worth explaining; ``found(finds)`` follows. Their pictures are gone thereafter."""
-        prepared = self._prepare(source)
-        if prepared is None:
-            return
-        client, image, params = prepared
-        params.pop("centre", None)
-        folder = tempfile.TemporaryDirectory(prefix="otherwise-")
+        """Find patches that are worth explaining; ``found(finds)`` follows. Their pictures are deleted thereafter."""
 
-        def work(report: Report, cancel: Cancel) -> list:
-            file = image.write(Path(folder.name) / "image.nrrd") if image is not None else None
-            return jobs.find(
-                client, Path(folder.name), image=source.image, file=file, params=params, report=report, cancel=cancel
-            )
+        def work(server: ServerJobs, prepared: PreparedSource, folder: Path) -> list:
+            return server.find(prepared.request(folder, centre=None), folder)
 
-        self.run(work, self.found.emit, folder.cleanup)
+        self._ask_about(source, work, lambda prepared, finds: self.found.emit(finds))
 
-    def explain(self, source: Source, target: str = "", find: int = 0) -> None:
-        """Ask for an explanation and show it; ``explained(shown)`` follows.
+    def explain(self, source: Source, target: str = "", find: int = 0, noise: float = 0.0) -> None:
+        """Explain an image and show the explanation; ``explained(shown)`` follows.
 
         Args:
             source: What to explain.
             target: Class to flip to; empty: the nearest other one.
-            find: Rank of one of the finds; 0: the patch about the region of interest, or the most probable one.
+            find: Rank of a find; 0: the patch about the region of interest, or the most probable one.
+            noise: Explain the mean answer under noise of this share of the intensity range; 0: the answer itself.
         """
-        prepared = self._prepare(source)
-        if prepared is None:
-            return
-        client, image, params = prepared
-        if target:
-            params["target"] = target
+        options: dict[str, Any] = {"target": target or None, "noise": noise or None}
         if find:
-            params.pop("centre", None)
-            params["find"] = find
-        folder = tempfile.TemporaryDirectory(prefix="otherwise-")
+            options.update(find=find, centre=None)
 
-        def work(report: Report, cancel: Cancel) -> explanation_files.ExplanationFiles:
-            file = image.write(Path(folder.name) / "image.nrrd") if image is not None else None
-            return jobs.explain(
-                client,
-                Path(folder.name),
-                image=source.image,
-                file=file,
-                params=params,
-                report=report,
-                cancel=cancel,
-                started=lambda id: self._begun.append(f"{without_secret(client.address)} {id}"),
-            )
+        def work(server: ServerJobs, prepared: PreparedSource, folder: Path) -> ExplanationFiles:
+            address = without_secret(server.client.address)
+            remembering = replace(server, started=lambda id: self._started.append(f"{address} {id}"))
+            return remembering.explain(prepared.request(folder, **options), folder)
 
-        def done(read: explanation_files.ExplanationFiles) -> None:
-            whole = source.volume if image is not None and image.whole else None
-            if read.content.get("place"):
-                whole = None  # a find: its volumes are a part of the image
-            if whole is not None and not self.scene.IsNodePresent(whole):
-                whole = None  # deleted meanwhile: the explanation brings its own copy
+        def done(prepared: PreparedSource, read: ExplanationFiles) -> None:
+            there = source.volume is not None and self.scene.IsNodePresent(source.volume)
+            # A find's volumes are a part of the image, and a deleted volume is replaced by the explanation's own copy.
+            whole = source.volume if there and prepared.whole and not read.content.get("place") else None
             shown = self.show(read, whole)
-            if source.volume is not None and self.scene.IsNodePresent(source.volume):
+            if there:
                 follow_transform(shown, source.volume)
             self.explained.emit(shown)
 
-        self.run(work, done, lambda: self._end_remembered(folder.cleanup))
+        self._ask_about(source, work, done, self._end_remembered)
 
     def resume(self) -> None:
-        """Take up the explanation that ran when Slicer was closed, if this server made it; ``explained`` follows."""
+        """Resume the explanation that ran when Slicer was closed, if it runs on this server; ``explained`` follows."""
         client = self._client
         address, _, id = self.settings.get(JOB, "").rpartition(" ")
         if client is None or address != without_secret(client.address) or self.busy:
             return
-        folder = tempfile.TemporaryDirectory(prefix="otherwise-")
-        self.run(
-            lambda report, cancel: jobs.resume(client, Path(folder.name), id, report=report, cancel=cancel),
+        self._run_in_folder(
+            lambda report, cancel, folder: ServerJobs(client, report, cancel).resume(id, folder),
             lambda read: self.explained.emit(self.show(read)),
-            lambda: self._end_remembered(folder.cleanup),
+            self._end_remembered,
         )
 
-    def _end_remembered(self, cleanup: Callable[[], None]) -> None:
-        """Forget the job: its explanation has come, or will not. While another one runs, that one is remembered."""
-        if not self.busy:
-            self.settings.set(JOB, "")
-        cleanup()
-
-    def _progressed(self, stage: str, fraction: float) -> None:
-        if self._begun:
-            # Told by the job's thread; settings are for the main thread.
-            self.settings.set(JOB, self._begun.pop())
-        self.progressed.emit(stage, fraction)
-
-    def show(self, read: explanation_files.ExplanationFiles, whole: Any = None) -> explanations.ShownExplanation:
+    def show(self, read: ExplanationFiles, whole: Any = None) -> explanations.ShownExplanation:
         """Bring an explanation into the scene.
 
         Args:
             read: The explanation.
-            whole: The volume that was explained; None: the explanation brings its own copy.
+            whole: The volume that was explained; None: use the explanation's own copy.
         """
         return explanations.show(self.scene, read, whole, self._update_proxies)
 
     def compare(self, shown: explanations.ShownExplanation, method: str) -> None:
-        """Ask the server what another method says of an explained image; ``compared(shown, method)`` follows.
+        """Run another attribution method on an explained image; ``compared(shown, method)`` follows.
 
         Args:
-            shown: An explanation of the scene, made by the server that is connected.
+            shown: An explanation of the scene, made by the connected server.
             method: One of ``methods``.
         """
         client = self.connected_client()
         if client is None:
             return
-        folder = tempfile.TemporaryDirectory(prefix="otherwise-")
 
-        def work(report: Report, cancel: Cancel) -> tuple[explanation_files.Grid, dict]:
-            path, about = jobs.attribute(client, Path(folder.name), shown.id, method, report=report, cancel=cancel)
-            return explanation_files.read_grid(path), about
+        def work(report: Report, cancel: Cancel, folder: Path) -> tuple[Grid, dict]:
+            path, about = ServerJobs(client, report, cancel).attribute(shown.id, method, folder)
+            return read_grid(path), about
 
-        def done(found: tuple[explanation_files.Grid, dict]) -> None:
-            grid, about = found
+        def done(result: tuple[Grid, dict]) -> None:
             if self.scene.IsNodePresent(shown.node):
-                explanations.add_overlay(self.scene, shown, grid, about)
+                explanations.add_overlay(self.scene, shown, *result)
                 self.compared.emit(shown, method)
 
-        self.run(work, done, folder.cleanup)
+        self._run_in_folder(work, done)
 
     def save_pdf(self, shown: explanations.ShownExplanation, path: Path) -> None:
-        """Fetch the report as PDF from the server that made it; ``saved(path)`` follows."""
+        """Download the report as PDF from the server that made it; ``saved(path)`` follows."""
         client = self.connected_client()
         if client is not None:
             self.run(lambda report, cancel: client.pdf(shown.id, path), self.saved.emit)
 
     def update_frame(self, browser: Any) -> None:
-        """Let the image on the path follow a browser's slider."""
+        """Update the image on the path after a browser's slider moved."""
         self._update_proxies(browser)
 
     def cancel(self) -> None:
@@ -333,10 +264,10 @@ class Logic:
             self._job.cancel()
 
     def close(self, leave: bool = False) -> None:
-        """Stop everything and tell nobody: the scene or the module is closing.
+        """Stop the job without a signal of its end: the scene or the module is closing.
 
         Args:
-            leave: An explanation that runs goes on at the server; ``resume`` takes it up.
+            leave: A running explanation goes on at the server; ``resume`` takes it up.
         """
         job, self._job = self._job, None
         if job is not None:
@@ -346,47 +277,18 @@ class Logic:
             self.busy_changed.emit(False)
 
     def connected_client(self) -> Client | None:
-        """The server; None if there is none, and somebody was told."""
+        """Return the server; None if there is none, after ``failed`` was emitted."""
         if self._client is None:
-            self.failed.emit(ServerError("address", "No server is connected.", "Test the connection first."))
+            self.failed.emit(ServerError("address", "No server is connected.", "Connect to one first."))
         return self._client
 
-    def _prepare(self, source: Source) -> tuple[Client, Snapshot | None, dict] | None:
-        """Client, voxels to send and options; None if it cannot be done, and somebody was told."""
-        client = self.connected_client()
-        if client is None:
-            return None
-        if source.volume is None:
-            return client, None, {}
-        if not self.scene.IsNodePresent(source.volume):
-            self.failed.emit(ServerError("gone", "The volume is no longer in the scene.", "Choose another one."))
-            return None
-        host = self.consent_needed()
-        if host:
-            self.failed.emit(ServerError("consent", f"Nobody agreed to send images to {host}.", "Agree first."))
-            return None
-        try:
-            # What lies around a patch belongs to the question, so a classifier of patches gets the whole volume.
-            image = snapshot(source.volume, None if self.wanted else source.roi)
-            params = {"centre": centre_of(source.roi, source.volume)} if self.wanted and source.roi is not None else {}
-        except Exception as error:  # whatever a volume of the scene may lack
-            self.failed.emit(error)
-            return None
-        if self.spatial_dims == 2 and image.slices > 1:
-            if source.slice_index is None:
-                detail = "The classifier looks at single slices and the image is a volume."
-                self.failed.emit(ServerError("slice", detail, "Choose a slice."))
-                return None
-            params["slice_index"] = source.slice_index
-        return client, image, params
-
-    def run(self, work: jobs.Work, done: Callable[[Any], None], cleanup: Callable[[], None] = lambda: None) -> None:
-        """Do something that takes time, unless something else runs; ``failed`` or ``cancelled`` may follow.
+    def run(self, work: Work, done: Callable[[Any], None], cleanup: Callable[[], None] = lambda: None) -> None:
+        """Run a job, unless another one runs; ``failed`` or ``cancelled`` may follow.
 
         Args:
             work: Called on the job's thread.
-            done: Told its result on the main thread.
-            cleanup: Called at the end, however it ended.
+            done: Called with its result on the main thread.
+            cleanup: Called at the end, whatever the end.
         """
         if self._job is not None:
             cleanup()
@@ -415,9 +317,68 @@ class Logic:
         self.busy_changed.emit(True)
         job.start()
 
+    def _ask_about(
+        self,
+        source: Source,
+        work: Callable[[ServerJobs, PreparedSource, Path], Any],
+        done: Callable[[PreparedSource, Any], None],
+        cleanup: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Run a job of the server about an image, if there is a server, consent and an image.
+
+        Args:
+            source: The image.
+            work: Called on the job's thread with a folder that is deleted at the end.
+            done: Called with its result on the main thread.
+            cleanup: Called at the end, whatever the end.
+        """
+        client = self.connected_client()
+        if client is None:
+            return
+        try:
+            host = self.consent_needed() if source.volume is not None else ""
+            if host:
+                raise ServerError("consent", f"There is no consent to send images to {host}.", "Agree first.")
+            prepared = prepare(source, self.scene, self.spatial_dims, bool(self.wanted))
+        except Exception as error:  # whatever a volume of the scene may lack
+            self.failed.emit(error)
+            return
+
+        self._run_in_folder(
+            lambda report, cancel, folder: work(ServerJobs(client, report, cancel), prepared, folder),
+            lambda result: done(prepared, result),
+            cleanup,
+        )
+
+    def _run_in_folder(
+        self,
+        work: Callable[[Report, Cancel, Path], Any],
+        done: Callable[[Any], None],
+        cleanup: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Run a job with a folder of its own, which is deleted at the end."""
+        folder = tempfile.TemporaryDirectory(prefix="otherwise-")
+
+        def end() -> None:
+            folder.cleanup()
+            cleanup()
+
+        self.run(lambda report, cancel: work(report, cancel, Path(folder.name)), done, end)
+
+    def _progressed(self, stage: str, fraction: float) -> None:
+        if self._started:
+            # Noted by the job's thread; settings belong to the main thread.
+            self.settings.set(JOB, self._started.pop())
+        self.progressed.emit(stage, fraction)
+
+    def _end_remembered(self) -> None:
+        """Forget the job that ended. While another one runs, that one is remembered."""
+        if not self.busy:
+            self.settings.set(JOB, "")
+
 
 def follow_transform(shown: explanations.ShownExplanation, volume: Any) -> None:
-    """Put what is shown under the transform of the volume that was explained."""
+    """Put the nodes of an explanation under the transform of the explained volume."""
     transform = volume.GetTransformNodeID()
     for role in (*explanations.VOLUMES, "regions", "frame"):
         node = shown.get(role)

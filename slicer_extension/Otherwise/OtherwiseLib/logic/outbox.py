@@ -9,7 +9,7 @@ from typing import Any, Callable
 
 from ..background.job import Job, Timer
 from ..background.signal import Signal
-from ..client.client import ServerError
+from ..client.errors import ServerError
 from ..client.teaching import TeachingClient
 
 UNSAVED = "Otherwise/unsaved"

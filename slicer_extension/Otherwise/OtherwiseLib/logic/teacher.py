@@ -14,8 +14,8 @@ from typing import Any, Callable
 from ..background.job import Cancel, Report, Timer
 from ..background.queries import Queries
 from ..background.signal import Signal
-from ..client import jobs
-from ..client.client import ServerError
+from ..client.errors import ServerError
+from ..client.jobs import fetch
 from ..client.teaching import TeachingClient
 from ..mrml import explanations, region_names
 from .logic import Logic
@@ -225,7 +225,7 @@ class Teacher:
             if question["explanation"] in there:
                 return question, None
             report("download", 0.3)
-            return question, jobs.fetch(of, str(question["explanation"]), Path(folder.name))
+            return question, fetch(of, str(question["explanation"]), Path(folder.name))
 
         def done(result: tuple) -> None:
             question, read = result

@@ -10,7 +10,7 @@ import vtk
 from slicer.i18n import tr as _
 
 from ..background.signal import Signal
-from ..client.client import ServerError
+from ..client.errors import ServerError
 from ..logic.logic import Logic
 from ..mrml import display, explanations, layouts, tables, view_nodes
 from ..mrml.view_fit import ViewFit

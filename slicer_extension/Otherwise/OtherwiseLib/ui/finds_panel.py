@@ -7,7 +7,8 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from ..logic.logic import Logic, Source
+from ..logic.logic import Logic
+from ..logic.source import Source
 from ..mrml import find_box, layouts
 from . import texts
 from .connections import Connections

@@ -6,7 +6,7 @@ from typing import Any, Callable
 
 from slicer.i18n import tr as _
 
-from ..client.client import without_secret
+from ..client.address import without_secret
 from ..logic.local_server import ENVIRONMENT, STUDIES, LocalServer
 from . import texts
 from .connections import Connections

@@ -7,7 +7,7 @@ from typing import Any, Callable
 import qt
 from slicer.i18n import tr as _
 
-from ..client.client import host_of
+from ..client.address import host_of
 from ..logic.models import Models, Outcome
 from . import models_texts, texts
 from .connections import Connections

@@ -7,7 +7,8 @@ from typing import Any, Callable
 import qt
 from slicer.i18n import tr as _
 
-from ..logic.logic import Logic, Source
+from ..logic.logic import Logic
+from ..logic.source import Source
 from ..mrml import explanations, view_nodes
 from ..mrml.volumes import geometry_of
 from . import texts
