@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from conftest import Orthanc
 
 NAME = {"name": "Spiculated lesion", "scheme": "SCT", "code": "129742005", "confidence": 0.9}
-OBJECTS = ["change", "effect", "regions", "report"]
+OBJECTS = ["change", "effect", "page-1", "page-2", "regions", "report"]
 
 
 @pytest.fixture
@@ -58,6 +58,8 @@ def test_regions_maps_and_report_are_stored_once(
     assert [one["kind"] for one in stored.values()] == [
         "Parametric Map Storage",
         "Parametric Map Storage",
+        "Secondary Capture Image Storage",
+        "Secondary Capture Image Storage",
         "Segmentation Storage",
         "Comprehensive 3D SR Storage",
     ]
@@ -117,12 +119,12 @@ def test_every_refusal_is_told(orthanc: Orthanc, opened: Any, plane: Any, uid: A
         orthanc.refusing.unlink()
 
     assert reply.status_code == 202
-    assert [one["name"] for one in reply.json()["stored"]] == ["change", "regions", "report"]
+    assert [one["name"] for one in reply.json()["stored"]] == [name for name in OBJECTS if name != "effect"]
     (failed,) = reply.json()["failed"]
     assert failed["name"] == "effect"
     assert "does not have it" in failed["reason"], "though Orthanc said that it was stored"
     again = client.post(f"/otherwise/explanations/{id}/store")
-    assert (again.status_code, len(again.json()["stored"])) == (200, 4), "what was missing is stored now"
+    assert (again.status_code, len(again.json()["stored"])) == (200, 6), "what was missing is stored now"
 
 
 def test_an_archive_that_is_away_and_one_that_keeps_nothing(

@@ -67,6 +67,9 @@ def register(app: typer.Typer) -> None:
         cache_mib: Annotated[
             int | None, typer.Option(min=1, help="Of a DICOMweb server's images to keep on disk. Default: 20480.")
         ] = None,
+        store: Annotated[
+            str | None, typer.Option(help="Archive that explanations are sent to by C-STORE: AET@HOST:PORT.")
+        ] = None,
         tokens: Annotated[
             Path | None, typer.Option(help="File of those who may use it (otherwise tokens add). Needed for --host.")
         ] = None,
@@ -104,6 +107,7 @@ def register(app: typer.Typer) -> None:
             **({"units": units} if units else {}),
             **({"dicomweb_search": search} if search else {}),
             **({"dicomweb_cache_mib": str(cache_mib)} if cache_mib else {}),
+            **({"store_to": store} if store else {}),
             **({"tokens": str(tokens.resolve())} if tokens else {}),
             **({"origins": ",".join(origin)} if origin else {}),
             **({"rate": str(rate)} if rate is not None else {}),

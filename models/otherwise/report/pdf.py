@@ -6,6 +6,8 @@ import textwrap
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
@@ -80,6 +82,21 @@ def write_pdf(
         for page in _pages(explanation, panels, concept_part(explanation, panels.window, examples, spurious)):
             pages.savefig(page)
     return path
+
+
+def draw_pages(explanation: Explanation, dots_per_inch: float) -> Iterator[np.ndarray]:
+    """Draw the pages of the PDF as pictures, each ``(rows, columns, 3)`` uint8, red, green and blue.
+
+    Args:
+        explanation: What to show.
+        dots_per_inch: Of a page of A4.
+    """
+    panels = Panels(explanation)
+    for page in _pages(explanation, panels, concept_part(explanation, panels.window)):
+        page.set_dpi(dots_per_inch)
+        canvas = FigureCanvasAgg(page)
+        canvas.draw()
+        yield np.array(canvas.buffer_rgba())[..., :3]
 
 
 def _pages(explanation: Explanation, panels: Panels, concepts: ConceptPart | None) -> Iterator[Figure]:

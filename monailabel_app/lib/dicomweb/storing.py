@@ -14,6 +14,7 @@ from lib.dicomweb.archive import Archive
 from lib.dicomweb.connection import ArchiveError
 from lib.storage.explanation_store import ExplanationStore, read_content
 from lib.teaching.service import TeachingService
+from otherwise.report.dicom.c_store import Node, send
 
 
 class NotStoredError(ArchiveError):
@@ -39,7 +40,7 @@ class DicomObjects:
         self._lock = threading.Lock()  # one at a time: each reads the image, and may need much memory
 
     def files(self, id: str) -> dict[str, Path]:
-        """The files by name: ``regions`` (absent where no region decides), ``effect``, ``change``, ``report``.
+        """Return the files by name, see ``otherwise.report.dicom.write.write_dicom``.
 
         Raises:
             NotFoundError: if there is no such explanation, or its image is not in the studies.
@@ -80,17 +81,43 @@ def store_back(archive: Archive, files: dict[str, Path]) -> dict[str, Any]:
         NotStoredError: if it keeps none of them.
         ArchiveError: if it is away.
     """
+    reply = _describe(files, {name: archive.store(path) for name, path in files.items()})
+    for one in reply["stored"]:
+        one["url"] = f"{archive.url}/studies/{one['study']}/series/{one['series']}/instances/{one['instance']}"
+    return reply
+
+
+def send_back(node: Node, files: dict[str, Path]) -> dict[str, Any]:
+    """Give objects to an archive by C-STORE.
+
+    Args:
+        node: The archive.
+        files: By name, see ``DicomObjects.files``.
+
+    Returns:
+        As ``store_back``, with ``archive`` (``AET@HOST:PORT``) in the place of ``url``.
+
+    Raises:
+        NotStoredError: if it keeps none of them.
+        ArchiveAwayError: if it is away.
+        ArchiveRejectsError: if it does not accept us.
+    """
+    reply = _describe(files, send(files, node))
+    for one in reply["stored"]:
+        one["archive"] = str(node)
+    return reply
+
+
+def _describe(files: dict[str, Path], reasons: dict[str, str]) -> dict[str, Any]:
+    """Return what was stored and what not, by why not; empty: it was."""
     stored, failed = [], []
     for name, path in files.items():
-        reason = archive.store(path)
         header = pydicom.dcmread(path, stop_before_pixels=True)
-        told = {"name": name, "kind": header.SOPClassUID.name, "instance": str(header.SOPInstanceUID)}
-        if reason:
-            failed.append({**told, "reason": reason})
+        about = {"name": name, "kind": header.SOPClassUID.name, "instance": str(header.SOPInstanceUID)}
+        if reasons[name]:
+            failed.append({**about, "reason": reasons[name]})
         else:
-            study, series = str(header.StudyInstanceUID), str(header.SeriesInstanceUID)
-            url = f"{archive.url}/studies/{study}/series/{series}/instances/{told['instance']}"
-            stored.append({**told, "study": study, "series": series, "url": url})
+            stored.append({**about, "study": str(header.StudyInstanceUID), "series": str(header.SeriesInstanceUID)})
     if not stored:
         raise NotStoredError(f"The archive kept nothing: {failed[0]['reason']}", "Look at the archive's log.")
     return {"stored": stored, "failed": failed}

@@ -61,7 +61,7 @@ def install_app(app: OtherwiseApp) -> None:
         models_router(app.switcher, long, route),
         studies_router(app, drawing, route),
         *archive_routers(app.datastore(), app.host.reading, reading, route),
-        dicom_router(app.datastore(), app.host, app.teaching, drawing, route),
+        dicom_router(app.datastore(), app.host, app.teaching, drawing, route, app.options.store_to),
         pages_router(server.openapi, route),
         unknown_router(route),
         guarded_router(app, long, route),

@@ -15,7 +15,7 @@ from monailabel.interfaces.datastore import Datastore
 from starlette.background import BackgroundTask
 
 from lib.dicomweb.datastore import DicomWebDatastore
-from lib.dicomweb.storing import DicomObjects, store_back
+from lib.dicomweb.storing import DicomObjects, send_back, store_back
 from lib.http.caller import user_of
 from lib.http.work_threads import WorkThreads
 from lib.routes.explanations import FILE_HEADERS, visible_explanation
@@ -24,6 +24,7 @@ from lib.storage.explanation_store import NotFoundError
 from lib.storage.image_sources import from_datastore
 from lib.teaching.service import TeachingService
 from otherwise.errors import OtherwiseError
+from otherwise.report.dicom.c_store import Node
 
 
 class NoArchiveError(OtherwiseError):
@@ -39,6 +40,7 @@ def dicom_router(
     teaching: TeachingService,
     threads: WorkThreads,
     route: type[APIRoute],
+    store_to: Node | None = None,
 ) -> APIRouter:
     """Make the routes.
 
@@ -48,6 +50,7 @@ def dicom_router(
         teaching: Knows what regions are called.
         threads: For making objects.
         route: Class of the routes.
+        store_to: Archive to send objects to by C-STORE; None: by STOW-RS to the archive that the images are from.
     """
     objects = DicomObjects(host.store, teaching, lambda id: from_datastore(datastore, id).path)
     router = APIRouter(
@@ -81,7 +84,8 @@ def dicom_router(
         )
 
     @router.get(
-        "/{id}/dicom/{name}", summary=f"{RBAC_USER}One of them: regions.dcm, effect.dcm, change.dcm, report.dcm"
+        "/{id}/dicom/{name}",
+        summary=f"{RBAC_USER}One of them: regions.dcm, effect.dcm, change.dcm, report.dcm, page-1.dcm",
     )
     async def one(id: str, name: str, request: Request) -> FileResponse:
         return await threads.run(lambda: find_object(id, name), user_of(request))
@@ -101,9 +105,13 @@ def dicom_router(
         return await threads.run(lambda: store_in_archive(id), user_of(request))
 
     def store_in_archive(id: str) -> JSONResponse:
-        if not isinstance(datastore, DicomWebDatastore):
-            raise NoArchiveError("The studies are a folder, and no archive.", "GET dicom.zip, and store it yourself.")
-        answer = store_back(datastore.archive, objects.files(id))
+        if store_to:
+            answer = send_back(store_to, objects.files(id))
+        elif isinstance(datastore, DicomWebDatastore):
+            answer = store_back(datastore.archive, objects.files(id))
+        else:
+            hint = "Name an archive by the server's option store_to, or GET dicom.zip and store it yourself."
+            raise NoArchiveError("The studies are a folder, and no archive.", hint)
         return JSONResponse(answer, 202 if answer["failed"] else 200)  # as STOW-RS has it (PS3.18 10.5.3)
 
     return router

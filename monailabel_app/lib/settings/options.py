@@ -13,6 +13,7 @@ from lib.settings.access import KEYS as ACCESS_KEYS
 from lib.settings.access import AccessOptions
 from otherwise.annotations.vocabulary import PRESETS
 from otherwise.errors import OtherwiseError
+from otherwise.report.dicom.c_store import Node
 
 LogFormat = Literal["text", "json"]
 
@@ -24,7 +25,7 @@ AGENT = "mammogram_agent"
 JOB_KEYS = ("waiting", "waiting_per_user", "deadline_seconds", "keep_days", "keep_gib")
 KEYS = (
     *("classifier", "agent", "device", "state", "trust_code", "upload_mib", "database", "vocabulary", "units"),
-    *("dicomweb_search", "dicomweb_cache_mib", "reading_mib"),
+    *("dicomweb_search", "dicomweb_cache_mib", "reading_mib", "store_to"),
 )
 ALL_KEYS = (*KEYS, *JOB_KEYS, *ACCESS_KEYS, "log")
 
@@ -87,6 +88,8 @@ class Options:
         vocabulary: Names of preset vocabularies, and paths of YAML files.
         archive_search: Attributes that series of a DICOMweb archive must have to be listed.
         archive_cache: Bytes of the archive's images to keep on disk.
+        store_to: Archive that explanations are sent to by C-STORE, ``AET@HOST:PORT``; None: by
+            STOW-RS where the studies are an archive's.
         access: Who may use the server.
         log: Form of the log of ``monailabel start_server``, ``text`` or ``json``.
     """
@@ -106,6 +109,7 @@ class Options:
     archive_search: Mapping[str, str] = field(default_factory=dict)
     archive_cache: int = 20 * 1024**3
     reading_bytes: int = 0
+    store_to: Node | None = None
 
     @classmethod
     def read(cls, conf: Mapping[str, str], studies: str) -> Options:
@@ -113,6 +117,7 @@ class Options:
 
         Raises:
             OptionError: if a key or a value is unknown.
+            NodeError: if ``store_to`` is malformed.
         """
         unknown = [key for key in conf if key not in (*ALL_KEYS, "server_mode")]  # the last is MONAI Label's own
         if unknown:
@@ -132,6 +137,7 @@ class Options:
             archive_cache=_mebibytes("dicomweb_cache_mib", conf.get("dicomweb_cache_mib", "20480")),
             access=AccessOptions.read(conf),
             reading_bytes=_mebibytes("reading_mib", conf["reading_mib"]) if conf.get("reading_mib") else 0,
+            store_to=Node.parse(conf["store_to"]) if conf.get("store_to") else None,
             log=_form(conf.get("log") or "text"),
         )
 

@@ -1,4 +1,4 @@
-"""All four objects beside their source: in its study, whole or not at all, nothing of the patient in any message."""
+"""All objects beside their source: in its study, whole or not at all, nothing of the patient in any message."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ from otherwise.report.dicom.segmentation import explanation_segmentation
 from otherwise.report.dicom.source import match_source
 from otherwise.report.dicom.write import write_dicom
 from otherwise.report.folder import explanation_json, read_explanation, write_explanation
+
+KINDS = ["oblique CT", "plane in space", "mammogram", "enhanced CT"]
 
 
 def change(path: Path, **values: Any) -> None:
@@ -66,8 +68,47 @@ def test_they_belong_to_the_patient_study_and_space_of_the_source(
         assert data.SeriesDescription.startswith("Otherwise")
         assert data.SoftwareVersions
     assert {ours[name].FrameOfReferenceUID for name in ("regions", "effect", "change")} == {theirs.FrameOfReferenceUID}
-    assert len({data.SeriesInstanceUID for data in [*ours.values(), theirs]}) == 5
+    assert len({data.SeriesInstanceUID for data in [*ours.values(), theirs]}) == 6
     assert [ours[name].Modality for name in ("regions", "effect", "change", "report")] == ["SEG", "OT", "OT", "SR"]
+
+
+def references(data: pydicom.Dataset) -> set[str]:
+    """UIDs of all instances that an object refers to, wherever in it."""
+    found: set[str] = set()
+    data.walk(
+        lambda _, element: found.add(str(element.value)) if element.keyword == "ReferencedSOPInstanceUID" else None
+    )
+    return found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_refers_to_the_source_and_to_the_others(
+    kind: str, source: Callable, explained: Callable, tmp_path: Path
+) -> None:
+    path = source(kind)
+    files = write_dicom(explained(path), path, tmp_path / "out")
+    ours = {name: pydicom.dcmread(file) for name, file in files.items()}
+    sources = {str(pydicom.dcmread(file).SOPInstanceUID) for file in (path.iterdir() if path.is_dir() else [path])}
+    images = {str(data.SOPInstanceUID) for name, data in ours.items() if name != "report"}
+
+    for name, data in ours.items():
+        assert images - {str(data.SOPInstanceUID)} <= references(data), name
+        assert references(data) & sources, name
+
+
+def test_pages_of_the_report_are_pictures_for_any_viewer(source: Callable, explained: Callable, tmp_path: Path) -> None:
+    path = source("mammogram")
+    files = write_dicom(explained(path), path, tmp_path / "out")
+    pages = [pydicom.dcmread(files[name]) for name in ("page-1", "page-2")]
+
+    assert [page.InstanceNumber for page in pages] == [1, 2]
+    assert len({page.SeriesInstanceUID for page in pages}) == 1
+    for page in pages:
+        assert page.SOPClassUID == SecondaryCaptureImageStorage
+        assert (page.Rows, page.Columns) == (1285, 909)
+        inked = (page.pixel_array.min(axis=2) < 200).mean()
+        assert 0.005 < inked < 0.6, "text and pictures on white paper"
+        assert "FrameOfReferenceUID" not in page
 
 
 def test_the_same_identifiers_and_time_give_the_same_bytes(
@@ -83,14 +124,14 @@ def test_the_same_identifiers_and_time_give_the_same_bytes(
         return {name: file.read_bytes() for name, file in files.items()}
 
     first, again = write("first"), write("again")
-    assert sorted(first) == ["change", "effect", "regions", "report"]
+    assert sorted(first) == ["change", "effect", "page-1", "page-2", "regions", "report"]
     assert [name for name in first if first[name] != again[name]] == []
 
 
 def test_an_explanation_read_from_its_folder_is_enough(source: Callable, explained: Callable, tmp_path: Path) -> None:
     path = source("oblique CT")
     explanation = read_explanation(write_explanation(explained(path), tmp_path / "explanation"))
-    assert len(write_dicom(explanation, path, tmp_path / "explanation" / "dicom")) == 4
+    assert len(write_dicom(explanation, path, tmp_path / "explanation" / "dicom")) == 6
 
 
 def test_what_files_in_the_wild_leave_out_is_empty(source: Callable, explained: Callable, tmp_path: Path) -> None:
@@ -237,7 +278,7 @@ def test_an_explanation_always_becomes_the_same_objects_and_with_other_names_oth
 
     first = write("first", content)
     assert write("again", content) == first
-    assert len(set(first.values())) == 4
+    assert len(set(first.values())) == 6
     named = {"name": "Spiculated lesion", "scheme": "SCT", "code": "129742005", "confidence": 0.9}
     regions = [{**content["regions"][0], "concept": named}, *content["regions"][1:]]
     other = write("other", {**content, "regions": regions})

@@ -9,8 +9,10 @@ from highdicom.base import SOPClass
 
 from otherwise.explain.explanation import Explanation
 from otherwise.images.atomic import atomic_folder
+from otherwise.report.dicom.links import link_images
 from otherwise.report.dicom.making import Making
 from otherwise.report.dicom.parametric_map import change_map, effect_map
+from otherwise.report.dicom.secondary_capture import report_pages
 from otherwise.report.dicom.segmentation import explanation_segmentation
 from otherwise.report.dicom.source import DicomError, SourceSeries, match_source
 from otherwise.report.dicom.structured_report import explanation_report
@@ -27,10 +29,12 @@ def write_dicom(
     part: str | None = None,
     making: Making | None = None,
 ) -> dict[str, Path]:
-    """Write regions (SEG), effect and change (Parametric Maps) and report (SR) as a folder, whole or not at all.
+    """Write an explanation's objects as a folder, whole or not at all.
 
-    The objects share patient, study and frame of reference with the source, and refer to its instances. Everything but
-    identifiers and times depends on the explanation and its source alone.
+    Regions are a Segmentation, effect and change Parametric Maps, the report a Structured Report, and its pages
+    Secondary Captures for archives and viewers that know nothing else. The objects share patient and study with the
+    source, those with a place in the patient also its frame of reference. They refer to its instances and to each
+    other. All but identifiers and times depends on the explanation and its source alone.
 
     Args:
         explanation: What to write.
@@ -40,7 +44,8 @@ def write_dicom(
         making: Identifiers and time; by default new ones.
 
     Returns:
-        The files by name: ``regions`` (absent where no region decides), ``effect``, ``change``, ``report``.
+        The files by name: ``regions`` (absent where no region decides), ``effect``, ``change``, ``report``, and
+        ``page-1``, ``page-2`` and so on.
 
     Raises:
         DicomError: if the source is no DICOM, is another image, or lacks what cannot be left out.
@@ -58,29 +63,29 @@ def write_dicom(
 
 
 def _write(explanation: Explanation, source: SourceSeries, folder: Path, making: Making) -> list[str]:
-    names = []
-
-    def save(name: str, made: SOPClass) -> None:
-        made.save_as(folder / f"{name}.dcm", write_like_original=False)
-        names.append(name)
-        for pixels in ("PixelData", "FloatPixelData"):
-            if pixels in made:  # a map may be as large as the image, and the report does not look at it
-                delattr(made, pixels)
-
     invented = making.uid()
     try:
+        images: dict[str, SOPClass] = {}
         regions = explanation_segmentation(explanation, source, making, invented)
         if regions is not None:
-            save("regions", regions)
-        effect = effect_map(explanation, source, making, invented)
-        save("effect", effect)
-        change = change_map(explanation, source, making, invented)
-        save("change", change)
-        save("report", explanation_report(explanation, source, regions, [effect, change], making))
+            images["regions"] = regions
+        images["effect"] = effect_map(explanation, source, making, invented)
+        images["change"] = change_map(explanation, source, making, invented)
+        for number, page in enumerate(report_pages(explanation, source, making), start=1):
+            images[f"page-{number}"] = page
+        link_images(images, source)
+        for name, image in images.items():
+            image.save_as(folder / f"{name}.dcm", write_like_original=False)
+            for pixels in ("PixelData", "FloatPixelData"):
+                if pixels in image:  # a map may be as large as the image, and the report does not look at it
+                    delattr(image, pixels)
+        others = [image for name, image in images.items() if name != "regions"]
+        report = explanation_report(explanation, source, regions, others, making)
+        report.save_as(folder / "report.dcm", write_like_original=False)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         # What highdicom says may quote the patient's data.
         raise DicomError(
             f"The source's header lacks something, or has it wrong ({type(error).__name__}).",
             "Check it with dciodvfy, or export it again.",
         ) from error
-    return names
+    return [*images, "report"]
