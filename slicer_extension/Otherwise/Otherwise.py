@@ -20,7 +20,7 @@ class Otherwise(ScriptedLoadableModule):
     def __init__(self, parent: object) -> None:
         ScriptedLoadableModule.__init__(self, parent)
         self.parent.title = _("Otherwise")
-        self.parent.categories = [translate("qSlicerAbstractCoreModule", "Machine Learning")]
+        self.parent.categories = [translate("qSlicerAbstractCoreModule", "Active Learning")]
         self.parent.dependencies = ["Sequences", "Segmentations"]
         self.parent.contributors = ["The Otherwise developers"]
         self.parent.helpText = _(

@@ -1,9 +1,10 @@
 """Draw the pictures of the README and of ``test_layouts.py``: ``python tests/slicer_extension/draw_pictures.py``.
 
-A phantom mammogram is explained by the shipped models and shown by the extension in slice views of Slicer's core. The
-explanation is stored, so that the tests draw the same pictures again without the models. The picture of the panel is
-of the same explanation, and of the real panel on stand-ins for Slicer's widgets (``--panel``: only that one). That of
-the Teach section is taken by ``test_teaching_panel.py`` (``OTHERWISE_PICTURES=DIR``).
+A phantom mammogram with a burned-in letter is explained for the shipped classifier that goes by the letter, since that
+change is easy to see. The extension shows it in slice views of Slicer's core. The explanation is stored, so that the
+tests draw the same pictures again without the models. The picture of the panel is of the same explanation, and of the
+real panel on stand-ins for Slicer's widgets (``--panel``: only that one). The picture of the Teach section is taken by
+``test_teaching_panel.py`` (``OTHERWISE_PICTURES=DIR``).
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ from support.panel_session import ABOUT  # noqa: E402
 
 EXPLANATION, STORED, PICTURES = HERE / "explanation", HERE / "pictures", ROOT / "docs" / "pictures"
 METHODS = {"occlusion": "Occlusion", "integrated-gradients": "Integrated gradients", "grad-cam": "Grad-CAM"}
-SEED, NUMBER = 987_654, 1
-"""A phantom of the demo, malignant."""
+SEED, NUMBER = 51, 151
+"""The phantom of the README's first picture."""
+CLASSIFIER, AGENT = "confounded_classifier", "confounded_agent"
 TITLES = {
     layouts.ORIGINAL: "Original",
     layouts.COUNTERFACTUAL: "Counterfactual",
@@ -85,11 +87,11 @@ def panel() -> None:
             read = explanation_files.read(EXPLANATION)
             classes = list(read.content["prediction"]["probabilities"])
             inputs = {"spatial_dims": 2, "size": [96, 96], "modality": "MG"}
-            told = {"name": "mammogram_classifier", "version": "9a1505c5", "classes": classes, "inputs": inputs}
+            classifier = {**read.content["classifier"], "classes": classes, "inputs": inputs}
             app.answers["about"] = {
                 **ABOUT,
-                "classifiers": [told],
-                "agents": [{"name": "mammogram_agent", "version": "1"}],
+                "classifiers": [classifier],
+                "agents": [read.content["agent"]],
             }
             app.connect()
             shown = app.logic.show(read)
@@ -111,8 +113,9 @@ def explain() -> None:
     from otherwise.phantoms.mammogram import MammogramSettings, mammograms
     from otherwise.report.folder import write_explanation
 
-    image = list(mammograms(SEED, NUMBER + 1, MammogramSettings()))[NUMBER].image
-    explainer = Explainer(load_classifier("mammogram_classifier"), load_agent("mammogram_agent"))
+    (phantom,) = mammograms(SEED, 1, MammogramSettings(confound=0.0), NUMBER)
+    image = phantom.image
+    explainer = Explainer(load_classifier(CLASSIFIER), load_agent(AGENT))
     write_explanation(explainer.explain(image), EXPLANATION, replace=True)
     for method in METHODS:
         write_image(explainer.attribute(image, method), EXPLANATION / f"attribution-{method}.nrrd")

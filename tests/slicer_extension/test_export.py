@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +52,62 @@ def test_the_command_exports_the_same_small_repository_each_time(export: ModuleT
     again = subprocess.run([sys.executable, str(script), str(first)], capture_output=True, text=True, check=False)
     assert again.returncode == 1
     assert "is there already" in again.stderr
+
+
+def test_the_exported_extension_passes_its_self_test_alone(export: ModuleType, tmp_path: Path) -> None:
+    """Only Slicer's core beside it: nothing of the project that it was exported from."""
+    pytest.importorskip("slicer", exc_type=ImportError, reason="slicer-core is not installed")
+    export.export(tmp_path / "repository")
+    program = "import slicer; from OtherwiseLib.samples import self_test; self_test.run(slicer.vtkMRMLScene())"
+    alone = {**os.environ, "PYTHONPATH": str(tmp_path / "repository" / "Otherwise"), "PYTHONDONTWRITEBYTECODE": "1"}
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=alone, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+
+
+SLICER_CONFIG = """
+set(Slicer_USE_FILE ${CMAKE_CURRENT_LIST_DIR}/UseSlicer.cmake)
+set(Slicer_EXTENSION_GENERATE_CONFIG ${CMAKE_CURRENT_LIST_DIR}/Empty.cmake)
+set(Slicer_EXTENSION_CPACK ${CMAKE_CURRENT_LIST_DIR}/Empty.cmake)
+"""
+USE_SLICER = """
+option(BUILD_TESTING "" ON)
+function(slicerMacroBuildScriptedModule)
+  cmake_parse_arguments(MODULE "WITH_GENERIC_TESTS" "NAME" "SCRIPTS;RESOURCES" ${ARGN})
+  if(MODULE_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "unknown: ${MODULE_UNPARSED_ARGUMENTS}")
+  endif()
+  foreach(path ${MODULE_SCRIPTS} ${MODULE_RESOURCES})
+    if(NOT EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${path})
+      message(FATAL_ERROR "not there: ${path}")
+    endif()
+  endforeach()
+  message(STATUS "module ${MODULE_NAME}")
+endfunction()
+function(slicer_add_python_unittest)
+  cmake_parse_arguments(TEST "" "SCRIPT" "" ${ARGN})
+  if(NOT EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/${TEST_SCRIPT})
+    message(FATAL_ERROR "not there: ${TEST_SCRIPT}")
+  endif()
+  message(STATUS "test ${TEST_SCRIPT}")
+endfunction()
+"""
+"""What Slicer's build offers to an extension, as far as this one uses it."""
+
+
+@pytest.mark.skipif(shutil.which("cmake") is None, reason="CMake is not installed")
+def test_cmake_takes_the_exported_extension(export: ModuleType, tmp_path: Path) -> None:
+    export.export(tmp_path / "repository")
+    slicer = tmp_path / "slicer"
+    slicer.mkdir()
+    for name, text in (("SlicerConfig", SLICER_CONFIG), ("UseSlicer", USE_SLICER), ("Empty", "")):
+        (slicer / f"{name}.cmake").write_text(text)
+    command = ["cmake", "-S", str(tmp_path / "repository"), "-B", str(tmp_path / "build"), f"-DSlicer_DIR={slicer}"]
+    ended = subprocess.run([*command, "-DCMAKE_SUPPRESS_REGENERATION=ON"], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    for line in ("module Otherwise", "test Otherwise.py", "test OtherwiseSelfTest.py"):
+        assert line in ended.stdout
 
 
 def test_the_description_file_passes(export: ModuleType) -> None:

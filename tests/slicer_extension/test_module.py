@@ -14,6 +14,7 @@ pytest.importorskip("PySide6", exc_type=ImportError, reason="PySide6-Essentials 
 
 from support.fake_scripted_module import opened  # noqa: E402
 from support.fake_slicer_qt import UI, install  # noqa: E402
+from support.view_layout import LayoutManager  # noqa: E402
 
 
 @pytest.fixture
@@ -33,6 +34,16 @@ def test_the_module_opens_and_its_selectors_offer_what_the_scene_holds(
         assert widget.panel.source().volume is volume
     finally:
         widget.cleanup()
+
+
+def test_reload_and_test_passes_where_views_are_open(module: ModuleType, scene: Any) -> None:
+    manager = LayoutManager(scene)
+    try:
+        test = module.OtherwiseTest()
+        test.runTest()
+        assert test.messages == ["Testing", "Passed"]
+    finally:
+        manager.close()
 
 
 def test_every_selector_of_the_panel_is_given_the_scene_by_the_root(scene: Any) -> None:
