@@ -11,11 +11,15 @@ import PIL.Image
 import pytest
 import torch
 from monai.bundle import ConfigParser
+from monai.inferers import SimpleInferer
 from monai.networks.nets import DenseNet
 
+from otherwise.blackbox.answers import predict_views
+from otherwise.blackbox.decision import DecisionRule
 from otherwise.blackbox.loading import load_classifier
-from otherwise.blackbox.view import show
-from otherwise.errors import BundleError
+from otherwise.blackbox.monai_config import edge_of
+from otherwise.blackbox.view import show, view
+from otherwise.errors import BundleError, ImageError
 from otherwise.images.reading import read_image
 
 NETWORK = {"spatial_dims": 2, "in_channels": 3, "out_channels": 2, "init_features": 8, "growth_rate": 4}
@@ -42,7 +46,10 @@ def bundle(folder: Path, steps: list[dict[str, Any]]) -> Path:
         "imports": ["$import os"],
         "network_def": {"_target_": "DenseNet", "block_config": [2, 2], **NETWORK},
         "preprocessing": {"_target_": "Compose", "transforms": [*READ, *steps]},
-        "postprocessing": {"_target_": "Compose", "transforms": [{"_target_": "Activationsd", "softmax": True}]},
+        "postprocessing": {
+            "_target_": "Compose",
+            "transforms": [{"_target_": "Activationsd", "keys": "pred", "softmax": True}],
+        },
     }
     channels = {"num_channels": 3, "spatial_shape": ["16*n", "16*n"], "modality": "regular"}
     pred = {"num_channels": 2, "channel_def": {"0": "in", "1": "out"}}
@@ -72,3 +79,149 @@ def test_it_answers_as_monai_does(tmp_path: Path, name: str) -> None:
 def test_what_is_no_deterministic_transform_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"RandFlipd.*--trust-code"):
         load_classifier(bundle(tmp_path / "b", [RESIZE, {"_target_": "RandFlipd", "keys": "image"}]))
+
+
+def evaluated(folder: Path, picture: Path) -> np.ndarray:
+    """What MONAI's own evaluator says, step by step: preprocessing, inferer, postprocessing without its last step."""
+    parser = ConfigParser(json.loads((folder / "configs" / "inference.json").read_text(encoding="utf-8")))
+    network = parser.get_parsed_content("network_def").eval()
+    network.load_state_dict(torch.load(folder / "models" / "model.pt", weights_only=True))
+    image = parser.get_parsed_content("preprocessing")({"image": str(picture)})["image"]
+    inferer = parser.get_parsed_content("inferer") if "inferer" in parser.get() else SimpleInferer()
+    with torch.no_grad():
+        pred = inferer(torch.as_tensor(image)[None].float(), network)[0]
+    steps = parser.get_parsed_content("postprocessing").transforms
+    data = {"pred": pred}
+    for step in steps:
+        if "AsDiscrete" not in type(step).__name__:
+            data = step(data)
+    return np.asarray(data["pred"]).reshape(-1)
+
+
+def changed(folder: Path, **content: Any) -> Path:
+    """Write other parts into a bundle's configuration."""
+    path = folder / "configs" / "inference.json"
+    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **content}), encoding="utf-8")
+    return folder
+
+
+def picture_of(folder: Path, columns: int, rows: int, seed: int = 0) -> Path:
+    array = (np.random.default_rng(seed).random((rows, columns, 3)) * 255).astype(np.uint8)
+    path = folder / f"photo{columns}x{rows}.png"
+    PIL.Image.fromarray(array).save(path)
+    return path
+
+
+def said(folder: Path, picture: Path) -> np.ndarray:
+    """What the hosted bundle says through the door that ``otherwise classify`` uses."""
+    hosted = load_classifier(folder)
+    (answer,) = predict_views(hosted, [view(read_image(picture), hosted.inputs).array])
+    assert isinstance(answer, np.ndarray), answer
+    return answer
+
+
+SCALE = {"_target_": "ScaleIntensityRanged", "keys": "image", "a_min": 0, "a_max": 255, "b_min": -1, "b_max": 1}
+ACTIVATION = {"_target_": "Activationsd", "keys": "pred", "softmax": True}
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(80, 60), (64, 64), (33, 71)])
+def test_without_a_resizing_step_any_size_is_answered_as_monai_does(tmp_path: Path, columns: int, rows: int) -> None:
+    folder, picture = bundle(tmp_path / "b", [SCALE]), picture_of(tmp_path, columns, rows)
+    np.testing.assert_allclose(said(folder, picture), evaluated(folder, picture), atol=1e-5)
+
+
+def test_pictures_of_several_sizes_are_answered_together(tmp_path: Path) -> None:
+    folder = bundle(tmp_path / "b", [SCALE])
+    pictures = [picture_of(tmp_path, *size, seed) for seed, size in enumerate([(80, 60), (40, 64), (80, 60)])]
+    hosted = load_classifier(folder)
+    answers = predict_views(hosted, [view(read_image(each), hosted.inputs).array for each in pictures])
+    np.testing.assert_allclose(answers, [evaluated(folder, each) for each in pictures], atol=1e-5)
+    with pytest.raises(ImageError, match=r"takes image photo80x60 as 80 x 60 voxels, and explanations need 64 x 64"):
+        show(read_image(pictures[0]), hosted.inputs)
+
+
+INFERERS = {
+    "simple": {"_target_": "SimpleInferer"},
+    "sliding": {"_target_": "SlidingWindowInferer", "roi_size": [32, 32], "sw_batch_size": 2, "overlap": 0.5},
+    "gaussian": {
+        "_target_": "monai.inferers.SlidingWindowInferer",
+        "roi_size": "@patch",
+        "sw_batch_size": 3,
+        "mode": "gaussian",
+        "device": "@device",
+    },
+    "patches": {
+        "_target_": "PatchInferer",
+        "splitter": {"_target_": "SlidingWindowSplitter", "patch_size": [32, 32]},
+        "batch_size": 2,
+        "match_spatial_shape": False,
+    },
+}
+
+
+@pytest.mark.parametrize("name", INFERERS)
+def test_the_inferer_of_the_bundle_is_followed(tmp_path: Path, name: str) -> None:
+    """A fully convolutional network answers with a map; the inferer merges it, the postprocessing reduces it."""
+    folder, picture = bundle(tmp_path / "b", [SCALE]), picture_of(tmp_path, 96, 64)
+    network = {"_target_": "monai.networks.nets.BasicUNet", "spatial_dims": 2, "in_channels": 3, "out_channels": 2}
+    network["features"] = [4, 4, 8, 8, 8, 4]
+    reduce = {"_target_": "Resized", "keys": "pred", "spatial_size": [1, 1], "mode": "area"}
+    changed(
+        folder,
+        network_def=network,
+        patch=[32, 32],
+        device="$torch.device('cpu')",
+        inferer=INFERERS[name],
+        postprocessing={"_target_": "Compose", "transforms": [reduce, ACTIVATION]},
+    )
+    torch.manual_seed(0)
+    built = ConfigParser({"n": network}).get_parsed_content("n")
+    torch.save(built.state_dict(), folder / "models" / "model.pt")
+    np.testing.assert_allclose(said(folder, picture), evaluated(folder, picture), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "inferer",
+    [
+        {"_target_": "os.system", "command": "x"},
+        {"_target_": "SlidingWindowInferer", "roi_size": "$(32, 32)"},
+        {"_target_": "PatchInferer", "splitter": {"_target_": "subprocess.Popen"}},
+        "$print('x')",
+    ],
+)
+def test_an_inferer_that_is_none_of_monais_is_refused_by_name(tmp_path: Path, inferer: Any) -> None:
+    folder = changed(bundle(tmp_path / "b", [RESIZE, SCALE]), inferer=inferer)
+    with pytest.raises(BundleError, match=r"The inferer of .* is not followed.*--trust-code"):
+        load_classifier(folder)
+
+
+def test_steps_before_the_discrete_answer_are_run_and_those_after_are_not(tmp_path: Path) -> None:
+    steps = [
+        {"_target_": "Activationsd", "keys": "pred", "sigmoid": True},
+        {"_target_": "ScaleIntensityRanged", "keys": "pred", "a_min": 0, "a_max": 1, "b_min": 0.1, "b_max": 0.9},
+        {"_target_": "AsDiscreted", "keys": "pred", "threshold": 0.3},
+        {"_target_": "Lambdad", "keys": "pred", "func": "$lambda x: 1 / 0"},
+    ]
+    folder, picture = bundle(tmp_path / "b", [RESIZE, SCALE]), picture_of(tmp_path, 50, 40)
+    changed(folder, postprocessing={"_target_": "Compose", "transforms": steps})
+    kept = {"postprocessing": {"_target_": "Compose", "transforms": steps[:2]}}
+    np.testing.assert_allclose(
+        said(folder, picture), evaluated(changed(bundle(tmp_path / "c", [RESIZE, SCALE]), **kept), picture), atol=1e-5
+    )
+    assert DecisionRule.of(load_classifier(folder)) == DecisionRule(True, (0.3, 0.3))
+    changed(folder, postprocessing={"_target_": "Compose", "transforms": [steps[3], steps[0]]})
+    with pytest.raises(BundleError, match=r"Step 1 of postprocessing, Lambdad .*--trust-code"):
+        load_classifier(folder)
+
+
+@pytest.mark.parametrize(
+    ("declared", "edge"),
+    [(96, 96), ("96", 96), ("*", 64), ("32*n", 64), ("16 * n", 64), ("2**p*n", 64), ("8*n+1", 65), ("n*48", 48)],
+)
+def test_declared_shapes_are_understood(declared: Any, edge: int) -> None:
+    assert edge_of(declared) == edge
+
+
+@pytest.mark.parametrize("declared", ["x", "__import__('os')", "9**9**9**9", "n/2", "", None, "-n", 0])
+def test_what_is_no_shape_is_refused(declared: Any) -> None:
+    assert edge_of(declared) is None

@@ -80,14 +80,39 @@ def classify_images(
                 seen.append((shown.array, warnings))
             except OtherwiseError as error:
                 seen.append(str(error))
-        views = [each[0] for each in seen if not isinstance(each, str)]
-        said = iter(classifier.predict(np.stack(views)) if views else ())
+        said = iter(predict_views(classifier, [each[0] for each in seen if not isinstance(each, str)]))
         for found, each in zip(part, seen, strict=True):
-            if isinstance(each, str):
-                yield Answer(found.id, found.name, "", {}, error=each)
-                continue
-            yield answer_of(classifier, found, next(said), each[1])
+            answer = each if isinstance(each, str) else next(said)
+            if isinstance(answer, str):
+                yield Answer(found.id, found.name, "", {}, error=answer)
+            else:
+                yield answer_of(classifier, found, answer, each[1] if not isinstance(each, str) else ())
         progress(start + len(part), len(images))
+
+
+def predict_views(classifier: BlackBox, views: Sequence[np.ndarray]) -> list[np.ndarray | str]:
+    """Ask about views, of which those of one size are asked about at once.
+
+    Args:
+        classifier: Takes views of these sizes.
+        views: ``(channels, *size)`` each.
+
+    Returns:
+        Of each view its probabilities ``(classes,)``, or why it has none.
+    """
+    answers: list[np.ndarray | str] = [""] * len(views)
+    for shape in dict.fromkeys(each.shape for each in views):
+        places = [place for place, each in enumerate(views) if each.shape == shape]
+        try:
+            said: Sequence[np.ndarray | str] = list(classifier.predict(np.stack([views[place] for place in places])))
+        except OtherwiseError as error:
+            if len(places) > 1:  # perhaps only one of them is at fault
+                said = [predict_views(classifier, [views[place]])[0] for place in places]
+            else:
+                said = [str(error)]
+        for place, answer in zip(places, said, strict=True):
+            answers[place] = answer
+    return answers
 
 
 def answer_of(

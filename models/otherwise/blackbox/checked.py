@@ -51,7 +51,8 @@ class CheckedBlackBox:
 
     def _check_images(self, images: np.ndarray) -> np.ndarray:
         wanted = (self.inputs.channels, *self.inputs.size)
-        if images.ndim != len(wanted) + 1 or images.shape[1:] != wanted:
+        shape = images.shape[1:2] + self.inputs.size if self.inputs.any_size else images.shape[1:]
+        if images.ndim != len(wanted) + 1 or shape != wanted:
             raise ImageError(
                 f"Images of shape {images.shape} do not fit classifier {self.name}, which wants {wanted} for each.",
                 "Resample them to its input size.",

@@ -231,7 +231,7 @@ def _alike(topic: str, first: np.ndarray, second: np.ndarray, fault: str) -> Fin
 
 
 def _read_folder(folder: Path, inputs: InputSpec) -> tuple[np.ndarray, Finding]:
-    from otherwise.blackbox.view import show
+    from otherwise.blackbox.view import view
     from otherwise.images.listing import draw_images, list_images
     from otherwise.images.reading import read_image
 
@@ -240,11 +240,17 @@ def _read_folder(folder: Path, inputs: InputSpec) -> tuple[np.ndarray, Finding]:
     for found in draw_images(listing.images, MOST_IMAGES, DRAW_SEED):
         try:
             image = read_image(found)
-            batch.append(show(image, inputs))
+            batch.append(view(image, inputs).array)
         except OtherwiseError as error:
             refused = refused or f" Skipped others, such as {found.name}: {error.detail}"
     if not batch:
         raise ImageError(f"{folder} holds no image that can be used.{refused}", "Give a folder of images.")
+    sizes = [array.shape for array in batch]
+    usual = max(sizes, key=sizes.count)  # one batch is of one size
+    if sizes.count(usual) < len(sizes):
+        other = len(sizes) - sizes.count(usual)
+        refused += f" {other} of other sizes than {' x '.join(str(edge) for edge in usual[1:])} are left out here."
+        batch = [array for array in batch if array.shape == usual]
     drawn = f", drawn at random (seed {DRAW_SEED})" if len(listing.images) > MOST_IMAGES else ""
     text = f"{len(batch)} read{drawn}, of {listing.summary}.{refused}"
     return np.stack(batch), Finding("images", "warning" if refused else "ok", text)

@@ -12,13 +12,13 @@ from itertools import product
 
 import numpy as np
 
-from otherwise.blackbox.answers import Expected
+from otherwise.blackbox.answers import Expected, predict_views
 from otherwise.blackbox.hosted import HostedClassifier
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.blackbox.spec import ClassifierSpec
 from otherwise.blackbox.tensor import AXES, IMAGENET
-from otherwise.blackbox.view import show
-from otherwise.errors import OtherwiseError
+from otherwise.blackbox.view import show, view
+from otherwise.errors import ClassifierError, OtherwiseError
 from otherwise.images.image import Image
 from otherwise.images.kernels import KERNELS
 
@@ -87,8 +87,7 @@ def compare(
     Raises:
         ImageError: if an image does not suit the classifier.
     """
-    views = np.stack([show(image, classifier.inputs, slice_index) for image in images])
-    answers = classifier.predict(views)
+    answers = answers_of(classifier, images, slice_index)
     difference = np.abs(answers - expected.probabilities)
     agreement = float((answers.argmax(axis=1) == expected.probabilities.argmax(axis=1)).mean())
     auc = _aucs(classifier.classes, answers, expected)
@@ -117,6 +116,20 @@ def compare(
                 break
     explains = best <= max(SAME, EXPLAINED * found.largest)
     return replace(found, suspect=suspect if explains else None, left=best)
+
+
+def answers_of(classifier: BlackBox, images: Sequence[Image], slice_index: int | None = None) -> np.ndarray:
+    """Return the probabilities of images, ``(images, classes)``.
+
+    Raises:
+        ImageError: if an image does not suit the classifier.
+        ClassifierError: if it does not answer for one.
+    """
+    answers = predict_views(classifier, [view(image, classifier.inputs, slice_index).array for image in images])
+    for image, answer in zip(images, answers, strict=True):
+        if isinstance(answer, str):
+            raise ClassifierError(f"It has no answer for image {image.id}: {answer}", "Leave the image out.")
+    return np.array(answers, np.float64)
 
 
 def usual_suspects(spec: ClassifierSpec) -> Iterator[Suspect]:

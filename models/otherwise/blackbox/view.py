@@ -54,12 +54,20 @@ class View:
 
 
 def show(image: Image, inputs: InputSpec, slice_index: int | None = None, centre: Centre | None = None) -> np.ndarray:
-    """Show an image as a classifier wants it; see :func:`view`.
+    """Show an image as a classifier wants it, in the declared size; see :func:`view`.
 
     Returns:
         ``(channels, *size)`` float32 in [0, 1].
+
+    Raises:
+        ImageError: also if a classifier that takes any size sees the image in another one.
     """
-    return view(image, inputs, slice_index, centre).array
+    return of_declared_size(image, view(image, inputs, slice_index, centre), inputs).array
+
+
+def show_any(image: Image, inputs: InputSpec, slice_index: int | None = None) -> np.ndarray:
+    """Show an image as a classifier wants it, in whatever size it takes; see :func:`view`."""
+    return view(image, inputs, slice_index).array
 
 
 def view(image: Image, inputs: InputSpec, slice_index: int | None = None, centre: Centre | None = None) -> View:
@@ -79,6 +87,25 @@ def view(image: Image, inputs: InputSpec, slice_index: int | None = None, centre
     if inputs.pipeline is not None:
         return _prepared(image, inputs, slice_index)
     return view_on(image, grid_of(image.geometry, inputs, slice_index, centre), inputs)
+
+
+def of_declared_size(image: Image, seen: View, inputs: InputSpec) -> View:
+    """Refuse a view of another size than the declared one, which is what an agent is made for.
+
+    Returns:
+        The same view.
+
+    Raises:
+        ImageError: if a classifier that takes any size sees the image in another one.
+    """
+    shape = seen.array.shape[1:]
+    if shape != inputs.size:
+        had, wanted = (" x ".join(str(edge) for edge in edges) for edges in (shape, inputs.size))
+        raise ImageError(
+            f"The classifier takes image {image.id} as {had} voxels, and explanations need {wanted}.",
+            "Add a Resized step to the bundle's preprocessing, or give images of that size.",
+        )
+    return seen
 
 
 def grid_of(

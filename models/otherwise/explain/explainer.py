@@ -22,7 +22,7 @@ from otherwise.blackbox.decision import DecisionRule
 from otherwise.blackbox.description import describe_contract
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.blackbox.smoothed import SmoothedBlackBox
-from otherwise.blackbox.view import warnings_of
+from otherwise.blackbox.view import show_any, warnings_of
 from otherwise.errors import AgentError, CancelledError, ClassifierError
 from otherwise.explain.believability import believability_warnings
 from otherwise.explain.explanation import (
@@ -133,8 +133,8 @@ class Explainer:
         Raises:
             ImageError: if the image does not suit the classifier.
         """
-        view = ClassifierView(image, self.classifier, slice_index)
-        return self._prediction(self.classifier.predict(view.array[None])[0])
+        seen = show_any(image, self.classifier.inputs, slice_index)
+        return self._prediction(self.classifier.predict(seen[None])[0])
 
     def explain(
         self,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from otherwise.blackbox.protocol import BlackBox
-from otherwise.blackbox.view import View, view, view_on
+from otherwise.blackbox.view import View, of_declared_size, view, view_on
 from otherwise.images.image import Geometry, Image
 from otherwise.images.resampling import (
     change_to_native,
@@ -46,7 +46,7 @@ class ClassifierView:
 
     def __post_init__(self) -> None:
         spec = self.classifier.inputs
-        seen = view(self.image, spec, self.slice_index, self.centre)
+        seen = of_declared_size(self.image, view(self.image, spec, self.slice_index, self.centre), spec)
         object.__setattr__(self, "seen", seen)
         object.__setattr__(self, "strengthening", precompensation(seen.grid, self.image.geometry))
         object.__setattr__(

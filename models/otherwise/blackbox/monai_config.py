@@ -1,0 +1,229 @@
+"""The configuration of a MONAI bundle, read without running anything that the bundle brings along.
+
+Deterministic transforms and inferers of MONAI itself with literal arguments need no trust, and neither does a reference
+such as ``@roi_size`` to a literal. Anything else does, and is refused by its name.
+"""
+
+from __future__ import annotations
+
+import ast
+import operator
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from monai.transforms import Compose, RandomizableTrait
+
+from otherwise.blackbox.bundle import Bundle, leaves
+from otherwise.blackbox.networks import trusted_code
+from otherwise.errors import BundleError
+
+TRUST = "If you trust whoever made it, allow it with --trust-code."
+_REFUSED = re.compile(r"Lambda|Adaptor|TorchVision|Save|Load|SimulateDelay|Invert|DataStats|TorchIO|Identity")
+_TYPE = re.compile(r"\$\s*(?:np|numpy|torch)\.(float16|float32|float64|uint8|int16|int32|int64)")
+_REFERENCE = re.compile(r"@([\w#:.]+)")
+_MULTIPLE = 64
+"""About so many voxels stand for an edge that may be of several lengths."""
+_OPERATORS: dict[type, Callable[[int, int], int]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Pow: operator.pow,
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a processing.
+
+    Attributes:
+        name: Its name without the ``d`` of dictionary transforms.
+        target: The class, as written.
+        arguments: Its arguments.
+    """
+
+    name: str
+    target: str
+    arguments: dict[str, Any]
+
+    @property
+    def of_dictionary(self) -> bool:
+        """Whether it takes a dictionary."""
+        return self.target.rpartition(".")[2] != self.name
+
+
+def read_steps(bundle: Bundle, part: str, trust_code: bool, skipped: tuple[str, ...] = ()) -> list[Step]:
+    """Read the steps of ``preprocessing`` or ``postprocessing``.
+
+    Args:
+        bundle: The bundle.
+        part: Key of the configuration.
+        trust_code: Whether anything may be run.
+        skipped: Names of steps that are not looked at.
+
+    Raises:
+        BundleError: if a step is no deterministic transform of MONAI with literal arguments, and is not trusted.
+    """
+    definition = resolved(bundle.inference.get(part) or {}, bundle.inference)
+    listed = definition.get("transforms", []) if isinstance(definition, Mapping) else definition
+    if not isinstance(listed, list):
+        raise BundleError(f"{part} of {bundle.folder} is no Compose with a list of transforms.", "Correct it.")
+    steps = []
+    for number, step in enumerate(listed):
+        target = str(step.get("_target_", "")) if isinstance(step, Mapping) else str(step)
+        if isinstance(step, Mapping) and step.get("_disabled_"):
+            continue
+        short = target.rpartition(".")[2]
+        name = re.sub(r"(d|D|Dict)$", "", short)
+        if name in skipped:
+            continue
+        arguments = {key: value for key, value in step.items() if not key.startswith("_")} if target else {}
+        arguments = {key: _typed(value) for key, value in arguments.items()}
+        risky = _risky(arguments)
+        if (risky or not _is_safe(target)) and not trust_code:
+            what = f"{short} ({risky[0]})" if risky else short
+            raise BundleError(f"Step {number + 1} of {part}, {what}, is no deterministic transform of MONAI.", TRUST)
+        steps.append(Step(name, target, arguments))
+    return steps
+
+
+def build_steps(bundle: Bundle, steps: list[Step], trust_code: bool) -> Compose:
+    """Build steps through MONAI's ConfigParser.
+
+    Raises:
+        BundleError: if MONAI refuses them.
+    """
+    definitions = [{"_target_": step.target, **step.arguments} for step in steps]
+    return Compose(_build(bundle, definitions, "processing", trust_code))
+
+
+def build_inferer(bundle: Bundle, trust_code: bool) -> Any:
+    """Build the bundle's inferer, any of MONAI's; a plain call of the network where it names none.
+
+    Raises:
+        BundleError: if it is none of MONAI's with literal arguments, and is not trusted.
+    """
+    from monai import inferers
+
+    definition = resolved(bundle.inference.get("inferer"), bundle.inference)
+    if definition is None:
+        return inferers.SimpleInferer()
+    if not trust_code:
+        if not isinstance(definition, Mapping):
+            raise BundleError(f"The inferer of {bundle.folder}, {definition!r}, is not followed.", TRUST)
+        devices = ("device", "sw_device")  # where it runs is ours to say
+        definition = {key: value for key, value in definition.items() if key not in devices}
+        targets = [str(value) for place, value in leaves(definition) if place.rpartition(".")[2] == "_target_"]
+        unknown = next((target for target in targets if not _is_inferer(target)), None)
+        risky = _risky({key: value for key, value in definition.items() if key != "_target_"})
+        if unknown is not None or risky or not targets:
+            what = unknown or f"{targets[0] if targets else 'nothing'} ({risky[0] if risky else 'no _target_'})"
+            raise BundleError(f"The inferer of {bundle.folder}, {what}, is not followed.", TRUST)
+    return _build(bundle, definition, "inferer", trust_code)
+
+
+def resolved(value: Any, config: Mapping[str, Any], depth: int = 0) -> Any:
+    """Replace references ``@name`` to literals of a configuration by what they stand for.
+
+    A reference to nothing, to something that refers to itself, or within an expression stays as it is.
+    """
+    if isinstance(value, Mapping):
+        return {key: resolved(each, config, depth) for key, each in value.items()}
+    if isinstance(value, list):
+        return [resolved(each, config, depth) for each in value]
+    found = _REFERENCE.fullmatch(value) if isinstance(value, str) else None
+    if found is None or depth > 8:
+        return value
+    target: Any = config
+    for key in re.split(r"#|::", found[1]):
+        if isinstance(target, Mapping) and key in target:
+            target = target[key]
+        elif isinstance(target, list) and key.isdecimal() and int(key) < len(target):
+            target = target[int(key)]
+        else:
+            return value
+    return resolved(target, config, depth + 1)
+
+
+def edge_of(declared: Any) -> int | None:
+    """Return an edge in voxels: a number or, of a formula such as ``32*n`` or ``2**p*n``, a length that it allows.
+
+    Returns:
+        None if it is neither. For ``*``, any length, it is 64.
+    """
+    text = str(declared).strip()
+    if text == "*":
+        return _MULTIPLE
+    try:
+        tree = ast.parse(text, mode="eval").body
+    except (SyntaxError, ValueError, RecursionError):
+        return None
+    lengths = [_value(tree, n, p) for p in (1, 2) for n in range(1, _MULTIPLE + 1)]
+    possible = [length for length in lengths if length is not None and length > 0]
+    return min(possible, key=lambda length: (abs(length - _MULTIPLE), length), default=None)
+
+
+def _value(tree: ast.expr, n: int, p: int) -> int | None:
+    """Work out a formula of whole numbers, ``n`` and ``p``; None where it is something else, or huge."""
+    if isinstance(tree, ast.Constant) and type(tree.value) is int:
+        return tree.value
+    if isinstance(tree, ast.Name):
+        return {"n": n, "p": p}.get(tree.id)
+    if isinstance(tree, ast.BinOp) and type(tree.op) in _OPERATORS:
+        left, right = _value(tree.left, n, p), _value(tree.right, n, p)
+        if left is None or right is None or max(abs(left), abs(right)) > 4096:
+            return None
+        if isinstance(tree.op, ast.Pow) and not 0 <= right <= 12:
+            return None
+        return _OPERATORS[type(tree.op)](left, right)
+    return None
+
+
+def _risky(arguments: Mapping[str, Any]) -> list[str]:
+    """Return the places of arguments that are no literals."""
+    return [place for place, value in leaves(arguments) if str(value).lstrip().startswith(("$", "%", "@"))]
+
+
+def _typed(value: Any) -> Any:
+    """Return a type for ``$np.float32`` and the like, which are harmless."""
+    found = _TYPE.fullmatch(value) if isinstance(value, str) else None
+    return getattr(torch, found[1]) if found else value
+
+
+def _is_safe(target: str) -> bool:
+    import monai.transforms
+
+    module, _, short = target.rpartition(".")
+    if (module and not module.startswith("monai.transforms")) or _REFUSED.search(short):
+        return False
+    found = getattr(monai.transforms, short, None)
+    native = str(getattr(found, "__module__", "")).startswith("monai.transforms")
+    return native and isinstance(found, type) and not issubclass(found, RandomizableTrait)
+
+
+def _is_inferer(target: str) -> bool:
+    from monai import inferers
+
+    module, _, short = target.rpartition(".")
+    if (module and not module.startswith("monai.inferers")) or "Zarr" in short or "WSI" in short:
+        return False
+    found = getattr(inferers, short, None)
+    return isinstance(found, type) and issubclass(found, (inferers.Inferer, inferers.Splitter, inferers.Merger))
+
+
+def _build(bundle: Bundle, definition: Any, what: str, trust_code: bool) -> Any:
+    from monai.bundle.config_parser import ConfigParser
+
+    config: dict[str, Any] = dict(bundle.inference) if trust_code else {}
+    config["_built"] = definition
+    try:
+        parser = ConfigParser(config)
+        if trust_code:
+            with trusted_code(bundle.folder):
+                return parser.get_parsed_content("_built")
+        return parser.get_parsed_content("_built")
+    except Exception as error:  # of many kinds
+        fault = " ".join(str(error.__cause__ or error).split())[:200]
+        raise BundleError(f"The {what} of {bundle.folder} cannot be built: {fault}", "Correct it.") from error
