@@ -110,7 +110,6 @@ LOGS = np.log([[0.3, 0.7], [0.9, 0.1]])
     [
         (LOGITS, False, "softmax"),
         (LOGITS, True, "sigmoid"),
-        (LOGITS[:, :1], False, "sigmoid"),
         (ROWS, False, "none"),
         (ROWS, True, "none"),
         (ROWS[:, :1], False, "none"),
@@ -125,7 +124,8 @@ def test_outputs_are_read_as_they_are_meant(scores, multi_label, activation):
 def test_small_logits_are_told_from_probabilities_by_inputs_that_are_out_of_all_range():
     small = np.array([[0.2, 0.3], [0.1, 0.4]])
     assert read_scores(small, 2, False, stressed=1000 * small).activation == "softmax"
-    assert read_scores(small[:, :1], 2, False, stressed=-1000 * small[:, :1]).activation == "sigmoid"
+    with pytest.raises(AmbiguousOutputError, match="--output sigmoid-logits"):  # or a value: only people know
+        read_scores(small[:, :1], 2, False, stressed=-1000 * small[:, :1])
 
 
 @pytest.mark.parametrize(
@@ -134,6 +134,8 @@ def test_small_logits_are_told_from_probabilities_by_inputs_that_are_out_of_all_
         (LABELS, LABELS, "--multi-label"),
         (LABELS[:, :1], None, "--output probabilities"),
         (np.full((8, 1), 0.4), np.full((8, 1), 0.4), "--output sigmoid-logits"),
+        (np.linspace(-2, 2, 8)[:, None], None, "--output sigmoid-logits"),
+        (LOGITS[:, :1], LOGITS[:, :1], "A value or a risk is no class"),
         (np.linspace(10, 90, 8)[:, None], None, "--output sigmoid-logits"),
         (np.stack([np.zeros(8), np.linspace(30, 90, 8)], axis=1), None, "--output logits"),
     ],

@@ -145,7 +145,12 @@ def read_scores(
         )
     if not (multi_label or single) and high <= TOLERANCE and np.abs(np.exp(scores).sum(axis=1) - 1).max() <= TOLERANCE:
         return Reading("log", "exponentials of rows sum to one: a log-softmax")
-    if multi_label or single:
+    if single:
+        raise AmbiguousOutputError(
+            f"The only output ({low:.4g} to {high:.4g}) is the logit of a class, or a value such as a log-risk.",
+            "If it is a logit, say so: --output sigmoid-logits. A value or a risk is no class.",
+        )
+    if multi_label:
         return Reading("sigmoid", f"outputs lie between {low:.3f} and {high:.3f}: logits of a sigmoid")
     return Reading("softmax", f"outputs lie between {low:.3f} and {high:.3f}: logits of a softmax")
 

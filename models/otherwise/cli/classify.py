@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,12 +14,9 @@ from otherwise.cli.progress import shown
 from otherwise.images.kinds import Projection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from otherwise.blackbox.answers import Answer
-    from otherwise.blackbox.protocol import BlackBox
-    from otherwise.images.image import Image
-    from otherwise.images.listing import FoundImage
 
 SOME_FAILED = 3
 """The table says which images have no answer, and why."""
@@ -44,10 +40,17 @@ def register(app: typer.Typer) -> None:
         trust_code: Annotated[
             bool, typer.Option("--trust-code", help="Allow the bundle to run its own Python.")
         ] = False,
+        workers: Annotated[
+            int | None, typer.Option(min=1, help="So many processes, through Ray. [default: this one]")
+        ] = None,
+        cluster: Annotated[
+            str | None, typer.Option(metavar="ADDRESS", help="Of a Ray cluster, host:port or ray://host:port.")
+        ] = None,
         replace: Annotated[bool, typer.Option("--replace", help="Replace an existing table.")] = False,
         as_json: Annotated[bool, typer.Option("--json", help="Print the answers as JSON.")] = False,
     ) -> None:
         """Say what a classifier says of images; exit code 3 if some have no answer."""
+        from otherwise.batch.classifying import ClassifyOrder, classify_here, classify_on_ray
         from otherwise.blackbox.answers import write_answers
         from otherwise.blackbox.loading import load_classifier
         from otherwise.images.listing import list_images
@@ -58,8 +61,16 @@ def register(app: typer.Typer) -> None:
         listing = list_images(source, without=out)
         if out is None and not as_json and len(listing.images) > 1:
             raise UsageError(f"{source.name} holds {len(listing.images)} images.", "Give --out answers.csv or --json.")
+        order = ClassifyOrder(classifier, device, trust_code, slice_index, projection)
         with shown("classify") as tell:
-            answers = _ask(box, listing.images, slice_index, projection, lambda done, all: tell("", done / all))
+
+            def progress(done: int, total: int) -> None:
+                tell("", done / total)
+
+            if cluster is None and (workers or 1) == 1:
+                answers = classify_here(box, listing.images, order, progress)
+            else:
+                answers = classify_on_ray(listing.images, order, workers, cluster, progress)
         if out is not None:
             write_answers(answers, box.classes, out)
         failed = sum(bool(answer.error) for answer in answers)
@@ -70,39 +81,6 @@ def register(app: typer.Typer) -> None:
             _say(answers, out, listing.left_out_line)
         if failed:
             raise typer.Exit(SOME_FAILED)
-
-
-def _ask(
-    box: BlackBox,
-    images: Sequence[FoundImage],
-    slice_index: int | None,
-    projection: Projection | None,
-    progress: Callable[[int, int], None],
-) -> list[Answer]:
-    """Ask about whole images; a classifier of patches is asked for its best find in each."""
-    from otherwise.blackbox.answers import classify_images
-    from otherwise.images.projecting import project
-
-    def prepare(image: Image) -> Image:
-        return project(image, projection) if projection is not None else image
-
-    if box.inputs.patches is None:
-        ask = partial(classify_images, box, images, slice_index=slice_index, prepare=prepare, progress=progress)
-        return list(ask())
-    from otherwise.blackbox.answers import Answer
-    from otherwise.errors import OtherwiseError
-    from otherwise.finding.finder import Finder
-    from otherwise.images.reading import read_image
-
-    finder, answers = Finder(box), []
-    for done, found in enumerate(images, start=1):
-        try:
-            best = finder.find(prepare(read_image(found)), slice_index, most=1)[0].probabilities
-            answers.append(Answer(found.id, found.name, max(best, key=lambda name: best[name]), dict(best)))
-        except OtherwiseError as error:
-            answers.append(Answer(found.id, found.name, "", {}, error=str(error)))
-        progress(done, len(images))
-    return answers
 
 
 def _say(answers: Sequence[Answer], out: Path | None, left_out: str) -> None:

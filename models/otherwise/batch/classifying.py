@@ -1,0 +1,208 @@
+"""Ask a classifier about many images, in this process or on Ray's workers; the answers are the same."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from otherwise import __version__
+from otherwise.batch.errors import MOST_DEATHS, BatchError, Failure
+from otherwise.batch.parcel import Parcel, pack, pack_image, unpack, unpack_image
+from otherwise.batch.ray_session import cores, gpu_share, ray_session
+from otherwise.blackbox.answers import Answer, classify_images
+from otherwise.blackbox.bundle import read_bundle
+from otherwise.blackbox.loading import find_bundle, load_classifier
+from otherwise.blackbox.protocol import BlackBox
+from otherwise.errors import OtherwiseError
+from otherwise.finding.finder import Finder
+from otherwise.images.image import Image
+from otherwise.images.kinds import Projection
+from otherwise.images.listing import FoundImage
+from otherwise.images.projecting import project
+from otherwise.images.reading import read_image
+
+CHUNK = 16
+"""Images that a worker is given at once."""
+UNREADABLE = Failure("image", "It cannot be read.", "Check the file and its permissions.")
+DIED = Failure("worker-died", "Twice a process died at this image or those beside it.", "Classify it by itself.")
+Progress = Callable[[int, int], None]
+"""Told how many images are done, of how many."""
+
+
+@dataclass(frozen=True)
+class ClassifyOrder:
+    """What is asked about every image.
+
+    Attributes:
+        classifier: Bundle folder, or name of a shipped bundle.
+        device: Where PyTorch runs it.
+        trust_code: Whether Python that the bundle brings or names may be run.
+        slice_index: For a 2-D classifier and volumes: which slice.
+        projection: Project volumes along their slices first.
+    """
+
+    classifier: str
+    device: str = "cpu"
+    trust_code: bool = False
+    slice_index: int | None = None
+    projection: Projection | None = None
+
+
+def classify_here(
+    box: BlackBox, images: Sequence[FoundImage], order: ClassifyOrder, progress: Progress = lambda done, total: None
+) -> list[Answer]:
+    """Ask about whole images; a classifier of patches is asked for its best find in each."""
+
+    def prepare(image: Image) -> Image:
+        return project(image, order.projection) if order.projection is not None else image
+
+    if box.inputs.patches is None:
+        return list(classify_images(box, images, slice_index=order.slice_index, prepare=prepare, progress=progress))
+    finder, answers = Finder(box), []
+    for done, found in enumerate(images, start=1):
+        try:
+            best = finder.find(prepare(read_image(found)), order.slice_index, most=1)[0].probabilities
+            answers.append(Answer(found.id, found.name, max(best, key=lambda name: best[name]), dict(best)))
+        except OtherwiseError as error:
+            answers.append(Answer(found.id, found.name, "", {}, error=str(error)))
+        progress(done, len(images))
+    return answers
+
+
+class RemoteClassifier:
+    """A worker that shares no disk with whoever asks it; it answers by values, also where something is wrong."""
+
+    def load(self, bundle: Parcel, order: ClassifyOrder, version: str) -> Failure | None:
+        """Load the classifier; a failure where that cannot be done."""
+        if version != __version__:
+            versions = f"{__version__} there and {version} here"
+            return Failure("batch", f"Otherwise is {versions}.", "Install one version everywhere.")
+        with TemporaryDirectory() as place:
+            folder = Path(place) / order.classifier
+            try:
+                unpack(bundle, folder)
+                self._box = load_classifier(folder, device=order.device, trust_code=order.trust_code)
+            except Exception as error:
+                return Failure.of(error)
+        self._order = order
+        return None
+
+    def ask(self, images: Sequence[FoundImage], files: Sequence[Parcel]) -> list[Answer] | Failure:
+        """Ask about some images; one without files is one that could not be read."""
+        try:
+            with TemporaryDirectory() as place:
+                pairs = enumerate(zip(images, files, strict=True))
+                here = [unpack_image(parcel, image, Path(place) / str(n)) for n, (image, parcel) in pairs if parcel]
+                said = iter(classify_here(self._box, here, self._order))
+                return [
+                    next(said) if parcel else _refused([image], UNREADABLE)[0]
+                    for image, parcel in zip(images, files, strict=True)
+                ]
+        except OSError as error:  # of its temporary folder
+            return Failure("worker", f"A worker's disk fails: {error.strerror}.", "Free some space there, try again.")
+        except OtherwiseError as error:
+            return Failure.of(error)
+
+
+def classify_on_ray(
+    images: Sequence[FoundImage],
+    order: ClassifyOrder,
+    workers: int | None,
+    address: str | None,
+    progress: Progress = lambda done, total: None,
+) -> list[Answer]:
+    """Ask about images on Ray; see ``ray_executor`` for how the work is shared.
+
+    Args:
+        images: Of a listing.
+        order: What is asked.
+        workers: How many processes; None: one for each GPU, or each processor.
+        address: Of a cluster; None: this machine.
+        progress: Told how many are done.
+
+    Returns:
+        In the order of ``images``. Images at which workers died have an answer that says so.
+
+    Raises:
+        BatchError: if there is no Ray, or the workers cannot begin.
+        OtherwiseError: if the bundle cannot be read.
+    """
+    folder = read_bundle(find_bundle(order.classifier), kind="classifier").folder
+    device = "cuda" if order.device.startswith("cuda") else order.device  # each worker sees its own GPU only
+    named = replace(order, classifier=folder.resolve().name, device=device)
+    starts = range(0, len(images), CHUNK)
+    chunks = deque((start, 0) for start in starts)
+    answers: dict[int, list[Answer]] = {}
+    with ray_session(address) as ray:
+        there = ray.cluster_resources()
+        gpus = 0 if device == "cpu" else int(there.get("GPU", 0))
+        count = min(workers or gpus or int(there.get("CPU", 1)), max(1, len(starts)))
+        cpus = 1 if address else max(1, cores() // count) if count <= cores() else cores() / count
+        actor = ray.remote(RemoteClassifier).options(num_cpus=cpus, num_gpus=gpu_share(count, gpus))
+        bundle = ray.put(pack(folder))
+        working: dict[Any, tuple[Any, int, int]] = {}  # reference -> worker, first image (-1: it loads), deaths
+
+        def engage() -> None:
+            worker = actor.remote()
+            working[worker.load.remote(bundle, named, __version__)] = (worker, -1, 0)
+
+        for _ in range(count):
+            engage()
+        loading_deaths = 0
+        while len(answers) < len(starts):
+            (done,), _ = ray.wait(list(working), num_returns=1)
+            worker, start, deaths = working.pop(done)
+            answer = _answer(ray, done)
+            if answer is _DEAD:
+                with suppress(Exception):
+                    ray.kill(worker)
+                loading_deaths += start < 0
+                if loading_deaths == MOST_DEATHS:
+                    raise BatchError("Ray's workers die while they load the classifier.", "Give them more memory.")
+                if start >= 0 and deaths + 1 < MOST_DEATHS:
+                    chunks.append((start, deaths + 1))
+                elif start >= 0:
+                    answers[start] = _refused(images[start : start + CHUNK], DIED)
+                engage()
+                continue
+            if start < 0 and isinstance(answer, Failure):
+                raise BatchError(f"A worker cannot begin: {answer.detail}", answer.hint)
+            if start >= 0:
+                some = images[start : start + CHUNK]
+                answers[start] = _refused(some, answer) if isinstance(answer, Failure) else answer
+                progress(sum(len(each) for each in answers.values()), len(images))
+            if chunks:
+                start, deaths = chunks.popleft()
+                some = images[start : start + CHUNK]
+                working[worker.ask.remote(some, [_packed(image) for image in some])] = (worker, start, deaths)
+    return [answer for start in starts for answer in answers[start]]
+
+
+_DEAD = object()
+
+
+def _answer(ray: Any, reference: Any) -> Any:
+    """Return what a worker answered; ``_DEAD`` if it died before."""
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        return Failure.of(error.cause)
+    except ray.exceptions.RayError:
+        return _DEAD
+
+
+def _packed(image: FoundImage) -> Parcel:
+    """Return an image's files; none where they cannot be read, which the worker then says of this image."""
+    try:
+        return pack_image(image)
+    except OSError:
+        return {}
+
+
+def _refused(images: Sequence[FoundImage], failure: Failure) -> list[Answer]:
+    return [Answer(image.id, image.name, "", {}, error=f"{failure.detail} {failure.hint}") for image in images]
