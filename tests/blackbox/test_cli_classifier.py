@@ -8,7 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from otherwise.blackbox.labelled import LabelsError, read_labelled
+from otherwise.blackbox.labelled import read_labelled
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.cli import classifier
 from otherwise.errors import OtherwiseError
@@ -143,6 +143,17 @@ def test_another_build_is_trained_for_verification(tmp_path, study):
     assert run("check", out, "--images", study).exit_code == 0
 
 
+def test_a_table_as_a_spreadsheet_writes_it_is_read(study):
+    """Semicolons, a byte order mark, other names of the columns and no ids: what ``images.table`` reads."""
+    lines = (study / "labels.csv").read_text(encoding="utf-8").splitlines()
+    rows = [line.split(",")[1:3] for line in lines[1:]]
+    text = "\n".join(["Path;Label", *(";".join(row) for row in rows)])
+    (study / "sheet.csv").write_text(text, encoding="utf-8-sig")
+    data = read_labelled(study, study / "sheet.csv", InputSpec((8, 8), intensity=(0.0, 100.0)))
+    assert data.classes == ("dark", "light")
+    assert data.groups == tuple(file for file, _ in rows)
+
+
 def test_labelled_images_are_split_by_patient_and_stay_put(study):
     inputs = InputSpec((8, 8), intensity=(0.0, 100.0))
     data = read_labelled(study, study / "labels.csv", inputs)
@@ -168,7 +179,7 @@ def test_labelled_images_are_split_by_patient_and_stay_put(study):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("id,file\np0,p0.nii.gz\n", "lacks column label"),
+        ("id,file\np0,p0.nii.gz\n", "line 2 has no label"),
         ("id,file,label\np0,p0.nii.gz,\n", "line 2 has no label"),
         ("id,file,label\n", "no rows"),
         ("id,file,label\np0,p0.nii.gz,dark\n", "at least two classes"),
@@ -176,6 +187,6 @@ def test_labelled_images_are_split_by_patient_and_stay_put(study):
 )
 def test_broken_tables_are_refused(study, text, said):
     (study / "bad.csv").write_text(text, encoding="utf-8")
-    with pytest.raises(LabelsError, match=said) as caught:
+    with pytest.raises(OtherwiseError, match=said) as caught:
         read_labelled(study, study / "bad.csv", InputSpec((8, 8)))
     assert "\n" not in str(caught.value)

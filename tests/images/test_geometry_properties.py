@@ -11,8 +11,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from otherwise.blackbox.protocol import InputSpec
-from otherwise.blackbox.view import show
 from otherwise.images.image import Geometry, Image
 from otherwise.images.itk import from_itk, to_itk
 from otherwise.images.reading import read_image
@@ -24,24 +22,12 @@ from otherwise.images.resampling import (
     resample,
 )
 from otherwise.images.writing import write_image
+from support.model_view import to_model
 
 often = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 
 lengths = st.floats(0.2, 5.0)
 coordinates = st.floats(-500, 500)
-
-
-def to_model(
-    image: Image,
-    size: tuple[int, ...],
-    spacing: tuple[float, ...] | None,
-    intensity: tuple[float, float],
-    slice_index: int | None = None,
-    channels: int | None = None,
-    centre: tuple[float, float, float] | None = None,
-) -> np.ndarray:
-    inputs = InputSpec(size, channels or image.array.shape[0], spacing, intensity)
-    return show(image, inputs, slice_index, centre)
 
 
 @st.composite

@@ -7,26 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from otherwise.blackbox.protocol import InputSpec
-from otherwise.blackbox.view import show
 from otherwise.errors import ImageError
 from otherwise.images.image import Geometry, Image
 from otherwise.images.resampling import change_to_native, model_grid, resample
+from support.model_view import to_model
 
 RNG = np.random.default_rng(11)
-
-
-def to_model(
-    image: Image,
-    size: tuple[int, ...],
-    spacing: tuple[float, ...] | None,
-    intensity: tuple[float, float],
-    slice_index: int | None = None,
-    channels: int | None = None,
-    centre: tuple[float, float, float] | None = None,
-) -> np.ndarray:
-    inputs = InputSpec(size, channels or image.array.shape[0], spacing, intensity)
-    return show(image, inputs, slice_index, centre)
 
 
 def volume(shape: tuple[int, int, int] = (8, 9, 10), channels: int = 1, spacing: float = 1.0) -> Image:

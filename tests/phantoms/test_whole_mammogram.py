@@ -8,30 +8,15 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from otherwise.blackbox.protocol import InputSpec
-from otherwise.blackbox.view import show
 from otherwise.cli import build
 from otherwise.errors import ImageError, OtherwiseError
-from otherwise.images.image import Image
 from otherwise.phantoms.mammogram import MammogramSettings, mammograms
 from otherwise.phantoms.phantom import WholePhantom
 from otherwise.phantoms.whole_mammogram import APART, WholeMammogramSettings, whole_mammograms
 from otherwise.phantoms.writing import read_whole_truth, write_phantoms
+from support.model_view import to_model
 
 COARSE = WholeMammogramSettings(size=(600, 750), spacing=0.4)
-
-
-def to_model(
-    image: Image,
-    size: tuple[int, ...],
-    spacing: tuple[float, ...] | None,
-    intensity: tuple[float, float],
-    slice_index: int | None = None,
-    channels: int | None = None,
-    centre: tuple[float, float, float] | None = None,
-) -> np.ndarray:
-    inputs = InputSpec(size, channels or image.array.shape[0], spacing, intensity)
-    return show(image, inputs, slice_index, centre)
 
 
 @pytest.fixture(scope="module")

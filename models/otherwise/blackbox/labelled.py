@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,8 +13,7 @@ from otherwise.blackbox.protocol import InputSpec
 from otherwise.blackbox.view import show
 from otherwise.errors import OtherwiseError
 from otherwise.images.reading import read_image
-
-COLUMNS = ("id", "file", "label")
+from otherwise.images.table import read_table
 
 
 class LabelsError(OtherwiseError):
@@ -69,51 +67,39 @@ def read_labelled(
 
     Args:
         folder: Where the files are.
-        table: CSV with columns ``id, file, label``; a column ``patient`` keeps a patient's images together.
+        table: CSV with the columns ``file`` and ``label``, see ``images.table``; a column ``patient`` keeps a patient's
+            images together, else a column ``id`` does.
         inputs: The grid and intensity window to bring them to.
         classes: Class names in the order wanted; default: the labels in alphabetical order.
         progress: Called after each image with how many are read, of how many.
 
     Raises:
-        LabelsError: if the table is missing or broken, or names a class that is not wanted.
-        ImageError: if an image cannot be read or does not fit.
+        LabelsError: if a row has no label, or names a class that is not wanted.
+        ImageError: if the table is missing or broken, or an image cannot be read or does not fit.
     """
-    rows = _read_table(Path(table))
-    found = sorted({row["label"] for row in rows})
+    table = Path(table)
+    rows = read_table(table)
+    unlabelled = next((row.line for row in rows if not row.label), None)
+    if unlabelled is not None:
+        raise LabelsError(
+            f"{table.name} line {unlabelled} has no label.", "Give a column label, and a class in each of its lines."
+        )
+    found = sorted({row.label for row in rows})
     names = tuple(classes) if classes else tuple(found)
     strange = [label for label in found if label not in names]
     if strange or len(names) < 2:
         raise LabelsError(
-            f"{table} has labels {', '.join(found)}, but the classes are {', '.join(names)}.",
+            f"{table.name} has labels {', '.join(found)}, but the classes are {', '.join(names)}.",
             "Name at least two classes, each label among them.",
         )
     images = np.empty((len(rows), inputs.channels, *inputs.size), dtype=np.float32)
     for index, row in enumerate(rows):
-        image = read_image(Path(folder) / row["file"])
+        image = read_image(Path(folder) / row.file)
         images[index] = show(image, inputs)
         if progress is not None:
             progress(index + 1, len(rows))
-    labels = np.array([names.index(row["label"]) for row in rows], dtype=np.int64)
-    return LabelledImages(images, labels, names, tuple(row.get("patient") or row["id"] for row in rows))
-
-
-def _read_table(path: Path) -> list[dict[str, str]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
-            if missing:
-                raise LabelsError(f"{path} lacks column {', '.join(missing)}.", f"It needs {', '.join(COLUMNS)}.")
-            rows = [dict(row) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise LabelsError(f"{path} cannot be read: {error}.", "Give a CSV table.") from error
-    for number, row in enumerate(rows, start=2):
-        empty = [column for column in COLUMNS if not row[column]]
-        if empty:
-            raise LabelsError(f"{path} line {number} has no {', '.join(empty)}.", "Complete or remove that line.")
-    if not rows:
-        raise LabelsError(f"{path} has no rows.", "Give an image in each row.")
-    return rows
+    labels = np.array([names.index(row.label) for row in rows], dtype=np.int64)
+    return LabelledImages(images, labels, names, tuple(row.patient or row.id or row.file for row in rows))
 
 
 def _fraction(text: str) -> float:

@@ -62,10 +62,11 @@ class _Found:
 
 @dataclass(frozen=True, eq=False)
 class _Chosen:
-    """The edit that is explained: on the classifier's grid, the black box's answer on the full image, that image."""
+    """The edit that is explained: on the classifier's grid, the answer for the full image, its change, that image."""
 
     candidate: Candidate
     answer: Counterfactual
+    change: np.ndarray
     native: Image
 
 
@@ -84,7 +85,10 @@ class _Measured:
 
 @dataclass(frozen=True, eq=False)
 class _Carried:
-    """Everything else on the image's own grid, with the black box's answers there."""
+    """Everything else that is shown, with the black box's answers on the image's own grid.
+
+    The images are only looked at: of a large image they lie on a coarser grid, see ``view.LOOKED_AT``.
+    """
 
     minimal: tuple[Counterfactual, Image]
     path: tuple[PathPoint, ...]
@@ -216,9 +220,9 @@ class Explainer:
             volumes=Volumes(
                 original=image,
                 counterfactual=chosen.native,
-                difference=image.with_array(chosen.native.array - image.array.astype(np.float32)),
-                effect=image.with_array(view.back(shown_effect(measured.effect)[None])[:1]),
-                floor=image.with_array(view.back(found.floor[None], view.seen.window)[:1]),
+                difference=image.with_array(chosen.change),
+                effect=image.with_array(view.back(shown_effect(measured.effect))),
+                floor=image.with_array(view.back(found.floor, view.seen.window)),
                 regions=carried.regions,
                 minimal=carried.minimal[1],
                 path=carried.path_images,
@@ -268,7 +272,7 @@ class Explainer:
                 raise CancelledError("The attribution was cancelled.", "Ask again when you want it.")
 
         values = found(self.classifier, view.array, index, checkpoint)
-        return image.with_array(view.back(values[None])[:1])
+        return image.with_array(view.back(values))
 
     def _index(self, target: str | None) -> int | None:
         if target is None:
@@ -306,10 +310,17 @@ class Explainer:
         for candidate in result.tried:
             enough = result.valid and candidate.strength >= result.best.strength
             if enough and self.rule.says(candidate.probabilities, result.target):
-                answer, native = self._carry(view, classifier, candidate.image, found)
-                if answer.valid:
-                    return _Chosen(candidate, answer, native)
-        return _Chosen(result.best, *self._carry(view, classifier, result.best.image, found))
+                chosen = self._carried(view, classifier, candidate, found)
+                if chosen.answer.valid:
+                    return chosen
+                del chosen  # its voxels, before the next ones are made
+        return self._carried(view, classifier, result.best, found)
+
+    def _carried(self, view: ClassifierView, classifier: BlackBox, candidate: Candidate, found: _Found) -> _Chosen:
+        """Carry an edit onto the original and ask the black box about the result, as anybody else would."""
+        change = view.change(candidate.image)
+        native = view.put(change)
+        return _Chosen(candidate, self._answer(view, classifier, view.see(native), found), change, native)
 
     def _with_realism(self, view: ClassifierView, chosen: _Chosen) -> _Chosen:
         """Add how real the changed image looks to the agent, as the classifier sees it."""
@@ -322,37 +333,46 @@ class Explainer:
     ) -> _Carried:
         """Bring everything but the chosen edit onto the image's own grid, and ask the black box about it there."""
         minimal = composite(view.array, chosen.candidate.image, soft(measured.minimal))
-        least = self._carry(view, classifier, minimal, found)
         steps = _thinned(found.result.path_to(chosen.candidate), chosen.candidate)
-        images = tuple(chosen.native if c is chosen.candidate else view.carry(c.image) for c in steps)
-        answers = classifier.predict(np.stack([view.see(image) for image in images]))
+        path = [self._looked_at(view, c.image, chosen.native if c is chosen.candidate else None) for c in steps]
+        answers = classifier.predict(np.stack([seen for seen, _ in path]))
         return _Carried(
-            minimal=least,
+            minimal=self._answered(view, classifier, minimal, found),
             path=tuple(
                 PathPoint(c.strength, self._named(answer), bool(self.rule.says(answer, found.result.target)))
                 for c, answer in zip(steps, answers, strict=True)
             ),
-            path_images=images,
-            alternatives=tuple(self._carry(view, classifier, c.image, found) for c in found.result.alternatives),
+            path_images=tuple(image for _, image in path),
+            alternatives=tuple(self._answered(view, classifier, c.image, found) for c in found.result.alternatives),
             regions=view.labels_back(_label_map(measured.regions, measured.effect.shape)),
         )
 
-    def _carry(
+    def _answered(
         self, view: ClassifierView, classifier: BlackBox, edited: np.ndarray, found: _Found
     ) -> tuple[Counterfactual, Image]:
-        """Carry an edit onto the original and ask the black box about the result, as anybody else would."""
-        native = view.carry(edited)
+        """Return the answer for an edit on the full image, and the image to look at."""
+        seen, image = self._looked_at(view, edited)
+        return self._answer(view, classifier, seen, found), image
+
+    @staticmethod
+    def _looked_at(view: ClassifierView, edited: np.ndarray, native: Image | None = None) -> tuple[np.ndarray, Image]:
+        """Return what the classifier sees of an edit on the full image, and the image to look at.
+
+        Only one full image is held at a time.
+        """
+        native = view.carry(edited) if native is None else native
         seen = view.see(native)
+        return seen, native if view.small is view.image else view.carry(edited, view.small)
+
+    def _answer(self, view: ClassifierView, classifier: BlackBox, seen: np.ndarray, found: _Found) -> Counterfactual:
+        """Ask the black box about a changed image ``(channels, *size)`` that came back from the full image."""
         answer = classifier.predict(seen[None])[0]
         change = np.abs(seen - view.array)
-        return (
-            Counterfactual(
-                valid=bool(self.rule.says(answer, found.result.target)),
-                probabilities=self._named(answer),
-                changed_fraction=float((change.max(axis=0) > found.floor).mean()),
-                l1=float(change.mean()),
-            ),
-            native,
+        return Counterfactual(
+            valid=bool(self.rule.says(answer, found.result.target)),
+            probabilities=self._named(answer),
+            changed_fraction=float((change.max(axis=0) > found.floor).mean()),
+            l1=float(change.mean()),
         )
 
     def _seen(self, view: ClassifierView) -> Seen:
@@ -392,15 +412,17 @@ def _described(regions: Sequence[MeasuredRegion], labels: Image) -> tuple[Region
     """Return the regions in millimetres; one smaller than a native voxel has no voxels of its own and is left out."""
     described = []
     for number, region in enumerate(regions, start=1):
-        voxels = np.argwhere(labels.array[0] == number)
-        if not len(voxels):
+        inside = labels.array[0] == number
+        count = int(np.count_nonzero(inside))
+        if not count:
             continue
-        x, y, z = (float(value) for value in labels.geometry.to_ras(voxels.mean(axis=0)))
+        centre = [_mean_index(inside, axis) for axis in range(3)]
+        x, y, z = (float(value) for value in labels.geometry.to_ras(np.array(centre)))
         described.append(
             Region(
                 label=number,
                 centroid_ras=(x, y, z),
-                volume_mm3=len(voxels) * labels.geometry.voxel_volume,
+                volume_mm3=count * labels.geometry.voxel_volume,
                 effect=region.effect,
                 sufficient=region.sufficient,
                 necessary=region.necessary,
@@ -408,6 +430,12 @@ def _described(regions: Sequence[MeasuredRegion], labels: Image) -> tuple[Region
             )
         )
     return tuple(described)
+
+
+def _mean_index(inside: np.ndarray, axis: int) -> float:
+    """Return the mean index along an axis of the true voxels; no list of voxels is made, which may be many."""
+    counts = np.count_nonzero(inside, axis=tuple(other for other in range(3) if other != axis))
+    return float(np.average(np.arange(len(counts)), weights=counts))
 
 
 def _notes(result: SearchResult, best: Counterfactual, measured: _Measured) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from otherwise.annotations.vocabulary import Term
@@ -10,6 +11,9 @@ from otherwise.images.image import Geometry, Image
 from otherwise.warning import AnswerWarning
 
 SCHEMA = "otherwise.explanation/1"
+
+LOOKED_AT = {2: 2**20, 3: 2**22}
+"""Most voxels, in 2-D and in 3-D, of images that are only looked at: the path, the alternatives, the minimal change."""
 
 Probabilities = dict[str, float]
 """Class name to probability, in the classifier's order."""
@@ -155,7 +159,10 @@ class Seen:
 
 @dataclass(frozen=True)
 class Volumes:
-    """The images of an explanation, all on the original's own grid.
+    """The images of an explanation, on the original's own grid.
+
+    Where the original is large (see :func:`is_large`), ``minimal``, ``path`` and ``alternatives`` lie on a coarser grid
+    of the same extent: they are there to be looked at. The black box's answers are always those for the full image.
 
     Attributes:
         original: As given.
@@ -178,6 +185,11 @@ class Volumes:
     minimal: Image
     path: tuple[Image, ...]
     alternatives: tuple[Image, ...] = ()
+
+
+def is_large(geometry: Geometry) -> bool:
+    """Return whether an original is so large that images which are only looked at are kept on a coarser grid."""
+    return math.prod(geometry.shape) > LOOKED_AT[2 if geometry.shape[2] == 1 else 3]
 
 
 @dataclass(frozen=True)

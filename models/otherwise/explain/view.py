@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.blackbox.view import View, of_declared_size, view, view_on
+from otherwise.explain.explanation import LOOKED_AT, is_large
 from otherwise.images.image import Geometry, Image
 from otherwise.images.resampling import (
     change_to_native,
+    model_grid,
     precompensated,
     precompensation,
     resample,
 )
+from otherwise.images.rounding import round_in_place, rounded_map, step_within
+
+CHANGE_LEVELS = 4096
+"""Steps of the classifier's window in a change: far less than the autoencoder's own error."""
+LOOKED_AT_LEVELS = 512
+"""Steps of the classifier's window in a coarser copy of the original."""
+WHOLE_LEVELS = 1024
+"""Whole numbers in the classifier's window from which on changed images keep to whole numbers."""
+_BLOCK = 2**20  # voxels that are worked on at once
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ClassifierView:
     """One image as the classifier sees it, and the mapping back to the image's own grid.
 
@@ -67,29 +80,101 @@ class ClassifierView:
         """Return a changed image on the same grid, in the same window: ``(channels, *size)`` float32 in [0, 1]."""
         return view_on(image, self.grid, self.classifier.inputs, self.seen.window).array
 
-    def carry(self, edited: np.ndarray) -> Image:
-        """Return the original with the change of an edited ``(channels, *size)``; its own fine detail stays.
+    def change(self, edited: np.ndarray, onto: Image | None = None) -> np.ndarray:
+        """Return what an edit changes in the original.
 
         Where something changes, the original is first brought into the classifier's intensity window: beyond it a
-        change would not be seen.
+        change would not be seen. A change is a multiple of a small step (see ``step``), so that it compresses well.
+
+        Args:
+            edited: ``(channels, *size)`` in [0, 1].
+            onto: The original on another grid; None: on its own.
+
+        Returns:
+            ``(channels, i, j, k)`` float32 in the image's units.
         """
-        meant = precompensated((edited - self.array) * self.seam, self.strengthening)
-        change = self.back(meant, self.seen.window)
+        image = self.image if onto is None else onto
         low, high = self.seen.window
-        native = self.image.array.astype(np.float32)
-        noticed = np.abs(change) > 1e-3 * (high - low)
-        moved = np.where(noticed, (native.clip(low, high) + change).clip(low, high), native + change)
-        return self.image.with_array(moved.astype(np.float32))
+        meant = precompensated((edited - self.array) * self.seam, self.strengthening)
+        change = change_to_native(meant.astype(np.float32), self.grid, image, self.seen.window)
+        for rows in _blocks(change.shape):
+            part, native = change[:, rows], image.array[:, rows].astype(np.float32)
+            noticed = np.abs(part) > 1e-3 * (high - low)
+            moved = (native.clip(low, high) + part).clip(low, high) - native
+            np.copyto(part, moved, where=noticed)
+            round_in_place(part, self.step)
+            if self.whole:
+                limits = np.iinfo(image.array.dtype)
+                part[...] = (native + part).clip(limits.min, limits.max) - native
+        return change
+
+    def put(self, change: np.ndarray, onto: Image | None = None) -> Image:
+        """Return the original with a change ``(channels, i, j, k)``; its own fine detail stays.
+
+        The voxels are of the original's type where that is whole numbers and the step is 1, else float32.
+        """
+        image = self.image if onto is None else onto
+        array = np.empty(image.array.shape, image.array.dtype if self.whole else np.float32)
+        for rows in _blocks(array.shape):
+            array[:, rows] = image.array[:, rows].astype(np.float32) + change[:, rows]
+        return image.with_array(array)
+
+    def carry(self, edited: np.ndarray, onto: Image | None = None) -> Image:
+        """Return the original with the change of an edited ``(channels, *size)``; see ``change`` and ``put``."""
+        return self.put(self.change(edited, onto), onto)
+
+    @cached_property
+    def step(self) -> float:
+        """Smallest change, in the image's units: 1 for whole numbers of which the window has at least 1024."""
+        width = self.seen.window[1] - self.seen.window[0]
+        whole = np.issubdtype(self.image.array.dtype, np.integer) and width >= WHOLE_LEVELS
+        return 1.0 if whole else step_within(width, CHANGE_LEVELS)
+
+    @property
+    def whole(self) -> bool:
+        """Whether changed images have the original's own whole numbers."""
+        dtype = self.image.array.dtype
+        return np.issubdtype(dtype, np.integer) and dtype.itemsize <= 2 and self.step == 1.0
+
+    @cached_property
+    def small(self) -> Image:
+        """The original on the grid of images that are only looked at: its own, or a coarser one where it is large."""
+        geometry = self.image.geometry
+        if not is_large(geometry):
+            return self.image
+        dims = 2 if geometry.shape[2] == 1 else 3
+        ratio = (LOOKED_AT[dims] / int(np.prod(geometry.shape))) ** (1 / dims)
+        grid = model_grid(geometry, tuple(max(1, int(edge * ratio)) for edge in geometry.shape[:dims]), None)
+        array = resample(self.image, grid, interpolation="area").array
+        if self.whole:
+            array = np.rint(array).astype(self.image.array.dtype)
+        else:
+            array = round_in_place(array, step_within(self.seen.window[1] - self.seen.window[0], LOOKED_AT_LEVELS))
+        return Image(array, grid, self.image.id, self.image.dimension)
 
     def back(self, values: np.ndarray, window: tuple[float, float] = (0.0, 1.0)) -> np.ndarray:
-        """Carry ``(channels, *size)`` onto the image's own grid; zero outside the classifier's field."""
-        return change_to_native(values.astype(np.float32), self.grid, self.image, window)
+        """Carry a map onto the image's own grid: ``(1, i, j, k)`` float32, zero outside the classifier's field.
+
+        Args:
+            values: ``size``, as a share of the window.
+            window: ``(low, high)`` in the units of the map.
+        """
+        geometry = self.image.geometry
+        grey = Image(np.broadcast_to(np.float32(0), (1, *geometry.shape)), geometry)
+        return rounded_map(change_to_native(values[None].astype(np.float32), self.grid, grey, window))
 
     def labels_back(self, labels: np.ndarray) -> Image:
         """Carry a label map ``size`` onto the image's own grid."""
         flat = labels[..., None] if labels.ndim == 2 else labels
         onto = resample(Image(flat[None].astype(np.uint8), self.grid, "regions"), self.image.geometry, order=0)
         return self.image.with_array(onto.array.astype(np.uint8), "regions")
+
+
+def _blocks(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Cut ``(channels, i, j, k)`` along i into parts of about a million voxels, so that temporary copies stay small."""
+    rows = max(1, _BLOCK * shape[1] // int(np.prod(shape)))
+    for start in range(0, shape[1], rows):
+        yield slice(start, start + rows)
 
 
 def _seam(size: tuple[int, ...], share: float = 0.08) -> np.ndarray:

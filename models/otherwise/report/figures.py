@@ -53,12 +53,28 @@ def intensity_window(*images: np.ndarray) -> tuple[float, float]:
         images: Arrays of any shape in the same units.
 
     Returns:
-        ``(low, high)``, the 0.5 and 99.5 percentiles of all voxels; ``low < high`` always.
+        ``(low, high)``, the 0.5 and 99.5 percentiles of all voxels (of large images: of a sample of them, see
+        :func:`sample`); ``low < high`` always.
     """
-    low, high = np.percentile(np.concatenate([image.ravel() for image in images]).astype(np.float64), (0.5, 99.5))
+    low, high = np.percentile(np.concatenate([sample(image) for image in images]).astype(np.float64), (0.5, 99.5))
     if not low < high:
         low, high = min(float(image.min()) for image in images), max(float(image.max()) for image in images)
     return (float(low), float(high)) if low < high else (float(low), float(low) + 1.0)
+
+
+def sample(array: np.ndarray, most: int = 2**21) -> np.ndarray:
+    """Return all voxels of an array as one axis or, of more than ``most``, evenly spaced ones."""
+    step = math.ceil(array.size / most)
+    # An odd prime step walks across rows and columns rather than along one of them.
+    while step > 1 and any(count % step == 0 for count in array.shape if count > 1):
+        step += 1
+    return array.reshape(-1)[::step] if array.flags.c_contiguous else array.T.reshape(-1)[::step]
+
+
+def nearest(plane: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Sample a plane ``(rows, columns, ...)`` at the nearest pixels of another number of rows and columns."""
+    rows, columns = (np.arange(new) * old // new for new, old in zip(shape, plane.shape, strict=False))
+    return plane[rows][:, columns]
 
 
 def reduce(plane: np.ndarray, longest: int = LONGEST_SIDE, peak: bool = False) -> np.ndarray:
@@ -78,7 +94,7 @@ def reduce(plane: np.ndarray, longest: int = LONGEST_SIDE, peak: bool = False) -
     blocks = np.moveaxis(padded.reshape(shape), -3, -2).reshape(*shape[:-3], shape[-2], factor * factor)
     if not peak:
         return blocks.mean(axis=-1)
-    strongest = np.abs(blocks.astype(np.float64)).argmax(axis=-1)
+    strongest = np.abs(blocks, dtype=np.result_type(blocks, np.float32)).argmax(axis=-1)
     return np.take_along_axis(blocks, strongest[..., None], axis=-1)[..., 0]
 
 

@@ -30,10 +30,13 @@ from otherwise.explain.explanation import (
     Region,
     Seen,
     Volumes,
+    is_large,
 )
 from otherwise.images.atomic import atomic_folder
+from otherwise.images.formats.nrrd import affine_in
 from otherwise.images.image import Geometry, Image
 from otherwise.images.reading import read_image
+from otherwise.images.rounding import round_in_place, step_within
 from otherwise.images.writing import SegmentInfo, write_image, write_label_map, write_sequence
 from otherwise.report.colours import OKABE_ITO, red_green_blue
 from otherwise.report.words import concept_name
@@ -58,7 +61,9 @@ def write_explanation(explanation: Explanation, folder: Path, *, replace: bool =
 
     Args:
         explanation: What to write. Voxels of bool and float16, which NRRD lacks, come back as uint8 and float32. The
-            images of the path, which are there to be looked at, come back in the original's own type.
+            images of the path, which are there to be looked at, come back in the original's own type. The file of a
+            large counterfactual of floats is rounded to 1024 steps of its range, to be small; it is read as original
+            plus difference, which are exact.
         folder: The folder to make; by custom its name is the explanation's id.
         replace: Whether an existing folder may be replaced, reports in it included.
 
@@ -80,6 +85,7 @@ def write_explanation(explanation: Explanation, folder: Path, *, replace: bool =
     with atomic_folder(folder) as temporary:
         names = content["files"]
         images = {names[name]: getattr(volumes, name) for name in _SINGLE}
+        images[names["counterfactual"]] = _compressible(volumes.counterfactual)
         images |= dict(zip(names["alternatives"], volumes.alternatives, strict=True))
         path = _in_type_of(volumes.original, volumes.path)
         if volumes_seen := explanation.seen:
@@ -211,6 +217,14 @@ def _in_type_of(original: Image, images: Sequence[Image]) -> list[Image]:
     return [image.with_array(np.rint(image.array).clip(low, high).astype(dtype)) for image in images]
 
 
+def _compressible(image: Image) -> Image:
+    """Round a large image of floats to 1024 steps of its range; others stay as they are."""
+    if not is_large(image.geometry) or not np.issubdtype(image.array.dtype, np.floating):
+        return image
+    width = float(image.array.max()) - float(image.array.min())
+    return image.with_array(round_in_place(image.array.astype(np.float32), step_within(width)))
+
+
 def _index_values(path: Sequence[PathPoint]) -> list[float]:
     """Strengths; where they do not ascend, Slicer could not sort by them, and steps are counted instead."""
     strengths = [float(point.strength) for point in path]
@@ -231,25 +245,52 @@ def _segments(regions: Sequence[Region]) -> list[SegmentInfo]:
 def _read_volumes(content: dict[str, Any], folder: Path) -> Volumes:
     names, geometry = content["files"], _geometry(content["geometry"])
 
-    def image(name: str) -> Image:
+    def image(name: str, looked_at: bool = False) -> Image:
         found = read_image(_inside(folder, name))
-        if found.geometry.shape != geometry.shape or not np.allclose(found.geometry.affine, geometry.affine, atol=1e-6):
-            raise ReportError(f"{name} in {folder.name} lies on another grid.", "Copy or make the explanation again.")
-        return Image(found.array, geometry, content["image"]["id"], found.dimension)
+        return Image(found.array, placed(name, found.geometry, looked_at), content["image"]["id"], found.dimension)
+
+    def placed(name: str, found: Geometry, looked_at: bool) -> Geometry:
+        if found.shape == geometry.shape and np.allclose(found.affine, geometry.affine, atol=1e-6):
+            return geometry
+        if looked_at and is_large(geometry) and _same_extent(found, geometry):
+            return found
+        raise ReportError(f"{name} in {folder.name} lies on another grid.", "Copy or make the explanation again.")
 
     original = image(names["original"])
-    singles = {name: image(names[name]) for name in _SINGLE if name != "original"}
+    difference = image(names["difference"])
+    if is_large(geometry) and np.issubdtype(original.array.dtype, np.floating):
+        counterfactual = original.with_array(original.array.astype(np.float32) + difference.array)
+    else:
+        counterfactual = image(names["counterfactual"])
+    sequence, grid = _read_sequence(_inside(folder, names["path"]))
+    lies = placed(names["path"], grid, looked_at=True)
     return Volumes(
         original=original,
-        **singles,
+        counterfactual=counterfactual,
+        difference=difference,
+        effect=image(names["effect"]),
+        floor=image(names["floor"]),
+        minimal=image(names["minimal"], looked_at=True),
         regions=image(names["regions"]),
-        path=tuple(original.with_array(array) for array in _read_sequence(_inside(folder, names["path"]))),
-        alternatives=tuple(image(name) for name in names["alternatives"]),
+        path=tuple(Image(array, lies, original.id, original.dimension) for array in sequence),
+        alternatives=tuple(image(name, looked_at=True) for name in names["alternatives"]),
     )
 
 
-def _read_sequence(path: Path) -> list[np.ndarray]:
-    """The images of a sequence, each ``(channels, i, j, k)``; images with several channels are listed last."""
+def _same_extent(one: Geometry, other: Geometry) -> bool:
+    """Return whether the outer corners of two grids lie within a hundredth of a voxel of each other."""
+    corners = [
+        grid.to_ras(np.array([[-0.5] * 3, np.array(grid.shape) - 0.5, [grid.shape[0] - 0.5, -0.5, -0.5]]))
+        for grid in (one, other)
+    ]
+    return bool(np.abs(corners[0] - corners[1]).max() < 0.01 * min(other.spacing))
+
+
+def _read_sequence(path: Path) -> tuple[list[np.ndarray], Geometry]:
+    """Return the images of a sequence, each ``(channels, i, j, k)``, and their grid.
+
+    Images with several channels are listed last.
+    """
     try:
         with path.open("rb") as file:
             header = nrrd.read_header(file)
@@ -257,10 +298,15 @@ def _read_sequence(path: Path) -> list[np.ndarray]:
                 raise ValueError("its voxels lie in another file")
             axis = list(header["kinds"]).index("list")
             voxels = nrrd.read_data(header, file, str(path), index_order="F")
+            affine = affine_in(header)
+            if affine is None:
+                raise ValueError("its grid is not given in full")
     except Exception as error:  # the parser of a damaged file raises anything
         raise ReportError(f"{path.name} is no sequence, or damaged.", "Copy or make the explanation again.") from error
     images = [np.ascontiguousarray(image) for image in np.moveaxis(voxels, axis, 0)]
-    return [image if image.ndim == 4 else image[None] for image in images]
+    images = [image if image.ndim == 4 else image[None] for image in images]
+    i, j, k = images[0].shape[1:]
+    return images, Geometry((i, j, k), affine)
 
 
 def _inside(folder: Path, name: str) -> Path:

@@ -17,6 +17,7 @@ from otherwise.explain.explanation import (
     Probabilities,
     Region,
     Seen,
+    Volumes,
 )
 from otherwise.images.atomic import atomic_path
 from otherwise.images.image import Image
@@ -206,18 +207,19 @@ def steps(explanation: Explanation, panels: Panels) -> list[Step]:
 
 
 def _alternatives(explanation: Explanation, panels: Panels) -> list[tuple[FigurePanel, FigurePanel, str]]:
-    original = explanation.volumes.original
     rows = []
     for number, (found, image) in enumerate(
         zip(explanation.alternatives, explanation.volumes.alternatives, strict=True), start=1
     ):
-        change = panels.small_change(_difference(image, original), f"Change of alternative {number}")
+        change = panels.small_change(_difference(image, explanation.volumes), f"Change of alternative {number}")
         rows.append((panels.small(image, f"Alternative {number}"), change, _found(found, explanation)))
     return rows
 
 
-def _difference(image: Image, original: Image) -> Image:
-    return original.with_array(image.array.astype("float32") - original.array.astype("float32"))
+def _difference(image: Image, volumes: Volumes) -> Image:
+    """Return an image minus the original; on a coarser grid the path begins with the original."""
+    original = volumes.original if image.geometry.same_as(volumes.original.geometry) else volumes.path[0]
+    return image.with_array(image.array.astype("float32") - original.array.astype("float32"))
 
 
 def _place(place: Place | None) -> list[tuple[str, str]]:

@@ -81,9 +81,10 @@ class Panels:
         self._geometry = volumes.original.geometry
         self.window = figures.intensity_window(volumes.original.array, volumes.counterfactual.array)
         self._floor = typical_floor(volumes.floor)
-        magnitude = np.abs(volumes.difference.array.astype(np.float64))
+        magnitude = np.abs(figures.sample(volumes.difference.array).astype(np.float64))
         self._change_scale = max(float(np.quantile(magnitude, 0.999)), 2 * self._floor) or 1.0
-        self._effect_scale = float(np.abs(volumes.effect.array.astype(np.float64)).max()) or 1.0
+        effect = volumes.effect.array
+        self._effect_scale = max(float(effect.max()), -float(effect.min())) or 1.0
         self._effect_floor = WEAK * self._effect_scale
         voxel, shown = strongest_voxel(explanation), explanation.slice_index
         if shown is not None:
@@ -160,12 +161,20 @@ class Panels:
         return tuple(replace(picture, caption="") for picture in pictures)
 
     def _grey(self, plane: ViewPlane, image: Image, longest: int = figures.LONGEST_SIDE) -> np.ndarray:
-        return figures.grey(figures.reduce(plane.cut(image.array), longest), self.window)
+        return figures.grey(figures.reduce(self._cut(plane, image), longest), self.window)
+
+    def _cut(self, plane: ViewPlane, image: Image) -> np.ndarray:
+        """Take a plane ``(channels, rows, columns)`` out of an image, which may lie on a coarser grid."""
+        own, full = image.geometry.shape[plane.axis], self._geometry.shape[plane.axis]
+        return replace(plane, index=min(own - 1, int((plane.index + 0.5) * own / full))).cut(image.array)
 
     def _change(self, plane: ViewPlane, difference: Image, longest: int = figures.LONGEST_SIDE) -> np.ndarray:
-        values = figures.reduce(_strongest_channel(plane.cut(difference.array)), longest, peak=True)
-        background = self._grey(plane, self._explanation.volumes.original, longest)
-        floor = figures.reduce(plane.cut(self._explanation.volumes.floor.array)[0], longest, peak=True)
+        volumes = self._explanation.volumes
+        values = figures.reduce(_strongest_channel(self._cut(plane, difference)), longest, peak=True)
+        background = figures.grey(figures.reduce(plane.cut(volumes.original.array), longest), self.window)
+        floor = figures.reduce(plane.cut(volumes.floor.array)[0], longest, peak=True)
+        if floor.shape != values.shape:
+            background, floor = (figures.nearest(part, values.shape) for part in (background, floor))
         return figures.overlay(background, values, self._change_scale, floor, figures.CHANGE_HUES)
 
     def _effect(self, plane: ViewPlane) -> np.ndarray:
@@ -200,13 +209,16 @@ class Panels:
 
 
 def typical_floor(floor: Image) -> float:
-    """The median of the reconstruction floor within the classifier's field, where alone it is above zero."""
-    field = floor.array[floor.array > 0]
+    """Return the median of the reconstruction floor within the classifier's field, where alone it is above zero."""
+    values = figures.sample(floor.array)
+    field = values[values > 0]
     return float(np.median(field)) if field.size else 0.0
 
 
 def _strongest_channel(planes: np.ndarray) -> np.ndarray:
     """Of ``(channels, rows, columns)`` keep at every pixel the value of largest magnitude."""
+    if planes.shape[0] == 1:
+        return planes[0]
     channel = np.abs(planes.astype(np.float64)).argmax(axis=0)
     return np.take_along_axis(planes, channel[None], axis=0)[0]
 

@@ -109,9 +109,9 @@ def strongest_voxel(explanation: Explanation, label: int | None = None) -> Voxel
     volumes = explanation.volumes
     inside = volumes.regions.array[0] == (1 if label is None else label)
     if inside.any():
-        weight = np.where(inside, np.abs(volumes.effect.array[0].astype(np.float64)), -1.0)
+        weight = np.where(inside, np.abs(volumes.effect.array[0]), np.float32(-1))
     else:
-        weight = np.abs(volumes.difference.array.astype(np.float64)).max(axis=0)
+        weight = np.abs(volumes.difference.array).max(axis=0)
     if weight.min() == weight.max():
         i, j, k = (size // 2 for size in weight.shape)
     else:

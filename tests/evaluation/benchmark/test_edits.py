@@ -10,7 +10,7 @@ import pytest
 from otherwise.agent.bundle import Agent
 from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.blackbox.protocol import InputSpec
-from otherwise.evaluation.benchmark.edits import GlobalDirection, ablations, edit_methods, minimal, nearest_unlike, ours
+from otherwise.evaluation.benchmark.edits import GlobalDirection, SharedSearch, ablations, edit_methods, nearest_unlike
 from otherwise.evaluation.benchmark.edits import straight_move as move
 from support.square_models import SquareClassifier, eager_agent, squares
 
@@ -35,7 +35,8 @@ def image() -> np.ndarray:
 def test_ours_and_its_minimal_part_flip_and_the_part_changes_less(
     agent: Agent, classifier: SquareClassifier, image: np.ndarray
 ) -> None:
-    whole, part = (make(agent, CountingBlackBox(classifier), image) for make in (ours, minimal))
+    search = SharedSearch()
+    whole, part = (make(agent, CountingBlackBox(classifier), image) for make in (search.ours, search.minimal))
     assert whole.valid
     assert part.valid
     assert whole.target == part.target == 1
@@ -78,6 +79,24 @@ def test_the_nearest_of_another_answer_is_a_real_image(agent: Agent, classifier:
     assert np.square(edit.image - dark).sum() == min(np.square(other - dark).sum() for other in bright)
     alone = nearest_unlike(neighbours[:1] * 0, classifier.predict(neighbours[:1] * 0))
     assert not alone(agent, CountingBlackBox(classifier), dark).valid
+
+
+def test_ours_and_its_minimal_part_search_once_and_each_shows_the_whole_cost(
+    agent: Agent, classifier: SquareClassifier, image: np.ndarray
+) -> None:
+    alone = CountingBlackBox(classifier)
+    part = SharedSearch().minimal(agent, alone, image)
+    shared, first, second = SharedSearch(), CountingBlackBox(classifier), CountingBlackBox(classifier)
+    shared.ours(agent, first, image)
+    again = shared.minimal(agent, second, image)
+    assert second.queries < 20 < first.queries, "no second search"
+    assert second.queries + again.shared_queries == alone.queries
+    assert again.shared_seconds > 0
+    assert part.shared_queries == 0
+    np.testing.assert_array_equal(again.image, part.image)
+    other = CountingBlackBox(classifier)
+    shared.minimal(agent, other, image * 0.9)
+    assert other.queries > 20, "another image is searched anew"
 
 
 def test_methods_have_names_of_their_own() -> None:

@@ -24,6 +24,7 @@ from otherwise.agent.guidance_style import EVERYWHERE, STRONGEST_VOXELS, Guidanc
 from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.blackbox.decision import DecisionRule
 from otherwise.blackbox.protocol import BlackBox
+from otherwise.evaluation.costs import timed
 from otherwise.influence.effect import effect_map, shown_effect
 from otherwise.influence.minimal import minimal_mask
 from otherwise.influence.regions import MeasuredRegion, measure_regions, reconstruction_floor
@@ -43,6 +44,8 @@ class Edit:
         valid: Whether the black box says so.
         effect: ``size``: where the method says the change matters; None: it says nothing.
         maps: Further maps ``size`` that come with it, by the names in ``EditMethod.maps``.
+        shared_seconds: What was spent for it before, by another method that begins with the same search.
+        shared_queries: Likewise, in images that the black box was asked about.
     """
 
     image: np.ndarray
@@ -50,6 +53,8 @@ class Edit:
     valid: bool
     effect: np.ndarray | None = None
     maps: Mapping[str, np.ndarray] = field(default_factory=dict)
+    shared_seconds: float = 0.0
+    shared_queries: int = 0
 
 
 MakeEdit = Callable[[Agent, CountingBlackBox, np.ndarray], Edit]
@@ -87,7 +92,7 @@ def search_with_effect(
     settings: SearchSettings = USUAL,
     follow: bool = True,
 ) -> tuple[SearchResult, np.ndarray]:
-    """The search, and the measured effect ``size`` of its change; see ``effect_map`` for ``follow``."""
+    """Search, and measure the effect ``size`` of the change; see ``effect_map`` for ``follow``."""
     result = Search(agent, classifier, settings).run(image)
     return result, effect_map(classifier, image, result.best.image, result.target, follow=follow)
 
@@ -95,31 +100,67 @@ def search_with_effect(
 def search_with_regions(
     agent: Agent, classifier: CountingBlackBox, image: np.ndarray
 ) -> tuple[SearchResult, np.ndarray, list[MeasuredRegion]]:
-    """The search, the measured effect ``size`` of its change, and the regions that decide, the strongest first."""
+    """Search, and measure the effect ``size`` of the change and the regions that decide, the strongest first."""
     result, effect = search_with_effect(agent, classifier, image)
     floor = reconstruction_floor(image, result.reconstruction)
     return result, effect, measure_regions(classifier, image, result.best.image, effect, floor, result.target)
 
 
-def ours(agent: Agent, classifier: CountingBlackBox, image: np.ndarray) -> Edit:
-    """The search, with the measured effect of its change and the regions that decide."""
-    result, effect, regions = search_with_regions(agent, classifier, image)
-    made = result.best.image
-    decisive = np.zeros(effect.shape, np.float32)
-    for region in regions:
-        decisive[region.mask] = region.effect
-    maps = {CHANGE: np.abs(made - image).max(axis=0), REGIONS: decisive}
-    return Edit(made, result.target, result.valid, shown_effect(effect), maps)
+@dataclass(frozen=True, eq=False)
+class _Searched:
+    """One search, what its change does, and what both cost."""
+
+    result: SearchResult
+    effect: np.ndarray
+    seconds: float
+    queries: int
 
 
-def minimal(agent: Agent, classifier: CountingBlackBox, image: np.ndarray) -> Edit:
-    """The smallest part of our change that still flips the black box."""
-    result, effect = search_with_effect(agent, classifier, image)
-    made = result.best.image
-    if not result.valid:
-        return Edit(made, result.target, False)
-    least = composite(image, made, soft(minimal_mask(classifier, image, made, effect, result.target)))
-    return Edit(least, result.target, _valid(classifier, least, result.target))
+class SharedSearch:
+    """The search of an image and the measured effect of its change, made once for all methods that begin with them.
+
+    Only the last image's is kept. Each method's row shows the costs as if it had searched alone.
+    """
+
+    def __init__(self) -> None:
+        self._key: tuple[str, str, bytes] | None = None
+        self._last: _Searched | None = None
+
+    def ours(self, agent: Agent, classifier: CountingBlackBox, image: np.ndarray) -> Edit:
+        """Search, and show the measured effect of the change and the regions that decide."""
+        found, again = self._search(agent, classifier, image)
+        result, effect = found.result, found.effect
+        made = result.best.image
+        floor = reconstruction_floor(image, result.reconstruction)
+        decisive = np.zeros(effect.shape, np.float32)
+        for region in measure_regions(classifier, image, made, effect, floor, result.target):
+            decisive[region.mask] = region.effect
+        maps = {CHANGE: np.abs(made - image).max(axis=0), REGIONS: decisive}
+        return _with_costs(Edit(made, result.target, result.valid, shown_effect(effect), maps), found, again)
+
+    def minimal(self, agent: Agent, classifier: CountingBlackBox, image: np.ndarray) -> Edit:
+        """Return the smallest part of our change that still flips the black box."""
+        found, again = self._search(agent, classifier, image)
+        result, made = found.result, found.result.best.image
+        if not result.valid:
+            return _with_costs(Edit(made, result.target, False), found, again)
+        least = composite(image, made, soft(minimal_mask(classifier, image, made, found.effect, result.target)))
+        return _with_costs(Edit(least, result.target, _valid(classifier, least, result.target)), found, again)
+
+    def _search(self, agent: Agent, classifier: CountingBlackBox, image: np.ndarray) -> tuple[_Searched, bool]:
+        """Return the search, and whether it was made before."""
+        key = (agent.version, classifier.version, np.ascontiguousarray(image).tobytes())
+        if self._last is not None and self._key == key:
+            return self._last, True
+        before = classifier.queries
+        (result, effect), seconds = timed(lambda: search_with_effect(agent, classifier, image))
+        self._key, self._last = key, _Searched(result, effect, seconds, classifier.queries - before)
+        return self._last, False
+
+
+def _with_costs(edit: Edit, found: _Searched, again: bool) -> Edit:
+    """Add the costs of a search that was made before."""
+    return replace(edit, shared_seconds=found.seconds, shared_queries=found.queries) if again else edit
 
 
 def straight_move(
@@ -237,16 +278,17 @@ def nearest_unlike(neighbours: np.ndarray, answers: np.ndarray) -> MakeEdit:
 
 
 def edit_methods(neighbours: np.ndarray, answers: np.ndarray) -> tuple[EditMethod, ...]:
-    """Every method, in the order of the table; arguments as for ``nearest_unlike``."""
+    """Return every method, in the order of the table; arguments as for ``nearest_unlike``."""
+    search = SharedSearch()
     return (
         EditMethod(
             "ours",
             "Ours (map: measured effect)",
             "this project",
-            ours,
+            search.ours,
             {CHANGE: "Ours (map: raw change)", REGIONS: "Ours (map: decisive regions)"},
         ),
-        EditMethod("ours-minimal", "Ours, minimal part", "this project", minimal),
+        EditMethod("ours-minimal", "Ours, minimal part", "this project", search.minimal),
         EditMethod(
             "straight-move",
             "Straight move, full inversion",

@@ -219,7 +219,8 @@ def _edit_rows(comparison: Comparison, asked: _Asked, method: EditMethod) -> tup
     counted = CountingBlackBox(comparison.classifier)
     edit, seconds = timed(lambda: method.make(comparison.agent, counted, case.image))
     made_by: Row = {"case": case.id, "agent": comparison.agent.version}
-    row: Row = {"method": method.name, **made_by, "seconds": seconds, "queries": counted.queries}
+    seconds, queries = seconds + edit.shared_seconds, counted.queries + edit.shared_queries
+    row: Row = {"method": method.name, **made_by, "seconds": seconds, "queries": queries}
     row |= asked.edit_figures(edit, comparison.verifier, comparison.floor)
     for number, judge in enumerate(comparison.judges, start=1):
         believed = DecisionRule.of(judge).says(judge.predict(edit.image[None])[0], edit.target)

@@ -62,7 +62,7 @@ def read_nrrd(path: Path, id: str, max_bytes: int) -> Image:
     vector = _vector_axes(header, len(sizes))
     if len(sizes) - len(vector) == 2 and int(header.get("space dimension", 0) or _space_axes(header)) == 3:
         raise ImageError("It is one plane in a space of three dimensions.", "Save it as a volume of one slice.")
-    affine = _exact_affine(header)
+    affine = affine_in(header)
     if affine is None:
         affine = _affine_of_itk(path)
     space = [count for axis, count in enumerate(sizes) if axis not in vector]
@@ -135,11 +135,24 @@ def write_nrrd(
     with path.open("wb") as file:
         file.write("\n".join([*lines, "", ""]).encode())
         compressor = zlib.compressobj(_COMPRESSION, zlib.DEFLATED, zlib.MAX_WBITS | 16) if compress else None
-        for slab in array.T:  # NRRD's first axis is the fastest; slab by slab, so that no second copy is held
-            voxels = np.ascontiguousarray(slab, dtype=little).data
+        for part in _parts(array.T):  # NRRD's first axis is the fastest; in parts, so that no second copy is held
+            voxels = np.ascontiguousarray(part, dtype=little).data
             file.write(compressor.compress(voxels) if compressor else voxels)
         if compressor:
             file.write(compressor.flush())
+
+
+def _parts(array: np.ndarray, most: int = 2**20) -> Iterator[np.ndarray]:
+    """Cut an array along its first axis, and where that is not enough the next ones, into parts of ``most`` voxels."""
+    if array.size <= most or array.ndim == 1:
+        yield array
+    elif array[0].size > most:
+        for slab in array:
+            yield from _parts(slab, most)
+    else:
+        step = max(1, most // max(1, array[0].size))
+        for start in range(0, len(array), step):
+            yield array[start : start + step]
 
 
 def _quoted(text: str) -> str:
@@ -225,8 +238,8 @@ def _affine_of_itk(path: Path) -> np.ndarray:
     return itk_affine(reader.GetSpacing(), reader.GetDirection(), reader.GetOrigin())
 
 
-def _exact_affine(header: Mapping[str, Any]) -> np.ndarray | None:
-    """The affine to RAS as written, where the header has a space that we know and three directions; else None."""
+def affine_in(header: Mapping[str, Any]) -> np.ndarray | None:
+    """Return the affine to RAS as a header gives it; None where it lacks a known space or three directions."""
     directions, origin = header.get("space directions"), header.get("space origin")
     if directions is None or origin is None:
         return None
