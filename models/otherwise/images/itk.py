@@ -1,15 +1,21 @@
-"""To SimpleITK and back. ITK's patient axes are LPS (left, posterior, superior), ours RAS, as in 3D Slicer."""
+"""To SimpleITK and back. ITK's patient axes are LPS (left, posterior, superior), ours RAS, as in 3D Slicer.
+
+SimpleITK takes 90 MB of memory, so it is imported only by the functions that need it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813  (the name that everybody uses)
 
 from otherwise.errors import ImageError
 from otherwise.images.image import Geometry, Image
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk  # noqa: N813  (the name that everybody uses)
 
 _FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -17,6 +23,8 @@ _FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])
 @contextmanager
 def quiet_itk() -> Iterator[None]:
     """Keep ITK from printing warnings to the console."""
+    import SimpleITK as sitk  # noqa: N813
+
     before = sitk.ProcessObject.GetGlobalWarningDisplay()
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     try:
@@ -45,6 +53,8 @@ def to_itk(image: Image) -> sitk.Image:
     Raises:
         ImageError: if the axes are not at right angles, which ITK cannot hold.
     """
+    import SimpleITK as sitk  # noqa: N813
+
     affine = image.geometry.affine
     if not is_rectangular(affine):
         raise ImageError(f"The axes of image {image.id} are not at right angles.", "Resample it onto a regular grid.")
@@ -70,6 +80,8 @@ def from_itk(source: sitk.Image, id: str = "image", dimension: int | None = None
     Raises:
         ImageError: if it has more dimensions, or spacing or direction are impossible.
     """
+    import SimpleITK as sitk  # noqa: N813
+
     if source.GetDimension() not in (2, 3):
         raise ImageError(f"Image {id} has {source.GetDimension()} dimensions.", "Give one volume of a series.")
     array = sitk.GetArrayFromImage(source)

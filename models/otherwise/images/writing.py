@@ -42,7 +42,7 @@ class SegmentInfo:
             )
 
 
-def write_image(image: Image, path: Path, *, compress: bool = True) -> Path:
+def write_image(image: Image, path: Path, *, compress: bool = True, step: float | None = None) -> Path:
     """Write an image as NRRD (``.nrrd``) or NIfTI (``.nii``, ``.nii.gz``), by the extension.
 
     NRRD keeps the affine to the last bit, NIfTI (its sform and qform) to float32. Channels become vector components.
@@ -51,6 +51,7 @@ def write_image(image: Image, path: Path, *, compress: bool = True) -> Path:
         image: Voxels of bool or float16, which the formats lack, are written as uint8 and float32.
         path: Target; replaced as a whole or not at all.
         compress: For NRRD; NIfTI is compressed when the name ends in ``.gz``.
+        step: For NRRD: round floats to multiples of it, see ``images.rounding``; None: they are written as they are.
 
     Returns:
         The path.
@@ -67,7 +68,7 @@ def write_image(image: Image, path: Path, *, compress: bool = True) -> Path:
         array, kind = _without_grey_axis(image)
         with atomic_path(path) as temporary:
             said = {"modality": image.modality} if image.modality else None
-            write_nrrd(temporary, array, image.geometry, kind=kind, extra=said, compress=compress)
+            write_nrrd(temporary, array, image.geometry, kind=kind, extra=said, compress=compress, step=step)
     elif name.endswith((".nii", ".nii.gz")):
         _write_nifti(path, image)
     else:

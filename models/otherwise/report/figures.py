@@ -42,6 +42,7 @@ EFFECT_HUES = Hues(negative=((105, 70, 220), (205, 190, 255)), positive=((190, 1
 LONGEST_SIDE = 800
 DIMMED = 0.45
 """How much of an image's brightness stays when colours are laid over it."""
+_STRIP = 2**19  # pixels that are reduced at once
 _INK = "#123457"
 """Stands for the page's own text colour while matplotlib draws; no other element uses it."""
 
@@ -88,14 +89,22 @@ def reduce(plane: np.ndarray, longest: int = LONGEST_SIDE, peak: bool = False) -
     factor = math.ceil(max(rows, columns) / longest)
     if factor == 1:
         return plane
+    # A strip of rows at a time: a large plane has no memory for copies.
+    strips = range(0, rows, factor * max(1, _STRIP // (factor * columns)))
+    parts = [_reduced(plane[..., start : start + strips.step, :], factor, peak) for start in strips]
+    return np.concatenate(parts, axis=-2)
+
+
+def _reduced(plane: np.ndarray, factor: int, peak: bool) -> np.ndarray:
+    rows, columns = plane.shape[-2:]
     margins = [(0, 0)] * (plane.ndim - 2) + [(0, -rows % factor), (0, -columns % factor)]
     padded = np.pad(plane, margins, mode="edge")
     shape = (*plane.shape[:-2], padded.shape[-2] // factor, factor, padded.shape[-1] // factor, factor)
     blocks = np.moveaxis(padded.reshape(shape), -3, -2).reshape(*shape[:-3], shape[-2], factor * factor)
     if not peak:
-        return blocks.mean(axis=-1)
-    strongest = np.abs(blocks, dtype=np.result_type(blocks, np.float32)).argmax(axis=-1)
-    return np.take_along_axis(blocks, strongest[..., None], axis=-1)[..., 0]
+        return np.asarray(blocks.mean(axis=-1))
+    strongest = np.abs(blocks.astype(np.float64)).argmax(axis=-1)
+    return np.asarray(np.take_along_axis(blocks, strongest[..., None], axis=-1)[..., 0])
 
 
 def grey(plane: np.ndarray, window: tuple[float, float]) -> np.ndarray:

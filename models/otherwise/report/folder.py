@@ -36,7 +36,7 @@ from otherwise.images.atomic import atomic_folder
 from otherwise.images.formats.nrrd import affine_in
 from otherwise.images.image import Geometry, Image
 from otherwise.images.reading import read_image
-from otherwise.images.rounding import round_in_place, step_within
+from otherwise.images.rounding import step_within
 from otherwise.images.writing import SegmentInfo, write_image, write_label_map, write_sequence
 from otherwise.report.colours import OKABE_ITO, red_green_blue
 from otherwise.report.words import concept_name
@@ -85,7 +85,7 @@ def write_explanation(explanation: Explanation, folder: Path, *, replace: bool =
     with atomic_folder(folder) as temporary:
         names = content["files"]
         images = {names[name]: getattr(volumes, name) for name in _SINGLE}
-        images[names["counterfactual"]] = _compressible(volumes.counterfactual)
+        steps = {names["counterfactual"]: _step(volumes.counterfactual)}
         images |= dict(zip(names["alternatives"], volumes.alternatives, strict=True))
         path = _in_type_of(volumes.original, volumes.path)
         if volumes_seen := explanation.seen:
@@ -93,7 +93,10 @@ def write_explanation(explanation: Explanation, folder: Path, *, replace: bool =
         # Most of the time goes into compression, which does not hold Python's lock.
         with ThreadPoolExecutor(_WRITERS) as writers:
             done = [writers.submit(write_sequence, path, _index_values(explanation.path), temporary / names["path"])]
-            done += [writers.submit(write_image, image, temporary / name) for name, image in images.items()]
+            done += [
+                writers.submit(write_image, image, temporary / name, step=steps.get(name))
+                for name, image in images.items()
+            ]
             write_label_map(volumes.regions, temporary / names["regions"], _segments(explanation.regions))
             for writing in done:
                 writing.result()
@@ -217,12 +220,11 @@ def _in_type_of(original: Image, images: Sequence[Image]) -> list[Image]:
     return [image.with_array(np.rint(image.array).clip(low, high).astype(dtype)) for image in images]
 
 
-def _compressible(image: Image) -> Image:
-    """Round a large image of floats to 1024 steps of its range; others stay as they are."""
+def _step(image: Image) -> float | None:
+    """Return the step to which a large image of floats is rounded; None: another one is written as it is."""
     if not is_large(image.geometry) or not np.issubdtype(image.array.dtype, np.floating):
-        return image
-    width = float(image.array.max()) - float(image.array.min())
-    return image.with_array(round_in_place(image.array.astype(np.float32), step_within(width)))
+        return None
+    return step_within(float(image.array.max()) - float(image.array.min()))
 
 
 def _index_values(path: Sequence[PathPoint]) -> list[float]:

@@ -107,13 +107,19 @@ def strongest_voxel(explanation: Explanation, label: int | None = None) -> Voxel
         ``(i, j, k)``; the centre of the grid where nothing changed at all.
     """
     volumes = explanation.volumes
-    inside = volumes.regions.array[0] == (1 if label is None else label)
-    if inside.any():
-        weight = np.where(inside, np.abs(volumes.effect.array[0]), np.float32(-1))
-    else:
-        weight = np.abs(volumes.difference.array).max(axis=0)
-    if weight.min() == weight.max():
-        i, j, k = (size // 2 for size in weight.shape)
-    else:
-        i, j, k = (int(place) for place in np.unravel_index(np.argmax(weight), weight.shape))
-    return (i, j, k)
+    regions, number = volumes.regions.array[0], 1 if label is None else label
+    least, strongest, voxel = np.inf, -np.inf, (0, 0, 0)
+    anywhere = not (regions == number).any()
+    for i in range(regions.shape[0]):  # plane by plane: a large image has no memory for copies
+        if anywhere:
+            weight = np.abs(volumes.difference.array[:, i]).max(axis=0)
+        else:
+            weight = np.where(regions[i] == number, np.abs(volumes.effect.array[0, i]), -1.0)
+        j, k = (int(place) for place in np.unravel_index(int(np.argmax(weight)), weight.shape))
+        least = min(least, float(weight.min()))
+        if weight[j, k] > strongest:
+            strongest, voxel = float(weight[j, k]), (i, j, k)
+    if least == strongest:
+        i, j, k = (size // 2 for size in regions.shape)
+        return (i, j, k)
+    return voxel

@@ -16,7 +16,6 @@ from pathlib import Path
 from types import TracebackType
 
 import numpy as np
-import SimpleITK as sitk  # noqa: N813
 
 from otherwise.errors import ImageError
 from otherwise.images.itk import quiet_itk
@@ -41,6 +40,8 @@ def decode(file: Path, size: int) -> np.ndarray:
         ImageError: if it has another number of pixels.
         RuntimeError: of GDCM, on a damaged file.
     """
+    import SimpleITK as sitk  # noqa: N813  (90 MB: only where it is needed)
+
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileName(str(file))

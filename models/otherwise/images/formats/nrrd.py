@@ -18,7 +18,6 @@ from typing import Any
 
 import nrrd
 import numpy as np
-import SimpleITK as sitk  # noqa: N813
 
 from otherwise.errors import ImageError
 from otherwise.images.formats.limits import (
@@ -32,6 +31,7 @@ from otherwise.images.formats.limits import (
 )
 from otherwise.images.image import Geometry, Image
 from otherwise.images.itk import itk_affine, quiet_itk, swap_ras_lps
+from otherwise.images.rounding import round_in_place
 
 _TYPES = {"i1": "int8", "u1": "uint8", "i2": "int16", "u2": "uint16", "i4": "int32", "u4": "uint32"}
 _TYPES |= {"i8": "int64", "u8": "uint64", "f4": "float", "f8": "double"}
@@ -87,6 +87,7 @@ def write_nrrd(
     units: Sequence[str] = (),
     extra: Mapping[str, str] | None = None,
     compress: bool = True,
+    step: float | None = None,
 ) -> None:
     """Write voxels with their grid; the header is UTF-8, and equal content gives equal bytes.
 
@@ -100,6 +101,7 @@ def write_nrrd(
         units: One per axis.
         extra: Further ``key:=value`` pairs.
         compress: gzip, else raw.
+        step: Round floats to multiples of it, see ``images.rounding``; None: they are written as they are.
 
     Raises:
         OSError: if the disk refuses.
@@ -136,7 +138,8 @@ def write_nrrd(
         file.write("\n".join([*lines, "", ""]).encode())
         compressor = zlib.compressobj(_COMPRESSION, zlib.DEFLATED, zlib.MAX_WBITS | 16) if compress else None
         for part in _parts(array.T):  # NRRD's first axis is the fastest; in parts, so that no second copy is held
-            voxels = np.ascontiguousarray(part, dtype=little).data
+            ordered = np.array(part, dtype=little, order="C")
+            voxels = (ordered if step is None else round_in_place(ordered, step)).data
             file.write(compressor.compress(voxels) if compressor else voxels)
         if compressor:
             file.write(compressor.flush())
@@ -230,6 +233,8 @@ def _voxel_file(path: Path, header: Mapping[str, Any], start: int, size: int) ->
 
 def _affine_of_itk(path: Path) -> np.ndarray:
     """For headers that give no full geometry, do as ITK does, and so Slicer."""
+    import SimpleITK as sitk  # noqa: N813  (90 MB: only where it is needed)
+
     reader = sitk.ImageFileReader()
     reader.SetImageIO("NrrdImageIO")
     reader.SetFileName(str(path))

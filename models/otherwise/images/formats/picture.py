@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 import PIL.Image
 import PIL.TiffImagePlugin
-import SimpleITK as sitk  # noqa: N813
 
 from otherwise.errors import ImageError
 from otherwise.images.formats.limits import BoundedFile, check_real, check_size, plain
 from otherwise.images.formats.tiff import is_misread_by_itk, is_tiff, tiff_image
 from otherwise.images.image import Geometry, Image
 from otherwise.images.itk import from_itk, quiet_itk
+
+if TYPE_CHECKING:
+    import SimpleITK as sitk  # noqa: N813
 
 # Named, since ITK would choose a reader by the ending, and some of them follow paths that stand in a header.
 _READERS = {"PNG": "PNGImageIO", "JPEG": "JPEGImageIO", "TIFF": "TIFFImageIO"}
@@ -83,6 +85,8 @@ def _grey_of_png(picture: PIL.Image.Image, file: BinaryIO, id: str) -> Image:
 
 
 def _read(path: Path, reader_name: str, max_bytes: int) -> sitk.Image:
+    import SimpleITK as sitk  # noqa: N813  (90 MB: only where it is needed)
+
     reader = sitk.ImageFileReader()
     reader.SetImageIO(reader_name)
     reader.SetFileName(str(path))
