@@ -175,7 +175,7 @@ def warnings_of(image: Image, inputs: InputSpec, seen: View) -> tuple[AnswerWarn
     if same > SAME_SHARE and seen.clipped <= CLIPPED_SHARE:
         text = f"{100 * same:.1f} % of what the classifier sees has one and the same value."
         found.append(AnswerWarning("constant", text))
-    if inputs.spacing is not None and image.dimension == 2 and set(image.geometry.spacing[:2]) == {1.0}:
+    if inputs.spacing is not None and image.unit == "px":
         found.append(
             AnswerWarning("spacing-assumed", "The image does not say how large its pixels are; 1 mm was assumed.")
         )

@@ -409,24 +409,29 @@ def _measure(
 
 
 def _described(regions: Sequence[MeasuredRegion], labels: Image) -> tuple[Region, ...]:
-    """Return the regions in millimetres; one smaller than a native voxel has no voxels of its own and is left out."""
+    """Return the regions in millimetres or, where nobody knows these, in pixels.
+
+    A region smaller than a native voxel has no voxels of its own and is left out.
+    """
     described = []
     for number, region in enumerate(regions, start=1):
         inside = labels.array[0] == number
         count = int(np.count_nonzero(inside))
         if not count:
             continue
-        centre = [_mean_index(inside, axis) for axis in range(3)]
-        x, y, z = (float(value) for value in labels.geometry.to_ras(np.array(centre)))
+        centre = tuple(_mean_index(inside, axis) for axis in range(3))
+        measured = labels.unit == "mm"
         described.append(
             Region(
                 label=number,
-                centroid_ras=(x, y, z),
-                volume_mm3=count * labels.geometry.voxel_volume,
+                centroid_ras=tuple(labels.geometry.to_ras(np.array(centre)).tolist()) if measured else None,
+                volume_mm3=count * labels.geometry.voxel_volume if measured else None,
                 effect=region.effect,
                 sufficient=region.sufficient,
                 necessary=region.necessary,
                 above_floor=region.above_floor,
+                voxels=count,
+                centroid_index=centre,
             )
         )
     return tuple(described)

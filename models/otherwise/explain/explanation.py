@@ -77,8 +77,8 @@ class Region:
 
     Attributes:
         label: Its value in the label map ``regions``; 1 is the strongest.
-        centroid_ras: Centre of mass in RAS millimetres.
-        volume_mm3: Volume (for one slice: area times slice thickness).
+        centroid_ras: Centre of mass in RAS millimetres; None where the image does not say how large its pixels are.
+        volume_mm3: Volume (for one slice: area times slice thickness); None likewise.
         effect: Measured change of the black box's log-odds towards the target: the mean of putting only this region in
             and leaving only this region out.
         sufficient: Putting only this region of the change into the original flips the black box.
@@ -87,16 +87,20 @@ class Region:
         concept: ``{name, scheme, code, confidence}`` once it has a name, else None. The scheme is the designator of
             the code's coding scheme; where it is absent or None the code is private to Otherwise. The confidence is in
             [0, 1], or None where nobody measured it.
+        voxels: How many voxels (of a picture: pixels) of the image it has; None in explanations of earlier versions.
+        centroid_index: Centre of mass as a voxel index ``(i, j, k)``, from 0; None likewise.
     """
 
     label: int
-    centroid_ras: tuple[float, float, float]
-    volume_mm3: float
+    centroid_ras: tuple[float, ...] | None
+    volume_mm3: float | None
     effect: float
     sufficient: bool
     necessary: bool
     above_floor: bool
     concept: dict[str, object] | None = None
+    voxels: int | None = None
+    centroid_index: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -150,7 +150,7 @@ class ClassifierView:
             array = np.rint(array).astype(self.image.array.dtype)
         else:
             array = round_in_place(array, step_within(self.seen.window[1] - self.seen.window[0], LOOKED_AT_LEVELS))
-        return Image(array, grid, self.image.id, self.image.dimension)
+        return Image(array, grid, self.image.id, self.image.dimension, self.image.modality, self.image.unit)
 
     def back(self, values: np.ndarray, window: tuple[float, float] = (0.0, 1.0)) -> np.ndarray:
         """Carry a map onto the image's own grid: ``(1, i, j, k)`` float32, zero outside the classifier's field.

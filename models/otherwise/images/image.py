@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 
 from otherwise.errors import ImageError
+
+Unit = Literal["mm", "px"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +103,7 @@ class Image:
         id: Name shown to people; never a patient's name.
         dimension: 2 where the source is one plane (radiograph, photograph), else 3.
         modality: DICOM's two letters, such as MG; empty where the source does not say.
+        unit: What the geometry counts: "mm"; or "px", pixels, where the source does not say how large they are.
     """
 
     array: np.ndarray
@@ -107,6 +111,7 @@ class Image:
     id: str = "image"
     dimension: int = 3
     modality: str = ""
+    unit: Unit = "mm"
 
     def __post_init__(self) -> None:
         if self.array.ndim != 4 or self.array.shape[1:] != self.geometry.shape:
@@ -126,16 +131,16 @@ class Image:
     def slice(self, k: int) -> Image:
         """Take one slice along k as a 2-D image; see :meth:`Geometry.slice`."""
         geometry = self.geometry.slice(k)
-        return Image(self.array[..., k : k + 1], geometry, self.id, 2, self.modality)
+        return Image(self.array[..., k : k + 1], geometry, self.id, 2, self.modality, self.unit)
 
     def crop(self, low: tuple[int, int, int], high: tuple[int, int, int]) -> Image:
         """Take a box of voxels; see :meth:`Geometry.crop`."""
         part = (slice(None), *(slice(a, b) for a, b in zip(low, high, strict=True)))
-        return Image(self.array[part], self.geometry.crop(low, high), self.id, self.dimension, self.modality)
+        return Image(self.array[part], self.geometry.crop(low, high), self.id, self.dimension, self.modality, self.unit)
 
     def with_array(self, array: np.ndarray, id: str | None = None) -> Image:
         """Make another image on the same grid."""
-        return Image(array, self.geometry, id or self.id, self.dimension, self.modality)
+        return Image(array, self.geometry, id or self.id, self.dimension, self.modality, self.unit)
 
 
 def check_content(image: Image) -> Image:

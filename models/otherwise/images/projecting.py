@@ -29,4 +29,4 @@ def project(image: Image, how: Projection) -> Image:
         flat = image.array.mean(axis=3, keepdims=True, dtype=np.float64).astype(np.float32)
     else:
         flat = (np.max if how is Projection.max else np.min)(image.array, axis=3, keepdims=True)
-    return Image(np.ascontiguousarray(flat), image.geometry.slice(count // 2), image.id, 2, image.modality)
+    return Image(np.ascontiguousarray(flat), image.geometry.slice(count // 2), image.id, 2, image.modality, image.unit)

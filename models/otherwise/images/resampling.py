@@ -183,7 +183,8 @@ def resample(
         sampled = _sample_aligned(array, onto.shape, matrix, shift, order, outside, interpolation)
     else:
         sampled = _sample_oblique(array, onto.shape, matrix, shift, order, outside)
-    return Image(sampled, onto, image.id, 2 if image.dimension == 2 and onto.shape[2] == 1 else 3)
+    dimension = 2 if image.dimension == 2 and onto.shape[2] == 1 else 3
+    return Image(sampled, onto, image.id, dimension, image.modality, image.unit)
 
 
 def windowed(array: np.ndarray, intensity: tuple[float, float]) -> np.ndarray:

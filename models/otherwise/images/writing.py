@@ -68,7 +68,9 @@ def write_image(image: Image, path: Path, *, compress: bool = True, step: float 
         array, kind = _without_grey_axis(image)
         with atomic_path(path) as temporary:
             said = {"modality": image.modality} if image.modality else None
-            write_nrrd(temporary, array, image.geometry, kind=kind, extra=said, compress=compress, step=step)
+            write_nrrd(
+                temporary, array, image.geometry, kind=kind, extra=said, compress=compress, step=step, unit=image.unit
+            )
     elif name.endswith((".nii", ".nii.gz")):
         _write_nifti(path, image)
     else:
@@ -120,7 +122,7 @@ def write_label_map(labels: Image, path: Path, segments: Sequence[SegmentInfo]) 
             f"Segment{index}_Tags": "",
         }
     with atomic_path(path) as temporary:
-        write_nrrd(temporary, array, labels.geometry, extra=fields)
+        write_nrrd(temporary, array, labels.geometry, extra=fields, unit=labels.unit)
     return path
 
 
@@ -176,6 +178,7 @@ def write_sequence(
             labels=[*none, index_name] if axis else [index_name, *none],
             units=[*none, index_unit] if axis else [index_unit, *none],
             extra=fields,
+            unit=first.unit,
         )
     return path
 
@@ -218,7 +221,7 @@ def _write_nifti(path: Path, image: Image) -> None:
     file = nibabel.Nifti1Image(volume, None)
     if vector:
         file.header.set_intent("vector")
-    file.header.set_xyzt_units("mm")
+    file.header.set_xyzt_units("mm" if image.unit == "mm" else "unknown")
     file.set_qform(image.geometry.affine, code="scanner")
     file.set_sform(image.geometry.affine, code="scanner")
     with atomic_path(path) as temporary:

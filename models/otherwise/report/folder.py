@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
@@ -166,12 +166,12 @@ def explanation_json(explanation: Explanation) -> dict[str, Any]:
         },
         "minimal": asdict(explanation.minimal),
         "alternatives": [asdict(alternative) for alternative in explanation.alternatives],
-        "regions": [{**asdict(region), "centroid_ras": list(region.centroid_ras)} for region in explanation.regions],
+        "regions": [asdict(region) for region in explanation.regions],
         "notes": list(explanation.notes),
         "warnings": [asdict(warning) for warning in explanation.warnings],
         "decision": _decision_json(explanation),
         "seen": _seen_json(explanation.seen),
-        "geometry": _geometry_json(geometry),
+        "geometry": {**_geometry_json(geometry), "unit": explanation.volumes.original.unit},
         "grid": _geometry_json(explanation.grid) if explanation.grid else None,
         "concepts": asdict(explanation.concepts) if explanation.concepts else None,
         "files": {
@@ -249,7 +249,7 @@ def _read_volumes(content: dict[str, Any], folder: Path) -> Volumes:
 
     def image(name: str, looked_at: bool = False) -> Image:
         found = read_image(_inside(folder, name))
-        return Image(found.array, placed(name, found.geometry, looked_at), content["image"]["id"], found.dimension)
+        return replace(found, geometry=placed(name, found.geometry, looked_at), id=content["image"]["id"])
 
     def placed(name: str, found: Geometry, looked_at: bool) -> Geometry:
         if found.shape == geometry.shape and np.allclose(found.affine, geometry.affine, atol=1e-6):
@@ -274,7 +274,7 @@ def _read_volumes(content: dict[str, Any], folder: Path) -> Volumes:
         floor=image(names["floor"]),
         minimal=image(names["minimal"], looked_at=True),
         regions=image(names["regions"]),
-        path=tuple(Image(array, lies, original.id, original.dimension) for array in sequence),
+        path=tuple(replace(original, array=array, geometry=lies) for array in sequence),
         alternatives=tuple(image(name, looked_at=True) for name in names["alternatives"]),
     )
 
@@ -309,6 +309,10 @@ def _read_sequence(path: Path) -> tuple[list[np.ndarray], Geometry]:
     images = [image if image.ndim == 4 else image[None] for image in images]
     i, j, k = images[0].shape[1:]
     return images, Geometry((i, j, k), affine)
+
+
+def _tuple(numbers: list[float] | None) -> tuple[float, ...] | None:
+    return None if numbers is None else tuple(numbers)
 
 
 def _inside(folder: Path, name: str) -> Path:
@@ -377,7 +381,8 @@ def _from_json(content: dict[str, Any], volumes: Volumes, seen: Seen | None) -> 
         path=path,
         alternatives=tuple(Counterfactual(**alternative) for alternative in content["alternatives"]),
         regions=tuple(
-            Region(**{**region, "centroid_ras": tuple(region["centroid_ras"])}) for region in content["regions"]
+            Region(**{**region, **{key: _tuple(region.get(key)) for key in ("centroid_ras", "centroid_index")}})
+            for region in content["regions"]
         ),
         notes=tuple(content["notes"]),
         volumes=volumes,

@@ -101,6 +101,7 @@ def render_report(explanation: Explanation, examples: Examples | None = None, sp
             volumetric=explanation.volumes.original.dimension == 3,
             concepts=concept_part(explanation, panels.window, examples, spurious),
             regions=_regions(explanation, panels),
+            region_headings=words.headings(explanation.volumes.original.unit),
             steps=steps(explanation, panels),
             plot=Markup(plot),
             positions=positions,
@@ -249,7 +250,7 @@ def provenance(explanation: Explanation) -> list[tuple[str, str]]:
     return [
         ("Image", explanation.image_id),
         ("Image SHA-256", explanation.image_sha256),
-        ("Grid", f"{size} voxels, {spacing} mm"),
+        ("Grid", f"{size} voxels, {spacing} mm" if original.unit == "mm" else f"{size} pixels of unknown size"),
         *(
             [("Slice shown to the classifier", f"{index + 1} of {original.geometry.shape[2]}")]
             if index is not None

@@ -22,5 +22,7 @@ def pages() -> Environment:
         signed=words.signed,
         concept=words.concept_name,
         confidence=words.confidence,
+        size=words.size,
+        place=words.place,
     )
     return environment

@@ -42,8 +42,8 @@ _COLUMNS = {
     "Effect (log-odds)": 0.1,
     "Sufficient": 0.09,
     "Necessary": 0.1,
-    "Volume (mm³)": 0.09,
-    "Centroid (RAS, mm)": 0.16,
+    "Volume": 0.11,
+    "Centroid (RAS, mm)": 0.14,
     "Evidence": 0.07,
 }
 """Of the table of regions, with their widths as shares of it."""
@@ -153,13 +153,15 @@ def _regions(page: Figure, top: float, explanation: Explanation) -> float:
     if not explanation.regions:
         return write_lines(page, top, "No region was found that decides.", 9)
     rows = _rows(explanation)
+    own = dict(zip(words.headings("mm"), words.headings(explanation.volumes.original.unit), strict=True))
+    names = [own.get(name, name) for name in _COLUMNS]
     heights = _heights(rows)
     top -= 0.01
     axes = page.add_axes((LEFT, top - sum(heights), WIDTH, sum(heights)))
     axes.axis("off")
     table = axes.table(
         rows,
-        colLabels=[textwrap.fill(name, 11, break_on_hyphens=False) for name in _COLUMNS],
+        colLabels=[textwrap.fill(name, 11, break_on_hyphens=False) for name in names],
         colWidths=list(_COLUMNS.values()),
         bbox=Bbox.unit(),
         cellLoc="left",
@@ -191,8 +193,8 @@ def _rows(explanation: Explanation) -> list[list[str]]:
                 words.signed(region.effect),
                 _yes(region.sufficient),
                 _yes(region.necessary),
-                f"{region.volume_mm3:.3g}",
-                ", ".join(f"{value:.1f}" for value in region.centroid_ras),
+                words.size(region),
+                words.place(region),
                 _yes(region.above_floor),
             ]
         )

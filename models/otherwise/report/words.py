@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from otherwise.explain.explanation import Explanation, Probabilities, Region
+from otherwise.images.image import Unit
 
 
 def probability(value: float) -> str:
@@ -68,6 +69,25 @@ def confidence(region: Region) -> float | None:
     """How sure the region's name is, in [0, 1]; None where it has none, or nobody measured it."""
     value = (region.concept or {}).get("confidence")
     return float(value) if isinstance(value, int | float) else None
+
+
+def size(region: Region) -> str:
+    """Return how large a region is, with its unit: its volume or, where nobody knows millimetres, its pixels."""
+    if region.volume_mm3 is None:
+        return f"{region.voxels or 0} pixels"
+    volume = region.volume_mm3
+    return f"{volume:.3g} mm³" if volume < 100 else f"{volume:.0f} mm³"
+
+
+def place(region: Region) -> str:
+    """Return where a region's centre lies: RAS millimetres or, where nobody knows these, column and row from 0."""
+    numbers = region.centroid_ras or (region.centroid_index or ())[:2]
+    return ", ".join(f"{value:.1f}" for value in numbers).replace("-", "−")
+
+
+def headings(unit: Unit) -> tuple[str, str]:
+    """Return the headings over :func:`size` and :func:`place`."""
+    return ("Volume", "Centroid (RAS, mm)") if unit == "mm" else ("Area", "Centroid (column, row)")
 
 
 def few(names: Iterable[str], most: int = 3) -> str:

@@ -16,7 +16,7 @@ from otherwise.images.formats.dicom_file import begins_dicom, open_dicom
 from otherwise.images.formats.dicom_pixels import functional_group, read_pixels
 from otherwise.images.formats.dicom_planes import Plane, plane_affine, stack_planes
 from otherwise.images.formats.limits import MAX_SLICES, check_geometry, check_size, check_slices, plain
-from otherwise.images.image import Image
+from otherwise.images.image import Image, Unit
 
 _COLORS = {"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_ICT", "YBR_RCT", "PALETTE COLOR"}
 _GREYS = {"MONOCHROME1", "MONOCHROME2"}
@@ -243,7 +243,8 @@ def _image(voxels: np.ndarray, stack: Stack, id: str) -> Image:
     if voxels.shape[1:] != shape:
         raise ImageError(f"Its pixels ({voxels.shape[1:]}) do not fit its header ({shape}).", "Export it again.")
     geometry = check_geometry(shape, stack.affine)
-    return Image(plain(voxels), geometry, id, 2 if shape[2] == 1 else 3, stack.modality)
+    unit: Unit = "mm" if stack.slices[0].plane.measured else "px"
+    return Image(plain(voxels), geometry, id, 2 if shape[2] == 1 else 3, stack.modality, unit)
 
 
 def _plane(header: Dataset, size: tuple[int, int]) -> Plane:
@@ -251,12 +252,14 @@ def _plane(header: Dataset, size: tuple[int, int]) -> Plane:
     orientation = _numbers(header, "ImageOrientationPatient", 6)
     placed = position is not None and orientation is not None
     right, down = _directions(orientation if placed else None)
+    spacing = _slice_spacing(header) if placed else _radiograph_spacing(header)
     thickness = _numbers(header, "SpacingBetweenSlices", 1), _numbers(header, "SliceThickness", 1)
     return Plane(
         position=position if placed else None,
         right=right,
         down=down,
-        spacing=_slice_spacing(header) if placed else _radiograph_spacing(header),
+        spacing=spacing or (1.0, 1.0),
+        measured=spacing is not None,
         thickness=next((float(abs(value[0])) for value in thickness if value is not None and value[0] != 0), 1.0),
         size=size,
     )
@@ -290,8 +293,8 @@ def _slice_spacing(header: Dataset) -> tuple[float, float]:
     return float(spacing[1]), float(spacing[0])
 
 
-def _radiograph_spacing(header: Dataset) -> tuple[float, float]:
-    """Spacing in the patient if calibrated, else at the detector or scanner (PS3.3 10.7), else 1 mm.
+def _radiograph_spacing(header: Dataset) -> tuple[float, float] | None:
+    """Return the spacing in the patient if calibrated, else at the detector or scanner (PS3.3 10.7); None: not told.
 
     Zeros stand in some files of old film scanners where nothing is known.
     """
@@ -299,7 +302,7 @@ def _radiograph_spacing(header: Dataset) -> tuple[float, float]:
         spacing = _numbers(header, name, 2)
         if spacing is not None and min(spacing) > 0:
             return float(spacing[1]), float(spacing[0])
-    return _region_spacing(header) or (1.0, 1.0)
+    return _region_spacing(header)
 
 
 def _region_spacing(header: Dataset) -> tuple[float, float] | None:

@@ -29,6 +29,7 @@ class Plane:
         spacing: Millimetres between neighbours along ``right`` and ``down``.
         thickness: Millimetres.
         size: Number of columns and rows.
+        measured: Whether the file says how large a pixel is; if not, spacing is 1 and counts pixels.
     """
 
     position: np.ndarray | None
@@ -37,6 +38,7 @@ class Plane:
     spacing: tuple[float, float]
     thickness: float
     size: tuple[int, int]
+    measured: bool = True
 
 
 def plane_affine(plane: Plane) -> np.ndarray:

@@ -29,12 +29,14 @@ from otherwise.images.formats.limits import (
     read_text,
     read_voxels,
 )
-from otherwise.images.image import Geometry, Image
+from otherwise.images.image import Geometry, Image, Unit
 from otherwise.images.itk import itk_affine, quiet_itk, swap_ras_lps
 from otherwise.images.rounding import round_in_place
 
 _TYPES = {"i1": "int8", "u1": "uint8", "i2": "int16", "u2": "uint16", "i4": "int32", "u4": "uint32"}
 _TYPES |= {"i8": "int64", "u8": "uint64", "f4": "float", "f8": "double"}
+PIXELS = "pixel"
+"""The unit of a space (``space units``) that counts pixels."""
 _TEXT, _GZIP, _BZIP2 = ("ascii", "text", "txt"), ("gzip", "gz"), ("bzip2", "bz2")
 _HEADER_BYTES = 2**20
 _COMPRESSION = 2  # a sixth of the time of level 6 and a twentieth larger, on CT
@@ -73,7 +75,8 @@ def read_nrrd(path: Path, id: str, max_bytes: int) -> Image:
         raw = read_text(file, count, dtype) if text else read_voxels(file, count * dtype.itemsize)
     array = np.moveaxis(np.frombuffer(raw, dtype).reshape(sizes, order="F"), vector, [0] * len(vector))
     dimension, modality = 2 if geometry.shape[2] == 1 else 3, str(header.get("modality", ""))
-    return Image(plain(array.reshape(-1, *geometry.shape)), geometry, id, dimension, modality)
+    unit: Unit = "px" if PIXELS in str(header.get("space units", "")) else "mm"
+    return Image(plain(array.reshape(-1, *geometry.shape)), geometry, id, dimension, modality, unit)
 
 
 def write_nrrd(
@@ -88,6 +91,7 @@ def write_nrrd(
     extra: Mapping[str, str] | None = None,
     compress: bool = True,
     step: float | None = None,
+    unit: Unit = "mm",
 ) -> None:
     """Write voxels with their grid; the header is UTF-8, and equal content gives equal bytes.
 
@@ -102,6 +106,7 @@ def write_nrrd(
         extra: Further ``key:=value`` pairs.
         compress: gzip, else raw.
         step: Round floats to multiples of it, see ``images.rounding``; None: they are written as they are.
+        unit: Of the geometry.
 
     Raises:
         OSError: if the disk refuses.
@@ -128,6 +133,8 @@ def write_nrrd(
         f"encoding: {'gzip' if compress else 'raw'}",
         "space origin: (" + ",".join(repr(float(part)) for part in affine[:3, 3]) + ")",
     ]
+    if unit == "px":
+        lines.append("space units: " + " ".join(3 * [f'"{PIXELS}"']))
     if any(labels):
         lines.append("labels: " + " ".join(f'"{_quoted(label)}"' for label in labels))
     if any(units):

@@ -13,7 +13,7 @@ import PIL.TiffImagePlugin
 from otherwise.errors import ImageError
 from otherwise.images.formats.limits import BoundedFile, check_real, check_size, plain
 from otherwise.images.formats.tiff import is_misread_by_itk, is_tiff, tiff_image
-from otherwise.images.image import Geometry, Image
+from otherwise.images.image import Geometry, Image, Unit
 from otherwise.images.itk import from_itk, quiet_itk
 
 if TYPE_CHECKING:
@@ -33,7 +33,9 @@ def begins_picture(head: bytes) -> bool:
 
 
 def read_picture(path: Path, id: str, max_bytes: int) -> Image:
-    """Read one plane, grey or RGB, as (i, j) = (column, row); transparency is dropped, 1 mm where no spacing is given.
+    """Read one plane, grey or RGB, as (i, j) = (column, row); transparency is dropped.
+
+    Without a resolution the geometry counts pixels (``Image.unit``).
 
     TIFF whose lowest value is white is inverted, as every viewer shows it.
 
@@ -69,7 +71,13 @@ def read_picture(path: Path, id: str, max_bytes: int) -> Image:
     check_real(array.dtype)
     if mode in _TRANSPARENT or array.shape[0] in (2, 4):
         array = array[:-1]
-    return Image(plain(np.asarray(array)), image.geometry, id, 2)
+    return Image(plain(np.asarray(array)), image.geometry, id, 2, unit=_unit(image.geometry, picture))
+
+
+def _unit(geometry: Geometry, picture: PIL.Image.Image) -> Unit:
+    """Return whether the geometry counts millimetres, or pixels since the picture does not say how large they are."""
+    per_inch = tuple(round(float(value), 1) for value in picture.info.get("dpi") or ())
+    return "px" if geometry.spacing[:2] == (1.0, 1.0) and per_inch != (25.4, 25.4) else "mm"
 
 
 def _grey_of_png(picture: PIL.Image.Image, file: BinaryIO, id: str) -> Image:
@@ -81,7 +89,7 @@ def _grey_of_png(picture: PIL.Image.Image, file: BinaryIO, id: str) -> Image:
     grey = grey[..., 0] if grey.ndim == 3 else grey
     array = np.ascontiguousarray(grey.T[None, :, :, None])
     columns, rows = array.shape[1:3]
-    return Image(plain(array), Geometry((columns, rows, 1), np.diag([-1.0, -1.0, 1.0, 1.0])), id, 2)
+    return Image(plain(array), Geometry((columns, rows, 1), np.diag([-1.0, -1.0, 1.0, 1.0])), id, 2, unit="px")
 
 
 def _read(path: Path, reader_name: str, max_bytes: int) -> sitk.Image:

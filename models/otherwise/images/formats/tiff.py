@@ -66,7 +66,8 @@ def tiff_image(path: Path, id: str, max_bytes: int) -> Image:
             what = f"{kind}, compressed by {tifffile.COMPRESSION(page.compression).name}"
             raise ImageError(f"It is {what}, which cannot be decoded.", "Save it without compression.") from None
         bits, unit = page.bitspersample, int(page.tags.valueof(_RESOLUTION_UNIT, 1))
-        spacing = [_spacing(page.tags.valueof(tag), unit) for tag in (282, 283)]
+        told = [_spacing(page.tags.valueof(tag), unit) for tag in (282, 283)]
+        spacing = [step or 1.0 for step in told]
         if page.shape != pixels.shape or (pixels.ndim == 3 and int(page.planarconfig) == 2):
             pixels = np.moveaxis(pixels, 0, -1)
     if pixels.dtype == np.bool_:
@@ -79,7 +80,7 @@ def tiff_image(path: Path, id: str, max_bytes: int) -> Image:
     array = np.ascontiguousarray(np.moveaxis(colour, -1, 0).transpose(0, 2, 1)[..., None])
     columns, rows = array.shape[1:3]
     geometry = Geometry((columns, rows, 1), np.diag([-spacing[0], -spacing[1], 1.0, 1.0]))
-    return Image(plain(array), geometry, id, 2)
+    return Image(plain(array), geometry, id, 2, unit="mm" if any(told) else "px")
 
 
 def _check_present(page: tifffile.TiffPage, length: int) -> None:
@@ -89,10 +90,10 @@ def _check_present(page: tifffile.TiffPage, length: int) -> None:
         raise ImageError("It ends before its last pixel.", "Copy or export it again.")
 
 
-def _spacing(resolution: tuple[int, int] | None, unit: int) -> float:
-    """Return millimetres between pixels, as ITK does; 1 where the file does not say."""
+def _spacing(resolution: tuple[int, int] | None, unit: int) -> float | None:
+    """Return millimetres between pixels, as ITK does; None where the file does not say."""
     if unit not in _MILLIMETRES or not resolution or min(resolution) <= 0:
-        return 1.0
+        return None
     return _MILLIMETRES[unit] * resolution[1] / resolution[0]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from otherwise.errors import ImageError, OtherwiseError
 from otherwise.explain.explanation import Explanation
-from otherwise.images.formats.dicom import RADIOGRAPH_SPACINGS, Slice, Stack, is_dicom, locate_file, locate_series
+from otherwise.images.formats.dicom import Slice, Stack, is_dicom, locate_file, locate_series
 from otherwise.images.formats.limits import MAX_BYTES
 from otherwise.images.image import Geometry
 from otherwise.images.listing import find_image
@@ -54,9 +54,7 @@ class SourceSeries:
     @property
     def measured(self) -> bool:
         """Whether anybody said how large a pixel is."""
-        first = self.stack.slices[0]
-        told = (first.header.get(name) for name in RADIOGRAPH_SPACINGS)
-        return first.plane.position is not None or any(spacing and min(spacing) > 0 for spacing in told)
+        return self.stack.slices[0].plane.measured
 
     @property
     def multiframe(self) -> bool:

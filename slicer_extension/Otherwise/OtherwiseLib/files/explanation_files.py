@@ -14,6 +14,8 @@ from . import nrrd
 
 SCHEMA = "otherwise.explanation/1"
 VOLUMES = ("original", "counterfactual", "difference", "effect", "floor", "minimal")
+LOOKED_AT = ("minimal", "path")
+"""Roles whose images may lie on a coarser grid of the same extent."""
 READERS = 4
 """Files read at a time; most of it is decompression, which does not hold Python's lock."""
 
@@ -37,6 +39,16 @@ class Grid(NamedTuple):
         """Whether both have the same voxels in space, to a ten thousandth of a millimetre."""
         return self.voxels.shape[:3] == other.voxels.shape[:3] and np.allclose(self.affine, other.affine, 0, 1e-4)
 
+    def same_extent(self, other: Grid) -> bool:
+        """Whether both fill the same box in space, to a hundredth of the other's voxel; this one may be coarser."""
+        corners = []
+        for grid in (self, other):
+            counts = np.array(grid.voxels.shape[2::-1], float)
+            index = np.array([[-0.5, -0.5, -0.5], counts - 0.5, [counts[0] - 0.5, -0.5, -0.5]])
+            corners.append(index @ grid.affine[:3, :3].T + grid.affine[:3, 3])
+        step = np.linalg.norm(other.affine[:3, :3], axis=0).min()
+        return bool(np.abs(corners[0] - corners[1]).max() < 0.01 * step)
+
 
 @dataclass(frozen=True)
 class ExplanationFiles:
@@ -44,8 +56,9 @@ class ExplanationFiles:
 
     Attributes:
         content: ``explanation.json``.
-        volumes: By role, see ``VOLUMES``; all in the same place.
+        volumes: By role, see ``VOLUMES``; all of the same extent.
         path: Images from the original over the boundary and beyond, likewise.
+        path_affine: ``(4, 4)`` from their voxels to RAS millimetres.
         regions: Label map of the decisive regions; a file, since Slicer itself reads segmentations.
         report: The page to read.
         floor: Median reconstruction error where the classifier looked, in the image's units.
@@ -55,6 +68,7 @@ class ExplanationFiles:
     content: dict
     volumes: dict[str, Grid]
     path: list[np.ndarray]
+    path_affine: np.ndarray
     regions: Path
     report: str
     floor: float
@@ -96,11 +110,13 @@ class Reading:
         if not frames.listed or len(frames.voxels) != len(content["counterfactual"]["path"]):
             raise SceneError("The path is incomplete. Explain the image again.")
         for name, grid in {**found, "path": Grid(frames.voxels[0], frames.affine)}.items():
-            if not grid.same_place(found["original"]):
+            # Of a large image, what is only looked at lies on a coarser grid.
+            coarse = name in LOOKED_AT and grid.same_extent(found["original"])
+            if not (coarse or grid.same_place(found["original"])):
                 raise SceneError(f"The {name} lies elsewhere than the image. Explain the image again.")
         largest = {role: float(np.abs(found[role].voxels).max()) for role in ("difference", "effect")}
         floor = typical(found["floor"].voxels)
-        return ExplanationFiles(content, found, list(frames.voxels), regions, report, floor, largest)
+        return ExplanationFiles(content, found, list(frames.voxels), frames.affine, regions, report, floor, largest)
 
     def close(self) -> None:
         """End, whatever has been read."""
@@ -114,6 +130,14 @@ def read(folder: Path) -> ExplanationFiles:
         return reading.finish(folder)
     finally:
         reading.close()
+
+
+def place_of(region: dict, content: dict) -> tuple:
+    """Return where a region's centre lies in the scene: of an image without millimetres, where its voxels are shown."""
+    if region["centroid_ras"] is not None:
+        return tuple(region["centroid_ras"])
+    affine = np.array(content["geometry"]["affine"], float)
+    return tuple((affine[:3, :3] @ region["centroid_index"] + affine[:3, 3]).tolist())
 
 
 def read_json(folder: Path) -> dict:

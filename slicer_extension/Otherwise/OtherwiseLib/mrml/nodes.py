@@ -44,7 +44,7 @@ def add_path(scene: Any, files: ExplanationFiles) -> Any:
     strengths = [float(point["strength"]) for point in files.content["counterfactual"]["path"]]
     if any(later <= earlier for earlier, later in zip(strengths, strengths[1:])):
         strengths = [float(step) for step in range(len(strengths))]
-    affine = files.volumes["original"].affine
+    affine = files.path_affine
     empty = slicer.vtkMRMLVectorVolumeNode() if files.path[0].ndim == 4 else slicer.vtkMRMLScalarVolumeNode()
     for strength, voxels in zip(strengths, files.path):
         # The sequence copies the node that it gets, so it gets one without voxels.

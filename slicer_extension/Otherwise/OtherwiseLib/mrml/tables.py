@@ -10,19 +10,27 @@ import vtk
 from . import colours
 
 REGION_COLUMNS = ("rank", "name", "effect", "mm3", "sufficient", "necessary", "evidence", "R", "A", "S")
+PIXEL_COLUMNS = ("rank", "name", "effect", "pixels", "sufficient", "necessary", "evidence", "column", "row")
+"""Of an image that does not say how large its pixels are: nothing is known in millimetres."""
 
 
 def region_table(scene: Any, content: dict) -> Any:
-    """A table of the decisive regions; its columns are ``REGION_COLUMNS``."""
+    """Make a table of the decisive regions; its columns are ``REGION_COLUMNS`` or ``PIXEL_COLUMNS``."""
+    measured = content.get("geometry", {}).get("unit", "mm") == "mm"
     table = scene.AddNewNodeByClass("vtkMRMLTableNode", "Decisive regions")
     rows = []
     for rank, region in enumerate(content["regions"], start=1):
         name = (region.get("concept") or {}).get("name") or f"region {region['label']}"
         flags = [bool(region[key]) for key in ("sufficient", "necessary", "above_floor")]
-        rows.append((rank, name, region["effect"], region["volume_mm3"], *flags, *region["centroid_ras"]))
+        size, place = (
+            (region["volume_mm3"], region["centroid_ras"])
+            if measured
+            else (region["voxels"], region["centroid_index"][:2])
+        )
+        rows.append((rank, name, region["effect"], size, *flags, *place))
     kinds = {"rank": vtk.vtkIntArray, "name": vtk.vtkStringArray}
     kinds.update({name: vtk.vtkBitArray for name in ("sufficient", "necessary", "evidence")})
-    for place, name in enumerate(REGION_COLUMNS):
+    for place, name in enumerate(REGION_COLUMNS if measured else PIXEL_COLUMNS):
         column = kinds.get(name, vtk.vtkDoubleArray)()
         column.SetName(name)
         for row in rows:

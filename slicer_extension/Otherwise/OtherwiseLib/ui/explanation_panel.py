@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 
 from ..background.signal import Signal
 from ..client.errors import ServerError
+from ..files.explanation_files import place_of
 from ..logic.logic import Logic
 from ..mrml import display, explanations, layouts, tables, view_nodes
 from ..mrml.view_fit import ViewFit
@@ -19,6 +20,8 @@ from . import texts
 from .connections import Connections
 
 FLICKER_MILLISECONDS = 250
+SIZE_COLUMN = 3
+"""Of the table of regions."""
 LAYOUTS = (layouts.SIDE_BY_SIDE, layouts.FOUR, layouts.WITH_SOLID, layouts.ONE)
 
 
@@ -336,7 +339,7 @@ class ExplanationPanel:
         regions = [region for region in self.shown.regions if region["label"] == label] or self.shown.regions
         volume = self.shown.get("counterfactual") or self.shown.get("original")
         if regions or volume is not None:
-            place = regions[0]["centroid_ras"] if regions else middle_of(volume)
+            place = place_of(regions[0], self.shown.content) if regions else middle_of(volume)
             layouts.jump_to(self.logic.scene, in_world(tuple(place), volume))
 
     def _step(self, shown: explanations.ShownExplanation | None) -> int:
@@ -357,10 +360,14 @@ class ExplanationPanel:
         table = self.ui.regionTable
         table.clearSelection()
         table.rowCount = len(regions)
+        pixels = any(region["volume_mm3"] is None for region in regions)
+        table.horizontalHeaderItem(SIZE_COLUMN).setText(_("pixels") if pixels else "mm³")
         for row, region in enumerate(regions):
             name = (region.get("concept") or {}).get("name") or _("not named")
             flags = [_("yes") if region[key] else _("no") for key in ("sufficient", "necessary", "above_floor")]
-            cells = [str(region["label"]), name, f"{region['effect']:+.2f}", f"{region['volume_mm3']:.1f}", *flags]
+            volume = region["volume_mm3"]
+            size = str(region["voxels"]) if volume is None else f"{volume:.1f}"
+            cells = [str(region["label"]), name, f"{region['effect']:+.2f}", size, *flags]
             for column, text in enumerate(cells):
                 table.setItem(row, column, qt.QTableWidgetItem(text))
         table.resizeColumnsToContents()
