@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def connect(tmp_path: Path) -> Callable[..., Any]:
     """Open the datastore of an archive, whose list is asked for each time."""
-    connection = importlib.import_module("lib.dicomweb.connection")
+    connection = importlib.import_module("otherwise.images.dicomweb.connection")
     archive, datastore = (importlib.import_module(f"lib.dicomweb.{name}") for name in ("archive", "datastore"))
     patience = connection.Patience(connect=2.0, read=2.0, retrieve=2.0, attempts=2, backoff=0.01, pause=0.0)
 
@@ -276,7 +276,9 @@ def test_a_login_goes_by_the_environment_and_into_no_message(
     assert Path(store.get_image_uri(uid(mammogram))).is_dir()
     assert "sesame" not in caplog.text
     with pytest.raises(OtherwiseError, match="password") as caught:
-        importlib.import_module("lib.dicomweb.connection").Connection("http://reader:sesame@localhost/dicom-web")
+        importlib.import_module("otherwise.images.dicomweb.connection").Connection(
+            "http://reader:sesame@localhost/dicom-web"
+        )
     assert "sesame" not in str(caught.value)
 
 

@@ -13,6 +13,7 @@ import typer
 
 from otherwise.cli.pair import load_pair
 from otherwise.cli.progress import shown
+from otherwise.cli.source import image_source
 
 if TYPE_CHECKING:
     from otherwise.blackbox.protocol import BlackBox, InputSpec
@@ -170,7 +171,7 @@ def register(benchmark: typer.Typer) -> None:
 
     @benchmark.command("custom")
     def custom(
-        images: Annotated[Path, typer.Option(help="Folder of images, unseen in training.")],
+        images: Annotated[Path, typer.Option(help="Images, unseen in training.", parser=image_source)],
         masks: Annotated[Path, typer.Option(help="Folder of masks of the same names: what should decide.")],
         out: Out,
         classifier: Classifier,

@@ -13,6 +13,7 @@ import typer
 
 from otherwise.cli.contract import UsageError, read_names, read_numbers, read_size
 from otherwise.cli.progress import shown
+from otherwise.cli.source import image_source
 
 if TYPE_CHECKING:
     from otherwise.blackbox.labelled import LabelledImages
@@ -176,7 +177,9 @@ def import_(
 
 def check(
     bundle: Annotated[str, typer.Argument(help="Bundle, or the name of a shipped one.")],
-    images: Annotated[Path | None, typer.Option(help="Folder of images to ask it about.")] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Images to ask it about: folder, file, CSV or DICOMweb.", parser=image_source)
+    ] = None,
     expected: Annotated[
         Path | None, typer.Option(help="CSV with the answers of your own pipeline: id or path, and each class.")
     ] = None,

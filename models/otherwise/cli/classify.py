@@ -11,6 +11,7 @@ import typer
 
 from otherwise.cli.contract import UsageError
 from otherwise.cli.progress import shown
+from otherwise.cli.source import image_source
 from otherwise.images.kinds import Projection
 
 if TYPE_CHECKING:
@@ -27,7 +28,10 @@ def register(app: typer.Typer) -> None:
 
     @app.command("classify")
     def classify(
-        source: Annotated[Path, typer.Argument(help="An image, a folder, or a CSV with a column file.")],
+        source: Annotated[
+            Path,
+            typer.Argument(help="An image, a folder, a CSV with a column file, or DICOMweb.", parser=image_source),
+        ],
         classifier: Annotated[str, typer.Option(help="Bundle, or the name of a shipped one.")],
         out: Annotated[Path | None, typer.Option(help="CSV to write: a row for each image.")] = None,
         slice_index: Annotated[

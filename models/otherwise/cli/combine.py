@@ -7,13 +7,18 @@ from typing import Annotated
 
 import typer
 
+from otherwise.cli.source import image_source
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
 
     @app.command("combine")
     def combine(
-        images: Annotated[list[Path], typer.Argument(help="In the order in which the classifier wants its channels.")],
+        images: Annotated[
+            list[Path],
+            typer.Argument(help="In the order in which the classifier wants its channels.", parser=image_source),
+        ],
         out: Annotated[Path, typer.Option(help="File to write: .nrrd, .nii.gz or .mha.")],
     ) -> None:
         """Put several images, such as MR sequences, onto the grid of the first one as channels of one image."""

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from otherwise.cli.source import image_source
 from otherwise.errors import OtherwiseError
 
 
@@ -23,7 +24,9 @@ def register(app: typer.Typer) -> None:
     def demo(
         out: Annotated[Path, typer.Option(help="Folder for everything that the demo makes.")] = Path("otherwise-demo"),
         once: Annotated[bool, typer.Option("--once", help="Stop instead of serving on.")] = False,
-        images: Annotated[Path | None, typer.Option(help="Show your own images; needs both bundles.")] = None,
+        images: Annotated[
+            Path | None, typer.Option(help="Show your own images; needs both bundles.", parser=image_source)
+        ] = None,
         classifier: Annotated[str | None, typer.Option(help="Bundle of your classifier.")] = None,
         agent: Annotated[str | None, typer.Option(help="Bundle of its agent.")] = None,
         data: Annotated[str | None, typer.Option(help="Show a known data set instead: lidc.")] = None,

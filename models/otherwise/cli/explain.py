@@ -11,6 +11,7 @@ import typer
 from otherwise.cli.archive import explain_archive
 from otherwise.cli.pair import choose_pair
 from otherwise.cli.progress import shown
+from otherwise.cli.source import image_source
 from otherwise.images.kinds import Projection
 
 
@@ -19,7 +20,9 @@ def register(app: typer.Typer) -> None:
 
     @app.command("explain")
     def explain(
-        image: Annotated[Path, typer.Argument(help="NIfTI, NRRD, MHA, PNG, a DICOM file, or a folder of one series.")],
+        image: Annotated[
+            Path, typer.Argument(help="An image file, a folder of one series, or DICOMweb.", parser=image_source)
+        ],
         out: Annotated[
             Path, typer.Option(help="Folder to write the explanation to; must not exist. With --all: a batch goes on.")
         ],

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from otherwise.cli.progress import shown
+from otherwise.cli.source import image_source
 from otherwise.images.kinds import Projection
 
 
@@ -19,7 +20,9 @@ def register(app: typer.Typer) -> None:
 
     @app.command("find")
     def find(
-        image: Annotated[Path, typer.Argument(help="NIfTI, NRRD, MHA, PNG, a DICOM file, or a folder of one series.")],
+        image: Annotated[
+            Path, typer.Argument(help="An image file, a folder of one series, or DICOMweb.", parser=image_source)
+        ],
         classifier: Annotated[str, typer.Option(help="Bundle of a classifier of patches, or name of a shipped one.")],
         part: Annotated[
             str | None,

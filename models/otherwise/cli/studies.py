@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from otherwise.cli.listing import Verbose, list_for
+from otherwise.cli.source import image_source
 
 if TYPE_CHECKING:
     from otherwise.images.listing import FoundImage
@@ -19,7 +20,10 @@ def register(app: typer.Typer) -> None:
 
     @app.command("studies")
     def studies(
-        folder: Annotated[Path, typer.Argument(help="Folder, at every depth; file; or CSV table.", exists=True)],
+        folder: Annotated[
+            Path,
+            typer.Argument(help="Folder, at every depth; file; CSV table; or DICOMweb.", parser=image_source),
+        ],
         as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False,
         verbose: Verbose = False,
     ) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from otherwise.cli.listing import Verbose, list_for
+from otherwise.cli.source import image_source
 from otherwise.errors import AgentError
 
 INTERRUPTED = 130
@@ -21,7 +22,10 @@ def register(app: typer.Typer) -> None:
     @train.command("agent")
     def agent(
         classifier: Annotated[str, typer.Option(help="The black box: a bundle folder or the name of a shipped one.")],
-        images: Annotated[Path, typer.Option(help="Folder of images, or CSV with their files; no label is read.")],
+        images: Annotated[
+            Path,
+            typer.Option(help="Folder, CSV with files, or DICOMweb; no label is read.", parser=image_source),
+        ],
         out: Annotated[Path, typer.Option(help="The agent's bundle.")],
         minutes: Annotated[float | None, typer.Option(help="Stop after so many minutes of training.")] = None,
         epochs: Annotated[float | None, typer.Option(help="Stop after so many passes over the images.")] = None,

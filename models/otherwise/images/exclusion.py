@@ -14,6 +14,8 @@ NO_IMAGES = "not an image"
 LINKS = "linked folder or broken link"
 FORBIDDEN = "not readable"
 
+OWN_MANUFACTURER = "Otherwise project"
+"""Manufacturer of the DICOM objects that this software writes; what it says is no image to explain."""
 RESULT_FILES = ("explanation.json", "finds.json", "truth.json")
 """A folder that holds one of them was written by this software; what is in it is no image to explain."""
 

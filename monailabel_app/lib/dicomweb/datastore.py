@@ -11,12 +11,12 @@ from typing import Any, NoReturn
 
 from monailabel.interfaces.datastore import DefaultLabelTag
 
-from lib.dicomweb.archive import UID, Archive, Entry
 from lib.dicomweb.cache import Cache
-from lib.dicomweb.connection import ArchiveError, Connection, Patience
 from lib.dicomweb.listing import FRESH, Listing
 from lib.storage.study_folder import StudyFolder
 from otherwise.errors import OtherwiseError
+from otherwise.images.dicomweb.archive import UID, Archive, Entry
+from otherwise.images.dicomweb.connection import ArchiveError, Connection, Patience
 from otherwise.images.studies import digest
 
 FETCHES = 4

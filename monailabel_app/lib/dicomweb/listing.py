@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from lib.dicomweb.archive import Entry
 from otherwise.errors import OtherwiseError
 from otherwise.images.atomic import atomic_path
+from otherwise.images.dicomweb.archive import Entry
 
 logger = logging.getLogger(__name__)
 

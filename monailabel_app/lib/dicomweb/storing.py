@@ -10,10 +10,10 @@ from typing import Any
 
 import pydicom
 
-from lib.dicomweb.archive import Archive
-from lib.dicomweb.connection import ArchiveError
 from lib.storage.explanation_store import ExplanationStore, read_content
 from lib.teaching.service import TeachingService
+from otherwise.images.dicomweb.archive import Archive
+from otherwise.images.dicomweb.connection import ArchiveError
 from otherwise.report.dicom.c_store import Node, send
 
 

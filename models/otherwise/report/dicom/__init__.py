@@ -1,5 +1,7 @@
 """One explanation as DICOM objects beside its source: segmentation, parametric maps, structured report."""
 
+from otherwise.images.exclusion import OWN_MANUFACTURER
+
 NAME = "Otherwise"
-MANUFACTURER = "Otherwise project"
-"""Here, since whoever only asks who made an object need not wait until highdicom is imported."""
+MANUFACTURER = OWN_MANUFACTURER
+"""Here, so that asking who made an object does not import highdicom."""

@@ -13,10 +13,10 @@ import pydicom
 from dicomweb_client import DICOMwebClient
 from pydicom.uid import ParametricMapStorage
 
-from lib.dicomweb.connection import ArchiveError, ArchiveRefusedError, Connection
 from otherwise.errors import ImageError
 from otherwise.images.atomic import atomic_path
-from otherwise.report.dicom import MANUFACTURER
+from otherwise.images.dicomweb.connection import ArchiveError, ArchiveRefusedError, Connection
+from otherwise.images.exclusion import OWN_MANUFACTURER
 
 UID = re.compile(r"(?=.{1,64}$)[0-9]+(\.[0-9]+)*")
 """PS3.5 9.1; leading zeros, which some devices write, are let pass."""
@@ -212,7 +212,7 @@ class Archive:
     def _images(self, series: Mapping[str, Any]) -> list[Entry]:
         """The images of a series, of which there are none where it holds something else."""
         uids, modality, count = (series["study"], series["series"]), str(series["modality"] or "OT"), series["count"]
-        if not all(uids) or modality in NO_IMAGES or series["manufacturer"] == MANUFACTURER:
+        if not all(uids) or modality in NO_IMAGES or series["manufacturer"] == OWN_MANUFACTURER:
             return []
         if modality in VOLUMES:
             return [Entry(uids[1], *uids, modality, count, frames=count)]

@@ -1,0 +1,72 @@
+"""Images of an archive as a folder, for commands that read folders."""
+
+from __future__ import annotations
+
+import atexit
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from otherwise.errors import ImageError
+from otherwise.images.dicomweb.archive import UID, Archive, Entry
+from otherwise.images.dicomweb.connection import Connection
+
+MOST_BYTES = 32 * 2**30
+"""Of one image."""
+_LETTERS = re.compile(r"[^A-Za-z0-9]")
+_PLACE = re.compile(
+    r"(?P<url>.+?)/studies/(?P<study>[^/]+)(/series/(?P<series>[^/]+)(/instances/(?P<instance>[^/]+))?)?"
+)
+
+
+def download(address: str, progress: Callable[[int, int], None] = lambda done, total: None) -> Path:
+    """Fetch the images behind an address into a temporary folder, which goes when the process ends.
+
+    Args:
+        address: Of a DICOMweb service (all its images), or of a study, series or instance in it
+            (``https://HOST/dicom-web/studies/1.2/series/1.3``, PS3.18 10.1.1), without credentials: these are taken
+            from the environment, see ``connection``.
+        progress: Called after each image with how many have come, of how many.
+
+    Returns:
+        A folder that only this user can read, with a folder of DICOM files for each image; of one image its own folder,
+        or its one file.
+
+    Raises:
+        ImageError: if the address names nothing that can be, or there is no image behind it.
+        ArchiveError: if the archive is away or refuses.
+        WriteError: if the disk refuses.
+    """
+    found = _PLACE.fullmatch(address.rstrip("/"))
+    url = found["url"] if found else address
+    wanted = {name: found[name] for name in ("study", "series", "instance") if found[name]} if found else {}
+    for name, uid in wanted.items():
+        if not UID.fullmatch(uid):
+            raise ImageError(f"{uid} is no identifier of a DICOM {name}.", "Give .../studies/UID/series/UID.")
+    search = {f"{name.capitalize()}InstanceUID": uid for name, uid in wanted.items() if name != "instance"}
+    archive = Archive(Connection(url), search)
+    entries = list(_matching(archive, wanted))
+    if not entries:
+        raise ImageError("The archive has no image there.", "Look for its studies: otherwise studies ADDRESS.")
+    folder = Path(tempfile.mkdtemp(prefix="otherwise-archive-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for done, entry in enumerate(entries):
+        progress(done, len(entries))
+        place = folder / f"{_LETTERS.sub('', entry.modality)[:8]}-{done + 1:04d}"
+        place.mkdir()
+        archive.fetch(entry, place, MOST_BYTES)
+    progress(len(entries), len(entries))
+    if len(entries) > 1:
+        return folder
+    files = sorted(place.iterdir())
+    return files[0] if len(files) == 1 else place
+
+
+def _matching(archive: Archive, wanted: dict[str, str]) -> Iterator[Entry]:
+    """Yield the images of the study, series or instance; some archives answer with more than they were asked for."""
+    for entry in archive.images():
+        own = {"study": entry.study, "series": entry.series, "instance": entry.instance or wanted.get("instance", "")}
+        if all(own[name] == uid for name, uid in wanted.items()):
+            yield entry

@@ -1,0 +1,115 @@
+"""Commands that are given an archive's address read from it what they read from a folder, and leave nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pydicom
+import pytest
+
+from otherwise.errors import ImageError
+from otherwise.images.dicomweb.connection import PASSWORD, USER, ArchiveError
+from otherwise.images.dicomweb.download import download
+from otherwise.images.listing import list_images
+from otherwise.images.reading import read_image
+
+if TYPE_CHECKING:
+    from conftest import Orthanc
+
+Write = Callable[..., list[Path]]
+
+
+def otherwise(*words: str, temporary: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "otherwise", *words],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TMPDIR": str(temporary), **environment},
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture
+def temporary(tmp_path: Path) -> Path:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def filled(orthanc: Orthanc, volume: Write, plane: Callable[..., Path]) -> tuple[Orthanc, list[Path], Path]:
+    slices, mammogram = volume(1), plane(2)
+    orthanc.send(*slices, mammogram)
+    return orthanc, slices, mammogram
+
+
+def test_an_archive_is_listed_as_its_files_in_a_folder_are(
+    filled: tuple[Orthanc, list[Path], Path], temporary: Path
+) -> None:
+    orthanc, slices, mammogram = filled
+    result = otherwise("studies", orthanc.url, "--json", temporary=temporary)
+    assert result.returncode == 0, result.stderr
+    listed = [image for study in json.loads(result.stdout)["studies"] for image in study["images"]]
+    assert sorted((image["modality"], len(image["files"])) for image in listed) == [("CT", len(slices)), ("MG", 1)]
+    assert list(temporary.iterdir()) == [], "patients' images stay nowhere"
+
+
+def test_a_study_a_series_and_an_instance_have_addresses(filled: tuple[Orthanc, list[Path], Path]) -> None:
+    orthanc, slices, mammogram = filled
+    for file, count in ((slices[0], len(slices)), (mammogram, 1)):
+        header = pydicom.dcmread(file, stop_before_pixels=True)
+        study = f"{orthanc.url}/studies/{header.StudyInstanceUID}"
+        series = f"{study}/series/{header.SeriesInstanceUID}"
+        (image,) = list_images(download(series)).images
+        assert len(image.files) == count
+        (other,) = list_images(download(f"{study}/")).images
+        assert len(other.files) == count
+        fetched = download(series)
+        np.testing.assert_array_equal(read_image(fetched).array, read_image(file.parent if count > 1 else file).array)
+        private = next(folder for folder in (fetched, *fetched.parents) if folder.name.startswith("otherwise-archive-"))
+        assert private.stat().st_mode & 0o077 == 0, "only this user may read it"
+
+
+def test_an_image_of_an_archive_is_combined_like_a_file(
+    filled: tuple[Orthanc, list[Path], Path], temporary: Path, tmp_path: Path
+) -> None:
+    orthanc, slices, _ = filled
+    header = pydicom.dcmread(slices[0], stop_before_pixels=True)
+    address = f"{orthanc.url}/studies/{header.StudyInstanceUID}/series/{header.SeriesInstanceUID}"
+    out = tmp_path / "two.nrrd"
+    result = otherwise("combine", address, str(slices[0].parent), "--out", str(out), temporary=temporary)
+    assert result.returncode == 0, result.stderr
+    first, second = read_image(out).array
+    np.testing.assert_array_equal(first, second)
+
+
+def test_credentials_come_from_the_environment_as_the_server_has_them(
+    another: Callable[..., Orthanc], plane: Callable[..., Path], temporary: Path
+) -> None:
+    archive = another(AuthenticationEnabled=True, RegisteredUsers={"reader": "sésame"})
+    archive.send(plane(3))
+    refused = otherwise("studies", archive.url, temporary=temporary)
+    assert refused.returncode != 0
+    assert "refuses (HTTP status 401)" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    read = otherwise("studies", archive.url, "--json", temporary=temporary, **{USER: "reader", PASSWORD: "sésame"})
+    assert read.returncode == 0, read.stderr
+    assert len(json.loads(read.stdout)["studies"]) == 1
+
+
+def test_what_is_not_there_is_said_in_one_line(filled: tuple[Orthanc, list[Path], Path]) -> None:
+    orthanc, _, _ = filled
+    with pytest.raises(ImageError, match="has no image there"):
+        download(f"{orthanc.url}/studies/1.2.3")
+    with pytest.raises(ImageError, match="is no identifier of a DICOM study"):
+        download(f"{orthanc.url}/studies/..")
+    with pytest.raises(ArchiveError, match="is away"):
+        download("http://127.0.0.1:9/dicom-web")
