@@ -54,7 +54,7 @@ def filled(orthanc: Orthanc, volume: Write, plane: Callable[..., Path]) -> tuple
 def test_an_archive_is_listed_as_its_files_in_a_folder_are(
     filled: tuple[Orthanc, list[Path], Path], temporary: Path
 ) -> None:
-    orthanc, slices, mammogram = filled
+    orthanc, slices, _ = filled
     result = otherwise("studies", orthanc.url, "--json", temporary=temporary)
     assert result.returncode == 0, result.stderr
     listed = [image for study in json.loads(result.stdout)["studies"] for image in study["images"]]
