@@ -6,15 +6,17 @@ import numpy as np
 import pytest
 
 from otherwise.errors import ImageError
-from otherwise.explain.memory import BYTES_PER_VOXEL, available_bytes, refuse_too_large
+from otherwise.explain.memory import BYTES_PER_VOXEL, WORKSPACE, available_bytes, refuse_too_large
 from otherwise.images.image import Geometry, Image
 
 
 @pytest.mark.parametrize("shape", [(600, 500, 1), (60, 50, 40)])
 def test_an_image_that_does_not_fit_is_refused_with_what_would(shape: tuple[int, int, int]) -> None:
     image = Image(np.zeros((1, *shape), np.uint8), Geometry(shape, np.eye(4)))
-    needed = image.array.size * BYTES_PER_VOXEL
+    needed = image.array.size * BYTES_PER_VOXEL + WORKSPACE
     refuse_too_large(image, needed)
+    with pytest.raises(ImageError, match="Close other programs"):
+        refuse_too_large(image, WORKSPACE)
     with pytest.raises(ImageError, match=r"voxels needs about .* GiB, and .* GiB are free. .*million voxels"):
         refuse_too_large(image, needed - 1)
 

@@ -83,7 +83,6 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Find the least change for which the classifier changes its mind; write it with a report."""
         from otherwise.explain.loading import load_explainer
-        from otherwise.explain.memory import refuse_too_large
         from otherwise.explain.request import ExplainRequest, explain_request
         from otherwise.images.reading import read_image
         from otherwise.report.folder import REPORT_NAME, refuse_existing, write_explanation
@@ -106,9 +105,6 @@ def register(app: typer.Typer) -> None:
             _check_dicom(image, part, projection)
         explainer = load_explainer(classifier, agent, device, trust_code, confidence)
         source = read_image(image, part=part)
-        if explainer.classifier.inputs.patches is None:
-            alone = slice_index is not None or projection is not None
-            refuse_too_large(source.slice(0) if alone else source)
         with shown("explain") as tell:
             explanation = explain_request(explainer, source, request, tell)
         write_explanation(explanation, out)

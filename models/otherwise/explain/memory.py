@@ -10,8 +10,10 @@ import psutil
 from otherwise.errors import ImageError
 from otherwise.images.image import Image
 
-BYTES_PER_VOXEL = 120
-"""Estimate of 30 volumes of 4-byte floats: the path, the alternatives, the change and the maps."""
+BYTES_PER_VOXEL = 32
+"""For each voxel and channel: the changed image, the change, three maps, the regions and what is worked on; measured."""
+WORKSPACE = 300 * 2**20
+"""What the search, the report and their libraries take whatever the image's size."""
 _CGROUP = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
@@ -31,13 +33,16 @@ def refuse_too_large(image: Image, available: int | None = None) -> None:
     """
     free = available_bytes() if available is None else available
     voxels = image.array.size
-    needed = voxels * BYTES_PER_VOXEL
+    needed = voxels * BYTES_PER_VOXEL + WORKSPACE
     if needed <= free:
         return
+    fits = (free - WORKSPACE) // BYTES_PER_VOXEL
     shape = " x ".join(str(count) for count in image.geometry.shape if count > 1)
     raise ImageError(
         f"An explanation of {shape} voxels needs about {needed / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free.",
-        f"Crop or resample the image to {free // BYTES_PER_VOXEL / 1e6:.1f} million voxels, or use a larger machine.",
+        f"Crop or resample the image to {fits / 1e6:.1f} million voxels, or use a larger machine."
+        if fits > 0
+        else "Close other programs, or use a larger machine.",
     )
 
 
@@ -48,7 +53,8 @@ def available_bytes() -> int:
         with suppress(OSError, ValueError):
             most = int(Path(limit).read_text(encoding="ascii"))
             if most < _UNLIMITED:
-                found.append(max(0, most - int(Path(usage).read_text(encoding="ascii"))))
+                used = int(Path(usage).read_text(encoding="ascii")) - _reclaimable(Path(usage).with_name("memory.stat"))
+                found.append(max(0, most - used))
     with suppress(ImportError, OSError):
         import resource  # not on Windows
 
@@ -56,3 +62,13 @@ def available_bytes() -> int:
         if 0 < soft < _UNLIMITED:
             found.append(max(0, soft - int(psutil.Process().memory_info().vms)))
     return min(found)
+
+
+def _reclaimable(stat: Path) -> int:
+    """Return the bytes of a container's memory that hold copies of files and are given up when they are needed."""
+    with suppress(OSError, ValueError):
+        for line in stat.read_text(encoding="ascii").splitlines():
+            name, _, value = line.partition(" ")
+            if name in ("inactive_file", "total_inactive_file"):
+                return int(value)
+    return 0

@@ -11,6 +11,7 @@ from otherwise.agent.editing.search import Progress
 from otherwise.errors import CancelledError
 from otherwise.explain.explainer import Explainer
 from otherwise.explain.explanation import Explanation
+from otherwise.explain.memory import refuse_too_large
 from otherwise.explain.placed import explain_find
 from otherwise.finding.finder import Finder, PatchScores
 from otherwise.images.image import Image
@@ -78,6 +79,7 @@ def explain_request(
         explainer = explainer.under_noise(request.noise)
     options: dict[str, Any] = {"target": request.target, "seed": request.seed, "cancelled": cancelled}
     if explainer.classifier.inputs.patches is None:
+        refuse_too_large(image)
         return explainer.explain(image, slice_index=request.slice_index, progress=progress, **options)
 
     def scoring(part: float) -> None:
