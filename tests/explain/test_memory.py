@@ -10,9 +10,9 @@ from otherwise.explain.memory import BYTES_PER_VOXEL, WORKSPACE, available_bytes
 from otherwise.images.image import Geometry, Image
 
 
-@pytest.mark.parametrize("shape", [(600, 500, 1), (60, 50, 40)])
+@pytest.mark.parametrize("shape", [(6000, 5000, 1), (600, 500, 400)])
 def test_an_image_that_does_not_fit_is_refused_with_what_would(shape: tuple[int, int, int]) -> None:
-    image = Image(np.zeros((1, *shape), np.uint8), Geometry(shape, np.eye(4)))
+    image = Image(np.broadcast_to(np.uint8(0), (1, *shape)), Geometry(shape, np.eye(4)))
     needed = image.array.size * BYTES_PER_VOXEL + WORKSPACE
     refuse_too_large(image, needed)
     with pytest.raises(ImageError, match="Close other programs"):

@@ -11,9 +11,9 @@ from otherwise.errors import ImageError
 from otherwise.images.image import Image
 
 BYTES_PER_VOXEL = 32
-"""For each voxel and channel: the changed image, the change, three maps, the regions and what is worked on; measured."""
+"""For each voxel and channel: the changed image, its change, three maps, and what is worked on; measured."""
 WORKSPACE = 300 * 2**20
-"""What the search, the report and their libraries take whatever the image's size."""
+"""Bytes: what the search, the report and their libraries take whatever the image's size."""
 _CGROUP = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
@@ -22,7 +22,7 @@ _UNLIMITED = 2**60
 
 
 def refuse_too_large(image: Image, available: int | None = None) -> None:
-    """Refuse an image whose explanation would not fit into memory.
+    """Refuse an image whose explanation would not fit into memory; small ones are tried in any case.
 
     Args:
         image: What is explained, after a slice or projection was taken.
@@ -34,7 +34,7 @@ def refuse_too_large(image: Image, available: int | None = None) -> None:
     free = available_bytes() if available is None else available
     voxels = image.array.size
     needed = voxels * BYTES_PER_VOXEL + WORKSPACE
-    if needed <= free:
+    if needed <= max(free, 2 * WORKSPACE):
         return
     fits = (free - WORKSPACE) // BYTES_PER_VOXEL
     shape = " x ".join(str(count) for count in image.geometry.shape if count > 1)
