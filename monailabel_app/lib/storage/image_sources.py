@@ -27,7 +27,7 @@ IMAGE_ID = re.compile(r"(?![.]{1,2}$)[^/\\\x00-\x1f\x7f]{1,255}")
 SESSION_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 READABLE = tuple(ending for ending in ENDINGS if ending not in HEADER_ENDINGS)
-"""Endings of the files that are taken for images, in the studies and of uploads: one file holds all of such an image."""
+"""Endings of the files that are taken for images, in the studies and of uploads: each holds a whole image."""
 
 
 @dataclass(frozen=True)
