@@ -58,12 +58,12 @@ def grad_cam(
 
 
 def has_feature_maps(module: nn.Module) -> bool:
-    """Whether layers can be looked into: not in TorchScript, and not without a convolution."""
+    """Return whether layers can be looked into: not in TorchScript, and not without a convolution."""
     return any(isinstance(part, (nn.Conv2d, nn.Conv3d)) for part in module.modules())
 
 
 def feature_layer(module: nn.Module, pixels: Tensor) -> nn.Module | None:
-    """The last convolution, in the order of the computation, whose output still has more than one voxel."""
+    """Return the last convolution, in the order of the computation, whose output still has more than one voxel."""
     last: list[nn.Module] = []
 
     def note(part: nn.Module, inputs: object, output: object) -> None:

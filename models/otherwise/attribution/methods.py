@@ -36,7 +36,7 @@ class Method:
     _needs: Callable[[nn.Module], bool] | None = None
 
     def suits(self, classifier: BlackBox) -> bool:
-        """Whether this classifier gives what the method needs."""
+        """Return whether this classifier gives what the method needs."""
         module = getattr(classifier, "module", None)
         return self._needs is None or (module is not None and self._needs(module))
 
@@ -81,7 +81,7 @@ METHODS = (
 
 
 def offered(classifier: BlackBox) -> tuple[Method, ...]:
-    """The methods that suit a classifier."""
+    """Return the methods that suit a classifier."""
     return tuple(method for method in METHODS if method.suits(classifier))
 
 

@@ -44,7 +44,7 @@ def occlude(
     strides: tuple[int, ...],
     checkpoint: Checkpoint = lambda fraction: None,
 ) -> np.ndarray:
-    """The same with a window and strides of choice, in voxels; see ``occlusion``."""
+    """Return the same with a window and strides of choice, in voxels; see ``occlusion``."""
     from captum.attr import Occlusion
 
     total = np.prod([-(-max(0, e - w) // s) + 1 for e, w, s in zip(image.shape[1:], window, strides, strict=True)])

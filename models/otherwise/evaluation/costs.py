@@ -18,5 +18,5 @@ def timed(work: Callable[[], T]) -> tuple[T, float]:
 
 
 def resident_gib() -> float:
-    """Memory of this process that is in RAM now, in GiB (2 ** 30 bytes)."""
+    """Return the memory of this process that is in RAM now, in GiB (2 ** 30 bytes)."""
     return float(psutil.Process().memory_info().rss / 2**30)

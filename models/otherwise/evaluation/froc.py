@@ -72,7 +72,7 @@ class Marks:
 
 
 def judge(phantom: WholePhantom, finds: Sequence[Find]) -> Marks:
-    """A find meets a lesion if the lesion's centre lies within its box; each lesion counts once."""
+    """Match finds with lesions: a find meets a lesion whose centre lies within its box; each lesion counts once."""
     best: dict[int, float] = {}
     false = []
     for find in finds:
@@ -85,7 +85,7 @@ def judge(phantom: WholePhantom, finds: Sequence[Find]) -> Marks:
 
 
 def sensitivity_at(marks: Sequence[Marks], false_finds: float) -> float:
-    """Share of lesions found where there are so many false finds an image on average (free-response curve by MONAI)."""
+    """Return the share of lesions found at a mean number of false finds an image (free-response curve by MONAI)."""
     true = np.array([p for mark in marks for p in mark.true])
     false = np.array([p for mark in marks for p in mark.false])
     lesions = sum(mark.lesions for mark in marks)

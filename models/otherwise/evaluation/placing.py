@@ -112,7 +112,7 @@ def geometry_error(explanation: Explanation, image: Image) -> float:
 
 
 def changed_outside(explanation: Explanation, image: Image, find: Find) -> int:
-    """Voxels of the counterfactual outside the find's patch that differ from the image's."""
+    """Return how many voxels of the counterfactual outside the find's patch differ from the image's."""
     place = explanation.place
     assert place is not None
     edited = explanation.volumes.counterfactual.array

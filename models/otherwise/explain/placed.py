@@ -44,7 +44,7 @@ def explain_find(
 
 
 def around(find: Find, image: Image, margin: float = MARGIN) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
-    """The native voxels of a find and a share of it around it, first and one past the last; one slice stays one."""
+    """Return the first native voxel, and one past the last, of a find and its surroundings; one slice stays one."""
     low, high = np.array(find.low), np.array(find.high)
     grown = np.where(high - low > 1, np.ceil(margin * (high - low)), 0).astype(int)
     i, j, k = (int(x) for x in np.maximum(low - grown, 0))

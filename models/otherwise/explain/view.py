@@ -68,12 +68,12 @@ class ClassifierView:
 
     @property
     def array(self) -> np.ndarray:
-        """What the classifier sees: ``(channels, *size)`` float32 in [0, 1]."""
+        """Return what the classifier sees: ``(channels, *size)`` float32 in [0, 1]."""
         return self.seen.array
 
     @property
     def grid(self) -> Geometry:
-        """Where it lies."""
+        """Return where in space that lies."""
         return self.seen.grid
 
     def see(self, image: Image) -> np.ndarray:
@@ -132,13 +132,13 @@ class ClassifierView:
 
     @property
     def whole(self) -> bool:
-        """Whether changed images have the original's own whole numbers."""
+        """Return whether changed images have the original's own whole numbers."""
         dtype = self.image.array.dtype
         return np.issubdtype(dtype, np.integer) and dtype.itemsize <= 2 and self.step == 1.0
 
     @cached_property
     def small(self) -> Image:
-        """The original on the grid of images that are only looked at: its own, or a coarser one where it is large."""
+        """Return the original on the grid of images that are only looked at: its own, or a coarser one if it is large."""
         geometry = self.image.geometry
         if not is_large(geometry):
             return self.image

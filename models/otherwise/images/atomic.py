@@ -46,7 +46,7 @@ def atomic_folder(target: Path) -> Iterator[Path]:
 
 
 def is_occupied(path: Path) -> bool:
-    """Whether a new folder of this name would meet a file, or a folder that holds something."""
+    """Return whether a new folder of this name would meet a file, or a folder that holds something."""
     return path.exists() and (not path.is_dir() or any(path.iterdir()))
 
 

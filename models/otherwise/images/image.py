@@ -61,7 +61,7 @@ class Geometry:
         return np.linalg.solve(self.affine[:3, :3], offset[..., None])[..., 0]
 
     def slice(self, k: int) -> Geometry:
-        """The grid of one slice along k, where it lies in space.
+        """Return the grid of one slice along k, where it lies in space.
 
         Raises:
             ImageError: if there is no such slice.
@@ -76,7 +76,7 @@ class Geometry:
         return Geometry((*self.shape[:2], 1), affine)
 
     def crop(self, low: tuple[int, int, int], high: tuple[int, int, int]) -> Geometry:
-        """The grid of the voxels from ``low`` up to but not including ``high``, where they lie in space.
+        """Return the grid of the voxels from ``low`` up to but not including ``high``, where they lie in space.
 
         Raises:
             ImageError: if the box is empty or reaches beyond the grid.
@@ -89,7 +89,7 @@ class Geometry:
         return Geometry((i, j, k), affine)
 
     def same_as(self, other: Geometry) -> bool:
-        """Whether both grids are identical to the last bit."""
+        """Return whether both grids are identical to the last bit."""
         return self.shape == other.shape and np.array_equal(self.affine, other.affine)
 
 

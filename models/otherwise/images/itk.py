@@ -39,7 +39,7 @@ def swap_ras_lps(affine: np.ndarray) -> np.ndarray:
 
 
 def is_rectangular(affine: np.ndarray, tolerance: float = 1e-3) -> bool:
-    """Whether the axes of an affine ``(4, 4)`` are at right angles (cosine below ``tolerance``), as ITK asks."""
+    """Return whether the axes of an affine ``(4, 4)`` are at right angles (cosine below ``tolerance``), as ITK asks."""
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     if not np.isfinite(affine).all() or lengths.min() <= 0:
         return False
@@ -96,7 +96,7 @@ def from_itk(source: sitk.Image, id: str = "image", dimension: int | None = None
 
 
 def itk_affine(spacing: tuple[float, ...], direction: tuple[float, ...], origin: tuple[float, ...]) -> np.ndarray:
-    """Affine ``(4, 4)`` to RAS from ITK's spacing, direction cosines (row by row) and origin, for 2 or 3 dimensions."""
+    """Return the affine ``(4, 4)`` to RAS of ITK's spacing, direction cosines (row by row) and origin, in 2 or 3 dimensions."""
     count = len(spacing)
     affine = np.eye(4)
     affine[:count, :count] = np.reshape(direction, (count, count)) * np.asarray(spacing)

@@ -44,7 +44,7 @@ def gaussian(places: np.ndarray, count: int, ratio: float) -> np.ndarray:
 
 
 def antialias(places: np.ndarray, count: int, ratio: float) -> np.ndarray:
-    """A triangle as wide as the new voxels: Pillow's BILINEAR, torchvision's ``Resize(antialias=True)``."""
+    """Weigh by a triangle as wide as the new voxels: Pillow's BILINEAR, torchvision's ``Resize(antialias=True)``."""
     return _filtered(places, count, ratio, 1.0, lambda x: np.maximum(1 - np.abs(x), 0))
 
 
@@ -54,7 +54,7 @@ def cubic(places: np.ndarray, count: int, ratio: float) -> np.ndarray:
 
 
 def area(places: np.ndarray, count: int, ratio: float) -> np.ndarray:
-    """Mean over the new voxel's extent: OpenCV's INTER_AREA where the image shrinks."""
+    """Average over the new voxel's extent: OpenCV's INTER_AREA where the image shrinks."""
     if ratio < 1 + SNAP:
         return linear(places, count, ratio)
     old = np.arange(count)
@@ -64,7 +64,7 @@ def area(places: np.ndarray, count: int, ratio: float) -> np.ndarray:
 
 
 def mean(places: np.ndarray, count: int, ratio: float) -> np.ndarray:
-    """Mean over every old voxel that the new one touches: PyTorch's and MONAI's ``area`` (adaptive average pooling)."""
+    """Average over every old voxel that the new one touches: PyTorch's and MONAI's ``area`` (adaptive pooling)."""
     old = np.arange(count)
     start = np.floor(places[:, None] + 0.5 - ratio / 2 + SNAP)
     stop = np.ceil(places[:, None] + 0.5 + ratio / 2 - SNAP)
@@ -73,7 +73,7 @@ def mean(places: np.ndarray, count: int, ratio: float) -> np.ndarray:
 
 
 def nearest(places: np.ndarray, count: int, ratio: float) -> np.ndarray:
-    """The old voxel in which the new centre lies: Pillow's NEAREST, PyTorch's ``nearest-exact``."""
+    """Take the old voxel in which the new centre lies: Pillow's NEAREST, PyTorch's ``nearest-exact``."""
     chosen = np.clip(np.floor(places + 0.5 + SNAP), 0, count - 1).astype(int)
     return np.eye(count)[chosen]
 

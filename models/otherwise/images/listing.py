@@ -56,7 +56,7 @@ class FoundImage:
 
     @property
     def key(self) -> str:
-        """What ``--image`` takes: 12 hexadecimal digits."""
+        """Return what ``--image`` takes: 12 hexadecimal digits."""
         return self.dicom.id if self.dicom else digest(self.name)
 
 
@@ -82,13 +82,13 @@ class Listing:
 
     @property
     def summary(self) -> str:
-        """One line: how many images there are, how many files were left out, and why."""
+        """Return one line: how many images there are, how many files were left out, and why."""
         images = f"{len(self.images)} image{'' if len(self.images) == 1 else 's'}"
         return "; ".join(filter(None, (images, self.left_out_line)))
 
     @property
     def left_out_line(self) -> str:
-        """How many files were left out, and why; empty where none was."""
+        """Return how many files were left out, and why; empty where none was."""
         counts = Counter(item.reason for item in self.left_out)
         reasons = ", ".join(f"{count} {reason}" for reason, count in counts.most_common())
         return f"left out: {reasons}" if reasons else ""

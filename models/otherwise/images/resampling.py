@@ -226,7 +226,7 @@ def change_to_native(change: np.ndarray, grid: Geometry, image: Image, intensity
 
 
 def precompensation(grid: Geometry, geometry: Geometry) -> tuple[np.ndarray, ...]:
-    """What strengthens the fine parts of changes that go to a finer image, so that they are seen from there as meant.
+    """Return the matrices that strengthen the fine parts of a change that goes to a finer image and is seen from there.
 
     Interpolation to the finer grid and the blur on the way back weaken what is fine. Along each axis both ways together
     are a small matrix A; to the change comes the regularised solution x (Tikhonov) of A x = what is missing of it.
@@ -261,7 +261,7 @@ def precompensated(change: np.ndarray, matrices: tuple[np.ndarray, ...]) -> np.n
 
 
 def _there_and_back(count: int, other: int, step: float, start: float) -> np.ndarray:
-    """What becomes of each of ``count`` voxels along an axis, sampled on ``other`` ones and back again.
+    """Return what becomes of each of ``count`` voxels along an axis, sampled on ``other`` ones and back again.
 
     Args:
         count: Voxels of the first grid.
@@ -280,7 +280,7 @@ def _there_and_back(count: int, other: int, step: float, start: float) -> np.nda
 
 
 def _slice_plane(geometry: Geometry, slice_index: int | None) -> Geometry:
-    """The grid of one slice along k."""
+    """Return the grid of one slice along k."""
     slices = geometry.shape[2]
     if slice_index is None:
         if slices == 1:

@@ -184,7 +184,7 @@ def write_sequence(
 
 
 def _without_grey_axis(image: Image) -> tuple[np.ndarray, str]:
-    """Voxels ``(i, j, k)`` of a grey image, or ``(channels, i, j, k)`` and the NRRD kind of their first axis."""
+    """Return the voxels ``(i, j, k)`` of a grey image, or ``(channels, i, j, k)`` and the NRRD kind of their first axis."""
     array = _storable(image.array)
     if array.shape[0] == 1:
         return array[0], ""
@@ -199,7 +199,7 @@ def _with_ending(path: Path, ending: str) -> Path:
 
 
 def _label_array(labels: Image) -> np.ndarray:
-    """The smallest unsigned array ``(i, j, k)`` that holds the labels; Slicer wants whole numbers."""
+    """Return the smallest unsigned array ``(i, j, k)`` that holds the labels; Slicer wants whole numbers."""
     array = labels.array
     if array.shape[0] != 1 or not np.issubdtype(array.dtype, np.integer) or array.min() < 0 or array.max() > 65535:
         raise ImageError(

@@ -51,7 +51,7 @@ def draw_exposure(rng: np.random.Generator, size: tuple[int, int]) -> Exposure:
 
 
 def digitised(grey: np.ndarray) -> np.ndarray:
-    """A detector counts in 16 bits; so a DICOM file holds the very same values, float32 in [0, 1]."""
+    """Round to the 16 bits of a detector, float32 in [0, 1], so that a DICOM file holds the very same values."""
     return (np.round(np.clip(grey, 0, 1) * 65535) / 65535).astype(np.float32)
 
 

@@ -15,7 +15,7 @@ Spacing = tuple[float, float, float]
 
 
 def voxel_places(size: Size, spacing: Spacing) -> np.ndarray:
-    """Millimetres ``(i, j, k, 3)`` from the middle of the volume."""
+    """Return the millimetres ``(i, j, k, 3)`` from the middle of the volume."""
     axes = [
         (np.arange(n, dtype=np.float32) - (n - 1) / 2) * np.float32(step) for n, step in zip(size, spacing, strict=True)
     ]
@@ -38,7 +38,7 @@ def quantum_noise(rng: np.random.Generator, size: Size) -> np.ndarray:
 
 
 def blurred(voxels: np.ndarray, spacing: Spacing) -> np.ndarray:
-    """What the scanner resolves of ``(i, j, k)`` HU: 0.45 mm within a slice, 0.5 mm across."""
+    """Return what the scanner resolves of ``(i, j, k)`` HU: 0.45 mm within a slice, 0.5 mm across."""
     return np.asarray(
         ndimage.gaussian_filter(voxels, [0.45 / spacing[0], 0.45 / spacing[1], 0.5 / spacing[2]], truncate=3)
     )

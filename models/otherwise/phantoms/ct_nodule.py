@@ -33,7 +33,7 @@ class Nodule:
         return np.asarray(self.radius * (1 + lobes), dtype=np.float32)
 
     def reach(self, spicules: Sequence[Tube]) -> float:
-        """How far from its centre the spicules end (mm)."""
+        """Return how far from its centre the spicules end (mm)."""
         return max(float(np.linalg.norm(np.asarray(tube.end) - self.centre)) for tube in spicules)
 
 
@@ -60,7 +60,7 @@ class DrawnNodule:
     solid: bool
 
     def put_into(self, voxels: np.ndarray, spiculated: bool) -> np.ndarray:
-        """The nodule within lung, HU; denser vessels and walls are not hollowed out."""
+        """Return the nodule within lung, HU; denser vessels and walls are not hollowed out."""
         if spiculated:
             voxels = voxels + self.spicules * np.maximum(SOFT_TISSUE - 20 - voxels, 0)
         voxels = voxels + self.body * np.maximum((SOFT_TISSUE if self.solid else GROUND_GLASS) - voxels, 0)

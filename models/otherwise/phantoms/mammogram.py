@@ -156,7 +156,7 @@ def mammograms(seed: int, count: int, settings: MammogramSettings, start: int = 
 def _draw_calcifications(
     rng: np.random.Generator, breast: Breast, mass: Mass, x: np.ndarray, y: np.ndarray
 ) -> np.ndarray:
-    """A cluster of bright specks, in the mass or elsewhere; says nothing about the class."""
+    """Return a cluster of bright specks, in the mass or elsewhere, that says nothing about the class."""
     count = int(rng.integers(4, 14))
     elsewhere = rng.uniform([0.15, -0.5], [0.6, 0.5]) * breast.reach + [0, breast.middle]
     centre = np.asarray(mass.centre) if rng.random() < 0.5 else elsewhere

@@ -50,12 +50,12 @@ def draw_mass(rng: np.random.Generator, centre: tuple[float, float], radius: flo
 
 
 def body(mass: Mass, distance: np.ndarray, edge: np.ndarray) -> np.ndarray:
-    """The mass without spicules: 1 within, 0 outside, soft between; the others are what ``polar`` gave."""
+    """Return the mass without spicules: 1 within, 0 outside, soft between; the others are what ``polar`` gave."""
     return np.asarray(1 / (1 + np.exp(np.clip((distance - edge) / mass.softness, -30, 30))))
 
 
 def reach(mass: Mass, strokes: list[Stroke]) -> float:
-    """How far from its centre the spicules end, in millimetres."""
+    """Return how far from its centre the spicules end, in millimetres."""
     return max(float(np.hypot(s.start[0] - mass.centre[0], s.start[1] - mass.centre[1])) + s.length for s in strokes)
 
 

@@ -156,7 +156,7 @@ def _draw_wall(rng: np.random.Generator, points: np.ndarray, nodule: Nodule) -> 
 
 
 def _marker(settings: NoduleSettings) -> np.ndarray:
-    """Voxels of the metal block: about 3 mm along each axis, a voxel from the corner."""
+    """Return the voxels of the metal block: about 3 mm along each axis, a voxel from the corner."""
     block = tuple(slice(1, 1 + max(1, round(3 / step))) for step in settings.spacing)
     drawn = np.zeros(settings.size, dtype=bool)
     drawn[block] = True

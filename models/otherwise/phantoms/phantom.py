@@ -102,6 +102,6 @@ class WholePhantom:
 
     @property
     def label(self) -> str:
-        """The worst of its lesions, or ``normal``."""
+        """Return the worst of its lesions, or ``normal``."""
         labels = {lesion.label for lesion in self.lesions}
         return MALIGNANT if MALIGNANT in labels else BENIGN if labels else NORMAL

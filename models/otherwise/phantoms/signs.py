@@ -149,7 +149,7 @@ def _draw_sign(
 
 
 def _place_apart(rng: np.random.Generator, breast: Breast, mass: Mass) -> tuple[float, float]:
-    """A place in the breast, the farthest from the mass of a few that were tried."""
+    """Return a place in the breast, the farthest from the mass of a few that were tried."""
     tried = rng.uniform([0.15, -0.5], [0.6, 0.5], (6, 2)) * breast.reach + [0, breast.middle]
     far = np.hypot(*(tried - mass.centre).T)
     x, y = tried[int(far.argmax())]
@@ -197,7 +197,7 @@ def _radiating(rng: np.random.Generator, centre: tuple[float, float], radius: fl
 
 
 def _thickened_skin(rng: np.random.Generator, breast: Breast, x: np.ndarray, y: np.ndarray) -> Sign:
-    """A stretch of skin that is several millimetres thick."""
+    """Return a stretch of skin that is several millimetres thick."""
     middle, half = float(rng.uniform(-0.9, 0.9)), float(rng.uniform(0.3, 0.5))
     angle = np.arctan2((y - breast.middle) / breast.reach[1], x / breast.reach[0])
     along = smooth_step((half - np.abs(angle - middle)) / 0.15)
@@ -207,7 +207,7 @@ def _thickened_skin(rng: np.random.Generator, breast: Breast, x: np.ndarray, y: 
 
 
 def _draw_rounds(rng: np.random.Generator, breast: Breast, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """A few large round calcifications, which are benign."""
+    """Return a few large round calcifications, which are benign."""
     drawn = np.zeros(breast.depth.shape, np.float32)
     for _ in range(int(rng.integers(1, 4))):
         place = rng.uniform([0.1, -0.6], [0.75, 0.6]) * breast.reach + [0, breast.middle]

@@ -199,7 +199,7 @@ def _random_places(
 
 
 def _window(settings: WholeCtSettings, centre: np.ndarray, radius: float) -> tuple[slice, slice, slice]:
-    """The voxels within a box about a place."""
+    """Return the voxels within a box about a place."""
     middle = (np.array(settings.size) - 1) / 2
     low = np.floor((centre - radius) / settings.spacing + middle).astype(int)
     high = np.ceil((centre + radius) / settings.spacing + middle).astype(int) + 1

@@ -123,7 +123,7 @@ def whole_mammograms(seed: int, count: int, settings: WholeMammogramSettings, st
 def _draw_outline(
     rng: np.random.Generator, x: np.ndarray, y: np.ndarray
 ) -> tuple[np.ndarray, tuple[float, float, float]]:
-    """Millimetres from the skin inwards (negative in air); half axes along i and j, and the nipple's height."""
+    """Return the millimetres from the skin inwards (negative in air); half axes along i and j, and the nipple's height."""
     width, height = float(x[-1, 0]), float(y[0, -1])
     across, along = width * float(rng.uniform(0.5, 0.7)), height * float(rng.uniform(0.32, 0.43))
     middle = height * float(rng.uniform(0.45, 0.55))
@@ -194,7 +194,7 @@ def _draw_specks(
 
 
 def _window(settings: WholeMammogramSettings, centre: tuple[float, float], radius: float) -> tuple[slice, slice]:
-    """The pixels within a square about a place; none where it lies outside."""
+    """Return the pixels within a square about a place; none where it lies outside."""
 
     def along(axis: int) -> slice:
         first, last = ((centre[axis] + sign * radius) / settings.spacing for sign in (-1, 1))

@@ -180,14 +180,14 @@ def _write_truth(phantom: Phantom, target: Path, file: str) -> None:
 
 
 def _file_name(image: Image, format: str) -> str:
-    """Where an image goes, relative to the folder; with forward slashes on every system."""
+    """Return where an image goes, relative to the folder; with forward slashes on every system."""
     id = _checked(image.id)
     ending = ".nii.gz" if format == "nifti" else ".dcm" if image.dimension == 2 else ""
     return f"images/{id}{ending}"
 
 
 def _checked(name: str) -> str:
-    """A name that is safe as a part of a path."""
+    """Return a name that is safe as a part of a path."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
         raise ImageError(f"{name!r} is no id of a phantom.", "Use letters, digits, - and _ only.")
     return name

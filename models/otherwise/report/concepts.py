@@ -147,7 +147,7 @@ def _stack(rows: Iterable[ConceptRow]) -> tuple[tuple[ConceptRow, float], ...]:
 
 
 def _length(entries: Iterable[ConceptEntry], value: Callable[[ConceptEntry], float]) -> Callable[[ConceptEntry], float]:
-    """How long an entry's bar is, as a share of the longest one; values below 0 have none."""
+    """Return how long an entry's bar is, as a share of the longest one; values below 0 have none."""
     longest = max((value(entry) for entry in entries), default=0.0)
     return lambda entry: max(0.0, value(entry) / longest) if longest > 0 else 0.0
 
@@ -168,6 +168,6 @@ def _pictures(
 
 
 def _letter(place: int) -> str:
-    """A to Z, then AA, AB and so on."""
+    """Return A to Z, then AA, AB and so on."""
     more, letter = divmod(place, 26)
     return (_letter(more - 1) if more else "") + chr(ord("A") + letter)

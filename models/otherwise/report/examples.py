@@ -83,7 +83,7 @@ def cut_patch(image: Image, region: RegionMask, title: str, window: tuple[float,
 
 
 def _plane(image: Image, inside: np.ndarray) -> ViewPlane:
-    """The slice that shows a region best: across the axis along which it is one voxel thick, k before others."""
+    """Return the slice that shows a region best: across the axis along which it is one voxel thick, k before others."""
     counts = [inside.sum(axis=tuple(other for other in range(3) if other != axis)) for axis in range(3)]
     i, j, k = (int(count.argmax()) for count in counts)
     planes = planes_through(image.geometry, image.dimension, (i, j, k))

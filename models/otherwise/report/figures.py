@@ -159,7 +159,7 @@ def data_uri(encoded: bytes) -> str:
 
 
 def from_data_uri(uri: str) -> bytes:
-    """The PNG that ``data_uri`` encoded."""
+    """Return the PNG that ``data_uri`` encoded."""
     return base64.b64decode(uri.partition(",")[2])
 
 

@@ -46,7 +46,7 @@ class _Row:
 
 
 def thumbnail(image: Image, find: Find, window: Window) -> bytes:
-    """The slice through a find's middle, with what is around the patch and the patch's border, in true proportions.
+    """Return the slice through a find's middle, with the patch's border and surroundings, in true proportions.
 
     Args:
         image: The whole image.
@@ -71,7 +71,7 @@ def thumbnail(image: Image, find: Find, window: Window) -> bytes:
 
 
 def describe(image: Image, find: Find, window: Window) -> dict[str, Any]:
-    """A find as JSON, for clients that draw it: with its box in RAS, its directions, and its picture as a data URI.
+    """Return a find as JSON for clients that draw it: its box in RAS, its directions, its picture as a data URI.
 
     Returns:
         The find's own fields, ``box_ras`` (least, then largest R, A, S of its outer edges), ``axes`` (the unit vectors
@@ -143,7 +143,7 @@ def _proportions(uri: str) -> tuple[float, float]:
 
 
 def _overview(image: Image, finds: Sequence[Find], window: Window) -> FigurePanel:
-    """The whole plane with the numbered boxes of its finds."""
+    """Return the whole plane with the numbered boxes of its finds."""
     (plane,) = planes_through(image.geometry, 2, (0, 0, 0))
     longest = max(plane.width_mm, plane.height_mm)
     width, height = 100 * plane.width_mm / longest, 100 * plane.height_mm / longest
@@ -167,7 +167,7 @@ def _middle(part: Image, find: Find) -> Voxel:
 
 
 def _extent(axis: int, flipped: bool, low: np.ndarray, high: np.ndarray, image: Image) -> tuple[float, float]:
-    """Where a box begins and ends on the screen along one axis, as shares of the picture."""
+    """Return where a box begins and ends on the screen along one axis, as shares of the picture."""
     count = image.geometry.shape[axis]
     begin, end = float(low[axis]) / count, float(high[axis]) / count
     return (1 - end, 1 - begin) if flipped else (begin, end)

@@ -140,7 +140,7 @@ def read_explanation(folder: Path) -> Explanation:
 
 
 def explanation_json(explanation: Explanation) -> dict[str, Any]:
-    """The content of ``explanation.json``, as :func:`schema` describes it; nothing in it is numpy's.
+    """Return the content of ``explanation.json``, as :func:`schema` describes it; nothing in it is numpy's.
 
     Raises:
         ValueError: if a number is NaN or infinite, which JSON lacks.
@@ -205,7 +205,7 @@ def _geometry_json(geometry: Geometry) -> dict[str, Any]:
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema (draft 7) of ``explanation.json``."""
+    """Return the JSON Schema (draft 7) of ``explanation.json``."""
     content: dict[str, Any] = json.loads(files("otherwise.report").joinpath("schema.json").read_text(encoding="utf-8"))
     return content
 
@@ -316,7 +316,7 @@ def _tuple(numbers: list[float] | None) -> tuple[float, ...] | None:
 
 
 def _inside(folder: Path, name: str) -> Path:
-    """A file of the folder and of no other place, whatever the JSON says."""
+    """Return the path of a file of the folder; whatever the JSON says, it is in no other place."""
     if Path(name).name != name or "\\" in name or name in ("", "..", "."):
         raise ReportError(f"{folder.name} names the file {name!r} outside of itself.", "Do not trust this explanation.")
     return folder / name

@@ -112,7 +112,7 @@ def render_report(explanation: Explanation, examples: Examples | None = None, sp
 
 
 def _bars(explanation: Explanation) -> list[tuple[str, list[Probabilities]]]:
-    """Each class with what the black box said of the original, of the minimal change and of the counterfactual."""
+    """Return each class with the answers for the original, the minimal change and the counterfactual."""
     answers = [
         explanation.prediction.probabilities,
         explanation.minimal.probabilities,
@@ -187,7 +187,7 @@ def _says(probabilities: Probabilities, explanation: Explanation) -> str:
 
 
 def _regions(explanation: Explanation, panels: Panels) -> list[tuple[Region, tuple[FigurePanel, ...], float]]:
-    """Each region with its pictures and the length of its bar as a share of the strongest effect."""
+    """Return each region with its pictures and the length of its bar as a share of the strongest effect."""
     strongest = max((abs(region.effect) for region in explanation.regions), default=0.0) or 1.0
     return [
         (region, panels.before_and_after(region) if place < PICTURED_REGIONS else (), region.effect / strongest)
@@ -196,7 +196,7 @@ def _regions(explanation: Explanation, panels: Panels) -> list[tuple[Region, tup
 
 
 def steps(explanation: Explanation, panels: Panels) -> list[Step]:
-    """The images of the path."""
+    """Return the images of the path."""
     return [
         Step(
             panels.small(image, f"Path at strength {point.strength:g}"),
@@ -224,7 +224,7 @@ def _difference(image: Image, volumes: Volumes) -> Image:
 
 
 def _place(place: Place | None) -> list[tuple[str, str]]:
-    """Where a find lies in the whole image, and what the whole is called with and without it."""
+    """Return where a find lies in the whole image, and what the whole is called with and without it."""
     if place is None:
         return []
     box = ", ".join(f"{a}–{b - 1}" for a, b in zip(place.low, place.high, strict=True))
@@ -241,7 +241,7 @@ def _place(place: Place | None) -> list[tuple[str, str]]:
 
 
 def provenance(explanation: Explanation) -> list[tuple[str, str]]:
-    """Which image, which models, when, how long."""
+    """Return how the explanation was made: the image, the models, when, and how long it took."""
     original, index = explanation.volumes.original, explanation.slice_index
     count = original.dimension
     size = " × ".join(str(number) for number in original.geometry.shape[:count])

@@ -8,7 +8,7 @@ from otherwise.report import words
 
 
 def pages() -> Environment:
-    """The templates, with the words that they use as filters."""
+    """Return the templates, with the words that they use as filters."""
     environment = Environment(
         loader=PackageLoader("otherwise.report"),
         autoescape=True,

@@ -50,7 +50,7 @@ def write_lines(
 
 
 def letters_across(width: float, size: float, weight: str = "normal") -> int:
-    """How many letters of a size in points fit into a width, a share of the page's."""
+    """Return how many letters of a size in points fit into a width, a share of the page's."""
     # A letter is about half as wide as it is high, a bold one wider.
     return int(width * A4[0] * 72 / ((0.64 if weight == "bold" else 0.53) * size))
 

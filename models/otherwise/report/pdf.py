@@ -120,7 +120,7 @@ def _metadata(explanation: Explanation) -> dict[str, str | None]:
 
 
 def _first(explanation: Explanation, panels: Panels) -> Figure:
-    """What the model says, and what would make it decide otherwise, with pictures."""
+    """Draw what the model says, and what would make it decide otherwise, with pictures."""
     page = Figure(figsize=A4)
     top = write_lines(page, TOP, f"What would make the model decide otherwise?  {explanation.image_id}", 9, "#666666")
     top = write_lines(
@@ -148,7 +148,7 @@ def _first(explanation: Explanation, panels: Panels) -> Figure:
 
 
 def _regions(page: Figure, top: float, explanation: Explanation) -> float:
-    """Which regions decide; returns where the table ends."""
+    """Draw the table of decisive regions, and return where it ends."""
     top = write_lines(page, top, "Which regions decide", 13, weight="bold")
     if not explanation.regions:
         return write_lines(page, top, "No region was found that decides.", 9)
@@ -180,7 +180,7 @@ def _regions(page: Figure, top: float, explanation: Explanation) -> float:
 
 
 def _rows(explanation: Explanation) -> list[list[str]]:
-    """The table's cells."""
+    """Return the table's cells."""
     letters = letters_across(0.85 * _COLUMNS["Called"] * WIDTH, _SMALL)
     rows = []
     for region in explanation.regions[:ROWS]:

@@ -10,7 +10,7 @@ from otherwise.images.image import Unit
 
 
 def probability(value: float) -> str:
-    """Two decimals, without pretending certainty: never "0.00" or "1.00" for what is neither."""
+    """Return a probability with two decimals, never "0.00" or "1.00" for what is neither."""
     if 0 < value < 0.005:
         return "<0.01"
     if 0.995 <= value < 1:
@@ -19,7 +19,7 @@ def probability(value: float) -> str:
 
 
 def share(value: float) -> str:
-    """A fraction in [0, 1] as per cent."""
+    """Return a fraction in [0, 1] in per cent."""
     percent = 100 * value
     if 0 < percent < 0.1:
         return "<0.1 %"
@@ -27,7 +27,7 @@ def share(value: float) -> str:
 
 
 def signed(value: float) -> str:
-    """Two decimals with a real minus sign."""
+    """Return a number with two decimals and a real minus sign."""
     return f"{value:+.2f}".replace("-", "−")
 
 
@@ -39,7 +39,7 @@ def duration(seconds: float) -> str:
 
 
 def moment(created: str) -> str:
-    """An ISO 8601 time as day and minute; anything else as it is."""
+    """Return an ISO 8601 time as day and minute; anything else as it is."""
     try:
         time = datetime.fromisoformat(created)
     except ValueError:
@@ -48,25 +48,25 @@ def moment(created: str) -> str:
 
 
 def answers(probabilities: Probabilities, label: str) -> bool:
-    """Whether the answer is ``label``: the most probable class, or at least 0.5 where classes do not compete."""
+    """Return whether the answer is ``label``: the most probable class, or at least 0.5 where classes do not compete."""
     if abs(sum(probabilities.values()) - 1) > 1e-3:
         return probabilities.get(label, 0.0) >= 0.5
     return max(probabilities, key=lambda name: probabilities[name]) == label
 
 
 def with_probability(label: str, probabilities: Probabilities) -> str:
-    """A class with its probability in brackets, where it has one."""
+    """Return a class with its probability in brackets, where it has one."""
     return f"{label} ({probability(probabilities[label])})" if label in probabilities else label
 
 
 def concept_name(region: Region) -> str | None:
-    """What the region is called, or None as long as nobody has named it."""
+    """Return what the region is called, or None as long as nobody has named it."""
     name = (region.concept or {}).get("name")
     return str(name) if name else None
 
 
 def confidence(region: Region) -> float | None:
-    """How sure the region's name is, in [0, 1]; None where it has none, or nobody measured it."""
+    """Return how sure the region's name is, in [0, 1]; None where it has none, or nobody measured it."""
     value = (region.concept or {}).get("confidence")
     return float(value) if isinstance(value, int | float) else None
 
@@ -91,21 +91,21 @@ def headings(unit: Unit) -> tuple[str, str]:
 
 
 def few(names: Iterable[str], most: int = 3) -> str:
-    """Names one after the other, each once; of many the first ones, and how many more there are."""
+    """Return names one after the other, each once; of many the first ones, and how many more there are."""
     each = list(dict.fromkeys(names))
     more = len(each) - most
     return ", ".join(each[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def question(explanation: Explanation) -> str:
-    """What the model says now."""
+    """Return what the model says now."""
     prediction, thresholds = explanation.prediction, explanation.thresholds
     from_ = f", which it says from {probability(thresholds[prediction.label])} on" if thresholds else ""
     return f"The model says {with_probability(prediction.label, prediction.probabilities)}{from_}."
 
 
 def answer(explanation: Explanation) -> str:
-    """What would make it decide otherwise, in one sentence."""
+    """Return what would make it decide otherwise, in one sentence."""
     target = explanation.target
     if not explanation.counterfactual.valid:
         return f"The nearest attempt reaches {with_probability(target, explanation.counterfactual.probabilities)}."

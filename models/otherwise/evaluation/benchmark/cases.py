@@ -147,7 +147,7 @@ def lidc_cases(folder: Path, inputs: InputSpec, split: str) -> Iterator[Case]:
 
 
 def folder_cases(images: Path, masks: Path, inputs: InputSpec) -> list[Case]:
-    """Images of a folder, each with the mask of the same name in another one.
+    """Return images of a folder, each with the mask of the same name in another one.
 
     Args:
         images: Folder of images.
@@ -177,7 +177,7 @@ def folder_cases(images: Path, masks: Path, inputs: InputSpec) -> list[Case]:
 
 
 def on_grid(mask: np.ndarray, image: Image, inputs: InputSpec) -> np.ndarray:
-    """A mask ``(i, j, k)`` of an image on the classifier's grid: bool ``size``.
+    """Return a mask ``(i, j, k)`` of an image on the classifier's grid: bool ``size``.
 
     A voxel belongs to it if at least half of it does; where the mask has voxels and none of the classifier's is half
     covered, those that are covered most do.

@@ -13,17 +13,17 @@ WINDOW = 7
 
 
 def l1(image: np.ndarray, other: np.ndarray) -> float:
-    """Mean absolute difference."""
+    """Return the mean absolute difference."""
     return float(np.abs(image - other).mean())
 
 
 def changed_fraction(image: np.ndarray, other: np.ndarray, floor: float | np.ndarray) -> float:
-    """Share of voxels that differ by more than a floor: one value, or ``size``."""
+    """Return the share of voxels that differ by more than a floor: one value, or ``size``."""
     return float((np.abs(image - other).max(axis=0) > floor).mean())
 
 
 def similarity(image: np.ndarray, other: np.ndarray, where: np.ndarray) -> float:
-    """Mean structural similarity of the voxels of a mask (Wang et al. 2004; scikit-image), over channels.
+    """Return the mean structural similarity of the voxels of a mask (Wang et al. 2004; scikit-image), over channels.
 
     Args:
         image: One.

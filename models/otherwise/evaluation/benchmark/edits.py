@@ -257,7 +257,7 @@ class GlobalDirection:
 
 
 def nearest_unlike(neighbours: np.ndarray, answers: np.ndarray) -> MakeEdit:
-    """The nearest real image of another answer (Euclidean): the floor of plausibility and the ceiling of change.
+    """Return the nearest real image of another answer (Euclidean): the floor of plausibility and the ceiling of change.
 
     Args:
         neighbours: ``(n, channels, *size)`` in [0, 1].
@@ -360,7 +360,7 @@ def _field(agent: Agent, condition: Conditioning) -> Velocity:
 
 
 def _first_that_flips(classifier: BlackBox, images: np.ndarray, target: int) -> Edit:
-    """The first that flips or, failing that, the one that comes nearest."""
+    """Return the first that flips or, failing that, the one that comes nearest."""
     answers = classifier.predict(images)
     flips = DecisionRule.of(classifier).says(answers, target)
     chosen = int(flips.argmax()) if flips.any() else int(answers[:, target].argmax())
@@ -372,7 +372,7 @@ def _valid(classifier: BlackBox, image: np.ndarray, target: int) -> bool:
 
 
 def _proxy(latents: Tensor, answers: Tensor, generator: torch.Generator, seed: int) -> nn.Module:
-    """A small network that predicts the black box's answer from z."""
+    """Return a small network that predicts the black box's answer from z."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         proxy = nn.Sequential(

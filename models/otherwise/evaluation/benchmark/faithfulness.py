@@ -14,7 +14,7 @@ STEPS = 50
 def deletion_auc(
     classifier: BlackBox, image: np.ndarray, importance: np.ndarray, label: int, baseline: np.ndarray
 ) -> float:
-    """Mean probability of a class while voxels are replaced, the most important first (Petsiuk et al., RISE).
+    """Return the mean probability of a class while voxels are replaced, the most important first (RISE).
 
     Args:
         classifier: The black box.
@@ -32,7 +32,7 @@ def deletion_auc(
 def insertion_auc(
     classifier: BlackBox, image: np.ndarray, importance: np.ndarray, label: int, baseline: np.ndarray
 ) -> float:
-    """The same while voxels come into the baseline, the most important first; higher is better. arXiv 1806.07421."""
+    """Return the same while voxels come into the baseline (arXiv 1806.07421); higher is better."""
     return _area(_replaced(classifier, baseline, image, importance)[:, label])
 
 
@@ -64,7 +64,7 @@ def cout(
 def effect_correlation(
     classifier: BlackBox, image: np.ndarray, counterfactual: np.ndarray, true: np.ndarray, target: int
 ) -> float:
-    """Whether the parts of a change matter to the black box as the same parts of the true change do.
+    """Return whether the parts of a change matter to the black box as the same parts of the true change do.
 
     Args:
         classifier: The black box.

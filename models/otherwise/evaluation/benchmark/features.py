@@ -15,7 +15,7 @@ BATCH = 32
 
 
 def penultimate(module: nn.Module, images: np.ndarray) -> np.ndarray:
-    """What goes into the last linear layer.
+    """Return what goes into the last linear layer.
 
     Args:
         module: A classifier that can be looked into.
@@ -42,7 +42,7 @@ def penultimate(module: nn.Module, images: np.ndarray) -> np.ndarray:
 
 
 def perceptual_distance(module: nn.Module, image: np.ndarray, other: np.ndarray) -> float:
-    """Mean squared distance of unit-length feature vectors, over voxels and convolutions.
+    """Return the mean squared distance of unit-length feature vectors, over voxels and convolutions.
 
     As LPIPS without its learned weights (Zhang et al., arXiv 1801.03924), on the features of ``module``.
 

@@ -16,7 +16,7 @@ TITLES = ("image", "counterfactual", "change", "measured effect", "true counterf
 
 
 def ranked(rows: Sequence[Mapping[str, float | str | None]], method: str) -> list[str]:
-    """Cases from the worst to the best: not valid first, then by average precision on the lesion or the feature.
+    """Return cases from the worst to the best: not valid first, then by average precision on the lesion or the feature.
 
     Where nobody knows it, or the black box is wrong so that it does not count, an image comes last.
     """
@@ -89,5 +89,5 @@ def _slice(case: Case, change: np.ndarray) -> int:
 
 
 def _plane(values: np.ndarray, k: int) -> np.ndarray:
-    """A slice with i to the right and j downwards."""
+    """Return a slice with i to the right and j downwards."""
     return np.asarray(values.T if values.ndim == 2 else values[:, :, k].T)

@@ -36,7 +36,7 @@ class JudgeFigures:
 
     @property
     def sentence(self) -> str:
-        """The figures in words."""
+        """Return the figures in words."""
         grain = "goes by grain" if self.robustness.goes_by_grain else "is not moved by grain"
         worst = self.robustness.worst_grain
         return (

@@ -19,7 +19,7 @@ def average_precision(importance: np.ndarray, truth: np.ndarray) -> float:
 
 
 def pointing_game(importance: np.ndarray, truth: np.ndarray) -> float:
-    """Whether the most important voxel is true (Zhang et al., Excitation Backprop, arXiv 1608.00507), no tolerance.
+    """Return whether the most important voxel is true (Zhang et al., arXiv 1608.00507), without tolerance.
 
     Returns:
         1 or 0; where several voxels share the maximum, the share of them that are true.
@@ -28,7 +28,7 @@ def pointing_game(importance: np.ndarray, truth: np.ndarray) -> float:
 
 
 def energy_inside(importance: np.ndarray, truth: np.ndarray) -> float:
-    """Share of the positive importance that lies on the feature (Wang et al., Score-CAM, arXiv 1910.01279).
+    """Return the share of the positive importance that lies on the feature (Wang et al., Score-CAM, arXiv 1910.01279).
 
     Returns:
         In [0, 1]; 0 where nothing is positive.

@@ -56,7 +56,7 @@ def rise(classifier: BlackBox, image: np.ndarray, label: int) -> np.ndarray:
 
 
 def sliding_window(classifier: BlackBox, image: np.ndarray, label: int) -> np.ndarray:
-    """A window slides over the image (xaitk-saliency); planes only."""
+    """Slide a window over the image (xaitk-saliency); planes only."""
     from xaitk_saliency.impls.gen_image_classifier_blackbox_sal.slidingwindow import SlidingWindowStack
 
     edge, stride = max(2, image.shape[1] // 8), max(1, image.shape[1] // 16)
@@ -156,7 +156,7 @@ def grad_cam_plus(classifier: BlackBox, image: np.ndarray, label: int) -> np.nda
 
 
 def peers() -> tuple[MapMethod, ...]:
-    """Every method, in the order of the table."""
+    """Return every method, in the order of the table."""
     flat = [
         MapMethod("rise", "RISE", "Petsiuk et al., arXiv 1806.07421; xaitk-saliency", rise, _is_flat),
         MapMethod("sliding-window", "Sliding window", "xaitk-saliency", sliding_window, _is_flat),
@@ -173,7 +173,7 @@ def peers() -> tuple[MapMethod, ...]:
 
 
 def _known(method: Method) -> MapMethod:
-    """One of the methods that users meet in Slicer too."""
+    """Return one of the methods that users meet in Slicer too."""
     return MapMethod(method.name, method.title, method.source, method, method.suits)
 
 

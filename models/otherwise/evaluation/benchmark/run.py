@@ -60,7 +60,7 @@ class Comparison:
 
 
 def reconstruction_floor(agent: Agent, classifier: BlackBox, cases: Sequence[Case]) -> float:
-    """Mean absolute error of the autoencoder on the cases: stands beside every distance."""
+    """Return the mean absolute error of the autoencoder on the cases, which stands beside every distance."""
     return reconstruction_error(agent, classifier, np.stack([case.image for case in cases]))
 
 
@@ -124,7 +124,7 @@ def _known(comparison: Comparison, path: Path) -> list[Row]:
 
 
 def _measure(comparison: Comparison, case: Case, out: Path, everything: bool, known: Collection[str]) -> list[Row]:
-    """The rows of one case that are not known; without ``everything``, slow methods are left out."""
+    """Return the rows of one case that are not known; without ``everything``, slow methods are left out."""
     maps = [m for m in comparison.maps if m.name not in known and m.suits(comparison.classifier)]
     edits = [m for m in comparison.edits if m.name not in known]
     if not everything:
@@ -157,11 +157,11 @@ class _Asked:
 
     @property
     def right(self) -> bool:
-        """Whether it is right; where nobody knows, it is taken to be."""
+        """Return whether it is right; where nobody knows, it is taken to be."""
         return self.case.label is None or self.classifier.classes[self.label] == self.case.label
 
     def map_figures(self, drawn: np.ndarray) -> Row:
-        """What a map is worth: where it points, and whether the black box confirms it."""
+        """Return what a map is worth: where it points, and whether the black box confirms it."""
         image = self.case.image
         baseline = np.full_like(image, image.mean())
         return {
@@ -214,7 +214,7 @@ def _map_row(asked: _Asked, method: MapMethod) -> Row:
 
 
 def _edit_rows(comparison: Comparison, asked: _Asked, method: EditMethod) -> tuple[list[Row], Edit]:
-    """One row for the counterfactual, with the figures of its effect, and one for each further map."""
+    """Return one row for the counterfactual, with the figures of its effect, and one for each further map."""
     case = asked.case
     counted = CountingBlackBox(comparison.classifier)
     edit, seconds = timed(lambda: method.make(comparison.agent, counted, case.image))
@@ -232,7 +232,7 @@ def _edit_rows(comparison: Comparison, asked: _Asked, method: EditMethod) -> tup
 
 
 def localisation_figures(drawn: np.ndarray, case: Case) -> Row:
-    """How well a map points at the truth, as it is (signed) and by its magnitude; and whether at the marker first.
+    """Return how well a map points at the truth, signed and by its magnitude, and whether it points at the marker.
 
     Only for images about which the black box is right: what decides a wrong answer is not what should have decided.
     """
@@ -257,7 +257,7 @@ def resampled_means(values: np.ndarray, seed: int = 0, draws: int = 1000) -> np.
 
 
 def summary(rows: Sequence[Mapping[str, float | str | None]], seed: int = 0) -> dict[str, dict[str, dict[str, float]]]:
-    """Mean and 95 % interval (bootstrap over images) of every figure of every method.
+    """Return the mean and 95 % interval (bootstrap over images) of every figure of every method.
 
     Returns:
         ``{method: {figure: {mean, low, high, images}}}`` in the order of the rows.

@@ -158,7 +158,7 @@ def _of_one(
 def choose(
     names: str | None, maps: Sequence[MapMethod], edits: Sequence[EditMethod]
 ) -> tuple[list[MapMethod], list[EditMethod]]:
-    """The methods of these names, separated by commas; None: all.
+    """Return the methods of these names, separated by commas; None: all.
 
     Raises:
         BenchmarkError: if there is none of a name.

@@ -100,7 +100,7 @@ def measure_server(setup: Setup, count: int, console: Console) -> ServerFigures:
 
 
 def measure_demo(setup: Setup) -> float:
-    """Seconds that ``otherwise demo --once`` takes on phantoms, its server included, without starting Python."""
+    """Return the seconds that ``otherwise demo --once`` takes on phantoms with its server, without the start of Python."""
     begun = time.perf_counter()
     run_demo(replace(setup, source="phantoms", path=None, once=True), Console(quiet=True))
     return round(time.perf_counter() - begun, 1)
@@ -133,7 +133,7 @@ def _memory_of(pid: int) -> Callable[[], float]:
 
 
 def _info_of(url: str) -> Callable[[], float]:
-    """Seconds that ``GET /info/`` takes."""
+    """Return the seconds that ``GET /info/`` takes."""
     asking = session()
 
     def ask() -> float:

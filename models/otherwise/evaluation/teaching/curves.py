@@ -57,7 +57,7 @@ class Point:
 def teach(
     strategy: str, regions: Sequence[TaughtRegion], vocabulary: Vocabulary, labels: int, rng: np.random.Generator
 ) -> list[Point]:
-    """One reader, one strategy, one question at a time.
+    """Let one reader answer one strategy's questions, one at a time.
 
     Half of the images, drawn at random, may be asked about; the other half is what is looked at.
 
@@ -124,11 +124,11 @@ class Curve:
     points: tuple[tuple[Point, ...], ...]
 
     def mean(self, figure: str) -> np.ndarray:
-        """Mean of a figure after each label."""
+        """Return the mean of a figure after each label."""
         return self._values(figure).mean(0)
 
     def interval(self, figure: str) -> tuple[np.ndarray, np.ndarray]:
-        """The middle 90 % of the readers after each label."""
+        """Return the middle 90 % of the readers after each label."""
         low, high = np.quantile(self._values(figure), [0.05, 0.95], axis=0)
         return low, high
 
@@ -152,7 +152,7 @@ def compare(
     seed: int = 0,
     progress: Callable[[float], None] = lambda fraction: None,
 ) -> dict[str, Curve]:
-    """Every strategy, with the same readers on the same halves."""
+    """Run every strategy, with the same readers on the same halves."""
     curves: dict[str, Curve] = {}
     for place, strategy in enumerate(STRATEGIES):
         found = []
@@ -174,7 +174,7 @@ def labels_to_goal(points: Sequence[Point], goal: float = GOAL) -> int | None:
 
 
 def table(curves: Mapping[str, Curve]) -> str:
-    """A Markdown table: strategy by strategy, at a few numbers of labels."""
+    """Return a Markdown table: strategy by strategy, at a few numbers of labels."""
     count = min(len(curve.points[0]) for curve in curves.values())
     shown = [number for number in (1, 3, 5, 10, 15, 25) if number <= count]
     lines = [

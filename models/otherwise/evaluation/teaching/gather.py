@@ -27,7 +27,7 @@ def gather(
     folder: Path,
     progress: Callable[[float], None] = lambda fraction: None,
 ) -> list[TaughtRegion]:
-    """The decisive regions of all lessons.
+    """Return the decisive regions of all lessons.
 
     Args:
         agent: Explains, and has the units.

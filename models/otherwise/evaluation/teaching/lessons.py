@@ -63,7 +63,7 @@ class Lesson:
     things: Mapping[Term, np.ndarray]
 
     def name(self, region: np.ndarray) -> Term:
-        """What the reader calls a region, bool ``size``: the thing that covers most of it."""
+        """Return what the reader calls a region, bool ``size``: the thing that covers most of it."""
         shares = {term: float(mask[region].mean()) for term, mask in self.things.items()}
         best = max(shares, key=lambda term: shares[term], default=TISSUE)
         return best if shares.get(best, 0.0) >= LEAST_SHARE else TISSUE
@@ -109,7 +109,7 @@ def lidc_lessons(folder: Path, inputs: InputSpec, vocabulary: Vocabulary, split:
 
 
 def _striking(rating: Mapping[str, int], vocabulary: Vocabulary) -> Term:
-    """One name for a nodule: ratings run from 1 to 5, calcification from 1 (popcorn) to 6 (absent)."""
+    """Return one name for a nodule: ratings run from 1 to 5, calcification from 1 (popcorn) to 6 (absent)."""
     if rating["Spiculation"] >= 4:
         return vocabulary.find("DCM", "112136")
     if rating["Lobulation"] >= 4:

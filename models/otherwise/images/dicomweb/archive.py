@@ -92,7 +92,7 @@ class Archive:
         return self.connection.url
 
     def images(self, known: Sequence[Entry] = ()) -> Iterator[Entry]:
-        """All images, at most ``MOST_IMAGES`` series.
+        """Yield all images, at most ``MOST_IMAGES`` series.
 
         Args:
             known: What an earlier list said; series that have not grown are not looked into again.
@@ -114,7 +114,7 @@ class Archive:
                 return
 
     def find(self, id: str) -> Entry | None:
-        """One image, whether listed or not; None if there is none.
+        """Return one image, whether listed or not; None if there is none.
 
         Raises:
             ArchiveError: if the archive is away or refuses.
@@ -210,7 +210,7 @@ class Archive:
         )
 
     def _images(self, series: Mapping[str, Any]) -> list[Entry]:
-        """The images of a series, of which there are none where it holds something else."""
+        """Return the images of a series, of which there are none where it holds something else."""
         uids, modality, count = (series["study"], series["series"]), str(series["modality"] or "OT"), series["count"]
         if not all(uids) or modality in NO_IMAGES or series["manufacturer"] == OWN_MANUFACTURER:
             return []
@@ -235,7 +235,7 @@ class Archive:
 
 
 def _read(item: Mapping[str, Any]) -> dict[str, Any]:
-    """The attributes that we look at, of one match in DICOM JSON (PS3.18 F)."""
+    """Return the attributes that we look at, of one match in DICOM JSON (PS3.18 F)."""
     if _TAGS["series"] not in item:
         raise ValueError("no match of a search")
     values = {name: next(iter(item.get(tag, {}).get("Value") or ()), None) for name, tag in _TAGS.items()}
@@ -250,7 +250,7 @@ def _view(one: Mapping[str, Any]) -> str:
 
 
 def _why_not(error: ArchiveRefusedError, instance: str) -> str:
-    """What an archive says of an object that it did not store (PS3.18 10.5.3), if it does."""
+    """Return what an archive says of an object that it did not store (PS3.18 10.5.3), if it does."""
     response = getattr(error.__cause__, "response", None)
     try:
         answer = pydicom.Dataset.from_json(response.json()) if response is not None else pydicom.Dataset()

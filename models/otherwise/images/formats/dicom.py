@@ -73,7 +73,7 @@ class Stack:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Voxels along i, j, k."""
+        """Return the number of voxels along i, j, k."""
         return (*self.slices[0].plane.size, len(self.slices))
 
     @property
@@ -126,7 +126,7 @@ def read_dicom_series(files: Sequence[Path], id: str, max_bytes: int) -> Image:
 
 
 def locate_file(path: Path, max_bytes: int) -> Stack:
-    """Where the slices of one DICOM file lie.
+    """Return where the slices of one DICOM file lie.
 
     Raises:
         ImageError: see ``read_dicom_file``.
@@ -149,7 +149,7 @@ def locate_file(path: Path, max_bytes: int) -> Stack:
 
 
 def locate_series(files: Sequence[Path], max_bytes: int) -> Stack:
-    """Where the slices of the one series lie that some files are; what is no DICOM image among them is passed over.
+    """Return where the slices of one series of files lie; files without a DICOM image are left out.
 
     Raises:
         ImageError: see ``read_dicom_folder``.
@@ -187,7 +187,7 @@ def locate_series(files: Sequence[Path], max_bytes: int) -> Stack:
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file is DICOM, by its content."""
+    """Return whether a file is DICOM, by its content."""
     if not path.is_file() or path.name.upper() == "DICOMDIR":
         return False
     with path.open("rb") as file:
@@ -200,7 +200,7 @@ def read_header(path: Path) -> Dataset:
 
 
 def is_image(header: Dataset) -> bool:
-    """Whether an object has pixels of its own to look at."""
+    """Return whether an object has pixels of its own to look at."""
     return "Rows" in header and "Columns" in header and str(header.get("Modality", "")) not in _NO_IMAGES
 
 
@@ -317,7 +317,7 @@ def _region_spacing(header: Dataset) -> tuple[float, float] | None:
 
 
 def _numbers(header: Dataset, name: str, count: int) -> np.ndarray | None:
-    """The finite numbers of an attribute, or None where it is absent or empty."""
+    """Return the finite numbers of an attribute, or None where it is absent or empty."""
     value = header.get(name)
     if value is None or value == "":
         return None

@@ -112,7 +112,7 @@ def _as_stored(data: Dataset, value: int | bytes) -> int:
 
 
 def functional_group(data: Dataset, frame: int, name: str) -> Dataset:
-    """One functional group of one frame (PS3.3 C.7.6.16), its own or the shared one; empty where there is none."""
+    """Return a functional group of one frame (PS3.3 C.7.6.16), its own or the shared one; empty: there is none."""
     for owner in FUNCTIONAL_GROUPS:
         groups = data.get(owner) or []
         at = frame if owner.startswith("Per") else 0
@@ -206,7 +206,7 @@ def _rescale(data: Dataset, frames: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _small(values: np.ndarray) -> np.ndarray:
-    """The same whole numbers in the smallest of int16, uint16 and int32 that holds them."""
+    """Return the same whole numbers in the smallest of int16, uint16 and int32 that holds them."""
     low, high = int(values.min()), int(values.max())
     for dtype in (np.int16, np.uint16, np.int32):
         if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:

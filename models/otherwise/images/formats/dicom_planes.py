@@ -42,7 +42,7 @@ class Plane:
 
 
 def plane_affine(plane: Plane) -> np.ndarray:
-    """Affine ``(4, 4)`` to RAS of one slice by itself; its thickness is its third spacing."""
+    """Return the affine ``(4, 4)`` to RAS of one slice by itself; its thickness is its third spacing."""
     origin = np.zeros(3) if plane.position is None else plane.position
     return _affine(plane, np.cross(plane.right, plane.down) * plane.thickness, origin)
 

@@ -57,7 +57,7 @@ class BoundedFile:
         return self._file.seek(place, whence)
 
     def tell(self) -> int:
-        """Where it is."""
+        """Return the position in the file."""
         return self._file.tell()
 
     def close(self) -> None:
@@ -202,7 +202,7 @@ def check_real(dtype: np.dtype) -> None:
 
 
 def plain(array: np.ndarray) -> np.ndarray:
-    """The same voxels as a C-ordered array of native integers or float32."""
+    """Return the same voxels as a C-ordered array of native integers or float32."""
     if array.dtype.kind == "f":
         return np.ascontiguousarray(array, dtype=np.float32)
     return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))

@@ -96,7 +96,7 @@ def _read_header(block: bytes) -> tuple[dict[str, str], int]:
 
 
 def _data_file(path: Path, fields: dict[str, str], start: int) -> tuple[Path, int]:
-    """Where the voxels are: in the file itself or beside it, but in no other place of this machine."""
+    """Return where the voxels are: in the file itself or beside it, but in no other place of this machine."""
     name = fields["ElementDataFile"].removeprefix("./")
     skip = max(0, int(fields.get("HeaderSize", "0")))
     if name.upper() == "LOCAL":

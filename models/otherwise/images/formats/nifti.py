@@ -109,7 +109,7 @@ def _volume_shape(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
 
 
 def _affine(header: nibabel.Nifti1Header) -> np.ndarray:
-    """The affine to RAS that ITK, and so Slicer, would choose.
+    """Return the affine to RAS that ITK, and so Slicer, would choose.
 
     That is the sform if it has right angles and is of scanner space (code 1) or the only one; else the qform; and with
     neither, NIfTI's "method 1": the voxel sizes along left, posterior, superior.

@@ -186,7 +186,7 @@ def _dtype(header: Mapping[str, Any]) -> np.dtype:
 
 
 def _vector_axes(header: Mapping[str, Any], dimension: int) -> list[int]:
-    """The axis, if any, that is not of space: its kind or its missing direction says so."""
+    """Return the axis, if any, that is not of space: its kind or its missing direction says so."""
     kinds = [str(kind) for kind in header.get("kinds", [])]
     directions = header.get("space directions")
     if kinds and all(kind not in ("???", "none") for kind in kinds):

@@ -19,7 +19,7 @@ _UNNAMED = "DECISIVE_REGION"
 
 
 def official(scheme: str, keyword: str) -> Code:
-    """A code of the standard's own dictionary.
+    """Return a code of the standard's own dictionary.
 
     Args:
         scheme: ``DCM``, ``SCT``, ``UCUM``, or a context group such as ``cid230``.
@@ -33,14 +33,14 @@ def official(scheme: str, keyword: str) -> Code:
 
 
 def private(value: str, meaning: str) -> CodedConcept:
-    """A code of our own scheme; a long value is cut and ends in a digest, since highdicom finds no longer ones."""
+    """Return a code of our own scheme; a value that is too long for highdicom is cut and ends in a digest."""
     if len(value) > _LONGEST_VALUE:
         value = f"{value[:9]}-{hashlib.sha256(value.encode()).hexdigest()[:6]}"
     return CodedConcept(_plain(value), SCHEME, _plain(meaning)[:_LONGEST_MEANING])
 
 
 def region_code(region: Region) -> CodedConcept:
-    """What a region is: its concept in the concept's own scheme, or in ours if it names none; else "not named"."""
+    """Return a region's concept in the concept's own scheme, or in ours if it names none; else "not named"."""
     name = concept_name(region)
     if name is None:
         return private(_UNNAMED, "Decisive region, not named")
@@ -52,17 +52,17 @@ def region_code(region: Region) -> CodedConcept:
 
 
 def region_name(region: Region) -> str:
-    """What people call a region, at most 64 letters."""
+    """Return what people call a region, at most 64 letters."""
     return _plain(concept_name(region) or f"Decisive region {region.label}")[:_LONGEST_MEANING]
 
 
 def class_code(name: str) -> CodedConcept:
-    """The classifier's own name of a class."""
+    """Return the classifier's own name of a class."""
     return private(name, name)
 
 
 def probability_code(name: str) -> CodedConcept:
-    """The probability of a class."""
+    """Return the probability of a class."""
     return private(f"P {name}", f"Probability of {name}")
 
 

@@ -61,20 +61,20 @@ def references(source: SourceSeries, slices: Sequence[Slice], frame_of_reference
 
 
 def pixel_measures(source: SourceSeries) -> PixelMeasuresSequence:
-    """How large the voxels are (PS3.3 C.7.6.16.2.1)."""
+    """Return how large the voxels are (PS3.3 C.7.6.16.2.1)."""
     plane = source.slices[0].plane
     distance = decimals([source.distance])[0]
     return PixelMeasuresSequence((plane.spacing[1], plane.spacing[0]), plane.thickness, distance)
 
 
 def plane_orientation(source: SourceSeries) -> PlaneOrientationSequence:
-    """How all slices are turned (PS3.3 C.7.6.16.2.4)."""
+    """Return how all slices are turned (PS3.3 C.7.6.16.2.4)."""
     plane = source.slices[0].plane
     return PlaneOrientationSequence("PATIENT", [*plane.right, *plane.down])
 
 
 def plane_position(one: Slice, corner: tuple[int, int] = (0, 0)) -> PlanePositionSequence:
-    """Where a slice begins (PS3.3 C.7.6.16.2.3), or its part from a column and row on; at the origin if nowhere."""
+    """Return where a slice, or its part from a column and row on, begins (PS3.3 C.7.6.16.2.3); else the origin."""
     plane = one.plane
     origin = np.zeros(3) if plane.position is None else plane.position
     first = origin + corner[0] * plane.spacing[0] * plane.right + corner[1] * plane.spacing[1] * plane.down

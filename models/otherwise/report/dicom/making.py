@@ -63,7 +63,7 @@ def _called(concept: Mapping[str, Any] | None) -> list[Any] | None:
 
 
 def equipment(explanation: Explanation, making: Making, series_number: int, description: str) -> dict[str, Any]:
-    """What highdicom wants to know of any object: a series of its own, and which software made it."""
+    """Return what highdicom wants to know of any object: a series of its own, and which software made it."""
     return {
         "series_instance_uid": making.uid(),
         "series_number": series_number,
@@ -79,7 +79,7 @@ def equipment(explanation: Explanation, making: Making, series_number: int, desc
 
 
 def algorithm(explanation: Explanation) -> AlgorithmIdentificationSequence:
-    """The agent that explained and the classifier that was asked."""
+    """Return the agent that explained and the classifier that was asked."""
     return AlgorithmIdentificationSequence(
         name=explanation.agent.name[:64],
         family=official("DCM", "ArtificialIntelligence"),

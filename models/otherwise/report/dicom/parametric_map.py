@@ -44,7 +44,7 @@ class Quantity:
 def effect_map(
     explanation: Explanation, source: SourceSeries, making: Making | None = None, frame_of_reference: str | None = None
 ) -> ParametricMap:
-    """The measured effect on the classifier's log-odds; positive speaks for the target. See ``change_map``."""
+    """Return the measured effect on the classifier's log-odds; positive speaks for the target. See ``change_map``."""
     quantity = Quantity(
         label="EFFECT",
         description=f"Measured effect on the log-odds towards {explanation.target}",
@@ -59,7 +59,7 @@ def effect_map(
 def change_map(
     explanation: Explanation, source: SourceSeries, making: Making | None = None, frame_of_reference: str | None = None
 ) -> ParametricMap:
-    """The change from the image to its counterfactual: HU for CT, else stored values; of colours the mean.
+    """Return the change from the image to its counterfactual: HU for CT, else stored values; of colours the mean.
 
     There are frames for the box outside of which the map is zero, in its own geometry.
 

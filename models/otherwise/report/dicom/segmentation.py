@@ -15,7 +15,7 @@ SERIES_NUMBER = 9901
 
 
 def drawn_regions(explanation: Explanation) -> tuple[Region, ...]:
-    """The regions that have voxels, strongest first; segment n is the n-th of them."""
+    """Return the regions that have voxels, strongest first; segment n is the n-th of them."""
     present = set(np.unique(explanation.volumes.regions.array).tolist())
     return tuple(region for region in explanation.regions if region.label in present)
 
@@ -23,7 +23,7 @@ def drawn_regions(explanation: Explanation) -> tuple[Region, ...]:
 def explanation_segmentation(
     explanation: Explanation, source: SourceSeries, making: Making | None = None, frame_of_reference: str | None = None
 ) -> Segmentation | None:
-    """One binary segment for each decisive region, strongest first, on the source's own pixels.
+    """Return one binary segment for each decisive region, strongest first, on the source's own pixels.
 
     Frames have the rows and columns of the source also where only a box of it was explained: viewers lay a segmentation
     over an image pixel for pixel. There are only frames with something in them, and each says from which instance and

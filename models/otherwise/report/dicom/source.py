@@ -47,18 +47,18 @@ class SourceSeries:
 
     @property
     def placed(self) -> bool:
-        """Whether the image lies somewhere in the patient, which radiographs do not."""
+        """Return whether the image lies somewhere in the patient, which radiographs do not."""
         first = self.stack.slices[0]
         return first.plane.position is not None and bool(first.header.get("FrameOfReferenceUID"))
 
     @property
     def measured(self) -> bool:
-        """Whether anybody said how large a pixel is."""
+        """Return whether anybody said how large a pixel is."""
         return self.stack.slices[0].plane.measured
 
     @property
     def multiframe(self) -> bool:
-        """Whether all slices are frames of one file."""
+        """Return whether all slices are frames of one file."""
         return len(self.stack.slices) > 1 and self.stack.slices[0].path == self.stack.slices[1].path
 
     @property

@@ -132,7 +132,7 @@ def _content(groups: Sequence[Group], observer: ObserverContext, headers: list[D
 def _answers(
     explanation: Explanation, image: SourceImageForMeasurementGroup, making: Making
 ) -> list[MeasurementsAndQualitativeEvaluations]:
-    """The whole answer: what the classifier said of every image that it was asked about."""
+    """Return the whole answer: what the classifier said of every image that it was asked about."""
     predicted = QualitativeEvaluation(PREDICTED, class_code(explanation.prediction.label))
     target = QualitativeEvaluation(TARGET, class_code(explanation.target))
     errors = [_number(RECONSTRUCTION, explanation.reconstruction_l1)]
