@@ -138,7 +138,7 @@ class ClassifierView:
 
     @cached_property
     def small(self) -> Image:
-        """Return the original on the grid of images that are only looked at: its own, or a coarser one if it is large."""
+        """Return the original on the grid of images that are only looked at: a coarser one if it is large."""
         geometry = self.image.geometry
         if not is_large(geometry):
             return self.image

@@ -184,7 +184,7 @@ def write_sequence(
 
 
 def _without_grey_axis(image: Image) -> tuple[np.ndarray, str]:
-    """Return the voxels ``(i, j, k)`` of a grey image, or ``(channels, i, j, k)`` and the NRRD kind of their first axis."""
+    """Return grey voxels ``(i, j, k)``, or ``(channels, i, j, k)``, and the NRRD kind of the first axis."""
     array = _storable(image.array)
     if array.shape[0] == 1:
         return array[0], ""

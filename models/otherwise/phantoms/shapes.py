@@ -31,7 +31,7 @@ class Stroke:
 
 
 def pixel_places(size: tuple[int, int], spacing: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the places in millimetres of the pixels' centres along i ``(i, 1)`` and along j ``(1, j)``, from the image's corner."""
+    """Return the pixels' centres along i ``(i, 1)`` and j ``(1, j)`` in millimetres from the image's corner."""
     x, y = ((np.arange(n, dtype=np.float32) + 0.5) * np.float32(spacing) for n in size)
     return x[:, None], y[None, :]
 

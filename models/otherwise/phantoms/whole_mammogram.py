@@ -123,7 +123,7 @@ def whole_mammograms(seed: int, count: int, settings: WholeMammogramSettings, st
 def _draw_outline(
     rng: np.random.Generator, x: np.ndarray, y: np.ndarray
 ) -> tuple[np.ndarray, tuple[float, float, float]]:
-    """Return the millimetres from the skin inwards (negative in air); half axes along i and j, and the nipple's height."""
+    """Return the depth under the skin in mm (negative in air), the half axes along i and j, and the nipple's height."""
     width, height = float(x[-1, 0]), float(y[0, -1])
     across, along = width * float(rng.uniform(0.5, 0.7)), height * float(rng.uniform(0.32, 0.43))
     middle = height * float(rng.uniform(0.45, 0.55))

@@ -100,7 +100,7 @@ def measure_server(setup: Setup, count: int, console: Console) -> ServerFigures:
 
 
 def measure_demo(setup: Setup) -> float:
-    """Return the seconds that ``otherwise demo --once`` takes on phantoms with its server, without the start of Python."""
+    """Return the seconds that ``otherwise demo --once`` takes on phantoms, without the start of Python."""
     begun = time.perf_counter()
     run_demo(replace(setup, source="phantoms", path=None, once=True), Console(quiet=True))
     return round(time.perf_counter() - begun, 1)
