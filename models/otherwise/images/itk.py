@@ -96,7 +96,7 @@ def from_itk(source: sitk.Image, id: str = "image", dimension: int | None = None
 
 
 def itk_affine(spacing: tuple[float, ...], direction: tuple[float, ...], origin: tuple[float, ...]) -> np.ndarray:
-    """Return the affine ``(4, 4)`` to RAS of ITK's spacing, direction cosines (row by row) and origin, in 2-D or 3-D."""
+    """Return the affine ``(4, 4)`` to RAS of ITK's spacing, direction cosines (by rows) and origin, in 2-D or 3-D."""
     count = len(spacing)
     affine = np.eye(4)
     affine[:count, :count] = np.reshape(direction, (count, count)) * np.asarray(spacing)
