@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from otherwise.cli.tables import print_table
 from otherwise.errors import OtherwiseError
 
 if TYPE_CHECKING:
@@ -82,7 +83,6 @@ def list_(
 
 
 def _print(annotations: list[Annotation]) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -100,7 +100,7 @@ def _print(annotations: list[Annotation]) -> None:
             annotation.comment.replace("\n", " "),
         )
         table.add_row(*map(Text, told))  # plain text: people's words are no markup
-    Console().print(table)
+    print_table(table)
 
 
 def _store(studies: Path | None, state: Path | None, database: str | None, make: bool = False) -> AnnotationStore:

@@ -12,6 +12,7 @@ import typer
 
 from otherwise.cli.progress import shown
 from otherwise.cli.source import image_source
+from otherwise.cli.tables import print_table
 from otherwise.images.kinds import Projection
 
 
@@ -43,7 +44,6 @@ def register(app: typer.Typer) -> None:
         as_json: Annotated[bool, typer.Option("--json", help="Print the finds as JSON.")] = False,
     ) -> None:
         """Look at every patch of an image with a classifier of patches; print the most probable, best first."""
-        from rich.console import Console
         from rich.table import Table
 
         from otherwise.blackbox.loading import load_classifier
@@ -72,6 +72,6 @@ def register(app: typer.Typer) -> None:
             place = ", ".join(f"{value:.1f}" for value in found.centre_ras)
             box = " ".join(f"{a}-{b - 1}" for a, b in zip(found.low, found.high, strict=True))
             table.add_row(str(found.rank), *told, place, box)
-        Console().print(table)
+        print_table(table)
         if out is not None:
             typer.echo(f"Page: {page}")

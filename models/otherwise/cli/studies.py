@@ -10,6 +10,7 @@ import typer
 
 from otherwise.cli.listing import Verbose, list_for
 from otherwise.cli.source import image_source
+from otherwise.cli.tables import print_table
 
 if TYPE_CHECKING:
     from otherwise.images.listing import FoundImage
@@ -28,7 +29,6 @@ def register(app: typer.Typer) -> None:
         verbose: Verbose = False,
     ) -> None:
         """List the images of a folder: a series of slices is one, a view is one, other files are one each."""
-        from rich.console import Console
         from rich.table import Table
 
         listing = list_for(folder, verbose)
@@ -52,7 +52,7 @@ def register(app: typer.Typer) -> None:
                 slices = "" if told["frames"] is None else str(told["frames"])
                 row = (image.key, told["modality"], told["view"], slices, f"{told['files'][0]}{more}")
                 table.add_row("" if number else id, *row)
-        Console().print(table)
+        print_table(table)
 
 
 def _described(image: FoundImage, folder: Path) -> dict[str, Any]:
