@@ -93,7 +93,8 @@ def write_label_map(labels: Image, path: Path, segments: Sequence[SegmentInfo]) 
     path = _with_ending(path, ".seg.nrrd")
     array = _label_array(labels)
     given = [segment.label for segment in segments]
-    missing = sorted(set(np.unique(array).tolist()) - {0, *given})
+    present = {value for plane in array for value in np.unique(plane).tolist()}  # no sorted copy of a large image
+    missing = sorted(present - {0, *given})
     if missing or len(set(given)) != len(given):
         raise ImageError(
             f"Label map {labels.id} holds the values {missing} that no segment explains."

@@ -63,7 +63,7 @@ def intensity_window(*images: np.ndarray) -> tuple[float, float]:
     return (float(low), float(high)) if low < high else (float(low), float(low) + 1.0)
 
 
-def sample(array: np.ndarray, most: int = 2**21) -> np.ndarray:
+def sample(array: np.ndarray, most: int = 2**19) -> np.ndarray:
     """Return all voxels of an array as one axis or, of more than ``most``, evenly spaced ones."""
     step = math.ceil(array.size / most)
     # An odd prime step walks across rows and columns rather than along one of them.

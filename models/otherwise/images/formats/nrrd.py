@@ -152,7 +152,7 @@ def write_nrrd(
             file.write(compressor.flush())
 
 
-def _parts(array: np.ndarray, most: int = 2**20) -> Iterator[np.ndarray]:
+def _parts(array: np.ndarray, most: int = 2**18) -> Iterator[np.ndarray]:
     """Cut an array along its first axis, and where that is not enough the next ones, into parts of ``most`` voxels."""
     if array.size <= most or array.ndim == 1:
         yield array
