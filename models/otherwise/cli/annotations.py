@@ -89,7 +89,7 @@ def _print(annotations: list[Annotation]) -> None:
     table = Table("created", "author", "kind", "image", "term", "region", "units", "comment")
     for annotation in annotations:
         region, term = annotation.region, annotation.term
-        told = (
+        cells = (
             annotation.created[:19].replace("T", " "),
             annotation.author,
             annotation.kind,
@@ -99,7 +99,7 @@ def _print(annotations: list[Annotation]) -> None:
             str(len(annotation.units) or ""),
             annotation.comment.replace("\n", " "),
         )
-        table.add_row(*map(Text, told))  # plain text: people's words are no markup
+        table.add_row(*map(Text, cells))  # plain text: people's words are no markup
     print_table(table)
 
 

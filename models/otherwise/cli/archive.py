@@ -43,8 +43,8 @@ def explain_archive(
 
     alone = cluster is None and (workers or 1) == 1
     executor: Executor = InProcess(order) if alone else RayExecutor(order, workers, cluster)
-    with shown("explain") as tell:
-        summary = run_batch(archive, out, executor, order.request, tell)
+    with shown("explain") as advance:
+        summary = run_batch(archive, out, executor, order.request, advance)
     if as_json:
         typer.echo(json.dumps({**asdict(summary), "table": summary.table.as_posix()}))
     else:

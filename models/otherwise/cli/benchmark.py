@@ -34,8 +34,8 @@ def register(app: typer.Typer) -> None:
         from otherwise.evaluation.quality import measure_quality
 
         hosted, taught = load_pair(classifier, agent, device)
-        with shown("Searching") as tell:
-            figures = measure_quality(taught, hosted, count, seed, tell)
+        with shown("Searching") as advance:
+            figures = measure_quality(taught, hosted, count, seed, advance)
         typer.echo(json.dumps(figures.to_dict(), indent=2))
 
     @benchmark.command("native")
@@ -52,8 +52,8 @@ def register(app: typer.Typer) -> None:
         from otherwise.explain.loading import load_explainer
 
         explainer = load_explainer(classifier, agent, device)
-        with shown("Explaining") as tell:
-            figures = measure_native(explainer, count, seed, (pixels, pixels), tell)
+        with shown("Explaining") as advance:
+            figures = measure_native(explainer, count, seed, (pixels, pixels), advance)
         typer.echo(json.dumps(figures.to_dict(), indent=2))
 
     @benchmark.command("speed")
@@ -71,8 +71,8 @@ def register(app: typer.Typer) -> None:
         hosted, taught = load_pair(classifier, agent, device)
         draw = mammogram_cases if hosted.inputs.spatial_dims == 2 else nodule_cases
         images = [case.image for case in draw(hosted.inputs, count + 1, seed)]
-        with shown("Timing") as tell:
-            figures = measure_speed(taught, hosted, images, tell)
+        with shown("Timing") as advance:
+            figures = measure_speed(taught, hosted, images, advance)
         typer.echo(json.dumps(figures.to_dict(), indent=2))
 
     @benchmark.command("find")
@@ -91,8 +91,8 @@ def register(app: typer.Typer) -> None:
 
         finder = Finder(load_classifier(classifier, device=device))
         images = whole_phantoms(phantoms, seed, count)
-        with shown("Finding") as tell:
-            figures = measure_finding(finder, images, count, tell)
+        with shown("Finding") as advance:
+            figures = measure_finding(finder, images, count, advance)
         typer.echo(json.dumps(figures.to_dict(), indent=2))
 
     @benchmark.command("place")
@@ -112,8 +112,8 @@ def register(app: typer.Typer) -> None:
 
         hosted, taught = load_pair(classifier, agent, device)
         images = whole_phantoms(phantoms, seed, count)
-        with shown("Explaining") as tell:
-            figures = measure_placing(Explainer(hosted, taught), Finder(hosted), images, count, tell)
+        with shown("Explaining") as advance:
+            figures = measure_placing(Explainer(hosted, taught), Finder(hosted), images, count, advance)
         typer.echo(json.dumps(figures.to_dict(), indent=2))
 
     @benchmark.command("server")

@@ -228,6 +228,6 @@ def _run(suite: Suite, options: SuiteOptions) -> None:
         edits=edits,
         floor=reconstruction_floor(taught, hosted, cases),
     )
-    with shown("Comparison") as tell:
-        run_suite(suite.name, comparison, cases, reference, options.out, tell)
+    with shown("Comparison") as advance:
+        run_suite(suite.name, comparison, cases, reference, options.out, advance)
     typer.echo((options.out / "table.md").read_text(encoding="utf-8"))

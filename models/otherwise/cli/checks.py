@@ -57,10 +57,10 @@ def examine(name: str, check: Check) -> CheckResult:
 
 def python() -> CheckResult:
     """The version of Python."""
-    told = ".".join(map(str, sys.version_info[:3]))
+    text = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info[:2] in PYTHONS:
-        return CheckResult("python", "ok", told)
-    return CheckResult("python", "fail", f"{told} is not supported.", "Install Python 3.11 or 3.12.")
+        return CheckResult("python", "ok", text)
+    return CheckResult("python", "fail", f"{text} is not supported.", "Install Python 3.11 or 3.12.")
 
 
 def packages(wanted: Iterable[str] | None = None) -> CheckResult:
@@ -140,12 +140,12 @@ def device(name: str) -> CheckResult:
         return CheckResult("device", "warn", "CPU, though there is a GPU.", "Give --device auto.")
     where = "cuda" if name == "auto" else name
     free, total = torch.cuda.mem_get_info(where)
-    told = f"{torch.cuda.get_device_name(where)}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free"
+    text = f"{torch.cuda.get_device_name(where)}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free"
     if free < LITTLE_GPU:
         return CheckResult(
-            "device", "warn", told, "Other programs use the GPU; what does not fit runs in smaller batches."
+            "device", "warn", text, "Other programs use the GPU; what does not fit runs in smaller batches."
         )
-    return CheckResult("device", "ok", told)
+    return CheckResult("device", "ok", text)
 
 
 def models(classifier: str, agent: str) -> CheckResult:
@@ -181,11 +181,11 @@ def room(state: Path) -> CheckResult:
     except OSError as error:
         return CheckResult("state", "fail", f"{state} takes no files ({error.strerror}).", "Give the user the folder.")
     free = shutil.disk_usage(folder).free
-    told = f"{free / 2**30:.1f} GiB free"
+    text = f"{free / 2**30:.1f} GiB free"
     if free < NO_ROOM:
-        return CheckResult("state", "fail", told, "Make room, or give --state on another disk.")
+        return CheckResult("state", "fail", text, "Make room, or give --state on another disk.")
     return CheckResult(
-        "state", "warn" if free < LITTLE_ROOM else "ok", told, "Make room." if free < LITTLE_ROOM else ""
+        "state", "warn" if free < LITTLE_ROOM else "ok", text, "Make room." if free < LITTLE_ROOM else ""
     )
 
 
@@ -255,14 +255,14 @@ def tokens(path: Path) -> CheckResult:
     from otherwise.tokens import Role, read_tokens
 
     holders = read_tokens(path)
-    told = ", ".join(
+    text = ", ".join(
         f"{sum(each.role == role for each in holders)} {role.name.lower()}" for role in sorted(Role, reverse=True)
     )
     if not any(holder.role == Role.ADMIN for holder in holders):
         return CheckResult(
-            "tokens", "warn", told, "Nobody may train or change models: otherwise tokens add NAME --role admin"
+            "tokens", "warn", text, "Nobody may train or change models: otherwise tokens add NAME --role admin"
         )
-    return CheckResult("tokens", "ok", told)
+    return CheckResult("tokens", "ok", text)
 
 
 def certificate(path: Path, key: Path | None, now: datetime | None = None) -> CheckResult:
@@ -280,9 +280,9 @@ def certificate(path: Path, key: Path | None, now: datetime | None = None) -> Ch
     tls(path, key)
     until = load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
     left = until - (now or datetime.now(UTC))
-    told = f"valid until {until:%Y-%m-%d}"
+    text = f"valid until {until:%Y-%m-%d}"
     if left <= timedelta():
         return CheckResult(
             "certificate", "fail", f"expired on {until:%Y-%m-%d}", "Get a new one; clients refuse this one."
         )
-    return CheckResult("certificate", "warn" if left < SOON else "ok", told, "Renew it." if left < SOON else "")
+    return CheckResult("certificate", "warn" if left < SOON else "ok", text, "Renew it." if left < SOON else "")

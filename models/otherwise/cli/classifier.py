@@ -161,14 +161,14 @@ def import_(
         trust_code=trust_code,
         replace=replace,
     )
-    told = {"assumed": contract.assumed, "found": imported.found}
+    notes = {"assumed": contract.assumed, "found": imported.found}
     if as_json:
         content = {"bundle": str(out), "version": imported.version, "activation": imported.activation}
-        typer.echo(json.dumps({**content, **told}))
+        typer.echo(json.dumps({**content, **notes}))
         return
     version = short_version(imported.version)
     typer.echo(f"{out}: {imported.bundle.name}, version {version}, activation {imported.activation}.")
-    for title, sentences in told.items():
+    for title, sentences in notes.items():
         for sentence in sentences:
             typer.echo(f"{title.capitalize()}: {sentence}")
     typer.echo(f"See whether it can be hosted: otherwise classifier check {out}")
@@ -279,13 +279,13 @@ def train(
     augmentation = Augmentation(noise=noise, blur=blur, contrast=contrast, shift=shift, turn=turn, zoom=zoom)
     recipe = Recipe(epochs=epochs, coarse=coarse, augmentation=augmentation, seed=seed)
     finished = 0
-    with shown("Training") as tell:
+    with shown("Training") as advance:
 
         def progress(epoch: int, epochs: int, figures: dict[str, float]) -> None:
             nonlocal finished
             finished = epoch
-            told = f"AUC {figures['auc']:.3f}, best {figures['best_auc']:.3f}"
-            tell(f"Epoch {epoch} of {epochs}: {told}", epoch / epochs)
+            summary = f"AUC {figures['auc']:.3f}, best {figures['best_auc']:.3f}"
+            advance(f"Epoch {epoch} of {epochs}: {summary}", epoch / epochs)
 
         try:
             figures = train_classifier(
@@ -320,21 +320,21 @@ def train(
     if as_json:
         typer.echo(json.dumps({"bundle": str(out), **figures}))
     else:
-        told = ", ".join(f"{key} {figures[key]:.3f}" for key in ("auc", "accuracy", "brier"))
-        typer.echo(f"{out}: {told} on {len(held_out.labels)} held-out images, {figures['minutes']:g} minutes.")
+        summary = ", ".join(f"{key} {figures[key]:.3f}" for key in ("auc", "accuracy", "brier"))
+        typer.echo(f"{out}: {summary} on {len(held_out.labels)} held-out images, {figures['minutes']:g} minutes.")
         typer.echo(f"Noise of a tenth of the range changes {100 * figures['grain']:.0f} % of its answers there.")
 
 
 def _read(images: Path, labels: Path, inputs: InputSpec, classes: str | None) -> LabelledImages:
     from otherwise.blackbox.labelled import read_labelled
 
-    with shown("Reading images") as tell:
+    with shown("Reading images") as advance:
         return read_labelled(
             images,
             labels,
             inputs,
             read_names(classes) if classes else None,
-            lambda done, total: tell("", done / total),
+            lambda done, total: advance("", done / total),
         )
 
 

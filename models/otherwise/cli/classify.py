@@ -66,10 +66,10 @@ def register(app: typer.Typer) -> None:
         if out is None and not as_json and len(listing.images) > 1:
             raise UsageError(f"{source.name} holds {len(listing.images)} images.", "Give --out answers.csv or --json.")
         order = ClassifyOrder(classifier, device, trust_code, slice_index, projection)
-        with shown("classify") as tell:
+        with shown("classify") as advance:
 
             def progress(done: int, total: int) -> None:
-                tell("", done / total)
+                advance("", done / total)
 
             if cluster is None and (workers or 1) == 1:
                 answers = classify_here(box, listing.images, order, progress)

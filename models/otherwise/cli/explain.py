@@ -105,8 +105,8 @@ def register(app: typer.Typer) -> None:
             _check_dicom(image, part, projection)
         explainer = load_explainer(classifier, agent, device, trust_code, confidence)
         source = read_image(image, part=part)
-        with shown("explain") as tell:
-            explanation = explain_request(explainer, source, request, tell)
+        with shown("explain") as advance:
+            explanation = explain_request(explainer, source, request, advance)
         write_explanation(explanation, out)
         if dicom:
             from otherwise.report.dicom.write import FOLDER, write_dicom

@@ -59,8 +59,8 @@ def register(app: typer.Typer) -> None:
         source = read_image(image, part=part)
         if projection is not None:
             source = project(source, projection)
-        with shown("look") as tell:
-            finds = finder.find(source, slice_index, most, partial(tell, ""))
+        with shown("look") as advance:
+            finds = finder.find(source, slice_index, most, partial(advance, ""))
         if out is not None:
             page = write_finds(source, finds, finder.classifier, out)
         if as_json:
@@ -68,10 +68,10 @@ def register(app: typer.Typer) -> None:
             return
         table = Table("rank", *finder.patches.wanted, "R, A, S (mm)", "voxels", title=source.id)
         for found in finds:
-            told = [f"{found.probabilities[name]:.3f}" for name in finder.patches.wanted]
+            shares = [f"{found.probabilities[name]:.3f}" for name in finder.patches.wanted]
             place = ", ".join(f"{value:.1f}" for value in found.centre_ras)
             box = " ".join(f"{a}-{b - 1}" for a, b in zip(found.low, found.high, strict=True))
-            table.add_row(str(found.rank), *told, place, box)
+            table.add_row(str(found.rank), *shares, place, box)
         print_table(table)
         if out is not None:
             typer.echo(f"Page: {page}")

@@ -28,8 +28,8 @@ def list_for(source: Path, verbose: bool, *, masks: bool = False) -> Listing:
     """
     from otherwise.images.listing import list_images
 
-    with shown("Looking for images") as tell:
-        listing = list_images(source, masks=masks, progress=lambda done, total: tell("", done / max(total, 1)))
+    with shown("Looking for images") as advance:
+        listing = list_images(source, masks=masks, progress=lambda done, total: advance("", done / max(total, 1)))
     say_listing(listing, verbose)
     return listing
 

@@ -74,11 +74,11 @@ def register(app: typer.Typer) -> None:
 
         series = draw(kind, count, seed, start, size, confound, oblique)
         # Progress is for people: results alone go to standard output.
-        with shown("Drawing") as tell:
-            ids = write_phantoms(series, out, format.value, lambda done: tell("", done / count))
+        with shown("Drawing") as advance:
+            ids = write_phantoms(series, out, format.value, lambda done: advance("", done / count))
         if json:
-            told = {"images": str(out / "images"), "labels": str(out / "labels.csv"), "ids": ids}
-            typer.echo(codec.dumps(told, indent=2))
+            written = {"images": str(out / "images"), "labels": str(out / "labels.csv"), "ids": ids}
+            typer.echo(codec.dumps(written, indent=2))
         else:
             typer.echo(f"{out}: {len(ids)} {kind.value}s with their truth.")
 

@@ -30,8 +30,8 @@ def register(app: typer.Typer) -> None:
         """Slices through the CT nodules of LIDC-IDRI, split by patient, with labels of the clean task."""
         from otherwise.datasets.lidc import write_slices, write_volumes
 
-        with shown("Writing") as tell:
-            counts = (write_volumes if volumes else write_slices)(path, out, partial(tell, ""))
+        with shown("Writing") as advance:
+            counts = (write_volumes if volumes else write_slices)(path, out, partial(advance, ""))
         what = "volumes" if volumes else "slices"
         typer.echo(f"{out}: " + ", ".join(f"{name} {count}" for name, count in counts.items()) + f" {what}.")
 
@@ -51,7 +51,7 @@ def register(app: typer.Typer) -> None:
         from otherwise.phantoms.whole import PATCHES, whole_phantoms
 
         cutting = Cutting(PATCHES[kind].size, PATCHES[kind].spacing, per_lesion, elsewhere)
-        with shown("Drawing") as tell:
+        with shown("Drawing") as advance:
             phantoms, rng = whole_phantoms(kind, seed, count), np.random.default_rng(seed)
-            counts = write_patches(phantoms, out, cutting, rng, lambda done: tell("", done / count))
+            counts = write_patches(phantoms, out, cutting, rng, lambda done: advance("", done / count))
         typer.echo(f"{out}: " + ", ".join(f"{name} {number}" for name, number in sorted(counts.items())) + ".")

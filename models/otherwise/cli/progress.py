@@ -31,19 +31,19 @@ def shown(title: str) -> Iterator[Callable[[str, float], None]]:
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task(title, total=1.0)
 
-        def tell(stage: str, done: float) -> None:
+        def advance(stage: str, done: float) -> None:
             bar.update(task, description=stage or title, completed=done)
 
-        yield tell
+        yield advance
 
 
 def _log(title: str) -> Callable[[str, float], None]:
     last = time.monotonic()
 
-    def tell(stage: str, done: float) -> None:
+    def advance(stage: str, done: float) -> None:
         nonlocal last
         if time.monotonic() - last >= LOG_SECONDS:
             last = time.monotonic()
             print(f"{stage or title}: {100 * done:.0f} %", file=sys.stderr, flush=True)
 
-    return tell
+    return advance

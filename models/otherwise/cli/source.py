@@ -19,5 +19,5 @@ def image_source(text: str) -> Path:
     from otherwise.cli.progress import shown
     from otherwise.images.dicomweb.download import download
 
-    with shown("Fetching images") as tell:
-        return download(text, lambda done, total: tell("", done / total))
+    with shown("Fetching images") as advance:
+        return download(text, lambda done, total: advance("", done / total))

@@ -47,10 +47,10 @@ def register(app: typer.Typer) -> None:
         table = Table("study", "image", "modality", "view", "slices", "files")
         for id, images in studies.items():
             for number, image in enumerate(images):
-                told = _described(image, folder)
+                entry = _described(image, folder)
                 more = f" and {len(image.files) - 1} more" if len(image.files) > 1 else ""
-                slices = "" if told["frames"] is None else str(told["frames"])
-                row = (image.key, told["modality"], told["view"], slices, f"{told['files'][0]}{more}")
+                slices = "" if entry["frames"] is None else str(entry["frames"])
+                row = (image.key, entry["modality"], entry["view"], slices, f"{entry['files'][0]}{more}")
                 table.add_row("" if number else id, *row)
         print_table(table)
 

@@ -38,8 +38,8 @@ def register(benchmark: typer.Typer) -> None:
         from otherwise.evaluation.teaching.speed import measure
 
         hosted, taught = load_pair(classifier, agent, device)
-        with shown("Measuring") as tell:
-            figures = measure(taught, hosted.inputs, images, explanations, progress=tell)
+        with shown("Measuring") as advance:
+            figures = measure(taught, hosted.inputs, images, explanations, progress=advance)
         typer.echo(json.dumps(figures.to_dict(), indent=2))
 
     @benchmark.command("teaching")
@@ -77,12 +77,12 @@ def register(benchmark: typer.Typer) -> None:
             lessons = sign_lessons(hosted.inputs, vocabulary, seed, count)
         else:
             lessons = mammogram_lessons(hosted.inputs, vocabulary, seed, count)
-        with shown("Explaining") as tell:
+        with shown("Explaining") as advance:
             regions = gather(
-                taught, hosted, islice(lessons, count), count, out / "regions", lambda part: tell("", part)
+                taught, hosted, islice(lessons, count), count, out / "regions", lambda part: advance("", part)
             )
-        with shown("Teaching") as tell:
-            curves = compare(regions, vocabulary, labels, readers, seed, lambda part: tell("", part))
+        with shown("Teaching") as advance:
+            curves = compare(regions, vocabulary, labels, readers, seed, lambda part: advance("", part))
         results = {
             "subject": subject.value,
             "classifier": f"{hosted.name}@{hosted.version}",
@@ -121,11 +121,11 @@ def register(benchmark: typer.Typer) -> None:
         if not counts or len(counts) != len(labels.split(",")):
             raise typer.BadParameter(f"{labels!r} is no list of numbers", param_hint="--labels")
         vocabulary, kind = load_vocabulary(), ReaderKind(mistakes, doubts, shuffled)
-        with shown("Describing") as tell:
-            nodules, tissue = rated_regions(path, vocabulary, seed, lambda part: tell("", part))
-        with shown("Teaching") as tell:
+        with shown("Describing") as advance:
+            nodules, tissue = rated_regions(path, vocabulary, seed, lambda part: advance("", part))
+        with shown("Teaching") as advance:
             found = measure_attributes(
-                nodules, tissue, vocabulary, counts, readers, kind, seed, lambda part: tell("", part)
+                nodules, tissue, vocabulary, counts, readers, kind, seed, lambda part: advance("", part)
             )
         report = {
             "nodules": len(nodules),
