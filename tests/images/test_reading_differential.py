@@ -10,6 +10,7 @@ from typing import Any
 import nibabel
 import numpy as np
 import PIL.Image
+import PIL.ImageOps
 import pydicom
 import pytest
 import SimpleITK as sitk  # noqa: N813
@@ -248,6 +249,43 @@ def test_tiff(tmp_path: Path, dtype: str, tile: tuple[int, int] | None, colours:
     np.testing.assert_array_equal(image.array[..., 0], np.moveaxis(np.atleast_3d(pixels), -1, 0).transpose(0, 2, 1))
     np.testing.assert_allclose(image.geometry.spacing, (0.2, 0.4, 1.0))
     assert image.array.dtype.kind == pixels.dtype.kind
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("bigtiff", [False, True])
+def test_tiff_with_each_colour_in_a_plane_of_its_own(
+    tmp_path: Path, dtype: str, compression: str | None, bigtiff: bool
+) -> None:
+    planes = np.random.default_rng(1).integers(0, 250, (3, 20, 30)).astype(dtype)
+    options: dict[str, Any] = {"photometric": "rgb", "planarconfig": "separate", "compression": compression}
+    tifffile.imwrite(tmp_path / "a.tif", planes, bigtiff=bigtiff, rowsperstrip=7, **options)
+    image = read_image(tmp_path / "a.tif")
+    np.testing.assert_array_equal(image.array[..., 0], planes.transpose(0, 2, 1))
+    assert image.array.dtype == planes.dtype
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("dtype", ["u1", "u2"])
+def test_tiff_that_is_stored_turned_or_mirrored_is_upright_in_all_its_bits(
+    tmp_path: Path, orientation: int, dtype: str
+) -> None:
+    pixels = np.random.default_rng(1).integers(0, 250, (20, 30)).astype(dtype) * (np.dtype(dtype).itemsize * 100 - 99)
+    pixels = pixels.astype(dtype)
+    PIL.Image.fromarray(pixels).save(tmp_path / "a.tif", tiffinfo={274: orientation}, dpi=(100, 50))
+    with PIL.Image.open(tmp_path / "a.tif") as shown:
+        expected = np.asarray(PIL.ImageOps.exif_transpose(shown))
+    image = read_image(tmp_path / "a.tif")
+    np.testing.assert_array_equal(image.array[0, ..., 0].T, expected)
+    assert image.array.dtype == pixels.dtype
+    across, down = (0.254, 0.508) if orientation < 5 else (0.508, 0.254)
+    np.testing.assert_allclose(image.geometry.spacing[:2], (across, down), rtol=1e-4)
+
+
+def test_tiff_of_grey_with_transparency(tmp_path: Path) -> None:
+    grey = np.random.default_rng(1).integers(0, 255, (20, 30, 2)).astype(np.uint8)
+    PIL.Image.fromarray(grey, "LA").save(tmp_path / "a.tif")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.tif").array[0, ..., 0].T, grey[..., 0])
 
 
 @pytest.mark.parametrize(("dtype", "top"), [("u1", 255), ("u2", 65535)])

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 # Named, since ITK would choose a reader by the ending, and some of them follow paths that stand in a header.
 _READERS = {"PNG": "PNGImageIO", "JPEG": "JPEGImageIO", "TIFF": "TIFFImageIO"}
 _BEGINNINGS = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_TRANSPARENT = {"LA", "La", "RGBA", "RGBa", "PA"}
 _GREY = {"1", "L", "I;16", "I"}
 _REFUSED = {"CMYK", "LAB", "HSV", "YCbCr"}
 
@@ -69,7 +68,7 @@ def read_picture(path: Path, id: str, max_bytes: int) -> Image:
     image = from_itk(_read(path, _READERS.get(picture.format or "", "JPEGImageIO"), max_bytes), id)
     array = image.array
     check_real(array.dtype)
-    if mode in _TRANSPARENT or array.shape[0] in (2, 4):
+    if array.shape[0] in (2, 4):  # the last is transparency
         array = array[:-1]
     return Image(plain(np.asarray(array)), image.geometry, id, 2, unit=_unit(image.geometry, picture))
 

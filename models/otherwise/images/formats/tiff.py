@@ -1,4 +1,8 @@
-"""TIFF that ITK misreads or refuses: tiles, floats of 16 and 64 bits, the lowest value as white. Read by tifffile."""
+"""TIFF that ITK misreads or refuses, read by tifffile.
+
+These are tiles, colours in planes of their own, transparent grey, floats of 16 and 64 bits, the lowest value as white,
+and pictures that are stored turned or mirrored: through libtiff's RGBA interface ITK gets 8 bits of them, or nothing.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,8 @@ from otherwise.images.formats.limits import check_real, check_size, plain
 from otherwise.images.image import Geometry, Image
 
 _BITS, _PHOTOMETRIC, _RESOLUTION_UNIT, _TILE_WIDTH, _SAMPLE_FORMAT = 258, 262, 296, 322, 339
-_MIN_IS_WHITE, _FLOAT = 0, 3
+_ORIENTATION, _SAMPLES, _PLANES = 274, 277, 284
+_MIN_IS_WHITE, _FLOAT, _SEPARATE = 0, 3, 2
 _MILLIMETRES = {2: 25.4, 3: 10.0}
 """By resolution unit: inch, centimetre."""
 _BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -31,6 +36,9 @@ def is_misread_by_itk(tags: Mapping[int, Any]) -> bool:
     bits, formats = _tuple(tags.get(_BITS, 1)), _tuple(tags.get(_SAMPLE_FORMAT, 1))
     return (
         _TILE_WIDTH in tags
+        or tags.get(_ORIENTATION, 1) != 1
+        or tags.get(_PLANES) == _SEPARATE
+        or tags.get(_SAMPLES) == 2
         or tags.get(_PHOTOMETRIC) == _MIN_IS_WHITE
         or (_FLOAT in formats and any(count != 32 for count in bits))
     )
@@ -68,6 +76,7 @@ def tiff_image(path: Path, id: str, max_bytes: int) -> Image:
         bits, unit = page.bitspersample, int(page.tags.valueof(_RESOLUTION_UNIT, 1))
         told = [_spacing(page.tags.valueof(tag), unit) for tag in (282, 283)]
         spacing = [step or 1.0 for step in told]
+        orientation = int(page.tags.valueof(_ORIENTATION, 1))
         if page.shape != pixels.shape or (pixels.ndim == 3 and int(page.planarconfig) == 2):
             pixels = np.moveaxis(pixels, 0, -1)
     if pixels.dtype == np.bool_:
@@ -77,10 +86,22 @@ def tiff_image(path: Path, id: str, max_bytes: int) -> Image:
             raise ImageError(f"It is {kind} with the lowest as white.", "Save it with the lowest value as black.")
         pixels = (2**bits - 1 - pixels.astype(np.int64)).astype(pixels.dtype)
     colour = pixels[..., None] if pixels.ndim == 2 else pixels[..., :3] if pixels.shape[2] > 2 else pixels[..., :1]
+    colour = _upright(colour, orientation)
+    if orientation in (5, 6, 7, 8):
+        spacing = spacing[::-1]
     array = np.ascontiguousarray(np.moveaxis(colour, -1, 0).transpose(0, 2, 1)[..., None])
     columns, rows = array.shape[1:3]
     geometry = Geometry((columns, rows, 1), np.diag([-spacing[0], -spacing[1], 1.0, 1.0]))
     return Image(plain(array), geometry, id, 2, unit="mm" if any(told) else "px")
+
+
+def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn pixels ``(rows, columns, channels)`` as they are stored (TIFF 6.0, Orientation) until the top is above."""
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return pixels[:, ::-1] if orientation in (2, 3, 6, 7) else pixels
 
 
 def _check_present(page: tifffile.TiffPage, length: int) -> None:
