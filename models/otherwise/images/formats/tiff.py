@@ -97,7 +97,7 @@ def tiff_image(path: Path, id: str, max_bytes: int) -> Image:
 
 def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
     """Turn pixels ``(rows, columns, channels)`` as they are stored (TIFF 6.0, Orientation) until the top is above."""
-    if orientation >= 5:
+    if orientation in (5, 6, 7, 8):
         pixels = pixels.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):
         pixels = pixels[::-1]
