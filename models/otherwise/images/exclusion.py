@@ -6,7 +6,7 @@ import re
 
 HIDDEN = "hidden"
 TRUTH = "named as mask, label or truth"
-RESULTS = "in folders of results or truth"
+RESULTS = "folders of results or truth"
 COPIES = "copied slices"
 NOT_READ = "in a format that is not read"
 NO_IMAGE_OBJECTS = "DICOM without an image"
