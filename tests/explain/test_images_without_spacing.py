@@ -57,11 +57,16 @@ def test_a_picture_without_a_resolution_counts_pixels(tmp_path: Path, name: str)
 
 
 @pytest.mark.parametrize("dpi", [300, 25.4])
-@pytest.mark.parametrize("name", ["a.png", "a.tif"])
-def test_a_picture_with_a_resolution_counts_millimetres(tmp_path: Path, name: str, dpi: float) -> None:
-    image = picture(tmp_path / name, dpi=(dpi, dpi))
+def test_a_tiff_with_a_resolution_counts_millimetres(tmp_path: Path, dpi: float) -> None:
+    image = picture(tmp_path / "a.tif", dpi=(dpi, dpi))
     assert image.unit == "mm"
     assert image.geometry.spacing[0] == pytest.approx(25.4 / dpi, rel=1e-3)
+
+
+def test_a_png_with_a_resolution_counts_pixels_since_slicer_shows_it_so(tmp_path: Path) -> None:
+    image = picture(tmp_path / "a.png", dpi=(300, 300))
+    assert image.geometry.spacing[:2] == (1.0, 1.0)
+    assert image.unit == "px"
 
 
 def test_a_radiograph_counts_millimetres_only_where_it_says_how_large_its_pixels_are(tmp_path: Path) -> None:

@@ -74,7 +74,10 @@ def read_picture(path: Path, id: str, max_bytes: int) -> Image:
 
 
 def _unit(geometry: Geometry, picture: PIL.Image.Image) -> Unit:
-    """Return whether the geometry counts millimetres, or pixels since the picture does not say how large they are."""
+    """Return whether the geometry counts millimetres, or pixels since nothing says how large they are.
+
+    ITK, and so Slicer, passes over the resolution of PNG, which mostly is that of a screen.
+    """
     per_inch = tuple(round(float(value), 1) for value in picture.info.get("dpi") or ())
     return "px" if geometry.spacing[:2] == (1.0, 1.0) and per_inch != (25.4, 25.4) else "mm"
 
