@@ -63,6 +63,19 @@ def test_every_row_of_a_table_has_the_cells_of_its_head(page: Path) -> None:
                 at += 1
 
 
+def test_the_summary_of_the_benchmark_repeats_figures_of_the_suites() -> None:
+    """A figure of the summary stands on the page of its suite, so that neither is changed alone."""
+    summary = ROOT / "docs" / "benchmark" / "index.md"
+    rows = re.findall(r"^\| \[.*?\]\((.+?\.md)\)(.*)$", summary.read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(rows) == 5
+    for name, cells in rows:
+        suite = (summary.parent / name).read_text(encoding="utf-8")
+        figures = re.findall(r"(?<![\w.-])\d+(?:\.\d+)?(?![\w.-]|\d)", cells)
+        assert len(figures) >= 8
+        for figure in figures:
+            assert re.search(rf"(?<![\d.]){re.escape(figure)}(?!\.?\d)", suite), f"{name}: {figure}"
+
+
 def test_the_readme_is_short_and_names_one_command_for_the_tests() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert len(readme.splitlines()) <= 120
