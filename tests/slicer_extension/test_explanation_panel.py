@@ -14,7 +14,7 @@ from OtherwiseLib.client.errors import ServerError  # noqa: E402
 from OtherwiseLib.mrml import display, explanations, layouts  # noqa: E402
 from OtherwiseLib.mrml.volumes import geometry_of, voxels_of  # noqa: E402
 from OtherwiseLib.samples import phantoms, self_test  # noqa: E402
-from support.panel_session import PanelSession, StandInClient, retold  # noqa: E402
+from support.panel_session import PanelSession, StandInClient, open_panel, retold  # noqa: E402
 
 
 def test_the_path_moves_image_and_probability_together(explained: PanelSession) -> None:
@@ -256,6 +256,33 @@ def test_coming_back_to_an_explanation_finds_the_path_where_it_was_left(explaine
     assert explained.ui.pathSlider.value() == 1
     assert first.get("browser").GetSelectedItemNumber() == 1
     assert first.get("here").GetTable().GetValueByName(0, "strength").ToDouble() == first.path[1]["strength"]
+
+
+def test_explanations_that_are_in_the_scene_already_are_there_when_the_panel_opens(
+    scene: Any, volume: Any, tmp_path: Path
+) -> None:
+    """The scene was loaded before the module was opened, or the module was reloaded."""
+    voxels, affine = phantoms.nodule()
+    (tmp_path / "made").mkdir()
+    shown = explanations.show(scene, self_test.made_up(tmp_path / "made", voxels, affine), volume)
+    for app in open_panel(scene, tmp_path):
+        assert app.ui.shownBox.count() == 1
+        assert app.panel.viewer.shown.key == shown.key
+        assert "malignant" in app.ui.verdictLabel.text()
+
+
+def test_the_chart_leaves_room_for_marks_and_legend(explained: PanelSession) -> None:
+    """Real VTK draws half a mark at an edge, a legend over the end of the path, and no line of a single point."""
+    (shown,) = explanations.all_shown(explained.scene)
+    chart = shown.get("chart")
+    strengths = [point["strength"] for point in shown.path]
+    low, high = chart.GetXAxisRange()
+    assert low < min(strengths)
+    assert high > max(strengths) + 0.2 * (max(strengths) - min(strengths))
+    assert chart.GetYAxisRange()[0] < 0
+    assert chart.GetYAxisRange()[1] > 1
+    for number in range(chart.GetNumberOfPlotSeriesNodes()):
+        assert chart.GetNthPlotSeriesNode(number).GetTableNode().GetNumberOfRows() > 1
 
 
 def test_with_every_section_open_the_panel_needs_less_than_400_pixels(explained: PanelSession) -> None:

@@ -26,6 +26,11 @@ print("starting up", flush=True)
 print(f"Serving {folder} at http://127.0.0.1:8765/s3cr3t (this is the address for Slicer). Ctrl-C stops.", flush=True)
 time.sleep(60)
 """
+SLOW = """
+import time
+print("reading the models", flush=True)
+time.sleep(60)
+"""
 FAILS = """
 print("Traceback: something else")
 print("The classifier cannot be read. Give another one.")
@@ -62,6 +67,27 @@ def test_a_server_is_started_connected_to_and_stopped(app: PanelSession, tmp_pat
     assert process.poll() is not None
     assert app.ui.localServerLabel.text() == "The server was stopped."
     assert app.ui.startServerButton.isEnabled()
+
+
+def test_a_server_that_is_slow_to_start_can_be_looked_at_meanwhile(app: PanelSession, tmp_path: Path) -> None:
+    app.ui.environmentEdit.setText(str(environment(tmp_path / "env", SLOW)))
+    app.press("startServerButton")
+    app.press("serverLogButton")
+    assert "nothing yet" in app.pages[-1][1] or "reading" in app.pages[-1][1]
+    app.until(lambda: "reading the models" in app.panel.local.server.log)
+    app.press("serverLogButton")
+    assert "reading the models" in app.pages[-1][1]
+
+
+def test_what_was_wrong_before_a_local_server_answered_is_over(app: PanelSession, tmp_path: Path) -> None:
+    app.ui.addressEdit.setText("no address at all")
+    app.press("connectButton")
+    app.until(lambda: not app.logic.busy)
+    assert app.ui.trouble.text()
+    app.ui.environmentEdit.setText(str(environment(tmp_path / "env", SERVES)))
+    app.press("startServerButton")
+    app.until(lambda: app.logic.about is not None and not app.logic.busy)
+    assert not app.ui.trouble.text()
 
 
 def test_the_server_ends_with_the_panel(app: PanelSession, tmp_path: Path) -> None:

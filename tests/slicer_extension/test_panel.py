@@ -20,8 +20,10 @@ from support.panel_session import ABOUT, PanelSession  # noqa: E402
 
 
 def test_before_anything_nothing_can_be_pressed_and_it_says_why(app: PanelSession) -> None:
-    assert not app.ui.explainButton.isEnabled()
-    assert "Connect" in app.ui.explainButton.toolTip()
+    for name in ("explainButton", "classifyButton", "refreshButton", "nextButton"):
+        button = getattr(app.ui, name)
+        assert not button.isEnabled()
+        assert "Connect" in button.toolTip(), name
     assert app.ui.verdictLabel.text() == "Nothing has been explained yet."
     app.picture("start")
 

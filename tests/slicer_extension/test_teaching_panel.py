@@ -314,6 +314,7 @@ def test_the_units_that_answer_come_with_their_votes_and_pictures(
     assert teaching_app.ui.patch0.pixmap().width() == 80
     teaching_app.until(lambda: not teaching_app.ui.unitMap.isHidden())
     assert teaching_server.marked == [["layer3/17", "layer3/4", "layer3/40"]]
+    assert teaching_app.widget.minimumSizeHint().width() <= 400, "a map is no reason to widen Slicer's module panel"
     teaching_app.ui.unitTable.selectRow(2)
     teaching_app.until(lambda: "layer3/40" in teaching_app.ui.patchTitle.text())
     teaching_app.ui.thresholdSpin.setValue(0.5)
@@ -323,6 +324,17 @@ def test_the_units_that_answer_come_with_their_votes_and_pictures(
     assert teaching_app.ui.unitTable.rowCount() == 0, "the answer was about another region"
     assert teaching_app.ui.patchTitle.isHidden()
     assert teaching_app.ui.unitMap.isHidden()
+
+
+def test_a_question_that_cannot_be_asked_is_told_where_it_was_pressed(
+    teaching_app: PanelSession, teaching_server: FakeTeachingServer
+) -> None:
+    """The top of a long panel is out of sight there."""
+    teaching_server.open_questions = False
+    teaching_app.press("questionButton")
+    teaching_app.until(lambda: not teaching_app.logic.busy)
+    assert "nothing left to ask" in teaching_app.ui.teachMessage.text()
+    assert not teaching_app.ui.trouble.text()
 
 
 def test_the_next_question_brings_its_explanation_and_goes_to_the_region(

@@ -216,6 +216,7 @@ class FakeTeachingServer:
         losing: So many answers to annotations are lost after they were recorded.
         refusal: Status of annotations that are refused; 0: none is.
         down: No answer at all.
+        open_questions: Whether there is anything left to ask.
         slow: Annotations are answered once this is set.
         models: Answers about models and trainings.
     """
@@ -228,6 +229,7 @@ class FakeTeachingServer:
     losing: int = 0
     refusal: int = 0
     down: bool = False
+    open_questions: bool = True
     slow: threading.Event = field(default_factory=threading.Event)
     posts: int = 0
     asked: list[dict[str, Any]] = field(default_factory=list)
@@ -270,7 +272,7 @@ class FakeTeachingServer:
             visit.send(200, patch(int(found[1]), number)) if number < 4 else self._no(visit, 404)
         elif parts.path == "/otherwise/concepts/map.png":
             self.marked.append(parse_qs(parts.query).get("mark", []))
-            visit.send(200, patch(0, 0))
+            visit.send(200, map_of_units())
         elif found := re.fullmatch(r"/otherwise/explanations/([^/]+)", parts.path):
             visit.json(self._explanation(found[1]))
         elif found := re.fullmatch(r"/otherwise/explanations/([^/]+)/(?:files/)?([^/]+)", parts.path):
@@ -420,7 +422,7 @@ class FakeTeachingServer:
             {"image": IMAGE, "explanation": id, "label": label, "reason": reason, "strategy": query["strategy"]}
             for id, label in open_ones
         ]
-        return {"questions": questions[: int(query["count"])]}
+        return {"questions": questions[: int(query["count"])] if self.open_questions else []}
 
     def _explanation(self, id: str) -> dict[str, Any]:
         content = json.loads((EXPLANATION / "explanation.json").read_text(encoding="utf-8"))
@@ -432,6 +434,15 @@ class FakeTeachingServer:
             if term:
                 region["concept"] = {**term, "name": term["meaning"], "confidence": 0.9}
         return dict(content)
+
+
+def map_of_units() -> bytes:
+    """A picture as large as the real server draws it, as PNG."""
+    from PIL import Image as Picture
+
+    file = io.BytesIO()
+    Picture.new("RGB", (460, 460)).save(file, "PNG")
+    return file.getvalue()
 
 
 def patch(unit: int, number: int) -> bytes:

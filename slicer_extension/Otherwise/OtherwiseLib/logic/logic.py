@@ -282,13 +282,20 @@ class Logic:
             self.failed.emit(ServerError("address", "No server is connected.", "Connect to one first."))
         return self._client
 
-    def run(self, work: Work, done: Callable[[Any], None], cleanup: Callable[[], None] = lambda: None) -> None:
+    def run(
+        self,
+        work: Work,
+        done: Callable[[Any], None],
+        cleanup: Callable[[], None] = lambda: None,
+        failed: Callable[[BaseException], None] | None = None,
+    ) -> None:
         """Run a job, unless another one runs; ``failed`` or ``cancelled`` may follow.
 
         Args:
             work: Called on the job's thread.
             done: Called with its result on the main thread.
             cleanup: Called at the end, whatever the end.
+            failed: Called with the error instead of the signal ``failed``, which is heard at the top of the panel.
         """
         if self._job is not None:
             cleanup()
@@ -311,7 +318,7 @@ class Logic:
 
         job.progressed.connect(self._progressed)
         job.finished.connect(end(done))
-        job.failed.connect(end(self.failed.emit))
+        job.failed.connect(end(failed or self.failed.emit))
         job.cancelled.connect(end(self.cancelled.emit))
         self._job = job
         self.busy_changed.emit(True)

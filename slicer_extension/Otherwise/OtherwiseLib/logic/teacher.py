@@ -238,7 +238,7 @@ class Teacher:
             self.asked.emit(question)
             self.changed.emit()
 
-        self.logic.run(work, done, folder.cleanup)
+        self.logic.run(work, done, folder.cleanup, self.failed.emit)
 
     def read_names(self) -> None:
         """Ask what the regions of the scene's explanations are called by now."""

@@ -13,6 +13,11 @@ REGION_COLUMNS = ("rank", "name", "effect", "mm3", "sufficient", "necessary", "e
 PIXEL_COLUMNS = ("rank", "name", "effect", "pixels", "sufficient", "necessary", "evidence", "column", "row")
 """Of an image that does not say how large its pixels are: nothing is known in millimetres."""
 
+EDGE, LEGEND = 0.03, 0.25
+"""Room beside the path in the chart, as shares of its length: for half a mark, and for the legend at the right."""
+SAME = 2
+"""Rows that mark one place: VTK reports an error each time it draws a series of a single point."""
+
 
 def region_table(scene: Any, content: dict) -> Any:
     """Make a table of the decisive regions; its columns are ``REGION_COLUMNS`` or ``PIXEL_COLUMNS``."""
@@ -55,8 +60,12 @@ def path_chart(scene: Any, content: dict) -> tuple:
     chart.SetTitle("What the classifier says along the path")
     chart.SetXAxisTitle("Strength of the change")
     chart.SetYAxisTitle("Probability")
+    strengths = [point["strength"] for point in path]
+    wide = max(strengths) - min(strengths) or 1.0
+    chart.SetXAxisRangeAuto(False)
+    chart.SetXAxisRange(min(strengths) - EDGE * wide, max(strengths) + LEGEND * wide)
     chart.SetYAxisRangeAuto(False)
-    chart.SetYAxisRange(0.0, 1.0)
+    chart.SetYAxisRange(-EDGE, 1.0 + EDGE)
     for number, name in enumerate(classes):
         series = scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", name)
         series.SetAndObserveTableNodeID(table.GetID())
@@ -70,7 +79,7 @@ def path_chart(scene: Any, content: dict) -> tuple:
     for name in ("strength", content["target"]):
         column = vtk.vtkDoubleArray()
         column.SetName(name)
-        column.SetNumberOfValues(1)
+        column.SetNumberOfValues(SAME)
         here.AddColumn(column)
     mark_place(here, content, 0)
     series = scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", "shown")
@@ -90,8 +99,9 @@ def mark_place(here: Any, content: dict, step: int) -> None:
     """Move the mark in the chart to a step of the path."""
     point = content["counterfactual"]["path"][step]
     table = here.GetTable()
-    table.SetValueByName(0, "strength", vtk.vtkVariant(float(point["strength"])))
-    table.SetValueByName(0, content["target"], vtk.vtkVariant(float(point["probabilities"][content["target"]])))
+    for row in range(SAME):
+        table.SetValueByName(row, "strength", vtk.vtkVariant(float(point["strength"])))
+        table.SetValueByName(row, content["target"], vtk.vtkVariant(float(point["probabilities"][content["target"]])))
     table.Modified()
     here.Modified()
 

@@ -13,7 +13,7 @@ from ..background.signal import Signal
 from ..client.errors import ServerError
 from ..files.explanation_files import place_of
 from ..logic.logic import Logic
-from ..mrml import display, explanations, layouts, tables, view_nodes
+from ..mrml import display, explanations, layouts, solid_view, tables, view_nodes
 from ..mrml.view_fit import ViewFit
 from ..mrml.volumes import in_world, middle_of
 from . import texts
@@ -326,7 +326,10 @@ class ExplanationPanel:
             display.show_surfaces(self.shown.get("regions"))
         layouts.set_layout(self.logic.scene, number)
         self._fill()
-        self._fit.show(self.shown.get("original") or self.shown.get("counterfactual"))
+        image = self.shown.get("original") or self.shown.get("counterfactual")
+        self._fit.show(image)
+        if number == layouts.WITH_SOLID and self.shown.get("regions") is not None:
+            solid_view.face(self.logic.scene, layouts.SOLID, self.shown.get("regions"), image)
         self._go(self.selected_label)
 
     def _fill(self) -> None:

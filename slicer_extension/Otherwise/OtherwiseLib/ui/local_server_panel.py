@@ -79,7 +79,7 @@ class LocalServerPanel:
 
     def on_log(self, *_unused: object) -> None:
         """Show what the server has written."""
-        self._show_text(_("Log of the local server"), self.server.log)
+        self._show_text(_("Log of the local server"), self.server.log or _("It has written nothing yet."))
 
     def ready(self, address: str) -> None:
         """The server answers: connect to it."""
@@ -98,7 +98,8 @@ class LocalServerPanel:
             _("Start a server on this machine, and connect to it") if named else _("Choose the environment first.")
         )
         ui.stopServerButton.enabled = server.running
-        ui.serverLogButton.enabled = bool(server.log)
+        # What it writes while it starts is told by nothing, and is what somebody who waits wants to read.
+        ui.serverLogButton.enabled = server.running or bool(server.log)
         if server.running and not server.address:
             ui.localServerLabel.text = _("The server is starting …")
         elif server.running:

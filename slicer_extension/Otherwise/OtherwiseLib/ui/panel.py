@@ -59,6 +59,8 @@ class Panel:
         self._connect()
         self._hide_results()
         self._restore()
+        # The scene may have been loaded before the module was opened, or the module was reloaded.
+        self.viewer.refresh()
         self.update()
 
     def close(self) -> None:
@@ -164,7 +166,8 @@ class Panel:
     # -- what the logic tells ------------------------------------------------------------------------------------
 
     def connected(self, about: dict) -> None:
-        """A server answered."""
+        """A server answered, also a local one that nobody pressed Connect for: what was wrong before is over."""
+        self._tell("")
         self.ui.serverLabel.text = texts.hosted(about, _)
         self.ui.passwordEdit.text = ""
         self.ui.addressEdit.text = self.logic.client.address
@@ -260,26 +263,24 @@ class Panel:
     def update(self) -> None:
         """Enable what can be done now; what cannot says why."""
         volume = self.ui.volumeSelector.currentNode()
-        why = ""
+        unready = ""
         if self.logic.busy:
-            why = _("Something is running.")
+            unready = _("Something is running.")
         elif self.logic.about is None:
-            why = _("Connect to a server first.")
-        elif volume is None and not self.ui.studyBox.currentText:
-            why = _("Choose an image first.")
-        for button, tip in (
-            (self.ui.findButton, _("Look at every patch of the image for what is worth explaining")),
-            (self.ui.classifyButton, _("Ask the classifier")),
-            (
-                self.ui.explainButton,
-                _("Search the smallest plausible change for which the classifier changes its mind"),
-            ),
+            unready = _("Connect to a server first.")
+        no_image = "" if volume is not None or self.ui.studyBox.currentText else _("Choose an image first.")
+        look = _("Look at every patch of the image for what is worth explaining")
+        search = _("Search the smallest plausible change for which the classifier changes its mind")
+        for button, why, tip in (
+            (self.ui.findButton, unready or no_image, look),
+            (self.ui.classifyButton, unready or no_image, _("Ask the classifier")),
+            (self.ui.explainButton, unready or no_image, search),
+            (self.ui.refreshButton, unready, _("List the server's images again")),
+            (self.ui.nextButton, unready, _("Let the server say which of its images to look at next")),
         ):
             button.enabled = not why
             button.toolTip = why or tip
         self.ui.connectButton.enabled = not self.logic.busy
-        for button in (self.ui.refreshButton, self.ui.nextButton):
-            button.enabled = self.logic.about is not None and not self.logic.busy
         self.ui.cancelButton.enabled = self.logic.busy
         self.ui.progressBar.visible = self.logic.busy
         several = volume is not None and geometry_of(volume)[0][2] > 1

@@ -13,6 +13,8 @@ from .connections import Connections
 
 PICTURE = 80
 """Edge of a patch's picture in pixels."""
+MAP = 300
+"""Width of the map of all units. As large as the server draws it, it would widen the panel."""
 
 
 class UnitsPanel:
@@ -86,7 +88,7 @@ class UnitsPanel:
     def mapped(self, picture: bytes) -> None:
         """The map of all units, those that answer marked."""
         if self._units:
-            self.ui.unitMap.pixmap = _loaded(picture)
+            self.ui.unitMap.pixmap = _loaded(picture).scaledToWidth(MAP, qt.Qt.SmoothTransformation)
             self.ui.unitMap.visible = True
 
     def clear(self, *_unused: object) -> None:
