@@ -100,8 +100,9 @@ class OtherwiseTest(ScriptedLoadableModuleTest):
     def runTest(self) -> None:  # noqa: N802 - Slicer's name
         """Draw a phantom and bring a made-up explanation of it into the scene and out again."""
         from OtherwiseLib.samples.self_test import run
+        from OtherwiseLib.ui import application
 
         slicer.mrmlScene.Clear()
         self.delayDisplay(_("Testing"))
-        run(slicer.mrmlScene)
+        run(slicer.mrmlScene, application.update_proxies)
         self.delayDisplay(_("Passed"))

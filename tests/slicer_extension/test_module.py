@@ -46,6 +46,12 @@ def test_reload_and_test_passes_where_views_are_open(module: ModuleType, scene: 
         manager.close()
 
 
+def test_the_self_test_uses_slicers_own_sequences_module(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second logic on the scene registers the module's nodes again, of which MRML warns."""
+    monkeypatch.setattr(slicer, "vtkSlicerSequencesLogic", None)
+    module.OtherwiseTest().runTest()
+
+
 def test_every_selector_of_the_panel_is_given_the_scene_by_the_root(scene: Any) -> None:
     tree = ElementTree.parse(UI)
     selectors = {w.get("name") for w in tree.iter("widget") if (w.get("class") or "").startswith("qMRML")}

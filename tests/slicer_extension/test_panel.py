@@ -236,6 +236,10 @@ def test_a_slice_is_asked_for_where_the_classifier_is_flat(app: PanelSession, vo
     app.connect()
     app.choose(volume)
     assert app.ui.sliceSpin.isEnabled()
+    assert not app.ui.partSection.collapsed
+    app.ui.partSection.collapsed = True
+    app.panel.update()
+    assert app.ui.partSection.collapsed, "somebody folded it"
     app.ui.sliceSpin.setValue(5)
     app.press("classifyButton")
     app.until(lambda: not app.logic.busy)

@@ -12,13 +12,19 @@ import numpy as np
 from ..files import nrrd
 from ..files.explanation_files import SCHEMA
 from ..mrml import colours, explanations, layouts, region_names, segments
+from ..mrml.nodes import UpdateProxies
 from ..mrml.snapshot import snapshot
 from ..mrml.volumes import geometry_of
 from . import phantoms
 
 
-def run(scene: Any) -> None:
+def run(scene: Any, update_proxies: UpdateProxies | None = None) -> None:
     """Draw a phantom, make up an explanation of it, show it, walk through it and remove it.
+
+    Args:
+        scene: Where to.
+        update_proxies: Lets a browser's node follow it. In Slicer it is the Sequences module's own: a second logic on
+            the scene registers the module's nodes again, of which MRML warns.
 
     Raises:
         AssertionError: if anything is not where it should be.
@@ -30,7 +36,7 @@ def run(scene: Any) -> None:
         # The layout makes views, which stay.
         layouts.set_layout(scene, layouts.FOUR)
         before = nodes_of(scene)
-        shown = explanations.show(scene, path, volume)
+        shown = explanations.show(scene, path, volume, update_proxies)
         layouts.fill(scene, shown)
         shape, affine = geometry_of(shown.get("difference"))
         check(shape == tuple(reversed(sent.voxels.shape)), "shape")

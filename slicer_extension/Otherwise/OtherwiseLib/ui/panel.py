@@ -54,6 +54,7 @@ class Panel:
         self.finder = FindsPanel(ui, logic)
         self._confirm, self._parameters = confirm, parameters
         self._restoring = False
+        self._slices = False  # whether a slice has to be chosen
         ui.addressEdit.text = logic.address
         self._tell("")
         self._connect()
@@ -287,8 +288,9 @@ class Panel:
         flat = self.logic.spatial_dims == 2 and several
         self.ui.sliceSpin.enabled = flat
         self.ui.sliceHereButton.enabled = flat
-        if flat:
+        if flat and not self._slices:
             self.ui.partSection.collapsed = False
+        self._slices = flat
         self.ui.roiSelector.enabled = volume is not None
         self.ui.studyBox.enabled = volume is None
 

@@ -17,8 +17,9 @@ class OtherwiseSelfTest(unittest.TestCase):
     def test_an_explanation_is_shown_and_removed(self) -> None:
         """Draw a phantom, show a made-up explanation of it, walk through it and remove it."""
         from OtherwiseLib.samples.self_test import run
+        from OtherwiseLib.ui.application import update_proxies
 
-        run(slicer.mrmlScene)
+        run(slicer.mrmlScene, update_proxies)
 
     def test_the_samples_are_drawn(self) -> None:
         """Draw both phantoms."""
