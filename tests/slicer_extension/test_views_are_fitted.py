@@ -171,20 +171,44 @@ def test_a_view_is_fitted_again_when_its_size_changes_but_not_after_somebody_zoo
         show(panel, tmp_path, IMAGES["small"])
         first, second = view_nodes.slice_nodes(arranged, (layouts.ORIGINAL, layouts.COUNTERFACTUAL))
         first.SetDimensions(200, 100, 1)
+        panel.application.processEvents()
         assert first.GetFieldOfView()[1] == pytest.approx(38.4 * view_fit.MARGIN)
         second.SetFieldOfView(10, 10, 1)
         second.SetDimensions(200, 100, 1)
+        panel.application.processEvents()
         assert second.GetFieldOfView()[0] == pytest.approx(10)
+
+
+def test_a_view_that_changes_its_size_is_drawn_as_it_is_fitted(
+    panel: PanelSession, views: OffscreenViews, tmp_path: Path
+) -> None:
+    """What an observer changes within the event of a view's new size does not reach the layers that are drawn."""
+    show(panel, tmp_path, IMAGES["small"])
+    views.picture(layouts.ORIGINAL)
+    for width, height in ((300, 252), (300, 308), (280, 120), (200, 330)):
+        views.resize(layouts.ORIGINAL, width, height)
+        panel.application.processEvents()
+        bright = views.picture(layouts.ORIGINAL).max(axis=2) > 128
+        extent = [np.ptp(np.flatnonzero(bright.any(axis=axis))) + 1 for axis in (0, 1)]
+        assert max(extent) == pytest.approx(min(width, height) / view_fit.MARGIN, rel=0.03), (width, height)
 
 
 def test_a_click_on_a_region_outside_of_a_zoomed_view_brings_it_in(arranged: Any, tmp_path: Path) -> None:
     for panel in open_panel(arranged, tmp_path):
         shown = show(panel, tmp_path, IMAGES["far"])
         (node,) = view_nodes.slice_nodes(arranged, (layouts.ORIGINAL,))
-        node.SetFieldOfView(4, 4, 1)
-        view_fit.move_in_plane(node, np.array([100.0, -120.0, 75.0]))
-        panel.ui.regionTable.selectRow(0)
-        assert view_fit.is_in_view(node, tuple(shown.regions[0]["centroid_ras"]))
+        region = shown.regions[0]["centroid_ras"]
+        for zoomed, panned in (((4, 4, 1), (0, 0, 0)), ((8, 6, 1), (15, -15, 0))):
+            node.SetFieldOfView(*zoomed)
+            view_fit.move_in_plane(node, np.array([100.0, -120.0, 75.0]))
+            node.SetXYZOrigin(*panned)
+            panel.ui.regionTable.clearSelection()
+            panel.ui.regionTable.selectRow(0)
+            to_xy = node.GetXYToRAS().NewInstance()
+            to_xy.DeepCopy(node.GetXYToRAS())
+            to_xy.Invert()
+            place = np.array(to_xy.MultiplyPoint([*region, 1.0])[:2]) / node.GetDimensions()[:2]
+            assert np.abs(place - 0.5).max() < 0.5, (zoomed, panned, place)
 
 
 def test_the_slice_in_view_is_that_of_the_view_somebody_sees(arranged: Any, tmp_path: Path, volume: Any) -> None:

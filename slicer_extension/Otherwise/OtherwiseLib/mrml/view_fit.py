@@ -35,7 +35,6 @@ def fit(node: Any, volume: Any) -> None:
     if per_pixel <= 0:
         return
     node.SetFieldOfView(per_pixel * width, per_pixel * height, node.GetFieldOfView()[2])
-    node.SetXYZOrigin(0.0, 0.0, 0.0)
     move_in_plane(node, to_ras[:3, 3] + to_ras[:3, :2] @ ((low + high) / 2))
 
 
@@ -43,6 +42,8 @@ def move_in_plane(node: Any, ras: np.ndarray) -> None:
     """Bring a place into the middle of a slice view without changing the slice."""
     to_ras = _matrix(node.GetSliceToRAS())
     moved = to_ras[:3, 3] + to_ras[:3, :2] @ ((np.asarray(ras) - to_ras[:3, 3]) @ to_ras[:3, :2])
+    # Somebody's panning is kept apart from the slice's place, and would be added to it.
+    node.SetXYZOrigin(0.0, 0.0, 0.0)
     for row in range(3):
         node.GetSliceToRAS().SetElement(row, 3, float(moved[row]))
     node.UpdateMatrices()
@@ -58,12 +59,17 @@ def is_in_view(node: Any, ras: tuple[float, float, float]) -> bool:
 class ViewFit:
     """Keeps slice views fitted while their size changes; a view that somebody zoomed or panned is left alone.
 
+    A view is fitted once its event is over: what an observer changes within the event reaches the node, but not the
+    layers that Slicer draws.
+
     Args:
         nodes: Gives the slice nodes to keep fitted.
+        later: Calls back on the main thread as soon as the present event is over.
     """
 
-    def __init__(self, nodes: Callable[[], list]) -> None:
-        self._nodes = nodes
+    def __init__(self, nodes: Callable[[], list], later: Callable[[Callable[[], None]], None]) -> None:
+        self._nodes, self._later = nodes, later
+        self._resized: dict[str, Any] = {}
         self._volume: Any = None
         self._observed: list[tuple[Any, int]] = []
         self._fitted: dict[str, tuple] = {}
@@ -83,6 +89,7 @@ class ViewFit:
         for node, tag in self._observed:
             node.RemoveObserver(tag)
         self._observed, self._fitted, self._volume = [], {}, None
+        self._resized.clear()
 
     def _changed(self, node: Any, *_unused: object) -> None:
         before = self._fitted.get(node.GetID())
@@ -93,6 +100,13 @@ class ViewFit:
         if not resized and (not np.isclose(scale, _scale(node)) or not np.allclose(middle, _middle(node), atol=0.5)):
             del self._fitted[node.GetID()]
         elif resized:
+            if not self._resized:
+                self._later(self._fit_resized)
+            self._resized[node.GetID()] = node
+
+    def _fit_resized(self) -> None:
+        nodes, self._resized = self._resized, {}
+        for node in nodes.values() if self._volume is not None and self._volume.GetScene() is not None else ():
             self._fit(node)
 
     def _fit(self, node: Any) -> None:

@@ -57,7 +57,9 @@ class ExplanationPanel:
         self._methods: list[str] = []
         self._seen = ""
         self._observed: list[tuple[Any, int]] = []
-        self._fit = ViewFit(lambda: view_nodes.slice_nodes(logic.scene, layouts.VIEWS))
+        self._fit = ViewFit(
+            lambda: view_nodes.slice_nodes(logic.scene, layouts.VIEWS), lambda call: qt.QTimer.singleShot(0, call)
+        )
         for title in (
             _("Side by side"),
             _("With change and effect"),
