@@ -189,8 +189,9 @@ def test_a_view_that_changes_its_size_is_drawn_as_it_is_fitted(
         views.resize(layouts.ORIGINAL, width, height)
         panel.application.processEvents()
         bright = views.picture(layouts.ORIGINAL).max(axis=2) > 128
-        extent = [np.ptp(np.flatnonzero(bright.any(axis=axis))) + 1 for axis in (0, 1)]
-        assert max(extent) == pytest.approx(min(width, height) / view_fit.MARGIN, rel=0.03), (width, height)
+        columns, rows = (np.ptp(np.flatnonzero(bright.any(axis=axis))) + 1 for axis in (0, 1))
+        fullest = max(columns / width, rows / height)
+        assert fullest == pytest.approx(1 / view_fit.MARGIN, rel=0.03), (width, height)
 
 
 def test_a_click_on_a_region_outside_of_a_zoomed_view_brings_it_in(arranged: Any, tmp_path: Path) -> None:
