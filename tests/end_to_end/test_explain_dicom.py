@@ -43,7 +43,7 @@ class Middle(torch.nn.Module):
 def run(*words: object) -> str:
     result = CliRunner().invoke(build(), [str(word) for word in words], catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    return result.output
+    return result.stdout
 
 
 @pytest.mark.parametrize("name", IMAGES)

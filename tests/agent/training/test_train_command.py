@@ -20,7 +20,14 @@ from otherwise.blackbox.protocol import InputSpec
 from otherwise.blackbox.training import train_classifier
 from otherwise.cli import build
 from otherwise.errors import AgentError, BundleError, ImageError
+from support.quick_search import ONE_ATTEMPT, VALIDATION
 from support.square_models import squares
+
+
+@pytest.fixture(autouse=True)
+def one_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Judge agents by one attempt an image: they have learned nothing and would try everything."""
+    monkeypatch.setattr(VALIDATION, lambda **_: ONE_ATTEMPT)
 
 
 @pytest.fixture

@@ -12,22 +12,20 @@ from otherwise.agent.calibration import LEVELS, Calibration
 from otherwise.agent.editing.candidate import Candidate
 from otherwise.agent.editing.flow_search import FlowSearch, FlowSettings
 from otherwise.agent.editing.realism import denoising_errors
-from otherwise.agent.editing.search import Search, SearchSettings
 from otherwise.agent.training.validation import reconstructions
-from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.blackbox.decision import DecisionRule
 from otherwise.blackbox.protocol import BlackBox
 
 FEWEST = 5
-"""Fewer images of a class have no median worth the name."""
-MOST_SEARCHES = 12
-"""Images of which the student's edits are searched."""
+"""Least number of images for a median."""
 MOST_EDITS = 24
-"""Images of which the evidence's edits are asked about."""
+"""Most images that are edited with the evidence as the only condition."""
 
 
 def calibrate(agent: Agent, classifier: BlackBox, images: np.ndarray, held_out: np.ndarray) -> Calibration:
     """Measure what convinces, what the decoder draws by itself, and how well it denoises its reconstructions.
+
+    ``student_change`` stays unknown: ``validate`` measures it.
 
     Args:
         agent: The agent.
@@ -41,19 +39,8 @@ def calibrate(agent: Agent, classifier: BlackBox, images: np.ndarray, held_out: 
     return Calibration(
         convincing(classifier, images),
         evidence_validity(agent, classifier, held_out[:MOST_EDITS]),
-        student_change(agent, classifier, held_out[:MOST_SEARCHES]),
-        tuple(float(value) for value in np.quantile(errors, LEVELS)),
+        errors=tuple(float(value) for value in np.quantile(errors, LEVELS)),
     )
-
-
-def student_change(agent: Agent, classifier: BlackBox, images: np.ndarray) -> float | None:
-    """Return the mean absolute change of the counterfactuals that the student guides; None if none is valid."""
-    settings, changes = SearchSettings(flow=None, alternatives=0), []
-    for image in images:
-        found = Search(agent, CountingBlackBox(classifier), settings).run(image)
-        if found.valid:
-            changes.append(float(np.abs(found.best.image - image).mean()))
-    return round(float(np.mean(changes)), 5) if changes else None
 
 
 def convincing(classifier: BlackBox, images: np.ndarray, batch: int = 64) -> tuple[float | None, ...]:

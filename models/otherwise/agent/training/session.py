@@ -223,10 +223,21 @@ def _finish(session: TrainingSession, trainer: Trainer, data: TrainingImages, ba
     round_weights(trainer.average)
     agent = _agent(session, trainer)
     task = bar.add_task("validate", total=1.0)
-    figures = validate(
-        agent, session.classifier, data.held_out, progress=lambda stage, part: bar.update(task, completed=part)
-    )
+
+
+    def measure(calibration: Calibration) -> Figures:
+        return validate(
+            replace(agent, calibration=calibration),
+            session.classifier,
+            data.held_out,
+            progress=lambda stage, part: bar.update(task, completed=part),
+        )
+
     calibration = calibrate(agent, session.classifier, data.train, data.held_out)
+    figures = measure(replace(calibration, evidence_validity=None))  # the student guides
+    calibration = replace(calibration, student_change=figures.changed_l1)
+    if calibration.edits_by_flow:
+        figures = measure(calibration)
     card = _card(session, trainer, len(data.train), figures, calibration)
     write_agent(
         session.out,
