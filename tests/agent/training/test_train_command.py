@@ -24,6 +24,16 @@ from support.quick_search import ONE_ATTEMPT, VALIDATION
 from support.square_models import squares
 
 
+ONE_ATTEMPT_COMMAND = """
+from otherwise.agent.training import validation
+from otherwise.cli import main
+from support.quick_search import ONE_ATTEMPT
+
+validation.SearchSettings = lambda **_: ONE_ATTEMPT
+main()
+"""
+
+
 @pytest.fixture(autouse=True)
 def one_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
     """Judge agents by one attempt an image: they have learned nothing and would try everything."""
@@ -131,9 +141,10 @@ def test_two_processes_of_torchrun_write_one_agent(
 ) -> None:
     out = tmp_path / "agent"
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [*launch, "-m", "otherwise", *arguments(classifier_bundle, training_folder, out)]
-    package = Path(otherwise.__file__).parents[1]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(package)}
+    (tmp_path / "command.py").write_text(ONE_ATTEMPT_COMMAND)
+    command = [*launch, str(tmp_path / "command.py"), *arguments(classifier_bundle, training_folder, out)]
+    packages = os.pathsep.join(str(folder) for folder in (Path(otherwise.__file__).parents[1], Path(__file__).parents[2]))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": packages}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
     assert load_agent(out).model.architecture.size == (16, 16)
