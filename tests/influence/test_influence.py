@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from otherwise.agent.editing.parts import composite, soft
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.influence.effect import effect_map, measured_effect, put_in_and_leave_out, shown_effect, windows
 from otherwise.influence.minimal import minimal_mask
+from otherwise.influence.parts import composite, soft
 from otherwise.influence.regions import candidate_regions, measure_regions, reconstruction_floor
 
 

@@ -12,7 +12,6 @@ import numpy as np
 
 from otherwise.agent.bundle import Agent
 from otherwise.agent.editing.candidate import Candidate
-from otherwise.agent.editing.parts import composite, soft
 from otherwise.agent.editing.realism import realism
 from otherwise.agent.editing.rendering import Cancelled
 from otherwise.agent.editing.search import Progress, Search, SearchResult, SearchSettings
@@ -41,6 +40,7 @@ from otherwise.explain.view import ClassifierView
 from otherwise.images.image import Image
 from otherwise.influence.effect import measure_effect, shown_effect
 from otherwise.influence.minimal import minimal_mask
+from otherwise.influence.parts import composite, soft
 from otherwise.influence.regions import MeasuredRegion, measure_regions, reconstruction_floor
 
 CARRIED = "not once carried to the full image"

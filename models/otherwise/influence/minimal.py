@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from otherwise.agent.editing.parts import composite, ranks, soft
 from otherwise.blackbox.decision import DecisionRule
 from otherwise.blackbox.protocol import BlackBox
+from otherwise.influence.parts import composite, ranks, soft
 
 
 def minimal_mask(

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from otherwise.agent.editing.parts import soft
 from otherwise.blackbox.decision import DecisionRule
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.influence.effect import measured_effect, put_in_and_leave_out
+from otherwise.influence.parts import soft
 
 MOST_REGIONS = 5
 """More than a handful is no explanation."""

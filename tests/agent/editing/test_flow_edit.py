@@ -18,7 +18,7 @@ from otherwise.blackbox.decision import DecisionRule
 from support.square_models import SquareClassifier
 
 SPREAD = 0.3
-SMALL_REGIONS = FlowSettings(smoothing=(1.0, 1.0), border=0.25)
+SMALL_REGIONS = FlowSettings(border=0.25)
 """Borders that fit the small images of these tests."""
 
 
@@ -117,7 +117,9 @@ def test_a_search_is_the_same_for_the_same_seed_and_stays_within_its_region(
     def found(seed: int) -> np.ndarray:
         original = Candidate(image, answer, 0.0)
         with torch.inference_mode():
-            search = FlowSearch(agent, judge, SMALL_REGIONS, original, 1, 0.9, DecisionRule(), seed, lambda: None)
+            search = FlowSearch(
+                agent, judge, classifier, SMALL_REGIONS, original, 1, 0.9, DecisionRule(), seed, lambda: None
+            )
             result = search.run(2)
         assert result is not None
         assert len(result.alternatives) == 2
@@ -128,6 +130,32 @@ def test_a_search_is_the_same_for_the_same_seed_and_stays_within_its_region(
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
     assert (first == image).mean() > 0.5
+
+
+def test_the_region_lies_where_the_black_box_looks_and_not_where_most_changes(
+    agent: Agent, classifier: SquareClassifier
+) -> None:
+    """One corner changes more than the middle, and the black box reads the middle alone."""
+    size = classifier.inputs.size
+    middle = (0, *(slice(edge // 4, edge - edge // 4) for edge in size))
+    corner = (0, *(slice(0, edge // 4) for edge in size))
+    image = np.full((1, *size), 0.3, np.float32)
+    edited = image.copy()
+    edited[middle] += 0.4
+    edited[corner] += 0.7
+    answers = classifier.predict(np.stack([image, edited]))
+    assert answers.argmax(axis=1).tolist() == [0, 1]
+
+    def judge(made: np.ndarray, strengths: list[float]) -> list[Candidate]:
+        return [Candidate(*one) for one in zip(made, classifier.predict(made), strengths, strict=True)]
+
+    original, whole = Candidate(image, answers[0], 0.0), Candidate(edited, answers[1], 0.8)
+    search = FlowSearch(agent, judge, classifier, SMALL_REGIONS, original, 1, 0.5, DecisionRule(), 0, lambda: None)
+    _, part = search.smallest_region(whole)
+    assert classifier.predict(part.image[None])[0].argmax() == 1
+    change = np.abs(part.image - image)
+    assert change[corner].max() < 0.05
+    assert change[middle].max() > 0.3
 
 
 def test_the_wanted_evidence_is_sure_of_the_target_and_leaves_other_labels_alone() -> None:

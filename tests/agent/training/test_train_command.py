@@ -23,7 +23,6 @@ from otherwise.errors import AgentError, BundleError, ImageError
 from support.quick_search import ONE_ATTEMPT, VALIDATION
 from support.square_models import squares
 
-
 ONE_ATTEMPT_COMMAND = """
 from otherwise.agent.training import validation
 from otherwise.cli import main
@@ -143,7 +142,9 @@ def test_two_processes_of_torchrun_write_one_agent(
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     (tmp_path / "command.py").write_text(ONE_ATTEMPT_COMMAND)
     command = [*launch, str(tmp_path / "command.py"), *arguments(classifier_bundle, training_folder, out)]
-    packages = os.pathsep.join(str(folder) for folder in (Path(otherwise.__file__).parents[1], Path(__file__).parents[2]))
+    packages = os.pathsep.join(
+        str(folder) for folder in (Path(otherwise.__file__).parents[1], Path(__file__).parents[2])
+    )
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": packages}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr

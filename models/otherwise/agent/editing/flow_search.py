@@ -1,8 +1,9 @@
 """The search among edits by flow: how strong, and where.
 
 The strength of an edit is the time from which the flow is followed. A bisection finds the least strength that convinces
-the black box. The smallest region about its greatest change that still convinces is edited again, held to the image
-elsewhere at each step; of what convinces, the least change counts.
+the black box. The change of that edit is taken apart by windows, and the effect of each on the black box is measured.
+The smallest region of the strongest effect that still convinces is edited again, held to the image elsewhere at each
+step; of what convinces, the least change counts.
 """
 
 from __future__ import annotations
@@ -12,17 +13,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy import ndimage
 
 from otherwise.agent.bundle import Agent
 from otherwise.agent.conditioning import Conditioning, clipped_log_odds
 from otherwise.agent.editing.candidate import Candidate
 from otherwise.agent.editing.direction import evidence_boundary
 from otherwise.agent.editing.flow_edit import FlowStrength, flow_edit
-from otherwise.agent.editing.parts import composite, ranks, soft
 from otherwise.agent.editing.rendering import as_images
 from otherwise.agent.flow import StepDone
 from otherwise.blackbox.decision import DecisionRule
+from otherwise.blackbox.protocol import BlackBox
+from otherwise.influence.effect import effect_map
+from otherwise.influence.parts import composite, ranks, soft
 
 Judge = Callable[[np.ndarray, Sequence[float]], list[Candidate]]
 """Images ``(n, channels, *size)`` in [0, 1] and their strengths -> candidates with the answers to them."""
@@ -37,11 +39,11 @@ class FlowSettings:
         starts: Least and greatest time from which the flow is followed; the first one tried lies between.
         first: See ``starts``.
         bisections: Strengths tried after the first convincing one.
+        windows: Most windows of which the effect is measured, to find the region.
         shares: Shares of the voxels that may be edited, ascending.
         stronger: Factor of the strength of alternatives.
         along: Factors of the strength for the path within the region, ascending.
         steps: Solver steps.
-        smoothing: Standard deviation in voxels over which the change counts for the region, in 2-D and in 3-D.
         reconstruction_depth: Time up to which the image is inverted to see what the autoencoder itself loses.
         border: Standard deviation in voxels of the region's soft border.
     """
@@ -50,17 +52,18 @@ class FlowSettings:
     starts: tuple[float, float] = (0.35, 0.95)
     first: float = 0.75
     bisections: int = 2
-    shares: tuple[float, ...] = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2)
+    windows: int = 64
+    shares: tuple[float, ...] = (1 / 64, 1 / 32, 1 / 16, 1 / 11, 1 / 8, 1 / 6, 1 / 4, 1 / 3, 1 / 2)
     stronger: float = 1.1
     along: tuple[float, ...] = (0.7, 0.85, 1.0, 1.1)
     steps: int = 6
-    smoothing: tuple[float, float] = (4.0, 2.0)
     border: float = 2.5
     reconstruction_depth: float = 0.5
 
     def most_edits(self, alternatives: int) -> int:
         """Return the greatest number of edits that the black box may be asked about."""
-        return 2 + self.bisections + len(self.shares) + len(self.along) + alternatives
+        of_region = 2 + 2 * self.windows + len(self.shares)
+        return 2 + self.bisections + of_region + len(self.along) + alternatives
 
 
 USUAL_FLOW = FlowSettings()
@@ -86,7 +89,8 @@ class FlowSearch:
 
     Args:
         agent: Draws.
-        judge: Asks the black box.
+        judge: Asks the black box, and the student where it has to be convinced.
+        classifier: The black box.
         settings: How to search.
         original: The image and the black box's answer.
         target: Index of the class to flip to.
@@ -100,6 +104,7 @@ class FlowSearch:
         self,
         agent: Agent,
         judge: Judge,
+        classifier: BlackBox,
         settings: FlowSettings,
         original: Candidate,
         target: int,
@@ -108,7 +113,8 @@ class FlowSearch:
         seed: int,
         step_done: StepDone,
     ) -> None:
-        self.agent, self.judge, self.settings, self.original = agent, judge, settings, original
+        self.agent, self.judge, self.classifier = agent, judge, classifier
+        self.settings, self.original = settings, original
         self.target, self.goal, self.rule, self.step_done = target, goal, rule, step_done
         self._pixels = 2 * torch.from_numpy(original.image)[None].to(agent.device) - 1
         self._generator = torch.Generator().manual_seed(seed)
@@ -134,7 +140,7 @@ class FlowSearch:
         if whole is None:
             return None
         progress(0.5)
-        region, part = self._smallest_region(whole)
+        region, part = self.smallest_region(whole)
         inside = self._edit([factor * whole.strength for factor in self.settings.along], region)
         progress(0.8)
         convincing = [candidate for candidate in (part, *inside) if self._convinces(candidate)]
@@ -173,11 +179,13 @@ class FlowSearch:
             start = (low + high) / 2
         return found
 
-    def _smallest_region(self, whole: Candidate) -> tuple[np.ndarray, Candidate]:
-        """Return the smallest region about the greatest change that convinces, ``size``, and the change within it."""
+    def smallest_region(self, whole: Candidate) -> tuple[np.ndarray, Candidate]:
+        """Return the smallest region of the strongest effect that convinces, ``size``, and the change within it."""
         change = np.abs(whole.image - self.original.image).max(axis=0)
-        smooth = ndimage.gaussian_filter(change, self.settings.smoothing[change.ndim - 2])
-        rank = ranks(smooth, ties=change)
+        effect = effect_map(
+            self.classifier, self.original.image, whole.image, self.target, most=self.settings.windows, follow=False
+        )
+        rank = ranks(effect, ties=change)
         masks = [soft(rank < share * rank.size, self.settings.border) for share in self.settings.shares]
         parts = np.stack([composite(self.original.image, whole.image, mask) for mask in masks])
         for mask, part in zip(masks, self.judge(parts, [whole.strength] * len(parts)), strict=True):

@@ -17,10 +17,10 @@ from scipy import ndimage
 from otherwise.agent.bundle import Agent
 from otherwise.agent.conditioning import Conditioning, clipped_log_odds
 from otherwise.agent.editing.candidate import Candidate
-from otherwise.agent.editing.parts import composite, ranks, soft
 from otherwise.agent.editing.rendering import as_images
 from otherwise.agent.flow import StepDone, redraw
 from otherwise.blackbox.decision import DecisionRule
+from otherwise.influence.parts import composite, ranks, soft
 
 SHARES = tuple(2.0**-halvings for halvings in range(8, 0, -1))
 """Shares of the voxels of which one may be all that has to change. Finer steps leave the black box just convinced, and

@@ -192,7 +192,16 @@ class Search:
             return None
         progress("search", 0.0)
         search = FlowSearch(
-            self.agent, self._judged, flow, original, target, goal, self.rule, seed, stopping(cancelled)
+            self.agent,
+            self._judged,
+            self.classifier,
+            flow,
+            original,
+            target,
+            goal,
+            self.rule,
+            seed,
+            stopping(cancelled),
         )
         found = search.run(self.settings.alternatives, lambda part: progress("search", part))
         if found is None:

@@ -65,6 +65,6 @@ def evidence_validity(agent: Agent, classifier: BlackBox, images: np.ndarray) ->
         for image, answer in zip(images, classifier.predict(images), strict=True):
             target = rule.nearest_other(answer)
             original = Candidate(image, answer, 0.0)
-            search = FlowSearch(agent, judge, settings, original, target, 0.5, rule, 0, lambda: None)
+            search = FlowSearch(agent, judge, classifier, settings, original, target, 0.5, rule, 0, lambda: None)
             flipped += search.flips_at_most()
     return round(flipped / len(images), 4)

@@ -224,7 +224,6 @@ def _finish(session: TrainingSession, trainer: Trainer, data: TrainingImages, ba
     agent = _agent(session, trainer)
     task = bar.add_task("validate", total=1.0)
 
-
     def measure(calibration: Calibration) -> Figures:
         return validate(
             replace(agent, calibration=calibration),

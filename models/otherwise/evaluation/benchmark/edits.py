@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from otherwise.agent.bundle import Agent
 from otherwise.agent.conditioning import Conditioning, clipped_log_odds
 from otherwise.agent.editing.direction import direction_to_boundary
-from otherwise.agent.editing.parts import composite, soft
 from otherwise.agent.editing.rendering import EditSettings, as_images
 from otherwise.agent.editing.search import Search, SearchResult, SearchSettings
 from otherwise.agent.flow import Velocity, invert, render
@@ -27,6 +26,7 @@ from otherwise.blackbox.protocol import BlackBox
 from otherwise.evaluation.costs import timed
 from otherwise.influence.effect import effect_map, shown_effect
 from otherwise.influence.minimal import minimal_mask
+from otherwise.influence.parts import composite, soft
 from otherwise.influence.regions import MeasuredRegion, measure_regions, reconstruction_floor
 
 CHANGE, REGIONS = "ours-change", "ours-regions"
