@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -156,6 +158,30 @@ def test_the_region_lies_where_the_black_box_looks_and_not_where_most_changes(
     change = np.abs(part.image - image)
     assert change[corner].max() < 0.05
     assert change[middle].max() > 0.3
+
+
+def test_another_guidance_is_tried_where_the_first_does_not_move_the_black_box(
+    agent: Agent, classifier: SquareClassifier, images: np.ndarray
+) -> None:
+    image = images[0]
+    answer = classifier.predict(image[None])[0]
+
+    def found(scales: tuple[float, ...]) -> bool:
+        asked: list[int] = []
+
+        def judge(made: np.ndarray, strengths: list[float]) -> list[Candidate]:
+            asked.append(len(made))
+            said = answer if len(asked) == 1 else np.array([0.01, 0.99])
+            return [Candidate(*one) for one in zip(made, [said] * len(made), strengths, strict=True)]
+
+        settings = replace(SMALL_REGIONS, guidance_scales=scales)
+        original, rule = Candidate(image, answer, 0.0), DecisionRule()
+        with torch.inference_mode():
+            search = FlowSearch(agent, judge, classifier, settings, original, 1, 0.9, rule, 0, lambda: None)
+            return search.run(0) is not None
+
+    assert not found((3.0,))
+    assert found((3.0, 2.0))
 
 
 def test_the_wanted_evidence_is_sure_of_the_target_and_leaves_other_labels_alone() -> None:

@@ -35,7 +35,7 @@ class FlowSettings:
     """How edits by flow are searched.
 
     Attributes:
-        guidance_scale: See ``FlowStrength``.
+        guidance_scales: See ``FlowStrength``; each is tried where those before it do not convince.
         starts: Least and greatest time from which the flow is followed; the first one tried lies between.
         first: See ``starts``.
         bisections: Strengths tried after the first convincing one.
@@ -48,7 +48,7 @@ class FlowSettings:
         border: Standard deviation in voxels of the region's soft border.
     """
 
-    guidance_scale: float = 3.0
+    guidance_scales: tuple[float, ...] = (3.0, 2.0)
     starts: tuple[float, float] = (0.35, 0.95)
     first: float = 0.75
     bisections: int = 2
@@ -63,7 +63,8 @@ class FlowSettings:
     def most_edits(self, alternatives: int) -> int:
         """Return the greatest number of edits that the black box may be asked about."""
         of_region = 2 + 2 * self.windows + len(self.shares)
-        return 2 + self.bisections + of_region + len(self.along) + alternatives
+        of_whole = len(self.guidance_scales) * (1 + self.bisections)
+        return of_whole + of_region + len(self.along) + alternatives
 
 
 USUAL_FLOW = FlowSettings()
@@ -117,6 +118,7 @@ class FlowSearch:
         self.settings, self.original = settings, original
         self.target, self.goal, self.rule, self.step_done = target, goal, rule, step_done
         self._pixels = 2 * torch.from_numpy(original.image)[None].to(agent.device) - 1
+        self._guidance_scale = settings.guidance_scales[0]
         self._generator = torch.Generator().manual_seed(seed)
         self._noise = self._new_noise(1)
         answer = torch.from_numpy(np.asarray(original.probabilities, np.float32))[None].to(self._pixels)
@@ -136,7 +138,8 @@ class FlowSearch:
         Returns:
             None if no edit of the whole image convinces.
         """
-        whole = self._least_convincing_start()
+        starts = (self._least_convincing_start(scale) for scale in self.settings.guidance_scales)
+        whole = next((found for found in starts if found is not None), None)
         if whole is None:
             return None
         progress(0.5)
@@ -158,8 +161,9 @@ class FlowSearch:
         (candidate,) = self._edit([self.settings.starts[1]])
         return bool(self.rule.says(candidate.probabilities, self.target))
 
-    def _least_convincing_start(self) -> Candidate | None:
+    def _least_convincing_start(self, guidance_scale: float) -> Candidate | None:
         """Bisect the time from which the whole image is edited."""
+        self._guidance_scale = guidance_scale
         low, high = self.settings.starts
         found, start = None, self.settings.first
         for _ in range(1 + self.settings.bisections):
@@ -205,7 +209,7 @@ class FlowSearch:
         if masks is not None:
             each = masks if masks.ndim == pixels.ndim - 1 else masks[None]
             regions = torch.from_numpy(np.asarray(each[:, None], np.float32)).to(pixels)
-        strengths = [FlowStrength(start, self.settings.guidance_scale) for start in starts]
+        strengths = [FlowStrength(start, self._guidance_scale) for start in starts]
         made = flow_edit(
             self.agent.model,
             pixels,
