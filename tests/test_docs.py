@@ -63,6 +63,16 @@ def test_every_row_of_a_table_has_the_cells_of_its_head(page: Path) -> None:
                 at += 1
 
 
+def test_the_walks_of_the_architecture_lead_to_files() -> None:
+    page = (ROOT / "docs" / "contributing" / "architecture.md").read_text(encoding="utf-8")
+    rooms = ("models/otherwise", "monailabel_app/lib", "monailabel_app", "slicer_extension/Otherwise")
+    cells = [CELL.split(line)[3] for line in page.splitlines() if len(CELL.split(line)) == 5]
+    files = [name for cell in cells for name in re.findall(r"`([\w/]+\.py)`", cell)]
+    assert len(files) > 40
+    for name in files:
+        assert any((ROOT / room / name).is_file() for room in rooms), name
+
+
 def test_the_summary_of_the_benchmark_repeats_figures_of_the_suites() -> None:
     """A figure of the summary stands on the page of its suite, so that neither is changed alone."""
     summary = ROOT / "docs" / "benchmark" / "index.md"
