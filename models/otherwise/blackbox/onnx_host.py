@@ -161,10 +161,19 @@ def _check_shape(source: onnxruntime.NodeArg, spec: ClassifierSpec) -> None:
         raise BundleError(
             f"The model has its channels last (NHWC): {_told(declared)}.", "Say so at import: --layout NHWC."
         )
-    hint = "Give --size, --channels and --axes that fit."
+    hint = _fitting_options(declared, spec) or "Give --size, --channels and --axes that fit."
     if sorted(str(edge) for edge in wanted) == sorted(str(edge) for edge in declared[1:]):
         hint = "Are --size (columns,rows) and --axes right?"
     raise BundleError(f"The model wants {_told(declared)}, and the bundle declares {_told(['N', *wanted])}.", hint)
+
+
+def _fitting_options(declared: list, spec: ClassifierSpec) -> str:
+    """Return the options that fit a declared input; empty where it leaves something open."""
+    channels, *edges = (declared[-1], *declared[1:-1]) if spec.tensor.channels_last else declared[1:]
+    if not all(isinstance(edge, int) for edge in (channels, *edges)):
+        return ""
+    size = {axis: edge for axis, edge in zip(spec.tensor.order, edges, strict=True)}
+    return f"Give --size {','.join(str(size[axis]) for axis in range(len(size)))} --channels {channels}."
 
 
 def _constants(bundle: Bundle, source: str, tensors: list) -> dict[str, np.ndarray]:

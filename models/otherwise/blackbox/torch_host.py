@@ -137,8 +137,8 @@ def _scores(network: nn.Module, device: torch.device, spec: ClassifierSpec) -> S
             with torch.inference_mode():
                 answer = network(torch.from_numpy(images).to(device))
         except Exception as error:  # whatever a network's own code may raise
-            fault = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-            raise ClassifierError(f"The network failed: {fault}.", _hint(fault)) from error
+            fault = (str(error).strip().splitlines() or [type(error).__name__])[-1].rstrip(".")
+            raise ClassifierError(f"The network failed: {shortened(fault)}.", _hint(fault)) from error
         chosen = choose(answer, spec.output, spec.contract > 1)
         if not isinstance(chosen, torch.Tensor):
             raise ClassifierError(f"The network returned {type(chosen).__name__}.", "It should return a tensor.")
@@ -147,6 +147,11 @@ def _scores(network: nn.Module, device: torch.device, spec: ClassifierSpec) -> S
         return chosen.double().cpu().numpy()
 
     return partial(in_batches, scores, spec.batch_size) if spec.batch_size else scores
+
+
+def shortened(text: str, most: int = 160) -> str:
+    """Return a text of at most so many characters, cut at a space."""
+    return text if len(text) <= most else text[:most].rpartition(" ")[0] + " ..."
 
 
 def _hint(fault: str) -> str:
