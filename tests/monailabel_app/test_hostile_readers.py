@@ -302,3 +302,40 @@ def test_annotators_do_not_replace_each_others_labels(
         assert status["label_tags"] == {}
         (tmp_path / "tokens.txt").rename(tmp_path / "gone")
         assert client.get("/otherwise/health/ready").status_code == 503
+
+
+def test_bodies_of_many_values_are_refused_before_they_are_parsed(running: Running) -> None:
+    """Parsing them keeps everybody waiting; as many bytes in one text do not."""
+    headers = {"Content-Type": "application/json"}
+    many = "{" + ", ".join(f'"key{number}": 1' for number in range(50_000)) + "}"
+    nested = "[" * 400_000 + "]" * 400_000
+    for address in ("/otherwise/jobs", "/otherwise/annotations", "/otherwise/concepts/query"):
+        for body in (many, nested):
+            reply = requests.post(running.url + address, data=body, headers=headers, timeout=20)
+            assert (reply.status_code, reply.json()["error"]) == (413, "too-large"), address
+    text = {"image": "dark", "region": {"mask": "x" * 700_000}}
+    assert requests.post(f"{running.url}/otherwise/concepts/query", json=text, timeout=20).status_code == 422
+
+
+@pytest.mark.anyio
+async def test_whoever_asks_too_often_is_answered_later(app_class: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import asyncio
+
+    rates = importlib.import_module("lib.http.rates")
+    monkeypatch.setattr(rates, "HELD_PER_USER", 2)
+    held: list[float] = []
+    go_on = asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        held.append(seconds)
+        await go_on.wait()
+
+    monkeypatch.setattr(rates.asyncio, "sleep", sleep)
+    limit = rates.RateLimit(lambda scope, receive, send: None, rate=1)
+    waiting = [asyncio.ensure_future(limit._hold("greedy")) for _ in range(3)]
+    done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    assert len(done) == 1, "the third is not held, so that held replies take bounded room"
+    assert held == [rates.HOLD_SECONDS] * 2
+    go_on.set()
+    await asyncio.gather(*waiting)
+    assert not limit._held

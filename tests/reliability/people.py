@@ -14,6 +14,8 @@ from typing import Any
 from locust import HttpUser, between, events, task
 
 REPORT = "OTHERWISE_LOAD_REPORT"
+TOKENS = "OTHERWISE_LOAD_TOKENS"
+"""Tokens of the people, divided by commas; without them the address lets everybody in."""
 LOOK = 0.5
 """Seconds between two looks at a job, as Slicer looks."""
 JOB_SECONDS = 120.0
@@ -30,7 +32,11 @@ class Person(HttpUser):
 
     def on_start(self) -> None:
         self.client.trust_env = False
-        self.draw = Random(next(SEEDS))
+        seed = next(SEEDS)
+        self.draw = Random(seed)
+        if tokens := os.environ.get(TOKENS):
+            names = tokens.split(",")
+            self.client.headers["Authorization"] = f"Bearer {names[seed % len(names)]}"
         self.images = sorted(image["id"] for image in self.ask("GET", "/otherwise/studies")["studies"])
         self.explanation: dict[str, Any] = {}
         self.explain()

@@ -9,6 +9,12 @@ from otherwise.errors import OtherwiseError
 
 MOST_TEXT = 4 * 1024 * 1024
 """Bytes of a body that is no upload: it is parsed in memory at once, where JSON takes many times its size."""
+MOST_VALUES = 20_000
+"""Separators in such a body; a polygon has four for each point.
+
+Python parses JSON, and describes what is wrong with it, in one piece during which nobody else is answered. A million
+keys take seconds; a mask of as many bytes, which is one text, takes no time.
+"""
 
 
 class TooLargeError(OtherwiseError):
@@ -38,14 +44,19 @@ def limited(scope: Scope, receive: Receive, upload_limit: int) -> Receive:
     announced = headers.get("content-length", "")
     if announced.isdecimal() and int(announced[:20]) > limit:
         raise _too_large(limit)
-    seen = 0
+    seen = values = 0
 
     async def counted() -> Message:
-        nonlocal seen
+        nonlocal seen, values
         message = await receive()
-        seen += len(message.get("body", b""))
+        body = message.get("body", b"")
+        seen += len(body)
         if seen > limit:
             raise _too_large(limit)
+        if not upload:
+            values += sum(body.count(separator) for separator in (b",", b"[", b"{"))
+            if values > MOST_VALUES:
+                raise TooLargeError(f"The request holds more than {MOST_VALUES} values.", "Send fewer at a time.")
         return message
 
     return counted

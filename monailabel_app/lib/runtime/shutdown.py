@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from lib.runtime.worker import Cancelled, Worker
 from otherwise.errors import CancelledError
 
 LOOK_SECONDS = 0.05
+SWITCH_SECONDS = 0.001
 CLOSING_SECONDS = 10
 """What threads may take to end."""
 LAST_WORDS_SECONDS = 0.5
@@ -74,6 +76,8 @@ def serve(door: socket.socket, close: Close, grace: float, **settings: object) -
     """
     app = stock_server()
     bound_connections()
+    # The thread that answers waits so long for one that computes in Python, and there may be many.
+    sys.setswitchinterval(SWITCH_SECONDS)
     PatientProtocol.trust(settings.get("forwarded_allow_ips", ()))  # type: ignore[arg-type]
     patience = math.ceil(grace + CLOSING_SECONDS)
     config = uvicorn.Config(
