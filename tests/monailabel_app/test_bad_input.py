@@ -78,7 +78,18 @@ def test_unknown_target_lists_the_classes(running: Running) -> None:
 
 
 @pytest.mark.parametrize(
-    "params", ['{"seed": -1}', '{"seed": 1.5}', '{"seed": true}', '{"seed": "1"}', '{"slice_index": []}']
+    "params",
+    [
+        '{"seed": -1}',
+        '{"seed": 1.5}',
+        '{"seed": true}',
+        '{"seed": "1"}',
+        '{"slice_index": []}',
+        '{"noise": -0.1}',
+        '{"noise": 0.9}',
+        '{"noise": "0.1"}',
+        '{"noise": true}',
+    ],
 )
 def test_numbers_are_whole_and_in_range(running: Running, params: str) -> None:
     refusal(running.infer("explain", params, image="dark"), 422)

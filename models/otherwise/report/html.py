@@ -168,11 +168,14 @@ def cards(explanation: Explanation, panels: Panels) -> list[Card]:
 
 def _seen_card(seen: Seen, panels: Panels) -> Card:
     """Return what the classifier saw of the original, with what was cut off."""
-    size = " × ".join(str(edge) for edge in seen.image.geometry.shape[: seen.image.dimension])
     low, high = seen.window
-    clipped = f"{words.share(seen.below)} of it lie below, {words.share(seen.above)} above"
-    text = f"{size} voxels, black at {low:.4g} and white at {high:.4g}; {clipped}. Then: {seen.contract}"
+    clipped = f"{words.share(seen.below)} of the voxels are darker, {words.share(seen.above)} brighter"
+    text = f"{_seen_size(seen)}, black at {low:.4g} and white at {high:.4g}; {clipped}."
     return Card("As the classifier sees it", text, panels.seen(seen.image))
+
+
+def _seen_size(seen: Seen) -> str:
+    return " × ".join(str(edge) for edge in seen.image.geometry.shape[: seen.image.dimension]) + " voxels"
 
 
 def _found(found: Counterfactual, explanation: Explanation) -> str:
@@ -242,7 +245,7 @@ def _place(place: Place | None) -> list[tuple[str, str]]:
 
 def provenance(explanation: Explanation) -> list[tuple[str, str]]:
     """Return how the explanation was made: the image, the models, when, and how long it took."""
-    original, index = explanation.volumes.original, explanation.slice_index
+    original, index, seen = explanation.volumes.original, explanation.slice_index, explanation.seen
     count = original.dimension
     size = " × ".join(str(number) for number in original.geometry.shape[:count])
     realism = explanation.counterfactual.realism
@@ -256,6 +259,7 @@ def provenance(explanation: Explanation) -> list[tuple[str, str]]:
             if index is not None
             else []
         ),
+        *([("The classifier's input", f"{_seen_size(seen)}, {seen.contract}")] if seen else []),
         *_place(explanation.place),
         ("Classifier", explanation.classifier.name),
         ("Classifier version", explanation.classifier.version),
