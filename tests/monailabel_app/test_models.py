@@ -302,5 +302,6 @@ def test_the_stock_route_trains_on_the_studies_in_a_process_of_its_own(
     assert second["agent"]["trained_here"] is True
     app.switcher.look()
     active = client.get("/otherwise/models").json()["active"]
-    better = second["after"]["validity"] >= second["before"]["validity"] - 0.02
+    # On so few held-out images neither figure may fall.
+    better = all(second["after"][name] >= second["before"][name] for name in ("validity", "agreement"))
     assert active == (second["id"] if better else first["id"])

@@ -6,74 +6,22 @@ import base64
 import threading
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from fastapi.testclient import TestClient
 
-from otherwise.agent.editing.search import SearchSettings
 from otherwise.annotations.annotation import Annotation
 from otherwise.annotations.region import RegionMask
 from otherwise.annotations.store import AnnotationStore
-from otherwise.blackbox.protocol import InputSpec
-from otherwise.explain.explainer import Explainer
 from otherwise.images.image import Geometry, Image
 from otherwise.images.reading import read_image
 from otherwise.images.writing import write_image
-from support.app_in_process import open_app
-from support.square_models import SquareClassifier, eager_agent, squares
+from support.school import COUNT, SIZE, SPICULATED, School, school
+from support.square_models import squares
 
-SIZE = (32, 32)
-SPICULATED = {"scheme": "SCT", "code": "129742005", "meaning": "Spiculated lesion"}
-COUNT = 12
 SQUARE = {"polygon": [[4, 4, 0], [12, 4, 0], [12, 12, 0], [4, 12, 0]]}
-
-
-@dataclass
-class School:
-    """The server under test."""
-
-    client: TestClient
-    app: Any
-
-    def get(self, address: str) -> Any:
-        reply = self.client.get(f"/otherwise{address}")
-        assert reply.status_code == 200, reply.text
-        return reply.json()
-
-    def explain(self, image: str) -> Any:
-        reply = self.client.post("/infer/explain", params={"image": image, "output": "json"}, data={"params": "{}"})
-        assert reply.status_code == 200, reply.text
-        return reply.json()
-
-    def say(self, **body: Any) -> Any:
-        return self.client.post("/otherwise/annotations", json=body)
-
-    def settle(self) -> None:
-        assert self.app.teaching.settled(60)
-
-
-@contextmanager
-def school(root: Path, app_class: Any) -> Iterator[School]:
-    """A server of its own, which another may follow on the same state."""
-    studies = root / "studies"
-    if not studies.is_dir():
-        affine = np.diag([0.5, 0.5, 1.0, 1.0])
-        arrays = squares(SIZE, COUNT, seed=3)
-        arrays[-1] = 0.99 * arrays[0]  # the first patient's next image
-        for number, array in enumerate(arrays):
-            image = Image(array[..., None], Geometry((*SIZE, 1), affine), dimension=2)
-            write_image(image, studies / f"image-{number:02d}.nrrd")
-    classifier = SquareClassifier(InputSpec(SIZE))
-    hurried = SearchSettings(steps=2, rounds=1, alternatives=0)
-    explainer = Explainer(classifier, eager_agent(classifier), hurried)
-    conf = {"state": str(root / "state"), "device": "cpu"}
-    with open_app(app_class, studies, conf, explainer) as (client, app):
-        yield School(client, app)
 
 
 @pytest.fixture
@@ -482,22 +430,30 @@ def test_two_readers_at_once_lose_nothing(taught_by: School) -> None:
     assert len(taught_by.get("/annotations")["annotations"]) == 16
 
 
-def test_a_version_that_knows_less_is_kept_and_not_used_until_one_knows_more(tmp_path: Path) -> None:
+def test_a_version_that_knows_less_is_used_and_warned_of(tmp_path: Path) -> None:
     from lib.teaching.versions import Version, Versions
 
     def version(number: int, accuracy: float | None) -> Version:
         return Version(number, "2026-11-22T08:00:00+00:00", number, 0.5, accuracy, ("Mass",), "+1 label.")
 
     versions = Versions(tmp_path)
-    assert versions.take(version(10, 0.9)) is None
-    assert versions.take(version(11, 0.85)) is None
-    assert versions.take(version(12, 0.5)) == 11
-    assert "0.85 to 0.50" in versions.reason
-    assert Versions(tmp_path).chosen == 11  # also after a restart
-    assert versions.take(version(13, 0.7)) == 11
-    assert versions.take(version(14, 0.88)) is None
-    versions.choose(10, "Somebody chose it.")
-    assert versions.take(version(15, 0.95)) == 10
-    assert [each.version for each in Versions(tmp_path).all()] == [15, 14, 13, 12, 11, 10]
+    versions.take(version(10, 0.9))
+    versions.take(version(11, 0.85))
+    assert versions.warning() == ""
+    versions.take(version(12, 0.5))
+    assert "0.85 to 0.50" in versions.warning()
+    assert versions.chosen is None, "nothing is frozen in silence"
+    versions.choose(10, "Somebody chose it.", since=12)
+    versions.take(version(15, 0.95))
+    assert (Versions(tmp_path).chosen, Versions(tmp_path).since) == (10, 12)  # also after a restart
+    assert [each.version for each in Versions(tmp_path).all()] == [15, 12, 11, 10]
     (tmp_path / "versions.jsonl").open("a").write('{"version": 16, "cre')  # killed while it wrote
-    assert len(Versions(tmp_path).all()) == 6
+    assert len(Versions(tmp_path).all()) == 4
+
+
+def test_what_an_earlier_release_froze_in_silence_is_in_use_again(tmp_path: Path) -> None:
+    from lib.teaching.versions import Versions
+
+    frozen = '{"version": 11, "reason": "Held-out accuracy fell from 0.85 to 0.50 with version 12.", "insisted": false}'
+    (tmp_path / "active.json").write_text(frozen)
+    assert Versions(tmp_path).chosen is None

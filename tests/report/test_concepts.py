@@ -89,6 +89,43 @@ def test_the_named_share_stands_in_words_and_as_a_bar(taught: Explain) -> None:
     assert parts == [("", "45.00"), ("", "17.00"), (" unknown", "38.00")]
 
 
+def test_a_region_with_two_findings_counts_for_both_and_the_bar_still_adds_up(taught: Explain) -> None:
+    both = tuple(ConceptEntry(term, 0, 0.0, 0.0, (1,), 2.0, 0.8) for term in (CASTING, MARKER))
+    rest = ConceptEntry(None, 400, 0.3, 0.1, (2,), 0.5, 0.2)
+    html = section(render_report(taught(concepts=Concepts("3", 0.8, (*both, rest)))))
+    parts = [float(width) for _, width in re.findall(r'class="part( unknown)?" style="width:([\d.]+)%', html)]
+    assert parts == [40.0, 40.0, 20.0]
+    assert "80 % of the decisive change has a name" in plain(html)
+
+
+def test_what_lies_outside_the_regions_is_said(taught: Explain) -> None:
+    whole = taught().concepts
+    assert "spread outside" not in render_report(taught())
+    told = plain(section(render_report(taught(concepts=replace(whole, in_regions=0.77)))))
+    assert "The regions hold 77 % of the effect, the rest is spread outside them. Of what they hold: 62 %" in told
+
+
+def test_a_name_that_only_units_carry_is_no_finding_of_this_image(taught: Explain) -> None:
+    idle = ConceptEntry(CASTING, 18, 3.0, 0.4, (), 0.0, 0.0)
+    unknown = ConceptEntry(None, 400, 0.3, 0.1, (1, 2), 3.25, 1.0)
+    assert len(rows_of(render_report(taught(concepts=Concepts("3", 0.0, (idle, unknown)))))) == 1
+
+
+def test_every_finding_of_a_region_is_in_the_table_and_how_it_is_known(taught: Explain, tmp_path: Path) -> None:
+    first, second = taught().regions
+    known = {"name": "Calcified nodule", "scheme": "X", "code": "1", "confidence": 0.93, "evidence": "finding"}
+    said = {"name": "Lobulated", "scheme": "X", "code": "2", "confidence": 0.5, "evidence": "said", "disputed": True}
+    regions = (replace(first, findings=({**known, "disputed": False}, said)), second)
+    explanation = taught(regions=regions)
+    told = plain(render_report(explanation))
+    assert "Calcified nodule confidence 0.93, learned Lobulated confidence 0.50, readers differ" in told
+    paper = " ".join(pages_of(write_pdf(explanation, tmp_path / "r.pdf")))
+    assert "Calcified" in paper
+    assert "Lobulated" in paper
+    again = read_explanation(write_explanation(explanation, tmp_path / "folder"))
+    assert again.regions == regions
+
+
 def test_nothing_named_and_nothing_decisive_are_said_so(taught: Explain) -> None:
     unknown = ConceptEntry(None, 400, 0.3, 0.1, (1, 2), 3.25, 1.0)
     html = render_report(taught(concepts=Concepts("3", 0.0, (unknown,))))

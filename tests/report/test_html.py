@@ -80,7 +80,7 @@ def test_every_region_is_in_the_table(explain: Explain) -> None:
     assert rows == [str(label) for label in range(1, 31)]
     text = Page(page).text
     assert "mass with spiculated margin" in text
-    assert "not named yet" in text
+    assert "no name" in text
     assert "no evidence" in text
     assert "−0.30" in text
 

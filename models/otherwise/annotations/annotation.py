@@ -20,7 +20,7 @@ SCHEMA = "otherwise.annotation/1"
 MOST_UNITS = 4_096
 """Most units that one gesture names."""
 
-Kind = Literal["name", "disagree", "withdraw"]
+Kind = Literal["name", "not-this", "cannot-tell", "disagree", "withdraw"]
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -66,8 +66,9 @@ class Annotation:
 
     Attributes:
         author: Who said it.
-        kind: ``name``: this region, or these units, are that term. ``disagree``: this explanation is wrong.
-            ``withdraw``: that other annotation is taken back.
+        kind: ``name``: this region, or these units, show that term. ``not-this``: this region does not show that term.
+            ``cannot-tell``: nobody can tell whether this region shows that term or, without a term, what it shows.
+            ``disagree``: this explanation is wrong. ``withdraw``: that other annotation is taken back.
         image: Id of the image.
         image_sha256: Content version of the image (:attr:`otherwise.images.image.Image.sha256`); empty if unknown.
         slice_index: The slice along k that it was said of; None for the whole image.
@@ -139,6 +140,10 @@ class Annotation:
             raise _wrong(f"kind is none of {', '.join(get_args(Kind))}")
         if self.kind == "name" and (self.term is None or not (self.region or self.units)):
             raise _wrong("a name needs a term, and a region or units")
+        if self.kind == "not-this" and (self.term is None or self.region is None):
+            raise _wrong("not-this needs a term and a region")
+        if self.kind == "cannot-tell" and self.region is None:
+            raise _wrong("cannot-tell needs a region")
         if self.kind == "disagree" and not self.explanation:
             raise _wrong("to disagree needs the explanation's id")
         if (self.kind == "withdraw") != bool(self.withdraws):

@@ -22,6 +22,8 @@ SPURIOUS = "spurious"
 """Code, in the private scheme, of the root of everything that is no feature of a disease."""
 PRESETS = ("birads", "nodule", "spurious")
 """Vocabularies that travel with the package."""
+GROUPS = ("exclusive", "several")
+"""What a group of terms may be: a region shows at most one of them, or any number."""
 
 _SCHEME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,15}")
 _CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -99,10 +101,13 @@ class Vocabulary:
     Attributes:
         terms: By scheme and code, in the order of the files.
         parents: Scheme and code of the term that one is a kind of; roots are absent.
+        groups: Terms that only group others and are no finding themselves, such as "Nodule by margin"; true where the
+            terms of the group exclude each other.
     """
 
     terms: Mapping[Key, Term] = field(default_factory=dict)
     parents: Mapping[Key, Key] = field(default_factory=dict)
+    groups: Mapping[Key, bool] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[Term]:
         return iter(self.terms.values())
@@ -152,6 +157,14 @@ class Vocabulary:
         """Whether a term is another one or a kind of it."""
         return ancestor.key in (term.key, *(above.key for above in self.ancestors(term)))
 
+    def is_group(self, term: Term) -> bool:
+        """Return whether a term only groups others and is no finding itself."""
+        return term.key in self.groups
+
+    def exclusive(self, term: Term) -> bool:
+        """Return whether a term is a group whose terms exclude each other."""
+        return self.groups.get(term.key, False)
+
     def spurious(self, term: Term) -> bool:
         """Whether a term says that the thing is no feature of a disease: a marker, a device, a border."""
         return (PRIVATE, SPURIOUS) in (term.key, *(above.key for above in self.ancestors(term)))
@@ -169,7 +182,7 @@ class Vocabulary:
                 raise VocabularyError(f"{term} stands elsewhere already.", "Use it as it is, or choose other words.")
             return self
         parents = dict(self.parents) if above is None else {**self.parents, term.key: above}
-        return Vocabulary({**self.terms, term.key: term}, parents)
+        return Vocabulary({**self.terms, term.key: term}, parents, self.groups)
 
     @cached_property
     def _children(self) -> dict[Key, tuple[Term, ...]]:
@@ -182,8 +195,9 @@ class Vocabulary:
 def load_vocabulary(sources: Iterable[str | Path] = PRESETS) -> Vocabulary:
     """Read vocabulary files into one vocabulary.
 
-    A file is a YAML list of entries ``{scheme, code, meaning, parent}``; ``parent``, which may be absent, is a code of
-    the same scheme, or ``SCHEME:code``, in any of the files.
+    A file is a YAML list of entries ``{scheme, code, meaning, parent, group}``; the last two may be absent. ``parent``
+    is a code of the same scheme, or ``SCHEME:code``, in any of the files. ``group`` marks what only groups other terms:
+    ``exclusive`` where a region shows at most one of them, else ``several``.
 
     Args:
         sources: Names of presets, and paths of files.
@@ -194,6 +208,7 @@ def load_vocabulary(sources: Iterable[str | Path] = PRESETS) -> Vocabulary:
     """
     terms: dict[Key, Term] = {}
     parents: dict[Key, Key] = {}
+    groups: dict[Key, bool] = {}
     places: dict[Key, str] = {}
     meanings: dict[tuple[str, str], str] = {}
     for source in dict.fromkeys(sources):
@@ -201,6 +216,8 @@ def load_vocabulary(sources: Iterable[str | Path] = PRESETS) -> Vocabulary:
         for number, entry in enumerate(_entries(name, content), 1):
             place = f"{name}, entry {number}"
             term, above = _entry(place, entry)
+            if "group" in entry:
+                groups[term.key] = entry["group"] == GROUPS[0]
             meaning = (term.scheme, term.meaning.casefold())
             if term.key in terms:
                 raise _wrong(place, f"{term.scheme}:{term.code} is there already ({places[term.key]})")
@@ -213,7 +230,7 @@ def load_vocabulary(sources: Iterable[str | Path] = PRESETS) -> Vocabulary:
         if above not in terms:
             raise _wrong(places[key], f"the parent {':'.join(above)} is unknown")
         _refuse_circle(key, parents, places)
-    return Vocabulary(terms, parents)
+    return Vocabulary(terms, parents, groups)
 
 
 def _read(source: str | Path) -> tuple[str, Any]:
@@ -246,10 +263,12 @@ def _entries(name: str, content: Any) -> list[Any]:
 
 def _entry(place: str, entry: Any) -> tuple[Term, Key | None]:
     keys = {"scheme", "code", "meaning"}
-    if not isinstance(entry, dict) or not keys <= set(entry) <= keys | {"parent"}:
-        raise _wrong(place, "an entry has scheme, code, meaning and, if need be, parent")
+    if not isinstance(entry, dict) or not keys <= set(entry) <= keys | {"parent", "group"}:
+        raise _wrong(place, "an entry has scheme, code, meaning and, if need be, parent and group")
     if not all(isinstance(value, str) for value in entry.values()):
         raise _wrong(place, "a value is no text (put codes of digits in quotes)")
+    if entry.get("group", GROUPS[0]) not in GROUPS:
+        raise _wrong(place, f"group is {' or '.join(GROUPS)}")
     try:
         term = Term(entry["scheme"], entry["code"], entry["meaning"])
     except VocabularyError as error:

@@ -64,7 +64,10 @@ def describe_region(image: Image, mask: np.ndarray) -> np.ndarray:
         )
     if not mask.any():
         raise DescriptionError("The region is empty.", "Draw it within the image.")
-    values, mask, spacing = _around(image, mask)
+    return _described(*_around(image, mask))
+
+
+def _described(values: np.ndarray, mask: np.ndarray, spacing: np.ndarray) -> np.ndarray:
     inside = values[mask]
     depth = ndimage.distance_transform_edt(np.pad(mask, 1), sampling=spacing)[_unpad(mask.ndim)]
     outside = ndimage.distance_transform_edt(~mask, sampling=spacing)
@@ -110,17 +113,21 @@ def describe_region(image: Image, mask: np.ndarray) -> np.ndarray:
 
 
 def _around(image: Image, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the voxels within reach of a region, the region there, and the spacing; one slice becomes 2-D."""
+    """Return the voxels within reach of a region, the region there, and the spacing.
+
+    A region on one slice along k, of a picture or drawn on a volume, is described in 2-D on that slice.
+    """
     spacing = np.asarray(image.geometry.spacing, float)
-    places = np.argwhere(mask)
+    ends = [np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis))) for axis in range(3)]
+    flat = ends[2][0] == ends[2][-1]
     margin = np.ceil(FAR / spacing).astype(int) + 1
-    low = np.maximum(places.min(0) - margin, 0)
-    high = np.minimum(places.max(0) + margin + 1, mask.shape)
-    box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+    margin[2] *= not flat
+    box = tuple(
+        slice(max(0, int(taken[0]) - more), int(taken[-1]) + more + 1)
+        for taken, more in zip(ends, margin.tolist(), strict=True)
+    )
     values, mask = image.array[(slice(None), *box)].astype(np.float32).mean(0), mask[box]
-    if image.geometry.shape[2] == 1:
-        return values[..., 0], mask[..., 0], spacing[:2]
-    return values, mask, spacing
+    return (values[..., 0], mask[..., 0], spacing[:2]) if flat else (values, mask, spacing)
 
 
 def _unpad(dims: int) -> tuple[slice, ...]:

@@ -15,6 +15,9 @@ import numpy as np
 
 from otherwise.concepts.region_features import RegionFeatures
 
+LAYOUT = 2
+"""Of the features; those of another layout are gathered again."""
+
 _TABLE = """
 CREATE TABLE IF NOT EXISTS facts (
     version TEXT NOT NULL, source TEXT NOT NULL, image TEXT NOT NULL, content BLOB NOT NULL,
@@ -47,15 +50,15 @@ class FeatureStore:
     """
 
     def __init__(self, path: Path, version: str) -> None:
-        self.version = version
+        self.version, self._key = version, f"{version}/{LAYOUT}"
         self._lock = threading.Lock()
         self._connection = _open(path)
-        rows = self._connection.execute("SELECT source, image, content FROM facts WHERE version = ?", (version,))
+        rows = self._connection.execute("SELECT source, image, content FROM facts WHERE version = ?", (self._key,))
         self._entries = {source: FeatureEntry(source, image, _features(content)) for source, image, content in rows}
 
     def put(self, entry: FeatureEntry) -> None:
         """Keep facts; those of the same source are replaced."""
-        row = (self.version, entry.source, entry.image, _content(entry.features))
+        row = (self._key, entry.source, entry.image, _content(entry.features))
         with self._lock:
             with self._connection:
                 self._connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?, ?, ?)", row)

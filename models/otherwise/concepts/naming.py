@@ -31,6 +31,8 @@ FREEDOM = 3.0
 """Inverse strength of the probes' regularisation."""
 DOUBT = 0.3
 """What an uncertain label counts, in certain ones."""
+SAID, FINDING, LIKENESS = "said", "finding", "likeness"
+"""Where a name comes from, see ``Name``."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +57,17 @@ class Name:
     Attributes:
         term: The finest term that is sure enough.
         confidence: In [0, 1].
+        evidence: ``SAID`` by a reader of this very region; a ``FINDING`` that was learned from others; or ``LIKENESS``
+            to named regions, which tells coarse names.
+        disputed: Readers of this region differ.
+        axis: The property that the term is a value of, where it is known.
     """
 
     term: Term
     confidence: float
+    evidence: str = "likeness"
+    disputed: bool = False
+    axis: Term | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,7 +187,9 @@ class ConceptModel:
             if confidence < sure:
                 break
             term = self.nodes[key].kinds[kind]
-            named, key = Name(term, confidence), term.key
+            key = term.key
+            if not self.vocabulary.is_group(term):
+                named = Name(term, confidence)
         return named
 
 

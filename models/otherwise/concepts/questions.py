@@ -1,5 +1,8 @@
 """The next question: which region's name would help most?
 
+A few labels that cover the variety of regions come first, then those of which the model is least sure: with few labels
+typical examples help most, with more of them uncertain ones (Hacohen, Dekel & Weinshall, arXiv 2202.02794).
+
 Greedy facility location (Krause & Golovin, Submodular Function Maximization, 2014): a label speaks for the regions
 that look like it, so the region is asked about that speaks for most of what still lacks a name. What has been chosen
 already in a batch counts as labelled, which keeps a batch diverse.
@@ -8,13 +11,15 @@ already in a batch counts as labelled, which keeps a batch diverse.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from otherwise.concepts.naming import ConceptModel, Name, kernel
+from otherwise.concepts.naming import ConceptModel, Name, kernel, squared_distances
 from otherwise.errors import OtherwiseError
 
+COVERING = 4
+"""Labels that are to cover the variety of regions before uncertainty counts."""
 CANDIDATES = 512
 """Regions that are weighed as questions at a time; what each speaks for is counted over all regions."""
 WEIGHTY = 0.3
@@ -52,13 +57,18 @@ class Pool:
         regions: Which.
         embeddings: ``(n, width)``.
         shares: ``(n,)`` share of its explanation's decisive change, in [0, 1].
-        labelled: bool ``(n,)``: somebody has named it; it is not asked about again.
+        labelled: bool ``(n,)``: somebody has spoken of it, or disagrees with its explanation; it is not asked about
+            again.
+        descriptions: ``(n, features)``, see ``describe_region``; NaN where there is none.
+        doubt: ``(n,)`` in [0, 1]: how unsure the findings of a region are; empty where there are no findings yet.
     """
 
     regions: tuple[RegionRef, ...]
     embeddings: np.ndarray
     shares: np.ndarray
     labelled: np.ndarray
+    descriptions: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+    doubt: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
 
 @dataclass(frozen=True)
@@ -94,7 +104,7 @@ def ask_random(pool: Pool, model: ConceptModel, count: int, rng: np.random.Gener
 def ask_uncertain(pool: Pool, model: ConceptModel, count: int, rng: np.random.Generator) -> list[Question]:
     """The regions of whose name the model is least sure (least confidence, Lewis & Gale 1994)."""
     names = model.name(pool.embeddings, 0.0)
-    doubt = 1 - np.array([name.confidence if name else 0.0 for name in names])
+    doubt = _doubt(names)
 
     def reason(n: int, spoken: float) -> str:
         name = names[n]
@@ -103,6 +113,10 @@ def ask_uncertain(pool: Pool, model: ConceptModel, count: int, rng: np.random.Ge
         return f"It may be {name.term.meaning}, but that is only {name.confidence:.0%} sure."
 
     return _greedy(pool, model, doubt, count, rng, reason, alone=True)
+
+
+def _doubt(names: Sequence[Name | None]) -> np.ndarray:
+    return 1 - np.array([name.confidence if name else 0.0 for name in names])
 
 
 def ask_influential(pool: Pool, model: ConceptModel, count: int, rng: np.random.Generator) -> list[Question]:
@@ -141,7 +155,51 @@ def ask_finer(pool: Pool, model: ConceptModel, count: int, rng: np.random.Genera
     return _greedy(pool, model, worth, count, rng, reason)
 
 
+def ask_mixed(pool: Pool, model: ConceptModel, count: int, rng: np.random.Generator) -> list[Question]:
+    """First regions that are typical of many, then those whose findings are least sure; weighty ones before others.
+
+    A batch is spread out: what lies near a region that is asked about counts less.
+    """
+    places = _places(pool, model)
+    free = np.flatnonzero(~pool.labelled)
+    weighty = free[pool.shares[free] >= WEIGHTY]
+    free = weighty if len(weighty) >= count else free
+    covered = np.zeros(len(places))
+    for start in np.array_split(np.flatnonzero(pool.labelled), max(1, int(pool.labelled.sum()) // CANDIDATES)):
+        if len(start):
+            covered = np.maximum(covered, kernel(places, places[start]).max(1))
+    labelled, questions = int(pool.labelled.sum()), list[Question]()
+    doubt = pool.doubt if len(pool.doubt) else _doubt(model.name(pool.embeddings, 0.0))
+    for _ in range(min(count, len(free))):
+        some = free if len(free) <= CANDIDATES else rng.choice(free, CANDIDATES, replace=False)
+        alike = kernel(places[some], places)
+        if labelled + len(questions) < COVERING:
+            gain = (np.maximum(0, alike - covered[None]) * pool.shares[None]).sum(1)
+            reason = "It is typical of regions that nobody has named yet."
+        else:
+            gain = doubt[some] * np.sqrt(pool.shares[some]) * (1 - 0.5 * covered[some])
+            reason = "What it shows is least sure."
+        best = int(gain.argmax())
+        questions.append(Question(pool.regions[some[best]], reason))
+        covered = np.maximum(covered, alike[best])
+        free = free[free != some[best]]
+    return questions
+
+
+def _places(pool: Pool, model: ConceptModel) -> np.ndarray:
+    """Return where regions are compared: by what they look like in their own unit, or else to the units."""
+    rows = pool.descriptions
+    if len(rows) < 2 or len(rows) != len(pool.regions) or not np.isfinite(rows).all():
+        return model.space.place(pool.embeddings)
+    standard = np.clip((rows - rows.mean(0)) / (rows.std(0) + 1e-6), -4, 4)
+    some = standard[:: max(1, len(standard) // CANDIDATES)]
+    distances = np.sort(squared_distances(some, some), axis=1)
+    reach = float(np.median(distances[:, max(1, len(some) // 12) if len(some) > 1 else 0])) or 1.0
+    return np.asarray(standard / np.sqrt(reach))
+
+
 STRATEGIES: dict[str, tuple[Strategy, str]] = {
+    "mixed": (ask_mixed, "First typical regions, then those whose findings are least sure"),
     "random": (ask_random, "An image at random, its strongest region"),
     "uncertainty": (ask_uncertain, "The region of whose name the model is least sure"),
     "influence": (ask_influential, "The region whose name would name most of the decisive change"),

@@ -2,28 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from otherwise.annotations.annotation import Annotation
+from otherwise.annotations.region import RegionMask
 from otherwise.annotations.vocabulary import Term, Vocabulary
+from otherwise.concepts.attributes import TISSUE, AttributeModel, RegionFinding
+from otherwise.concepts.description import describe_region
 from otherwise.concepts.feature_store import FeatureEntry
-from otherwise.concepts.naming import ConceptModel, Example, Name, Space, fit_concepts
+from otherwise.concepts.naming import FINDING, ConceptModel, Example, Name, Space, fit_concepts
+from otherwise.concepts.own_words import OwnWords
 from otherwise.concepts.query import NAMING_OVERLAP
 from otherwise.concepts.questions import Pool, RegionRef, named_share
 from otherwise.concepts.region_features import RegionFeatures
+from otherwise.concepts.said import (
+    DoubtfulWord,
+    SaidRegion,
+    doubtful_words,
+    fit_said,
+    incoherent,
+    reader_agreement,
+    said_regions,
+)
 from otherwise.concepts.statistics import UnitTable
 from otherwise.concepts.summary import UnitName, Vote, summarise, unit_names
 from otherwise.explain.explanation import Concepts
+from otherwise.images.image import Image
 
 FOLDS = 5
 LEAST_REGIONS = 4
 """Among fewer nobody can tell what is near: only what people named has a name."""
 LEAST_LABELS = 10
-"""With fewer labels nobody can tell how often names are right."""
+"""With fewer labels nobody can tell how often names are right, and findings are left to likeness."""
+MOST_TISSUE = 600
+"""Places of ordinary tissue that are learned from."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,54 +49,158 @@ class ConceptSnapshot:
     Attributes:
         version: Of the names.
         labels: How many annotations name something.
-        model: Names regions.
+        model: Names regions by their likeness to named ones; coarsely, once there are findings.
+        attributes: Tells findings.
         units: What units are called.
         table: Of the units.
         pool: All decisive regions.
-        given: What people called a decisive region, by explanation and label: the last certain word.
-        examples: The regions that people named, wherever they are.
+        own: What people said of a decisive region, by explanation and label.
+        said: Every region that people spoke of, wherever it is.
+        examples: The regions that people named, once for each name.
     """
 
     version: str
     labels: int
     model: ConceptModel
+    attributes: AttributeModel
     units: Mapping[str, UnitName]
     table: UnitTable
     pool: Pool
-    given: Mapping[tuple[str, int], Term]
+    own: Mapping[tuple[str, int], OwnWords]
+    said: tuple[SaidRegion, ...]
     examples: tuple[Example, ...]
 
+    def findings(self, explanation: str, features: RegionFeatures) -> list[tuple[Name, ...]]:
+        """Return what each region of an explanation shows, the most telling first; nothing where nobody can tell.
+
+        Own words of the region come first, then findings on other axes. Only where there is neither, a coarse name
+        stands that likeness to named regions makes surer than its prior.
+        """
+        keys = [(explanation, label) for label in features.labels.tolist()]
+        return self._names(keys, features.embeddings, features.descriptions)
+
     def names(self, explanation: str, features: RegionFeatures) -> list[Name | None]:
-        """What the regions of an explanation are called: what somebody called that very region, or else the probes."""
-        found = self.model.name(features.embeddings)
-        for place, label in enumerate(features.labels.tolist()):
-            term = self.given.get((explanation, label))
-            if term is not None:
-                found[place] = Name(term, 1.0)
-        return found
+        """Return the first finding of each region; None: no name."""
+        return [found[0] if found else None for found in self.findings(explanation, features)]
 
     def concepts(self, explanation: str, features: RegionFeatures) -> Concepts:
-        """An explanation summed up by concepts."""
-        return summarise(features, self.names(explanation, features), self.table, self.units, self.version)
+        """Sum an explanation up by concepts."""
+        return summarise(features, self.findings(explanation, features), self.table, self.units, self.version)
+
+    def findings_of_region(self, embedding: np.ndarray, image: Image, region: RegionMask) -> tuple[Name, ...]:
+        """Return what any region of an image shows, whoever drew it; see ``findings``.
+
+        Args:
+            embedding: ``(1, width)``.
+            image: In its own unit.
+            region: On any grid.
+        """
+        described = describe_region(image, region.on(image.geometry).mask)[None]
+        (found,) = self._names([("", 0)], embedding, described)
+        return found
+
+    @cached_property
+    def region_findings(self) -> list[tuple[Name, ...]]:
+        """What each region of the pool shows."""
+        keys = [(region.explanation, region.label) for region in self.pool.regions]
+        return self._names(keys, self.pool.embeddings, self.pool.descriptions)
+
+    @cached_property
+    def doubtful(self) -> list[DoubtfulWord]:
+        """The words that the other labels do not believe, the least likely first."""
+        return doubtful_words(self.said, self.model.vocabulary)
+
+    @cached_property
+    def incoherent(self) -> bool:
+        """Whether labels have nothing to do with what regions look like, as if they had been shuffled."""
+        return incoherent(self.said, self.model.vocabulary)
+
+    @cached_property
+    def agreement(self) -> list[tuple[str, str, int, dict[Term, float]]]:
+        """Cohen's kappa of each two readers, see ``reader_agreement``."""
+        return reader_agreement(self.said)
 
     @cached_property
     def region_names(self) -> list[Name | None]:
-        """What each region of the pool is called."""
-        names = self.model.name(self.pool.embeddings)
-        for place, region in enumerate(self.pool.regions):
-            term = self.given.get((region.explanation, region.label))
-            names[place] = Name(term, 1.0) if term else names[place]
-        return names
+        """What each region of the pool is called first."""
+        return [found[0] if found else None for found in self.region_findings]
+
+    def _names(
+        self, keys: Sequence[tuple[str, int]], embeddings: np.ndarray, descriptions: np.ndarray
+    ) -> list[tuple[Name, ...]]:
+        described = len(descriptions) == len(keys) and len(keys) > 0
+        learned: list[list[RegionFinding]] = [[] for _ in keys]
+        silent, nothing = np.zeros(len(keys), bool), np.zeros(len(keys), bool)
+        if described:
+            known = ~np.isnan(descriptions).any(axis=1)
+            filled = np.where(known[:, None], descriptions, 0)
+            learned = self.attributes.findings(filled)
+            nothing = known & self.attributes.is_tissue(filled)
+            silent = nothing | (known & (len(self.attributes.heads) > 0) & self.attributes.unlike(filled))
+            learned = [found if ok else [] for found, ok in zip(learned, known, strict=True)]
+        likeness = self.model.name(embeddings)
+        return [
+            self._name(self.own.get(key), found, near, bool(mute), bool(tissue))
+            for key, found, near, mute, tissue in zip(keys, learned, likeness, silent, nothing, strict=True)
+        ]
+
+    def _name(
+        self, own: OwnWords | None, learned: Sequence[RegionFinding], near: Name | None, silent: bool, tissue: bool
+    ) -> tuple[Name, ...]:
+        if own is not None and own.cannot_tell:
+            return ()
+        vocabulary = self.model.vocabulary
+        said = own.names if own else ()
+        spoken, denied = (own.axes, own.denied) if own else (frozenset(), frozenset())
+        told = [
+            Name(each.term, each.confidence, FINDING, axis=each.axis)
+            for each in learned
+            if each.axis.key not in spoken
+            and not any(vocabulary.is_a(each.term, term) for term in denied)
+            and not any(vocabulary.is_a(name.term, each.term) for name in said)
+        ]
+        if said or told:
+            return (*said, *told)
+        if tissue and self._tissue_is_a_word:
+            return (Name(TISSUE, 1.0, FINDING),) if TISSUE not in denied else ()
+        coarse = None if silent else self._coarse(near)
+        if coarse is None or any(vocabulary.is_a(coarse.term, term) for term in denied):
+            return ()
+        return (coarse,)
+
+    @cached_property
+    def _tissue_is_a_word(self) -> bool:
+        return any(example.term == TISSUE for example in self.examples)
+
+    def _coarse(self, name: Name | None) -> Name | None:
+        """Return a name by likeness, but for terms whose findings are told better by their heads."""
+        if name is None or len(self.said) < LEAST_LABELS:
+            return name
+        line = (name.term, *self.model.vocabulary.ancestors(name.term))
+        heads = self.attributes.heads
+        term = next((t for t in line if t.key not in heads and not self.model.vocabulary.is_group(t)), None)
+        return None if term is None else replace(name, term=term)
+
+    @cached_property
+    def questions_pool(self) -> Pool:
+        """All decisive regions, with how unsure their findings are."""
+        rows = self.pool.descriptions
+        if not self.attributes.heads or not len(rows):
+            return self.pool
+        known = ~np.isnan(rows).any(axis=1)
+        likely = np.stack(list(self.attributes.probabilities(np.where(known[:, None], rows, 0)).values())).max(0)
+        return replace(self.pool, doubt=np.where(known, 1 - likely, 0.0))
 
     def named_share(self) -> float:
-        """Share of the decisive change of all explanations that has a name, in [0, 1]."""
+        """Return the share of the decisive change of all explanations that has a name, in [0, 1]."""
         return named_share(self.region_names, self.pool.shares)
 
     def accuracy(self, folds: int = FOLDS) -> float | None:
-        """How often names are right: of the labelled regions that get one when they are held back (cross-validation).
+        """Return how often names are right: of the labelled regions that get one when they are held back.
 
         Returns:
-            In [0, 1]; None where there are too few labels to tell, or none of those held back gets a name.
+            In [0, 1], by cross-validation; None where there are too few labels to tell, or none of those held back
+            gets a name.
         """
         if len(self.examples) < LEAST_LABELS:
             return None
@@ -116,7 +236,7 @@ def fit_snapshot(
     Args:
         annotations: What holds, oldest first.
         explained: Features of explanations.
-        named: Features of the regions that annotations name, by annotation; one whose features are not known yet
+        named: Features of the regions that annotations speak of, by annotation; one whose features are not known yet
             counts once they are.
         table: Of the units.
         vocabulary: The terms; free ones that it lacks are roots of their own.
@@ -124,10 +244,9 @@ def fit_snapshot(
         overlap: Units that overlap a named region by more than this take its name.
     """
     entries = sorted(explained, key=lambda entry: entry.source)
-    labels = [note for note in annotations if note.kind == "name" and note.term is not None]
-    examples, votes, given = [], dict[str, list[Vote]](), dict[tuple[str, int], Term]()
-    elsewhere, named_already = list[np.ndarray](), set[tuple[str, int]]()
     known = {entry.source for entry in entries}
+    labels = [note for note in annotations if note.kind == "name" and note.term is not None]
+    votes, examples, elsewhere = dict[str, list[Vote]](), list[Example](), list[np.ndarray]()
     for note in labels:
         assert note.term is not None
         entry = named.get(note.id)
@@ -135,47 +254,62 @@ def fit_snapshot(
         if entry is not None and found is not None:
             examples.append(Example(entry.features.embeddings[0], note.term, note.certain))
             elsewhere += [] if entry.features.labels[0] else [entry.features.embeddings[0]]
-            # Features of a named region carry the label of the decisive region that it is, 0 where it is none.
-            region = (note.explanation, int(entry.features.labels[0]))
-            if region[1] and note.explanation in known:
-                named_already.add(region)
-                if note.certain:
-                    given[region] = note.term
         for unit, strength in _answering(note, table, found, overlap).items():
             votes.setdefault(unit, []).append(Vote(note.author, note.term, strength, note.certain, note.id))
-    pool = _pool(entries, named_already, 2 * len(table.names))
+    said = said_regions(annotations, named, known, vocabulary)
+    own = {region.key: region.words for region in said if region.key is not None}
+    disagreed = {note.explanation for note in annotations if note.kind == "disagree"}
+    pool = _pool(entries, own.keys(), disagreed, 2 * len(table.names))
     # Each region once: one that somebody named stands in the pool already, unless it was drawn elsewhere.
     every = np.concatenate([pool.embeddings, *(embedding[None] for embedding in elsewhere)])
     if not len(every):
         every = np.zeros((1, pool.embeddings.shape[1]), np.float32)
+    tissue = [entry.features.tissue for entry in entries if len(entry.features.tissue)]
     return ConceptSnapshot(
         version=version,
         examples=tuple(examples),
         labels=len(labels),
         model=fit_concepts(Space.of(every), examples if len(every) >= LEAST_REGIONS else [], vocabulary),
+        attributes=fit_said(said, vocabulary, _spread(tissue)),
         units=unit_names(votes, vocabulary),
         table=table,
         pool=pool,
-        given=given,
+        own=own,
+        said=tuple(said),
     )
 
 
-def _pool(entries: Sequence[FeatureEntry], named: Collection[tuple[str, int]], width: int) -> Pool:
-    regions, embeddings, shares = [], [], []
+def _spread(tissue: Sequence[np.ndarray]) -> np.ndarray | None:
+    """Return at most ``MOST_TISSUE`` places ``(n, features)``, evenly from all explanations; None: there are none."""
+    if not tissue:
+        return None
+    every = np.concatenate(tissue)
+    return every[:: -(-len(every) // MOST_TISSUE)]
+
+
+def _pool(
+    entries: Sequence[FeatureEntry], spoken: Iterable[tuple[str, int]], disagreed: Iterable[str], width: int
+) -> Pool:
+    named, wrong = set(spoken), set(disagreed)
+    regions, embeddings, shares, descriptions = [], [], [], []
     for entry in entries:
         regions += [RegionRef(entry.image, entry.source, label) for label in entry.features.labels.tolist()]
         embeddings += list(entry.features.embeddings)
         shares += entry.features.shares.tolist()
+        each = entry.features.descriptions
+        whole = len(each) == len(entry.features.labels)
+        descriptions.append(each if whole else np.full((len(entry.features.labels), each.shape[1]), np.nan))
     return Pool(
         regions=tuple(regions),
         embeddings=np.stack(embeddings) if embeddings else np.zeros((0, width), np.float32),
         shares=np.array(shares, np.float64),
-        labelled=np.array([(region.explanation, region.label) in named for region in regions], bool),
+        labelled=np.array([(r.explanation, r.label) in named or r.explanation in wrong for r in regions], bool),
+        descriptions=np.concatenate(descriptions) if descriptions else np.zeros((0, 0)),
     )
 
 
 def _answering(note: Annotation, table: UnitTable, overlaps: np.ndarray | None, least: float) -> dict[str, float]:
-    """The units that take an annotation's name, each with its overlap: those it lists or else those that answer."""
+    """Return the units that take an annotation's name, with their overlaps: those it lists or those that answer."""
     known = {} if overlaps is None else dict(zip(table.names, overlaps.tolist(), strict=True))
     if note.units:
         return {unit: known.get(unit, 1.0) for unit in note.units if unit in table.names}

@@ -77,7 +77,7 @@ def unit_names(votes: Mapping[str, Sequence[Vote]], vocabulary: Vocabulary) -> d
 
 def summarise(
     features: RegionFeatures,
-    names: Sequence[Name | None],
+    findings: Sequence[Sequence[Name]],
     table: UnitTable,
     units: Mapping[str, UnitName],
     version: str,
@@ -86,7 +86,7 @@ def summarise(
 
     Args:
         features: Of the explanation's regions.
-        names: Of each region.
+        findings: Of each region; a region with several counts for each of them.
         table: Of the units, in whose order the facts are.
         units: What units are called, by name of the unit.
         version: Of the names.
@@ -94,11 +94,12 @@ def summarise(
     # One image has no deviation.
     height = (features.peaks - table.mean) / table.deviation if table.images > 1 else 0 * features.peaks
     unit_terms = [units[name].term if name in units else None for name in table.names]
-    region_terms = [name.term if name else None for name in names]
+    region_terms = [[name.term for name in names] or [None] for names in findings]
+    used = [term for terms in region_terms for term in terms]
     entries = []
-    for term in {key_of(term): term for term in (*region_terms, *unit_terms, None)}.values():
+    for term in {key_of(term): term for term in (*used, *unit_terms, None)}.values():
         mine = np.array([_same(term, other) for other in unit_terms], bool)
-        shown = np.array([_same(term, other) for other in region_terms], bool)
+        shown = np.array([any(_same(term, other) for other in terms) for terms in region_terms], bool)
         entries.append(
             ConceptEntry(
                 term=term,
@@ -111,7 +112,8 @@ def summarise(
             )
         )
     entries.sort(key=lambda entry: (entry.term is None, -entry.effect, -entry.units))
-    return Concepts(version, named_share(names, features.shares), tuple(entries))
+    first = [names[0] if names else None for names in findings]
+    return Concepts(version, named_share(first, features.shares), tuple(entries), float(features.inside))
 
 
 def key_of(term: Term | None) -> Key | None:

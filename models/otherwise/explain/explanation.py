@@ -86,7 +86,9 @@ class Region:
         above_floor: Its change exceeds the autoencoder's own reconstruction error; below it is no evidence.
         concept: ``{name, scheme, code, confidence}`` once it has a name, else None. The scheme is the designator of
             the code's coding scheme; where it is absent or None the code is private to Otherwise. The confidence is in
-            [0, 1], or None where nobody measured it.
+            [0, 1], or None where nobody measured it. It is the first of the findings.
+        findings: All that the region shows, each ``{name, scheme, code, confidence, evidence, disputed}``: evidence is
+            "said" by a reader of this region, "finding" where it was learned from other regions, or "likeness".
         voxels: How many voxels (of a picture: pixels) of the image it has; None in explanations of earlier versions.
         centroid_index: Centre of mass as a voxel index ``(i, j, k)``, from 0; None likewise.
     """
@@ -101,6 +103,7 @@ class Region:
     concept: dict[str, object] | None = None
     voxels: int | None = None
     centroid_index: tuple[float, ...] | None = None
+    findings: tuple[dict[str, object], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -133,13 +136,16 @@ class Concepts:
 
     Attributes:
         version: Of the names.
-        named_share: Share of the decisive change that has a name, in [0, 1].
-        entries: The concept with the greatest effect first; what has no name last.
+        named_share: Share of the regions' decisive change that has a name, in [0, 1].
+        entries: The concept with the greatest effect first; what has no name last. A region with several findings
+            counts for each of them.
+        in_regions: Share of the effect for the target that lies in the regions, in [0, 1]; the rest is spread outside.
     """
 
     version: str
     named_share: float
     entries: tuple[ConceptEntry, ...]
+    in_regions: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)

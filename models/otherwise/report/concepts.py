@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
@@ -86,7 +87,9 @@ def concept_part(
     concepts = explanation.concepts
     if concepts is None:
         return None
-    entries = sorted(concepts.entries, key=lambda entry: entry.term is None)
+    # A name that only units carry, and no region that decides, is no finding of this image.
+    shown = [entry for entry in concepts.entries if entry.term is None or entry.share > 0]
+    entries = sorted(shown, key=lambda entry: entry.term is None)
     named = [entry for entry in entries if entry.term]
     effect, units, activation, area = (
         _length(entries, lambda entry: abs(entry.effect)),
@@ -122,11 +125,19 @@ def _sentence(concepts: Concepts) -> str:
         return "No region was found that decides, so there is no decisive change to name."
     named = sorted((entry for entry in shown if entry.term), key=lambda entry: -entry.share)
     if not named:
-        return "Nothing of the decisive change has a name yet: all of it is unknown."
+        return f"{_inside(concepts)}Nothing of the decisive change has a name yet: all of it is unknown."
     names = words.few(f"{entry.term.meaning} ({words.share(entry.share)})" for entry in named if entry.term)
     rest = 1 - concepts.named_share
     ending = f" {words.share(rest)} is unknown." if rest > 1e-4 else " Nothing is unknown."
-    return f"{words.share(concepts.named_share)} of the decisive change has a name: {names}.{ending}"
+    return f"{_inside(concepts)}{words.share(concepts.named_share)} of the decisive change has a name: {names}.{ending}"
+
+
+def _inside(concepts: Concepts) -> str:
+    """Say how much of the effect lies in the regions, of which the rest speaks; nothing where all of it does."""
+    if concepts.in_regions > 0.995:
+        return ""
+    held = words.share(concepts.in_regions)
+    return f"The regions hold {held} of the effect, the rest is spread outside them. Of what they hold: "
 
 
 def _warning(rows: Iterable[ConceptRow]) -> str:
@@ -141,9 +152,15 @@ def _warning(rows: Iterable[ConceptRow]) -> str:
 
 
 def _stack(rows: Iterable[ConceptRow]) -> tuple[tuple[ConceptRow, float], ...]:
+    """Return the parts of the bar in per cent; a region with several findings is divided evenly among them."""
     deciding = [row for row in rows if row.entry.share > 0]
-    total = sum(row.entry.share for row in deciding)
-    return tuple((row, 100 * row.entry.share / total) for row in deciding)
+    times = Counter(label for row in deciding for label in row.entry.regions)
+    parts = []
+    for row in deciding:
+        labels = row.entry.regions
+        parts.append(row.entry.share * (sum(1 / times[label] for label in labels) / len(labels) if labels else 1.0))
+    total = sum(parts)
+    return tuple((row, 100 * part / total) for row, part in zip(deciding, parts, strict=True))
 
 
 def _length(entries: Iterable[ConceptEntry], value: Callable[[ConceptEntry], float]) -> Callable[[ConceptEntry], float]:

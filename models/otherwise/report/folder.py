@@ -349,7 +349,7 @@ def _concepts(content: dict[str, Any] | None) -> Concepts | None:
         ConceptEntry(**{**entry, "term": entry["term"] and Term(**entry["term"]), "regions": tuple(entry["regions"])})
         for entry in content["entries"]
     )
-    return Concepts(content["version"], content["named_share"], tuple(entries))
+    return Concepts(content["version"], content["named_share"], tuple(entries), content.get("in_regions", 1.0))
 
 
 def _place(content: dict[str, Any] | None) -> Place | None:
@@ -381,7 +381,13 @@ def _from_json(content: dict[str, Any], volumes: Volumes, seen: Seen | None) -> 
         path=path,
         alternatives=tuple(Counterfactual(**alternative) for alternative in content["alternatives"]),
         regions=tuple(
-            Region(**{**region, **{key: _tuple(region.get(key)) for key in ("centroid_ras", "centroid_index")}})
+            Region(
+                **{
+                    **region,
+                    **{key: _tuple(region.get(key)) for key in ("centroid_ras", "centroid_index")},
+                    "findings": tuple(region.get("findings") or ()),
+                }
+            )
             for region in content["regions"]
         ),
         notes=tuple(content["notes"]),

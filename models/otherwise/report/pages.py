@@ -21,8 +21,8 @@ def pages() -> Environment:
         share=words.share,
         signed=words.signed,
         concept=words.concept_name,
-        confidence=words.confidence,
         size=words.size,
         place=words.place,
+        findings=words.findings,
     )
     return environment

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
 from otherwise.annotations.vocabulary import Key
-from otherwise.explain.explanation import Explanation
+from otherwise.explain.explanation import Explanation, Region
 from otherwise.images.atomic import atomic_path
 from otherwise.report import figures, words
 from otherwise.report.concepts import ConceptPart, concept_part
@@ -188,7 +188,7 @@ def _rows(explanation: Explanation) -> list[list[str]]:
         rows.append(
             [
                 str(region.label),
-                textwrap.fill(words.concept_name(region) or "not named yet", letters, max_lines=2, placeholder=" …"),
+                textwrap.fill(_names(region) or "no name", letters, max_lines=4, placeholder=" …"),
                 "–" if sure is None else words.probability(sure),
                 words.signed(region.effect),
                 _yes(region.sufficient),
@@ -199,6 +199,10 @@ def _rows(explanation: Explanation) -> list[list[str]]:
             ]
         )
     return rows
+
+
+def _names(region: Region) -> str:
+    return ", ".join(name for name, _ in words.findings(region))
 
 
 def _heights(rows: Sequence[Sequence[str]]) -> list[float]:

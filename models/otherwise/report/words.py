@@ -90,6 +90,23 @@ def headings(unit: Unit) -> tuple[str, str]:
     return ("Volume", "Centroid (RAS, mm)") if unit == "mm" else ("Area", "Centroid (column, row)")
 
 
+EVIDENCE = {"said": "a reader says so", "finding": "learned", "likeness": "looks alike"}
+"""How it is known what a region shows, see ``Name``."""
+
+
+def findings(region: Region) -> list[tuple[str, str]]:
+    """Return what the region shows, each with how sure that is and how it is known, such as ``0.93, learned``."""
+    found = []
+    for each in region.findings or ((region.concept,) if concept_name(region) and region.concept else ()):
+        sure = each.get("confidence")
+        how = EVIDENCE.get(str(each.get("evidence")), "")
+        if each.get("disputed"):
+            how = "readers differ"
+        parts = [f"confidence {probability(float(sure))}" if isinstance(sure, int | float) else "", how]
+        found.append((str(each["name"]), ", ".join(part for part in parts if part)))
+    return found
+
+
 def few(names: Iterable[str], most: int = 3) -> str:
     """Return names one after the other, each once; of many the first ones, and how many more there are."""
     each = list(dict.fromkeys(names))

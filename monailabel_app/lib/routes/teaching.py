@@ -25,6 +25,7 @@ from lib.teaching.annotation_requests import (
     resolve_subject,
 )
 from lib.teaching.questions import ask
+from lib.teaching.search import findings_table, regions_of_term, similar_regions
 from lib.teaching.service import TeachingService
 from lib.teaching.summary import describe
 from lib.teaching.unit_map import draw_units
@@ -33,6 +34,7 @@ from otherwise.annotations.annotation import Annotation
 
 MOST_QUESTIONS = 100
 MOST_MARKS = 512
+MOST_FOUND = 1_000
 MOST_ANNOTATIONS = 10_000
 MOST_NUMBER = 2**53
 """Of an annotation: databases count no further than 2**63, and JavaScript no further than this."""
@@ -110,13 +112,13 @@ def teaching_router(
             about = resolve_subject(teaching, body, session, caller_of(request))
             region = make_region(body.region, about)
             look = teaching.activations.look(about.key, lambda: about.found, body.slice_index, patience=QUERY_SECONDS)
-            return answer(teaching, look, region, body.threshold)
+            return answer(teaching, look, about.original, region, body.threshold)
 
         return await threads.run(ask_units, user_of(request))
 
     @router.get("/concepts", summary=f"{RBAC_USER}What has been taught so far", dependencies=[reader])
-    def concepts() -> dict[str, Any]:
-        return describe(teaching)
+    def concepts(request: Request) -> dict[str, Any]:
+        return describe(teaching, caller_of(request))
 
     @router.post(
         "/concepts/activate", summary=f"{RBAC_ADMIN}Use one version of the names", dependencies=[administrator]
@@ -174,11 +176,45 @@ def teaching_router(
     @router.get("/concepts/questions", summary=f"{RBAC_USER}What would help most to be named", dependencies=[reader])
     def questions(
         request: Request,
-        strategy: str = "influence",
+        strategy: str = "mixed",
         count: int = Query(1, ge=1, le=MOST_QUESTIONS),
         seed: int = Query(0, ge=0),
     ) -> dict[str, Any]:
         return {"questions": ask(teaching, strategy, count, seed, caller_of(request))}
+
+    @router.get("/concepts/search", summary=f"{RBAC_USER}Regions that show a term", dependencies=[reader])
+    async def search(
+        request: Request,
+        scheme: str = Query("", max_length=16),
+        code: str = Query("", max_length=64),
+        words: str = Query("", max_length=64),
+        count: int = Query(50, ge=1, le=MOST_FOUND),
+    ) -> dict[str, Any]:
+        caller = caller_of(request)
+        return await threads.run(
+            lambda: regions_of_term(teaching, scheme, code, words, count, caller), user_of(request)
+        )
+
+    @router.get("/concepts/similar", summary=f"{RBAC_USER}Regions that look alike", dependencies=[reader])
+    async def similar(
+        request: Request,
+        explanation: str = Query(max_length=128),
+        label: int = Query(ge=1, le=255),
+        count: int = Query(6, ge=1, le=MOST_FOUND),
+    ) -> dict[str, Any]:
+        caller = caller_of(request)
+        found = await threads.run(
+            lambda: similar_regions(teaching, explanation, label, count, caller), user_of(request)
+        )
+        return {"regions": found}
+
+    @router.get(
+        "/concepts/table.csv", summary=f"{RBAC_USER}All findings of all images as a table", dependencies=[reader]
+    )
+    async def table(request: Request) -> Response:
+        caller = caller_of(request)
+        text = await threads.run(lambda: findings_table(teaching, caller), user_of(request))
+        return Response(text, media_type="text/csv", headers={"X-Content-Type-Options": "nosniff"})
 
     return router
 

@@ -211,6 +211,7 @@ def training(app: MONAILabelApp, arguments: Arguments) -> None:
     _train_params(params, app._trainers[name].config())
     _no_run_sync(arguments)
     _not_too_many()
+    _usable_images(app, name)
 
 
 def trainings(app: MONAILabelApp, arguments: Arguments) -> None:
@@ -223,6 +224,8 @@ def trainings(app: MONAILabelApp, arguments: Arguments) -> None:
         _train_params(options, app._trainers[name].config())
     _no_run_sync(arguments)
     _not_too_many()
+    for name in params:
+        _usable_images(app, name)
 
 
 def batch(app: MONAILabelApp, arguments: Arguments) -> None:
@@ -335,6 +338,13 @@ def _rename(file: UploadFile, name: str, refuse: bool) -> None:
     if refuse and not ending:
         raise ParamsError("The uploaded file's name does not end like an image's.", f"Send {', '.join(READABLE)}.")
     file.filename = f"{name}{ending}"
+
+
+def _usable_images(app: MONAILabelApp, name: str) -> None:
+    """Refuse a training that the images of the studies do not allow."""
+    check = getattr(app._trainers[name], "check", None)
+    if check is not None:
+        check(app.datastore())
 
 
 def _train_params(params: Mapping[str, Any], config: Iterable[str]) -> None:

@@ -15,6 +15,7 @@ from lib.teaching.service import TeachingService
 from lib.teaching.superseded import refuse_superseded
 from otherwise.annotations.annotation import Annotation, AnnotationError, Models, new_id, withdrawal
 from otherwise.annotations.region import RegionMask
+from otherwise.annotations.store import AnnotationConflictError, UnknownAnnotationError
 from otherwise.annotations.vocabulary import Term, local_term
 from otherwise.concepts.activations import ImageActivations
 from otherwise.concepts.embedding import embeddings_of
@@ -82,6 +83,11 @@ class Subject:
     native: Geometry
     found: Image | Explanation
     key: str
+
+    @property
+    def original(self) -> Image:
+        """The image itself."""
+        return self.found.volumes.original if isinstance(self.found, Explanation) else self.found
 
     @property
     def explanation(self) -> str:
@@ -181,6 +187,8 @@ def make_annotation(
         if body.region or body.term or body.units or body.image or body.session or body.explanation:
             raise ParamsError("To withdraw needs the id of an annotation, and nothing else.", "Leave the rest out.")
         other = teaching.annotations.get(body.withdraws)
+        if other.id in teaching.annotations.withdrawn() and not _repeats(teaching, body):
+            raise AnnotationConflictError("That has been taken back already.", "There is nothing left to take back.")
         if other.author != author and caller.role != Role.ADMIN:
             raise NotYoursError("Somebody else said that.", "Only they, or an administrator, can take it back.")
         return replace(withdrawal(other, author, body.comment), id=body.id)
@@ -205,6 +213,14 @@ def make_annotation(
     )
 
 
+def _repeats(teaching: TeachingService, body: AnnotationRequest) -> bool:
+    """Return whether a client sends again what was recorded, since it did not hear the answer."""
+    try:
+        return teaching.annotations.get(body.id).withdraws == body.withdraws
+    except UnknownAnnotationError:
+        return False
+
+
 class NotYoursError(AnnotationError):
     """It belongs to somebody else."""
 
@@ -212,8 +228,17 @@ class NotYoursError(AnnotationError):
     status = 403
 
 
-def answer(teaching: TeachingService, look: ImageActivations, region: RegionMask, threshold: float) -> dict[str, Any]:
-    """What the units, and the names, say of a region: the reply to a query.
+def answer(
+    teaching: TeachingService, look: ImageActivations, image: Image, region: RegionMask, threshold: float
+) -> dict[str, Any]:
+    """Return what the units, and the names, say of a region: the reply to a query.
+
+    Args:
+        teaching: What has been taught.
+        look: The image as the units see it.
+        image: The same in its own unit.
+        region: Asked about.
+        threshold: Least overlap of a unit that answers, exclusive.
 
     Raises:
         OtherwiseError: if the region lies where the classifier does not look.
@@ -238,11 +263,16 @@ def answer(teaching: TeachingService, look: ImageActivations, region: RegionMask
                 "votes": votes,
             }
         )
-    (found,) = taught.model.name(embeddings_of(look.maps, [mask])) if taught and taught.labels else [None]
+    found = taught.findings_of_region(embeddings_of(look.maps, [mask]), image, region) if taught else ()
+    findings = [
+        {"term": asdict(name.term), "confidence": round(name.confidence, 4), "evidence": name.evidence}
+        for name in found
+    ]
     return {
         "units": units,
         "answering": sum(match.overlap > threshold for match in matches),
-        "name": {"term": asdict(found.term), "confidence": round(found.confidence, 4)} if found else None,
+        "name": findings[0] if findings else None,
+        "findings": findings,
         "voxels": int(mask.sum()),
     }
 

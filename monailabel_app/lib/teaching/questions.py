@@ -30,15 +30,39 @@ def ask(teaching: TeachingService, strategy: str, count: int, seed: int, caller:
     hidden = {id for id in {region.explanation for region in taught.pool.regions} if not caller.sees(owners.get(id))}
     wanted = count + sum(region.explanation in hidden for region in taught.pool.regions)
     generator = np.random.default_rng([seed, taught.labels])
-    found = next_questions(strategy, taught.pool, taught.model, wanted, generator)
+    found = next_questions(strategy, taught.questions_pool, taught.model, wanted, generator)
     found = [question for question in found if question.region.explanation not in hidden][:count]
-    return [
-        {
-            "image": question.region.image,
-            "explanation": question.region.explanation,
-            "label": question.region.label,
-            "reason": question.reason,
-            "strategy": strategy,
-        }
-        for question in found
-    ]
+    return (
+        _again(teaching, strategy, caller)
+        + [
+            {
+                "image": question.region.image,
+                "explanation": question.region.explanation,
+                "label": question.region.label,
+                "reason": question.reason,
+                "strategy": strategy,
+            }
+            for question in found
+        ]
+    )[:count]
+
+
+def _again(teaching: TeachingService, strategy: str, caller: Caller) -> list[dict[str, Any]]:
+    """Return the label that the others believe least, to be looked at again; only where the strategy is mixed."""
+    taught = teaching.taught
+    if strategy != "mixed" or taught is None:
+        return []
+    for word in taught.doubtful:
+        note = word.annotation
+        if word.key is not None and note.term is not None and caller.sees(teaching.owner_of(note)):
+            return [
+                {
+                    "image": note.image,
+                    "explanation": word.key[0],
+                    "label": word.key[1],
+                    "reason": f"{note.author} says {note.term.meaning}, which the other labels do not make likely. "
+                    "Say it again, or something else.",
+                    "strategy": strategy,
+                }
+            ]
+    return []

@@ -17,11 +17,11 @@ class RegionNames:
     """What the regions of one explanation are called.
 
     Attributes:
-        regions: ``Region.concept`` by label; None: no name.
+        regions: ``Region.findings`` by label, the first is ``Region.concept``; none: no name.
         concepts: The summary.
     """
 
-    regions: dict[int, dict[str, object] | None]
+    regions: dict[int, tuple[dict[str, object], ...]]
     concepts: Concepts
 
     @property
@@ -31,13 +31,27 @@ class RegionNames:
 
     def put_into(self, explanation: Explanation) -> Explanation:
         """The explanation with these names."""
-        regions = tuple(replace(region, concept=self.regions.get(region.label)) for region in explanation.regions)
+        regions = tuple(
+            replace(region, concept=self._first(region.label), findings=self.regions.get(region.label, ()))
+            for region in explanation.regions
+        )
         return replace(explanation, regions=regions, concepts=self.concepts)
 
     def put_into_json(self, content: dict[str, Any]) -> dict[str, Any]:
         """The same for the content of an ``explanation.json``."""
-        regions = [{**region, "concept": self.regions.get(region["label"])} for region in content["regions"]]
+        regions = [
+            {
+                **region,
+                "concept": self._first(region["label"]),
+                "findings": list(self.regions.get(region["label"], ())),
+            }
+            for region in content["regions"]
+        ]
         return {**content, "regions": regions, "concepts": asdict(self.concepts)}
+
+    def _first(self, label: int) -> dict[str, object] | None:
+        first = next(iter(self.regions.get(label, ())), None)
+        return first and {key: first[key] for key in ("name", "scheme", "code", "confidence")}
 
 
 def region_names_of(taught: ConceptSnapshot, entry: FeatureEntry) -> RegionNames:
@@ -47,12 +61,20 @@ def region_names_of(taught: ConceptSnapshot, entry: FeatureEntry) -> RegionNames
         taught: What is known.
         entry: Features of the explanation.
     """
-    regions: dict[int, dict[str, object] | None] = {}
-    for label, name in zip(entry.features.labels.tolist(), taught.names(entry.source, entry.features), strict=True):
-        regions[label] = None if name is None else _concept(name)
+    found = taught.findings(entry.source, entry.features)
+    regions = {
+        label: tuple(map(_finding, names)) for label, names in zip(entry.features.labels.tolist(), found, strict=True)
+    }
     return RegionNames(regions, taught.concepts(entry.source, entry.features))
 
 
-def _concept(name: Name) -> dict[str, object]:
-    term, confidence = name.term, round(name.confidence, 4)
-    return {"name": term.meaning, "scheme": term.scheme, "code": term.code, "confidence": confidence}
+def _finding(name: Name) -> dict[str, object]:
+    term = name.term
+    return {
+        "name": term.meaning,
+        "scheme": term.scheme,
+        "code": term.code,
+        "confidence": round(name.confidence, 4),
+        "evidence": name.evidence,
+        "disputed": name.disputed,
+    }

@@ -8,24 +8,24 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from lib.runtime.host import Host
 from lib.storage.explanation_store import NotFoundError
 from lib.teaching.activation_cache import ActivationCache
 from lib.teaching.label_sync import LabelSync
+from lib.teaching.learner import Learner
 from lib.teaching.region_names import RegionNames, region_names_of
 from lib.teaching.study_images import StudyImages
 from lib.teaching.superseded import SupersededError, refuse_superseded
 from lib.teaching.unit_statistics import update_unit_statistics, view_of_explanation, view_of_image
-from lib.teaching.versions import Versions, described
+from lib.teaching.versions import Versions
 from otherwise.annotations.annotation import Annotation
-from otherwise.annotations.store import AnnotationConflictError, AnnotationStore, RecordedAnnotation
+from otherwise.annotations.store import AnnotationConflictError, AnnotationStore
 from otherwise.annotations.vocabulary import Vocabulary
 from otherwise.concepts.activations import ImageActivations, activations_of_explanation
 from otherwise.concepts.feature_store import FeatureEntry, FeatureStore
-from otherwise.concepts.region_features import features_of_explanation, features_of_region
-from otherwise.concepts.snapshot import ConceptSnapshot, fit_snapshot
+from otherwise.concepts.region_features import RegionFeatures, features_of_explanation, features_of_region
+from otherwise.concepts.said import SPEAKING
+from otherwise.concepts.snapshot import ConceptSnapshot
 from otherwise.concepts.statistics import UnitTable
 from otherwise.concepts.units import UnitError, UnitReader
 from otherwise.errors import CancelledError, OtherwiseError
@@ -67,20 +67,22 @@ class TeachingService:
         self.host, self.annotations, self.vocabulary, self.images = host, annotations, vocabulary, images
         self.state = state
         self.versions = Versions(state)
-        self.taught: ConceptSnapshot | None = None
+        self.learner = Learner(self.versions, vocabulary)
         self.doing = ""
         self._catalogue: FeatureStore | None = None
-        self._recorded: list[RecordedAnnotation] = []
         self._unusable: set[str] = set()
         self._unseen: set[str] = set()
         self._mirror = LabelSync(state / "mirrored.json", images)
-        self._learned: tuple[object, ...] | None = None
-        self._from: frozenset[str] = frozenset()
         self._door = threading.Lock()
         self._closing, self._news, self._changed = threading.Event(), threading.Event(), threading.Event()
         self._idle = threading.Event()
         self.activations = ActivationCache(host, layer, self._closing.wait)
         self._thread = threading.Thread(target=self._run, name="otherwise-teaching", daemon=True)
+
+    @property
+    def taught(self) -> ConceptSnapshot | None:
+        """What has been learned; None before anything was."""
+        return self.learner.taught
 
     def start(self) -> None:
         """Begin to learn in the background."""
@@ -162,11 +164,11 @@ class TeachingService:
 
     def explained(self) -> int:
         """How many explanations names are learned from, also those in which no region decides."""
-        return len(self._from) if self.taught else 0
+        return len(self.learner.sources) if self.taught else 0
 
     def behind(self) -> bool:
         """Whether there are explanations that nothing has been learned from yet, though it could be."""
-        learned = self._from if self.taught else frozenset()
+        learned = self.learner.sources if self.taught else frozenset()
         return not set(self.host.store.ids()) <= learned | self._unusable
 
     def activate(self, version: int | None) -> None:
@@ -175,7 +177,8 @@ class TeachingService:
         Raises:
             NotFoundError: if there is no such version.
         """
-        self.versions.choose(version, "Somebody chose it." if version is not None else "", insist=version is None)
+        reason = "Somebody chose it." if version is not None else ""
+        self.versions.choose(version, reason, self.annotations.head())
         self.wake()
 
     def _run(self) -> None:
@@ -199,19 +202,26 @@ class TeachingService:
         if self._changed.is_set():
             self._changed.clear()
             self._forget_models()
-        self._recorded += self.annotations.since(self._recorded[-1].number if self._recorded else 0)
+        self.learner.hear(self.annotations)
         if self.activations.reader is not None:
             self._gather_units(self.activations.reader)
         if self.activations.table is not None and self._catalogue is not None:
             self._gather_explanations(self._catalogue)
             self._gather_annotations(self._catalogue)
             self._learn(self._catalogue, self.activations.table)
-        self._mirror.show(self._recorded, self._current(None))
+        self._mirror.show(self.learner.recorded, self.learner.holding(None))
+
+    def _learn(self, catalogue: FeatureStore, table: UnitTable) -> None:
+        ids = set(self.host.store.ids())
+        if self.learner.is_current(catalogue, ids):
+            return
+        self.doing = "Learning names"
+        self.learner.learn(catalogue, table, ids, self.host.owners.get)
 
     def _forget_models(self) -> None:
         former, self._catalogue = self._catalogue, None
         self.activations.forget()
-        self.taught, self._learned = None, None
+        self.learner.forget()
         self._unusable.clear()
         self._unseen.clear()
         if former is not None:
@@ -245,7 +255,8 @@ class TeachingService:
         table = statistics.table()
         catalogue = FeatureStore(self.state / "facts.sqlite", f"{table.version}#{table.images}")
         former, self._catalogue = self._catalogue, catalogue
-        self.activations.table, self._learned = table, None
+        self.activations.table = table
+        self.learner.outdate()
         if former is not None:
             former.close()
 
@@ -264,11 +275,11 @@ class TeachingService:
                 self._unusable.add(id)
 
     def _gather_annotations(self, catalogue: FeatureStore) -> None:
-        for note in self._current(None):
-            if note.kind != "name" or note.region is None or catalogue.get(note.id) or note.id in self._unusable:
+        for note in self.learner.holding(None):
+            if note.kind not in SPEAKING or note.region is None or catalogue.get(note.id) or note.id in self._unusable:
                 continue
             try:
-                catalogue.put(FeatureEntry(note.id, note.image, features_of_region(*self._look_of(note))))
+                catalogue.put(FeatureEntry(note.id, note.image, self._features_of(note)))
             except CancelledError:
                 raise
             except Exception:
@@ -278,24 +289,21 @@ class TeachingService:
     def _look_at(self, explanation: Explanation) -> ImageActivations:
         return self.activations.look(f"explanation {explanation.id}", lambda: explanation)
 
-    def _look_of(self, note: Annotation) -> tuple[ImageActivations, np.ndarray]:
+    def _features_of(self, note: Annotation) -> RegionFeatures:
         assert note.region is not None
-        look_at = self.activations.look
         try:
             explanation = self.explanation(note.explanation)
             refuse_superseded(self.host.classifier, explanation)
-            look = self._look_at(explanation)
+            look, image = self._look_at(explanation), explanation.volumes.original
         except (NotFoundError, SupersededError, UnitError):
-            look = look_at(
-                f"image {note.image} {note.image_sha256} {note.slice_index}",
-                lambda: self.images.read(note.image),
-                note.slice_index,
-            )
-        return look, look.place(note.region)
+            image = self.images.read(note.image)
+            key = f"image {note.image} {note.image_sha256} {note.slice_index}"
+            look = self.activations.look(key, lambda: image, note.slice_index)
+        return features_of_region(look, look.place(note.region), image, note.region.on(image.geometry).mask)
 
     def holding(self) -> list[Annotation]:
         """What people said and nobody took back, the oldest first, up to the version of the names in use."""
-        return self._current(self.versions.chosen)
+        return self.learner.holding(self.versions.chosen)
 
     def owner_of(self, note: Annotation) -> str | None:
         """Return whose image an annotation is about; None: everybody's."""
@@ -305,37 +313,6 @@ class TeachingService:
 
     def _private(self, id: str) -> bool:
         return self.host.owners.get(id) is not None
-
-    def _withheld(self, id: str) -> bool:
-        """Return whether an explanation is private and its owner has not named anything in it."""
-        owner = self.host.owners.get(id)
-        return owner is not None and not any(note.explanation == id for note in self._current(None))
-
-    def _current(self, until: int | None) -> list[Annotation]:
-        """What holds, or held once the annotation of a number had been recorded."""
-        notes = [each.annotation for each in self._recorded if until is None or each.number <= until]
-        withdrawn = {note.withdraws for note in notes if note.kind == "withdraw"}
-        return [note for note in notes if note.kind != "withdraw" and note.id not in withdrawn]
-
-    def _learn(self, catalogue: FeatureStore, table: UnitTable) -> None:
-        head = self._recorded[-1].number if self._recorded else 0
-        entries = {entry.source: entry for entry in catalogue.all()}
-        # Facts are gathered a moment before an explanation is kept; one that is gone is not asked about.
-        kept = entries.keys() & set(self.host.store.ids())
-        now = (head, frozenset(kept), len(entries), catalogue.version, self.versions.chosen)
-        if now == self._learned:
-            return
-        self.doing = "Learning names"
-        explained = [entry for source, entry in entries.items() if source in kept and not self._withheld(source)]
-
-        def learned(until: int | None) -> ConceptSnapshot:
-            return fit_snapshot(self._current(until), explained, entries, table, self.vocabulary, str(until or head))
-
-        latest = learned(None)
-        chosen = self.versions.take(described(head, latest, self.versions.before(head)))
-        self.taught = latest if chosen in (None, head) else learned(chosen)
-        self._from = frozenset(kept)
-        self._learned = (*now[:-1], chosen)
 
 
 def _entry_of(explanation: Explanation, look: ImageActivations) -> FeatureEntry:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -13,11 +13,10 @@ from lib.storage.explanation_store import NotFoundError
 from otherwise.concepts.snapshot import ConceptSnapshot
 from otherwise.images.atomic import atomic_path
 
-logger = logging.getLogger(__name__)
-
 WORSE = 0.1
-"""A version whose held-out accuracy falls by more than this is kept, but not used."""
+"""A version whose held-out accuracy falls by more than this is used, with a warning."""
 HELD = "Held-out accuracy fell"
+"""Servers of earlier releases went on with an older version for this reason, and did not say so; that is undone."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +57,10 @@ class Versions:
         found = [Version(**{**content, "terms": tuple(content["terms"])}) for content in map(_read, lines) if content]
         self._versions = {version.version: version for version in found}
         chosen = json.loads(self._choice.read_text(encoding="utf-8")) if self._choice.is_file() else {}
-        self.chosen: int | None = chosen.get("version")
-        self.reason: str = chosen.get("reason", "")
-        self.insisted: bool = chosen.get("insisted", False)
+        held = chosen.get("reason", "").startswith(HELD)
+        self.chosen: int | None = None if held else chosen.get("version")
+        self.reason: str = "" if held else chosen.get("reason", "")
+        self.since: int = chosen.get("since", sys.maxsize)
 
     def all(self) -> list[Version]:
         """The newest first."""
@@ -70,36 +70,36 @@ class Versions:
         """One version."""
         return None if number is None else self._versions.get(number)
 
-    def take(self, version: Version) -> int | None:
-        """Keep a version, and use it unless it is worse than the one before, or somebody chose another.
-
-        Returns:
-            Number of the version to use; None: the latest.
-        """
-        active = self.get(self.chosen)
-        before = active or self.before(version.version)
-        self._add(version)
-        if self.chosen is None and not self.insisted and before and _worse(version, before):
-            reason = f"{HELD} from {before.accuracy:.2f} to {version.accuracy:.2f} with version {version.version}."
-            logger.warning("Version %d of the names is kept, but not used. %s", version.version, reason)
-            self.choose(before.version, reason)
-        elif self.reason.startswith(HELD) and not (active and _worse(version, active)):
-            self.choose(None)
-        return self.chosen
-
-    def before(self, number: int) -> Version | None:
-        """The version before a number."""
-        return next((other for other in self.all() if other.version < number), None)
-
-    def _add(self, version: Version) -> None:
+    def take(self, version: Version) -> None:
+        """Keep a version; it is in use unless somebody chose another."""
         known = self._versions.get(version.version)
         self._versions[version.version] = version
         if known is None:
             with self._log.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(asdict(version), ensure_ascii=False) + "\n")
 
-    def choose(self, number: int | None, reason: str = "", insist: bool = False) -> None:
-        """Use one version whatever comes; None: the latest, if ``insist`` however little it knows.
+    def warning(self) -> str:
+        """Return a sentence where the newest version is worse than the one before; else nothing."""
+        newest, *rest = [*self.all(), None]
+        before = rest[0] if rest else None
+        if newest is None or before is None or not _worse(newest, before):
+            return ""
+        return (
+            f"{HELD} from {before.accuracy:.2f} to {newest.accuracy:.2f} with version {newest.version}. "
+            "Look at the doubtful labels, or go back to an earlier version."
+        )
+
+    def before(self, number: int) -> Version | None:
+        """The version before a number."""
+        return next((other for other in self.all() if other.version < number), None)
+
+    def choose(self, number: int | None, reason: str = "", since: int = sys.maxsize) -> None:
+        """Use one version whatever comes; None: the latest.
+
+        Args:
+            number: Of the version.
+            reason: A sentence for people.
+            since: Number of the last annotation at this moment: what is said later counts beside that version.
 
         Raises:
             NotFoundError: if there is no such version.
@@ -107,10 +107,8 @@ class Versions:
         if number is not None and number not in self._versions:
             raise NotFoundError(f"There is no version {number} of the names.", "GET /otherwise/concepts lists them.")
         with atomic_path(self._choice) as temporary:
-            temporary.write_text(
-                json.dumps({"version": number, "reason": reason, "insisted": insist}), encoding="utf-8"
-            )
-        self.chosen, self.reason, self.insisted = number, reason, insist
+            temporary.write_text(json.dumps({"version": number, "reason": reason, "since": since}), encoding="utf-8")
+        self.chosen, self.reason, self.since = number, reason, since
 
 
 def described(number: int, taught: ConceptSnapshot, before: Version | None) -> Version:
@@ -121,7 +119,9 @@ def described(number: int, taught: ConceptSnapshot, before: Version | None) -> V
         taught: What it knows.
         before: The version before it.
     """
-    terms = tuple(dict.fromkeys(term.meaning for term in taught.model.terms))
+    told = [*taught.model.terms, *(head.term for head in taught.attributes.heads.values())]
+    groups = taught.model.vocabulary
+    terms = tuple(dict.fromkeys(term.meaning for term in told if not groups.is_group(term)))
     former, labels = (before.terms, before.labels) if before else ((), 0)
     return Version(
         version=number,

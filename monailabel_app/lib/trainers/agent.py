@@ -21,9 +21,11 @@ from otherwise.agent.training.data import prepare_images
 from otherwise.agent.training.session import TrainingSession, run_session
 from otherwise.agent.training.trainer import TrainingSettings
 from otherwise.agent.training.validation import Figures, validate
-from otherwise.errors import AgentError
+from otherwise.blackbox.view import show
+from otherwise.errors import AgentError, OtherwiseError
 from otherwise.explain.explainer import Explainer
 from otherwise.finding.patches import patches_to_learn_from
+from otherwise.images.reading import read_image
 from otherwise.registry.registry import AGENT, Model, PairVersion, Registry, lasting, now, pair_id
 
 logger = logging.getLogger(__name__)
@@ -31,7 +33,13 @@ logger = logging.getLogger(__name__)
 STOCK = ("model", "name", "gpus", "local_rank", "bundle_path", "device", "client_id", "train_random_seed")
 """What MONAI Label and its clients add by themselves."""
 WORSE = 0.02
-"""An agent whose held-out validity has fallen by more than this is kept, but not used."""
+"""An agent whose held-out validity or agreement has fallen by more than this is kept, but not used."""
+SUFFICIENT = 60
+"""On fewer held-out images chance alone moves a share by more than ``WORSE``: there neither may fall at all."""
+LEAST_IMAGES = 32
+"""Images that a training needs."""
+TRIED = 4
+"""Images that are read before a training is accepted."""
 LONGEST = 7 * 24 * 60.0
 
 
@@ -51,6 +59,27 @@ class TrainAgent(TrainTask):
     def config(self) -> dict[str, Any]:
         """What may be asked for; stock clients show it."""
         return {"minutes": 30.0, "learning_rate": 0.0003}
+
+    def check(self, datastore: Datastore) -> None:
+        """Refuse at once what a training could not use.
+
+        Raises:
+            ParamsError: if there are too few images, or none of those that are tried suits the classifier.
+        """
+        ids = sorted(datastore.list_images())
+        inputs = self.host.classifier.inputs
+        if len(ids) < LEAST_IMAGES and not inputs.patches:
+            raise ParamsError(f"The studies hold {len(ids)} images.", f"A training needs {LEAST_IMAGES}.")
+        problem = ""
+        for id in ids[:: -(-len(ids) // TRIED)]:
+            try:
+                show(read_image(Path(datastore.get_image_uri(id))), inputs)
+                return
+            except OtherwiseError as error:
+                problem = problem or error.detail
+        raise ParamsError(
+            f"The agent cannot learn from these images: {problem}"[:200], "Add images as the classifier takes them."
+        )
 
     def __call__(self, request: Mapping[str, Any], datastore: Datastore) -> dict[str, Any]:
         """Train, compare with the agent in use on images that neither was trained on here, keep, and maybe activate.
@@ -84,8 +113,12 @@ class TrainAgent(TrainTask):
         made = load_agent(draft, device=self.host.device)
         data = prepare_images(images, classifier.inputs, session.folder / "images.npy")
         before, after = (validate(agent, classifier, data.held_out) for agent in (parent, made))
-        worse = after.validity < before.validity - WORSE
-        change = f"validity {before.validity:.3f} before, {after.validity:.3f} after, on {after.images} held-out images"
+        worse = is_worse(before, after)
+        change = (
+            f"validity {before.validity:.3f} before, {after.validity:.3f} after, "
+            f"agreement {before.agreement:.3f} before, {after.agreement:.3f} after, "
+            f"on {after.images} held-out images"
+        )
         note = f"Trained on the studies: {change}{'; worse, so it is kept but not used' if worse else ''}."
         version = self._keep(explainer, made, draft, len(data.train), before, after, note)
         shutil.rmtree(session.folder, ignore_errors=True)
@@ -128,6 +161,13 @@ class TrainAgent(TrainTask):
             ),
             bundle,
         )
+
+
+def is_worse(before: Figures, after: Figures) -> bool:
+    """Return whether an agent is worse than its parent, as far as the held-out images can tell."""
+    tolerated = WORSE if after.images >= SUFFICIENT else 0.0
+    falls = before.validity - after.validity, before.agreement - after.agreement
+    return max(falls) > tolerated + 1e-9
 
 
 def _numbers(request: Mapping[str, Any], known: Mapping[str, float]) -> tuple[float, float]:

@@ -15,8 +15,9 @@ import numpy as np
 from scipy import ndimage
 
 from otherwise.annotations.vocabulary import Term, Vocabulary
-from otherwise.concepts.attributes import AttributeModel, LabelledRegion, doubtful_labels, fit_attributes
+from otherwise.concepts.attributes import AttributeModel, LabelledRegion, fit_attributes
 from otherwise.concepts.description import describe_region
+from otherwise.concepts.label_quality import doubtful_labels
 from otherwise.datasets.lidc import all_nodules, ratings
 from otherwise.errors import ImageError
 from otherwise.images.reading import image_name, read_image
@@ -216,10 +217,10 @@ def _one_reader(
         else LabelledRegion(region.description, present=frozenset([word]))
         for region, word in zip(chosen, said, strict=True)
     ]
-    doubtful = {n for n, _, _ in doubtful_labels(regions, vocabulary)} if len(regions) <= 100 else set()
+    doubtful = {each.region for each in doubtful_labels(regions, vocabulary)}
     wrong = {n for n, (r, w) in enumerate(zip(chosen, said, strict=True)) if w is not None and w not in r.truth}
     outside = np.stack([region.description for region in seeds[:400]])
-    model = fit_attributes(regions, vocabulary, outside)
+    model = fit_attributes(regions, vocabulary, outside, int(draw.integers(2**31)))
     return {
         **_told(model, nodules, tissue),
         **_trivial(chosen, said, nodules),
@@ -246,7 +247,7 @@ def _answers(
 
 def _told(model: AttributeModel, nodules: Sequence[RatedRegion], tissue: Sequence[RatedRegion]) -> dict[str, object]:
     described = np.stack([region.description for region in nodules])
-    told, silent = model.findings(described), model.tissue_probability(described) > 0.5
+    told, silent = model.findings(described), model.is_tissue(described)
     own = [region.own in [f.term for f in found] for region, found in zip(nodules, told, strict=True)]
     right = [
         not nothing and all(f.term in region.truth for f in found)
@@ -254,7 +255,7 @@ def _told(model: AttributeModel, nodules: Sequence[RatedRegion], tissue: Sequenc
     ]
     pairs = [(f.confidence, f.term in r.truth) for r, found in zip(nodules, told, strict=True) for f in found]
     places = np.stack([region.description for region in tissue])
-    called = model.tissue_probability(places) <= 0.5
+    called = ~model.is_tissue(places)
     # One place of tissue stands for so many nodules; all places are used, and weighed down.
     weight = len(nodules) / TISSUE_EVERY
     share = (sum(right) + weight * float(1 - called.mean())) / (len(nodules) + weight)
@@ -286,7 +287,9 @@ def _by_word(model: AttributeModel, nodules: Sequence[RatedRegion]) -> dict[str,
     described = np.stack([region.description for region in nodules])
     found = {}
     for term, values in model.probabilities(described).items():
-        name = next(word for word, (key, _) in WORDS.items() if key == term.key)
+        name = next((word for word, (key, _) in WORDS.items() if key == term.key), None)
+        if name is None:  # what several words are kinds of
+            continue
         found[name] = (values.tolist(), [term in region.truth for region in nodules])
     return found
 

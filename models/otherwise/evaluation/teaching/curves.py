@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from otherwise.annotations.vocabulary import Term, Vocabulary
+from otherwise.concepts.attributes import TISSUE
 from otherwise.concepts.naming import Example, Space, fit_concepts
 from otherwise.concepts.questions import STRATEGIES, Pool, RegionRef, next_questions
-from otherwise.evaluation.teaching.lessons import TISSUE
 
 GOAL = 0.9
 """Named share that is to be reached."""

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from otherwise.annotations.vocabulary import Term, Vocabulary, local_term
+from otherwise.annotations.vocabulary import Term, Vocabulary
 from otherwise.blackbox.protocol import InputSpec
+from otherwise.concepts.attributes import TISSUE
 from otherwise.datasets.lidc import ratings
 from otherwise.evaluation.benchmark.cases import lidc_cases, on_grid, phantom_case
 from otherwise.phantoms.mammogram import MammogramSettings, mammograms
@@ -19,8 +20,6 @@ from otherwise.phantoms.signs import sign_mammograms
 
 LEAST_SHARE = 0.2
 """Share of a region that a thing must cover for the reader to name it."""
-TISSUE = local_term("Ordinary tissue")
-"""What the reader says of a region with nothing in it."""
 MARGINS = {
     "spiculated": ("SCT", "129742005"),
     "circumscribed": ("SCT", "129738007"),

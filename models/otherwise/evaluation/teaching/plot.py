@@ -15,7 +15,13 @@ PANELS = (
     ("finest", "... with the reader's own, finest name"),
     ("concepts", "Different right names in use"),
 )
-COLOURS = {"random": "#777777", "uncertainty": "#CC79A7", "influence": "#0072B2", "granularity": "#D55E00"}
+COLOURS = {
+    "mixed": "#009E73",
+    "random": "#777777",
+    "uncertainty": "#CC79A7",
+    "influence": "#0072B2",
+    "granularity": "#D55E00",
+}
 """Okabe and Ito's palette, for readers of any colour vision."""
 
 

@@ -53,7 +53,10 @@ def digest_of(content: Mapping[str, Any]) -> str:
         content: See ``Making.of``.
     """
     told = {key: value for key, value in content.items() if key not in ("concepts", "regions")}
-    regions = [{**region, "concept": _called(region["concept"])} for region in content["regions"]]
+    regions = [
+        {**region, "concept": _called(region["concept"]), "findings": [_called(f) for f in region.get("findings", ())]}
+        for region in content["regions"]
+    ]
     text = json.dumps([NAME, __version__, told, regions], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

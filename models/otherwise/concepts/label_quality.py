@@ -1,0 +1,116 @@
+"""Labels that may be wrong, and how far readers agree: reasons to ask again, never to obey less in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.ensemble import ExtraTreesClassifier
+from sklearn.metrics import cohen_kappa_score
+from sklearn.preprocessing import StandardScaler
+
+from otherwise.annotations.vocabulary import Term, Vocabulary
+from otherwise.concepts.attributes import LabelledRegion, answers_for
+from otherwise.concepts.description import DescriptionError
+
+DISBELIEVED = 0.1
+"""A label is asked about again where trees that have not seen it give it a smaller probability."""
+SPOKEN = 3
+"""Regions that must show a term before a label of it can be doubted: else nothing speaks for it."""
+TREES = 200
+
+
+@dataclass(frozen=True)
+class DoubtfulLabel:
+    """A label that the others do not believe.
+
+    Attributes:
+        region: Its place in the list of labelled regions.
+        term: What the reader said.
+        probability: What the other labels give it, in [0, 1].
+    """
+
+    region: int
+    term: Term
+    probability: float
+
+
+def doubtful_labels(
+    regions: Sequence[LabelledRegion], vocabulary: Vocabulary, limit: float = DISBELIEVED, seed: int = 0
+) -> list[DoubtfulLabel]:
+    """Find labels that would not be believed, had they not been given.
+
+    Every tree of an ensemble is grown without a third of the labels; those trees that have not seen a label judge it
+    (out-of-bag, Breiman, Machine Learning 45, 2001), which costs a small part of leaving out one after the other.
+
+    Returns:
+        The least likely first. Terms that fewer than ``SPOKEN`` regions show are left out.
+    """
+    if not regions:
+        return []
+    own = np.stack([region.description for region in regions])
+    places = np.clip(StandardScaler().fit_transform(own), -4, 4)
+    found = []
+    for term in dict.fromkeys(term for region in regions for term in sorted(region.present)):
+        rows, answers, counts = answers_for(term, regions, vocabulary)
+        if answers.sum() < SPOKEN or answers.all():
+            continue
+        unseen = _unseen(places[rows], answers, counts, seed)
+        found += [
+            DoubtfulLabel(int(row), term, float(value))
+            for row, value in zip(rows, unseen, strict=True)
+            if term in regions[row].present and value < limit
+        ]
+    return sorted(found, key=lambda each: each.probability)
+
+
+def label_skill(regions: Sequence[LabelledRegion], vocabulary: Vocabulary, seed: int = 0) -> float | None:
+    """Return how much better the other labels foretell a label than its share does (Brier skill score, out-of-bag).
+
+    Returns:
+        At most 1; 0 or less where labels have nothing to do with what regions look like, as if they were shuffled.
+        None where no term is shown by ``SPOKEN`` regions and not shown by as many.
+    """
+    if not regions:
+        return None
+    own = np.stack([region.description for region in regions])
+    places = np.clip(StandardScaler().fit_transform(own), -4, 4)
+    missed, blind = 0.0, 0.0
+    for term in dict.fromkeys(term for region in regions for term in sorted(region.present)):
+        rows, answers, counts = answers_for(term, regions, vocabulary)
+        if min(answers.sum(), len(answers) - answers.sum()) < SPOKEN:
+            continue
+        unseen = _unseen(places[rows], answers, counts, seed)
+        # The share without the label itself, or the label would foretell itself.
+        share = (answers.sum() - answers) / (len(answers) - 1)
+        missed += float(np.square(unseen - answers).sum())
+        blind += float(np.square(share - answers).sum())
+    return 1 - missed / blind if blind else None
+
+
+def _unseen(places: np.ndarray, answers: np.ndarray, counts: np.ndarray, seed: int) -> np.ndarray:
+    """Return the probability that trees which have not seen a label give to the term there; 1 where all have."""
+    trees = ExtraTreesClassifier(TREES, bootstrap=True, oob_score=True, random_state=seed)
+    trees.fit(places, answers, sample_weight=counts)
+    return np.nan_to_num(trees.oob_decision_function_[:, 1], nan=1.0)
+
+
+def agreement(one: Sequence[Collection[Term]], other: Sequence[Collection[Term]]) -> dict[Term, float]:
+    """Return Cohen's kappa of two readers of the same regions, for each term that either of them used.
+
+    Two readers who always say the same thing, and it only, agree fully: 1, where kappa itself is undefined.
+
+    Raises:
+        DescriptionError: if they did not read the same number of regions.
+    """
+    if len(one) != len(other):
+        raise DescriptionError(
+            f"The readers named {len(one)} and {len(other)} regions.", "Give the ones both have named."
+        )
+    terms = dict.fromkeys(term for reader in (one, other) for region in reader for term in sorted(region))
+    found = {}
+    for term in terms:
+        mine, theirs = ([term in region for region in reader] for reader in (one, other))
+        found[term] = 1.0 if mine == theirs else float(cohen_kappa_score(mine, theirs))
+    return found

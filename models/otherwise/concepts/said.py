@@ -1,0 +1,158 @@
+"""The regions that people have spoken of: whose words, and what the regions look like."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from otherwise.annotations.annotation import Annotation
+from otherwise.annotations.vocabulary import Term, Vocabulary
+from otherwise.concepts.attributes import AttributeModel, LabelledRegion, fit_attributes
+from otherwise.concepts.feature_store import FeatureEntry
+from otherwise.concepts.label_quality import agreement, doubtful_labels, label_skill
+from otherwise.concepts.own_words import OwnWords, own_words
+
+SPEAKING = ("name", "not-this", "cannot-tell")
+"""Kinds of annotations that say something of a region."""
+LEAST_COMMON = 5
+"""Regions that two readers must both have named before their agreement is told."""
+LEAST_SKILL = 0.02
+"""Labels that foretell each other less well than this have nothing to do with what regions look like."""
+LEAST_LABELLED = 20
+"""Regions that must be labelled before this is said."""
+
+
+@dataclass(frozen=True, eq=False)
+class SaidRegion:
+    """One region that people have spoken of.
+
+    Attributes:
+        image: Id of its image.
+        key: Explanation and label, where it is a decisive region; None where it was drawn elsewhere.
+        notes: What was said of it, the oldest first.
+        words: What follows from that.
+        description: ``(features,)``; None where its image is gone.
+    """
+
+    image: str
+    key: tuple[str, int] | None
+    notes: tuple[Annotation, ...]
+    words: OwnWords
+    description: np.ndarray | None
+
+    def labelled(self) -> list[LabelledRegion]:
+        """Return what each reader said, to learn from; readers who cannot tell at all teach nothing."""
+        if self.description is None:
+            return []
+        return [
+            LabelledRegion(
+                self.description,
+                frozenset(term for term, _ in reader.present),
+                reader.absent - {term for term, _ in reader.present},
+                reader.unknown,
+                all(sure for _, sure in reader.present),
+            )
+            for reader in self.words.readers
+            if reader.present or reader.absent
+        ]
+
+
+@dataclass(frozen=True)
+class DoubtfulWord:
+    """A word that the other labels do not believe, to be asked about again.
+
+    Attributes:
+        annotation: Says it.
+        probability: What the other labels give it, in [0, 1].
+        key: Of the region, see ``SaidRegion``.
+    """
+
+    annotation: Annotation
+    probability: float
+    key: tuple[str, int] | None
+
+
+def said_regions(
+    annotations: Sequence[Annotation],
+    features: Mapping[str, FeatureEntry],
+    explained: Collection[str],
+    vocabulary: Vocabulary,
+) -> list[SaidRegion]:
+    """Bring together what was said of the same region, by whomever.
+
+    Args:
+        annotations: What holds, the oldest first.
+        features: Of the regions, by annotation.
+        explained: Ids of the explanations that are known.
+        vocabulary: Says which terms exclude each other.
+    """
+    notes: dict[tuple[object, ...], list[Annotation]] = {}
+    for note in annotations:
+        if note.kind in SPEAKING and note.region is not None:
+            notes.setdefault(_place(note, features, explained), []).append(note)
+    found = []
+    for place, said in notes.items():
+        rows = [features[note.id].features.descriptions for note in said if note.id in features]
+        description = next((each[0] for each in rows if len(each)), None)
+        key = (str(place[1]), int(str(place[2]))) if place[0] == "decisive" else None
+        found.append(SaidRegion(said[0].image, key, tuple(said), own_words(said, vocabulary), description))
+    return found
+
+
+def _place(note: Annotation, features: Mapping[str, FeatureEntry], explained: Collection[str]) -> tuple[object, ...]:
+    """Return what identifies the region of an annotation: the decisive region that it is, or else its voxels."""
+    entry = features.get(note.id)
+    label = int(entry.features.labels[0]) if entry is not None and len(entry.features.labels) else 0
+    if label and note.explanation in explained:
+        return "decisive", note.explanation, label
+    assert note.region is not None
+    region = note.region
+    voxels = hashlib.sha256(np.packbits(region.mask).tobytes() + region.geometry.affine.round(4).tobytes()).hexdigest()
+    return "drawn", note.image, note.slice_index, region.geometry.shape, voxels
+
+
+def fit_said(regions: Sequence[SaidRegion], vocabulary: Vocabulary, tissue: np.ndarray | None) -> AttributeModel:
+    """Learn findings from what was said; see ``fit_attributes``."""
+    return fit_attributes([each for region in regions for each in region.labelled()], vocabulary, tissue)
+
+
+def doubtful_words(regions: Sequence[SaidRegion], vocabulary: Vocabulary) -> list[DoubtfulWord]:
+    """Return the words that the other labels do not believe, the least likely first.
+
+    Where somebody has spoken of the same region again, nothing is left to ask.
+    """
+    owners = [(region, label) for region in regions for label in region.labelled()]
+    found = []
+    for doubt in doubtful_labels([label for _, label in owners], vocabulary):
+        region, _ = owners[doubt.region]
+        saying = [note for note in region.notes if note.kind == "name" and note.term == doubt.term]
+        if len(saying) == 1 and region.notes[-1] is saying[0]:
+            found.append(DoubtfulWord(saying[0], doubt.probability, region.key))
+    return found
+
+
+def incoherent(regions: Sequence[SaidRegion], vocabulary: Vocabulary) -> bool:
+    """Return whether labels have nothing to do with what regions look like, as if they had been shuffled."""
+    labels = [label for region in regions for label in region.labelled()]
+    skill = label_skill(labels, vocabulary) if len(labels) >= LEAST_LABELLED else None
+    return skill is not None and skill < LEAST_SKILL
+
+
+def reader_agreement(regions: Sequence[SaidRegion]) -> list[tuple[str, str, int, dict[Term, float]]]:
+    """Return of each two readers how many regions both named, and Cohen's kappa for each term they used."""
+    named: dict[str, dict[int, frozenset[Term]]] = {}
+    for number, region in enumerate(regions):
+        for reader in region.words.readers:
+            if reader.present:
+                named.setdefault(reader.author, {})[number] = frozenset(term for term, _ in reader.present)
+    authors, found = sorted(named), []
+    for place, one in enumerate(authors):
+        for other in authors[place + 1 :]:
+            both = sorted(named[one].keys() & named[other].keys())
+            if len(both) >= LEAST_COMMON:
+                kappa = agreement([named[one][n] for n in both], [named[other][n] for n in both])
+                found.append((one, other, len(both), kappa))
+    return found

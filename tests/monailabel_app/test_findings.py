@@ -1,0 +1,163 @@
+"""What readers say of regions, and what the server makes of it: several findings, doubts, differences, and a search."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.school import SPICULATED, School, school
+
+CALCIFIED = {"scheme": "DCM", "code": "111459", "meaning": "Mass with calcifications"}
+CIRCUMSCRIBED = {"scheme": "SCT", "code": "129738007", "meaning": "Circumscribed lesion"}
+
+
+@pytest.fixture
+def taught_by(tmp_path: Path, app_class: Any) -> Iterator[School]:
+    with school(tmp_path, app_class) as running:
+        yield running
+
+
+def say(by: School, explanation: str, term: dict[str, str] | None, kind: str = "name", **more: object) -> Any:
+    body = {"kind": kind, "explanation": explanation, "region": {"label": 1}, "author": "Ada", **more}
+    reply = by.say(**body, **({"term": term} if term else {}))
+    assert reply.status_code == 201, reply.text
+    return reply.json()["annotation"]
+
+
+def findings(by: School, explanation: str) -> list[tuple[str, float, str, bool]]:
+    by.settle()
+    region = by.get(f"/explanations/{explanation}")["regions"][0]
+    return [(f["name"], f["confidence"], f["evidence"], f["disputed"]) for f in region["findings"]]
+
+
+def test_one_region_has_several_findings_and_all_of_them_are_reported(taught_by: School) -> None:
+    id = taught_by.explain("image-00")["id"]
+    say(taught_by, id, SPICULATED)
+    say(taught_by, id, CALCIFIED)
+    assert findings(taught_by, id) == [
+        ("Mass with calcifications", 1.0, "said", False),
+        ("Spiculated lesion", 1.0, "said", False),
+    ]
+    page = taught_by.client.get(f"/otherwise/explanations/{id}/report.html").text
+    assert "Mass with calcifications" in page
+    assert "Spiculated lesion" in page
+    say(taught_by, id, CIRCUMSCRIBED)  # excludes spiculated, not the calcifications
+    assert [name for name, *_ in findings(taught_by, id)] == ["Circumscribed lesion", "Mass with calcifications"]
+
+
+def test_two_readers_who_differ_stand_side_by_side(taught_by: School) -> None:
+    id = taught_by.explain("image-00")["id"]
+    say(taught_by, id, SPICULATED)
+    say(taught_by, id, CIRCUMSCRIBED, author="Grace")
+    assert findings(taught_by, id) == [
+        ("Circumscribed lesion", 0.5, "said", True),
+        ("Spiculated lesion", 0.5, "said", True),
+    ]
+
+
+def test_an_uncertain_word_is_shown_as_one(taught_by: School) -> None:
+    id = taught_by.explain("image-00")["id"]
+    say(taught_by, id, SPICULATED, certain=False)
+    assert findings(taught_by, id) == [("Spiculated lesion", 0.5, "said", False)]
+
+
+def test_who_cannot_tell_is_not_asked_again_and_the_region_has_no_name(taught_by: School) -> None:
+    first, second = (taught_by.explain(f"image-{number:02d}")["id"] for number in range(2))
+    say(taught_by, first, None, kind="cannot-tell")
+    assert findings(taught_by, first) == []
+    asked = taught_by.get("/concepts/questions?strategy=random&count=10")["questions"]
+    assert {question["explanation"] for question in asked} == {second}
+
+
+def test_not_this_is_an_answer(taught_by: School) -> None:
+    id = taught_by.explain("image-00")["id"]
+    say(taught_by, id, SPICULATED)
+    say(taught_by, id, SPICULATED, kind="not-this")
+    assert findings(taught_by, id) == []
+
+
+def test_an_explanation_that_somebody_disagrees_with_is_not_asked_about_again(taught_by: School) -> None:
+    first, second = (taught_by.explain(f"image-{number:02d}")["id"] for number in range(2))
+    taught_by.say(kind="disagree", explanation=first)
+    taught_by.settle()
+    asked = taught_by.get("/concepts/questions?strategy=random&count=10")["questions"]
+    assert {question["explanation"] for question in asked} == {second}
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "word"),
+    [
+        ("not-this", {"region": {"label": 1}}, "term"),
+        ("not-this", {"term": SPICULATED}, "region"),
+        ("cannot-tell", {}, "region"),
+    ],
+)
+def test_half_an_answer_is_refused_in_one_line(taught_by: School, kind: str, more: dict[str, Any], word: str) -> None:
+    id = taught_by.explain("image-00")["id"]
+    reply = taught_by.say(kind=kind, explanation=id, **more)
+    assert reply.status_code == 422
+    assert word in reply.json()["detail"]
+
+
+def test_what_was_taken_back_cannot_be_taken_back_again_but_a_repeat_does_no_harm(taught_by: School) -> None:
+    id = taught_by.explain("image-00")["id"]
+    note = say(taught_by, id, SPICULATED)
+    undo = {"kind": "withdraw", "withdraws": note["id"], "author": "Ada", "id": "c" * 32}
+    assert [taught_by.say(**undo).status_code for _ in range(2)] == [201, 201]
+    again = taught_by.say(**{**undo, "id": "d" * 32})
+    assert again.status_code == 409
+    assert "already" in again.json()["detail"]
+    assert taught_by.get("/annotations")["head"] == 2
+
+
+def test_a_region_that_is_named_while_an_earlier_version_is_in_use_has_its_new_name(taught_by: School) -> None:
+    first, second = (taught_by.explain(f"image-{number:02d}")["id"] for number in range(2))
+    say(taught_by, first, {"meaning": "early"})
+    taught_by.settle()
+    say(taught_by, first, {"meaning": "between"})
+    taught_by.settle()
+    assert taught_by.client.post("/otherwise/concepts/activate", json={"version": 1}).status_code == 200
+    note = say(taught_by, second, {"meaning": "later"})
+    assert [name for name, *_ in findings(taught_by, first)] == ["early"]
+    assert [name for name, *_ in findings(taught_by, second)] == ["later"]
+    taught_by.say(kind="withdraw", withdraws=note["id"], author="Ada")
+    assert findings(taught_by, second) == []
+
+
+def test_regions_are_found_by_what_they_show(taught_by: School) -> None:
+    first, second = (taught_by.explain(f"image-{number:02d}")["id"] for number in range(2))
+    say(taught_by, first, SPICULATED)
+    taught_by.settle()
+    found = taught_by.get("/concepts/search?words=spiculated lesion")
+    assert [region["explanation"] for region in found["regions"]] == [first]
+    by_kind = taught_by.get("/concepts/search?scheme=SCT&code=129788004")  # every mass
+    assert by_kind["total"] == 1
+    for address in ("?words=no+such+thing", "?scheme=SCT&code=0", ""):
+        assert taught_by.client.get(f"/otherwise/concepts/search{address}").status_code == 422
+    (alike,) = taught_by.get(f"/concepts/similar?explanation={second}&label=1&count=1")["regions"]
+    assert alike["explanation"] == first
+    assert alike["findings"][0]["term"]["meaning"] == "Spiculated lesion"
+    assert taught_by.client.get("/otherwise/concepts/similar?explanation=nothing&label=1").status_code == 404
+
+
+def test_all_findings_are_one_table(taught_by: School) -> None:
+    first, second = (taught_by.explain(f"image-{number:02d}")["id"] for number in range(2))
+    say(taught_by, first, SPICULATED)
+    taught_by.settle()
+    rows = list(csv.DictReader(io.StringIO(taught_by.client.get("/otherwise/concepts/table.csv").text)))
+    assert {row["explanation"] for row in rows} == {first, second}
+    named = [row for row in rows if row["meaning"] == "Spiculated lesion"]
+    assert [row["explanation"] for row in named] == [first]
+    assert float(named[0]["effect"]) > 0
+
+
+def test_what_was_taught_says_who_agrees_and_what_is_doubtful(taught_by: School) -> None:
+    taught_by.explain("image-00")
+    taught_by.settle()
+    concepts = taught_by.get("/concepts")
+    assert (concepts["doubtful"], concepts["agreement"], concepts["warnings"]) == ([], [], [])
