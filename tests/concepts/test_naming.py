@@ -152,7 +152,7 @@ def test_uncertainty_asks_about_what_is_least_like_the_known(clouds: Clouds, voc
 
 def test_there_may_be_nothing_to_ask(clouds: Clouds, vocabulary: Vocabulary) -> None:
     model, rng = taught(clouds, vocabulary, {}), np.random.default_rng(0)
-    with pytest.raises(QuestionError, match="Every region has a name"):
+    with pytest.raises(QuestionError, match="spoken of every region"):
         next_questions("influence", pool_of(clouds, labelled=132), model, 1, rng)
     with pytest.raises(QuestionError, match="No image has been explained"):
         next_questions("influence", Pool((), np.zeros((0, 40)), np.zeros(0), np.zeros(0, bool)), model, 1, rng)

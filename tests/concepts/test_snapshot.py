@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from otherwise.annotations.annotation import Annotation
+from otherwise.annotations.region import RegionMask
 from otherwise.annotations.vocabulary import Term, Vocabulary, local_term
+from otherwise.concepts.description import FEATURES
 from otherwise.concepts.feature_store import FeatureEntry, FeatureStore
 from otherwise.concepts.region_features import RegionFeatures
 from otherwise.concepts.snapshot import ConceptSnapshot, fit_snapshot
 from otherwise.concepts.statistics import UnitTable
+from otherwise.images.image import Geometry
 
 UNITS = 6
 
@@ -85,9 +89,6 @@ def test_a_better_overlap_wins_over_a_worse_one_and_both_are_kept(
 def test_without_a_choice_all_units_above_the_threshold_are_named(
     vocabulary: Vocabulary, explained: list[FeatureEntry]
 ) -> None:
-    from otherwise.annotations.region import RegionMask
-    from otherwise.images.image import Geometry
-
     region = RegionMask(np.ones((2, 2, 1), bool), Geometry((2, 2, 1), np.eye(4)))
     named = {"a" * 32: FeatureEntry("a" * 32, "image", facts([0], [0.0], [0.21, 0.19, 0.6, 0, 0, 0]))}
     notes = [Annotation("Ada", "name", "image", term=local_term("one"), id="a" * 32, region=region)]
@@ -160,3 +161,73 @@ def test_a_damaged_catalogue_is_made_anew(tmp_path: Path, explained: list[Featur
     catalogue = FeatureStore(tmp_path / "features.sqlite", "1")
     catalogue.put(explained[0])
     assert len(catalogue.all()) == 1
+
+
+def described(count: int, intensity: float, seed: int) -> np.ndarray:
+    """Return descriptions of regions that differ in their intensity."""
+    rng = np.random.default_rng(seed)
+    rows = rng.normal(0, 1, (count, len(FEATURES)))
+    rows[:, :8] += intensity
+    return rows.astype(np.float32)
+
+
+def spoken_of(
+    vocabulary: Vocabulary, wrong: int = 0, count: int = 12
+) -> tuple[list[Annotation], dict[str, FeatureEntry], list[FeatureEntry], tuple[Term, Term]]:
+    """Two kinds of regions, each named; the first ``wrong`` of the one kind are called the other."""
+    terms = vocabulary.find("SCT", "129742005"), vocabulary.find("SCT", "129738007")
+    notes, named, explained = [], {}, []
+    for number in range(2 * count):
+        kind = number % 2
+        row = described(1, 20.0 * kind - 10, number)
+        tissue = described(2, 60.0, 100 + number)
+        one = replace(facts([1], [1.0], [0.0] * UNITS), descriptions=row, tissue=tissue)
+        explained.append(FeatureEntry(f"e{number}", f"image-{number}", one))
+        region = RegionMask(np.ones((2, 2, 1), bool), Geometry((2, 2, 1), np.diag([1, 1, 1 + number, 1.0])))
+        said = terms[1 - kind] if number // 2 < wrong and kind == 0 else terms[kind]
+        note = Annotation("Ada", "name", f"image-{number}", term=said, region=region, explanation=f"e{number}")
+        notes.append(note)
+        named[note.id] = FeatureEntry(note.id, note.image, one)
+    return notes, named, explained, terms
+
+
+def test_findings_are_told_of_regions_that_nobody_named(vocabulary: Vocabulary) -> None:
+    notes, named, explained, terms = spoken_of(vocabulary)
+    found = taught(notes, explained, named, vocabulary)
+    for kind in (0, 1):
+        fresh = replace(facts([1], [1.0], [0.0] * UNITS), descriptions=described(1, 20.0 * kind - 10, 999))
+        ((name, *_),) = found.findings("new", fresh)
+        assert (name.term, name.evidence) == (terms[kind], "finding")
+    nothing = replace(facts([1], [1.0], [0.0] * UNITS), descriptions=described(1, 60.0, 998))
+    assert found.findings("new", nothing) == [()], "ordinary tissue has no name"
+    metal = replace(facts([1], [1.0], [0.0] * UNITS), descriptions=described(1, -9_000.0, 997))
+    assert found.findings("new", metal) == [()], "nobody has named anything like it"
+
+
+def test_a_wrong_label_is_noticed_keeps_its_own_region_and_spoils_no_other(vocabulary: Vocabulary) -> None:
+    notes, named, explained, terms = spoken_of(vocabulary, wrong=1)
+    found = taught(notes, explained, named, vocabulary)
+    assert [word.annotation.id for word in found.doubtful] == [notes[0].id]
+    assert found.names("e0", explained[0].features)[0] is not None
+    assert found.names("e0", explained[0].features)[0].term == terms[1], "an own word always wins"
+    fresh = replace(facts([1], [1.0], [0.0] * UNITS), descriptions=described(1, -10.0, 999))
+    assert found.names("new", fresh)[0].term == terms[0]
+    again = replace(notes[0], id="f" * 32)
+    assert taught([*notes, again], explained, {**named, again.id: named[notes[0].id]}, vocabulary).doubtful == []
+
+
+def test_shuffled_labels_are_noticed(vocabulary: Vocabulary) -> None:
+    notes, named, explained, _ = spoken_of(vocabulary, count=20)
+    assert not taught(notes, explained, named, vocabulary).incoherent
+    order = np.random.default_rng(0).permutation(len(notes))
+    dealt = [replace(note, term=notes[other].term) for note, other in zip(notes, order, strict=True)]
+    assert taught(dealt, explained, named, vocabulary).incoherent
+
+
+def test_two_readers_of_the_same_regions_have_a_kappa(vocabulary: Vocabulary) -> None:
+    notes, named, explained, terms = spoken_of(vocabulary)
+    other = [replace(note, author="Grace", id=f"{number:032x}") for number, note in enumerate(notes)]
+    features = {**named, **{mine.id: named[note.id] for mine, note in zip(other, notes, strict=True)}}
+    ((one, two, regions, kappa),) = taught([*notes, *other], explained, features, vocabulary).agreement
+    assert (one, two, regions) == ("Ada", "Grace", 24)
+    assert kappa == {terms[0]: 1.0, terms[1]: 1.0}

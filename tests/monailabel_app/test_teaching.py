@@ -139,7 +139,7 @@ def test_an_explanation_that_is_gone_is_not_asked_about(taught_by: School, tmp_p
     first, second = (taught_by.explain(f"image-{number:02d}")["id"] for number in range(2))
     taught_by.settle()
     shutil.rmtree(tmp_path / "state" / "explanations" / first)
-    taught_by.say(kind="disagree", explanation=second)  # something to learn from
+    taught_by.say(kind="name", image="image-05", region=SQUARE, term=SPICULATED)  # something to learn from
     taught_by.settle()
     assert taught_by.get("/concepts")["explained"] == 1
     questions = taught_by.get("/concepts/questions?strategy=random&count=2")["questions"]
@@ -198,7 +198,7 @@ def test_a_request_that_is_repeated_is_recorded_once(taught_by: School) -> None:
 def test_who_asks_right_after_the_first_explanation_is_told_to_ask_again(
     taught_by: School, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lib.teaching import service
+    from lib.teaching import learner
 
     taught_by.settle()
     asked = "/otherwise/concepts/questions?strategy=random"
@@ -206,8 +206,8 @@ def test_who_asks_right_after_the_first_explanation_is_told_to_ask_again(
     assert (nothing_yet.status_code, nothing_yet.json()["detail"]) == (422, "No image has been explained yet.")
 
     read = threading.Event()
-    fit_snapshot = service.fit_snapshot
-    monkeypatch.setattr(service, "fit_snapshot", lambda *args: (read.wait(60), fit_snapshot(*args))[1])
+    fit_snapshot = learner.fit_snapshot
+    monkeypatch.setattr(learner, "fit_snapshot", lambda *args: (read.wait(60), fit_snapshot(*args))[1])
     explained = taught_by.explain("image-00")
     too_early = taught_by.client.get(asked)
     assert (too_early.status_code, too_early.json()["error"]) == (503, "not-yet")

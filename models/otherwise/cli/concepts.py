@@ -84,9 +84,12 @@ def table(
 def _truths(path: Path) -> dict[str, str]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = list(csv.DictReader(file))
+            reader = csv.DictReader(file)
+            if not {"image", "label"} <= set(reader.fieldnames or ()):
+                raise TableError(f"{path.name} lacks the columns image and label.", "Its first line names them.")
+            lines = list(reader)
         return {line["image"].strip(): line["label"].strip() for line in lines}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise TableError(f"{path.name} cannot be read as CSV.", "Give a CSV file in UTF-8.") from error
-    except (KeyError, AttributeError) as error:
-        raise TableError(f"{path.name} lacks the columns image and label.", "Its first line names them.") from error
+    except AttributeError as error:
+        raise TableError(f"A line of {path.name} is too short.", "Give image and label in every line.") from error

@@ -222,7 +222,7 @@ def next_questions(
         raise QuestionError("No image has been explained yet.", "Explain some first; their regions are asked about.")
     found = STRATEGIES[strategy][0](pool, model, count, rng)
     if not found:
-        raise QuestionError("Every region has a name from somebody already.", "Explain more images.")
+        raise QuestionError("Somebody has spoken of every region already.", "Explain more images.")
     return found
 
 

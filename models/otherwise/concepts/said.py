@@ -91,7 +91,7 @@ def said_regions(
     """
     notes: dict[tuple[object, ...], list[Annotation]] = {}
     for note in annotations:
-        if note.kind in SPEAKING and note.region is not None:
+        if note.kind in SPEAKING and (note.region is not None or note.id in features):
             notes.setdefault(_place(note, features, explained), []).append(note)
     found = []
     for place, said in notes.items():
@@ -108,8 +108,9 @@ def _place(note: Annotation, features: Mapping[str, FeatureEntry], explained: Co
     label = int(entry.features.labels[0]) if entry is not None and len(entry.features.labels) else 0
     if label and note.explanation in explained:
         return "decisive", note.explanation, label
-    assert note.region is not None
     region = note.region
+    if region is None:
+        return "units", note.id
     voxels = hashlib.sha256(np.packbits(region.mask).tobytes() + region.geometry.affine.round(4).tobytes()).hexdigest()
     return "drawn", note.image, note.slice_index, region.geometry.shape, voxels
 
