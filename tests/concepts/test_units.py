@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.blackbox.spec import ClassifierSpec
 from otherwise.blackbox.torch_host import module_host
-from otherwise.concepts.query import matching_units, overlaps
+from otherwise.concepts.query import NAMING_OVERLAP, answering_limits, matching_units, overlaps
 from otherwise.concepts.statistics import UnitStatistics, UnitTable
 from otherwise.concepts.units import EncoderUnits, LayerUnits, UnitError, UnitMaps, readable_layers
 from support.square_models import SquareClassifier
@@ -147,3 +147,16 @@ def test_layers_of_a_readable_black_box_are_units_too() -> None:
 def test_a_black_box_that_cannot_be_read_says_so() -> None:
     with pytest.raises(UnitError, match="cannot be looked into"):
         LayerUnits(SquareClassifier(InputSpec((8, 8))), "layer")
+
+
+@given(st.integers(0, 2**16), st.sampled_from([20, 60, 200]), st.sampled_from([8, 64]))
+def test_some_unit_answers_to_nine_regions_of_ten_and_no_unit_to_most(seed: int, regions: int, units: int) -> None:
+    rng = np.random.default_rng(seed)
+    found = rng.random((regions, units)) ** 4 * rng.random(units) * 0.2  # no overlap ever reaches 0.2
+    answers = found > answering_limits(found)
+    assert answers.any(axis=1).mean() >= 0.9
+    assert answers.mean(axis=0).max() <= 0.5
+
+
+def test_with_few_regions_one_limit_holds_for_all_units() -> None:
+    assert answering_limits(np.zeros((3, 5))).tolist() == [NAMING_OVERLAP] * 5

@@ -13,6 +13,13 @@ NAMING_OVERLAP = 0.2
 """Units that overlap a named region by more than this take its name (Lu & Perer, arXiv 2210.08979)."""
 
 
+LEAST_REGIONS = 20
+"""With fewer regions nobody can tell which overlap is much for a unit: ``NAMING_OVERLAP`` holds for all."""
+ANSWERED = 0.9
+"""Share of the regions to which some unit is to answer."""
+QUANTILES = (0.995, 0.99, 0.98, 0.96, 0.93, 0.9, 0.85, 0.8, 0.7, 0.5)
+
+
 @dataclass(frozen=True)
 class UnitMatch:
     """A unit that answers to a region.
@@ -65,3 +72,25 @@ def matching_units(
     found = overlaps(masks, region)
     order = np.argsort(-found, kind="stable")
     return [UnitMatch(names[n], int(n), float(found[n])) for n in order if found[n] > threshold]
+
+
+def answering_limits(found: np.ndarray) -> np.ndarray:
+    """Return the overlap from which on each unit answers: much for this unit, however small its masks are.
+
+    It is a quantile of the unit's own overlaps with all regions, the highest one at which some unit answers to 90 % of
+    the regions: one limit for all leaves most regions without an answer.
+
+    Args:
+        found: ``(regions, units)`` in [0, 1], see ``overlaps``.
+
+    Returns:
+        ``(units,)``, exclusive.
+    """
+    if len(found) < LEAST_REGIONS:
+        return np.full(found.shape[1], NAMING_OVERLAP)
+    limits = np.zeros(found.shape[1])
+    for quantile in QUANTILES:
+        limits = np.quantile(found, quantile, axis=0)
+        if (found > limits).any(axis=1).mean() >= ANSWERED:
+            break
+    return np.asarray(limits)

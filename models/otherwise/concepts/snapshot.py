@@ -16,7 +16,7 @@ from otherwise.concepts.description import describe_region
 from otherwise.concepts.feature_store import FeatureEntry
 from otherwise.concepts.naming import FINDING, ConceptModel, Example, Name, Space, fit_concepts
 from otherwise.concepts.own_words import OwnWords
-from otherwise.concepts.query import NAMING_OVERLAP
+from otherwise.concepts.query import answering_limits
 from otherwise.concepts.questions import Pool, RegionRef, named_share
 from otherwise.concepts.region_features import RegionFeatures
 from otherwise.concepts.said import (
@@ -38,6 +38,8 @@ LEAST_REGIONS = 4
 """Among fewer nobody can tell what is near: only what people named has a name."""
 LEAST_LABELS = 10
 """With fewer labels nobody can tell how often names are right, and findings are left to likeness."""
+MOST_REGIONS = 2_000
+"""Regions that tell from which overlap on a unit answers."""
 MOST_TISSUE = 600
 """Places of ordinary tissue that are learned from."""
 
@@ -55,6 +57,7 @@ class ConceptSnapshot:
         table: Of the units.
         pool: All decisive regions.
         own: What people said of a decisive region, by explanation and label.
+        unit_limits: ``(units,)`` overlap from which on each unit answers to a region, see ``answering_limits``.
         said: Every region that people spoke of, wherever it is.
         examples: The regions that people named, once for each name.
     """
@@ -67,6 +70,7 @@ class ConceptSnapshot:
     table: UnitTable
     pool: Pool
     own: Mapping[tuple[str, int], OwnWords]
+    unit_limits: np.ndarray
     said: tuple[SaidRegion, ...]
     examples: tuple[Example, ...]
 
@@ -229,7 +233,7 @@ def fit_snapshot(
     table: UnitTable,
     vocabulary: Vocabulary,
     version: str,
-    overlap: float = NAMING_OVERLAP,
+    overlap: float | None = None,
 ) -> ConceptSnapshot:
     """Learn from everything that holds; takes a second or so for ten thousand explanations.
 
@@ -241,11 +245,12 @@ def fit_snapshot(
         table: Of the units.
         vocabulary: The terms; free ones that it lacks are roots of their own.
         version: What to call it.
-        overlap: Units that overlap a named region by more than this take its name.
+        overlap: Units that overlap a named region by more than this take its name; None: a limit for each unit.
     """
     entries = sorted(explained, key=lambda entry: entry.source)
     known = {entry.source for entry in entries}
     labels = [note for note in annotations if note.kind == "name" and note.term is not None]
+    limits = _limits(entries, len(table.names)) if overlap is None else np.full(len(table.names), overlap)
     votes, examples, elsewhere = dict[str, list[Vote]](), list[Example](), list[np.ndarray]()
     for note in labels:
         assert note.term is not None
@@ -254,7 +259,7 @@ def fit_snapshot(
         if entry is not None and found is not None:
             examples.append(Example(entry.features.embeddings[0], note.term, note.certain))
             elsewhere += [] if entry.features.labels[0] else [entry.features.embeddings[0]]
-        for unit, strength in _answering(note, table, found, overlap).items():
+        for unit, strength in _answering(note, table, found, limits).items():
             votes.setdefault(unit, []).append(Vote(note.author, note.term, strength, note.certain, note.id))
     said = said_regions(annotations, named, known, vocabulary)
     own = {region.key: region.words for region in said if region.key is not None}
@@ -275,6 +280,7 @@ def fit_snapshot(
         table=table,
         pool=pool,
         own=own,
+        unit_limits=limits,
         said=tuple(said),
     )
 
@@ -308,9 +314,17 @@ def _pool(
     )
 
 
-def _answering(note: Annotation, table: UnitTable, overlaps: np.ndarray | None, least: float) -> dict[str, float]:
+def _limits(entries: Sequence[FeatureEntry], units: int) -> np.ndarray:
+    """Return the limits of ``answering_limits``, from at most ``MOST_REGIONS`` regions of all explanations."""
+    regions = sum(len(entry.features.labels) for entry in entries)
+    step = -(-regions // MOST_REGIONS) if regions else 1
+    some = [entry.features.overlaps for entry in entries[::step]]
+    return answering_limits(np.concatenate(some) if some else np.zeros((0, units)))
+
+
+def _answering(note: Annotation, table: UnitTable, overlaps: np.ndarray | None, limits: np.ndarray) -> dict[str, float]:
     """Return the units that take an annotation's name, with their overlaps: those it lists or those that answer."""
     known = {} if overlaps is None else dict(zip(table.names, overlaps.tolist(), strict=True))
     if note.units:
         return {unit: known.get(unit, 1.0) for unit in note.units if unit in table.names}
-    return {unit: strength for unit, strength in known.items() if strength > least}
+    return {unit: known[unit] for unit, least in zip(table.names, limits, strict=True) if known.get(unit, 0.0) > least}

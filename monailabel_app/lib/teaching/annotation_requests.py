@@ -49,7 +49,9 @@ class ConceptQuery(SubjectReference):
     """Which units answer to a region?"""
 
     region: RegionBody
-    threshold: float = Field(NAMING_OVERLAP, ge=0, le=1, description="Least overlap, exclusive")
+    threshold: float | None = Field(
+        None, ge=0, le=1, description="Least overlap, exclusive; without it each unit has a limit of its own"
+    )
 
 
 class AnnotationRequest(SubjectReference):
@@ -229,7 +231,7 @@ class NotYoursError(AnnotationError):
 
 
 def answer(
-    teaching: TeachingService, look: ImageActivations, image: Image, region: RegionMask, threshold: float
+    teaching: TeachingService, look: ImageActivations, image: Image, region: RegionMask, threshold: float | None
 ) -> dict[str, Any]:
     """Return what the units, and the names, say of a region: the reply to a query.
 
@@ -238,7 +240,7 @@ def answer(
         look: The image as the units see it.
         image: The same in its own unit.
         region: Asked about.
-        threshold: Least overlap of a unit that answers, exclusive.
+        threshold: Least overlap of a unit that answers, exclusive; None: its own limit, see ``answering_limits``.
 
     Raises:
         OtherwiseError: if the region lies where the classifier does not look.
@@ -247,6 +249,8 @@ def answer(
     names = look.maps.names
     matches = matching_units(look.masks, names, mask, 0.0)
     taught = teaching.taught
+    limits = taught.unit_limits if taught else np.full(len(names), NAMING_OVERLAP)
+    least = limits if threshold is None else np.full(len(names), threshold)
     units = []
     for match in matches[:100]:
         name = taught.units.get(match.unit) if taught else None
@@ -258,6 +262,7 @@ def answer(
             {
                 "unit": match.unit,
                 "overlap": round(match.overlap, 4),
+                "answers": bool(match.overlap > least[match.index]),
                 "name": asdict(name.term) if name else None,
                 "disputed": bool(name and name.disputed),
                 "votes": votes,
@@ -270,7 +275,7 @@ def answer(
     ]
     return {
         "units": units,
-        "answering": sum(match.overlap > threshold for match in matches),
+        "answering": sum(bool(match.overlap > least[match.index]) for match in matches),
         "name": findings[0] if findings else None,
         "findings": findings,
         "voxels": int(mask.sum()),

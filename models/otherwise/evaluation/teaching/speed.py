@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,14 +11,16 @@ import numpy as np
 
 from otherwise.agent.bundle import Agent
 from otherwise.annotations.annotation import Annotation
-from otherwise.annotations.vocabulary import load_vocabulary
+from otherwise.annotations.vocabulary import Vocabulary, load_vocabulary
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.blackbox.view import show
+from otherwise.concepts.description import FEATURES
 from otherwise.concepts.feature_store import FeatureEntry
+from otherwise.concepts.places import TISSUE_PLACES
 from otherwise.concepts.query import matching_units
 from otherwise.concepts.questions import STRATEGIES, next_questions
 from otherwise.concepts.region_features import RegionFeatures
-from otherwise.concepts.snapshot import fit_snapshot
+from otherwise.concepts.snapshot import ConceptSnapshot, fit_snapshot
 from otherwise.concepts.statistics import UnitStatistics, UnitTable
 from otherwise.concepts.units import EncoderUnits
 from otherwise.evaluation.costs import resident_gib, timed
@@ -90,9 +92,9 @@ def measure(
     progress("Names", 0.0)
     entries, notes, named = _made_up(table, explanations, labels, rng)
     vocabulary = load_vocabulary()
-    taught, update = timed(lambda: fit_snapshot(notes, entries, named, table, vocabulary, "1"))
+    taught, update = timed(lambda: _learn(entries, notes, named, table, vocabulary))
     asked = {
-        strategy: timed(lambda name=strategy: next_questions(name, taught.pool, taught.model, 1, rng))[1]  # type: ignore[misc]
+        strategy: timed(lambda name=strategy: next_questions(name, taught.questions_pool, taught.model, 1, rng))[1]  # type: ignore[misc]
         for strategy in STRATEGIES
     }
     return TeachingSpeed(
@@ -133,18 +135,43 @@ def _query(size: tuple[int, ...], rng: np.random.Generator, times: int = 20) -> 
     return float(np.median([timed(lambda: matching_units(masks, names, region, 0.0))[1] for _ in range(times)]))
 
 
+def _learn(
+    entries: Sequence[FeatureEntry],
+    notes: Sequence[Annotation],
+    named: Mapping[str, FeatureEntry],
+    table: UnitTable,
+    vocabulary: Vocabulary,
+) -> ConceptSnapshot:
+    """Learn, and tell every region's findings and the named share, as for each version of the names."""
+    taught = fit_snapshot(notes, entries, named, table, vocabulary, "1")
+    taught.named_share()
+    return taught
+
+
 def _made_up(
     table: UnitTable, count: int, labels: int, rng: np.random.Generator
 ) -> tuple[list[FeatureEntry], list[Annotation], dict[str, FeatureEntry]]:
     units = len(table.names)
     terms = list(load_vocabulary())[:20]
     centres = rng.normal(size=(len(terms), 2 * units)).astype(np.float32)
+    appearances = rng.normal(size=(len(terms), len(FEATURES)))
 
     def facts(kinds: np.ndarray, labels: list[int]) -> RegionFeatures:
         noise = rng.normal(size=(len(kinds), 2 * units)).astype(np.float32)
         overlap = rng.random((len(kinds), units), dtype=np.float32) ** 4
         effects = rng.random(len(kinds), dtype=np.float32)
-        return RegionFeatures(np.array(labels), effects, centres[kinds] + noise, overlap, overlap[0], table.mean)
+        looks = appearances[kinds] + rng.normal(size=(len(kinds), len(FEATURES)))
+        tissue = rng.normal(4, 1, (TISSUE_PLACES, len(FEATURES)))
+        return RegionFeatures(
+            np.array(labels),
+            effects,
+            centres[kinds] + noise,
+            overlap,
+            overlap[0],
+            table.mean,
+            looks.astype(np.float32),
+            tissue.astype(np.float32),
+        )
 
     entries = [
         FeatureEntry(f"explanation-{n:05d}", f"image-{n:05d}", facts(rng.integers(0, len(terms), REGIONS), [1, 2, 3]))

@@ -283,8 +283,9 @@ class TeachingPanel:
         self.ui.strategyBox.clear()
         for strategy in offered:
             self.ui.strategyBox.addItem(strategy["title"])
-        if "influence" in names:
-            self.ui.strategyBox.currentIndex = names.index("influence")
+        preferred = next((name for name in ("mixed", "influence") if name in names), None)
+        if preferred is not None:
+            self.ui.strategyBox.currentIndex = names.index(preferred)
 
     def _meter(self) -> None:
         concepts, ui = self.teacher.concepts or {}, self.ui

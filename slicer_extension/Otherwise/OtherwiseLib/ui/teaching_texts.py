@@ -24,7 +24,8 @@ def state(concepts: dict | None, reachable: bool, tr: Translate) -> str:
     if concepts.get("active") is False:
         why = str(concepts.get("held") or "") or tr("Newer labels are kept, and wait for Use latest.")
         told = f"{told} {tr('It is held:')} {why}"
-    return told
+    warnings = [f"⚠ {warning}" for warning in concepts.get("warnings") or []]
+    return "\n".join([told, *warnings])
 
 
 def shortcuts(concepts: dict | None, tr: Translate) -> str:
@@ -91,13 +92,25 @@ def saved(told: dict, tr: Translate) -> str:
 
 def history_row(note: dict, tr: Translate) -> tuple[str, str, str, str]:
     """When, who, what and of which image."""
-    what = tr("disagrees") if note["kind"] == "disagree" else meaning(note.get("term"), tr)
+    what = _said(note, tr)
     if not note.get("certain", True):
         what = tr("{what} (not sure)").format(what=what)
     if note.get("withdrawn"):
         what = tr("{what} (taken back)").format(what=what)
     when = str(note.get("created", ""))[:16].replace("T", " ")
     return when, str(note.get("author", "")), what, str(note.get("image", ""))
+
+
+def _said(note: dict, tr: Translate) -> str:
+    """What somebody said, in a few words."""
+    kind, term = note["kind"], note.get("term")
+    if kind == "disagree":
+        return tr("disagrees")
+    if kind == "cannot-tell":
+        return tr("cannot tell: {name}").format(name=meaning(term, tr)) if term else tr("cannot tell")
+    if kind == "not-this":
+        return tr("not {name}").format(name=meaning(term, tr))
+    return meaning(term, tr)
 
 
 def version_row(version: dict, used: str, tr: Translate) -> tuple[str, str, str, str, str]:
