@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image as Picture
 
 from support.school import SPICULATED, School, school
 
@@ -161,3 +163,15 @@ def test_what_was_taught_says_who_agrees_and_what_is_doubtful(taught_by: School)
     taught_by.settle()
     concepts = taught_by.get("/concepts")
     assert (concepts["doubtful"], concepts["agreement"], concepts["warnings"]) == ([], [], [])
+
+
+@pytest.mark.parametrize("place", [(0.0, 0.0), (1.0, 1.0), (0.02, 0.9), (0.5, 0.5)])
+def test_a_patch_of_a_unit_shows_the_image_and_nothing_beyond_its_border(
+    app_class: Any, place: tuple[float, float]
+) -> None:
+    from lib.teaching.unit_patches import drawn
+
+    picture = np.asarray(Picture.open(io.BytesIO(drawn(np.full((1, 40, 24), 0.8, np.float32), place))))
+    grey = picture[(picture == picture[..., :1]).all(axis=-1)]
+    assert grey.min() >= 200
+    assert (picture[..., 0] > picture[..., 2] + 100).any(), "the place is marked"

@@ -12,6 +12,7 @@ does one that looks like ordinary tissue, which is learned from places outside a
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -27,7 +28,7 @@ TISSUE = local_term("Ordinary tissue")
 """What there is outside all regions; readers may say it of a region, too."""
 LEAST_POSITIVE = 2
 """Regions that must show a term before it is told of others."""
-TREES = 120
+TREES = 80
 """Trees of an ensemble."""
 SURE, DOUBTED, SUREST = 0.35, 6.6, 0.9
 """Probability that a finding needs: ``SURE + DOUBTED / labelled regions``, between one half and ``SUREST``."""
@@ -274,7 +275,10 @@ def _fit_tissue(
         both, answers = np.concatenate([both, both[:1] + 2 * LIMIT]), np.append(answers, 0)
     trees = ExtraTreesClassifier(
         TREES, class_weight="balanced", bootstrap=True, oob_score=True, min_samples_leaf=2, random_state=seed
-    ).fit(both, answers)
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of a place that all trees have seen
+        trees.fit(both, answers)
     unseen = np.nan_to_num(trees.oob_decision_function_[len(places) : len(places) + len(seeds), 1], nan=1.0)
     return _Head(TISSUE, TISSUE, 0.5, trees), max(0.5, float(np.quantile(unseen, MISTAKEN)))
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from sklearn.ensemble import ExtraTreesClassifier
@@ -11,14 +12,14 @@ from sklearn.metrics import cohen_kappa_score
 from sklearn.preprocessing import StandardScaler
 
 from otherwise.annotations.vocabulary import Term, Vocabulary
-from otherwise.concepts.attributes import LabelledRegion, answers_for
+from otherwise.concepts.attributes import LabelledRegion, answers_for, axis_of
 from otherwise.concepts.description import DescriptionError
 
 DISBELIEVED = 0.1
 """A label is asked about again where trees that have not seen it give it a smaller probability."""
 SPOKEN = 3
 """Regions that must show a term before a label of it can be doubted: else nothing speaks for it."""
-TREES = 200
+TREES = 100
 
 
 @dataclass(frozen=True)
@@ -45,24 +46,39 @@ def doubtful_labels(
     (out-of-bag, Breiman, Machine Learning 45, 2001), which costs a small part of leaving out one after the other.
 
     Returns:
-        The least likely first. Terms that fewer than ``SPOKEN`` regions show are left out.
+        The least likely first. A term that fewer than ``SPOKEN`` regions show is doubted only where the region shows
+        another term of the same axis almost certainly.
     """
     if not regions:
         return []
     own = np.stack([region.description for region in regions])
     places = np.clip(StandardScaler().fit_transform(own), -4, 4)
-    found = []
-    for term in dict.fromkeys(term for region in regions for term in sorted(region.present)):
+    terms = list(dict.fromkeys(term for region in regions for term in sorted(region.present)))
+    believed: dict[Term, dict[int, float]] = {}
+    for term in terms:
         rows, answers, counts = answers_for(term, regions, vocabulary)
-        if answers.sum() < SPOKEN or answers.all():
-            continue
-        unseen = _unseen(places[rows], answers, counts, seed)
-        found += [
-            DoubtfulLabel(int(row), term, float(value))
-            for row, value in zip(rows, unseen, strict=True)
-            if term in regions[row].present and value < limit
-        ]
+        if answers.sum() >= SPOKEN and not answers.all():
+            unseen = _unseen(places[rows], answers, counts, seed)
+            believed[term] = dict(zip(rows.tolist(), unseen.tolist(), strict=True))
+    found = []
+    for number, region in enumerate(regions):
+        for term in sorted(region.present):
+            axis = axis_of(term, vocabulary)
+            rivals = [
+                belief for other, belief in believed.items() if other != term and axis_of(other, vocabulary) == axis
+            ]
+            own = believed.get(term, {}).get(number, 1.0)
+            # A word that hardly anybody uses is judged by what else the region may show on its axis.
+            value = min(own, *(1 - rival.get(number, 0.0) for rival in rivals)) if rivals else own
+            if value < limit:
+                found.append(DoubtfulLabel(number, term, value))
     return sorted(found, key=lambda each: each.probability)
+
+
+def less_trusted(regions: Sequence[LabelledRegion], doubts: Sequence[DoubtfulLabel]) -> list[LabelledRegion]:
+    """Return the regions, those with a doubtful label as if their reader had not been sure: they teach less."""
+    doubted = {doubt.region for doubt in doubts}
+    return [replace(region, certain=False) if n in doubted else region for n, region in enumerate(regions)]
 
 
 def label_skill(regions: Sequence[LabelledRegion], vocabulary: Vocabulary, seed: int = 0) -> float | None:
@@ -92,7 +108,9 @@ def label_skill(regions: Sequence[LabelledRegion], vocabulary: Vocabulary, seed:
 def _unseen(places: np.ndarray, answers: np.ndarray, counts: np.ndarray, seed: int) -> np.ndarray:
     """Return the probability that trees which have not seen a label give to the term there; 1 where all have."""
     trees = ExtraTreesClassifier(TREES, bootstrap=True, oob_score=True, random_state=seed)
-    trees.fit(places, answers, sample_weight=counts)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of a label that all trees have seen
+        trees.fit(places, answers, sample_weight=counts)
     return np.nan_to_num(trees.oob_decision_function_[:, 1], nan=1.0)
 
 

@@ -49,7 +49,7 @@ def draw_unit_patch(teaching: TeachingService, unit: str, number: int) -> bytes:
 
 
 def drawn(view: np.ndarray, place: tuple[float, ...]) -> bytes:
-    """Cut a patch out and mark its place.
+    """Cut a patch out, within the image, and mark its place.
 
     Args:
         view: ``(channels, *size)`` in [0, 1]; of a volume the plane along k is shown.
@@ -60,14 +60,16 @@ def drawn(view: np.ndarray, place: tuple[float, ...]) -> bytes:
         plane = plane[..., min(int(place[2] * plane.shape[2]), plane.shape[2] - 1)]
     grey = Picture.fromarray((plane.T * 255).round().astype(np.uint8))  # rows are j
     width, height = grey.size
-    side = SHOWN * max(width, height)
-    left, top = place[0] * width - side / 2, place[1] * height - side / 2
+    side = min(SHOWN * max(width, height), width, height)
+    x, y = place[0] * width, place[1] * height
+    # Within the image: beyond its border there is nothing to show.
+    left, top = float(np.clip(x - side / 2, 0, width - side)), float(np.clip(y - side / 2, 0, height - side))
     cut = grey.transform(
         (EDGE, EDGE), Picture.Transform.EXTENT, (left, top, left + side, top + side), Picture.Resampling.BILINEAR
     )
     coloured = cut.convert("RGB")
-    middle, radius = EDGE / 2, EDGE / 10
-    ring = (middle - radius, middle - radius, middle + radius, middle + radius)
+    across, down, radius = (x - left) / side * EDGE, (y - top) / side * EDGE, EDGE / 10
+    ring = (across - radius, down - radius, across + radius, down + radius)
     ImageDraw.Draw(coloured).ellipse(ring, outline=(230, 159, 0), width=2)
     buffer = io.BytesIO()
     coloured.save(buffer, "PNG")
