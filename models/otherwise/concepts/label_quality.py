@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from sklearn.ensemble import ExtraTreesClassifier
@@ -73,12 +73,6 @@ def doubtful_labels(
             if value < limit:
                 found.append(DoubtfulLabel(number, term, value))
     return sorted(found, key=lambda each: each.probability)
-
-
-def less_trusted(regions: Sequence[LabelledRegion], doubts: Sequence[DoubtfulLabel]) -> list[LabelledRegion]:
-    """Return the regions, those with a doubtful label as if their reader had not been sure: they teach less."""
-    doubted = {doubt.region for doubt in doubts}
-    return [replace(region, certain=False) if n in doubted else region for n, region in enumerate(regions)]
 
 
 def label_skill(regions: Sequence[LabelledRegion], vocabulary: Vocabulary, seed: int = 0) -> float | None:

@@ -17,7 +17,7 @@ from scipy import ndimage
 from otherwise.annotations.vocabulary import Term, Vocabulary
 from otherwise.concepts.attributes import AttributeModel, LabelledRegion, fit_attributes
 from otherwise.concepts.description import describe_region
-from otherwise.concepts.label_quality import doubtful_labels, less_trusted
+from otherwise.concepts.label_quality import doubtful_labels
 from otherwise.datasets.lidc import all_nodules, ratings
 from otherwise.errors import ImageError
 from otherwise.images.reading import image_name, read_image
@@ -217,11 +217,10 @@ def _one_reader(
         else LabelledRegion(region.description, present=frozenset([word]))
         for region, word in zip(chosen, said, strict=True)
     ]
-    doubts = doubtful_labels(regions, vocabulary)
-    doubtful = {each.region for each in doubts}
+    doubtful = {each.region for each in doubtful_labels(regions, vocabulary)}
     wrong = {n for n, (r, w) in enumerate(zip(chosen, said, strict=True)) if w is not None and w not in r.truth}
     outside = np.stack([region.description for region in seeds[:400]])
-    model = fit_attributes(less_trusted(regions, doubts), vocabulary, outside, int(draw.integers(2**31)))
+    model = fit_attributes(regions, vocabulary, outside, int(draw.integers(2**31)))
     return {
         **_told(model, nodules, tissue),
         **_trivial(chosen, said, nodules),
