@@ -10,7 +10,7 @@ import numpy as np
 
 from otherwise.annotations.annotation import Annotation
 from otherwise.annotations.region import RegionMask
-from otherwise.annotations.vocabulary import Term, Vocabulary
+from otherwise.annotations.vocabulary import Vocabulary
 from otherwise.concepts.attributes import TISSUE, AttributeModel, RegionFinding
 from otherwise.concepts.description import describe_region
 from otherwise.concepts.feature_store import FeatureEntry
@@ -25,7 +25,6 @@ from otherwise.concepts.said import (
     doubtful_words,
     fit_said,
     incoherent,
-    reader_agreement,
     said_regions,
 )
 from otherwise.concepts.statistics import UnitTable
@@ -120,11 +119,6 @@ class ConceptSnapshot:
     def incoherent(self) -> bool:
         """Whether labels have nothing to do with what regions look like, as if they had been shuffled."""
         return incoherent(self.said, self.model.vocabulary)
-
-    @cached_property
-    def agreement(self) -> list[tuple[str, str, int, dict[Term, float]]]:
-        """Cohen's kappa of each two readers, see ``reader_agreement``."""
-        return reader_agreement(self.said)
 
     @cached_property
     def region_names(self) -> list[Name | None]:

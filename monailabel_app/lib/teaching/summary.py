@@ -10,6 +10,7 @@ from lib.storage.owners import Caller
 from lib.teaching.service import TeachingService
 from otherwise.annotations.vocabulary import Key, Term
 from otherwise.concepts.questions import STRATEGIES
+from otherwise.concepts.said import reader_agreement
 from otherwise.concepts.snapshot import ConceptSnapshot
 
 
@@ -35,7 +36,7 @@ def describe(teaching: TeachingService, caller: Caller) -> dict[str, Any]:
         "concepts": concepts_in_use(taught) if taught else [],
         "shortcuts": shortcuts(taught) if taught else [],
         "doubtful": doubtful(teaching, caller) if taught else [],
-        "agreement": readers_agreement(taught) if taught else [],
+        "agreement": readers_agreement(teaching, caller),
         "warnings": warnings(teaching),
         "strategies": [{"name": name, "title": title} for name, (_, title) in STRATEGIES.items()],
         "versions": [asdict(version) for version in versions.all()],
@@ -93,15 +94,17 @@ def doubtful(teaching: TeachingService, caller: Caller) -> list[dict[str, Any]]:
     ]
 
 
-def readers_agreement(taught: ConceptSnapshot) -> list[dict[str, Any]]:
-    """Return Cohen's kappa for each term of each two readers who named the same regions."""
+def readers_agreement(teaching: TeachingService, caller: Caller) -> list[dict[str, Any]]:
+    """Return Cohen's kappa for each term of each two readers who named the same regions that the caller may see."""
+    said = teaching.taught.said if teaching.taught else ()
+    seen = [region for region in said if all(caller.sees(teaching.owner_of(note)) for note in region.notes)]
     return [
         {
             "readers": [one, other],
             "regions": regions,
             "terms": [{"term": asdict(term), "kappa": round(value, 3)} for term, value in kappa.items()],
         }
-        for one, other, regions, kappa in taught.agreement
+        for one, other, regions, kappa in reader_agreement(seen)
     ]
 
 
