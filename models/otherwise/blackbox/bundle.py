@@ -56,7 +56,7 @@ class Bundle:
 
     @property
     def own(self) -> dict[str, Any]:
-        """What the bundle says for us, under the key ``otherwise``."""
+        """Return what the bundle says for us, under the key ``otherwise``."""
         return self.metadata.get("otherwise", {})
 
     @property
@@ -126,7 +126,7 @@ def refuse_code(bundle: Bundle) -> None:
 
 
 def leaves(content: Any, place: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value within nested objects and lists, after the place where it stands (``a.b.0``)."""
+    """Yield every value within nested objects and lists, after the place where it stands (``a.b.0``)."""
     if isinstance(content, Mapping):
         for key, value in content.items():
             yield from leaves(value, f"{place}.{key}" if place else str(key))
@@ -138,7 +138,7 @@ def leaves(content: Any, place: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def bundle_version(bundle: Bundle | str | Path) -> str:
-    """Hash of everything that decides how a bundle's model answers.
+    """Return the hash of everything that decides how a bundle's model answers.
 
     Covers the weights (and all of ``models/``, since ONNX weights may lie in several files), both configurations and
     the bundle's own Python. Texts are hashed without regard to line endings, which version control may change.

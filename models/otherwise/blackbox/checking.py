@@ -59,12 +59,12 @@ class CheckReport:
 
     @property
     def hostable(self) -> bool:
-        """Whether it can be hosted."""
+        """Return whether it can be hosted."""
         return all(finding.state != "fault" for finding in self.findings)
 
     @property
     def verdict(self) -> str:
-        """The answer in one line."""
+        """Return the answer in one line."""
         faults = [finding.text for finding in self.findings if finding.state == "fault"]
         warnings = sum(finding.state == "warning" for finding in self.findings)
         if faults:
@@ -72,7 +72,7 @@ class CheckReport:
         return "Can be hosted: yes" + (f", with {warnings} warning(s)." if warnings else ".")
 
     def as_json(self) -> dict[str, Any]:
-        """The report for machines."""
+        """Return the report for machines."""
         return {
             "reference": self.reference,
             "hostable": self.hostable,

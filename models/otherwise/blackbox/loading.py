@@ -36,7 +36,7 @@ def load_classifier(reference: str | Path, *, device: str = "cpu", trust_code: b
 
 
 def find_bundle(reference: str | Path) -> Path:
-    """Folder of a bundle, given as a folder or as a shipped name.
+    """Return the folder of a bundle, given as a folder or as a shipped name.
 
     Raises:
         BundleError: if there is neither.

@@ -39,14 +39,14 @@ def device_failed(error: BaseException) -> bool:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether memory was short: PyTorch's own error, that of other libraries on a GPU, or Python's."""
+    """Return whether memory was short: PyTorch's own error, that of other libraries on a GPU, or Python's."""
     if any(isinstance(each, MemoryError) or type(each).__name__ == "OutOfMemoryError" for each in _behind(error)):
         return True
     return any(_MEMORY.search(said) for said in _said(error))
 
 
 def _said(error: BaseException) -> Iterator[str]:
-    """What libraries that compute said; onnxruntime's errors have no base in common with others."""
+    """Return what libraries that compute said; onnxruntime's errors have no base in common with others."""
     for each in _behind(error):
         if isinstance(each, RuntimeError) or type(each).__module__.startswith("onnxruntime"):
             yield str(each)

@@ -47,7 +47,7 @@ def classifier_card(
 
 
 def machine_class(device: str) -> str:
-    """What kind of machine a device is, without saying which one."""
+    """Return what kind of machine a device is, without saying which one."""
     if device.startswith("cuda"):
         import torch
 

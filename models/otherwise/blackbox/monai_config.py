@@ -50,7 +50,7 @@ class Step:
 
     @property
     def of_dictionary(self) -> bool:
-        """Whether it takes a dictionary."""
+        """Return whether it takes a dictionary."""
         return self.target.rpartition(".")[2] != self.name
 
 

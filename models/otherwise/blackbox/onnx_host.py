@@ -177,7 +177,7 @@ def _fitting_options(declared: list, spec: ClassifierSpec) -> str:
 
 
 def _constants(bundle: Bundle, source: str, tensors: list) -> dict[str, np.ndarray]:
-    """Values of the inputs that are no image, one row each."""
+    """Return the values of the inputs that are no image, one row each."""
     given, values = dict(bundle.own.get("fill") or {}), {}
     for tensor in tensors:
         if tensor.name == source:

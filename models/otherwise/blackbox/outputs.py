@@ -156,7 +156,7 @@ def read_scores(
 
 
 def reading_of(output: str, multi_label: bool, outputs: int) -> Reading | None:
-    """What ``--output`` says, if it names a reading.
+    """Return what ``--output`` says, if it names a reading.
 
     Returns:
         None if it names something else: an output by its name or index.
@@ -174,7 +174,7 @@ def _logits(sigmoid: bool) -> str:
 
 
 def _looks_like_a_value(scores: np.ndarray) -> bool:
-    """Whether outputs are far from any logit: of one sign, and so large that hardly an answer would be open."""
+    """Return whether outputs are far from any logit: of one sign, and so large that hardly an answer would be open."""
     if scores.shape[1] > 2:
         return False
     evidence = scores[:, 0] if scores.shape[1] == 1 else scores[:, 1] - scores[:, 0]
@@ -187,7 +187,7 @@ def _within(scores: np.ndarray) -> bool:
 
 
 def _in_steps(scores: np.ndarray) -> bool:
-    """Whether numbers are multiples of a step of at least 1/512, as 8 bits give."""
+    """Return whether numbers are multiples of a step of at least 1/512, as 8 bits give."""
     return any(np.abs(scores * levels - np.rint(scores * levels)).max() < 1e-3 for levels in (255, 256, 127, 128))
 
 

@@ -69,7 +69,7 @@ class Parity:
 
     @property
     def same(self) -> bool:
-        """Whether the answers are the same."""
+        """Return whether the answers are the same."""
         return self.largest <= SAME
 
 
@@ -133,7 +133,7 @@ def answers_of(classifier: BlackBox, images: Sequence[Image], slice_index: int |
 
 
 def usual_suspects(spec: ClassifierSpec) -> Iterator[Suspect]:
-    """What people do differently, apart from what the bundle declares."""
+    """Yield what people do differently, apart from what the bundle declares."""
     inputs, tensor = spec.inputs, spec.tensor
     for axes in AXES[inputs.spatial_dims]:
         if axes != tensor.axes:

@@ -104,18 +104,18 @@ class Robustness:
 
     @property
     def worst_grain(self) -> Flips:
-        """The noise of at most ``GRAIN_LEVEL`` that flips the most answers."""
+        """Return the noise of at most ``GRAIN_LEVEL`` that flips the most answers."""
         grain = [one for one in self.flips if "noise" in one.disturbance.kind and one.disturbance.level <= GRAIN_LEVEL]
         return max(grain, key=lambda one: one.share)
 
     @property
     def goes_by_grain(self) -> bool:
-        """Whether the classifier goes by an image's grain."""
+        """Return whether the classifier goes by an image's grain."""
         return self.worst_grain.share > MOST_FLIPS
 
     @property
     def sentence(self) -> str:
-        """The judgement in words."""
+        """Return the judgement in words."""
         worst = self.worst_grain
         towards = max(worst.towards, key=lambda label: worst.towards[label])
         measured = (
@@ -128,7 +128,7 @@ class Robustness:
 
     @property
     def table(self) -> str:
-        """The shares by kind, such as ``white noise 0.05: 0.010, 0.1: 0.020; blur 0.5: 0``."""
+        """Return the shares by kind, such as ``white noise 0.05: 0.010, 0.1: 0.020; blur 0.5: 0``."""
         kinds = list(dict.fromkeys(one.disturbance.kind for one in self.flips))
         return "; ".join(
             f"{kind} "

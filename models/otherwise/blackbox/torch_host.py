@@ -155,7 +155,7 @@ def shortened(text: str, most: int = 160) -> str:
 
 
 def _hint(fault: str) -> str:
-    """What to do about a network that failed."""
+    """Return what to do about a network that failed."""
     if "CUDA" in fault or "cuda" in fault:
         return "It was saved for a GPU; save it again after model.cpu(), or give --device cuda."
     if "double" in fault.lower() or "half" in fault.lower():

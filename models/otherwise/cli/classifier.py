@@ -388,7 +388,7 @@ def _inputs(
     find: str | None,
     foreground: float | None,
 ) -> InputSpec:
-    """What a classifier that is trained here wants; volumes are turned to LPS, as DICOM has them."""
+    """Return what a classifier that is trained here wants; volumes are turned to LPS, as DICOM has them."""
     from otherwise.blackbox.protocol import InputSpec
 
     edges = read_size(size)

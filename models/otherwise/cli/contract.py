@@ -193,12 +193,12 @@ def read_fill(texts: Sequence[str]) -> dict[str, float]:
 
 
 def read_names(text: str) -> tuple[str, ...]:
-    """Names between commas."""
+    """Return names between commas."""
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def read_size(text: str) -> tuple[int, ...]:
-    """Two or three whole numbers: columns, rows, slices."""
+    """Return two or three whole numbers: columns, rows, slices."""
     edges = read_numbers("--size", text, 2, 3)
     if any(edge != int(edge) for edge in edges):
         raise UsageError(f"--size {text!r} is not whole numbers.", "Give voxels, such as 96,96.")
@@ -206,7 +206,7 @@ def read_size(text: str) -> tuple[int, ...]:
 
 
 def read_numbers(option: str, text: str, *counts: int) -> tuple[float, ...]:
-    """Numbers between commas.
+    """Return numbers between commas.
 
     Raises:
         UsageError: if there are other than so many.

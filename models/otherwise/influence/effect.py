@@ -216,7 +216,7 @@ def shown_effect(effect: np.ndarray) -> np.ndarray:
 
 
 def _covering(masks: np.ndarray, change: np.ndarray) -> np.ndarray:
-    """The fewest windows ``(n, *size)`` that hold ``COVERED`` of a change ``size``."""
+    """Return the fewest windows ``(n, *size)`` that hold ``COVERED`` of a change ``size``."""
     held = np.tensordot(masks, change, axes=change.ndim)
     order = np.argsort(-held, kind="stable")
     enough = int(np.searchsorted(np.cumsum(held[order]), COVERED * held.sum())) + 1

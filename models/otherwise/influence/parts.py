@@ -12,7 +12,7 @@ def soft(mask: np.ndarray, width: float = 1.0) -> np.ndarray:
 
 
 def composite(image: np.ndarray, counterfactual: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """The image with the masked part of the change. ``mask`` is ``size`` in [0, 1]."""
+    """Return the image with the masked part of the change. ``mask`` is ``size`` in [0, 1]."""
     return np.asarray(image + mask[None] * (counterfactual - image), dtype=np.float32)
 
 

@@ -36,7 +36,7 @@ class MeasuredRegion:
 
 
 def reconstruction_floor(image: np.ndarray, reconstruction: np.ndarray, width: float = 1.5) -> np.ndarray:
-    """The autoencoder's own error about each voxel: changes below it are no evidence.
+    """Return the autoencoder's own error about each voxel: changes below it are no evidence.
 
     Args:
         image: ``(channels, *size)`` in [0, 1].
