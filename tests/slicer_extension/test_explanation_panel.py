@@ -269,6 +269,7 @@ def test_explanations_that_are_in_the_scene_already_are_there_when_the_panel_ope
         assert app.ui.shownBox.count() == 1
         assert app.panel.viewer.shown.key == shown.key
         assert "malignant" in app.ui.verdictLabel.text()
+        assert not app.ui.lookSection.collapsed
 
 
 def test_the_chart_leaves_room_for_marks_and_legend(explained: PanelSession) -> None:

@@ -61,7 +61,7 @@ class Panel:
         self._hide_results()
         self._restore()
         # The scene may have been loaded before the module was opened, or the module was reloaded.
-        self.viewer.refresh()
+        self._show_explanations()
         self.update()
 
     def close(self) -> None:
@@ -79,7 +79,7 @@ class Panel:
         self._hide_results()
         self._restore()
         self.finder.clear()
-        self.viewer.refresh()
+        self._show_explanations()
         self.teaching.scene_changed()
         self.update()
 
@@ -254,6 +254,12 @@ class Panel:
         if volume is None:
             return Source(image=self.ui.studyBox.currentText)
         return Source(volume, self.ui.roiSelector.currentNode(), int(self.ui.sliceSpin.value))
+
+    def _show_explanations(self) -> None:
+        """List the explanations of the scene, and open their section where there is one."""
+        self.viewer.refresh()
+        if self.viewer.shown is not None:
+            self.ui.lookSection.collapsed = False
 
     def _hide_results(self) -> None:
         """Offer no result of ours as an image to explain, nor as a region that somebody drew."""
