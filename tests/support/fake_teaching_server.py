@@ -1,4 +1,4 @@
-"""A server that can be taught: speaks the routes of docs/adr/0005-teaching.md, and remembers what it is told.
+"""A server that can be taught: speaks the routes of docs/reference/replies.md, and remembers what it is told.
 
 It learns when it is asked how far it is: first it says that it is learning, then that it is done.
 """

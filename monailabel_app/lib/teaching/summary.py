@@ -15,7 +15,7 @@ from otherwise.concepts.snapshot import ConceptSnapshot
 
 
 def describe(teaching: TeachingService, caller: Caller) -> dict[str, Any]:
-    """Return what has been taught: see docs/adr/0005.
+    """Return what has been taught: see docs/reference/replies.md.
 
     Args:
         teaching: What has been taught.

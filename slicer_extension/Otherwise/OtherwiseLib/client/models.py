@@ -14,7 +14,7 @@ STATES = ("SUBMITTED", "RUNNING", "DONE", "ERROR", "STOPPED")
 
 
 class ModelsClient:
-    """The routes for versions of the models; see docs/adr/0005-teaching.md.
+    """The routes for versions of the models; see docs/reference/replies.md.
 
     Every method raises ``ServerError`` if the server does not do it, or sends what makes no sense.
 

@@ -15,7 +15,7 @@ RECORDED = 201
 
 
 class TeachingClient:
-    """The routes of a server that can be taught; see docs/adr/0005-teaching.md.
+    """The routes of a server that can be taught; see docs/reference/replies.md.
 
     Every method raises ``ServerError`` if the server does not do it, or sends what makes no sense.
 
