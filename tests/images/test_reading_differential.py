@@ -272,8 +272,18 @@ def test_tiff_that_is_stored_turned_or_mirrored_is_upright_in_all_its_bits(
     pixels = np.random.default_rng(1).integers(0, 250, (20, 30)).astype(dtype) * (np.dtype(dtype).itemsize * 100 - 99)
     pixels = pixels.astype(dtype)
     PIL.Image.fromarray(pixels).save(tmp_path / "a.tif", tiffinfo={274: orientation}, dpi=(100, 50))
-    with PIL.Image.open(tmp_path / "a.tif") as shown:
-        expected = np.asarray(shown)  # Pillow turns TIFF upright when it is loaded
+    # TIFF 6.0, Orientation: where the stored picture's first row and first column belong.
+    upright = {
+        1: pixels,
+        2: pixels[:, ::-1],
+        3: np.rot90(pixels, 2),
+        4: pixels[::-1],
+        5: pixels.T,
+        6: np.rot90(pixels, -1),
+        7: np.rot90(pixels, 2).T,
+        8: np.rot90(pixels),
+    }
+    expected = upright[orientation]
     image = read_image(tmp_path / "a.tif")
     np.testing.assert_array_equal(image.array[0, ..., 0].T, expected)
     assert image.array.dtype == pixels.dtype
