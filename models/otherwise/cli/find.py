@@ -64,12 +64,16 @@ def register(app: typer.Typer) -> None:
         if out is not None:
             page = write_finds(source, finds, finder.classifier, out)
         if as_json:
-            typer.echo(json.dumps({"image": source.id, "finds": [asdict(found) for found in finds]}))
+            typer.echo(
+                json.dumps({"image": source.id, "unit": source.unit, "finds": [asdict(found) for found in finds]})
+            )
             return
-        table = Table("rank", *finder.patches.wanted, "R, A, S (mm)", "voxels", title=source.id)
+        from otherwise.report import words
+
+        table = Table("rank", *finder.patches.wanted, words.centre_heading(source.unit), "voxels", title=source.id)
         for found in finds:
             shares = [f"{found.probabilities[name]:.3f}" for name in finder.patches.wanted]
-            place = ", ".join(f"{value:.1f}" for value in found.centre_ras)
+            place = words.centre(source, found.centre_ras)
             box = " ".join(f"{a}-{b - 1}" for a, b in zip(found.low, found.high, strict=True))
             table.add_row(str(found.rank), *shares, place, box)
         print_table(table)

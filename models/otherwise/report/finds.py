@@ -19,7 +19,7 @@ from otherwise.explain.placed import around
 from otherwise.finding.finder import Find
 from otherwise.images.atomic import atomic_folder
 from otherwise.images.image import Image
-from otherwise.report import figures
+from otherwise.report import figures, words
 from otherwise.report.pages import pages
 from otherwise.report.panels import FigurePanel, Outline
 from otherwise.report.planes import Voxel, planes_through
@@ -43,6 +43,7 @@ class _Row:
 
     find: Find
     panel: FigurePanel
+    centre: str
 
 
 def thumbnail(image: Image, find: Find, window: Window) -> bytes:
@@ -111,7 +112,7 @@ def write_finds(image: Image, finds: Sequence[Find], classifier: BlackBox, folde
     window = classifier.inputs.intensity
     described = [describe(image, find, window) for find in finds]
     content = {
-        "image": {"id": image.id, "sha256": image.sha256},
+        "image": {"id": image.id, "sha256": image.sha256, "unit": image.unit},
         "classifier": {"name": classifier.name, "version": classifier.version},
         "finds": described,
     }
@@ -123,7 +124,11 @@ def write_finds(image: Image, finds: Sequence[Find], classifier: BlackBox, folde
             classifier=classifier,
             wanted=classifier.inputs.patches.wanted if classifier.inputs.patches else classifier.classes,
             overview=_overview(image, finds, window) if image.dimension == 2 else None,
-            rows=[_Row(find, _panel(each["thumbnail"], find)) for find, each in zip(finds, described, strict=True)],
+            centre_heading=words.centre_heading(image.unit),
+            rows=[
+                _Row(find, _panel(each["thumbnail"], find), words.centre(image, find.centre_ras))
+                for find, each in zip(finds, described, strict=True)
+            ],
         )
     )
     with atomic_folder(folder) as draft:

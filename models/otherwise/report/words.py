@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
+import numpy as np
+
 from otherwise.explain.explanation import Explanation, Probabilities, Region
-from otherwise.images.image import Unit
+from otherwise.images.image import Image, Unit
 
 
 def probability(value: float) -> str:
@@ -83,6 +85,17 @@ def place(region: Region) -> str:
     """Return where a region's centre lies: RAS millimetres or, where nobody knows these, column and row from 0."""
     numbers = region.centroid_ras or (region.centroid_index or ())[:2]
     return ", ".join(f"{value:.1f}" for value in numbers).replace("-", "−")
+
+
+def centre(image: Image, ras: Sequence[float]) -> str:
+    """Return a place in an image: RAS millimetres or, where nobody knows these, column and row from 0."""
+    numbers = ras if image.unit == "mm" else image.geometry.to_index(np.array(ras))[:2].tolist()
+    return ", ".join(f"{value:.1f}" for value in numbers).replace("-", "−")
+
+
+def centre_heading(unit: Unit) -> str:
+    """Return the heading over :func:`centre`."""
+    return "Centre (RAS, mm)" if unit == "mm" else "Centre (column, row)"
 
 
 def headings(unit: Unit) -> tuple[str, str]:
