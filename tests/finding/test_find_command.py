@@ -60,7 +60,7 @@ def test_a_bare_model_finds_patches(bundle: Path, image: Path) -> None:
     assert all(a <= at < b for a, at, b in zip(first["low"], (55, 25, 0), first["high"], strict=True))
     table = run("find", image, "--classifier", bundle, "--most", 2).stdout
     assert "alarm" in table
-    assert "R, A, S (mm)" in table
+    assert "Centre (RAS, mm)" in table
 
 
 def test_a_page_of_finds_is_written_once(bundle: Path, image: Path, tmp_path: Path) -> None:
