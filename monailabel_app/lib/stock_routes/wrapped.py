@@ -79,6 +79,9 @@ def guarded_router(app: MONAILabelApp, long: WorkThreads, route: type[APIRoute])
         route: Class of the routes.
     """
     router = APIRouter(route_class=route)
+    # Clients ask for /info/ first, and to learn whether the server answers at all.
+    first = WorkThreads("otherwise-info", threads=2, per_user=64)
+    threads = {**dict.fromkeys(LONG, long), "/info/": first}
     for stock in stock_routes():
         method = min(stock.methods or {"GET"})  # MONAI Label makes one route a method
         rule = RULES.get(f"{method} {stock.path}")
@@ -87,7 +90,7 @@ def guarded_router(app: MONAILabelApp, long: WorkThreads, route: type[APIRoute])
             continue
         router.add_api_route(
             stock.path,
-            _guarded(app, stock.endpoint, rule, long if stock.path in LONG else None),
+            _guarded(app, stock.endpoint, rule, threads.get(stock.path)),
             methods=[method],
             tags=stock.tags,
             summary=stock.summary,
