@@ -23,7 +23,7 @@ from OtherwiseLib.files import explanation_files  # noqa: E402
 from OtherwiseLib.mrml import explanations, layouts  # noqa: E402
 from support.panel_session import ABOUT  # noqa: E402
 
-EXPLANATION, STORED, PICTURES = HERE / "explanation", HERE / "pictures", ROOT / "docs" / "pictures"
+EXPLANATION, STORED, PICTURES = HERE / "letter", HERE / "pictures", ROOT / "docs" / "pictures"
 METHODS = {"occlusion": "Occlusion", "integrated-gradients": "Integrated gradients", "grad-cam": "Grad-CAM"}
 SEED, NUMBER = 51, 151
 """The phantom of the README's first picture."""
@@ -119,8 +119,8 @@ def explain() -> None:
     write_explanation(explainer.explain(image), EXPLANATION, replace=True)
     for method in METHODS:
         write_image(explainer.attribute(image, method), EXPLANATION / f"attribution-{method}.nrrd")
-    # The extension shows neither, and the tests need not carry them.
-    for other in EXPLANATION.glob("alternative-*.nrrd"):
+    # The extension does not show them, and the tests need not carry them.
+    for other in (*EXPLANATION.glob("alternative-*.nrrd"), *EXPLANATION.glob("seen.nrrd")):
         other.unlink()
     (EXPLANATION / "report.html").write_text("<p>The report is left out of the tests' copy.</p>\n", encoding="utf-8")
 

@@ -203,10 +203,11 @@ def rounds(scene: Any, volume: Any, folder: Path) -> dict[str, int]:
 
 
 def panel_width() -> dict[str, int]:
-    """Pixels that the panel needs with every section open."""
+    """Pixels that the panel needs with every section open, and with long texts."""
     from support import fake_slicer_qt
 
     widget, _ui = fake_slicer_qt.load_ui()
+    fake_slicer_qt.fill_with_long_texts(widget)
     return {"panel_width_pixels": widget.minimumSizeHint().width()}
 
 

@@ -14,6 +14,7 @@ from OtherwiseLib.client.errors import ServerError  # noqa: E402
 from OtherwiseLib.mrml import display, explanations, layouts  # noqa: E402
 from OtherwiseLib.mrml.volumes import geometry_of, voxels_of  # noqa: E402
 from OtherwiseLib.samples import phantoms, self_test  # noqa: E402
+from support.fake_slicer_qt import fill_with_long_texts  # noqa: E402
 from support.panel_session import PanelSession, StandInClient, open_panel, retold  # noqa: E402
 
 
@@ -296,6 +297,7 @@ def test_with_every_section_open_the_panel_needs_less_than_400_pixels(explained:
         if name.endswith("Section"):
             section.setProperty("collapsed", False)
     explained.application.processEvents()
+    fill_with_long_texts(explained.widget)
     assert explained.widget.minimumSizeHint().width() <= 400
 
 

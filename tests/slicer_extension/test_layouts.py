@@ -48,7 +48,7 @@ def coloured(picture: np.ndarray) -> np.ndarray:
 @pytest.fixture(scope="module")
 def real(room: OffscreenViews) -> Iterator[ShownExplanation]:
     """What the shipped models said of a phantom mammogram; see ``draw_pictures.py``."""
-    found = explanations.show(room.scene, HERE / "explanation", None, room.sequences.UpdateProxyNodesFromSequences)
+    found = explanations.show(room.scene, HERE / "letter", None, room.sequences.UpdateProxyNodesFromSequences)
     yield found
     explanations.remove(room.scene, found)
 

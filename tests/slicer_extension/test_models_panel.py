@@ -38,7 +38,7 @@ def sit(app: PanelSession, bad_server: BadServer) -> PanelSession:
     app.answers["real"] = True
     app.ui.addressEdit.setText(bad_server.url)
     app.press("connectButton")
-    app.until(lambda: not app.logic.busy and app.ui.studyBox.count() == 1 and app.panel.models.models.told)
+    app.until(lambda: not app.logic.busy and app.ui.studyBox.count() == 1 and app.panel.models.models.listing)
     return app
 
 

@@ -125,6 +125,26 @@ def test_an_explanation_comes_with_progress_and_is_shown(app: PanelSession, volu
     app.picture("explained")
 
 
+def test_noise_is_asked_for_and_saved_with_the_scene(app: PanelSession, volume: Any) -> None:
+    from otherwise.explain.request import MOST_NOISE
+    from OtherwiseLib.logic import parameters
+
+    assert parameters.MOST_NOISE == MOST_NOISE, "the server refuses more"
+    app.connect()
+    app.choose(volume)
+    app.ui.noiseSpin.setValue(0.1)
+    app.press("explainButton")
+    app.until(lambda: not app.logic.busy)
+    assert app.clients[-1].started[-1]["params"] == {"noise": 0.1}
+    node = app.scene.GetSingletonNode("Otherwise", "vtkMRMLScriptedModuleNode")
+    assert node.GetParameter("noise") == "0.1"
+    node.SetParameter("noise", "0.25")
+    assert app.ui.noiseSpin.value() == 0.25, "as when a script sets it"
+    app.panel.close()
+    app.ui.noiseSpin.setValue(0.0)
+    assert node.GetParameter("noise") == "0.25", "nothing is bound any more"
+
+
 def test_cancel_stops_here_and_there(app: PanelSession, volume: Any) -> None:
     app.connect()
     app.choose(volume)

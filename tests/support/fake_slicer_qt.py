@@ -7,6 +7,8 @@ the other differences that are known.
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import os
 import sys
 import types
@@ -47,7 +49,9 @@ def install() -> Any:
     qt.QUiLoader = StrictLoader  # type: ignore[attr-defined]
     _add_module("qt", qt.__dict__)
     _add_module("slicer.i18n", {"tr": lambda text: text, "translate": lambda context, text: text})
-    _add_module("slicer.parameterNodeWrapper", {"parameterNodeWrapper": parameter_node_wrapper})
+    _add_module(
+        "slicer.parameterNodeWrapper", {"parameterNodeWrapper": parameter_node_wrapper, "WithinRange": WithinRange}
+    )
     return application
 
 
@@ -62,9 +66,43 @@ def _add_module(name: str, content: dict[str, Any]) -> None:
     sys.modules[name] = module
 
 
+@dataclasses.dataclass(frozen=True)
+class WithinRange:
+    """The range of a number, as an annotation of its type."""
+
+    minimum: float
+    maximum: float
+
+
 def parameter_node_wrapper(wrapped: type) -> type:
     """Typed attributes that live in a ``vtkMRMLScriptedModuleNode``: nodes as references, the rest as text."""
     import slicer
+
+    ranges: dict[str, WithinRange] = {}
+
+    def connect_parameters_to_gui(self: Any, mapping: dict[str, Any]) -> int:
+        """Bind numbers to spin boxes, both ways, as Slicer does: the box gets the value and the range first."""
+
+        def show(*_unused: object) -> None:
+            for name, box in mapping.items():
+                box.setValue(getattr(self, name))
+
+        slots = {}
+        for name, box in mapping.items():
+            box.setRange(ranges[name].minimum, ranges[name].maximum)
+            slots[name] = functools.partial(setattr, self, name)
+        show()
+        for name, box in mapping.items():
+            box.valueChanged.connect(slots[name])
+        tag = self.node.AddObserver("ModifiedEvent", show)
+        self.bound = {**getattr(self, "bound", {}), tag: (mapping, slots)}
+        return int(tag)
+
+    def disconnect_gui(self: Any, tag: int) -> None:
+        mapping, slots = self.bound.pop(tag)
+        self.node.RemoveObserver(tag)
+        for name, box in mapping.items():
+            box.valueChanged.disconnect(slots[name])
 
     def kept(name: str, kind: type) -> property:
         if issubclass(kind, slicer.vtkMRMLNode):
@@ -77,8 +115,14 @@ def parameter_node_wrapper(wrapped: type) -> type:
             lambda self, value: self.node.SetParameter(name, str(value)),
         )
 
-    for name, kind in typing.get_type_hints(wrapped).items():
+    for name, hint in typing.get_type_hints(wrapped, include_extras=True).items():
+        kind, *annotations = typing.get_args(hint) if hasattr(hint, "__metadata__") else (hint,)
+        for each in annotations:
+            if isinstance(each, WithinRange):
+                ranges[name] = each
         setattr(wrapped, name, kept(name, kind))
+    wrapped.connectParametersToGui = connect_parameters_to_gui  # type: ignore[attr-defined]
+    wrapped.disconnectGui = disconnect_gui  # type: ignore[attr-defined]
     wrapped.__init__ = lambda self, node: setattr(self, "node", node)  # type: ignore[misc]
     return wrapped
 
@@ -91,6 +135,16 @@ def load_ui(scene: Any = None) -> tuple[Any, types.SimpleNamespace]:
     if scene is not None:
         widget.setMRMLScene(scene)
     return widget, children_by_name(widget)
+
+
+def fill_with_long_texts(widget: Any) -> None:
+    """Give every label that wraps its words two long lines, as with two warnings."""
+    from PySide6 import QtWidgets
+
+    for label in widget.findChildren(QtWidgets.QLabel):
+        if label.wordWrap():
+            line = f"{label.text()} Grain moves the classifier: a little white noise makes it say something else."
+            label.setText(f"{line}\n{line}")
 
 
 def children_by_name(widget: Any) -> types.SimpleNamespace:

@@ -22,7 +22,7 @@ from otherwise.annotations.region import RegionMask
 from otherwise.annotations.vocabulary import Term, local_term
 
 EXPLANATION = Path(__file__).parents[1] / "slicer_extension" / "explanation"
-"""Of a phantom mammogram, by the shipped models."""
+"""Of a phantom mammogram, by the shipped models, with several regions to name."""
 IMAGE = "mammogram-987654-00001"
 ABOUT = {
     "versions": {"otherwise": "0.1.0"},

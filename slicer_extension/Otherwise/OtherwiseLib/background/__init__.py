@@ -1,1 +1,1 @@
-"""Work beside the application: jobs on threads, watched by a timer of the main thread. Knows neither Slicer nor Qt."""
+"""Background work: jobs on threads, watched by a timer of the main thread. Knows neither Slicer nor Qt."""

@@ -1,7 +1,7 @@
 """Work that runs beside the application: on a thread of its own, watched by a timer of the main thread.
 
-Slicer's scene and Qt may be touched by the main thread only, and QThread is not safe from Python. So the thread does
-HTTP and files and nothing else; what it has to tell waits in a queue until the main thread's timer asks.
+Only the main thread may touch Slicer's scene and Qt, and QThread is not safe from Python. So the thread does HTTP and
+files and nothing else; its messages wait in a queue for the main thread's timer.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from typing import Any, Callable, Protocol
 from .signal import Signal
 
 PUMP_MILLISECONDS = 10
-"""Between two looks of the main thread at what the worker tells."""
+"""Between two looks of the main thread at the worker's messages."""
 YIELD_SECONDS = 0.008
-"""At each look, for which the main thread gives Python's lock to the worker.
+"""Pause of the main thread at each look, in which the worker has Python's lock.
 
-Slicer's event loop is C++ and keeps the lock while it waits, so that a thread runs only while Python runs on the main
-thread. Without this pause the worker would stand still most of the time; a pause this short is not felt.
+Slicer's event loop is C++ and keeps the lock while it waits, so a thread runs only while Python runs on the main
+thread. Without this pause the worker would stand still most of the time. Nobody feels a pause this short.
 """
 
 Report = Callable[[str, float], None]
-"""Told the stage and the share of the whole that is done."""
+"""Called with the stage and the fraction of the whole that is done."""
 
 
 class Timer(Protocol):
-    """What calls back on the main thread again and again: ``qt.QTimer`` in Slicer."""
+    """A repeating timer of the main thread: ``qt.QTimer`` in Slicer."""
 
     def start(self, milliseconds: int, callback: Callable[[], None]) -> None:
-        """Begin."""
+        """Call back at this interval."""
 
     def stop(self) -> None:
-        """End."""
+        """Call back no more."""
 
 
 class JobCancelled(Exception):  # noqa: N818 - not an error
@@ -41,14 +41,14 @@ class JobCancelled(Exception):  # noqa: N818 - not an error
 
 
 class JobLeft(JobCancelled):
-    """Nobody waits for the work any more, but what it began on a server goes on there."""
+    """The work was left: what it began on a server goes on there."""
 
 
 class Cancel:
-    """Says whether to stop, and wakes up whoever waits.
+    """A request to stop, which wakes up a waiting thread.
 
     Attributes:
-        left: Whether what was begun elsewhere goes on.
+        left: Whether work that was begun on a server goes on.
     """
 
     def __init__(self) -> None:
@@ -56,16 +56,16 @@ class Cancel:
         self.left = False
 
     def set(self, leave: bool = False) -> None:
-        """Stop; with ``leave`` what was begun elsewhere goes on."""
+        """Request a stop; with ``leave``, work that was begun on a server goes on."""
         self.left = leave
         self._event.set()
 
     def wait(self, seconds: float) -> None:
-        """Sleep, but not beyond a cancel.
+        """Sleep until the time is over or a stop is requested.
 
         Raises:
-            JobCancelled: at once when cancelled.
-            JobLeft: likewise, where what was begun elsewhere goes on.
+            JobCancelled: as soon as a stop is requested.
+            JobLeft: likewise, for a stop with ``leave``.
         """
         if self._event.wait(seconds):
             raise JobLeft if self.left else JobCancelled
@@ -76,7 +76,7 @@ class Cancel:
 
     @property
     def is_set(self) -> bool:
-        """Whether to stop."""
+        """Whether a stop is requested."""
         return self._event.is_set()
 
 
@@ -84,41 +84,41 @@ Work = Callable[[Report, Cancel], Any]
 
 
 class Job:
-    """One piece of work on a thread of its own.
+    """Work on a thread of its own.
 
     Exactly one of ``finished(result)``, ``failed(error)`` and ``cancelled()`` is emitted, on the thread of the timer,
     and before it any number of ``progressed(stage, fraction)``. After ``abandon`` nothing is emitted any more.
 
     Args:
         work: Called on the thread; must not touch Qt or the scene.
-        timer: Of the main thread.
+        timer: A timer of the main thread.
     """
 
     def __init__(self, work: Work, timer: Timer) -> None:
         self.progressed, self.finished, self.failed, self.cancelled = Signal(), Signal(), Signal(), Signal()
         self._timer = timer
-        self._told: queue.SimpleQueue[tuple[str, tuple[Any, ...]]] = queue.SimpleQueue()
+        self._messages: queue.SimpleQueue[tuple[str, tuple[Any, ...]]] = queue.SimpleQueue()
         self._cancel = Cancel()
         self._over = False
-        # The thread does not know this job: whoever lets go of it last would end the timer, and Qt, on that thread.
+        # The thread holds no reference to this job: if it were the last one, the timer would be deleted on the thread.
         self._thread = threading.Thread(
-            target=_do, args=(work, self._told, self._cancel), name="otherwise-job", daemon=True
+            target=_do, args=(work, self._messages, self._cancel), name="otherwise-job", daemon=True
         )
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread and the timer."""
         self._thread.start()
         self._timer.start(PUMP_MILLISECONDS, self.pump)
 
     def cancel(self) -> None:
-        """Ask it to stop; ``cancelled`` follows."""
+        """Request a stop; ``cancelled`` follows."""
         self._cancel.set()
 
     def abandon(self, leave: bool = False) -> None:
-        """Stop it and hear nothing of it any more: the scene is closing, or the module.
+        """Request a stop and emit no more signals: the scene or the module is closing.
 
         Args:
-            leave: What it began on a server goes on there.
+            leave: Work that was begun on a server goes on there.
         """
         self._over = True
         self._timer.stop()
@@ -128,21 +128,21 @@ class Job:
 
     @property
     def running(self) -> bool:
-        """Whether an end is still to be told."""
+        """Whether the end has not been emitted yet."""
         return not self._over
 
     def join(self, seconds: float) -> bool:
-        """Wait for the thread, for tests and for the end of the application; False if it is still running."""
+        """Wait for the thread to end, and return whether it has."""
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
     def pump(self) -> None:
-        """Let the thread run for a moment, and emit what it has told; called by the timer."""
+        """Let the thread run for a moment, and emit its messages; called by the timer."""
         if not self._over:
             time.sleep(YIELD_SECONDS)
         while not self._over:
             try:
-                name, values = self._told.get_nowait()
+                name, values = self._messages.get_nowait()
             except queue.Empty:
                 return
             if name != "progressed":
@@ -151,12 +151,12 @@ class Job:
             getattr(self, name).emit(*values)
 
 
-def _do(work: Work, told: queue.SimpleQueue[tuple[str, tuple[Any, ...]]], cancel: Cancel) -> None:
+def _do(work: Work, messages: queue.SimpleQueue[tuple[str, tuple[Any, ...]]], cancel: Cancel) -> None:
     try:
-        result = work(lambda stage, part: told.put(("progressed", (stage, part))), cancel)
+        result = work(lambda stage, part: messages.put(("progressed", (stage, part))), cancel)
     except JobCancelled:
-        told.put(("cancelled", ()))
-    except Exception as error:  # whatever it is belongs to who waits
-        told.put(("cancelled", ()) if cancel.is_set else ("failed", (error,)))
+        messages.put(("cancelled", ()))
+    except Exception as error:  # whatever it is, the caller gets it
+        messages.put(("cancelled", ()) if cancel.is_set else ("failed", (error,)))
     else:
-        told.put(("finished", (result,)))
+        messages.put(("finished", (result,)))

@@ -1,4 +1,4 @@
-"""Questions to the server beside everything else: each kind on a job of its own, and the newest answer counts."""
+"""Questions to the server, each kind on a job of its own; only the newest answer of a kind counts."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any, Callable
 from .job import Job, Timer
 from .signal import Signal
 
-Heard = Callable[[Any], None]
+Callback = Callable[[Any], None]
 
 
 class Queries:
-    """Asks on threads, and hears the answers on the main thread.
+    """Asks on threads, and hands over the answers on the main thread.
 
     Args:
         new_timer: Makes timers of the main thread.
-        failed: Told what nobody else wants to hear of.
+        failed: Emitted with errors for which a question has no callback of its own.
     """
 
     def __init__(self, new_timer: Callable[[], Timer], failed: Signal) -> None:
@@ -23,15 +23,22 @@ class Queries:
         self._jobs: dict[str, Job] = {}
 
     def is_open(self, kind: str) -> bool:
-        """Whether a question of this kind waits for its answer."""
+        """Return whether a question of this kind waits for its answer."""
         return kind in self._jobs
 
-    def ask(self, kind: str, work: Callable[[], Any], done: Heard, failed: Heard | None = None) -> None:
-        """Do something on a thread; a newer question of the same kind makes an older one's answer unheard."""
+    def ask(self, kind: str, work: Callable[[], Any], done: Callback, failed: Callback | None = None) -> None:
+        """Ask a question; an older one of the same kind is forgotten.
+
+        Args:
+            kind: Any name.
+            work: Called on a thread; returns the answer.
+            done: Called with the answer on the main thread.
+            failed: Called with the error; None: the signal ``failed`` is emitted.
+        """
         self.forget(kind)
         job = Job(lambda report, cancel: work(), self._new_timer())
 
-        def end(emit: Heard) -> Heard:
+        def end(emit: Callback) -> Callback:
             def ended(value: Any) -> None:
                 self._jobs.pop(kind, None)
                 try:
@@ -47,12 +54,12 @@ class Queries:
         job.start()
 
     def forget(self, kind: str) -> None:
-        """Hear nothing of a question that waits for its answer."""
+        """Drop the question of this kind that waits for its answer."""
         job = self._jobs.pop(kind, None)
         if job is not None:
             job.abandon()
 
     def stop(self) -> None:
-        """Hear of nothing any more."""
+        """Drop every question."""
         for kind in list(self._jobs):
             self.forget(kind)

@@ -1,4 +1,4 @@
-"""A signal without Qt: PythonQt has no ``qt.Signal``, and partners connected this way are tested without Slicer."""
+"""A signal without Qt: PythonQt has no ``qt.Signal``, and code connected this way is tested without Slicer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, Callable
 
 
 class Signal:
-    """Calls everybody who is connected, in the order of connection, on the emitting thread."""
+    """Calls its slots in the order of connection, on the emitting thread."""
 
     def __init__(self) -> None:
         self._slots: list[Callable[..., Any]] = []

@@ -1,1 +1,1 @@
-"""The server over HTTP. Knows neither Slicer nor Qt."""
+"""HTTP client of the server. Knows neither Slicer nor Qt."""

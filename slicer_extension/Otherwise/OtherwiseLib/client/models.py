@@ -1,4 +1,4 @@
-"""Speaks HTTP about versions of the models, and about training them. Knows neither Slicer nor Qt."""
+"""The routes for versions of the models, and for training. Knows neither Slicer nor Qt."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from .errors import ServerError, broken
 
 TRAINER = "agent"
 STATES = ("SUBMITTED", "RUNNING", "DONE", "ERROR", "STOPPED")
-"""Of MONAI Label's tasks."""
+"""States of MONAI Label's tasks."""
 
 
 class ModelsClient:
     """The routes for versions of the models; see docs/reference/replies.md.
 
-    Every method raises ``ServerError`` if the server does not do it, or sends what makes no sense.
+    Every method raises ``ServerError`` if the server refuses, or sends an answer that cannot be read.
 
     Args:
         client: The server.
@@ -26,24 +26,27 @@ class ModelsClient:
         self._client = client
 
     def look(self) -> tuple[dict | None, dict]:
-        """What ``training`` and ``versions`` say, in this order: what a training that is over has made is there."""
+        """Return ``training()`` and ``versions()``, in this order, so that a finished training's version is there."""
         training = self.training()
         return training, self.versions()
 
     def versions(self) -> dict:
-        """``{active, reason, problem, versions: [{id, created, classifier, agent, before, after, note, in_use}]}``."""
+        """Return ``{active, reason, problem, versions}``.
+
+        Each version is ``{id, created, classifier, agent, before, after, note, in_use}``.
+        """
         return _checked(self._client.ask("GET", "/otherwise/models"))
 
     def activate(self, id: str) -> dict:
-        """Use a version from now on, for everybody; the answer is as of ``versions``."""
+        """Use a version from now on, for all users; returns the same as ``versions``."""
         return _checked(self._change(f"/otherwise/models/{quote(id, safe='')}/activate", {}))
 
     def roll_back(self) -> dict:
-        """Use what was in use before, for everybody; the answer is as of ``versions``."""
+        """Use the version before, for all users; returns the same as ``versions``."""
         return _checked(self._change("/otherwise/models/rollback", {}))
 
     def train(self, minutes: int) -> dict:
-        """Go on training the agent on the images of the studies; see ``training``."""
+        """Train the agent further on the images of the studies; returns the same as ``training``."""
         try:
             return _checked_training(self._change(f"/train/{TRAINER}", {"minutes": minutes}))
         except ServerError as error:
@@ -52,7 +55,7 @@ class ModelsClient:
             raise
 
     def training(self) -> dict | None:
-        """The last training: ``{id, status, request, details}``, with its last lines; None: there was none."""
+        """Return the last training: ``{id, status, request, details}``, with its last log lines; None: no training."""
         try:
             return _checked_training(self._client.ask("GET", "/train/"))
         except ServerError as error:
@@ -61,21 +64,21 @@ class ModelsClient:
             raise
 
     def stop(self) -> None:
-        """Stop the training that runs."""
-        if not _in_its_words(lambda: self._client.has_answer("DELETE", "/train/")):
-            raise ServerError("refused", "The server has nothing to stop.", "If it is about to begin, try again.")
+        """Stop the training."""
+        if not _with_reason(lambda: self._client.has_answer("DELETE", "/train/")):
+            raise ServerError("refused", "No training runs.", "If it is about to begin, try again.")
 
     def _change(self, path: str, body: dict) -> dict:
-        return _in_its_words(lambda: self._client.ask("POST", path, json=body))
+        return _with_reason(lambda: self._client.ask("POST", path, json=body))
 
 
-def _in_its_words(ask: Callable[[], Any]) -> Any:
-    """Ask; where it takes a role that the user has not, the server says which."""
+def _with_reason(ask: Callable[[], Any]) -> Any:
+    """Call, and put the server's own reason into the error where the user lacks a role."""
     try:
         return ask()
     except ServerError as error:
         if error.kind == "unauthorised" and error.reason:
-            raise ServerError("unauthorised", error.reason, "Log in as somebody who may do that.") from error
+            raise ServerError("unauthorised", error.reason, "Log in as a user who may do that.") from error
         raise
 
 

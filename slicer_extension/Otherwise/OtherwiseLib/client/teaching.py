@@ -1,4 +1,4 @@
-"""Speaks HTTP about what somebody teaches: names, units, questions, versions. Knows neither Slicer nor Qt."""
+"""The routes for teaching: names, units, questions, versions. Knows neither Slicer nor Qt."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from .errors import ServerError, broken
 
 UNIT = re.compile(r"(?![.])[A-Za-z0-9._-]+/[0-9]+")
 RECORDED = 201
-"""Status of an annotation that stays; nothing else counts as saved."""
+"""HTTP status of a saved annotation; no other one counts."""
 
 
 class TeachingClient:
     """The routes of a server that can be taught; see docs/reference/replies.md.
 
-    Every method raises ``ServerError`` if the server does not do it, or sends what makes no sense.
+    Every method raises ``ServerError`` if the server refuses, or sends an answer that cannot be read.
 
     Args:
         client: The server.
@@ -28,21 +28,21 @@ class TeachingClient:
 
     @property
     def address(self) -> str:
-        """Of the server."""
+        """Address of the server."""
         return self._client.address
 
     def vocabulary(self) -> list[dict]:
-        """Terms: ``{scheme, code, meaning, parent, spurious}``."""
+        """Return the terms: ``{scheme, code, meaning, parent, spurious}``."""
         return _listed(self._client.ask("GET", "/otherwise/vocabulary"), "terms", ("scheme", "code", "meaning"))
 
     def annotate(self, annotation: dict) -> dict:
-        """Say something of an image, or take it back.
+        """Record an annotation, or withdraw one.
 
         Args:
             annotation: With an ``id`` made here, so that a repeat after a lost connection is not recorded twice.
 
         Returns:
-            ``{number, annotation}``. Once this returns, the server keeps it.
+            ``{number, annotation}``. Once this returns, it is saved.
         """
         answer = self._client.ask("POST", "/otherwise/annotations", RECORDED, json=annotation)
         recorded = answer.get("annotation")
@@ -53,7 +53,7 @@ class TeachingClient:
         return answer
 
     def annotations(self) -> list[dict]:
-        """What has been said, the oldest first, page by page; without the regions' voxels."""
+        """Return all annotations, the oldest first, without the regions' voxels; asked page by page."""
         found: list[dict] = []
         while True:
             since = int(found[-1]["number"]) if found else 0
@@ -66,11 +66,11 @@ class TeachingClient:
                 return found
 
     def query(self, subject: dict, threshold: float) -> dict:
-        """Ask which units answer to a region.
+        """Return the units that respond to a region.
 
         Args:
             subject: ``explanation`` or ``image``, and ``region``.
-            threshold: Least overlap that counts.
+            threshold: Least overlap with the region.
 
         Returns:
             ``{units: [{unit, overlap, name, disputed, votes}], answering, name, voxels}``, best first.
@@ -80,24 +80,24 @@ class TeachingClient:
         return answer
 
     def concepts(self) -> dict:
-        """How far teaching has come: ``state``, ``version``, ``labels``, ``named_share``, ``versions`` ..."""
+        """Return the state of teaching: ``state``, ``version``, ``labels``, ``named_share``, ``versions`` ..."""
         answer = self._client.ask("GET", "/otherwise/concepts")
         for name, keys in (("concepts", ("term",)), ("versions", ("version",)), ("strategies", ("name", "title"))):
             _listed(answer, name, keys)
         if not isinstance(answer.get("state"), str):
-            raise broken("how far it has come")
+            raise broken("the state of teaching")
         return answer
 
     def activate(self, version: int | str) -> None:
-        """Use one version of the names from now on, or ``"latest"`` again."""
+        """Use a version of the names from now on, or ``"latest"`` again."""
         self._client.ask("POST", "/otherwise/concepts/activate", json={"version": version})
 
     def patches(self, unit: str, most: int, folder: Path) -> list[Path]:
-        """Download patches that excite a unit most, as PNG.
+        """Download the patches that excite a unit most, as PNG.
 
         Args:
-            unit: Such as ``layer3/17``.
-            most: How many at most; fewer where the unit has no more.
+            unit: Name of the unit, such as ``layer3/17``.
+            most: Most patches to download.
             folder: Gets the files.
         """
         if not UNIT.fullmatch(unit):
@@ -114,30 +114,30 @@ class TeachingClient:
         return found
 
     def unit_map(self, marked: list[str], folder: Path) -> Path:
-        """Download the map of all units as PNG, some of them marked; the folder gets a file."""
+        """Download the map of all units as PNG, some of them marked, into a folder."""
         marks = urlencode([("mark", unit) for unit in marked])
         return self._client.fetch(f"/otherwise/concepts/map.png?{marks}", folder / "map.png")
 
     def questions(self, strategy: str, count: int) -> list[dict]:
-        """What to ask next: ``{image, explanation, label, reason, strategy}``, the best first."""
+        """Return the next questions: ``{image, explanation, label, reason, strategy}``, best first."""
         params: dict = {"strategy": strategy, "count": count}
         answer = self._client.ask("GET", "/otherwise/concepts/questions", params=params)
         return _listed(answer, "questions", ("image", "explanation", "label", "reason"))
 
     def explanation(self, id: str) -> dict:
-        """``explanation.json`` by the newest names."""
+        """Return ``explanation.json`` with the newest names."""
         content = self._client.ask("GET", f"/otherwise/explanations/{quote(id, safe='')}")
         _listed(content, "regions", ("label",))
         return content
 
     def report(self, id: str, folder: Path) -> str:
-        """The page to read, by the newest names; the folder gets a file."""
+        """Return the HTML report with the newest names; a folder gets its file."""
         path = self._client.fetch(f"/otherwise/explanations/{quote(id, safe='')}/report.html", folder / "report.html")
         return path.read_text(encoding="utf-8", errors="replace")
 
 
 def _listed(answer: dict, name: str, keys: tuple[str, ...]) -> list[dict]:
-    """A list of objects of an answer, each of which has these keys."""
+    """Return a list of objects from an answer, each with these keys."""
     found = answer.get(name)
     if not isinstance(found, list) or not all(isinstance(each, dict) and set(keys) <= set(each) for each in found):
         raise broken(f"a list of {name}")

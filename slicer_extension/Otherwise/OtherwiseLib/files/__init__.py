@@ -1,1 +1,1 @@
-"""What the server sends, read and checked. Knows neither Slicer nor Qt."""
+"""Files of the server, read and checked. Knows neither Slicer nor Qt."""

@@ -1,4 +1,4 @@
-"""An explanation's folder, read and checked. It takes its time, so it happens on a job's thread."""
+"""Read and check an explanation's folder. It takes time, so call it on a job's thread."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from . import nrrd
 SCHEMA = "otherwise.explanation/1"
 VOLUMES = ("original", "counterfactual", "difference", "effect", "floor", "minimal")
 LOOKED_AT = ("minimal", "path")
-"""Roles whose images may lie on a coarser grid of the same extent."""
+"""Roles whose images may have a coarser grid of the same extent."""
 READERS = 4
-"""Files read at a time; most of it is decompression, which does not hold Python's lock."""
+"""Files that are read at the same time; most of the work is decompression, which releases Python's lock."""
 
 
 class SceneError(Exception):
@@ -25,7 +25,7 @@ class SceneError(Exception):
 
 
 class Grid(NamedTuple):
-    """Voxels where they lie.
+    """Voxels with their geometry.
 
     Attributes:
         voxels: ``(k, j, i)`` or ``(k, j, i, channels)``.
@@ -36,11 +36,11 @@ class Grid(NamedTuple):
     affine: np.ndarray
 
     def same_place(self, other: Grid) -> bool:
-        """Whether both have the same voxels in space, to a ten thousandth of a millimetre."""
+        """Return whether both have the same grid, to a ten thousandth of a millimetre."""
         return self.voxels.shape[:3] == other.voxels.shape[:3] and np.allclose(self.affine, other.affine, 0, 1e-4)
 
     def same_extent(self, other: Grid) -> bool:
-        """Whether both fill the same box in space, to a hundredth of the other's voxel; this one may be coarser."""
+        """Return whether both fill the same box, to a hundredth of the other's voxel; this one may be coarser."""
         corners = []
         for grid in (self, other):
             counts = np.array(grid.voxels.shape[2::-1], float)
@@ -52,13 +52,13 @@ class Grid(NamedTuple):
 
 @dataclass(frozen=True)
 class ExplanationFiles:
-    """Everything that is shown of an explanation.
+    """The contents of an explanation's files.
 
     Attributes:
         content: ``explanation.json``.
-        volumes: By role, see ``VOLUMES``; all of the same extent.
-        path: Images from the original over the boundary and beyond, likewise.
-        path_affine: ``(4, 4)`` from their voxels to RAS millimetres.
+        volumes: Volumes by role, see ``VOLUMES``; all of the same extent.
+        path: Images from the original over the boundary and beyond, of the same extent.
+        path_affine: ``(4, 4)`` from voxel index of the path's images to RAS millimetres.
         regions: Label map of the decisive regions; a file, since Slicer itself reads segmentations.
         report: The page to read.
         floor: Median reconstruction error where the classifier looked, in the image's units.
@@ -76,14 +76,14 @@ class ExplanationFiles:
 
 
 class Reading:
-    """Reads an explanation while its files come in."""
+    """Reads an explanation while its files are downloaded."""
 
     def __init__(self) -> None:
         self._readers = ThreadPoolExecutor(READERS)
         self._volumes: dict[str, Future[nrrd.Voxels]] = {}
 
     def begin(self, path: Path) -> None:
-        """Begin to read a volume or a list of volumes; other files are left for the end."""
+        """Begin to read a volume or a list of volumes; other files are read by ``finish``."""
         if path.name.endswith(".nrrd") and not path.name.endswith(".seg.nrrd") and path.name not in self._volumes:
             self._volumes[path.name] = self._readers.submit(nrrd.read, path)
 
@@ -119,7 +119,7 @@ class Reading:
         return ExplanationFiles(content, found, list(frames.voxels), frames.affine, regions, report, floor, largest)
 
     def close(self) -> None:
-        """End, whatever has been read."""
+        """Stop the reading threads."""
         self._readers.shutdown()
 
 
@@ -167,7 +167,7 @@ def read_grid(path: Path) -> Grid:
 
 
 def typical(floor: np.ndarray) -> float:
-    """The median of what is above zero; 0 if nothing is."""
+    """Return the median of the positive values; 0 if there is none."""
     return float(np.median(floor[floor > 0])) if (floor > 0).any() else 0.0
 
 

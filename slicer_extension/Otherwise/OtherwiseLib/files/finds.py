@@ -9,15 +9,15 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Find:
-    """A patch that the classifier would call so.
+    """A patch that is worth explaining.
 
     Attributes:
-        rank: From 1, the most probable first.
-        probabilities: Of every class, by name.
-        centre: R, A, S in millimetres.
-        size: Millimetres along the image's own axes.
+        rank: Rank from 1, the most probable first.
+        probabilities: Probability of every class, by name.
+        centre: Centre, R, A, S in millimetres.
+        size: Extent along the image's own axes, in millimetres.
         axes: Unit vectors of these axes in RAS.
-        picture: A PNG file.
+        picture: PNG file.
     """
 
     rank: int
@@ -29,22 +29,22 @@ class Find:
 
 
 def read_finds(answer: dict, folder: Path) -> list[Find]:
-    """Take the finds out of a server's answer; their pictures become files of the folder.
+    """Return the finds of a server's answer, and write their pictures into a folder.
 
     Raises:
         KeyError, TypeError, ValueError: if the answer is not one of an Otherwise server.
     """
     found = []
-    for told in answer["finds"]:
-        picture = folder / f"find-{int(told['rank'])}.png"
-        picture.write_bytes(base64.b64decode(str(told["thumbnail"]).partition(",")[2]))
+    for entry in answer["finds"]:
+        picture = folder / f"find-{int(entry['rank'])}.png"
+        picture.write_bytes(base64.b64decode(str(entry["thumbnail"]).partition(",")[2]))
         found.append(
             Find(
-                int(told["rank"]),
-                {str(name): float(value) for name, value in told["probabilities"].items()},
-                tuple(float(x) for x in told["centre_ras"]),
-                tuple(float(x) for x in told["size_mm"]),
-                tuple(tuple(float(x) for x in axis) for axis in told["axes"]),
+                int(entry["rank"]),
+                {str(name): float(value) for name, value in entry["probabilities"].items()},
+                tuple(float(x) for x in entry["centre_ras"]),
+                tuple(float(x) for x in entry["size_mm"]),
+                tuple(tuple(float(x) for x in axis) for axis in entry["axes"]),
                 picture,
             )
         )

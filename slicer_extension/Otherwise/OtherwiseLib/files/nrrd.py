@@ -162,7 +162,7 @@ def write_segments(
     extent = " ".join(f"0 {edge - 1}" for edge in reversed(labels.shape))
     for number, (value, name) in enumerate(names.items()):
         colour = " ".join(f"{part:g}" for part in colours[number % len(colours)])
-        told = {
+        fields = {
             "ID": f"Segment_{value}",
             "Name": name,
             "Color": colour,
@@ -171,16 +171,16 @@ def write_segments(
             "Layer": 0,
             "Extent": extent,
         }
-        pairs.update({f"Segment{number}_{key}": str(entry) for key, entry in told.items()})
+        pairs.update({f"Segment{number}_{key}": str(entry) for key, entry in fields.items()})
     return write(path, labels, affine, pairs=pairs)
 
 
 def write_sequence(path: Path, images: list[np.ndarray], affine: np.ndarray, values: list[float]) -> Path:
     """Write images ``(k, j, i)`` as a sequence (``.seq.nrrd``) with an index value each."""
-    told = " ".join(f"{value:g}" for value in values)
+    text = " ".join(f"{value:g}" for value in values)
     pairs = {
         "axis 0 index type": "numeric",
-        "axis 0 index values": told,
+        "axis 0 index values": text,
         "DataNodeClassName": "vtkMRMLScalarVolumeNode",
     }
     return write(path, np.stack(images, axis=-1), affine, "list", pairs)

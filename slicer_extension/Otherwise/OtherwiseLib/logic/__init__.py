@@ -1,1 +1,1 @@
-"""The module without its face: what is asked, what is remembered, what comes back."""
+"""The module without its panel: jobs, choices and results. Knows no widget."""

@@ -1,4 +1,4 @@
-"""A server on this machine: found in a Python environment, started on a free port, watched, and stopped again."""
+"""A server on this machine: find it in a Python environment, start it on a free port, watch it and stop it."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from .settings import Settings
 ENVIRONMENT, STUDIES = "Otherwise/environment", "Otherwise/studies"
 TICK_MILLISECONDS = 250
 GRACE_SECONDS = 3
-"""How long a server that was told to stop is waited for."""
+"""How long to wait for a server to stop before it is killed."""
 SERVING = re.compile(r"^Serving .* at (http\S+)", re.MULTILINE)
 LONGEST_LOG = 20_000
-"""Characters of the log that are shown, the last ones."""
+"""Characters at the end of the log that are shown."""
 COMMANDS = ("bin/otherwise", "Scripts/otherwise.exe", "Scripts/otherwise")
 """Where an environment keeps its commands, by platform."""
 
@@ -50,15 +50,15 @@ def command_of(environment: Path) -> Path:
 
 
 class LocalServer:
-    """Starts and stops ``otherwise serve``, and says how far it is.
+    """Starts, watches and stops ``otherwise serve``.
 
     Signals: ``changed()`` when its state is new; ``ready(address)``; ``failed(error)`` where it did not start.
 
     Args:
         settings: Remembers environment and studies.
         new_timer: Makes timers of the main thread.
-        environment: Environment variables for the server; None: this process's own. Slicer's own would mislead
-            another Python.
+        environment: Environment variables for the server; None: those of this process. Slicer's own variables would
+            mislead another Python.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class LocalServer:
 
     @property
     def log(self) -> str:
-        """The end of what the server has written."""
+        """The end of the server's log."""
         path = self._log_path
         return path.read_text(encoding="utf-8", errors="replace")[-LONGEST_LOG:] if path and path.is_file() else ""
 
@@ -104,7 +104,7 @@ class LocalServer:
         self.changed.emit()
 
     def stop(self) -> None:
-        """Stop the server, and wait a moment for its end."""
+        """Stop the server, and wait for its end."""
         self._timer.stop()
         process, self._process, self.address = self._process, None, ""
         if process is not None:
@@ -140,11 +140,11 @@ class LocalServer:
         ended = self._process.poll() if self._process is not None else 0
         if ended is not None:
             lines = [line for line in self.log.splitlines() if line.strip()]
-            said = lines[-1] if lines else "It said nothing."
+            said = lines[-1] if lines else "It wrote nothing."
             self._timer.stop()
             self._process, self.address = None, ""
             self.changed.emit()
-            self.failed.emit(ServerError("local", f"The local server ended: {said}", "Its log tells more."))
+            self.failed.emit(ServerError("local", f"The local server ended: {said}", "See its log."))
         elif not self.address:
             found = SERVING.search(self.log)
             if found:

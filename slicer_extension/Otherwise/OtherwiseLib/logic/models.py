@@ -1,7 +1,7 @@
-"""Versions of the models without their face: which there are, which is in use, and training a new one.
+"""The versions of a server's models, without a panel: which there are, which is in use, and the training of new ones.
 
-Questions run beside everything else, each kind on a job of its own; a training is followed until the server uses what
-came of it, or says why it does not.
+Questions run beside everything else, each kind on a job of its own. A training is followed until the server uses the
+new version, or says why it does not.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 from ..background.job import Timer
-from ..background.queries import Queries
 from ..background.signal import Signal
 from ..client.models import TRAINER, ModelsClient
 from .logic import Logic
+from .watched_service import WatchedService
 
 TICK_MILLISECONDS = 2000
-"""Between two questions how far the server is, while it trains or changes over."""
-CALM = 15
-"""Ticks between two such questions while it does not."""
-PATIENCE = 60
-"""Ticks for which a new version that was chosen is waited for."""
+"""Between two questions for the state, while the server trains or switches versions."""
+IDLE_TICKS = 15
+"""Ticks between two such questions at other times."""
+MOST_WAITING_TICKS = 60
+"""Ticks to wait until a chosen new version is in use."""
 
 
 @dataclass
@@ -29,10 +29,10 @@ class Run:
     """A training that is followed.
 
     Attributes:
-        id: Of the server's task.
-        minutes: How long it is to train.
+        id: Id of the server's task.
+        minutes: How long it trains.
         since: When it began, by our clock; None: it ran already when it was first seen.
-        known: Ids of the versions that there were before.
+        known: Ids of the versions before the training.
         over: Ticks since it was done.
     """
 
@@ -49,8 +49,8 @@ class Outcome:
 
     Attributes:
         state: ``done``, ``failed``, ``stopped`` or ``lost``.
-        version: What came of it, where it is done and anything did.
-        line: The last that it said.
+        version: The new version, if a training that is done made one.
+        line: The last line of its log.
     """
 
     state: str
@@ -58,11 +58,11 @@ class Outcome:
     line: str = ""
 
 
-class Models:
+class Models(WatchedService):
     """The versions of a server's models, and the training of new ones.
 
-    Signals: ``changed()`` when something about the state is new; ``chosen()`` when somebody's choice was taken;
-    ``ended(outcome)`` of a training; ``switched(about)`` when another pair is in use; ``failed(error)``.
+    Signals: those of ``WatchedService``; ``chosen()`` when the user's choice was taken; ``ended(outcome)`` of a
+    training; ``switched(about)`` when another pair is in use.
 
     Args:
         logic: Knows the server.
@@ -70,6 +70,11 @@ class Models:
         new_client: Makes the client of the routes for models.
         every: Milliseconds of a tick.
         now: A clock, in seconds.
+
+    Attributes:
+        listing: What the server said of its versions; None: nothing yet.
+        training: The last training, as the server describes it; None: there was none.
+        stopping: Whether the user stopped the training that runs.
     """
 
     def __init__(
@@ -80,66 +85,52 @@ class Models:
         every: int = TICK_MILLISECONDS,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.logic, self.now = logic, now
-        self.told: dict | None = None
-        self.training: dict | None = None
-        self.offered, self.reachable, self.stopping = True, True, False
-        self.changed, self.chosen, self.ended = Signal(), Signal(), Signal()
-        self.switched, self.failed = Signal(), Signal()
-        self._asking = Queries(new_timer, self.failed)
-        self._new_client, self._every = new_client, every
-        self._client_of_models: ModelsClient | None = None
-        self._of: Any = None
-        self._clock = new_timer()
-        self._ticks = 0
+        super().__init__(logic, new_timer, new_client, every)
+        self.now = now
+        self.chosen, self.ended, self.switched = Signal(), Signal(), Signal()
         self._run: Run | None = None
-        logic.connected.connect(self.begin)
+        self._reset()
 
     # -- what there is -------------------------------------------------------------------------------------------
 
     @property
-    def connected(self) -> bool:
-        """Whether there is a server that has versions of its models."""
-        return self._client_of_models is not None and self.logic.client is self._of and self.offered
-
-    @property
     def versions(self) -> list[dict]:
         """Every version, the newest first."""
-        return list(reversed((self.told or {}).get("versions", [])))
+        return list(reversed((self.listing or {}).get("versions", [])))
 
     @property
     def in_use(self) -> dict | None:
-        """The version that answers now."""
+        """The version in use."""
         return next((version for version in self.versions if version.get("in_use")), None)
 
     @property
     def active(self) -> str:
-        """Id of the version that was chosen; while the server changes over, another one is in use."""
-        return str((self.told or {}).get("active", ""))
+        """Id of the chosen version; while the server switches versions, another one is in use."""
+        return str((self.listing or {}).get("active", ""))
 
     @property
     def problem(self) -> str:
-        """Why the version that was chosen is not in use; empty: nothing is wrong."""
-        return str((self.told or {}).get("problem") or "")
+        """Why the chosen version is not in use; empty: nothing is wrong."""
+        return str((self.listing or {}).get("problem") or "")
 
     @property
     def running(self) -> bool:
-        """Whether a training is followed: it runs, or the server takes over what came of it."""
+        """Whether a training is followed: it runs, or the server switches to the new version."""
         return self._run is not None
 
     @property
     def stoppable(self) -> bool:
-        """Whether there is a training that could be stopped."""
+        """Whether a training runs that can be stopped."""
         return self._run is not None and not self._run.over and not self.stopping
 
     @property
     def changing(self) -> bool:
         """Whether a choice, a training or a stop is on its way to the server."""
-        return any(self._asking.is_open(kind) for kind in ("choose", "train", "stop"))
+        return any(self._queries.is_open(kind) for kind in ("choose", "train", "stop"))
 
     @property
     def fraction(self) -> float | None:
-        """How much of its time a training has had; None: nobody knows, or its time is up."""
+        """Fraction of its minutes that a training has had; None: unknown, or they are over."""
         run = self._run
         if run is None or run.since is None or run.minutes <= 0:
             return None
@@ -148,47 +139,24 @@ class Models:
 
     @property
     def time_is_up(self) -> bool:
-        """Whether a training has had its minutes; getting ready before and measuring after come on top of them."""
+        """Whether a training's minutes are over; it also prepares before them and measures after them."""
         return self._run is not None and self._run.since is not None and self.fraction is None
 
     @property
     def line(self) -> str:
-        """The last that the training said."""
+        """The last line of the training's log."""
         return next(iter((self.training or {}).get("details", [])[-1:]), "")
-
-    # -- the server ----------------------------------------------------------------------------------------------
-
-    def begin(self, about: dict | None = None) -> None:
-        """A server has been connected: ask what it has."""
-        self._stop()
-        self._of = self.logic.client
-        self._client_of_models = self._new_client(self._of)
-        self.told, self.training, self._run = None, None, None
-        self.offered, self.reachable, self.stopping = True, True, False
-        self._ticks = 0
-
-        def came(answer: tuple) -> None:
-            self._looked(answer)
-            self._clock.start(self._every, self._tick)
-
-        self._asking.ask("look", self._client_of_models.look, came, self._unoffered)
-        self.changed.emit()
-
-    def close(self) -> None:
-        """Stop everything and tell nobody."""
-        self._stop()
-        self.logic.connected.disconnect(self.begin)
 
     # -- gestures ------------------------------------------------------------------------------------------------
 
     def activate(self, id: str) -> None:
-        """Use a version from now on, for everybody; ``chosen()`` follows."""
+        """Use a version from now on, for all users; ``chosen()`` follows."""
         client = self._client
         if client is not None:
             self._change("choose", lambda: client.activate(id), self._chosen)
 
     def roll_back(self) -> None:
-        """Use what was in use before, for everybody; ``chosen()`` follows."""
+        """Use the version before, for all users; ``chosen()`` follows."""
         client = self._client
         if client is not None:
             self._change("choose", client.roll_back, self._chosen)
@@ -206,7 +174,7 @@ class Models:
             self._change("train", lambda: client.train(minutes), begun)
 
     def stop_training(self) -> None:
-        """Stop the training that runs; ``ended(outcome)`` follows."""
+        """Stop the training; ``ended(outcome)`` follows."""
         client = self._client
 
         def stopped(nothing: object) -> None:
@@ -218,9 +186,16 @@ class Models:
 
     # -- how it goes on ------------------------------------------------------------------------------------------
 
-    @property
-    def _client(self) -> ModelsClient | None:
-        return self._client_of_models if self.connected else None
+    def _reset(self) -> None:
+        self.listing: dict | None = None
+        self.training: dict | None = None
+        self._run, self.stopping = None, False
+
+    def _first_question(self, service: ModelsClient) -> tuple:
+        return service.look()
+
+    def _begun(self, answer: tuple) -> None:
+        self._looked(answer)
 
     def _known(self) -> frozenset[str]:
         return frozenset(version["id"] for version in self.versions)
@@ -229,43 +204,43 @@ class Models:
         def failed(error: BaseException) -> None:
             self.stopping = self.stopping and kind != "stop"
             self.failed.emit(error)
-            # Somebody else may have been faster: show what is so.
+            # Another user may have been faster: show the present state.
             self._look()
 
-        # What was asked before something is changed would be old when it comes.
-        self._asking.forget("look")
-        self._asking.ask(kind, work, done, failed)
+        # An answer to a question from before the change would be out of date.
+        self._queries.forget("look")
+        self._queries.ask(kind, work, done, failed)
         self.changed.emit()
 
-    def _chosen(self, told: dict) -> None:
-        self._learn(told)
+    def _chosen(self, listing: dict) -> None:
+        self._take(listing)
         self.chosen.emit()
         self.changed.emit()
 
     def _tick(self) -> None:
         self._ticks += 1
-        changing_over = bool(self.active) and (self.in_use or {}).get("id") != self.active and not self.problem
-        if self._run is not None or changing_over or self._ticks % CALM == 0:
+        switching = bool(self.active) and (self.in_use or {}).get("id") != self.active and not self.problem
+        if self._run is not None or switching or self._ticks % IDLE_TICKS == 0:
             self._look()
 
     def _look(self) -> None:
         client = self._client
-        if client is not None and not self.changing and not self._asking.is_open("look"):
-            self._asking.ask("look", client.look, self._looked, self._lost)
+        if client is not None and not self.changing and not self._queries.is_open("look"):
+            self._queries.ask("look", client.look, self._looked, self._lost)
 
     def _looked(self, answer: tuple) -> None:
-        training, told = answer
+        training, listing = answer
         self.reachable = True
-        known = self._known() if self.told is not None else frozenset(v["id"] for v in told["versions"])
-        self._learn(told)
+        known = self._known() if self.listing is not None else frozenset(v["id"] for v in listing["versions"])
+        self._take(listing)
         self._follow(training, known)
         self.changed.emit()
 
-    def _learn(self, told: dict) -> None:
-        before, self.told = self.in_use, told
+    def _take(self, listing: dict) -> None:
+        before, self.listing = self.in_use, listing
         now = self.in_use
         if before is not None and now is not None and before["id"] != now["id"]:
-            self._asking.ask("about", self._of.about, self._switched, lambda error: None)
+            self._queries.ask("about", self._server.about, self._switched, lambda error: None)
 
     def _switched(self, about: dict) -> None:
         self.logic.about = about
@@ -294,24 +269,9 @@ class Models:
             made = next((version for version in self.versions if version["id"] not in run.known), None)
             run.over += 1
             waits = made is not None and made["id"] == self.active and not made.get("in_use") and not self.problem
-            if not waits or run.over > PATIENCE:
+            if not waits or run.over > MOST_WAITING_TICKS:
                 self._end(Outcome("done", made))
 
     def _end(self, outcome: Outcome) -> None:
         self._run, self.stopping = None, False
         self.ended.emit(outcome)
-
-    def _lost(self, error: BaseException) -> None:
-        # What was known stays, and it is asked again.
-        self.reachable = False
-        self.changed.emit()
-
-    def _unoffered(self, error: BaseException) -> None:
-        self.offered = False
-        if getattr(error, "status", 0) != 404:
-            self.failed.emit(error)
-        self.changed.emit()
-
-    def _stop(self) -> None:
-        self._clock.stop()
-        self._asking.stop()

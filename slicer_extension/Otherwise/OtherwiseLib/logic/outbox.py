@@ -1,4 +1,4 @@
-"""What somebody said and the server has not yet confirmed: sent in order, one at a time, and kept until it is safe."""
+"""Annotations that the server has not confirmed yet: sent in order, one at a time, and kept until they are saved."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from ..client.errors import ServerError
 from ..client.teaching import TeachingClient
 
 UNSAVED = "Otherwise/unsaved"
-"""Where the settings keep what waits, so that it outlives the application."""
+"""Setting that holds them, so that they outlive the application."""
 
 
 @dataclass(frozen=True)
 class Unsaved:
-    """Something that was said.
+    """An annotation that is not saved yet.
 
     Attributes:
-        address: Of the server that it was said to.
-        annotation: As it is sent, with the id that makes a repeat harmless.
+        address: Address of the server that it is for.
+        annotation: As it is sent, with an id that makes a repeat harmless.
     """
 
     address: str
@@ -32,13 +32,13 @@ class Unsaved:
 class Outbox:
     """Sends annotations on a thread of its own.
 
-    Signals: ``saved(answer, said)`` once the server has said that it keeps one; ``refused(error)`` for one that it will
-    never take, which is dropped; ``stuck(error)`` where it could not be reached, and the rest waits for ``send``;
-    ``changed()`` whenever something comes or goes.
+    Signals: ``saved(answer, sent)`` once the server has confirmed one; ``refused(error)`` for one that it will never
+    take, which is dropped; ``stuck(error)`` where the server could not be reached, and the rest waits for ``send``;
+    ``changed()`` whenever the list changes.
 
     Args:
         new_timer: Makes timers of the main thread.
-        settings: Remember what waits.
+        settings: Holds annotations that wait.
     """
 
     def __init__(self, new_timer: Callable[[], Timer], settings: Any) -> None:
@@ -49,18 +49,18 @@ class Outbox:
 
     @property
     def sending(self) -> bool:
-        """Whether something is on its way."""
+        """Whether an annotation is being sent."""
         return self._job is not None
 
-    def put(self, client: TeachingClient, said: dict) -> None:
-        """Give something an id, and send it after what waits already."""
-        self.unsaved.append(Unsaved(client.address, {"id": uuid.uuid4().hex, **said}))
+    def put(self, client: TeachingClient, annotation: dict) -> None:
+        """Give an annotation an id, and send it after those that wait."""
+        self.unsaved.append(Unsaved(client.address, {"id": uuid.uuid4().hex, **annotation}))
         self._keep()
         self.changed.emit()
         self.send(client)
 
     def send(self, client: TeachingClient) -> None:
-        """Send what waits for this server."""
+        """Send the annotations that wait for this server."""
         mine = [item for item in self.unsaved if item.address == client.address]
         if not mine or self._job is not None:
             return
@@ -95,14 +95,14 @@ class Outbox:
         job.start()
 
     def discard(self) -> None:
-        """Give up what waits."""
+        """Drop the annotations that wait."""
         if self._job is None:
             self.unsaved.clear()
             self._keep()
             self.changed.emit()
 
     def close(self) -> None:
-        """The module is closing; what is on its way arrives or not, but nobody hears of it."""
+        """Emit no more signals: the module is closing. What is being sent may still arrive."""
         job, self._job = self._job, None
         if job is not None:
             job.abandon()
@@ -112,7 +112,7 @@ class Outbox:
 
 
 def _read(text: str) -> list[Unsaved]:
-    """What was kept; what makes no sense is left out."""
+    """Return the stored annotations, without those that cannot be read."""
     try:
         kept = [Unsaved(str(item["address"]), dict(item["annotation"])) for item in json.loads(text or "[]")]
     except (ValueError, KeyError, TypeError):

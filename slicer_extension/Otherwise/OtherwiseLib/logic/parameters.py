@@ -1,9 +1,14 @@
-"""What is chosen in the panel, kept in the scene and saved with it; never an address, a user or a secret."""
+"""The user's choices in the panel, saved with the scene; never an address, a user or a secret."""
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import slicer
-from slicer.parameterNodeWrapper import parameterNodeWrapper
+from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
+
+MOST_NOISE = 0.5
+"""Most noise that the server takes."""
 
 
 @parameterNodeWrapper
@@ -16,6 +21,7 @@ class Parameters:
         sliceIndex: Which slice, where the classifier looks at single ones.
         study: Id of an image of the server.
         target: Class to flip to; empty: the nearest other one.
+        noise: Explain the mean answer under noise of this share of the intensity range; 0: the answer itself.
     """
 
     volume: slicer.vtkMRMLVolumeNode
@@ -23,3 +29,4 @@ class Parameters:
     sliceIndex: int  # noqa: N815 - Slicer's way
     study: str
     target: str
+    noise: Annotated[float, WithinRange(0.0, MOST_NOISE)] = 0.0

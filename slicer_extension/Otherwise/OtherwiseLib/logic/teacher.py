@@ -1,7 +1,7 @@
-"""Teaching without its face: name regions, ask which units answer, be asked, and follow what the server learns.
+"""Teaching without a panel: name regions, ask which units respond, answer questions, and follow what the server learns.
 
-Gestures go through ``Outbox``; questions about the server run beside explanations, each kind on a job of its own. Only
-bringing a question's explanation into the scene is work of ``Logic``, since it takes its time and shows progress.
+Annotations go through ``Outbox``. Questions run beside explanations, each kind on a job of its own; only bringing a
+question's explanation into the scene is a job of ``Logic``, since it takes time and shows progress.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Callable
 
 from ..background.job import Cancel, Report, Timer
-from ..background.queries import Queries
 from ..background.signal import Signal
 from ..client.errors import ServerError
 from ..client.jobs import fetch
@@ -21,77 +20,66 @@ from ..mrml import explanations, region_names
 from .logic import Logic
 from .outbox import Outbox
 from .vocabulary import Entry, in_order
+from .watched_service import WatchedService
 
 AUTHOR = "Otherwise/author"
 TICK_MILLISECONDS = 1000
-"""Between two questions how far the server is, while it learns."""
-CALM = 15
-"""Ticks between two such questions while it does not."""
-SOON = 10
-"""Ticks for which it is looked at closely after anything was changed."""
-PATIENCE = 120
-"""Ticks for which a new version is waited for after something was said."""
+"""Between two questions for the state, while the server learns."""
+IDLE_TICKS = 15
+"""Ticks between two such questions at other times."""
+WATCHFUL_TICKS = 10
+"""Ticks for which every tick asks after a change."""
+MOST_WAITING_TICKS = 120
+"""Ticks to wait for a new version after an annotation."""
 PICTURES = 4
 """Example patches of a unit that are shown."""
 MOST_SKIPPED = 50
 
 
-class Teacher:
-    """What the server has been taught, and what somebody says to it.
+class Teacher(WatchedService):
+    """What the server has been taught, and what the user teaches it.
 
-    Signals: ``changed()`` when something about the state is new; ``saved(answer)``, ``refused(error)`` and
-    ``stuck(error)`` of the outbox; ``answered(answer)`` to a query; ``pictured(unit, pictures)``, each a PNG as bytes;
-    ``mapped(picture)``; ``asked(question)``; ``renamed()`` when explanations of the scene have other names;
-    ``failed(error)``.
+    Signals: those of ``WatchedService``; ``saved(answer)``, ``refused(error)`` and ``stuck(error)`` of the outbox;
+    ``answered(answer)`` to a query; ``pictured(unit, pictures)``, each a PNG as bytes; ``mapped(picture)``;
+    ``asked(question)``; ``renamed()`` when explanations of the scene have other names.
 
     Args:
         logic: Knows the server and the scene.
         new_timer: Makes timers of the main thread.
         new_client: Makes the client of the routes for teaching.
+
+    Attributes:
+        outbox: Holds annotations that are not saved yet.
+        entries: The vocabulary.
+        concepts: What the server has learned, as it describes it; None: not known yet.
+        history: Every annotation, the oldest first.
+        question: The question that the user was asked and has not answered; None: there is none.
     """
 
     def __init__(
         self, logic: Logic, new_timer: Callable[[], Timer], new_client: Callable[[Any], TeachingClient] = TeachingClient
     ) -> None:
-        self.logic = logic
+        super().__init__(logic, new_timer, new_client, TICK_MILLISECONDS)
         self.outbox = Outbox(new_timer, logic.settings)
-        self.entries: list[Entry] = []
-        self.concepts: dict | None = None
-        self.history: list[dict] = []
-        self.teachable, self.reachable = True, True
-        self.question: dict | None = None
-        self.changed, self.answered, self.pictured, self.mapped = Signal(), Signal(), Signal(), Signal()
-        self.asked, self.renamed, self.failed = Signal(), Signal(), Signal()
+        self.answered, self.pictured, self.mapped = Signal(), Signal(), Signal()
+        self.asked, self.renamed = Signal(), Signal()
         self.saved, self.refused, self.stuck = Signal(), self.outbox.refused, self.outbox.stuck
-        self._new_client = new_client
-        self._teaching: TeachingClient | None = None
-        self._of: Any = None
-        self._asking = Queries(new_timer, self.failed)
-        self._clock = new_timer()
-        self._ticks = self._wanted = self._since = 0
-        self._ours: dict[str, dict] = {}
-        self._skipped: list[tuple] = []
+        self._reset()
         self.outbox.changed.connect(self.changed.emit)
         self.outbox.saved.connect(self._saved)
-        logic.connected.connect(self.begin)
         logic.explained.connect(self._explained)
 
     # -- what there is -------------------------------------------------------------------------------------------
 
     @property
-    def connected(self) -> bool:
-        """Whether there is a server that can be taught."""
-        return self._teaching is not None and self.logic.client is self._of and self.teachable
-
-    @property
     def version(self) -> str:
-        """Of the names in use; empty: none is."""
+        """Version of the names in use; empty: none is."""
         version = (self.concepts or {}).get("version")
         return "" if version is None else str(version)
 
     @property
     def author(self) -> str:
-        """How the user is called in what is recorded, where nobody has to log in; empty: the server decides."""
+        """The user's name in annotations, where the server has no login; empty: the server decides."""
         return self.logic.settings.get(AUTHOR, "")
 
     @author.setter
@@ -100,51 +88,27 @@ class Teacher:
 
     @property
     def own(self) -> list[dict]:
-        """What the user said and has not taken back, the oldest first."""
+        """The user's annotations that are not withdrawn, the oldest first."""
         withdrawn = {note["id"] for note in self.history if note.get("withdrawn")}
         known = {note["id"]: note for note in self.history if self.author and note.get("author") == self.author}
-        said = {**known, **self._ours}
-        return [note for id, note in said.items() if note["kind"] != "withdraw" and id not in withdrawn]
+        every = {**known, **self._ours}
+        return [note for id, note in every.items() if note["kind"] != "withdraw" and id not in withdrawn]
 
     @property
     def unsaved(self) -> int:
-        """How many gestures wait to be saved by this server."""
+        """How many annotations wait to be saved by this server."""
         return sum(self._client is not None and item.address == self._client.address for item in self.outbox.unsaved)
 
-    # -- the server ----------------------------------------------------------------------------------------------
-
-    def begin(self, about: dict | None = None) -> None:
-        """A server has been connected: ask what it was taught."""
-        self._stop()
-        self._of = self.logic.client
-        self._teaching = client = self._new_client(self._of)
-        self.entries, self.concepts, self.history = [], None, []
-        self.teachable, self.reachable = True, True
-        self.question, self._ours, self._skipped = None, {}, []
-        self._ticks = self._wanted = 0
-
-        def came(terms: list) -> None:
-            self.entries = in_order(terms)
-            self.changed.emit()
-            self._watch()
-            self._read_history()
-            self.outbox.send(client)
-            self._clock.start(TICK_MILLISECONDS, self._tick)
-
-        self._asking.ask("vocabulary", client.vocabulary, came, self._unteachable)
-        self.changed.emit()
-
     def close(self) -> None:
-        """Stop everything and tell nobody."""
-        self._stop()
+        """Stop everything without a signal."""
+        super().close()
         self.outbox.close()
-        self.logic.connected.disconnect(self.begin)
         self.logic.explained.disconnect(self._explained)
 
     # -- gestures ------------------------------------------------------------------------------------------------
 
     def name(self, subject: dict, term: dict, certain: bool, comment: str = "") -> None:
-        """Say what a region is.
+        """Name a region.
 
         Args:
             subject: ``{explanation, region: {label}}``, or ``explanation`` or ``image`` with a drawn region.
@@ -152,31 +116,31 @@ class Teacher:
             certain: Whether the user is sure.
             comment: A remark.
         """
-        self._say({"kind": "name", **subject, "term": term, "certain": certain, "comment": comment})
+        self._annotate({"kind": "name", **subject, "term": term, "certain": certain, "comment": comment})
 
     def disagree(self, explanation: str, comment: str = "") -> None:
-        """Say that an explanation is wrong."""
-        self._say({"kind": "disagree", "explanation": explanation, "comment": comment})
+        """Record that an explanation is wrong."""
+        self._annotate({"kind": "disagree", "explanation": explanation, "comment": comment})
 
     def undo(self) -> None:
-        """Take back the last thing that the user said; again: the one before."""
+        """Withdraw the user's last annotation; the next call withdraws the one before."""
         own = self.own
         if own:
-            self._say({"kind": "withdraw", "withdraws": own[-1]["id"]})
+            self._annotate({"kind": "withdraw", "withdraws": own[-1]["id"]})
 
     def retry(self) -> None:
-        """Send again what could not be saved."""
+        """Send annotations again that could not be saved."""
         if self._client is not None:
             self.outbox.send(self._client)
 
     def query(self, subject: dict, threshold: float) -> None:
-        """Ask which units answer to a region; ``answered(answer)`` follows."""
+        """Ask which units respond to a region; ``answered(answer)`` follows."""
         client = self._client
         if client is not None:
-            self._asking.ask("query", lambda: client.query(subject, threshold), self.answered.emit)
+            self._queries.ask("query", lambda: client.query(subject, threshold), self.answered.emit)
 
     def picture(self, unit: str) -> None:
-        """Ask for what excites a unit most; ``pictured(unit, pictures)`` follows."""
+        """Get the patches that excite a unit most; ``pictured(unit, pictures)`` follows."""
         client = self._client
 
         def work() -> list[bytes]:
@@ -184,10 +148,10 @@ class Teacher:
                 return [path.read_bytes() for path in client.patches(unit, PICTURES, Path(folder))]
 
         if client is not None:
-            self._asking.ask("pictures", work, lambda pictures: self.pictured.emit(unit, pictures))
+            self._queries.ask("pictures", work, lambda pictures: self.pictured.emit(unit, pictures))
 
     def map_units(self, marked: list[str]) -> None:
-        """Ask for the map of all units, some of them marked; ``mapped(picture)`` follows."""
+        """Get the map of all units, some of them marked; ``mapped(picture)`` follows."""
         client = self._client
 
         def work() -> bytes:
@@ -195,22 +159,25 @@ class Teacher:
                 return client.unit_map(marked, Path(folder)).read_bytes()
 
         if client is not None:
-            self._asking.ask("map", work, self.mapped.emit)
+            self._queries.ask("map", work, self.mapped.emit)
 
     def activate(self, version: int | str) -> None:
         """Use another version of the names."""
         client = self._client
         if client is not None:
-            self._asking.ask("activate", lambda: client.activate(version), lambda nothing: self._expect(self._wanted))
+            self._queries.ask("activate", lambda: client.activate(version), lambda nothing: self._expect(self._awaited))
 
     def ask_next(self, strategy: str) -> None:
-        """Be asked: the question's explanation comes into the scene, and ``asked(question)`` follows.
+        """Get the next question and show its explanation; ``asked(question)`` follows.
 
-        A question that was left unanswered is not asked again before the others.
+        A question that was left unanswered comes again only after the others.
+
+        Args:
+            strategy: How the server chooses, one of those that ``concepts`` lists.
         """
         client, there = self._client, {shown.id for shown in explanations.all_shown(self.logic.scene)}
-        of = self.logic.connected_client()
-        if client is None or of is None:
+        server = self.logic.connected_client()
+        if client is None or server is None:
             return
         folder = tempfile.TemporaryDirectory(prefix="otherwise-")
         skipped = list(self._skipped)
@@ -225,7 +192,7 @@ class Teacher:
             if question["explanation"] in there:
                 return question, None
             report("download", 0.3)
-            return question, fetch(of, str(question["explanation"]), Path(folder.name))
+            return question, fetch(server, str(question["explanation"]), Path(folder.name))
 
         def done(result: tuple) -> None:
             question, read = result
@@ -241,7 +208,7 @@ class Teacher:
         self.logic.run(work, done, folder.cleanup, self.failed.emit)
 
     def read_names(self) -> None:
-        """Ask what the regions of the scene's explanations are called by now."""
+        """Update the names of the regions of the scene's explanations."""
         client = self._client
         known = {shown.id: region_names.names_in(shown.content) for shown in explanations.all_shown(self.logic.scene)}
         if client is None or not known:
@@ -250,7 +217,7 @@ class Teacher:
         def work() -> dict:
             found = {}
             for id, names in known.items():
-                # Explanations of another server are none of this one's.
+                # This server does not know the explanations of another one.
                 with contextlib.suppress(ServerError), tempfile.TemporaryDirectory(prefix="otherwise-") as folder:
                     content = client.explanation(id)
                     if region_names.names_in(content) != names:
@@ -264,25 +231,40 @@ class Teacher:
             if found:
                 self.renamed.emit()
 
-        self._asking.ask("names", work, came, lambda error: None)
+        self._queries.ask("names", work, came, lambda error: None)
 
     # -- how it goes on ------------------------------------------------------------------------------------------
 
-    @property
-    def _client(self) -> TeachingClient | None:
-        return self._teaching if self.connected else None
+    def _reset(self) -> None:
+        self.entries: list[Entry] = []
+        self.concepts: dict | None = None
+        self.history: list[dict] = []
+        self.question: dict | None = None
+        self._ours: dict[str, dict] = {}
+        self._skipped: list[tuple] = []
+        self._awaited = self._since = 0
 
-    def _say(self, said: dict) -> None:
+    def _first_question(self, service: TeachingClient) -> list[dict]:
+        return service.vocabulary()
+
+    def _begun(self, answer: list[dict]) -> None:
+        self.entries = in_order(answer)
+        self.changed.emit()
+        self._watch()
+        self._read_history()
+        self.outbox.send(self._service)
+
+    def _annotate(self, annotation: dict) -> None:
         if self._client is None:
             return
         if self.author:
-            said["author"] = self.author
-        self.outbox.put(self._client, {key: value for key, value in said.items() if value not in ("", None)})
+            annotation["author"] = self.author
+        self.outbox.put(self._client, {key: value for key, value in annotation.items() if value not in ("", None)})
 
-    def _saved(self, answer: dict, said: dict) -> None:
+    def _saved(self, answer: dict, sent: dict) -> None:
         note, question = answer["annotation"], self.question
         region = {"label": question["label"]} if question is not None else None
-        if question is not None and (said.get("explanation"), said.get("region")) == (question["explanation"], region):
+        if question is not None and (sent.get("explanation"), sent.get("region")) == (question["explanation"], region):
             self.question = None
         if note.get("kind") == "withdraw":
             self._ours.pop(note.get("withdraws", ""), None)
@@ -297,28 +279,23 @@ class Teacher:
         self.saved.emit(answer)
 
     def _expect(self, number: int) -> None:
-        """Look often for a while, since another version is to come."""
-        self._wanted, self._since = max(self._wanted, number), self._ticks
+        """Ask at every tick for a while, since a new version is to come."""
+        self._awaited, self._since = max(self._awaited, number), self._ticks
         self._watch()
 
     def _tick(self) -> None:
         self._ticks += 1
         newest = max([int(v["version"]) for v in (self.concepts or {}).get("versions", [])], default=0)
         passed = self._ticks - self._since
-        waiting = passed < SOON or (newest < self._wanted and passed < PATIENCE)
+        waiting = passed < WATCHFUL_TICKS or (newest < self._awaited and passed < MOST_WAITING_TICKS)
         learning = (self.concepts or {}).get("state") == "learning"
-        if (waiting or learning or self._ticks % CALM == 0) and not self._asking.is_open("watch"):
+        if (waiting or learning or self._ticks % IDLE_TICKS == 0) and not self._queries.is_open("watch"):
             self._watch()
 
     def _watch(self) -> None:
         client = self._client
         if client is not None:
-            self._asking.ask("watch", client.concepts, self._learned, self._lost)
-
-    def _lost(self, error: BaseException) -> None:
-        # What was known stays, and it is asked again.
-        self.reachable = False
-        self.changed.emit()
+            self._queries.ask("watch", client.concepts, self._learned, self._lost)
 
     def _learned(self, concepts: dict) -> None:
         before, self.concepts, self.reachable = self.concepts, concepts, True
@@ -334,21 +311,11 @@ class Teacher:
             self.changed.emit()
 
         if self._client is not None:
-            self._asking.ask("history", self._client.annotations, came, lambda error: None)
+            self._queries.ask("history", self._client.annotations, came, lambda error: None)
 
     def _explained(self, shown: explanations.ShownExplanation) -> None:
-        # Its text has the newest names, the segments in its file may have older ones.
+        # The text has the newest names; the segments in the file may have older ones.
         region_names.rename(shown, shown.content)
-
-    def _unteachable(self, error: BaseException) -> None:
-        self.teachable = False
-        if getattr(error, "status", 0) != 404:
-            self.failed.emit(error)
-        self.changed.emit()
-
-    def _stop(self) -> None:
-        self._clock.stop()
-        self._asking.stop()
 
 
 def _place(question: dict) -> tuple:

@@ -1,4 +1,4 @@
-"""The terms that regions are called by: a hierarchy to choose from, and words of one's own."""
+"""The terms for regions: a hierarchy to choose from, and the user's own words."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ INDENT = "    "
 
 @dataclass(frozen=True)
 class Entry:
-    """A term where it stands in the hierarchy.
+    """A term at its place in the hierarchy.
 
     Attributes:
         scheme: Coding scheme.
-        code: Within the scheme.
-        meaning: For people.
+        code: Code within the scheme.
+        meaning: Meaning in words.
         depth: 0 for a root.
         spurious: Whether it is no feature of a disease: a marker, a device, a border.
     """
@@ -32,7 +32,7 @@ class Entry:
 
 
 def in_order(terms: list[dict]) -> list[Entry]:
-    """Put the server's terms in the order of the hierarchy: each one before those below it.
+    """Return the server's terms in the order of the hierarchy, each before those below it.
 
     Args:
         terms: ``{scheme, code, meaning, parent: {scheme, code} | None, spurious}``; one whose parent is not among them
@@ -54,15 +54,15 @@ def in_order(terms: list[dict]) -> list[Entry]:
 
 
 def term_for(text: str, entries: list[Entry], index: int = -1) -> dict | None:
-    """The term that somebody chose or typed.
+    """Return the term that the user chose or typed.
 
     Args:
-        text: What stands there.
+        text: The text of the box.
         entries: The vocabulary.
-        index: Of the entry that was chosen from the list, where its meaning still stands there.
+        index: Index of the entry that was chosen from the list; it counts where ``text`` is still its meaning.
 
     Returns:
-        ``{scheme, code, meaning}``, or ``{meaning}`` for words of one's own; None: nothing stands there.
+        ``{scheme, code, meaning}``, or ``{meaning}`` for the user's own words; None: the text is empty.
     """
     words = " ".join(text.split())
     chosen = entries[index : index + 1] if index >= 0 else []

@@ -1,4 +1,4 @@
-"""Colours that readers of any colour vision tell apart: Okabe and Ito's palette, and maps centred at zero."""
+"""Colours for every colour vision: Okabe and Ito's palette, and maps centred at zero."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def fill(table: Any, floor: float, hues: Hues) -> None:
         floor: Share of the map about zero that stays transparent, in [0, 1].
         hues: Colours of both ends.
     """
-    # One event at the end: every view would draw itself anew for each colour.
+    # One event at the end instead of one for each colour, at which every view would be redrawn.
     modified = table.StartModify()
     table.SetTypeToUser()
     table.SetNumberOfColors(STEPS)

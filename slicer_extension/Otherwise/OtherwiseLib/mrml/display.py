@@ -1,4 +1,4 @@
-"""How volumes look: the same window for all images, and colours centred at zero for signed maps."""
+"""Display of volumes: the same window for all images, and colours centred at zero for signed maps."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from . import colours
 from .volumes import voxels_of
 
 FLOOR = "Otherwise.floor"
-"""Attribute of the floor's volume: its median, which takes time to find."""
+"""Attribute of the floor's volume: its median, which takes time to compute."""
 
 
 def show_images(scene: Any, nodes: dict[str, Any], files: ExplanationFiles) -> None:
-    """Same window and level for all images of an explanation; diverging colours for change and effect.
+    """Show all images of an explanation with the same window and level, change and effect in diverging colours.
 
     Args:
         scene: Gets display nodes and colour tables.
-        nodes: The explanation's volumes by role, without display but for the original's.
-        files: Knows the largest values, and the floor.
+        nodes: The explanation's volumes by role; only the original has a display node.
+        files: Holds the largest values and the floor.
     """
     original = nodes["original"]
     if original.GetDisplayNode() is None:
@@ -44,7 +44,7 @@ def show_signed(
     Args:
         scene: Gets display node and colour table.
         node: The volume.
-        name: Of the colour table.
+        name: Name of the colour table.
         hues: Colours of both signs.
         largest: Largest absolute value, which gets the full colour.
         floor: In the map's units: nothing is shown below it; None: a twentieth of the largest value.
@@ -58,7 +58,7 @@ def show_signed(
 
 
 def _show(scene: Any, node: Any) -> None:
-    """Give a volume a display node; Slicer's own way would look at every voxel for a window, which is known here."""
+    """Give a volume a display node without an automatic window, which would take a look at every voxel."""
     if node.GetDisplayNode() is not None:
         node.GetDisplayNode().SetAutoWindowLevel(False)
         return
@@ -70,7 +70,7 @@ def _show(scene: Any, node: Any) -> None:
 
 
 def show_surfaces(regions: Any) -> None:
-    """Let the regions of a volume be seen in 3-D views as well; a single slice has no surface.
+    """Show the regions of a volume in 3-D views as well; a single slice has no surface.
 
     Args:
         regions: Segmentation node.
@@ -95,7 +95,7 @@ def set_floor(node: Any, floor: float, scale: float | None = None, hues: colours
     Args:
         node: The volume of the difference or the effect.
         floor: In its units.
-        scale: In its units; None: as it is.
+        scale: In its units; None: unchanged.
         hues: Colours of both signs.
     """
     display = node.GetDisplayNode()
@@ -105,7 +105,7 @@ def set_floor(node: Any, floor: float, scale: float | None = None, hues: colours
 
 
 def typical_floor(volume: Any) -> float:
-    """The median reconstruction error where the classifier looked, in the image's units; 0 without a volume."""
+    """Return the median reconstruction error where the classifier looked, in the image's units; 0 without a volume."""
     if volume is None:
         return 0.0
     known = volume.GetAttribute(FLOOR)

@@ -1,4 +1,4 @@
-"""Explanations in a scene: brought in, found again after it was saved and loaded, and taken out without a trace.
+"""Explanations in a scene: add them, find them again after saving and loading, and remove them without a trace.
 
 One text node holds ``explanation.json`` and refers to every other node by a role. No Qt, no application: it works on
 any ``vtkMRMLScene``.
@@ -22,9 +22,9 @@ from .nodes import UpdateProxies
 from .volumes import geometry_of
 
 ATTRIBUTE = "Otherwise.explanation"
-"""Marks the text node of an explanation; the value is its id."""
+"""Attribute of an explanation's text node: its id."""
 IMAGE = "Otherwise.image"
-"""What the image is called here."""
+"""Attribute of an explanation's text node: the name of the image in this scene."""
 PART = "Otherwise.part"
 """Attribute of every node that came into the scene with an explanation; its value is the explanation's ``key``."""
 OVERLAY = "overlay-"
@@ -71,12 +71,12 @@ class ShownExplanation:
 
     @property
     def key(self) -> str:
-        """What tells it from every other one of the scene, also from another one of the same id."""
+        """A key of its own in this scene, also where another explanation has the same id."""
         return str(self.node.GetAttribute(PART) or self.id)
 
     @property
     def nodes(self) -> list:
-        """Every node that belongs to it and is still there."""
+        """Every node of the explanation that is still in the scene."""
         count = self.node.GetNumberOfNodeReferenceRoles()
         roles = [self.node.GetNthNodeReferenceRole(n) for n in range(count)]
         found = [self.node, *(self.get(role) for role in roles)]
@@ -86,20 +86,20 @@ class ShownExplanation:
 
     @property
     def image_name(self) -> str:
-        """What the image is called in this scene."""
+        """Name of the image in this scene."""
         return str(self.node.GetAttribute(IMAGE) or self.content["image"]["id"])
 
     def get(self, role: str) -> Any:
-        """The node of a role of ``ROLES``; None if somebody deleted it."""
+        """Return the node of a role of ``ROLES``; None if it was deleted."""
         return self.node.GetNodeReference(role)
 
     def overlay(self, method: str) -> Any:
-        """The map of another method; None while it has not been brought in."""
+        """Return the map of another method; None if it is not in the scene."""
         return self.get(f"{OVERLAY}{method}")
 
     @property
     def overlays(self) -> dict[str, str]:
-        """Titles of the other methods' maps that have been brought in, by name."""
+        """Titles of the other methods' maps in the scene, by name."""
         roles = [self.node.GetNthNodeReferenceRole(n) for n in range(self.node.GetNumberOfNodeReferenceRoles())]
         names = [role[len(OVERLAY) :] for role in roles if role.startswith(OVERLAY)]
         there = {name: self.overlay(name) for name in names}
@@ -117,7 +117,7 @@ class ShownExplanation:
 
 
 def all_shown(scene: Any) -> Iterator[ShownExplanation]:
-    """Every explanation of a scene, oldest first; damaged ones are left out."""
+    """Yield every explanation of a scene, oldest first; damaged ones are left out."""
     for number in range(scene.GetNumberOfNodesByClass("vtkMRMLTextNode")):
         node = scene.GetNthNodeByClass(number, "vtkMRMLTextNode")
         if node.GetAttribute(ATTRIBUTE):
@@ -130,23 +130,23 @@ def all_shown(scene: Any) -> Iterator[ShownExplanation]:
 def show(
     scene: Any, files: ExplanationFiles | Path, source: Any = None, update_proxies: UpdateProxies | None = None
 ) -> ShownExplanation:
-    """Bring an explanation into a scene, under one folder of the subject hierarchy.
+    """Add an explanation to a scene, in a folder of the subject hierarchy.
 
     Args:
-        scene: Where to.
-        files: The explanation, read already; or its folder, which is then read here.
-        source: The volume that was sent; None: the explanation's own copy of it is loaded.
-        update_proxies: Of the Sequences module; None: a logic of our own.
+        scene: Gets the nodes.
+        files: The explanation; or its folder, which is then read here.
+        source: The volume that was sent; None: add the explanation's own copy of it.
+        update_proxies: Function of the Sequences module; None: use a sequences logic of our own.
 
     Returns:
-        What is shown now.
+        The explanation in the scene.
 
     Raises:
         SceneError: if a file is missing, damaged, or lies elsewhere than the source; nothing is left in the scene then.
     """
     if isinstance(files, Path):
         files = read(files)
-    # The same explanation of the same image is there once: the newer takes the place of the older.
+    # The same explanation of the same image is replaced.
     former = [
         shown
         for shown in all_shown(scene)
@@ -160,16 +160,16 @@ def show(
 
 
 def add_overlay(scene: Any, shown: ShownExplanation, found: Grid, about: dict) -> Any:
-    """Bring what another method says of the same image into an explanation.
+    """Add the map of another method to an explanation.
 
     Args:
-        scene: Of the explanation.
+        scene: Scene of the explanation.
         shown: The explanation.
-        found: On the image's grid; positive speaks for the class.
-        about: ``method``, ``title`` and ``label``, as the server tells them.
+        found: The map on the image's grid; positive values speak for the class.
+        about: ``method``, ``title`` and ``label``, as the server gives them.
 
     Returns:
-        The volume, now found by ``shown.overlay(about["method"])``.
+        The volume; ``shown.overlay(about["method"])`` returns it from now on.
 
     Raises:
         SceneError: if it lies elsewhere; nothing is left in the scene then.
@@ -185,11 +185,11 @@ def add_overlay(scene: Any, shown: ShownExplanation, found: Grid, about: dict) -
 
 
 def remove(scene: Any, shown: ShownExplanation) -> None:
-    """Take an explanation out of a scene again; the volume that was explained stays, if it was there before."""
+    """Remove an explanation from a scene; the volume that was explained stays, if it was there before."""
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
     folder = _folder_of(scene, shown.node)
     ids = _with_helpers([*shown.nodes, *(n for n in _nodes(scene) if n.GetAttribute(PART) == shown.key)])
-    # Before the batch: within it a view does not notice that it has nothing to show any more.
+    # Before the batch: within it, a view does not notice that its volume is gone.
     view_nodes.release(scene, ids)
     scene.StartState(slicer.vtkMRMLScene.BatchProcessState)
     try:
@@ -201,13 +201,13 @@ def remove(scene: Any, shown: ShownExplanation) -> None:
 
 
 def result_ids(scene: Any) -> list[str]:
-    """Ids of every node that came with an explanation; none of them is an image to explain."""
+    """Return the ids of all nodes of explanations; none of them is an image to explain."""
     known = {node.GetID() for shown in all_shown(scene) for node in shown.nodes}
     return [id for id in _ids(scene) if id in known or scene.GetNodeByID(id).GetAttribute(PART)]
 
 
 def _with_helpers(nodes: list) -> set[str]:
-    """Ids of nodes, and of the display and storage nodes that are theirs alone."""
+    """Return the ids of nodes, and of their display and storage nodes."""
     found = {node.GetID() for node in nodes}
     for node in nodes:
         for kind in ("Display", "Storage"):
@@ -219,7 +219,7 @@ def _with_helpers(nodes: list) -> set[str]:
 
 @contextmanager
 def _all_or_nothing(scene: Any, key: str) -> Iterator[None]:
-    """Mark every node that comes into the scene as part of an explanation, or take all of them out again."""
+    """Mark every node that is added as part of an explanation; on an error, remove all of them."""
     before = set(_ids(scene))
     scene.StartState(slicer.vtkMRMLScene.BatchProcessState)
     try:
@@ -236,7 +236,7 @@ def _all_or_nothing(scene: Any, key: str) -> Iterator[None]:
 
 def _fill(scene: Any, files: ExplanationFiles, source: Any, update_proxies: UpdateProxies) -> Any:
     content = files.content
-    # A volume's name stays here; the server knows it by the number of a session.
+    # A volume's name is not sent; the server knows only the session's id.
     name = source.GetName() if source is not None else content["image"]["id"]
     if source is not None:
         _refuse_other_place(source, files.volumes["original"], "explanation")
@@ -270,7 +270,7 @@ def _refuse_other_place(volume: Any, grid: Grid, what: str) -> None:
 
 
 def _gather(scene: Any, text: Any, nodes: list) -> None:
-    """Put nodes under the explanation's folder of the subject hierarchy; it is made if there is none yet."""
+    """Put nodes into the explanation's folder of the subject hierarchy, which is made if there is none."""
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
     folder = _folder_of(scene, text)
     if not folder:
@@ -286,7 +286,7 @@ def _gather(scene: Any, text: Any, nodes: list) -> None:
 
 
 def _folder_of(scene: Any, text: Any) -> int:
-    """The folder that an explanation's text node lies in; 0: none."""
+    """Return the folder of an explanation's text node; 0: none."""
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
     item = hierarchy.GetItemByDataNode(text)
     folder = hierarchy.GetItemParent(item) if item else 0
@@ -295,7 +295,7 @@ def _folder_of(scene: Any, text: Any) -> int:
 
 def _nodes(scene: Any) -> list:
     nodes = [scene.GetNthNode(number) for number in range(scene.GetNumberOfNodes())]
-    # The subject hierarchy is the scene's, even if we are the first to need it.
+    # The subject hierarchy belongs to the scene, also where it was first made for us.
     return [node for node in nodes if not node.IsA("vtkMRMLSubjectHierarchyNode")]
 
 
@@ -304,7 +304,7 @@ def _ids(scene: Any) -> list[str]:
 
 
 def _remove_nodes(scene: Any, ids: list[str]) -> None:
-    # Browsers first: they would make the node anew that their slider moves.
+    # Browsers first: a browser would make the node of its slider again.
     for id in sorted(reversed(ids), key=lambda id: "SequenceBrowser" not in id):
         node = scene.GetNodeByID(id)  # some go with others
         if node is not None:

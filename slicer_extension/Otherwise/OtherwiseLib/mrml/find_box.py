@@ -1,4 +1,4 @@
-"""The box in the views that shows where the chosen find lies."""
+"""The box in the views around the chosen find."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ BOX = "Otherwise.find"
 
 
 def mark(scene: Any, find: Find, volume: Any = None) -> Any:
-    """Show where a find lies: the scene's one box of finds goes there, or is made.
+    """Move the scene's box to a find; it is made if there is none.
 
     Args:
-        scene: Where to.
+        scene: Scene of the box.
         find: The find.
         volume: The image; the box follows its transform.
 
@@ -35,7 +35,7 @@ def mark(scene: Any, find: Find, volume: Any = None) -> Any:
             display.SetFillOpacity(0.0)
             display.SetHandlesInteractive(False)
         node.SetLocked(True)
-        # It shows something and says nothing: neither saved, nor offered as a region to explain.
+        # It is neither saved nor offered as a region to explain.
         node.SetSaveWithScene(False)
         node.SetHideFromEditors(True)
     node.SetName(f"Find {find.rank}")
@@ -52,7 +52,7 @@ def mark(scene: Any, find: Find, volume: Any = None) -> Any:
 
 
 def marked(scene: Any) -> Any:
-    """The box of finds; None if there is none."""
+    """Return the box; None if there is none."""
     for number in range(scene.GetNumberOfNodesByClass("vtkMRMLMarkupsROINode")):
         node = scene.GetNthNodeByClass(number, "vtkMRMLMarkupsROINode")
         if node.GetAttribute(BOX):
@@ -61,19 +61,19 @@ def marked(scene: Any) -> Any:
 
 
 def unmark(scene: Any) -> None:
-    """Take the box of finds away."""
+    """Remove the box."""
     node = marked(scene)
     if node is not None:
         scene.RemoveNode(node)
 
 
 def place_in_world(find: Find, volume: Any = None) -> tuple[float, float, float]:
-    """Where a find's middle is seen: under the transform of its image."""
+    """Return the world position of a find's middle, under the transform of its image."""
     return in_world(find.centre, volume)
 
 
 def centre_of(roi: Any, volume: Any) -> list[float]:
-    """The middle of a region of interest in the RAS of a volume, whatever transforms both are under."""
+    """Return the middle of a region of interest in the RAS of a volume, whatever transforms both are under."""
     matrix = vtk.vtkMatrix4x4()
     slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(None, volume.GetParentTransformNode(), matrix)
     world = [0.0, 0.0, 0.0]

@@ -1,6 +1,6 @@
-"""Where an explanation is looked at: layouts, what each slice view shows, and where they all point.
+"""The layouts of the views, what each slice view shows, and the place that all of them show.
 
-Only MRML is touched, so it works in Slicer, where the layout manager follows the layout node, and without it.
+Only MRML nodes are changed: Slicer's layout manager follows the layout node, and tests need no layout manager.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _LABELS = {ORIGINAL: "O", COUNTERFACTUAL: "CF", CHANGE: "Δ", EFFECT: "E"}
 
 
 def install_layouts(layout_node: Any) -> None:
-    """Teach the layout node our layouts; a second time changes nothing.
+    """Add our layouts to the layout node; a second call changes nothing.
 
     Args:
         layout_node: The scene's ``vtkMRMLLayoutNode``.
@@ -51,7 +51,12 @@ def install_layouts(layout_node: Any) -> None:
 
 
 def set_layout(scene: Any, number: int) -> None:
-    """Arrange the views; see ``SIDE_BY_SIDE``, ``FOUR`` and ``ONE``."""
+    """Arrange the views.
+
+    Args:
+        scene: The scene.
+        number: ``SIDE_BY_SIDE``, ``FOUR``, ``ONE`` or ``WITH_SOLID``.
+    """
     node = scene.GetFirstNodeByClass("vtkMRMLLayoutNode")
     if node is not None:
         install_layouts(node)
@@ -59,7 +64,7 @@ def set_layout(scene: Any, number: int) -> None:
 
 
 def fill(scene: Any, shown: ShownExplanation, on_path: bool = False, method: str = "") -> None:
-    """Say what each of our slice views shows; all are linked and lie in the image's own plane.
+    """Set what each of our slice views shows; all are linked and lie in the image's own plane.
 
     Args:
         scene: The scene.
@@ -78,7 +83,7 @@ def fill(scene: Any, shown: ShownExplanation, on_path: bool = False, method: str
         composite = composite_of(scene, name)
         if composite is None:
             continue
-        # Linked at once, so that slices, zoom and place go together; layers set from a program are not handed on.
+        # Hot-linked, so that slice, zoom and position go together; layers that are set here are not passed on.
         composite.SetHotLinkedControl(True)
         composite.SetLinkedControl(True)
         composite.SetBackgroundVolumeID(background.GetID() if background is not None else None)
@@ -109,13 +114,13 @@ def blend(scene: Any, shown: ShownExplanation, share: float) -> None:
 def align(scene: Any, volume: Any) -> None:
     """Turn our views into the plane of the volume's slices, whatever its directions."""
     _, affine = geometry_of(volume)
-    # The nearest anatomical plane first, so that left, right, up and down are where readers expect them.
+    # The nearest anatomical plane first, so that left, right, up and down are where radiologists expect them.
     nearest = ("Sagittal", "Coronal", "Axial")[int(np.abs(affine[:3, 2]).argmax())]
     for name in VIEWS:
         node = scene.GetSingletonNode(name, "vtkMRMLSliceNode")
         if node is None:
             continue
-        # One event for all: what lies between is nobody's turn of the view.
+        # One event at the end: a half-turned view is not shown.
         before = node.StartModify()
         node.SetViewGroup(GROUP)
         node.SetOrientation(nearest)
@@ -124,7 +129,7 @@ def align(scene: Any, volume: Any) -> None:
 
 
 def same_window(shown: ShownExplanation) -> None:
-    """Give every image of an explanation the window and level of the original."""
+    """Set the window and level of the original for every image of an explanation."""
     original = shown.get("original")
     window = original.GetDisplayNode() if original is not None else None
     if not hasattr(window, "GetWindow"):
@@ -146,7 +151,7 @@ def jump_to(scene: Any, ras: tuple[float, float, float]) -> None:
 
 
 def highlight(shown: ShownExplanation, label: int | None) -> None:
-    """Outline one region strongly and the others faintly; None: all alike."""
+    """Outline one region strongly and the others faintly; None outlines all strongly."""
     regions = shown.get("regions")
     display = regions.GetDisplayNode() if regions is not None else None
     if display is None:

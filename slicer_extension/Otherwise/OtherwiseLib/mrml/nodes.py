@@ -1,4 +1,4 @@
-"""From an explanation's files to MRML nodes: on the main thread, so whatever takes time was done before."""
+"""Make MRML nodes from an explanation's files, on the main thread: whatever takes time was done before."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from ..files.explanation_files import ExplanationFiles, SceneError
 from .volumes import add_volume, set_voxels
 
 UpdateProxies = Callable[[Any], None]
-"""Makes the node that a sequence browser's slider moves, and moves it: ``UpdateProxyNodesFromSequences``."""
+"""Makes and updates the node that a sequence browser's slider moves: ``UpdateProxyNodesFromSequences``."""
 
 
 def load_regions(scene: Any, path: Path, source: Any) -> Any:
     """Load the decisive regions as a segmentation, one segment each.
 
     Args:
-        scene: Where to.
-        path: ``.seg.nrrd``, already checked: a damaged one would end the application.
-        source: Volume whose grid they are on.
+        scene: Gets the segmentation.
+        path: ``.seg.nrrd``, already checked, since a damaged one would crash the application.
+        source: Volume whose grid the regions are on.
     """
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Decisive regions")
     # The storage node does not stay, since the file is a temporary one.
@@ -37,7 +37,7 @@ def load_regions(scene: Any, path: Path, source: Any) -> Any:
 
 
 def add_path(scene: Any, files: ExplanationFiles) -> Any:
-    """Make a sequence of the path's images; they share their voxels with ``files``."""
+    """Make a sequence of the path's images, which share their voxels with ``files``."""
     sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", "Path")
     sequence.SetIndexName("strength")
     sequence.SetIndexUnit("")
@@ -53,7 +53,7 @@ def add_path(scene: Any, files: ExplanationFiles) -> Any:
 
 
 def sequence_proxies(scene: Any) -> UpdateProxies:
-    """What the Sequences module does, where the module itself is not there."""
+    """Return what the Sequences module does, where the module itself is not there."""
     logic = slicer.vtkSlicerSequencesLogic()
     logic.SetMRMLScene(scene)
     return logic.UpdateProxyNodesFromSequences
@@ -75,7 +75,7 @@ def browse(scene: Any, sequence: Any, update_proxies: UpdateProxies) -> tuple:
 
 
 def add_page(scene: Any, page: str) -> Any:
-    """Keep the page to read, so that it is saved with the scene."""
+    """Make a text node of the report, so that it is saved with the scene."""
     node = scene.AddNewNodeByClass("vtkMRMLTextNode", "Report")
     node.SetText(page)
     node.SetForceCreateStorageNode(slicer.vtkMRMLTextNode.CreateStorageNodeAlways)

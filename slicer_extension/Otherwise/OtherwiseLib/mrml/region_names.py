@@ -1,4 +1,4 @@
-"""Explanations of the scene take over the names that the server has learned since."""
+"""Update the names of an explanation's regions in the scene."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from .explanations import ShownExplanation
 
 
 def names_in(content: dict) -> dict:
-    """What each region of an explanation is called, by label."""
+    """Return the concept of each region of an explanation, by label; None for a region without a name."""
     return {region["label"]: region.get("concept") for region in content["regions"]}
 
 
 def rename(shown: ShownExplanation, content: dict, page: str = "") -> None:
-    """Write other names into an explanation's text, its table and its segments.
+    """Write new names into an explanation's text, its table and its segments.
 
     Args:
         shown: The explanation; its ``content`` changes as well.
-        content: ``explanation.json`` of the same explanation, by the newest names.
-        page: The report by the newest names; empty: it stays.
+        content: ``explanation.json`` of the same explanation, with the new names.
+        page: The report with the new names; empty: the report stays as it is.
     """
     names = names_in(content)
     for region in shown.content["regions"]:
@@ -50,7 +50,7 @@ def _rename_segments(node: Any, regions: list) -> None:
     titles = {f"region {region['label']}": _name(region) for region in regions}
     for number in range(segmentation.GetNumberOfSegments()):
         segment = segmentation.GetNthSegment(number)
-        # The number stays, since reports speak of it.
+        # The number stays, since reports refer to it.
         first = segment.GetName().split(":")[0]
         if first in titles:
             segment.SetName(f"{first}: {titles[first]}" if titles[first] else first)

@@ -1,4 +1,4 @@
-"""A region that somebody drew with the Segment Editor, as the server reads it."""
+"""Regions drawn with the Segment Editor, in the form that the server reads."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class RegionError(Exception):
 
 
 def region_of(segmentation: Any, segment: str, volume: Any = None) -> dict:
-    """Take a segment's voxels and where they lie, cropped to what is drawn.
+    """Return a segment's voxels and their geometry, cropped to what is drawn.
 
     Args:
         segmentation: ``vtkMRMLSegmentationNode``.
@@ -49,7 +49,7 @@ def region_of(segmentation: Any, segment: str, volume: Any = None) -> dict:
 
 
 def mask_json(drawn: np.ndarray, affine: np.ndarray, first: tuple = (0, 0, 0)) -> dict:
-    """Write a mask as the server reads it, on the smallest box that holds it.
+    """Return a mask in the form that the server reads, on the smallest box that holds it.
 
     Args:
         drawn: ``(i, j, k)``, at least one not zero.
@@ -74,7 +74,7 @@ def mask_json(drawn: np.ndarray, affine: np.ndarray, first: tuple = (0, 0, 0)) -
 
 
 def segments_of(segmentation: Any) -> list[tuple[str, str]]:
-    """Id and name of each segment."""
+    """Return id and name of each segment."""
     if segmentation is None:
         return []
     held = segmentation.GetSegmentation()
@@ -83,7 +83,7 @@ def segments_of(segmentation: Any) -> list[tuple[str, str]]:
 
 
 def new_drawing(scene: Any, volume: Any, name: str) -> Any:
-    """Make an empty segmentation to draw into, on the grid of a volume and under its transform."""
+    """Make an empty segmentation on the grid of a volume and under its transform."""
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
     node.CreateDefaultDisplayNodes()
     node.SetReferenceImageGeometryParameterFromVolumeNode(volume)

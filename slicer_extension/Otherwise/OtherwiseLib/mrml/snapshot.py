@@ -1,4 +1,4 @@
-"""The image that leaves Slicer: voxels and geometry of a volume or of a part of it, and nothing else."""
+"""The image that is sent: voxels and geometry of a volume or of a part of it, and nothing else."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ImageError(Exception):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Voxels and geometry, taken from the scene in an instant and independent of it since.
+    """A copy of a volume's voxels and geometry, independent of the scene.
 
     Attributes:
         voxels: ``(k, j, i)`` or ``(k, j, i, channels)``.
@@ -38,16 +38,16 @@ class Snapshot:
         return int(self.voxels.shape[0])
 
     def write(self, path: Path) -> Path:
-        """Write it as NRRD; takes its time, so not on the main thread."""
+        """Write an NRRD file. It takes time, so call it on a job's thread."""
         return nrrd.write(path, self.voxels, self.affine)
 
 
 def snapshot(volume: Any, roi: Any = None) -> Snapshot:
-    """Take a volume's voxels, or those within a region of interest.
+    """Copy a volume, or the part of it within a region of interest.
 
     Args:
         volume: Scalar or vector volume.
-        roi: ``vtkMRMLMarkupsROINode``; a box that holds it is cut out along the volume's own axes.
+        roi: ``vtkMRMLMarkupsROINode``; the copy is the smallest box along the volume's own axes that holds it.
 
     Raises:
         ImageError: if the volume is empty, or the region lies outside of it.
@@ -74,7 +74,7 @@ def slice_at(volume: Any, ras: tuple[float, float, float]) -> int:
 
 
 def _box(roi: Any, volume: Any, affine: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """First and one past the last voxel index ``(i, j, k)`` of the smallest box that holds the region."""
+    """Return the first and one past the last index ``(i, j, k)`` of the smallest box that holds the region."""
     to_volume, matrix = vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4()
     # Region and volume may lie under different transforms.
     slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(None, volume.GetParentTransformNode(), to_volume)

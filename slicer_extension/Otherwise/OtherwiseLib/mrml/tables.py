@@ -45,7 +45,7 @@ def region_table(scene: Any, content: dict) -> Any:
 
 
 def path_chart(scene: Any, content: dict) -> tuple:
-    """A table of the probabilities along the path, a chart of it, and a table of where one is on it."""
+    """Make a table of the probabilities along the path, its chart, and a table of the present step."""
     path, classes = content["counterfactual"]["path"], list(content["prediction"]["probabilities"])
     table = scene.AddNewNodeByClass("vtkMRMLTableNode", "Probabilities along the path")
     for name, values in [("strength", [point["strength"] for point in path])] + [
@@ -107,7 +107,7 @@ def mark_place(here: Any, content: dict, step: int) -> None:
 
 
 def probability_table(scene: Any, content: dict) -> Any:
-    """A table of each class's probability before and after."""
+    """Make a table of each class's probability before and after."""
     table = scene.AddNewNodeByClass("vtkMRMLTableNode", "Probabilities")
     before = content["prediction"]["probabilities"]
     after = content["counterfactual"]["probabilities"]

@@ -1,7 +1,7 @@
-"""Fits slice views to an image: all of it is seen, in the middle, whatever its size, place and direction.
+"""Fit slice views to an image: all of it is seen, in the middle, whatever its size, position and direction.
 
-Only MRML is touched: the field of view and the origin of each slice node. A view that changes its size is fitted again,
-until somebody zooms or pans in it.
+Only MRML nodes are changed: the field of view and the origin of each slice node. A view that changes its size is fitted
+again, until the user zooms or pans in it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import vtk
 from .volumes import geometry_of
 
 MARGIN = 1.04
-"""Field of view in units of what is just needed."""
+"""Field of view as a multiple of the image's extent."""
 
 
 def fit(node: Any, volume: Any) -> None:
@@ -39,7 +39,7 @@ def fit(node: Any, volume: Any) -> None:
 
 
 def move_in_plane(node: Any, ras: np.ndarray) -> None:
-    """Bring a place into the middle of a slice view without changing the slice."""
+    """Pan a slice view to a place without changing the slice."""
     to_ras = _matrix(node.GetSliceToRAS())
     moved = to_ras[:3, 3] + to_ras[:3, :2] @ ((np.asarray(ras) - to_ras[:3, 3]) @ to_ras[:3, :2])
     # Somebody's panning is kept apart from the slice's place, and would be added to it.
@@ -57,13 +57,13 @@ def is_in_view(node: Any, ras: tuple[float, float, float]) -> bool:
 
 
 class ViewFit:
-    """Keeps slice views fitted while their size changes; a view that somebody zoomed or panned is left alone.
+    """Keeps slice views fitted while their size changes; a view that the user zoomed or panned is left alone.
 
     A view is fitted once its event is over: what an observer changes within the event reaches the node, but not the
     layers that Slicer draws.
 
     Args:
-        nodes: Gives the slice nodes to keep fitted.
+        nodes: Returns the slice nodes to keep fitted.
         later: Calls back on the main thread as soon as the present event is over.
     """
 
@@ -75,7 +75,7 @@ class ViewFit:
         self._fitted: dict[str, tuple] = {}
 
     def show(self, volume: Any) -> None:
-        """Fit every view to a volume, and keep it so; None: keep nothing fitted any more."""
+        """Fit every view to a volume, and keep it fitted; None keeps nothing fitted."""
         self.close()
         self._volume = volume
         if volume is None:
@@ -85,7 +85,7 @@ class ViewFit:
             self._observed.append((node, node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._changed)))
 
     def close(self) -> None:
-        """Observe nothing any more."""
+        """Remove all observers."""
         for node, tag in self._observed:
             node.RemoveObserver(tag)
         self._observed, self._fitted, self._volume = [], {}, None
@@ -110,24 +110,24 @@ class ViewFit:
             self._fit(node)
 
     def _fit(self, node: Any) -> None:
-        self._fitted.pop(node.GetID(), None)  # its own changes are nobody's gestures
+        self._fitted.pop(node.GetID(), None)  # so that its own changes do not count as the user's
         fit(node, self._volume)
         self._fitted[node.GetID()] = (tuple(node.GetDimensions()[:2]), _scale(node), _middle(node))
 
 
 def _scale(node: Any) -> float:
-    """Millimetres per pixel."""
+    """Return the millimetres per pixel."""
     return float(node.GetFieldOfView()[0] / max(1, node.GetDimensions()[0]))
 
 
 def _middle(node: Any) -> np.ndarray:
-    """Where the middle of the view lies in its own plane, in millimetres."""
+    """Return the middle of the view in its own plane, in millimetres."""
     to_ras = _matrix(node.GetSliceToRAS())
     return to_ras[:3, :2].T @ to_ras[:3, 3] + np.array(node.GetXYZOrigin()[:2])
 
 
 def _corners(volume: Any) -> np.ndarray:
-    """``(8, 3)``: the outer corners of a volume in the world's RAS millimetres."""
+    """Return the ``(8, 3)`` outer corners of a volume in the world's RAS millimetres."""
     shape, affine = geometry_of(volume)
     to_world = vtk.vtkMatrix4x4()
     slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(volume.GetParentTransformNode(), None, to_world)

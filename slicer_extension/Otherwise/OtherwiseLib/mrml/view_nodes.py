@@ -1,4 +1,4 @@
-"""The views of a scene: which there are, which of them somebody looks at, and what they show."""
+"""The views of a scene: list them, find the visible one that shows a volume, and empty them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .volumes import geometry_of
 
 
 def slice_nodes(scene: Any, names: tuple[str, ...] = ()) -> list:
-    """Every slice view, or those of these names that a layout has made."""
+    """Return every slice node, or those of these names that a layout has made."""
     nodes = [
         scene.GetNthNodeByClass(number, "vtkMRMLSliceNode")
         for number in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceNode"))
@@ -19,10 +19,10 @@ def slice_nodes(scene: Any, names: tuple[str, ...] = ()) -> list:
 
 
 def node_in_view(scene: Any, volume: Any) -> Any:
-    """The slice view that somebody looks at a volume in; None: no view of the present layout shows it.
+    """Return the visible slice node that shows a volume; None: no view of the present layout shows it.
 
-    Views of other layouts are still there, and point elsewhere. Of several views, that one counts whose slices are the
-    volume's own.
+    Views of other layouts are still in the scene. Of several views, the one whose plane is nearest to the volume's
+    slices is returned.
     """
     _, affine = geometry_of(volume)
     across = affine[:3, 2] / np.linalg.norm(affine[:3, 2])
@@ -36,7 +36,7 @@ def node_in_view(scene: Any, volume: Any) -> Any:
 
 
 def release(scene: Any, ids: set[str]) -> None:
-    """Let no slice view or chart show these nodes: a view would give a volume whose display is gone a new one."""
+    """Take nodes out of every slice view and chart: a view would give a volume without display node a new one."""
     for number in range(scene.GetNumberOfNodesByClass("vtkMRMLSliceCompositeNode")):
         composite = scene.GetNthNodeByClass(number, "vtkMRMLSliceCompositeNode")
         for layer in ("Background", "Foreground", "Label"):
@@ -49,5 +49,5 @@ def release(scene: Any, ids: set[str]) -> None:
 
 
 def composite_of(scene: Any, name: str) -> Any:
-    """The layers of one of our slice views; None where the layout has not made it."""
+    """Return the composite node of a slice view; None where the layout has not made it."""
     return scene.GetSingletonNode(name, "vtkMRMLSliceCompositeNode")

@@ -1,4 +1,4 @@
-"""Volume nodes, as numpy sees them."""
+"""Volume nodes and NumPy arrays."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vtk.util import numpy_support
 
 
 def geometry_of(volume: Any) -> tuple[tuple[int, int, int], np.ndarray]:
-    """Voxels along i, j, k and the ``(4, 4)`` matrix from voxel index to RAS millimetres."""
+    """Return the voxels along i, j, k, and the ``(4, 4)`` matrix from voxel index to RAS millimetres."""
     matrix = vtk.vtkMatrix4x4()
     volume.GetIJKToRASMatrix(matrix)
     affine = np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
@@ -20,14 +20,14 @@ def geometry_of(volume: Any) -> tuple[tuple[int, int, int], np.ndarray]:
 
 
 def voxels_of(volume: Any) -> np.ndarray:
-    """``(k, j, i)`` view of a scalar volume."""
+    """Return the voxels of a volume without a copy: ``(k, j, i)``, or ``(k, j, i, channels)``."""
     data = volume.GetImageData()
     scalars = numpy_support.vtk_to_numpy(data.GetPointData().GetScalars())
     return scalars.reshape(tuple(reversed(data.GetDimensions())) + scalars.shape[1:])
 
 
 def middle_of(volume: Any) -> tuple[float, float, float]:
-    """The centre of a volume in RAS millimetres."""
+    """Return the centre of a volume in RAS millimetres."""
     shape, affine = geometry_of(volume)
     centre = [(edge - 1) / 2 for edge in shape]
     x, y, z = (float(affine[row, :3] @ centre + affine[row, 3]) for row in range(3))
@@ -35,7 +35,7 @@ def middle_of(volume: Any) -> tuple[float, float, float]:
 
 
 def in_world(ras: tuple[float, float, float], volume: Any) -> tuple[float, float, float]:
-    """Return where a place in a volume's own RAS is seen: under the transform of the volume."""
+    """Return the world position of a place in a volume's own RAS, under the volume's transform."""
     matrix = vtk.vtkMatrix4x4()
     transform = volume.GetParentTransformNode() if volume is not None else None
     slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(transform, None, matrix)
@@ -47,8 +47,8 @@ def add_volume(scene: Any, name: str, voxels: np.ndarray, affine: np.ndarray) ->
     """Make a volume, without display.
 
     Args:
-        scene: Where to.
-        name: Of the node.
+        scene: Gets the volume.
+        name: Name of the node.
         voxels: ``(k, j, i)`` for a scalar volume, ``(k, j, i, channels)`` for a vector volume; shared if contiguous.
         affine: ``(4, 4)`` from voxel index to RAS millimetres.
     """
@@ -59,7 +59,7 @@ def add_volume(scene: Any, name: str, voxels: np.ndarray, affine: np.ndarray) ->
 
 
 def set_voxels(node: Any, voxels: np.ndarray, affine: np.ndarray) -> None:
-    """Give a volume other voxels and another place; arguments as for ``add_volume``."""
+    """Set a volume's voxels and geometry; arguments as for ``add_volume``."""
     voxels = np.ascontiguousarray(voxels)
     data = vtk.vtkImageData()
     data.SetDimensions(*reversed(voxels.shape[:3]))

@@ -59,7 +59,7 @@ def nodule(seed: int = 7, shape: tuple[int, int, int] = (24, 48, 48)) -> tuple[n
 
 
 def add_sample(scene: Any, name: str, voxels: np.ndarray, affine: np.ndarray) -> Any:
-    """Make a volume of ``(k, j, i)`` voxels, and show it as any other."""
+    """Make a volume of ``(k, j, i)`` voxels with a default display."""
     node = add_volume(scene, name, voxels, affine)
     node.CreateDefaultDisplayNodes()
     return node
@@ -81,12 +81,12 @@ def register() -> None:
 
 
 def _smooth(distance: np.ndarray, width: float) -> np.ndarray:
-    """1 where ``distance`` is positive, 0 where negative, with a soft step between."""
+    """Return 1 where ``distance`` is positive, 0 where negative, with a soft step between."""
     return 1 / (1 + np.exp(-np.clip(distance / (width / 4), -50, 50)))
 
 
 def _clouds(rng: np.random.Generator, shape: tuple[int, ...], slope: float) -> np.ndarray:
-    """Noise whose spectrum falls with the frequency, of mean 0 and standard deviation 1."""
+    """Return noise whose spectrum falls with the frequency, of mean 0 and standard deviation 1."""
     frequency = np.sqrt(sum(f**2 for f in np.meshgrid(*[np.fft.fftfreq(edge) for edge in shape], indexing="ij")))
     frequency.flat[0] = np.inf
     noise = np.fft.ifftn(np.fft.fftn(rng.standard_normal(shape)) / frequency**slope).real

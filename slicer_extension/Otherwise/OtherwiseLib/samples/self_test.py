@@ -59,7 +59,7 @@ def run(scene: Any, update_proxies: UpdateProxies | None = None) -> None:
 
 
 def nodes_of(scene: Any) -> set[str]:
-    """Ids of every node but the subject hierarchy, which a scene makes for itself once it is needed."""
+    """Return the ids of all nodes but the subject hierarchy, which the scene makes when it is first needed."""
     nodes = [scene.GetNthNode(number) for number in range(scene.GetNumberOfNodes())]
     return {node.GetID() for node in nodes if not node.IsA("vtkMRMLSubjectHierarchyNode")}
 
@@ -71,7 +71,7 @@ def check(good: bool, what: str) -> None:
 
 
 def made_up(folder: Path, voxels: np.ndarray, affine: np.ndarray) -> Path:
-    """Write an explanation that nobody computed: the middle of the volume decides."""
+    """Write a made-up explanation: the middle of the volume decides."""
     k, j, i = voxels.shape
     labels = np.zeros(voxels.shape, np.uint8)
     labels[k // 3 : 2 * k // 3 + 1, j // 3 : 2 * j // 3, i // 3 : 2 * i // 3] = 1
@@ -92,22 +92,22 @@ def made_up(folder: Path, voxels: np.ndarray, affine: np.ndarray) -> Path:
     nrrd.write_sequence(folder / "path.seq.nrrd", [original + step / 2 * change for step in steps], affine, steps)
     (folder / "report.html").write_text("<p>made up</p>", encoding="utf-8")
     ras = affine[:3, :3] @ [(edge - 1) / 2 for edge in (i, j, k)] + affine[:3, 3]
-    says = [{"benign": 0.1, "malignant": 0.9}, {"benign": 0.5, "malignant": 0.5}, {"benign": 0.8, "malignant": 0.2}]
+    answers = [{"benign": 0.1, "malignant": 0.9}, {"benign": 0.5, "malignant": 0.5}, {"benign": 0.8, "malignant": 0.2}]
     region = {"label": 1, "centroid_ras": ras.tolist(), "volume_mm3": float((labels > 0).sum()), "effect": 2.0}
     region.update(sufficient=True, necessary=True, above_floor=True, concept=None)
     content = {
         "schema": SCHEMA,
         "id": "made-up",
         "image": {"id": "phantom"},
-        "prediction": {"label": "malignant", "probabilities": says[0]},
+        "prediction": {"label": "malignant", "probabilities": answers[0]},
         "target": "benign",
         "counterfactual": {
             "valid": True,
-            "probabilities": says[2],
+            "probabilities": answers[2],
             "changed_fraction": float((labels > 0).mean()),
             "l1": 0.01,
             "reconstruction_l1": 0.01,
-            "path": [{"strength": step, "probabilities": told} for step, told in zip(steps, says)],
+            "path": [{"strength": step, "probabilities": answer} for step, answer in zip(steps, answers)],
         },
         "regions": [region],
         "notes": [],

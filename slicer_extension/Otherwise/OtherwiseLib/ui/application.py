@@ -1,4 +1,4 @@
-"""The partners that only Slicer itself can give: timers, settings, questions, pages and pictures."""
+"""What only Slicer itself offers: timers, settings, dialogs, web pages and screenshots."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from slicer.i18n import tr as _
 
 
 class QtTimer:
-    """A timer of the main thread. Nothing of it is left after ``stop``.
+    """A timer of the main thread, which is deleted by ``stop``.
 
-    PythonQt keeps what is connected alive for as long as the timer, and the timer would be kept by what is connected.
+    PythonQt keeps a connected method alive as long as the timer, and the method keeps the timer: a circle that leaks.
     """
 
     def __init__(self) -> None:
@@ -22,14 +22,14 @@ class QtTimer:
         self._callback: Callable[[], None] | None = None
 
     def start(self, milliseconds: int, callback: Callable[[], None]) -> None:
-        """Call back again and again, at once with the new interval where it runs already."""
+        """Call back at this interval; a running timer starts anew."""
         self.stop()
         self._timer, self._callback = qt.QTimer(), callback
         self._timer.timeout.connect(callback)
         self._timer.start(milliseconds)
 
     def stop(self) -> None:
-        """End."""
+        """Stop and delete the timer."""
         timer, callback = self._timer, self._callback
         self._timer = self._callback = None
         if timer is not None:
@@ -39,10 +39,10 @@ class QtTimer:
 
 
 class QtSettings:
-    """What Slicer remembers between sessions."""
+    """Slicer's settings, which outlive the application."""
 
     def get(self, key: str, default: str) -> str:
-        """A value."""
+        """Return a value."""
         return str(qt.QSettings().value(key, default))
 
     def set(self, key: str, value: str) -> None:
@@ -51,7 +51,7 @@ class QtSettings:
 
 
 def confirm(question: str) -> bool:
-    """Ask a question with yes and no."""
+    """Ask a yes-no question."""
     return bool(slicer.util.confirmYesNoDisplay(question, windowTitle=_("Otherwise")))
 
 
@@ -63,7 +63,7 @@ def open_page(name: str, page: str) -> None:
 
 
 def ask_folder(title: str) -> str:
-    """Ask for a folder; empty: none."""
+    """Ask for a folder; empty: the user chose none."""
     return str(qt.QFileDialog.getExistingDirectory(slicer.util.mainWindow(), title))
 
 
@@ -78,12 +78,12 @@ def outside_environment() -> dict[str, str]:
 
 
 def ask_path(suggestion: str) -> str:
-    """Ask where to save; empty: nowhere."""
+    """Ask where to save; empty: the user cancelled."""
     return str(qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), _("Save as"), suggestion))
 
 
 def grab(path: str) -> None:
-    """Save a picture of the views.
+    """Save a screenshot of the views.
 
     Raises:
         OSError: if it cannot be written, or the name does not end as that of a picture.
@@ -93,7 +93,7 @@ def grab(path: str) -> None:
 
 
 def update_proxies(browser: Any) -> None:
-    """Let the node that a browser's slider moves follow it."""
+    """Update the node that a browser's slider moves."""
     slicer.modules.sequences.logic().UpdateProxyNodesFromSequences(browser)
 
 

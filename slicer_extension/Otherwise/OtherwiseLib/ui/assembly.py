@@ -1,4 +1,4 @@
-"""Puts the panel together from its parts, with Slicer's own dialogs, timers and settings."""
+"""Assemble the panel from its parts, with Slicer's own dialogs, timers and settings."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def make_panel(ui: Any, logic: Logic, parameters: Callable[[], Any]) -> Panel:
 
     Args:
         ui: Namespace of the widgets of ``Otherwise.ui``, by name.
-        logic: What does the work.
-        parameters: Gives the ``Parameters`` of the present scene.
+        logic: Does the work.
+        parameters: Returns the ``Parameters`` of the present scene.
     """
     viewer = ExplanationPanel(ui, logic, application.open_page, application.ask_path, application.grab)
     teaching = TeachingPanel(ui, Teacher(logic, application.QtTimer), viewer, application.draw)

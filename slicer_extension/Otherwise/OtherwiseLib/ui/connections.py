@@ -1,4 +1,4 @@
-"""Connections that can be undone together: what a panel connected must not live on after a reload."""
+"""Signal connections that are undone together: none of a panel's connections may live on after a reload."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, Callable
 
 
 class Connections:
-    """Remembers which slot was connected to which signal, of Qt or of our own."""
+    """The connections of a panel, of Qt's signals and of our own."""
 
     def __init__(self) -> None:
         self._made: list[tuple[Any, Callable[..., Any]]] = []
@@ -17,7 +17,7 @@ class Connections:
         self._made.append((signal, slot))
 
     def close(self) -> None:
-        """Disconnect everything, the last first."""
+        """Disconnect all of them, the last first."""
         while self._made:
             signal, slot = self._made.pop()
             signal.disconnect(slot)

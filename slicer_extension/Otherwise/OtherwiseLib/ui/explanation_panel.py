@@ -1,4 +1,4 @@
-"""The lower half of the panel: one explanation of the scene, and how it is looked at."""
+"""The Explanation section of the panel: choose an explanation of the scene, and look at it."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ LAYOUTS = (layouts.SIDE_BY_SIDE, layouts.FOUR, layouts.WITH_SOLID, layouts.ONE)
 
 
 class ExplanationPanel:
-    """Shows an explanation, and what is pressed about it.
+    """Connects the widgets of the Explanation section with the scene.
 
-    Signal: ``looked()`` when another explanation or another region is looked at.
+    Signal: ``looked()`` when another explanation or region is chosen.
 
     Args:
         ui: Namespace of the widgets of ``Otherwise.ui``, by name.
-        logic: Moves the path, and asks for other methods' maps.
-        open_page: Shows an HTML text.
-        ask_path: Asks where to save: takes a suggestion, gives a path or an empty text.
-        grab: Saves a picture of the views to a path.
+        logic: Moves the path, and gets other methods' maps.
+        open_page: Opens an HTML text, given a name and the text.
+        ask_path: Asks where to save: takes a suggestion, returns a path or an empty text.
+        grab: Saves a screenshot of the views to a path.
     """
 
     def __init__(
@@ -72,14 +72,14 @@ class ExplanationPanel:
         self._show(None)
 
     def close(self) -> None:
-        """Stop to flicker and to observe."""
+        """Stop flickering, and disconnect everything."""
         self._flicker.stop()
         self._observe(None)
         self._fit.close()
         self._connections.close()
 
     def refresh(self, id: str = "") -> None:
-        """List the explanations of the scene; show the newest of an id, else the one shown before, else the newest."""
+        """List the explanations of the scene; show the newest of this id, else the one before, else the newest."""
         found = list(explanations.all_shown(self.logic.scene))
         kept = self.shown.key if self.shown is not None and not id else ""
         wanted = [n for n, shown in enumerate(found) if shown.key == kept or shown.id == id]
@@ -93,7 +93,7 @@ class ExplanationPanel:
         self._show(found[index] if found else None)
 
     def refresh_methods(self, chosen: str = "") -> None:
-        """List what can be compared with: what the server offers, and what the scene has already."""
+        """List the methods to compare with: those of the server, and those whose maps are in the scene."""
         there = self.shown.overlays if self.shown is not None else {}
         titles = {**there, **self.logic.methods}
         self._filling = True
@@ -114,16 +114,16 @@ class ExplanationPanel:
         return int(regions[rows[0]]["label"]) if rows and rows[0] < len(regions) else 0
 
     def select(self, label: int) -> None:
-        """Select a region, and go there."""
+        """Select a region, and go to it."""
         regions = self.shown.regions if self.shown is not None else []
         row = next((row for row, region in enumerate(regions) if region["label"] == label), -1)
         if row >= 0:
-            # A row that is selected already tells nothing.
+            # A row that is already selected would emit nothing.
             self.ui.regionTable.clearSelection()
             self.ui.regionTable.selectRow(row)
 
     def renamed(self) -> None:
-        """Regions have other names by now; everything else stays as it is looked at."""
+        """Show the new names of the regions; everything else stays."""
         if self.shown is None or self.shown.node.GetScene() is None:
             return
         label = self.selected_label
@@ -138,7 +138,7 @@ class ExplanationPanel:
     # -- what happens when something is pressed ------------------------------------------------------------------
 
     def on_shown(self, *_unused: object) -> None:
-        """Another explanation was chosen."""
+        """Show the chosen explanation."""
         if self._filling:
             return
         found = list(explanations.all_shown(self.logic.scene))
@@ -146,7 +146,7 @@ class ExplanationPanel:
         self._show(found[index] if 0 <= index < len(found) else None)
 
     def on_remove(self, *_unused: object) -> None:
-        """Take the explanation out of the scene."""
+        """Remove the explanation from the scene."""
         if self.shown is not None:
             shown, self.shown = self.shown, None
             explanations.remove(self.logic.scene, shown)
@@ -158,19 +158,19 @@ class ExplanationPanel:
             self._arrange()
 
     def on_overlay(self, *_unused: object) -> None:
-        """Compare with another method: its map is fetched the first time."""
+        """Compare with another method, whose map is downloaded the first time."""
         if self.shown is None or self._filling:
             return
         method = self._method()
         if method and self.shown.overlay(method) is None:
-            # Until it is there, the list says what is seen.
+            # Until the map is there, the list names the one that is seen.
             self.refresh_methods(self._seen)
             self.logic.compare(self.shown, method)
         else:
             self._fill()
 
     def compared(self, shown: explanations.ShownExplanation, method: str) -> None:
-        """Another method's map is there."""
+        """Show another method's map."""
         if self.shown is not None and shown.key == self.shown.key:
             self.refresh_methods(method)
             self._fill()
@@ -181,18 +181,18 @@ class ExplanationPanel:
             layouts.blend(self.logic.scene, self.shown, self.ui.blendSlider.value / 100)
 
     def on_flicker(self, *_unused: object) -> None:
-        """Begin or end to flicker."""
+        """Start or stop flickering."""
         if self.ui.flickerCheck.checked and self.shown is not None:
             self._flicker.start()
         else:
             self._flicker.stop()
 
     def on_flicker_turn(self, *_unused: object) -> None:
-        """Change sides."""
+        """Change between original and counterfactual."""
         self.ui.blendSlider.value = 0 if self.ui.blendSlider.value > 50 else 100
 
     def on_path(self, *_unused: object) -> None:
-        """Walk along the path: image and probability together."""
+        """Go to a step of the path: image, probability and chart."""
         if self.shown is None or self._filling:
             return
         step = self.ui.pathSlider.value
@@ -207,14 +207,14 @@ class ExplanationPanel:
         self.ui.pathLabel.text = texts.on_path(self.shown.content, step, _)
 
     def browser_moved(self, *_unused: object) -> None:
-        """Somebody moved Slicer's own slider of the path, or plays it."""
+        """Follow Slicer's own slider of the path."""
         browser = self.shown.get("browser") if self.shown is not None else None
         step = browser.GetSelectedItemNumber() if browser is not None else -1
         if step >= 0 and step != self.ui.pathSlider.value:
             self.ui.pathSlider.value = step
 
     def window_changed(self, *_unused: object) -> None:
-        """Somebody changed window and level of the original."""
+        """Set the other images to the original's window and level."""
         if self.shown is not None:
             layouts.same_window(self.shown)
 
@@ -225,7 +225,7 @@ class ExplanationPanel:
             display.set_floor(node, float(self.ui.floorSpin.value))
 
     def on_region(self, *_unused: object) -> None:
-        """Go to a region, and show it alone."""
+        """Go to the selected region, and highlight it."""
         row = self.ui.regionTable.currentRow()
         if self.shown is None or self._filling or not 0 <= row < len(self.shown.regions):
             return
@@ -241,7 +241,7 @@ class ExplanationPanel:
             self._open_page(self.shown.id, page)
 
     def on_save_report(self, *_unused: object) -> None:
-        """Write the report to a file: the page as it is, or as PDF, which the server makes."""
+        """Save the report as HTML, or as PDF, which the server makes."""
         page = self._page()
         path = self._ask_path(f"{self.shown.id}.html") if page else ""
         if path.lower().endswith(".pdf"):
@@ -250,13 +250,13 @@ class ExplanationPanel:
             self._save(path, lambda: Path(path).write_bytes(page.encode("utf-8")))
 
     def on_picture(self, *_unused: object) -> None:
-        """Write a picture of the views."""
+        """Save a screenshot of the views."""
         path = self._ask_path(f"{self.shown.id}.png") if self.shown is not None else ""
         if path:
             self._save(path, lambda: self._grab(path))
 
     def _save(self, path: str, write: Callable[[], object]) -> None:
-        """Write a file, and say that it is there or why it is not."""
+        """Write a file, and show that it is there or why it is not."""
         try:
             write()
         except OSError as error:
@@ -308,7 +308,7 @@ class ExplanationPanel:
         self.looked.emit()
 
     def _observe(self, shown: explanations.ShownExplanation | None) -> None:
-        """Hear of what Slicer's own controls do to this explanation, and no longer to the one before."""
+        """Observe what Slicer's own controls change about this explanation, and no longer the one before."""
         for node, tag in self._observed:
             node.RemoveObserver(tag)
         self._observed = []
@@ -322,7 +322,7 @@ class ExplanationPanel:
                 self._observed.append((node, node.AddObserver(vtk.vtkCommand.ModifiedEvent, slot)))
 
     def _arrange(self) -> None:
-        """Arrange the views anew, so that each shows the whole image."""
+        """Arrange the views, and fit each to the image."""
         number = LAYOUTS[max(0, self.ui.layoutBox.currentIndex)]
         if number == layouts.WITH_SOLID and self.shown.get("regions") is not None:
             display.show_surfaces(self.shown.get("regions"))
@@ -335,12 +335,12 @@ class ExplanationPanel:
         self._go(self.selected_label)
 
     def _fill(self) -> None:
-        """Say what each view shows; zoom and place stay."""
+        """Set what each view shows; zoom and position stay."""
         layouts.fill(self.logic.scene, self.shown, on_path=self.ui.pathSlider.value > 0, method=self._method())
         self._legend()
 
     def _go(self, label: int) -> None:
-        """Bring a region into view; without one the region that decides, or the middle of the image."""
+        """Go to a region; without one to the strongest region, or to the middle of the image."""
         regions = [region for region in self.shown.regions if region["label"] == label] or self.shown.regions
         volume = self.shown.get("counterfactual") or self.shown.get("original")
         if regions or volume is not None:
@@ -348,7 +348,7 @@ class ExplanationPanel:
             layouts.jump_to(self.logic.scene, in_world(tuple(place), volume))
 
     def _step(self, shown: explanations.ShownExplanation | None) -> int:
-        """Where somebody left an explanation's path, which its browser remembers."""
+        """Return the step of the path where the user left it, which the browser remembers."""
         browser = shown.get("browser") if shown is not None else None
         step = browser.GetSelectedItemNumber() if browser is not None else 0
         return min(max(0, step), len(shown.path) - 1) if shown is not None else 0

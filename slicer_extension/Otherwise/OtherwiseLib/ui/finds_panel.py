@@ -1,4 +1,4 @@
-"""The part of the panel for classifiers of patches: what they find in a large image, and the one that is chosen."""
+"""The part of the panel for classifiers of patches: the finds of a large image, and the chosen one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class FindsPanel:
 
     Args:
         ui: Namespace of the widgets of ``Otherwise.ui``, by name.
-        logic: Finds.
+        logic: Runs the search.
     """
 
     def __init__(self, ui: Any, logic: Logic) -> None:
@@ -35,7 +35,7 @@ class FindsPanel:
         self.offer()
 
     def close(self) -> None:
-        """Hear of nothing any more."""
+        """Disconnect everything."""
         self._connections.close()
 
     @property
@@ -45,18 +45,18 @@ class FindsPanel:
         return int(self._finds[row].rank) if row >= 0 else 0
 
     def offer(self) -> None:
-        """Show the list where the hosted classifier looks at patches."""
+        """Show button and list, if the hosted classifier looks at patches."""
         for widget in (self.ui.findButton, self.ui.findTable):
             widget.visible = bool(self.logic.wanted)
 
     def find(self, source: Source) -> None:
-        """Look through an image."""
+        """Search an image for finds."""
         self.clear()
         self._source = source
         self.logic.find(source)
 
     def found(self, found: list) -> None:
-        """The server tells what it found."""
+        """List the finds."""
         self._finds = list(found)
         table = self.ui.findTable
         table.rowCount = len(found)
@@ -66,23 +66,23 @@ class FindsPanel:
             picture.pixmap = loaded.scaled(PICTURE, PICTURE, qt.Qt.KeepAspectRatio, qt.Qt.SmoothTransformation)
             table.setItem(row, 0, qt.QTableWidgetItem(str(find.rank)))
             table.setCellWidget(row, 1, picture)
-            table.setItem(row, 2, qt.QTableWidgetItem(texts.find_told(find, _)))
+            table.setItem(row, 2, qt.QTableWidgetItem(texts.find_text(find, _)))
             table.setRowHeight(row, PICTURE + 4)
         table.setColumnWidth(0, 28)
         table.setColumnWidth(1, PICTURE + 8)
 
     def clear(self) -> None:
-        """Another image, another server: forget the find_box."""
+        """Empty the list, and remove the box: another image or another server was chosen."""
         self._finds = []
         self.ui.findTable.rowCount = 0
         self._unmark()
 
     def leave(self) -> None:
-        """Choose none of them, but keep the list."""
+        """Deselect the chosen find; the list stays."""
         self.ui.findTable.clearSelection()
 
     def on_selected(self, *_unused: object) -> None:
-        """Go to the find that was clicked."""
+        """Move the views and the box to the find that was clicked."""
         row = self._row()
         if row < 0:
             self._unmark()
@@ -94,7 +94,7 @@ class FindsPanel:
         layouts.jump_to(self.logic.scene, find_box.place_in_world(self._finds[row], volume))
 
     def _unmark(self) -> None:
-        # A scene that is closing takes its nodes out by itself.
+        # A scene that is closing removes its nodes itself.
         if not self.logic.scene.IsClosing():
             find_box.unmark(self.logic.scene)
 

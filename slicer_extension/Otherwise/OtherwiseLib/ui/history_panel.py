@@ -1,4 +1,4 @@
-"""The part of the Teach section that looks back: what was said, and which versions of the names came of it."""
+"""The part of the Teach section with the annotations so far, and the versions of the names."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from . import teaching_texts
 from .connections import Connections
 
 MOST_ROWS = 200
-"""Of the history; the newest are shown."""
+"""Most rows of the history; the newest are shown."""
 
 
 class HistoryPanel:
-    """Lists annotations and versions, and puts another version to use.
+    """Lists annotations and versions, and activates a version.
 
     Args:
         ui: Namespace of the widgets of ``Otherwise.ui``, by name.
-        teacher: Knows both.
+        teacher: Holds both.
     """
 
     def __init__(self, ui: Any, teacher: Teacher) -> None:
@@ -34,11 +34,11 @@ class HistoryPanel:
         self._connections.add(ui.latestButton.clicked, lambda *_unused: teacher.activate("latest"))
 
     def close(self) -> None:
-        """Hear of nothing any more."""
+        """Disconnect everything."""
         self._connections.close()
 
     def update(self) -> None:
-        """Show what is new."""
+        """Show the present history and versions."""
         notes = [note for note in reversed(self.teacher.history) if note["kind"] != "withdraw"][:MOST_ROWS]
         rows = [teaching_texts.history_row(note, _) for note in notes]
         if rows != self._history:
@@ -58,7 +58,7 @@ class HistoryPanel:
             self.teacher.activate(version)
 
     def allow(self, *_unused: object) -> None:
-        """Enable what can be done with the versions; what cannot says why."""
+        """Enable the buttons that work now; the tool tips of the others say why not."""
         offline = "" if self.teacher.connected else _("Connect to a server first.")
         chosen = self._selected()
         why = "" if chosen is not None else _("Select a version first.")

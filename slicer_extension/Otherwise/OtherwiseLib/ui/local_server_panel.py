@@ -1,4 +1,4 @@
-"""The part of the Server section that starts a server on this machine. Nothing is computed here."""
+"""The part of the Server section that starts a server on this machine: widgets only."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .connections import Connections
 
 
 class LocalServerPanel:
-    """The widgets of the local server at work.
+    """Connects the widgets of the local server with ``LocalServer``.
 
     Args:
         ui: Namespace of the widgets of ``Otherwise.ui``, by name.
-        server: Starts and stops it.
+        server: Starts and stops the server.
         ask_folder: Asks for a folder; empty: none.
         show_text: Shows a long text under a title.
         connect: Connects to an address.
@@ -52,7 +52,7 @@ class LocalServerPanel:
         self.update()
 
     def close(self) -> None:
-        """Stop the server, and hear of nothing any more."""
+        """Stop the server and disconnect everything."""
         self._connections.close()
         self.server.stop()
 
@@ -78,19 +78,19 @@ class LocalServerPanel:
         self.server.stop()
 
     def on_log(self, *_unused: object) -> None:
-        """Show what the server has written."""
+        """Show the server's log."""
         self._show_text(_("Log of the local server"), self.server.log or _("It has written nothing yet."))
 
     def ready(self, address: str) -> None:
-        """The server answers: connect to it."""
+        """Connect to the server, which answers now."""
         self._connect(address)
 
     def failed(self, error: BaseException) -> None:
-        """The server did not start, or has ended."""
+        """Show why the server did not start, or that it ended."""
         self.ui.localServerLabel.text = texts.trouble(error, _)
 
     def update(self, *_unused: object) -> None:
-        """Show how far it is, and enable what can be done now."""
+        """Show the server's state, and enable the buttons that work now."""
         ui, server = self.ui, self.server
         named = bool(ui.environmentEdit.text.strip())
         ui.startServerButton.enabled = named and not server.running

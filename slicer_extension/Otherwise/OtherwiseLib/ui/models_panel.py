@@ -1,4 +1,4 @@
-"""The Models section of the panel: versions of the models, and training. Nothing is computed here."""
+"""The Models section of the panel, versions of the models and training: widgets only."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ BAR = 1000
 
 
 class ModelsPanel:
-    """The widgets for versions of the models at work.
+    """Connects the widgets of the Models section with ``Models``.
 
     Args:
         ui: Namespace of the widgets of ``Otherwise.ui``, by name.
         models: Does the work.
-        confirm: Asks a question with yes and no.
+        confirm: Asks a yes-no question.
     """
 
     def __init__(self, ui: Any, models: Models, confirm: Callable[[str], bool]) -> None:
@@ -37,93 +37,93 @@ class ModelsPanel:
         self._connections.add(ui.rollBackButton.clicked, self.on_roll_back)
         self._connections.add(ui.trainButton.clicked, self.on_train)
         self._connections.add(ui.stopTrainingButton.clicked, self.on_stop)
-        self._tell("")
+        self._show_message("")
         self.update()
 
     def close(self) -> None:
-        """Stop, and hear of nothing any more."""
+        """Stop and disconnect everything."""
         self._connections.close()
         self.models.close()
 
     # -- what happens when something is pressed ------------------------------------------------------------------
 
     def on_activate(self, *_unused: object) -> None:
-        """Use the selected version, for everybody."""
+        """Activate the selected version, for all users."""
         version = self._selected()
         if version is None:
             return
         question = _("Use {agent}, version {id}, from now on? It changes the server {host} for everybody who uses it.")
-        told = question.format(
+        text = question.format(
             agent=models_texts.agent(version), id=models_texts.short(version["id"]), host=self._host()
         )
-        if self._confirm(told):
-            self._tell("")
+        if self._confirm(text):
+            self._show_message("")
             self.models.activate(version["id"])
 
     def on_roll_back(self, *_unused: object) -> None:
-        """Use what was in use before, for everybody."""
+        """Activate the version before, for all users."""
         question = _("Use the models that were in use before? It changes the server {host} for everybody who uses it.")
         if self._confirm(question.format(host=self._host())):
-            self._tell("")
+            self._show_message("")
             self.models.roll_back()
 
     def on_train(self, *_unused: object) -> None:
         """Train the agent on the images of the studies."""
-        self._tell("")
+        self._show_message("")
         self.models.train(int(self.ui.minutesSpin.value))
 
     def on_stop(self, *_unused: object) -> None:
         """Stop the training."""
         if self._confirm(_("Stop the training? What it has learned so far is lost.")):
-            self._tell("")
+            self._show_message("")
             self.models.stop_training()
 
-    # -- what the models tell ------------------------------------------------------------------------------------
+    # -- what the models emit ------------------------------------------------------------------------------------
 
     def connected(self, about: dict) -> None:
-        """What was told was about another server."""
-        self._tell("")
+        """Clear the message, which was about another server."""
+        self._show_message("")
 
     def chosen(self) -> None:
-        """A choice was taken."""
-        self._tell(models_texts.chosen(self.models, _))
+        """Show that the server took the choice."""
+        self._show_message(models_texts.chosen(self.models, _))
 
     def ended(self, outcome: Outcome) -> None:
-        """A training has ended."""
-        self._tell(models_texts.outcome(outcome, self.models, _))
+        """Show how a training ended."""
+        self._show_message(models_texts.outcome(outcome, self.models, _))
 
     def switched(self, about: dict) -> None:
-        """Other models are in use."""
+        """Show the models that are in use now."""
         self.ui.serverLabel.text = texts.hosted(about, _)
 
     def failed(self, error: BaseException) -> None:
-        """Something did not work."""
-        self._tell(texts.trouble(error, _))
+        """Show an error."""
+        self._show_message(texts.trouble(error, _))
         self.update()
 
     # -- what the widgets show -----------------------------------------------------------------------------------
 
     def update(self, *_unused: object) -> None:
-        """Show what there is, and enable what can be done now."""
+        """Show the present state, and enable the buttons that work now."""
         ui, models = self.ui, self.models
         ui.modelsStateLabel.text = self._offline() or models_texts.state(models, _)
         self._fill()
         running = models.connected and models.running
-        told = models_texts.training(models, _) if models.connected else ""
-        ui.trainingLabel.text = told
+        text = models_texts.training(models, _) if models.connected else ""
+        ui.trainingLabel.text = text
         ui.trainingLabel.toolTip = "\n".join((models.training or {}).get("details", [])) if running else ""
-        ui.trainingLabel.visible = bool(told)
+        ui.trainingLabel.visible = bool(text)
         ui.trainingBar.visible = running
         fraction = models.fraction
-        # A bar that ends where it begins says that it goes on, not how far it is.
+        # With a maximum of 0 the bar shows activity, not progress.
         ui.trainingBar.maximum = 0 if fraction is None else BAR
         ui.trainingBar.value = 0 if fraction is None else round(BAR * fraction)
         self.allow()
 
     def allow(self, *_unused: object) -> None:
-        """Enable what can be done; what cannot says why."""
+        """Enable the buttons that work now; the tool tips of the others say why not."""
         models, chosen = self.models, self._selected()
-        asking = _("The server is being asked.") if models.changing or models.told is None else ""
+        asking = _("The server is being asked.") if models.changing or models.listing is None else ""
         offline = self._offline() or asking
         version = "" if chosen is not None else _("Select a version first.")
         if chosen is not None and chosen.get("in_use") and chosen["id"] == models.active:
@@ -145,7 +145,7 @@ class ModelsPanel:
             button.toolTip = why or tip
 
     def _fill(self) -> None:
-        """Show the versions; the selected one stays so."""
+        """List the versions; the selection stays."""
         versions, table = self.models.versions, self.ui.modelTable
         rows = [(version["id"], models_texts.row(version, _), models_texts.tip(version, _)) for version in versions]
         if rows == self._rows:
@@ -177,12 +177,12 @@ class ModelsPanel:
             return ""
         if self.models.logic.client is None:
             return _("Not connected. Connect to a server first.")
-        return _("This server tells nothing of its models. Update it, or test the connection again.")
+        return _("This server has no versions of its models. Update it, or connect again.")
 
     def _host(self) -> str:
         return host_of(self.models.logic.address)
 
-    def _tell(self, text: str) -> None:
+    def _show_message(self, text: str) -> None:
         self.ui.modelsMessage.text = text
         self.ui.modelsMessage.visible = bool(text)
 

@@ -1,4 +1,4 @@
-"""What people read about the models: every sentence, from what the server tells."""
+"""Texts about the models, from the server's answers."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ from ..logic.models import Outcome
 Translate = Callable[[str], str]
 
 PREFIX = re.compile(r"\[.*?\) - ")
-"""What MONAI Label puts before each line of a log: time, process, level, place."""
+"""Prefix of each line of MONAI Label's log: time, process, level, place."""
 RAISED = re.compile(r"(?:\w+[.])*\w+Error: ")
-"""What Python puts before the sentence of an error."""
+"""Name of an exception before its message."""
 DRAWN = re.compile(r"[\s\u2500-\u257f]+")
-"""Spaces, and lines that a progress bar is drawn with."""
+"""Spaces, and the characters of a progress bar."""
 STEP = re.compile(r"\bstep (\d+)")
-"""How far a training is, in a line of its log; the rest of the line is for the server's people."""
+"""Step of a training in a line of its log; the rest of the line is for administrators."""
 LONGEST_LINE = 200
 SHORT = 8
-"""Digits of an id that people get to see; the whole one is in the tool tip."""
+"""Digits of an id that are shown; the tool tip has the whole id."""
 
 
 def state(models: Any, tr: Translate) -> str:
-    """Which version is in use, and why."""
+    """Return which version is in use, and why."""
     if not models.reachable:
         return tr("The server does not answer at the moment. It is asked again.")
-    if models.told is None:
+    if models.listing is None:
         return tr("Asking the server for its models …")
     used = models.in_use
     if used is None:
         return tr("The models in use are none of these versions.")
-    told = tr("Version {id} is in use.").format(id=short(used["id"]))
+    text = tr("Version {id} is in use.").format(id=short(used["id"]))
     if models.problem:
-        return f"{told} ⚠ {tr('The version that was chosen is not:')} {models.problem}"
+        return f"{text} ⚠ {tr('The version that was chosen is not:')} {models.problem}"
     if models.active and models.active != used["id"]:
-        return f"{told} {tr('The server changes over to {id} …').format(id=short(models.active))}"
-    return f"{told} {models.told.get('reason') or ''}".strip()
+        return f"{text} {tr('The server changes over to {id} …').format(id=short(models.active))}"
+    return f"{text} {models.listing.get('reason') or ''}".strip()
 
 
 def row(version: dict, tr: Translate) -> tuple[str, str, str, str, str]:
-    """Version, when it was made, validity, agent, note."""
+    """Return version, date, validity, agent and note."""
     id = short(version["id"])
     return (
         tr("{id} (in use)").format(id=id) if version.get("in_use") else id,
@@ -52,7 +52,7 @@ def row(version: dict, tr: Translate) -> tuple[str, str, str, str, str]:
 
 
 def tip(version: dict, tr: Translate) -> str:
-    """Everything about a version, one line each."""
+    """Return everything about a version, one line each."""
     lines = [tr("Version {id}").format(id=version["id"])]
     for title, model in ((tr("Classifier"), version.get("classifier")), (tr("Agent"), version["agent"])):
         if isinstance(model, dict):
@@ -65,13 +65,13 @@ def tip(version: dict, tr: Translate) -> str:
 
 
 def agent(version: dict) -> str:
-    """The agent of a version, with the beginning of its content's version."""
+    """Return the agent of a version, with the beginning of the agent's own version."""
     model = version["agent"]
     return f"{model.get('name', '')} ({str(model.get('version', ''))[:SHORT]})"
 
 
 def validity(version: dict) -> str:
-    """Of the agent before -> of this one, on the same held-out images."""
+    """Return the validity of the agent before and of this one, on the same held-out images."""
     values = [(version.get(when) or {}).get("validity") for when in ("before", "after")]
     if not any(_is_number(value) for value in values):
         return "–"
@@ -79,7 +79,7 @@ def validity(version: dict) -> str:
 
 
 def training(models: Any, tr: Translate) -> str:
-    """What the training does; empty: there is none."""
+    """Return the state of the training; empty: there is none."""
     if models.changing:
         return tr("Asking the server …")
     if not models.running:
@@ -99,10 +99,10 @@ def training(models: Any, tr: Translate) -> str:
 
 
 def outcome(ended: Outcome, models: Any, tr: Translate) -> str:
-    """How a training ended, and whether the new version is in use and why."""
+    """Return how a training ended, and whether and why the new version is in use."""
     if ended.state == "failed":
-        told = tr("The training failed: {line}").format(line=line(ended.line))
-        return told if ended.line else tr("The training failed. The server's log tells why.")
+        text = tr("The training failed: {line}").format(line=line(ended.line))
+        return text if ended.line else tr("The training failed. The server's log tells why.")
     if ended.state == "stopped":
         return tr("The training was stopped. Nothing has changed.")
     if ended.state == "lost":
@@ -111,19 +111,19 @@ def outcome(ended: Outcome, models: Any, tr: Translate) -> str:
     if version is None:
         return tr("The training is done. The table shows what there is.")
     if version.get("in_use"):
-        told = tr("The training is done, and its version {id} is in use.")
+        text = tr("The training is done, and its version {id} is in use.")
     elif version["id"] != models.active:
-        told = tr("The training is done. Its version {id} is kept, but not in use.")
+        text = tr("The training is done. Its version {id} is kept, but not in use.")
     elif models.problem:
-        told = tr("The training is done. Its version {id} was chosen, but the server cannot use it: {problem}")
+        text = tr("The training is done. Its version {id} was chosen, but the server cannot use it: {problem}")
     else:
-        told = tr("The training is done. Its version {id} was chosen, but is not in use yet.")
+        text = tr("The training is done. Its version {id} was chosen, but is not in use yet.")
     note = str(version.get("note", ""))
-    return f"{told.format(id=short(version['id']), problem=models.problem)} {note}".strip()
+    return f"{text.format(id=short(version['id']), problem=models.problem)} {note}".strip()
 
 
 def chosen(models: Any, tr: Translate) -> str:
-    """What came of a choice."""
+    """Return the result of the user's choice of a version."""
     used = models.in_use
     if used is not None and used["id"] == models.active:
         return tr("Version {id} is in use now.").format(id=short(used["id"]))
@@ -131,7 +131,7 @@ def chosen(models: Any, tr: Translate) -> str:
 
 
 def line(said: str) -> str:
-    """A line of a log without what only its server's people need."""
+    """Return a line of a log without the parts for administrators."""
     text = PREFIX.sub("", said, count=1) if said.startswith("[") else said
     raised = RAISED.match(text)
     text = DRAWN.sub(" ", text[raised.end() :] if raised else text).strip()
@@ -139,7 +139,7 @@ def line(said: str) -> str:
 
 
 def short(id: object) -> str:
-    """The beginning of an id."""
+    """Return the beginning of an id."""
     return str(id)[:SHORT]
 
 

@@ -1,4 +1,4 @@
-"""The panel: shows what the logic tells, and tells the logic what was pressed. Nothing is computed here."""
+"""The panel: connects the widgets of server, image and Explain with the logic. Nothing is computed here."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ NEAREST = ""
 
 
 class Panel:
-    """The widgets of the module at work.
+    """Connects the module's widgets with the logic.
 
     Args:
         ui: Namespace of the widgets of ``Otherwise.ui``, by name.
-        logic: What does the work.
-        viewer: The half of the panel that shows explanations.
-        teaching: The section for teaching.
-        models: The section for versions of the models.
-        parameters: Gives the ``Parameters`` of the present scene.
+        logic: Does the work.
+        viewer: The Explanation section.
+        teaching: The Teach section.
+        models: The Models section.
+        parameters: Returns the ``Parameters`` of the present scene.
         local: The part that starts a server on this machine.
-        confirm: Asks a question with yes and no.
+        confirm: Asks a yes-no question.
     """
 
     def __init__(
@@ -56,28 +56,32 @@ class Panel:
         self._restoring = False
         self._slices = False  # whether a slice has to be chosen
         ui.addressEdit.text = logic.address
-        self._tell("")
+        self._show_message("")
+        self._bound: Any = None
         self._connect()
         self._hide_results()
         self._restore()
         # The scene may have been loaded before the module was opened, or the module was reloaded.
         self._show_explanations()
+        self._bind()
         self.update()
 
     def close(self) -> None:
-        """Stop timers and jobs, and hear of nothing any more."""
+        """Stop timers and jobs, and disconnect everything."""
         self.local.close()
         self.models.close()
         self.teaching.close()
         self.viewer.close()
         self._connections.close()
+        self._unbind()
         self.finder.close()
         self.logic.close(leave=True)
 
     def scene_changed(self) -> None:
-        """Look again at what the scene holds: after loading, and after it was closed."""
+        """Show the present scene, after one was closed or loaded."""
         self._hide_results()
         self._restore()
+        self._bind()
         self.finder.clear()
         self._show_explanations()
         self.teaching.scene_changed()
@@ -86,9 +90,9 @@ class Panel:
     # -- what happens when something is pressed ------------------------------------------------------------------
 
     def on_connect(self, *_unused: object) -> None:
-        """Test the connection."""
+        """Connect to the server."""
         user, secret = self.ui.userEdit.text.strip(), self.ui.passwordEdit.text
-        self._tell("")
+        self._show_message("")
         if user:
             self.logic.connect(self.ui.addressEdit.text, user=user, password=secret)
         else:
@@ -97,40 +101,40 @@ class Panel:
     def on_classify(self, *_unused: object) -> None:
         """Classify the chosen image."""
         if self._may_send():
-            self._tell("")
+            self._show_message("")
             self.logic.classify(self.source())
 
     def on_find(self, *_unused: object) -> None:
-        """Look for what is worth explaining."""
+        """Find patches that are worth explaining."""
         if self._may_send():
-            self._tell("")
+            self._show_message("")
             self.finder.find(self.source())
 
     def on_explain(self, *_unused: object) -> None:
-        """Explain the chosen image, or the chosen find in it."""
+        """Explain the chosen image, or the chosen find."""
         if self._may_send():
-            self._tell("")
-            self.logic.explain(self.source(), self._target(), self.finder.chosen)
+            self._show_message("")
+            self.logic.explain(self.source(), self._target(), self.finder.chosen, self.ui.noiseSpin.value)
 
     def on_cancel(self, *_unused: object) -> None:
-        """Stop."""
+        """Cancel the job."""
         self.ui.stageLabel.text = _("Stopping …")
         self.logic.cancel()
 
     def on_slice_here(self, *_unused: object) -> None:
-        """Take the slice that the views show."""
+        """Choose the slice that the views show."""
         from ..mrml.snapshot import slice_at
 
         volume = self.ui.volumeSelector.currentNode()
         node = view_nodes.node_in_view(self.logic.scene, volume) if volume is not None else None
         if node is None:
-            self._tell(_("No view shows this volume. Show it first."))
+            self._show_message(_("No view shows this volume. Show it first."))
         else:
             matrix = node.GetSliceToRAS()
             self.ui.sliceSpin.value = slice_at(volume, tuple(matrix.GetElement(row, 3) for row in range(3)))
 
     def on_volume(self, *_unused: object) -> None:
-        """Another volume was chosen."""
+        """Set the range of slices for the chosen volume."""
         volume = self.ui.volumeSelector.currentNode()
         count = geometry_of(volume)[0][2] if volume is not None else 0
         self.ui.sliceSpin.maximum = max(0, count - 1)
@@ -139,19 +143,19 @@ class Panel:
         self.update()
 
     def on_image(self, *_unused: object) -> None:
-        """Another image or another slice of it was chosen: what was found belongs to the one before."""
+        """Drop the finds of the image or slice before."""
         if not self._restoring:
             self.finder.clear()
         self.on_choice()
 
     def on_region(self, *_unused: object) -> None:
-        """A region of interest was drawn, and goes before what was found."""
+        """Deselect the find: a region of interest goes first."""
         if self.ui.roiSelector.currentNode() is not None:
             self.finder.leave()
         self.on_choice()
 
     def on_choice(self, *_unused: object) -> None:
-        """Remember in the scene what was chosen."""
+        """Save the choices in the scene."""
         scene = self.logic.scene
         if self._restoring or scene.IsClosing() or scene.IsImporting():
             return
@@ -160,19 +164,19 @@ class Panel:
         kept.sliceIndex, kept.study, kept.target = int(ui.sliceSpin.value), ui.studyBox.currentText, self._target()
 
     def on_next_case(self, *_unused: object) -> None:
-        """Ask the server which of its images to look at next."""
-        self._tell("")
+        """Get the next image to look at from the server."""
+        self._show_message("")
         self.logic.next_case()
 
-    # -- what the logic tells ------------------------------------------------------------------------------------
+    # -- what the logic emits ------------------------------------------------------------------------------------
 
     def connected(self, about: dict) -> None:
-        """A server answered, also a local one that nobody pressed Connect for: what was wrong before is over."""
-        self._tell("")
+        """Show what the server hosts, clear an older message, and fold the section."""
+        self._show_message("")
         self.ui.serverLabel.text = texts.hosted(about, _)
         self.ui.passwordEdit.text = ""
         self.ui.addressEdit.text = self.logic.client.address
-        # What is hosted is seen below; the section is opened again to go to another server.
+        # The section is needed again only for another server.
         self.ui.serverSection.text = _("Server: {name}").format(name=about["classifiers"][0]["name"])
         self.ui.serverSection.collapsed = True
         self._fill(self.ui.targetBox, [_("another class, the nearest"), *self.logic.classes])
@@ -183,52 +187,52 @@ class Panel:
         self.logic.list_images()
 
     def listed(self, images: list) -> None:
-        """The server's images."""
+        """List the server's images, and take up a job that ran before."""
         self._fill(self.ui.studyBox, images)
         self.update()
         self.logic.resume()
 
     def offered(self, image: str) -> None:
-        """The server says which image to look at next."""
+        """Choose the image that the server proposes."""
         self.ui.volumeSelector.setCurrentNode(None)
         if self.ui.studyBox.findText(image) < 0:
             self.ui.studyBox.addItem(image)
         self.ui.studyBox.currentIndex = self.ui.studyBox.findText(image)
-        self._tell(_("Next: {image}. Press Explain.").format(image=image))
+        self._show_message(_("Next: {image}. Press Explain.").format(image=image))
 
     def progressed(self, stage: str, fraction: float) -> None:
-        """A job goes on."""
+        """Show the progress of a job."""
         self.ui.progressBar.value = round(1000 * fraction)
         self.ui.stageLabel.text = texts.stage(stage, _)
 
     def classified(self, answer: dict) -> None:
-        """The classifier answered."""
+        """Show the classifier's probabilities."""
         self._bars({score["label"]: score["score"] for score in answer["prediction"]})
 
     def explained(self, shown: explanations.ShownExplanation) -> None:
-        """An explanation came."""
+        """Show an explanation."""
         self._bars(shown.content["prediction"]["probabilities"])
         self._hide_results()
         self.viewer.refresh(shown.id)
         self.ui.lookSection.collapsed = False
 
     def compared(self, shown: explanations.ShownExplanation, method: str) -> None:
-        """Another method's map came."""
+        """Show another method's map."""
         self._hide_results()
         self.viewer.compared(shown, method)
 
     def found(self, found: list) -> None:
-        """The server tells what it found."""
+        """List the finds."""
         self.finder.found(found)
-        self._tell("" if found else _("Nothing was found in this image."))
+        self._show_message("" if found else _("Nothing was found in this image."))
 
     def saved(self, path: object) -> None:
-        """A report was written."""
-        self._tell(_("Saved {path}.").format(path=path))
+        """Show where a file was saved."""
+        self._show_message(_("Saved {path}.").format(path=path))
 
     def failed(self, error: BaseException) -> None:
-        """Something did not work."""
-        self._tell(texts.trouble(error, _))
+        """Show an error."""
+        self._show_message(texts.trouble(error, _))
         if self.logic.about is None:
             self.ui.serverLabel.text = _("Not connected.")
             self.ui.serverSection.text = _("Server")
@@ -236,11 +240,11 @@ class Panel:
         self.update()
 
     def cancelled(self) -> None:
-        """A job was stopped."""
-        self._tell(_("Stopped."))
+        """Show that the job was cancelled."""
+        self._show_message(_("Stopped."))
 
     def busy_changed(self, busy: bool) -> None:
-        """A job began or ended."""
+        """Show whether a job runs."""
         if not busy:
             self.ui.progressBar.value = 0
             self.ui.stageLabel.text = ""
@@ -249,7 +253,7 @@ class Panel:
     # -- what the widgets show -----------------------------------------------------------------------------------
 
     def source(self) -> Source:
-        """What is chosen."""
+        """Return the chosen image."""
         volume = self.ui.volumeSelector.currentNode()
         if volume is None:
             return Source(image=self.ui.studyBox.currentText)
@@ -262,13 +266,13 @@ class Panel:
             self.ui.lookSection.collapsed = False
 
     def _hide_results(self) -> None:
-        """Offer no result of ours as an image to explain, nor as a region that somebody drew."""
+        """Hide our own results in the selectors of images and drawn regions."""
         ids = explanations.result_ids(self.logic.scene)
         for selector in (self.ui.volumeSelector, self.ui.segmentationSelector):
             selector.sortFilterProxyModel().hiddenNodeIDs = ids
 
     def update(self) -> None:
-        """Enable what can be done now; what cannot says why."""
+        """Enable the buttons that work now; the tool tips of the others say why not."""
         volume = self.ui.volumeSelector.currentNode()
         unready = ""
         if self.logic.busy:
@@ -301,14 +305,14 @@ class Panel:
         self.ui.studyBox.enabled = volume is None
 
     def _target(self) -> str:
-        """The class to flip to; empty: the nearest other one."""
-        # While no server is connected the list is empty, and what was chosen before stands.
+        """Return the class to flip to; empty: the nearest other one."""
+        # Without a server the list is empty, and the saved choice counts.
         if self.ui.targetBox.count == 0:
             return str(self._parameters().target)
         return self.ui.targetBox.currentText if self.ui.targetBox.currentIndex > 0 else NEAREST
 
     def _fill(self, box: Any, items: list) -> None:
-        """List other items, and choose again what the scene remembers."""
+        """Fill a box, and restore the choices saved in the scene."""
         self._restoring = True
         box.clear()
         for item in items:
@@ -316,7 +320,7 @@ class Panel:
         self._restore()
 
     def _restore(self) -> None:
-        """Choose what the scene remembers, as far as it is there."""
+        """Restore the choices saved in the scene, as far as they exist."""
         kept, ui = self._parameters(), self.ui
         volume, region, study, slice_index, target = kept.volume, kept.region, kept.study, kept.sliceIndex, kept.target
         self._restoring = True
@@ -327,6 +331,22 @@ class Panel:
         ui.studyBox.currentIndex = max(0, ui.studyBox.findText(study))
         ui.targetBox.currentIndex = max(0, ui.targetBox.findText(target)) if target else 0
         self._restoring = False
+
+    def _bind(self) -> None:
+        """Bind widgets to the parameter node of the present scene.
+
+        Not the others: Slicer's binding takes fixed choices for a box, gives a number its own range, and writes also
+        while a scene is closed or loaded.
+        """
+        self._unbind()
+        kept = self._parameters()
+        self._bound = kept, kept.connectParametersToGui({"noise": self.ui.noiseSpin})
+
+    def _unbind(self) -> None:
+        bound, self._bound = self._bound, None
+        if bound is not None:
+            kept, tag = bound
+            kept.disconnectGui(tag)
 
     def _bars(self, probabilities: dict) -> None:
         table = self.ui.probabilityTable
@@ -341,7 +361,7 @@ class Panel:
             table.setCellWidget(row, 2, bar)
 
     def _may_send(self) -> bool:
-        """Ask for consent where an image would leave this machine for the first time."""
+        """Return whether the image may be sent; asks for consent before the first one to a host."""
         volume = self.ui.volumeSelector.currentNode()
         host = self.logic.consent_needed() if volume is not None else ""
         if not host:
@@ -353,32 +373,19 @@ class Panel:
         if self._confirm(question):
             self.logic.give_consent()
             return True
-        self._tell(_("Nothing was sent."))
+        self._show_message(_("Nothing was sent."))
         return False
 
-    def _tell(self, text: str) -> None:
+    def _show_message(self, text: str) -> None:
         self.ui.trouble.text = text
         self.ui.trouble.visible = bool(text)
 
-    def _slots(self) -> list:
-        names = (
-            "connected",
-            "listed",
-            "offered",
-            "progressed",
-            "classified",
-            "found",
-            "explained",
-            "saved",
-            "failed",
-            "cancelled",
-        )
-        ours = [(getattr(self.logic, name), getattr(self, name)) for name in (*names, "busy_changed")]
-        return [*ours, (self.logic.compared, self.compared)]
-
     def _connect(self) -> None:
-        for signal, slot in self._slots():
-            self._connections.add(signal, slot)
+        for name in (
+            "connected", "listed", "offered", "progressed", "classified", "found", "explained", "compared", "saved",
+            "failed", "cancelled", "busy_changed",
+        ):  # fmt: skip
+            self._connections.add(getattr(self.logic, name), getattr(self, name))
         ui = self.ui
         self._connections.add(ui.connectButton.clicked, self.on_connect)
         self._connections.add(ui.classifyButton.clicked, self.on_classify)

@@ -1,4 +1,4 @@
-"""The Teach section of the panel: say what a region is, be asked, see how far it has come. Nothing is computed here."""
+"""The Teach section of the panel, names, questions and the state of teaching: widgets only."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from .history_panel import HistoryPanel
 from .units_panel import UnitsPanel
 
 LONGEST_WORDS = 64
-"""Characters of a name in words of one's own."""
+"""Most characters of a name in the user's own words."""
 
 
 class TeachingPanel:
-    """The widgets for teaching at work.
+    """Connects the widgets of the Teach section with ``Teacher``.
 
     Args:
         ui: Namespace of the widgets of ``Otherwise.ui``, by name.
         teacher: Does the work.
-        viewer: Knows the explanation that is shown, and the region that is selected.
+        viewer: Holds the explanation that is shown, and the selected region.
         draw: Opens the Segment Editor with a segmentation and the volume to draw on.
     """
 
@@ -50,11 +50,11 @@ class TeachingPanel:
         completer.filterMode = qt.Qt.MatchContains
         completer.completionMode = qt.QCompleter.PopupCompletion
         self._connect()
-        self._tell("")
+        self._show_message("")
         self.update()
 
     def close(self) -> None:
-        """Stop, and hear of nothing any more."""
+        """Stop and disconnect everything."""
         self._observe(None)
         self._connections.close()
         self.units.close()
@@ -62,7 +62,7 @@ class TeachingPanel:
         self.teacher.close()
 
     def scene_changed(self) -> None:
-        """The scene was closed, or another one was loaded."""
+        """Show the present scene, after one was closed or loaded."""
         self.on_segmentation()
         self.teacher.read_names()
         self.update()
@@ -70,31 +70,31 @@ class TeachingPanel:
     # -- what happens when something is pressed ------------------------------------------------------------------
 
     def on_name(self, *_unused: object) -> None:
-        """Say what the region is."""
+        """Name the region."""
         subject, term = self.subject(), self._term()
         if subject is not None and term is not None:
-            self._tell("")
+            self._show_message("")
             self.teacher.name(subject, term, bool(self.ui.sureCheck.checked), self.ui.remarkEdit.text.strip())
 
     def on_disagree(self, *_unused: object) -> None:
-        """Say that the explanation is wrong."""
+        """Record that the explanation is wrong."""
         if self.viewer.shown is not None:
-            self._tell("")
+            self._show_message("")
             self.teacher.disagree(self.viewer.shown.id, self.ui.remarkEdit.text.strip())
 
     def on_undo(self, *_unused: object) -> None:
-        """Take back the last thing that was said."""
-        self._tell("")
+        """Withdraw the last annotation."""
+        self._show_message("")
         self.teacher.undo()
 
     def on_question(self, *_unused: object) -> None:
-        """Ask what to name next."""
+        """Get the next question."""
         index = self.ui.strategyBox.currentIndex
-        self._tell("")
+        self._show_message("")
         self.teacher.ask_next(self._strategies[index] if 0 <= index < len(self._strategies) else "influence")
 
     def on_there(self, *_unused: object) -> None:
-        """Go to the region that was asked about."""
+        """Go to the region of the question."""
         question = self.teacher.question
         if question is None:
             return
@@ -104,7 +104,7 @@ class TeachingPanel:
         self.viewer.select(question["label"])
 
     def on_author(self, *_unused: object) -> None:
-        """Somebody says who they are."""
+        """Remember the user's name."""
         self.teacher.author = self.ui.authorEdit.text
         self.update()
 
@@ -120,7 +120,7 @@ class TeachingPanel:
         self._draw(node, volume)
 
     def on_segmentation(self, *_unused: object) -> None:
-        """Another drawing was chosen, or its segments changed."""
+        """List the segments of the chosen drawing."""
         node = self.ui.segmentationSelector.currentNode()
         if node is not None and node.GetScene() is None:
             node = None
@@ -134,35 +134,38 @@ class TeachingPanel:
         self.ui.segmentBox.currentIndex = ids.index(chosen) if chosen in ids else len(ids) - 1
         self.update()
 
-    # -- what the teacher tells ----------------------------------------------------------------------------------
+    # -- what the teacher emits ----------------------------------------------------------------------------------
 
     def saved(self, answer: dict, *_unused: object) -> None:
-        """The server keeps what was said."""
+        """Show that the annotation is saved."""
         self.ui.remarkEdit.text = ""
-        self._tell(teaching_texts.saved(answer, _))
+        self._show_message(teaching_texts.saved(answer, _))
 
     def failed(self, error: BaseException) -> None:
-        """Something did not work."""
-        self._tell(texts.trouble(error, _))
+        """Show an error."""
+        self._show_message(texts.trouble(error, _))
         self.update()
 
     def looked(self) -> None:
-        """Another explanation, or another region."""
+        """Show the newly chosen explanation or region."""
         self.units.clear()
         self.update()
 
     def asked(self, question: dict) -> None:
-        """The server asks about a region, which is shown by now."""
+        """Go to the region of a new question."""
         self.on_there()
 
     def renamed(self) -> None:
-        """Regions have other names."""
+        """Show the new names of the regions."""
         self.viewer.renamed()
 
     # -- what the widgets show -----------------------------------------------------------------------------------
 
     def subject(self) -> dict | None:
-        """The region to speak of, as the server reads it; None: there is none, or it cannot be sent, which is told."""
+        """Return the chosen region in the form that the server reads.
+
+        None: no region is chosen, or it cannot be sent and a message says why.
+        """
         shown, segment = self.viewer.shown, self._segment()
         if segment:
             about = {"explanation": shown.id} if shown is not None else {"image": self._image()}
@@ -170,13 +173,13 @@ class TeachingPanel:
                 node = self.ui.segmentationSelector.currentNode()
                 return {**about, "region": segments.region_of(node, segment, self._volume())}
             except segments.RegionError as error:
-                self._tell(_(str(error)))
+                self._show_message(_(str(error)))
                 return None
         label = self.viewer.selected_label
         return {"explanation": shown.id, "region": {"label": label}} if shown is not None and label else None
 
     def update(self, *_unused: object) -> None:
-        """Show how far it has come, and enable what can be done now; what cannot says why."""
+        """Show the state, and enable the buttons that work now; the tool tips of the others say why not."""
         ui, teacher = self.ui, self.teacher
         offline = "" if teacher.connected else self._offline()
         ui.teachStateLabel.text = offline or teaching_texts.state(teacher.concepts, teacher.reachable, _)
@@ -215,26 +218,26 @@ class TeachingPanel:
     def _offline(self) -> str:
         if self.teacher.logic.client is None:
             return _("Not connected. Connect to a server first.")
-        return _("This server cannot be taught. Update it, or test the connection again.")
+        return _("This server cannot be taught. Update it, or connect again.")
 
     def _kept(self) -> None:
-        """Show what waits to be saved."""
+        """Show the annotations that are not saved yet."""
         outbox, mine = self.teacher.outbox, self.teacher.unsaved
         others = len(outbox.unsaved) - mine
         some = bool(outbox.unsaved) and not outbox.sending
         for widget in (self.ui.unsavedLabel, self.ui.retryButton, self.ui.discardButton):
             widget.visible = some
-        told = [_("Not saved yet: {count}.").format(count=mine)] if mine else []
+        parts = [_("Not saved yet: {count}.").format(count=mine)] if mine else []
         if others:
             hosts = sorted({item.address for item in outbox.unsaved})
-            told.append(_("Said to another server: {count} ({hosts}).").format(count=others, hosts=", ".join(hosts)))
-        self.ui.unsavedLabel.text = " ".join(told)
+            parts.append(_("Said to another server: {count} ({hosts}).").format(count=others, hosts=", ".join(hosts)))
+        self.ui.unsavedLabel.text = " ".join(parts)
         self.ui.retryButton.enabled = bool(mine) and self.teacher.connected
         waits = _("Send it again; the server records nothing twice")
         self.ui.retryButton.toolTip = waits if self.ui.retryButton.enabled else _("Connect to its server first.")
 
     def _about(self) -> str:
-        """What would be spoken of, in words; empty: nothing."""
+        """Return the chosen region in words; empty: none is chosen."""
         shown, segment = self.viewer.shown, self._segment()
         if segment:
             if shown is None and not self._image():
@@ -246,17 +249,17 @@ class TeachingPanel:
         return _("About: region {label} of the explanation").format(label=label) if shown is not None and label else ""
 
     def _segment(self) -> str:
-        """Id of the chosen segment; empty: none."""
+        """Return the id of the chosen segment; empty: none."""
         index = self.ui.segmentBox.currentIndex
         some = self.ui.segmentationSelector.currentNode() is not None and 0 <= index < len(self._segments)
         return self._segments[index][0] if some else ""
 
     def _image(self) -> str:
-        """Id of the server's image that is chosen; empty where a volume of the scene is."""
+        """Return the id of the chosen image of the server; empty: a volume of the scene is chosen."""
         return "" if self.ui.volumeSelector.currentNode() is not None else self.ui.studyBox.currentText
 
     def _volume(self) -> Any:
-        """The image to draw on."""
+        """Return the volume to draw on."""
         shown = self.viewer.shown
         return shown.get("original") if shown is not None else self.ui.volumeSelector.currentNode()
 
@@ -292,9 +295,9 @@ class TeachingPanel:
         ui.labelCount.text = str(concepts.get("labels", 0))
         ui.conceptCount.text = str(len(concepts.get("concepts", [])))
         ui.namedBar.value = round(1000 * float(concepts.get("named_share") or 0))
-        told = teaching_texts.concept_list(concepts, _)
-        ui.namedBar.toolTip = told or _("How much of what decides has a name, over all explanations")
-        ui.conceptCount.toolTip = told
+        text = teaching_texts.concept_list(concepts, _)
+        ui.namedBar.toolTip = text or _("How much of what decides has a name, over all explanations")
+        ui.conceptCount.toolTip = text
         ui.shortcutLabel.text = teaching_texts.shortcuts(concepts, _)
         ui.shortcutLabel.visible = bool(ui.shortcutLabel.text)
         question = self.teacher.question
@@ -302,7 +305,7 @@ class TeachingPanel:
         ui.reasonLabel.visible = question is not None
 
     def _observe(self, node: Any) -> None:
-        """Hear of segments that come, go or get another name."""
+        """Observe the segments of a segmentation."""
         if [watched for watched, tag in self._observed] and self._observed[0][0] is node:
             return
         for watched, tag in self._observed:
@@ -312,7 +315,7 @@ class TeachingPanel:
         for event in (events.SegmentAdded, events.SegmentRemoved, events.SegmentModified) if node is not None else ():
             self._observed.append((node, node.AddObserver(event, self.on_segmentation)))
 
-    def _tell(self, text: str) -> None:
+    def _show_message(self, text: str) -> None:
         self.ui.teachMessage.text = text
         self.ui.teachMessage.visible = bool(text)
 

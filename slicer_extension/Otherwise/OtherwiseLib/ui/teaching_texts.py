@@ -1,4 +1,4 @@
-"""What people read about teaching: every sentence, from what the server tells."""
+"""Texts about teaching, from the server's answers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ Translate = Callable[[str], str]
 
 
 def state(concepts: dict | None, reachable: bool, tr: Translate) -> str:
-    """How far the server is, in one or two sentences."""
+    """Return the state of teaching in one or two sentences."""
     if not reachable:
         return tr("The server does not answer at the moment. It is asked again.")
     if concepts is None:
@@ -20,26 +20,26 @@ def state(concepts: dict | None, reachable: bool, tr: Translate) -> str:
         return tr("Not ready to learn yet. {detail}").format(detail=detail).strip()
     if not concepts.get("labels"):
         return tr("Nothing has been taught yet. Name a region to begin.")
-    told = tr("Ready. Version {version} of the names is in use.").format(version=concepts.get("version"))
+    text = tr("Ready. Version {version} of the names is in use.").format(version=concepts.get("version"))
     if concepts.get("active") is False:
         why = str(concepts.get("held") or "") or tr("Newer labels are kept, and wait for Use latest.")
-        told = f"{told} {tr('It is held:')} {why}"
+        text = f"{text} {tr('It is held:')} {why}"
     warnings = [f"⚠ {warning}" for warning in concepts.get("warnings") or []]
-    return "\n".join([told, *warnings])
+    return "\n".join([text, *warnings])
 
 
 def shortcuts(concepts: dict | None, tr: Translate) -> str:
-    """What the classifier should not go by, one line each."""
+    """Return the suspected shortcuts of the classifier, one line each."""
     line = tr("Suspected shortcut: {name}, in {images} images ({share:.0%}).")
     found = [
         line.format(name=meaning(s.get("term"), tr), images=s.get("images", 0), share=_number(s, "share_of_images"))
         for s in (concepts or {}).get("shortcuts", [])
     ]
-    return "\n".join(f"⚠ {told}" for told in found)
+    return "\n".join(f"⚠ {line}" for line in found)
 
 
 def concept_list(concepts: dict | None, tr: Translate) -> str:
-    """Every concept with its regions and labels, one line each."""
+    """Return every concept with its regions and labels, one line each."""
     line = tr("{name}: {regions} regions, {units} units, {labels} labels, {share:.0%} of the decisive change")
     return "\n".join(
         line.format(
@@ -53,12 +53,12 @@ def concept_list(concepts: dict | None, tr: Translate) -> str:
     )
 
 
-def answer(told: dict, threshold: float, tr: Translate) -> str:
-    """What the units say of a region, in one or two sentences."""
+def answer(reply: dict, threshold: float, tr: Translate) -> str:
+    """Return the answer to a query in one or two sentences."""
     first = tr("{count} units overlap the region by more than {threshold:.2f}.").format(
-        count=told.get("answering", 0), threshold=threshold
+        count=reply.get("answering", 0), threshold=threshold
     )
-    name = told.get("name")
+    name = reply.get("name")
     if not isinstance(name, dict):
         return f"{first} {tr('It has no name yet.')}"
     second = tr("It looks like: {name} ({confidence:.0%}).")
@@ -66,7 +66,7 @@ def answer(told: dict, threshold: float, tr: Translate) -> str:
 
 
 def votes(unit: dict, tr: Translate) -> str:
-    """Who calls a unit what, one line each."""
+    """Return the names that users gave a unit, one line each."""
     line = tr("{author}: {name}, overlap {overlap:.2f}{doubt}")
     return "\n".join(
         line.format(
@@ -79,10 +79,10 @@ def votes(unit: dict, tr: Translate) -> str:
     )
 
 
-def saved(told: dict, tr: Translate) -> str:
-    """What the server has just recorded."""
-    note = told["annotation"]
-    number = told["number"]
+def saved(reply: dict, tr: Translate) -> str:
+    """Return what the server has just recorded."""
+    note = reply["annotation"]
+    number = reply["number"]
     if note.get("kind") == "withdraw":
         return tr("Taken back (no. {number}).").format(number=number)
     if note.get("kind") == "disagree":
@@ -91,8 +91,8 @@ def saved(told: dict, tr: Translate) -> str:
 
 
 def history_row(note: dict, tr: Translate) -> tuple[str, str, str, str]:
-    """When, who, what and of which image."""
-    what = _said(note, tr)
+    """Return date, author, annotation and image."""
+    what = _annotation_text(note, tr)
     if not note.get("certain", True):
         what = tr("{what} (not sure)").format(what=what)
     if note.get("withdrawn"):
@@ -101,8 +101,8 @@ def history_row(note: dict, tr: Translate) -> tuple[str, str, str, str]:
     return when, str(note.get("author", "")), what, str(note.get("image", ""))
 
 
-def _said(note: dict, tr: Translate) -> str:
-    """What somebody said, in a few words."""
+def _annotation_text(note: dict, tr: Translate) -> str:
+    """Return an annotation in a few words."""
     kind, term = note["kind"], note.get("term")
     if kind == "disagree":
         return tr("disagrees")
@@ -114,7 +114,7 @@ def _said(note: dict, tr: Translate) -> str:
 
 
 def version_row(version: dict, used: str, tr: Translate) -> tuple[str, str, str, str, str]:
-    """Number, labels, named share, accuracy and what is new."""
+    """Return number, labels, named share, accuracy and changes."""
     number = str(version["version"])
     accuracy = version.get("accuracy")
     return (
@@ -127,7 +127,7 @@ def version_row(version: dict, used: str, tr: Translate) -> tuple[str, str, str,
 
 
 def meaning(term: object, tr: Translate) -> str:
-    """A term in words."""
+    """Return the meaning of a term."""
     return str(term.get("meaning", "")) if isinstance(term, dict) else tr("not named")
 
 

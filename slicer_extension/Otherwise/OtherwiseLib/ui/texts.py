@@ -1,4 +1,4 @@
-"""What people read: every sentence of the panel, from an explanation's numbers."""
+"""Texts of the panel, from an explanation's numbers."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ STAGES = {
 
 
 def stage(name: str, tr: Translate) -> str:
-    """What goes on."""
+    """Return the name of a stage of a job."""
     return tr(STAGES.get(name, "Working"))
 
 
 def hosted(about: dict, tr: Translate) -> str:
-    """What the server hosts, in a few lines."""
+    """Return what the server hosts, in a few lines."""
     classifier, agent = about["classifiers"][0], about["agents"][0]
     inputs = classifier["inputs"]
     device = (about.get("devices") or [{}])[0].get("title", "")
@@ -47,15 +47,15 @@ def hosted(about: dict, tr: Translate) -> str:
     )
 
 
-def find_told(find: Any, tr: Translate) -> str:
-    """What the classifier says of a find, and where it lies."""
-    told = ", ".join(f"{name} {value:.0%}" for name, value in find.probabilities.items())
+def find_text(find: Any, tr: Translate) -> str:
+    """Return the probabilities and the position of a find."""
+    text = ", ".join(f"{name} {value:.0%}" for name, value in find.probabilities.items())
     r, a, s = find.centre
-    return tr("{told}\nR {r:.0f}, A {a:.0f}, S {s:.0f} mm").format(told=told, r=r, a=a, s=s)
+    return tr("{text}\nR {r:.0f}, A {a:.0f}, S {s:.0f} mm").format(text=text, r=r, a=a, s=s)
 
 
 def verdict(content: dict, tr: Translate) -> str:
-    """The answer, with its probabilities."""
+    """Return the verdict with its probabilities."""
     before, found, target = content["prediction"], content["counterfactual"], content["target"]
     first = tr("The classifier says {label} ({probability:.0%}).").format(
         label=before["label"], probability=before["probabilities"][before["label"]]
@@ -70,43 +70,43 @@ def verdict(content: dict, tr: Translate) -> str:
             "It was not brought to say {target}: with {share:.1%} of the image changed it reaches {probability:.0%}."
         )
     numbers = {"target": target, "probability": found["probabilities"][target], "share": found["changed_fraction"]}
-    told = f"{first} {second.format(**numbers)}"
+    text = f"{first} {second.format(**numbers)}"
     place = content.get("place")
     if place:
         before, after = place["before"], place["after"]
         whole = tr("In the whole image the most suspicious patch is {label} ({before:.0%}) before, {after:.0%} after.")
         label = max(before, key=before.get)
-        told += " " + whole.format(label=label, before=before[label], after=after[label])
-    return told
+        text += " " + whole.format(label=label, before=before[label], after=after[label])
+    return text
 
 
 def warnings(content: dict, tr: Translate) -> list[str]:
-    """What a reader must know before believing it."""
-    told = []
+    """Return the warnings and notes of an explanation."""
+    found = []
     if not content["counterfactual"]["valid"]:
-        told.append(tr("Not valid: this is the nearest attempt, not a counterfactual."))
-    told += [str(warning["text"]) for warning in content.get("warnings", [])]
-    told += [str(note) for note in content.get("notes", [])]
+        found.append(tr("Not valid: this is the nearest attempt, not a counterfactual."))
+    found += [str(warning["text"]) for warning in content.get("warnings", [])]
+    found += [str(note) for note in content.get("notes", [])]
     regions = content["regions"]
     if regions and not any(region["above_floor"] for region in regions):
-        told.append(tr("Every change is below the agent's own reconstruction error: no evidence."))
+        found.append(tr("Every change is below the agent's own reconstruction error: no evidence."))
     if content["counterfactual"]["reconstruction_l1"] > 0.05:
-        told.append(tr("The agent draws this image badly: it is unlike those it was trained on."))
-    return list(dict.fromkeys(told))
+        found.append(tr("The agent draws this image badly: it is unlike those it was trained on."))
+    return list(dict.fromkeys(found))
 
 
 def on_path(content: dict, step: int, tr: Translate) -> str:
-    """Where one is on the path, and what the classifier says there."""
+    """Return the present step of the path, and the probabilities there."""
     point = content["counterfactual"]["path"][step]
-    told = ", ".join(f"{name} {value:.0%}" for name, value in point["probabilities"].items())
-    line = tr("Strength {strength:.2f}: {told}").format(strength=point["strength"], told=told)
+    text = ", ".join(f"{name} {value:.0%}" for name, value in point["probabilities"].items())
+    line = tr("Strength {strength:.2f}: {text}").format(strength=point["strength"], text=text)
     if point.get("flipped"):
         line += " " + tr("({target} is said)").format(target=content["target"])
     return line
 
 
 def legend(shown: Any, method: str, tr: Translate) -> str:
-    """What the maps show."""
+    """Return what the last view shows."""
     overlay = shown.overlay(method) if method else None
     if overlay is None:
         return tr("Last view: measured effect, towards {target}.").format(target=shown.content["target"])
@@ -116,7 +116,7 @@ def legend(shown: Any, method: str, tr: Translate) -> str:
 
 
 def trouble(error: BaseException, tr: Translate) -> str:
-    """An error in one or two sentences."""
+    """Return an error in one or two sentences."""
     detail, hint = getattr(error, "detail", ""), getattr(error, "hint", "")
     if detail:
         return f"{tr(detail)} {tr(hint)}".strip()

@@ -1,4 +1,4 @@
-"""The part of the Teach section that asks which units answer to a region, and shows what excites one."""
+"""The part of the Teach section that lists the units that respond to a region, with example patches."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ MAP = 300
 
 
 class UnitsPanel:
-    """Lists the units that answer; a click shows example patches.
+    """Lists the units that respond; a click shows example patches.
 
     Args:
         ui: Namespace of the widgets of ``Otherwise.ui``, by name.
-        teacher: Asks.
-        subject: Gives the region to ask about.
+        teacher: Asks the server.
+        subject: Returns the region to ask about.
     """
 
     def __init__(self, ui: Any, teacher: Teacher, subject: Callable[[], dict | None]) -> None:
@@ -41,11 +41,11 @@ class UnitsPanel:
         self.clear()
 
     def close(self) -> None:
-        """Hear of nothing any more."""
+        """Disconnect everything."""
         self._connections.close()
 
     def on_query(self, *_unused: object) -> None:
-        """Ask which units answer."""
+        """Ask which units respond."""
         subject = self._subject()
         if subject is not None:
             self.clear()
@@ -55,14 +55,14 @@ class UnitsPanel:
             self.teacher.query(subject, self._threshold)
 
     def on_unit(self, *_unused: object) -> None:
-        """Ask for pictures of the selected unit."""
+        """Get example patches of the selected unit."""
         rows = [index.row() for index in self.ui.unitTable.selectionModel().selectedRows()]
         self._pictures([], "")
         if rows and rows[0] < len(self._units):
             self.teacher.picture(str(self._units[rows[0]]["unit"]))
 
     def answered(self, answer: dict) -> None:
-        """The units that answer; the first one is shown."""
+        """List the units that respond, and select the first one."""
         table = self.ui.unitTable
         self._units = [unit for unit in answer["units"] if unit["overlap"] > self._threshold]
         self.ui.answerLabel.text = teaching_texts.answer(answer, self._threshold, _)
@@ -81,18 +81,18 @@ class UnitsPanel:
             self.teacher.map_units([str(unit["unit"]) for unit in self._units])
 
     def pictured(self, unit: str, pictures: list) -> None:
-        """Example patches of a unit."""
+        """Show example patches of a unit."""
         title = _("What excites {unit} most, the place marked:") if pictures else _("There is no picture of {unit}.")
         self._pictures(pictures, title.format(unit=unit))
 
     def mapped(self, picture: bytes) -> None:
-        """The map of all units, those that answer marked."""
+        """Show the map of all units, with those that respond marked."""
         if self._units:
             self.ui.unitMap.pixmap = _loaded(picture).scaledToWidth(MAP, qt.Qt.SmoothTransformation)
             self.ui.unitMap.visible = True
 
     def clear(self, *_unused: object) -> None:
-        """Another region: what was answered belongs to the one before."""
+        """Empty the list: another region was chosen."""
         self._units = []
         self.ui.unitTable.rowCount = 0
         self.ui.unitTable.visible = False
