@@ -138,11 +138,12 @@ def load_ui(scene: Any = None) -> tuple[Any, types.SimpleNamespace]:
 
 
 def fill_with_long_texts(widget: Any) -> None:
-    """Give every label that wraps its words two long lines, as with two warnings."""
+    """Give every label that wraps its words two long lines, as with two warnings; titles of fields stay."""
     from PySide6 import QtWidgets
 
     for label in widget.findChildren(QtWidgets.QLabel):
-        if label.wordWrap():
+        title = label.objectName().startswith("label")
+        if label.wordWrap() and not title:
             line = f"{label.text()} Grain moves the classifier: a little white noise makes it say something else."
             label.setText(f"{line}\n{line}")
 
