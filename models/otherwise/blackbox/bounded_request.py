@@ -56,7 +56,7 @@ def bounded_request(
         watch.start()
         try:
             limits = (min(CONNECT_SECONDS, timeout), timeout)
-            options = {"timeout": limits, "allow_redirects": False, "stream": True}
+            options: dict[str, Any] = {"timeout": limits, "allow_redirects": False, "stream": True}
             with session.request(method, address, json=content, **options) as reply:
                 body = bytearray()
                 for piece in reply.iter_content(_PIECE):
@@ -95,7 +95,7 @@ class _ShutAtDeadline(HTTPAdapter):
 
 
 def _remembering(pool: type[HTTPConnectionPool], sockets: list[socket.socket]) -> type[HTTPConnectionPool]:
-    class Connection(pool.ConnectionCls):  # type: ignore[name-defined, misc]
+    class Connection(pool.ConnectionCls):  # type: ignore[name-defined]
         def connect(self) -> None:
             super().connect()
             sockets.append(self.sock)

@@ -245,7 +245,10 @@ def proxy(server: Server) -> CheckResult:
 
 def origins(server: Server) -> CheckResult:
     """Return whether pages of other servers may use this one through somebody's browser."""
-    asked = (("GET", {}), ("OPTIONS", {"Access-Control-Request-Method": "GET"}))
+    asked: tuple[tuple[str, dict[str, str]], ...] = (
+        ("GET", {}),
+        ("OPTIONS", {"Access-Control-Request-Method": "GET"}),
+    )
     for origin in (ELSEWHERE, "null"):
         for method, more in asked:
             reply = server.ask("/otherwise/about", {"Origin": origin, **more}, method=method, known=bool(server.token))

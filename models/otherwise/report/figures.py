@@ -72,7 +72,7 @@ def sample(array: np.ndarray, most: int = 2**19) -> np.ndarray:
     return array.reshape(-1)[::step] if array.flags.c_contiguous else array.T.reshape(-1)[::step]
 
 
-def nearest(plane: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def nearest(plane: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     """Sample a plane ``(rows, columns, ...)`` at the nearest pixels of another number of rows and columns."""
     rows, columns = (np.arange(new) * old // new for new, old in zip(shape, plane.shape, strict=False))
     return plane[rows][:, columns]

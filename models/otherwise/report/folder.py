@@ -186,12 +186,15 @@ def explanation_json(explanation: Explanation) -> dict[str, Any]:
 
 
 def _decision_json(explanation: Explanation) -> dict[str, Any] | None:
-    rule = explanation.rule
-    return rule and {"multi_label": rule.multi_label, "thresholds": explanation.thresholds}
+    if explanation.rule is None:
+        return None
+    return {"multi_label": explanation.rule.multi_label, "thresholds": explanation.thresholds}
 
 
 def _seen_json(seen: Seen | None) -> dict[str, Any] | None:
-    return seen and {
+    if seen is None:
+        return None
+    return {
         "file": SEEN_NAME,
         "window": list(seen.window),
         "below": seen.below,

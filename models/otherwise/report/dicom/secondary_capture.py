@@ -50,8 +50,8 @@ def report_pages(explanation: Explanation, source: SourceSeries, making: Making 
         # The id of the image is on the page, and some archives make it of the patient's.
         page.BurnedInAnnotation = "YES"
         page.NominalScannedPixelSpacing = decimals([MILLIMETRES_PER_INCH / DOTS_PER_INCH] * 2)
-        page.PatientOrientation = None  # a page of text lies nowhere in the patient
-        page.Laterality = None
+        page.PatientOrientation = None  # type: ignore[assignment]  # a page of text lies nowhere in the patient
+        page.Laterality = None  # type: ignore[assignment]
         finish(page, source, making)
         pages.append(page)
     return pages

@@ -231,7 +231,7 @@ def _source_images(source: SourceSeries, through: Sequence[int]) -> list[SourceI
 
 def _size(explanation: Explanation, region: Region, source: SourceSeries) -> Measurement:
     """Volume, or of a plane the area; in pixels where nobody knows how large they are."""
-    if explanation.volumes.original.dimension == 3:
+    if region.volume_mm3 is not None and explanation.volumes.original.dimension == 3:
         return Measurement(official("SCT", "Volume"), region.volume_mm3, official("UCUM", "CubicMillimeter"))
     pixels = int((explanation.volumes.regions.array == region.label).sum())
     if not source.measured:
