@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from otherwise.cli import build
 
@@ -17,6 +18,24 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 BLOCK = re.compile(r"^( *)```(?:bash|powershell)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
 CELL = re.compile(r"(?<!\\)\|")
+
+
+RUN = (
+    ("otherwise phantoms nodule --count 3 --seed 5 --out nodules", "nodules/images/nodule-5-00000.nii.gz"),
+    (
+        "otherwise explain nodules/images/nodule-5-00000.nii.gz "
+        "--classifier nodule_classifier --agent nodule_agent --out explanation",
+        "explanation/explanation.json",
+    ),
+    ("otherwise classify DIR --classifier my_classifier --out answers.csv", "answers.csv"),
+    ("otherwise classifier check my_classifier --images DIR", None),
+    ("otherwise classifier check my_classifier --images DIR --expected answers.csv", None),
+    ("otherwise tokens add ann --role annotator --tokens tokens.txt", "tokens.txt"),
+)
+"""Commands that run in seconds without a network, in this order, and a file that each makes. Other commands of the
+docs start servers, train, or need data; the tests of their rooms run those."""
+MEANT = {"DIR": "nodules/images", "my_classifier": "nodule_classifier"}
+"""What the docs' placeholders stand for here."""
 
 
 def commands() -> list[Any]:
@@ -43,6 +62,19 @@ def test_commands_and_options_exist(text: str) -> None:
         command = command.commands[words.pop(0)]
     known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     assert {word.partition("=")[0] for word in words if word.startswith("--")} <= known | {"--help"}
+
+
+@pytest.mark.long
+def test_commands_run_as_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first explanation of the README, and commands of the guides on the same images with shipped models."""
+    monkeypatch.chdir(tmp_path)
+    typed = {text for each in commands() for text in each.values}
+    for text, made in RUN:
+        assert text in typed, f"{text}: no page says this any more"
+        words = [MEANT.get(word, word) for word in shlex.split(text)[1:]]
+        result = CliRunner().invoke(build(), words)
+        assert result.exit_code == 0, f"{text}: {result.output}{result.exception or ''}"
+        assert made is None or Path(made).is_file(), f"{text}: {made} is missing"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
