@@ -17,6 +17,8 @@ import pytest
 from pydicom.uid import generate_uid
 
 from otherwise.errors import OtherwiseError
+from otherwise.images.dicomweb.archive import Archive
+from otherwise.images.dicomweb.connection import Connection, Patience
 from otherwise.images.reading import read_image
 from otherwise.images.writing import write_image
 
@@ -27,12 +29,11 @@ if TYPE_CHECKING:
 @pytest.fixture
 def connect(tmp_path: Path) -> Callable[..., Any]:
     """Open the datastore of an archive, whose list is asked for each time."""
-    connection = importlib.import_module("otherwise.images.dicomweb.connection")
-    archive, datastore = (importlib.import_module(f"lib.dicomweb.{name}") for name in ("archive", "datastore"))
-    patience = connection.Patience(connect=2.0, read=2.0, retrieve=2.0, attempts=2, backoff=0.01, pause=0.0)
+    datastore = importlib.import_module("lib.dicomweb.datastore")
+    patience = Patience(connect=2.0, read=2.0, retrieve=2.0, attempts=2, backoff=0.01, pause=0.0)
 
     def make(orthanc: Orthanc, search: dict[str, str] | None = None, fresh: float = 0.0, most: int = 10**8) -> Any:
-        connected = archive.Archive(connection.Connection(orthanc.url, patience), search)
+        connected = Archive(Connection(orthanc.url, patience), search)
         return datastore.DicomWebDatastore(connected, tmp_path / "state", most, fresh)
 
     return make

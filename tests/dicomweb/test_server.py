@@ -89,7 +89,7 @@ def test_an_explanation_is_stored_beside_its_image_and_reads_back_equal(
     reply = served.post(f"{address}/store")
     assert reply.status_code == 200, reply.text
     stored = {one["name"]: one for one in reply.json()["stored"]}
-    assert list(stored) == ["change", "effect", "regions", "report"]
+    assert list(stored) == ["change", "effect", "page-1", "page-2", "regions", "report"]
     count = orthanc.count()
     source = pydicom.dcmread(phantoms[2])
     for name, one in stored.items():

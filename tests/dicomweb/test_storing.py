@@ -14,6 +14,8 @@ import numpy as np
 import pydicom
 import pytest
 
+from otherwise.images.dicomweb.archive import Archive
+from otherwise.images.dicomweb.connection import Connection
 from otherwise.images.writing import write_image
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ def name_regions(app: Any, monkeypatch: pytest.MonkeyPatch, **concept: Any) -> N
     """As if somebody had taught the server what region 1 is called."""
     renaming = importlib.import_module("lib.teaching.region_names")
     concepts = importlib.import_module("otherwise.explain.explanation").Concepts("7", 1.0, ())
-    monkeypatch.setattr(app.teaching, "names", lambda id: renaming.RegionNames({1: {**NAME, **concept}}, concepts))
+    monkeypatch.setattr(app.teaching, "names", lambda id: renaming.RegionNames({1: ({**NAME, **concept},)}, concepts))
 
 
 def test_regions_maps_and_report_are_stored_once(
@@ -170,9 +172,8 @@ def test_a_folder_with_dicom_offers_the_objects_too(
 
 
 def test_what_the_archive_says_of_an_object_is_told(orthanc: Orthanc, plane: Any, tmp_path: Path) -> None:
-    connection, archive = (importlib.import_module(f"lib.dicomweb.{name}") for name in ("connection", "archive"))
     data = pydicom.dcmread(plane(6))
     del data.StudyInstanceUID
     data.save_as(tmp_path / "broken.dcm")
-    reason = archive.Archive(connection.Connection(orthanc.url)).store(tmp_path / "broken.dcm")
+    reason = Archive(Connection(orthanc.url)).store(tmp_path / "broken.dcm")
     assert reason == "It is not understood (reason C000)."

@@ -339,7 +339,7 @@ def test_json_that_nobody_should_keep(target: Target, content: str) -> None:
     target.refuses(target.client.put("/datastore/image/info", params={"image": "dark"}, **info), 400, 422)
     json_body = {"content": content, "headers": {"content-type": "application/json"}}
     for address in ("/train/agent", "/activelearning/random", "/batch/infer/explain", "/otherwise/jobs"):
-        target.refuses(target.client.post(address, **json_body), 400, 422)
+        target.refuses(target.client.post(address, **json_body), 400, 413, 422)
     target.refuses(target.client.post("/infer/explain", params={"image": "dark"}, data={"params": content}), 400, 422)
     assert target.client.get("/datastore/", params={"output": "all"}).status_code == 200
 

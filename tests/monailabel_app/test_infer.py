@@ -26,7 +26,12 @@ def test_info_lists_both_models(running: Running) -> None:
     assert classify["type"] == "classification"
     assert classify["dimension"] == explain["dimension"] == 2
     assert classify["labels"] == {"benign": 0, "malignant": 1}
-    assert explain["config"] == {"slice_index": "auto", "target": ["auto", "benign", "malignant"], "seed": 0}
+    assert explain["config"] == {
+        "slice_index": "auto",
+        "target": ["auto", "benign", "malignant"],
+        "seed": 0,
+        "noise": 0.0,
+    }
     assert explain["type"] == "segmentation", "the stock Slicer plug-in offers no other type with a button"
 
 

@@ -69,6 +69,8 @@ class DemoClient:
         for names in explanation["files"].values():
             for name in [names] if isinstance(names, str) else names:
                 addresses[name] = f"{base}/files/{name}"
+        if seen := explanation.get("seen"):
+            addresses[seen["file"]] = f"{base}/files/{seen['file']}"
         for name, address in addresses.items():
             (folder / Path(name).name).write_bytes(self._ask("GET", address).content)
         return folder

@@ -341,8 +341,10 @@ def _seen(content: dict[str, Any] | None, folder: Path) -> Seen | None:
     if content is None:
         return None
     low, high = content["window"]
-    image = read_image(_inside(folder, content["file"]))
-    return Seen(image, (low, high), content["below"], content["above"], content["contract"])
+    file = _inside(folder, content["file"])
+    if not file.is_file():  # a client may leave it on the server
+        return None
+    return Seen(read_image(file), (low, high), content["below"], content["above"], content["contract"])
 
 
 def _concepts(content: dict[str, Any] | None) -> Concepts | None:

@@ -67,6 +67,9 @@ READER = (
     "GET /otherwise/concepts/map.png",
     "GET /otherwise/concepts/units/{layer}/{unit}/patches/{number}.png",
     "GET /otherwise/concepts/questions",
+    "GET /otherwise/concepts/search",
+    "GET /otherwise/concepts/similar",
+    "GET /otherwise/concepts/table.csv",
     "GET /otherwise/models",
     *(f"{method} /otherwise/{{rest:path}}" for method in METHODS[1:]),  # not found
     # MONAI Label's addresses that are closed say why to everybody.

@@ -135,8 +135,8 @@ def test_where_no_region_decides_there_is_no_segmentation(
     empty = replace(explanation.volumes, regions=regions.with_array(np.zeros_like(regions.array)))
     files = write_dicom(replace(explanation, regions=(), volumes=empty), path, tmp_path / "out")
 
-    assert sorted(files) == ["change", "effect", "report"]
-    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["change.dcm", "effect.dcm", "report.dcm"]
+    assert sorted(files) == ["change", "effect", "page-1", "page-2", "report"]
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [f"{name}.dcm" for name in sorted(files)]
 
 
 def headers_of(path: Path) -> list[pydicom.Dataset]:
