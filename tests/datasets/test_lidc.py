@@ -57,6 +57,7 @@ def test_cases_of_a_split_carry_the_readers_mask(tmp_path: Path, size: tuple[int
     data = study(tmp_path, "abcdefghijklmnopqrstuvwxyz")
     cases = [case for split in lidc.SPLITS for case in lidc_cases(data, inputs, split)]
     assert len(cases) == 18
+    assert {case.id for case in lidc_cases(data, inputs, lidc.EVERY_SPLIT)} == {case.id for case in cases}
     for case in cases:
         assert case.truth is not None
         assert case.image.shape == (1, *size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cache
 from itertools import islice
 from pathlib import Path
@@ -67,6 +68,15 @@ class SuiteOptions:
     methods: str | None
     device: str
     ablation: bool = False
+
+
+class Split(StrEnum):
+    """Patients of LIDC-IDRI, see ``datasets.lidc``."""
+
+    TEST = "test"
+    VALIDATION = "validation"
+    TRAIN = "train"
+    ALL = "all"
 
 
 def register(benchmark: typer.Typer) -> None:
@@ -159,14 +169,15 @@ def register(benchmark: typer.Typer) -> None:
         limit: Limit = 200,
         methods: Methods = None,
         device: Device = "auto",
+        split: Annotated[Split, typer.Option(help="Which patients; all of a folder of others.")] = Split.TEST,
     ) -> None:
-        """Real CT nodules of test patients, with the readers' masks. Needs the packages of pip's extra benchmark."""
+        """Real CT nodules with the readers' masks. Needs the packages of pip's extra benchmark."""
         from otherwise.evaluation.benchmark.cases import lidc_cases
 
         def of(split: str) -> Cases:
             return lambda inputs, count: islice(lidc_cases(path, inputs, split), count)
 
-        suite = Suite("lidc", of("test"), of("train"))
+        suite = Suite("lidc", of(split.value), of("train"))
         _run(suite, SuiteOptions(out, classifier, agent, verifier, limit, methods, device))
 
     @benchmark.command("custom")

@@ -94,7 +94,7 @@ def summarise(
     # One image has no deviation.
     height = (features.peaks - table.mean) / table.deviation if table.images > 1 else 0 * features.peaks
     unit_terms = [units[name].term if name in units else None for name in table.names]
-    region_terms = [[name.term for name in names] or [None] for names in findings]
+    region_terms: list[list[Term | None]] = [[name.term for name in names] or [None] for names in findings]
     used = [term for terms in region_terms for term in terms]
     entries = []
     for term in {key_of(term): term for term in (*used, *unit_terms, None)}.values():

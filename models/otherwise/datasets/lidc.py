@@ -24,6 +24,8 @@ from otherwise.images.writing import write_image
 
 CLASSES = ("benign", "malignant")
 SPLITS = ("train", "validation", "test")
+EVERY_SPLIT = "all"
+"""All patients, such as a folder of other patients than those that the splits are about."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +92,9 @@ def nodules(folder: Path) -> list[LidcNodule]:
 
 
 def nodules_of(folder: Path, split: str) -> Iterator[LidcNodule]:
-    """The nodules of the clean task in one split whose image is there."""
+    """Yield the nodules of the clean task whose image is there, of one of ``SPLITS`` or of ``EVERY_SPLIT``."""
     for nodule in nodules(folder):
-        if nodule.split == split and (folder / "image" / nodule.file).is_file():
+        if split in (nodule.split, EVERY_SPLIT) and (folder / "image" / nodule.file).is_file():
             yield nodule
 
 
