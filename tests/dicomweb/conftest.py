@@ -22,7 +22,6 @@ import pydicom
 import pytest
 import requests
 from fastapi.testclient import TestClient
-from monailabel.utils.others.class_utils import get_class_of_subclass_from_file
 
 from otherwise.demo.client import session
 from otherwise.demo.server import free_port, server
@@ -273,8 +272,9 @@ def opened(tmp_path: Path) -> Iterator[Callable[..., tuple[TestClient, Any]]]:
     with ExitStack() as stack:
 
         def make(studies: str | Path, **conf: str) -> tuple[TestClient, Any]:
-            app_class = get_class_of_subclass_from_file("main", str(app_folder() / "main.py"), "MONAILabelApp")
             conf = {"state": str(tmp_path / "state"), "device": "cpu", **conf}
-            return stack.enter_context(app_in_process.open_app(app_class, studies, conf, FakeExplainer()))
+            return stack.enter_context(
+                app_in_process.open_app(app_in_process.app_class(), studies, conf, FakeExplainer())
+            )
 
         yield make

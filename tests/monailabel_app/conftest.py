@@ -15,11 +15,11 @@ import requests
 import uvicorn
 from monailabel.config import settings
 from monailabel.interfaces.utils.app import apps
-from monailabel.utils.others.class_utils import get_class_of_subclass_from_file
 
 from otherwise.images.image import Image
 from otherwise.images.writing import write_image
 from otherwise.resources import app_folder
+from support import app_in_process
 from support.fake_explainer import FakeExplainer, plane
 
 
@@ -45,7 +45,7 @@ class Running:
 @pytest.fixture(scope="session")
 def app_class() -> Any:
     """The app as MONAI Label itself finds it."""
-    return get_class_of_subclass_from_file("main", str(app_folder() / "main.py"), "MONAILabelApp")
+    return app_in_process.app_class()
 
 
 @pytest.fixture(scope="session")

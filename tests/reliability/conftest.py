@@ -9,12 +9,10 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from monailabel.utils.others.class_utils import get_class_of_subclass_from_file
 
 from otherwise.images.writing import write_image
 from otherwise.phantoms.mammogram import MammogramSettings, mammograms
-from otherwise.resources import app_folder
-from support.app_in_process import open_app
+from support import app_in_process
 from support.fake_explainer import FakeExplainer, plane
 
 Serve = Callable[..., AbstractContextManager[tuple[TestClient, Any]]]
@@ -35,12 +33,11 @@ def serve(tmp_path: Path) -> Serve:
     studies = tmp_path / "planes"
     for name, seed, brightness in (("dark", 1, 0.1), ("bright", 2, 0.7)):
         write_image(plane(seed, brightness), studies / f"{name}.nrrd")
-    app_class = get_class_of_subclass_from_file("main", str(app_folder() / "main.py"), "MONAILabelApp")
 
     @contextmanager
     def start(**conf: str) -> Iterator[tuple[TestClient, Any]]:
         conf = {"state": str(tmp_path / "state"), "device": "cpu", **conf}
-        with open_app(app_class, studies, conf, FakeExplainer()) as made:
+        with app_in_process.open_app(app_in_process.app_class(), studies, conf, FakeExplainer()) as made:
             yield made
 
     return start

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,14 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from otherwise.resources import app_folder
+
+
+@cache
+def app_class() -> Any:
+    """Return the class of the app as MONAI Label finds it: once, since its modules would be loaded anew each time."""
+    from monailabel.utils.others.class_utils import get_class_of_subclass_from_file
+
+    return get_class_of_subclass_from_file("main", str(app_folder() / "main.py"), "MONAILabelApp")
 
 
 def let_in(client: TestClient, app: Any) -> TestClient:
