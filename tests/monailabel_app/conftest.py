@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -40,6 +41,13 @@ class Running:
 
     def get(self, address: str) -> requests.Response:
         return requests.get(self.url + address, timeout=20)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def app_modules() -> None:
+    """Let tests import ``lib``, the app's modules, which MONAI Label loads from the app's folder."""
+    if str(app_folder()) not in sys.path:
+        sys.path.insert(0, str(app_folder()))
 
 
 @pytest.fixture(scope="session")

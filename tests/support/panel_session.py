@@ -217,6 +217,7 @@ class PanelSession:
             own = (self.ui.teachSection, self.ui.modelsSection)
             for section in own:
                 section.setVisible(part is section)
+                section.collapsed = part is not section
             self.widget.resize(380, self.widget.sizeHint().height())
             self.application.processEvents()
             (part or self.widget).grab().save(str(Path(folder) / f"panel-{name}.png"))
