@@ -132,7 +132,7 @@ class qMRMLNodeComboBox(Strict, InScene, QtWidgets.QWidget):  # noqa: N801
 
     def _scene_changed(self, *_unused: Any) -> None:
         scene = self.mrmlScene()
-        if not scene.IsBatchProcessing() or scene.IsClosing():
+        if scene is not None and (not scene.IsBatchProcessing() or scene.IsClosing()):
             self._list()
 
     def _list(self) -> None:
