@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from otherwise.blackbox.protocol import InputSpec
-from otherwise.influence.effect import effect_map, measured_effect, put_in_and_leave_out, shown_effect, windows
+from otherwise.influence.effect import measure_effect, measured_effect, put_in_and_leave_out, shown_effect, windows
 from otherwise.influence.minimal import minimal_mask
 from otherwise.influence.parts import composite, soft
 from otherwise.influence.regions import candidate_regions, measure_regions, reconstruction_floor
@@ -55,7 +55,7 @@ def test_windows_cover_every_voxel_exactly_once(size: list[int], most: int) -> N
 @pytest.mark.parametrize("size", [(48, 40), (16, 20, 12)])
 def test_the_effect_is_strongest_where_the_classifier_looks(size: tuple[int, ...]) -> None:
     classifier, image, counterfactual, truth = scene(size)
-    effect = effect_map(classifier, image, counterfactual, target=1)
+    effect = measure_effect(classifier, image, counterfactual, target=1).values
     near = ndimage.binary_dilation(truth, iterations=2)
     assert near[np.unravel_index(effect.argmax(), size)]
     assert effect[truth].mean() > 4 * np.abs(effect[~near]).mean()
@@ -72,7 +72,7 @@ def test_a_feature_smaller_than_the_windows_is_found_to_the_voxel(size: list[int
     counterfactual = image + 0.02 * rng.random(image.shape, dtype=np.float32)  # a change of no consequence, everywhere
     counterfactual[(0, *spot)] = 0.8
     classifier = SpotClassifier(spot, InputSpec(tuple(size)))
-    effect = effect_map(classifier, image, counterfactual, target=1)
+    effect = measure_effect(classifier, image, counterfactual, target=1).values
     truth = np.zeros(size, bool)
     truth[spot] = True
     assert truth[np.unravel_index(effect.argmax(), effect.shape)]
@@ -88,7 +88,7 @@ def test_the_map_sums_to_what_its_windows_were_measured_to_do() -> None:
     every = np.stack(list(windows((24, 20), 30)))
     asked = every[np.argsort([-window[truth].sum() for window in every])[:4]]
     counterfactual = composite(image, counterfactual, asked.sum(axis=0) > 0.999)  # nothing changes elsewhere
-    effect = effect_map(classifier, image, counterfactual, target=1, most=30)
+    effect = measure_effect(classifier, image, counterfactual, target=1, most=30).values
     alone, without = put_in_and_leave_out(classifier, image, counterfactual, asked)
     before, after = classifier.predict(np.stack([image, counterfactual]))
     measured = measured_effect(before, after, alone, without, 1)
@@ -103,13 +103,13 @@ def test_no_change_has_no_effect_and_costs_no_query() -> None:
         def predict(self, images: np.ndarray) -> np.ndarray:
             raise AssertionError("asked")
 
-    assert not effect_map(Silent(), image, image.copy(), target=1).any()  # type: ignore[arg-type]
+    assert not measure_effect(Silent(), image, image.copy(), target=1).values.any()  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("size", [(48, 40), (16, 20, 12)])
 def test_the_minimal_part_flips_and_is_small(size: tuple[int, ...]) -> None:
     classifier, image, counterfactual, truth = scene(size)
-    effect = effect_map(classifier, image, counterfactual, target=1)
+    effect = measure_effect(classifier, image, counterfactual, target=1).values
     mask = minimal_mask(classifier, image, counterfactual, effect, target=1)
     assert classifier.predict(composite(image, counterfactual, soft(mask))[None])[0].argmax() == 1
     assert mask.mean() < 0.5
@@ -118,7 +118,7 @@ def test_the_minimal_part_flips_and_is_small(size: tuple[int, ...]) -> None:
 
 def test_the_spot_is_one_necessary_and_sufficient_region() -> None:
     classifier, image, counterfactual, truth = scene((48, 40))
-    effect = effect_map(classifier, image, counterfactual, target=1)
+    effect = measure_effect(classifier, image, counterfactual, target=1).values
     floor = reconstruction_floor(image, image)
     first, *_ = measure_regions(classifier, image, counterfactual, effect, floor, target=1)
     assert first.necessary
@@ -130,7 +130,7 @@ def test_the_spot_is_one_necessary_and_sufficient_region() -> None:
 
 def test_a_change_below_the_reconstruction_error_is_marked() -> None:
     classifier, image, counterfactual, _ = scene((48, 40))
-    effect = effect_map(classifier, image, counterfactual, target=1)
+    effect = measure_effect(classifier, image, counterfactual, target=1).values
     floor = reconstruction_floor(image, image + 0.7)
     regions = measure_regions(classifier, image, counterfactual, effect, floor, target=1)
     assert regions

@@ -142,19 +142,6 @@ class EffectMap:
     saturated: bool
 
 
-def effect_map(
-    classifier: BlackBox,
-    image: np.ndarray,
-    counterfactual: np.ndarray,
-    target: int,
-    checkpoint: Callable[[float], None] = lambda fraction: None,
-    most: int | None = None,
-    follow: bool = True,
-) -> np.ndarray:
-    """Return the values of :func:`measure_effect`."""
-    return measure_effect(classifier, image, counterfactual, target, checkpoint, most, follow).values
-
-
 def measure_effect(
     classifier: BlackBox,
     image: np.ndarray,

@@ -25,7 +25,7 @@ def minimal_mask(
         classifier: The black box.
         image: ``(channels, *size)`` in [0, 1].
         counterfactual: Likewise; must flip the black box.
-        effect: ``size``, see ``effect_map``.
+        effect: ``size``, see ``measure_effect``.
         target: Index of the target class.
         rounds: Batches of eight queries.
 

@@ -54,7 +54,7 @@ def candidate_regions(effect: np.ndarray, threshold: float = 0.2, most: int = MO
     """Connected parts in which the effect, smoothed by a voxel so that threads hang together, is high.
 
     Args:
-        effect: ``size``, see ``effect_map``.
+        effect: ``size``, see ``measure_effect``.
         threshold: Share of the smoothed maximum.
         most: Most parts.
 

@@ -23,7 +23,7 @@ from otherwise.agent.editing.rendering import as_images
 from otherwise.agent.flow import StepDone
 from otherwise.blackbox.decision import DecisionRule
 from otherwise.blackbox.protocol import BlackBox
-from otherwise.influence.effect import effect_map
+from otherwise.influence.effect import measure_effect
 from otherwise.influence.parts import composite, ranks, soft
 
 Judge = Callable[[np.ndarray, Sequence[float]], list[Candidate]]
@@ -118,7 +118,6 @@ class FlowSearch:
         self.settings, self.original = settings, original
         self.target, self.goal, self.rule, self.step_done = target, goal, rule, step_done
         self._pixels = 2 * torch.from_numpy(original.image)[None].to(agent.device) - 1
-        self._guidance_scale = settings.guidance_scales[0]
         self._generator = torch.Generator().manual_seed(seed)
         self._noise = self._new_noise(1)
         answer = torch.from_numpy(np.asarray(original.probabilities, np.float32))[None].to(self._pixels)
@@ -138,13 +137,15 @@ class FlowSearch:
         Returns:
             None if no edit of the whole image convinces.
         """
-        starts = (self._least_convincing_start(scale) for scale in self.settings.guidance_scales)
-        whole = next((found for found in starts if found is not None), None)
-        if whole is None:
+        for guidance in self.settings.guidance_scales:
+            whole = self._least_convincing_start(guidance)
+            if whole is not None:
+                break
+        else:
             return None
         progress(0.5)
         region, part = self.smallest_region(whole)
-        inside = self._edit([factor * whole.strength for factor in self.settings.along], region)
+        inside = self._edit([factor * whole.strength for factor in self.settings.along], guidance, region)
         progress(0.8)
         convincing = [candidate for candidate in (part, *inside) if self._convinces(candidate)]
         best = min(convincing, key=self._change)
@@ -152,27 +153,26 @@ class FlowSearch:
         others: list[Candidate] = []
         if alternatives:
             noise = self._new_noise(alternatives)
-            made = self._edit([self.settings.stronger * best.strength] * alternatives, region, noise)
+            made = self._edit([self.settings.stronger * best.strength] * alternatives, guidance, region, noise)
             others = [c for c in made if self.rule.says(c.probabilities, self.target)]
         return FlowResult(best, tuple(sorted(tried, key=lambda c: c.strength)), tuple(others))
 
     def flips_at_most(self) -> bool:
         """Return whether the strongest edit of the whole image flips the black box."""
-        (candidate,) = self._edit([self.settings.starts[1]])
+        (candidate,) = self._edit([self.settings.starts[1]], self.settings.guidance_scales[0])
         return bool(self.rule.says(candidate.probabilities, self.target))
 
-    def _least_convincing_start(self, guidance_scale: float) -> Candidate | None:
+    def _least_convincing_start(self, guidance: float) -> Candidate | None:
         """Bisect the time from which the whole image is edited."""
-        self._guidance_scale = guidance_scale
         low, high = self.settings.starts
         found, start = None, self.settings.first
         for _ in range(1 + self.settings.bisections):
-            (candidate,) = self._edit([start])
+            (candidate,) = self._edit([start], guidance)
             if self._convinces(candidate):
                 found, high = candidate, start
             elif found is None and start < high and self._moves(candidate):
                 low, start = start, high
-                (candidate,) = self._edit([start])
+                (candidate,) = self._edit([start], guidance)
                 if not self._convinces(candidate):
                     return None
                 found = candidate
@@ -186,10 +186,10 @@ class FlowSearch:
     def smallest_region(self, whole: Candidate) -> tuple[np.ndarray, Candidate]:
         """Return the smallest region of the strongest effect that convinces, ``size``, and the change within it."""
         change = np.abs(whole.image - self.original.image).max(axis=0)
-        effect = effect_map(
+        effect = measure_effect(
             self.classifier, self.original.image, whole.image, self.target, most=self.settings.windows, follow=False
         )
-        rank = ranks(effect, ties=change)
+        rank = ranks(effect.values, ties=change)
         masks = [soft(rank < share * rank.size, self.settings.border) for share in self.settings.shares]
         parts = np.stack([composite(self.original.image, whole.image, mask) for mask in masks])
         for mask, part in zip(masks, self.judge(parts, [whole.strength] * len(parts)), strict=True):
@@ -198,7 +198,11 @@ class FlowSearch:
         return np.ones(change.shape, np.float32), whole
 
     def _edit(
-        self, starts: Sequence[float], masks: np.ndarray | None = None, noise: torch.Tensor | None = None
+        self,
+        starts: Sequence[float],
+        guidance: float,
+        masks: np.ndarray | None = None,
+        noise: torch.Tensor | None = None,
     ) -> list[Candidate]:
         """Edit from each of the times; ``masks`` is one region ``size``, or one for each."""
         starts = [min(start, self.settings.starts[1]) for start in starts]
@@ -209,7 +213,7 @@ class FlowSearch:
         if masks is not None:
             each = masks if masks.ndim == pixels.ndim - 1 else masks[None]
             regions = torch.from_numpy(np.asarray(each[:, None], np.float32)).to(pixels)
-        strengths = [FlowStrength(start, self._guidance_scale) for start in starts]
+        strengths = [FlowStrength(start, guidance) for start in starts]
         made = flow_edit(
             self.agent.model,
             pixels,

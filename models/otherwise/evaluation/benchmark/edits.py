@@ -24,7 +24,7 @@ from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.blackbox.decision import DecisionRule
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.evaluation.costs import timed
-from otherwise.influence.effect import effect_map, shown_effect
+from otherwise.influence.effect import measure_effect, shown_effect
 from otherwise.influence.minimal import minimal_mask
 from otherwise.influence.parts import composite, soft
 from otherwise.influence.regions import MeasuredRegion, measure_regions, reconstruction_floor
@@ -92,9 +92,9 @@ def search_with_effect(
     settings: SearchSettings = USUAL,
     follow: bool = True,
 ) -> tuple[SearchResult, np.ndarray]:
-    """Search, and measure the effect ``size`` of the change; see ``effect_map`` for ``follow``."""
+    """Search, and measure the effect ``size`` of the change; see ``measure_effect`` for ``follow``."""
     result = Search(agent, classifier, settings).run(image)
-    return result, effect_map(classifier, image, result.best.image, result.target, follow=follow)
+    return result, measure_effect(classifier, image, result.best.image, result.target, follow=follow).values
 
 
 def search_with_regions(
