@@ -99,8 +99,8 @@ def send_back(node: Node, files: dict[str, Path]) -> dict[str, Any]:
 
     Raises:
         NotStoredError: if it keeps none of them.
-        ArchiveAwayError: if it is away.
-        ArchiveRejectsError: if it does not accept us.
+        ArchiveError: if it is away.
+        ArchiveRefusedError: if it does not accept us.
     """
     reply = _describe(files, send(files, node))
     for one in reply["stored"]:

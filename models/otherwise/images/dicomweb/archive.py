@@ -15,6 +15,7 @@ from pydicom.uid import ParametricMapStorage
 
 from otherwise.errors import ImageError
 from otherwise.images.atomic import atomic_path
+from otherwise.images.dicom_status import refusal
 from otherwise.images.dicomweb.connection import ArchiveError, ArchiveRefusedError, Connection
 from otherwise.images.exclusion import OWN_MANUFACTURER
 
@@ -263,14 +264,6 @@ def _why_not(error: ArchiveRefusedError, instance: str) -> str:
 
 
 def _failure(reason: Any) -> str:
-    """In words (PS3.18 table 10.5.3-1, PS3.4 table B.2-1)."""
+    """Return the reason in words."""
     code = int(reason or 0)
-    words = {
-        0x0110: "The archive could not process it",
-        0x0122: "The archive does not keep objects of this kind",
-        0x0124: "The archive does not allow it",
-        0x0111: "The archive has an object of this identifier already",
-    }
-    ranges = {0xA7: "The archive is out of resources", 0xA9: "It is not of its own kind", 0xC0: "It is not understood"}
-    said = words.get(code) or ranges.get(code >> 8) or "The archive did not keep it"
-    return f"{said} (reason {code:04X})."
+    return f"{refusal(code)} (reason {code:04X})."

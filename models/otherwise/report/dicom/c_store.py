@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import pydicom
 
 from otherwise.errors import OtherwiseError
+from otherwise.images.dicom_status import NOT_KEPT, refusal
+from otherwise.images.dicomweb.connection import ArchiveError, ArchiveRefusedError
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -23,33 +25,12 @@ CONNECT_SECONDS = 5.0
 REPLY_SECONDS = 60.0
 """How long an archive may take for one object."""
 _NODE = re.compile(r"(?P<title>[^@\\\s]{1,16})@(?P<host>\[[0-9A-Fa-f:.]+\]|[^@:\s]+):(?P<port>\d{1,5})")
-_FAILURES = {
-    0x0110: "The archive could not process it",
-    0x0122: "The archive does not keep objects of this kind",
-    0x0124: "The archive does not allow it",
-    0x0117: "The archive finds its identifier invalid",
-}
-_RANGES = {0xA7: "The archive is out of resources", 0xA9: "It is not of its own kind", 0xC0: "It is not understood"}
 
 
 class NodeError(OtherwiseError):
     """An archive's address for C-STORE is malformed."""
 
     code = "option"
-
-
-class ArchiveAwayError(OtherwiseError):
-    """The archive cannot be reached, or breaks off."""
-
-    code = "archive"
-    status = 503
-
-
-class ArchiveRejectsError(OtherwiseError):
-    """The archive answers, and does not let us in."""
-
-    code = "archive"
-    status = 502
 
 
 @dataclass(frozen=True)
@@ -93,8 +74,8 @@ def send(files: Mapping[str, Path], node: Node) -> dict[str, str]:
         By the same names: empty where the archive says that it stored the object, else why not.
 
     Raises:
-        ArchiveAwayError: if it cannot be reached.
-        ArchiveRejectsError: if it does not accept the association.
+        ArchiveError: if it cannot be reached.
+        ArchiveRefusedError: if it does not accept the association.
     """
     # Not while a server starts. It logs what it does; what goes wrong is told below, without anything of a patient.
     from pynetdicom.ae import ApplicationEntity
@@ -114,11 +95,11 @@ def send(files: Mapping[str, Path], node: Node) -> dict[str, str]:
     association = here.associate(node.host, node.port, contexts=contexts, ae_title=node.title)
     try:
         if association.is_rejected:
-            raise ArchiveRejectsError(
+            raise ArchiveRefusedError(
                 f"{node.title} does not accept associations of {OUR_TITLE}.", "Enter our title and address there."
             )
         if not association.is_established:
-            raise ArchiveAwayError(f"{node} cannot be reached.", "Check title, host and port, and whether it runs.")
+            raise ArchiveError(f"{node} cannot be reached.", "Check title, host and port, and whether it runs.")
         return {name: _store(association, path, headers[name]) for name, path in files.items()}
     finally:
         if association.is_established:
@@ -129,7 +110,7 @@ def _store(association: Association, path: Path, header: Dataset) -> str:
     if not association.is_established:
         return "The archive broke off."
     if not any(context.abstract_syntax == header.SOPClassUID for context in association.accepted_contexts):
-        return f"{_FAILURES[0x0122]}."
+        return f"{refusal(NOT_KEPT)}."
     try:
         status = association.send_c_store(pydicom.dcmread(path))
     except (RuntimeError, ValueError) as error:  # of an association that ended, or a transfer syntax that was refused
@@ -139,5 +120,4 @@ def _store(association: Association, path: Path, header: Dataset) -> str:
     code = int(status.Status)
     if code == 0 or code >> 12 == 0xB:  # a warning: stored, though not as it was sent
         return ""
-    said = _FAILURES.get(code) or _RANGES.get(code >> 8) or "The archive did not keep it"
-    return f"{said} (status {code:04X})."
+    return f"{refusal(code)} (status {code:04X})."
