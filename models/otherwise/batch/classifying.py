@@ -27,7 +27,7 @@ from otherwise.images.projecting import project
 from otherwise.images.reading import read_image
 
 CHUNK = 16
-"""Images that a worker is given at once."""
+"""Number of images in one request to a worker."""
 UNREADABLE = Failure("image", "It cannot be read.", "Check the file and its permissions.")
 DIED = Failure("worker-died", "Twice a process died at this image or those beside it.", "Classify it by itself.")
 Progress = Callable[[int, int], None]
@@ -75,13 +75,12 @@ def classify_here(
 
 
 class RemoteClassifier:
-    """A worker that shares no disk with whoever asks it; it answers by values, also where something is wrong."""
+    """Classify on a machine that shares no disk with the caller; failures are returned, not raised."""
 
     def load(self, bundle: Parcel, order: ClassifyOrder, version: str) -> Failure | None:
         """Load the classifier; a failure where that cannot be done."""
-        if version != __version__:
-            versions = f"{__version__} there and {version} here"
-            return Failure("batch", f"Otherwise is {versions}.", "Install one version everywhere.")
+        if failure := Failure.of_version(version):
+            return failure
         with TemporaryDirectory() as place:
             folder = Path(place) / order.classifier
             try:
@@ -104,7 +103,7 @@ class RemoteClassifier:
                     for image, parcel in zip(images, files, strict=True)
                 ]
         except OSError as error:  # of its temporary folder
-            return Failure("worker", f"A worker's disk fails: {error.strerror}.", "Free some space there, try again.")
+            return Failure.of_disk(error)
         except OtherwiseError as error:
             return Failure.of(error)
 

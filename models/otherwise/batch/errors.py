@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from otherwise import __version__
 from otherwise.errors import OtherwiseError
 
 
@@ -40,6 +41,18 @@ class Failure:
             f"An error that nobody expected: {type(error).__name__}.",
             "Explain this image by itself (otherwise explain IMAGE) to see more.",
         )
+
+    @classmethod
+    def of_disk(cls, error: OSError) -> Failure:
+        """Return the failure of a worker whose temporary folder cannot be used."""
+        return cls("worker", f"A worker's disk fails: {error.strerror}.", "Free some space there, try again.")
+
+    @classmethod
+    def of_version(cls, version: str) -> Failure | None:
+        """Return the failure of a worker that has another version than the caller's; None if it has the same."""
+        if version == __version__:
+            return None
+        return cls("batch", f"Otherwise is {__version__} there and {version} here.", "Install one version everywhere.")
 
 
 MOST_DEATHS = 2

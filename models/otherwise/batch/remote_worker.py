@@ -39,16 +39,15 @@ class Equipment:
 
 
 class RemoteWorker:
-    """A ``Worker`` that shares no disk with whoever asks it; it answers by values, also where something is wrong."""
+    """Explain on a machine that shares no disk with the caller; failures are returned, not raised."""
 
     def __init__(self) -> None:
         self._worker: BatchWorker | None = None
 
     def load(self, equipment: Equipment) -> LoadedModels | Failure:
         """Load the models; a failure where that cannot be done."""
-        if equipment.version != __version__:
-            versions = f"{__version__} there and {equipment.version} here"
-            return Failure("batch", f"Otherwise is {versions}.", "Install one version everywhere.")
+        if failure := Failure.of_version(equipment.version):
+            return failure
         order = equipment.order
         with TemporaryDirectory() as place:
             classifier, agent = Path(place) / "1" / order.classifier, Path(place) / "2" / order.agent
@@ -68,4 +67,4 @@ class RemoteWorker:
                 out = Path(place) / "explanation"
                 return self._worker.explain(unpack_image(files, image, Path(place) / "image"), out) or pack(out)
         except OSError as error:  # of its temporary folder
-            return Failure("worker", f"A worker's disk fails: {error.strerror}.", "Free some space there, try again.")
+            return Failure.of_disk(error)
