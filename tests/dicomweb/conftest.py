@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -28,7 +27,6 @@ from otherwise.demo.server import free_port, server
 from otherwise.demo.setup import Setup
 from otherwise.images.image import Geometry, Image
 from otherwise.phantoms.dicom import write_dicom as write_phantom
-from otherwise.resources import app_folder
 from support import app_in_process, forked_python
 from support.fake_explainer import FakeExplainer
 
@@ -210,8 +208,7 @@ def another(plugin: Path, tmp_path: Path) -> Iterator[Callable[..., Orthanc]]:
 @pytest.fixture(scope="session", autouse=True)
 def server_modules() -> None:
     """The server's modules, as MONAI Label itself finds them."""
-    if str(app_folder()) not in sys.path:
-        sys.path.insert(0, str(app_folder()))
+    app_in_process.find_modules()
 
 
 def oblique(slices: int) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -46,8 +45,7 @@ class Running:
 @pytest.fixture(scope="session", autouse=True)
 def app_modules() -> None:
     """Let tests import ``lib``, the app's modules, which MONAI Label loads from the app's folder."""
-    if str(app_folder()) not in sys.path:
-        sys.path.insert(0, str(app_folder()))
+    app_in_process.find_modules()
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -12,6 +13,12 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from otherwise.resources import app_folder
+
+
+def find_modules() -> None:
+    """Make ``lib`` importable, the app's modules, which MONAI Label loads from the app's folder."""
+    if str(app_folder()) not in sys.path:
+        sys.path.insert(0, str(app_folder()))
 
 
 @cache
