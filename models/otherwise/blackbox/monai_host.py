@@ -35,7 +35,7 @@ _INTENSITY = ("NormalizeIntensity", "ScaleIntensity", "ScaleIntensityRange", *_N
 _WRITING = ("SaveImage", "SaveClassification")
 """Steps of a postprocessing that change no answer."""
 _CT = (-1024.0, 3071.0)
-"""The range of Hounsfield units that 12 bits hold."""
+"""Range of Hounsfield units of a 12-bit CT image."""
 
 
 @dataclass(frozen=True)

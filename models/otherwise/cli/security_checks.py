@@ -23,7 +23,7 @@ from otherwise.cli.network_options import is_loopback
 from otherwise.errors import OtherwiseError
 
 TOKEN = "OTHERWISE_TOKEN"
-"""Environment variable of the token to log in with, for those who do not want it in their shell's history."""
+"""Environment variable that holds the token, so that it does not appear in the shell's history."""
 LIVE = "/otherwise/health/live"
 GUARDED = ("/", "/docs", "/openapi.json", "/info/", "/datastore/", "/otherwise/about", "/otherwise/jobs")
 """What no stranger may read."""
@@ -231,7 +231,7 @@ def strangers(server: Server) -> CheckResult:
 
 
 def proxy(server: Server) -> CheckResult:
-    """Return whether anything that a proxy says of a stranger, or a stranger of himself, opens the door."""
+    """Check that forwarded headers, set by a proxy or forged by a client, do not grant access."""
     for headers in FORWARDED:
         if server.ask("/otherwise/about", headers).let_in:
             said = ", ".join(f"{name}: {value}" for name, value in headers.items())

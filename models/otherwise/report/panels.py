@@ -95,13 +95,13 @@ class Panels:
 
     @property
     def change_bar(self) -> ColourBar:
-        """Return the colours of ``change``."""
+        """Return the colour bar of ``change``."""
         pixels = figures.colour_bar(self._change_scale, self._floor, figures.CHANGE_HUES)
         return ColourBar(figures.data_uri(figures.png(pixels)), self._change_scale)
 
     @property
     def effect_bar(self) -> ColourBar:
-        """Return the colours of ``effect``."""
+        """Return the colour bar of ``effect``."""
         pixels = figures.colour_bar(self._effect_scale, self._effect_floor, figures.EFFECT_HUES)
         return ColourBar(figures.data_uri(figures.png(pixels)), self._effect_scale)
 

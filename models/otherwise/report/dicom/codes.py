@@ -19,7 +19,7 @@ _UNNAMED = "DECISIVE_REGION"
 
 
 def official(scheme: str, keyword: str) -> Code:
-    """Return a code of the standard's own dictionary.
+    """Return a code from the DICOM standard's dictionary.
 
     Args:
         scheme: ``DCM``, ``SCT``, ``UCUM``, or a context group such as ``cid230``.
@@ -40,7 +40,7 @@ def private(value: str, meaning: str) -> CodedConcept:
 
 
 def region_code(region: Region) -> CodedConcept:
-    """Return a region's concept in the concept's own scheme, or in ours if it names none; else "not named"."""
+    """Return the code of a region's concept, in its coding scheme or in ours; "not named" for a region without one."""
     name = concept_name(region)
     if name is None:
         return private(_UNNAMED, "Decisive region, not named")

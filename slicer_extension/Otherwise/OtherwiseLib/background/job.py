@@ -30,7 +30,7 @@ class Timer(Protocol):
     """A repeating timer of the main thread: ``qt.QTimer`` in Slicer."""
 
     def start(self, milliseconds: int, callback: Callable[[], None]) -> None:
-        """Call back at this interval."""
+        """Start to call ``callback`` at this interval."""
 
     def stop(self) -> None:
         """Call back no more."""

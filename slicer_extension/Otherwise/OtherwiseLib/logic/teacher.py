@@ -96,7 +96,7 @@ class Teacher(WatchedService):
 
     @property
     def unsaved(self) -> int:
-        """How many annotations wait to be saved by this server."""
+        """Number of annotations that this server has not saved yet."""
         return sum(self._client is not None and item.address == self._client.address for item in self.outbox.unsaved)
 
     def close(self) -> None:
@@ -129,7 +129,7 @@ class Teacher(WatchedService):
             self._annotate({"kind": "withdraw", "withdraws": own[-1]["id"]})
 
     def retry(self) -> None:
-        """Send annotations again that could not be saved."""
+        """Resend the annotations that could not be saved."""
         if self._client is not None:
             self.outbox.send(self._client)
 

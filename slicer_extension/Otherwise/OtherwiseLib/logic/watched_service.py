@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, Callable
 
 from ..background.job import Timer
@@ -10,7 +11,7 @@ from ..background.signal import Signal
 from .logic import Logic
 
 
-class WatchedService:
+class WatchedService(ABC):
     """Begins with each connection, asks at every tick of a timer, and knows whether the server can be reached.
 
     Signals: ``changed()`` when something about the state is new; ``failed(error)``.
@@ -68,21 +69,21 @@ class WatchedService:
 
     # -- what each service adds ----------------------------------------------------------------------------------
 
+    @abstractmethod
     def _reset(self) -> None:
         """Forget what was known of the server before."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _first_question(self, service: Any) -> Any:
         """Ask what is needed first, on a job's thread."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _begun(self, answer: Any) -> None:
         """Take the first answer."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _tick(self) -> None:
         """Ask again, where it is time to."""
-        raise NotImplementedError
 
     # -- for subclasses ------------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ class QtTimer:
         self._callback: Callable[[], None] | None = None
 
     def start(self, milliseconds: int, callback: Callable[[], None]) -> None:
-        """Call back at this interval; a running timer starts anew."""
+        """Start to call ``callback`` at this interval; restart a running timer."""
         self.stop()
         self._timer, self._callback = qt.QTimer(), callback
         self._timer.timeout.connect(callback)
