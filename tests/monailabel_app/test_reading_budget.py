@@ -132,7 +132,7 @@ def test_reading_never_takes_more_than_was_announced(
     announced: list[int] = []
     tracemalloc.start()
     try:
-        with reading_size_checked_by(announced.append):
+        with reading_size_checked_by(lambda declared: announced.append(declared.peak_bytes)):
             image = read_image(path)
         np.isfinite(image.array).all()
         _, peak = tracemalloc.get_traced_memory()

@@ -9,9 +9,8 @@ from pathlib import Path
 from otherwise.batch.errors import Failure
 from otherwise.explain.explanation import ModelRef
 from otherwise.explain.loading import load_explainer
-from otherwise.explain.request import ExplainRequest, explain_request
+from otherwise.explain.request import ExplainRequest, explain_request, read_for_explanation
 from otherwise.images.listing import FoundImage
-from otherwise.images.reading import read_image
 from otherwise.report.folder import write_explanation
 
 
@@ -76,7 +75,8 @@ class BatchWorker:
             Why there is no explanation; None: it has been written.
         """
         try:
-            explanation = explain_request(self._explainer, read_image(image), self._request, progress)
+            source = read_for_explanation(self._explainer, image, self._request)
+            explanation = explain_request(self._explainer, source, self._request, progress)
             write_explanation(explanation, out, replace=True)
         except Exception as error:  # of one image; the others go on
             return Failure.of(error)

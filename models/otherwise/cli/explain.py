@@ -83,8 +83,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Find the least change for which the classifier changes its mind; write it with a report."""
         from otherwise.explain.loading import load_explainer
-        from otherwise.explain.request import ExplainRequest, explain_request
-        from otherwise.images.reading import read_image
+        from otherwise.explain.request import ExplainRequest, explain_request, read_for_explanation
         from otherwise.report.folder import REPORT_NAME, refuse_existing, write_explanation
 
         classifier, agent = choose_pair(image, classifier, agent)
@@ -104,7 +103,7 @@ def register(app: typer.Typer) -> None:
         if dicom:
             _check_dicom(image, part, projection)
         explainer = load_explainer(classifier, agent, device, trust_code, confidence)
-        source = read_image(image, part=part)
+        source = read_for_explanation(explainer, image, request, part)
         with shown("explain") as advance:
             explanation = explain_request(explainer, source, request, advance)
         write_explanation(explanation, out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from otherwise.agent.editing.rendering import Cancelled
@@ -11,12 +12,15 @@ from otherwise.agent.editing.search import Progress
 from otherwise.errors import CancelledError
 from otherwise.explain.explainer import Explainer
 from otherwise.explain.explanation import Explanation
-from otherwise.explain.memory import refuse_too_large
+from otherwise.explain.memory import refuse_declared, refuse_too_large
 from otherwise.explain.placed import explain_find
 from otherwise.finding.finder import Finder, PatchScores
+from otherwise.images.formats.limits import reading_size_checked_by
 from otherwise.images.image import Image
 from otherwise.images.kinds import Projection
+from otherwise.images.listing import FoundImage
 from otherwise.images.projecting import project
+from otherwise.images.reading import read_image
 
 SCORING_SHARE = 0.3
 """Share of the whole work that scoring all patches takes, for the progress bar."""
@@ -50,6 +54,28 @@ class ExplainRequest:
     find: int = 1
     centre: tuple[float, float, float] | None = None
     noise: float = 0.0
+
+
+def read_for_explanation(
+    explainer: Explainer, source: Path | FoundImage, request: ExplainRequest, part: str | None = None
+) -> Image:
+    """Read an image whose explanation fits into memory; refuse a larger one from its header.
+
+    Args:
+        explainer: The classifier and its agent.
+        source: See ``read_image``.
+        request: What is wanted.
+        part: See ``read_image``.
+
+    Raises:
+        ImageError: see ``read_image`` and ``memory.refuse_declared``.
+    """
+    if (
+        request.projection is not None or explainer.classifier.inputs.patches is not None
+    ):  # the explanation is smaller than the image
+        return read_image(source, part=part)
+    with reading_size_checked_by(refuse_declared):
+        return read_image(source, part=part)
 
 
 def explain_request(

@@ -79,7 +79,7 @@ class ReadingBudget:
         limit = self.patience if patience is None else patience
         with self._reservation(user, limit) as reserve:
             try:
-                with reading_size_checked_by(reserve):
+                with reading_size_checked_by(lambda declared: reserve(declared.peak_bytes)):
                     image = read()
             except BaseException as error:
                 release_frames(error)

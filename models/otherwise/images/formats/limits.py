@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from otherwise.errors import ImageError
 from otherwise.images.image import Geometry
 from otherwise.images.itk import is_rectangular
+from otherwise.images.memory import available_bytes
 
 MAX_BYTES = 2**31
 """Voxels that a header may declare, in bytes: a 512 x 512 CT of 4000 slices."""
@@ -25,6 +27,8 @@ _TRAILER = 2**20
 _DIGITS = 32
 """Most characters of a number that is written as text, with what separates it from the next."""
 _PIECE = 2**24
+_TRIED = 2**26
+"""Bytes: an image that takes no more is read whatever memory there is."""
 
 
 class Readable(Protocol):
@@ -65,21 +69,48 @@ class BoundedFile:
         self._file.close()
 
 
-_RESERVE: ContextVar[Callable[[int], None] | None] = ContextVar("_RESERVE", default=None)
+@dataclass(frozen=True)
+class DeclaredSize:
+    """What a header says of an image whose voxels have not been read.
+
+    Attributes:
+        shape: Number of voxels along every axis, channels included, in the order of the file.
+        itemsize: Bytes of one stored voxel.
+    """
+
+    shape: tuple[int, ...]
+    itemsize: int
+
+    @property
+    def voxels(self) -> int:
+        """Return how many there are, channels included."""
+        return math.prod(self.shape)
+
+    @property
+    def peak_bytes(self) -> int:
+        """Return the most memory that reading and checking the image takes, see ``peak_bytes``."""
+        return peak_bytes(self.voxels, self.itemsize)
+
+    def __str__(self) -> str:
+        return " x ".join(str(count) for count in self.shape if count > 1) or "1"
+
+
+SizeCheck = Callable[[DeclaredSize], None]
+_CHECKS: ContextVar[tuple[SizeCheck, ...]] = ContextVar("_CHECKS", default=())
 
 
 @contextmanager
-def reading_size_checked_by(reserve: Callable[[int], None]) -> Iterator[None]:
-    """Call ``reserve`` with the peak memory of every image that is read inside, before its voxels are read.
+def reading_size_checked_by(check: SizeCheck) -> Iterator[None]:
+    """Call ``check`` with the size of every image that is read inside, before its voxels are read.
 
     Args:
-        reserve: Takes bytes (see ``peak_bytes``). It may wait, and raises to refuse the image.
+        check: It may wait, and raises to refuse the image. Checks of an outer context are called first.
     """
-    token = _RESERVE.set(reserve)
+    token = _CHECKS.set((*_CHECKS.get(), check))
     try:
         yield
     finally:
-        _RESERVE.reset(token)
+        _CHECKS.reset(token)
 
 
 def peak_bytes(count: int, itemsize: int) -> int:
@@ -104,7 +135,7 @@ def check_size(shape: Sequence[int], itemsize: int, max_bytes: int) -> None:
         max_bytes: Limit.
 
     Raises:
-        ImageError: if an axis is empty or the product exceeds the limit.
+        ImageError: if an axis is empty, the product exceeds the limit, or reading takes more memory than there is.
     """
     counts = [int(count) for count in shape]
     if not counts or min(counts) < 1:
@@ -116,9 +147,22 @@ def check_size(shape: Sequence[int], itemsize: int, max_bytes: int) -> None:
             f"and the limit is {max_bytes / 2**30:.1f} GiB.",
             "Crop it, or correct its header.",
         )
-    reserve = _RESERVE.get()
-    if reserve is not None:
-        reserve(peak_bytes(math.prod(counts), itemsize))
+    declared = DeclaredSize(tuple(counts), itemsize)
+    for check in _CHECKS.get():
+        check(declared)
+    _check_memory(declared)
+
+
+def _check_memory(declared: DeclaredSize) -> None:
+    if declared.peak_bytes <= _TRIED:
+        return
+    free = available_bytes()
+    if declared.peak_bytes > free:
+        raise ImageError(
+            f"Reading {declared} voxels takes about {declared.peak_bytes / 2**30:.1f} GiB of memory, and "
+            f"{free / 2**30:.1f} GiB are free.",
+            "Crop or resample it, or use a larger machine.",
+        )
 
 
 def check_slices(count: int, what: str) -> None:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 _READERS = {"PNG": "PNGImageIO", "JPEG": "JPEGImageIO", "TIFF": "TIFFImageIO"}
 _BEGINNINGS = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _GREY = {"1", "L", "I;16", "I"}
+_CHANNELS = {"1": 1, "L": 1, "I;16": 1, "I;16B": 1, "I": 1, "F": 1, "LA": 2, "P": 3, "RGB": 3}
+_ITEM_BYTES = {"I;16": 2, "I;16B": 2, "I": 4, "F": 4}
+"""By Pillow's mode."""
 _REFUSED = {"CMYK", "LAB", "HSV", "YCbCr"}
 
 
@@ -51,7 +54,7 @@ def read_picture(path: Path, id: str, max_bytes: int) -> Image:
                 raise
             return tiff_image(path, id, max_bytes)
         mode, pages = picture.mode, getattr(picture, "n_frames", 1)
-        check_size((*picture.size, 4), 1, max_bytes)
+        check_size((*picture.size, _CHANNELS.get(mode, 4)), _ITEM_BYTES.get(mode, 1), max_bytes)
         if pages > 1 or mode in _REFUSED:
             what = f"holds {pages} pages" if pages > 1 else f"has the colours {mode}"
             raise ImageError(f"It {what}.", "Save the one picture you mean in grey or RGB.")
