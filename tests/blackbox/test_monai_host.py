@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -225,3 +228,113 @@ def test_declared_shapes_are_understood(declared: Any, edge: int) -> None:
 @pytest.mark.parametrize("declared", ["x", "__import__('os')", "9**9**9**9", "n/2", "", None, "-n", 0])
 def test_what_is_no_shape_is_refused(declared: Any) -> None:
     assert edge_of(declared) is None
+
+
+@pytest.mark.parametrize("name", ["inference.yaml", "inference.yml"])
+def test_a_configuration_in_yaml_is_followed_as_one_in_json(tmp_path: Path, name: str) -> None:
+    import yaml
+
+    picture = picture_of(tmp_path, 60, 40)
+    json_one, yaml_one = (bundle(tmp_path / kind, STEPS["z-score"]) for kind in ("json", "yaml"))
+    path = yaml_one / "configs" / "inference.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    path.unlink()
+    text = "# by hand\nsize: &size [32, 48]\n" + yaml.safe_dump(content).replace(
+        "spatial_size:", "spatial_size: *size #"
+    )
+    text = text.replace("      - 32\n      - 48\n", "").replace("    - 32\n    - 48\n", "")
+    path.with_name(name).write_text(text, encoding="utf-8")
+    np.testing.assert_array_equal(said(yaml_one, picture), said(json_one, picture))
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("network_def: {a: 1", r"inference.yaml line 1"),
+        ("a: 1\na: 2", r"inference.yaml line 2: the key a is there twice"),
+        ("- a\n- b", "holds no object"),
+        ("a: !!python/object/apply:os.system [ls]", r"inference.yaml line 1"),
+        ("a: &a [*a]", "cannot be read"),
+        (
+            "a: &a [x,x,x,x,x,x,x,x,x]\n"
+            + "\n".join(f"{k}: &{k} [{','.join(9 * [f'*{j}'])}]" for j, k in zip("abcdefg", "bcdefgh", strict=True)),
+            "more than",
+        ),
+    ],
+    ids=["cut", "twice", "list", "code", "circle", "bomb"],
+)
+def test_a_damaged_configuration_in_yaml_is_refused_in_a_line(tmp_path: Path, text: str, fault: str) -> None:
+    folder = bundle(tmp_path / "b", STEPS["z-score"])
+    (folder / "configs" / "inference.json").unlink()
+    (folder / "configs" / "inference.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(BundleError, match=fault):
+        load_classifier(folder)
+
+
+def test_two_configurations_are_refused(tmp_path: Path) -> None:
+    folder = bundle(tmp_path / "b", STEPS["z-score"])
+    (folder / "configs" / "inference.yaml").write_text("a: 1", encoding="utf-8")
+    with pytest.raises(BundleError, match=r"inference\.json and inference.yaml.*Keep the one"):
+        load_classifier(folder)
+
+
+def test_a_network_of_torchvision_is_refused_where_that_cannot_be_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import importlib
+
+    real = importlib.import_module
+
+    def without(name: str, *more: Any) -> Any:
+        if name.startswith("torchvision"):
+            raise RuntimeError("operator torchvision::nms does not exist")
+        return real(name, *more)
+
+    monkeypatch.setattr(importlib, "import_module", without)
+    network = {"_target_": "TorchVisionFCModel", "model_name": "resnet18", "num_classes": 2}
+    folder = changed(bundle(tmp_path / "b", STEPS["z-score"]), network_def=network)
+    with pytest.raises(BundleError, match=r"needs torchvision.*nms does not exist.*belongs to it, or export") as caught:
+        load_classifier(folder)
+    assert "\n" not in str(caught.value)
+
+
+_TORCHVISION = """
+import sys, torch
+from torch.library import Library
+operators = Library("torchvision", "FRAGMENT")  # as the compiled part of a fitting torchvision does
+for name in ("nms", "qnms"):
+    try:
+        operators.define(name + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    except RuntimeError:
+        pass  # it is there
+sys.path[:0] = sys.argv[2:]
+from blackbox.test_monai_host import *
+folder = Path(sys.argv[1])
+networks = [
+    {"model_name": "resnet18", "use_conv": True, "pool": ["avg", {"kernel_size": [1, 2]}]}
+    | {"node_name": "layer4.1.relu_1"},
+    {"model_name": "mobilenet_v3_small", "fc_name": "classifier.3", "pool": None},
+]
+for number, arguments in enumerate(networks):
+    network = {"_target_": "TorchVisionFCModel", "num_classes": 2, "pretrained": False, **arguments}
+    one = changed(bundle(folder / str(number), STEPS["window"]), network_def=network)
+    torch.manual_seed(number)
+    made = ConfigParser({"network_def": network}).get_parsed_content("network_def")
+    torch.save(made.state_dict(), one / "models" / "model.pt")
+    picture = picture_of(folder, 60, 40)
+    wanted, got = evaluated(one, picture), said(one, picture)
+    assert np.abs(wanted - got).max() <= 1e-5, (wanted, got)
+    print(network["model_name"], np.abs(wanted - got).max(), got)
+"""
+
+
+@pytest.mark.slow
+def test_networks_of_torchvision_answer_as_monai_says(tmp_path: Path) -> None:
+    if importlib.util.find_spec("torchvision") is None:
+        pytest.skip("torchvision is not installed")
+    tests = Path(__file__).parents[1]
+    done = subprocess.run(
+        [sys.executable, "-c", _TORCHVISION, str(tmp_path), str(tests)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-1500:]
+    assert done.stdout.count("resnet18") == done.stdout.count("mobilenet") == 1

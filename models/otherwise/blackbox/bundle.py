@@ -12,14 +12,21 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from otherwise.errors import BundleError
 from otherwise.images.atomic import atomic_folder, is_occupied
 
 METADATA = "configs/metadata.json"
 INFERENCE = "configs/inference.json"
+INFERENCE_NAMES = (INFERENCE, "configs/inference.yaml", "configs/inference.yml")
+"""A bundle has one of them, or none."""
+_MOST_VALUES = 100_000
+"""Of a configuration."""
 CARD = "docs/README.md"
 LICENSE = "LICENSE"
 USUAL_WEIGHTS = tuple(f"models/model.{kind}" for kind in ("safetensors", "ts", "onnx", "pt2", "pt"))
@@ -47,12 +54,17 @@ class Bundle:
     Attributes:
         folder: Where it lies.
         metadata: Content of ``configs/metadata.json``.
-        inference: Content of ``configs/inference.json``; empty where there is none.
+        inference: Content of ``configs/inference.json`` or ``.yaml``; empty where there is none.
     """
 
     folder: Path
     metadata: dict[str, Any]
     inference: dict[str, Any]
+
+    @property
+    def inference_file(self) -> Path:
+        """Return the file that ``inference`` was read from, or would be."""
+        return _inference_file(self.folder) or self.folder / INFERENCE
 
     @property
     def own(self) -> dict[str, Any]:
@@ -91,15 +103,17 @@ def read_bundle(folder: str | Path, kind: str | None = None) -> Bundle:
         kind: ``classifier`` or ``agent`` where only that will do.
 
     Raises:
-        BundleError: if the folder, its metadata or its weights are missing or broken, or it is of another kind.
+        BundleError: if the folder, its metadata or its weights are missing or broken, it is of another kind, or it
+            holds two configurations.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise BundleError(f"There is no bundle folder {folder}.", "Check the path.")
     if not (folder / METADATA).is_file():
         raise BundleError(f"{folder} is no bundle: {METADATA} is missing.", "Give the folder that holds configs/.")
-    metadata = _read_json(folder, METADATA)
-    inference = _read_json(folder, INFERENCE) if (folder / INFERENCE).is_file() else {}
+    metadata = _read_configuration(folder / METADATA)
+    configuration = _inference_file(folder)
+    inference = _read_configuration(configuration) if configuration else {}
     own = metadata.get("otherwise", {})
     if not isinstance(own, dict):
         raise BundleError(f"{folder / METADATA}: 'otherwise' is no object.", "See docs for what belongs there.")
@@ -122,7 +136,7 @@ def refuse_code(bundle: Bundle) -> None:
         raise BundleError(f"{bundle.folder} brings its own Python ({script}).", hint)
     for place, value in leaves(bundle.inference):
         if place.split(".")[0] in ("imports", "_import_") or str(value).lstrip().startswith(("$", "%")):
-            raise BundleError(f"{bundle.folder / INFERENCE} wants to run code at {place}: {str(value)[:60]!r}.", hint)
+            raise BundleError(f"{bundle.inference_file} wants to run code at {place}: {str(value)[:60]!r}.", hint)
 
 
 def leaves(content: Any, place: str = "") -> Iterator[tuple[str, Any]]:
@@ -273,16 +287,62 @@ def _installed(package: str) -> str:
         return "unknown"
 
 
-def _read_json(folder: Path, name: str) -> dict[str, Any]:
+def _inference_file(folder: Path) -> Path | None:
+    """Return the file that says how a bundle is run; None: there is none.
+
+    Raises:
+        BundleError: if there are several.
+    """
+    found = [folder / name for name in INFERENCE_NAMES if (folder / name).is_file()]
+    if len(found) > 1:
+        names = " and ".join(path.name for path in found)
+        raise BundleError(f"{folder / 'configs'} holds {names}.", "Keep the one that is meant.")
+    return found[0] if found else None
+
+
+def _read_configuration(path: Path) -> dict[str, Any]:
+    """Read a JSON or YAML file that holds an object.
+
+    Raises:
+        BundleError: naming the line where it is wrong.
+    """
     try:
-        content = json.loads((folder / name).read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text) if path.suffix == ".json" else _read_yaml(text)
     except json.JSONDecodeError as error:
-        raise BundleError(f"{folder / name} line {error.lineno}: {error.msg}.", "Correct the JSON there.") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise BundleError(f"{folder / name} cannot be read: {error}.", "Copy the bundle again.") from error
+        raise BundleError(f"{path} line {error.lineno}: {error.msg}.", "Correct the JSON there.") from error
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise BundleError(f"{path} line {line}: {error.problem}.", "Correct the YAML there.") from error
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        fault = " ".join(str(error).split())[:200]
+        raise BundleError(f"{path} cannot be read: {fault}.", "Copy the bundle again.") from error
     if not isinstance(content, dict):
-        raise BundleError(f"{folder / name} holds no JSON object.", "It should begin with a brace.")
+        raise BundleError(f"{path} holds no object.", "It should hold keys and their values.")
     return content
+
+
+class _YamlReader(yaml.SafeLoader):
+    """Read plain data only; a key that is given twice is an error, as in MONAI."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Build one object."""
+        seen = set()
+        for key, _ in node.value:
+            if str(key.value) in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value} is there twice", key.start_mark
+                )
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
+def _read_yaml(text: str) -> Any:
+    """Read YAML as what JSON can hold: names are texts, and aliases do not multiply without end."""
+    content = yaml.load(text, _YamlReader)
+    if len(list(islice(leaves(content), _MOST_VALUES + 1))) > _MOST_VALUES:
+        raise ValueError(f"it has more than {_MOST_VALUES} values")
+    return json.loads(json.dumps(content, default=str))
 
 
 def _check_weights(bundle: Bundle) -> None:

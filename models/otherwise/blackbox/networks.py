@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from otherwise.blackbox.bundle import INFERENCE, Bundle, leaves, refuse_code
+from otherwise.blackbox.bundle import Bundle, leaves, refuse_code
 from otherwise.errors import BundleError
 
 ALLOWED = ("monai.networks.nets", "torch.nn")
@@ -34,7 +34,7 @@ _TRUST = "If you trust whoever made it, allow it with --trust-code."
 
 
 def load_network(bundle: Bundle, device: str | torch.device, trust_code: bool = False) -> nn.Module:
-    """Build the network ``network_def`` of ``configs/inference.json`` and load its weights.
+    """Build the network ``network_def`` of the bundle's configuration and load its weights.
 
     Returns:
         The network on the device, in evaluation mode.
@@ -43,7 +43,7 @@ def load_network(bundle: Bundle, device: str | torch.device, trust_code: bool = 
         BundleError: if the bundle holds Python code and is not trusted, or network and weights do not fit.
     """
     if "network_def" not in bundle.inference:
-        raise BundleError(f"{bundle.folder / INFERENCE} has no network_def.", "Say which network the weights are for.")
+        raise BundleError(f"{bundle.inference_file} has no network_def.", "Say which network the weights are for.")
     if trust_code:
         network = _build_trusted(bundle)
     else:
@@ -77,6 +77,7 @@ def build_network(definition: Any) -> nn.Module:
             raise BundleError(f"network_def.{place} is no literal: {str(value)[:60]!r}.", _TRUST)
     factory = _locate(target)
     _refuse_fetching(target, factory, arguments)
+    _require_torchvision(target)
     try:
         network = factory(**arguments)
     except Exception as error:
@@ -162,6 +163,25 @@ def _locate(target: str) -> Any:
             f"network_def._target_ {target!r} is not allowed.", f"Only networks of {', '.join(ALLOWED)} are. {_TRUST}"
         )
     return factory
+
+
+def _require_torchvision(target: str) -> None:
+    """Refuse a network out of torchvision where that cannot be imported.
+
+    Raises:
+        BundleError: with the reason. torchvision that was compiled for another build of PyTorch, such as CUDA beside a
+            CPU build, is installed and cannot be imported.
+    """
+    if "TorchVision" not in target:
+        return
+    try:
+        importlib.import_module("torchvision.models")
+    except Exception as error:  # RuntimeError where its operators do not fit
+        fault = (str(error).splitlines() or [type(error).__name__])[0][:120]
+        raise BundleError(
+            f"{target} needs torchvision, which cannot be imported beside this PyTorch ({torch.__version__}): {fault}.",
+            "Install the build of torchvision that belongs to it, or export the network as TorchScript or ONNX.",
+        ) from error
 
 
 def _refuse_fetching(target: str, factory: Any, arguments: Mapping[str, Any]) -> None:
