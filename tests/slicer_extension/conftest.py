@@ -143,3 +143,27 @@ def explained(app: Any, volume: Any) -> Any:
     app.press("explainButton")
     app.until(lambda: not app.logic.busy and any(True for _ in explanations.all_shown(app.scene)))
     return app
+
+
+@pytest.fixture
+def teaching_server(bad_server: BadServer) -> Any:
+    """A server that speaks the routes for teaching and remembers."""
+    from support.fake_teaching_server import FakeTeachingServer
+
+    made = FakeTeachingServer()
+    bad_server.on("/", made)
+    return made
+
+
+@pytest.fixture
+def teaching_app(app: Any, teaching_server: Any, bad_server: BadServer) -> Any:
+    """The panel, connected to ``teaching_server``; one of its images is explained."""
+    from support.teach_section import only, ready
+
+    app.answers["real"] = True
+    app.ui.addressEdit.setText(bad_server.url)
+    app.press("connectButton")
+    app.until(lambda: not app.logic.busy and app.ui.studyBox.count() == 1 and ready(app))
+    app.press("explainButton")
+    app.until(lambda: not app.logic.busy and only(app).id == "one")
+    return app

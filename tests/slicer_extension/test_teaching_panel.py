@@ -3,65 +3,18 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import pytest
 
-slicer = pytest.importorskip("slicer", exc_type=ImportError, reason="slicer-core is not installed")
+pytest.importorskip("slicer", exc_type=ImportError, reason="slicer-core is not installed")
 pytest.importorskip("PySide6", exc_type=ImportError, reason="PySide6-Essentials is not installed")
 
-from otherwise.annotations.region import RegionMask  # noqa: E402
-from OtherwiseLib.mrml import explanations  # noqa: E402
-from OtherwiseLib.mrml.volumes import geometry_of  # noqa: E402
-from support.fake_teaching_server import MARKER, SPICULATED, FakeTeachingServer  # noqa: E402
-from support.panel_session import PanelSession  # noqa: E402
-
-if TYPE_CHECKING:
-    from conftest import BadServer
-
-
-@pytest.fixture
-def teaching_server(bad_server: BadServer) -> FakeTeachingServer:
-    made = FakeTeachingServer()
-    bad_server.on("/", made)
-    return made
-
-
-@pytest.fixture
-def teaching_app(app: PanelSession, teaching_server: FakeTeachingServer, bad_server: BadServer) -> PanelSession:
-    """Connected, and one of the server's images is explained."""
-    app.answers["real"] = True
-    app.ui.addressEdit.setText(bad_server.url)
-    app.press("connectButton")
-    app.until(lambda: not app.logic.busy and app.ui.studyBox.count() == 1 and ready(app))
-    app.press("explainButton")
-    app.until(lambda: not app.logic.busy and only(app).id == "one")
-    return app
-
-
-def ready(app: PanelSession) -> bool:
-    return (app.panel.teaching.teacher.concepts or {}).get("state") == "ready"
-
-
-def only(app: PanelSession) -> explanations.ShownExplanation:
-    return next(iter(explanations.all_shown(app.scene)))
-
-
-def rows(table: Any) -> list[list[str]]:
-    return [
-        [table.item(row, column).text() for column in range(table.columnCount())] for row in range(table.rowCount())
-    ]
-
-
-def name(app: PanelSession, row: int, words: str) -> None:
-    """Call a region of the explanation something, and wait until the server has learned it."""
-    app.ui.regionTable.clearSelection()
-    app.ui.regionTable.selectRow(row)
-    app.ui.termBox.setEditText(words)
-    app.press("nameButton")
-    app.until(lambda: app.ui.teachMessage.text().startswith("Saved"))
-    app.until(lambda: app.ui.regionTable.item(row, 1).text() == words)
+from OtherwiseLib.mrml import explanations
+from OtherwiseLib.mrml.volumes import geometry_of
+from support.fake_teaching_server import SPICULATED, FakeTeachingServer
+from support.panel_session import PanelSession
+from support.teach_section import draw, name, only, ready, rows
 
 
 def test_without_a_server_nothing_can_be_taught_and_it_says_why(app: PanelSession) -> None:
@@ -188,144 +141,6 @@ def test_what_one_said_before_can_be_taken_back_after_connecting_again(
     assert teaching_server.notes[-1]["withdraws"] == teaching_server.notes[0]["id"], "and nobody else's"
 
 
-def test_a_lost_connection_loses_no_label_and_records_none_twice(
-    teaching_app: PanelSession, teaching_server: FakeTeachingServer
-) -> None:
-    teaching_server.losing = 1
-    teaching_app.ui.regionTable.selectRow(0)
-    teaching_app.ui.termBox.setEditText("Spiculated lesion")
-    teaching_app.press("nameButton")
-    teaching_app.until(lambda: not teaching_app.ui.retryButton.isHidden())
-    assert teaching_app.ui.unsavedLabel.text() == "Not saved yet: 1."
-    assert "Nothing answers" in teaching_app.ui.teachMessage.text()
-    assert not teaching_app.ui.undoButton.isEnabled()
-    assert "Try again" in teaching_app.ui.undoButton.toolTip()
-    assert teaching_app.ui.disagreeButton.isEnabled()
-    teaching_server.down = True
-    teaching_app.press("retryButton")
-    teaching_app.until(
-        lambda: "Nothing answers" in teaching_app.ui.teachMessage.text() and not teaching_app.ui.retryButton.isHidden()
-    )
-    teaching_server.down = False
-    teaching_app.press("retryButton")
-    teaching_app.until(lambda: teaching_app.ui.teachMessage.text() == "Saved as no. 1: Spiculated lesion.")
-    assert teaching_app.ui.retryButton.isHidden()
-    assert (len(teaching_server.notes), teaching_server.posts) == (1, 2)
-
-
-def test_what_waits_outlives_the_application(teaching_app: PanelSession, teaching_server: FakeTeachingServer) -> None:
-    from OtherwiseLib.logic.outbox import Outbox
-    from OtherwiseLib.ui.application import QtTimer
-
-    teaching_server.refusal = 500
-    teaching_app.press("disagreeButton")
-    teaching_app.until(lambda: not teaching_app.ui.retryButton.isHidden())
-    (kept,) = Outbox(QtTimer, teaching_app.settings).unsaved
-    assert kept == teaching_app.panel.teaching.teacher.outbox.unsaved[0]
-    teaching_server.refusal = 0
-    teaching_app.press("connectButton")
-    teaching_app.until(lambda: [note["id"] for note in teaching_server.notes] == [kept.annotation["id"]])
-    teaching_app.until(lambda: Outbox(QtTimer, teaching_app.settings).unsaved == [])
-    teaching_app.settings.set("Otherwise/unsaved", '[{"address": 1}]')
-    assert Outbox(QtTimer, teaching_app.settings).unsaved == []
-
-
-def test_the_main_thread_waits_for_no_answer(teaching_app: PanelSession, teaching_server: FakeTeachingServer) -> None:
-    import time
-
-    teaching_server.slow.clear()
-    teaching_app.press("disagreeButton")
-    teaching_app.press("disagreeButton")
-    longest, last = 0.0, time.perf_counter()
-    end = last + 1
-    while time.perf_counter() < end:
-        teaching_app.application.processEvents()
-        now = time.perf_counter()
-        longest, last = max(longest, now - last), now
-    assert longest < 0.5
-    assert "being saved" in teaching_app.ui.undoButton.toolTip()
-    assert teaching_app.ui.retryButton.isHidden(), "it is on its way"
-    assert teaching_app.ui.teachMessage.text() == ""
-    teaching_server.slow.set()
-    teaching_app.until(lambda: len(teaching_server.notes) == 2 and teaching_app.ui.undoButton.isEnabled())
-
-
-def test_a_server_that_falls_silent_is_told_and_asked_again(
-    teaching_app: PanelSession, teaching_server: FakeTeachingServer
-) -> None:
-    teaching_server.down = True
-    teaching_app.panel.teaching.teacher._watch()
-    teaching_app.until(lambda: "does not answer" in teaching_app.ui.teachStateLabel.text())
-    teaching_server.down = False
-    teaching_app.until(lambda: "Nothing has been taught yet" in teaching_app.ui.teachStateLabel.text())
-
-
-def test_what_the_server_refuses_for_good_is_told_and_not_kept(
-    teaching_app: PanelSession, teaching_server: FakeTeachingServer
-) -> None:
-    teaching_server.refusal = 422
-    teaching_app.press("disagreeButton")
-    teaching_app.until(lambda: teaching_app.ui.teachMessage.text() == "The server does not take that. Correct it.")
-    assert teaching_app.ui.retryButton.isHidden()
-    teaching_server.refusal = 500
-    teaching_app.press("disagreeButton")
-    teaching_app.until(lambda: not teaching_app.ui.retryButton.isHidden())
-    teaching_app.press("discardButton")
-    assert teaching_app.ui.retryButton.isHidden()
-    assert teaching_server.notes == []
-
-
-def test_what_was_said_to_one_server_is_not_told_to_another(
-    teaching_app: PanelSession, teaching_server: FakeTeachingServer, bad_server: Any
-) -> None:
-    teaching_server.refusal = 500
-    teaching_app.press("disagreeButton")
-    teaching_app.until(lambda: not teaching_app.ui.retryButton.isHidden())
-    teaching_server.refusal = 0
-    teaching_app.ui.addressEdit.setText(bad_server.url.replace("127.0.0.1", "localhost"))
-    teaching_app.press("connectButton")
-    teaching_app.until(lambda: not teaching_app.logic.busy and ready(teaching_app))
-    assert "another server: 1" in teaching_app.ui.unsavedLabel.text()
-    assert not teaching_app.ui.retryButton.isEnabled()
-    assert teaching_server.notes == []
-    teaching_app.ui.addressEdit.setText(bad_server.url)
-    teaching_app.press("connectButton")
-    teaching_app.until(lambda: len(teaching_server.notes) == 1)
-
-
-def test_the_units_that_answer_come_with_their_votes_and_pictures(
-    teaching_app: PanelSession, teaching_server: FakeTeachingServer
-) -> None:
-    teaching_app.ui.regionTable.selectRow(0)
-    teaching_app.press("queryButton")
-    teaching_app.until(lambda: teaching_app.ui.unitTable.rowCount() == 3)
-    assert teaching_server.asked == [{"explanation": "one", "region": {"label": 1}, "threshold": 0.2}]
-    assert rows(teaching_app.ui.unitTable) == [
-        ["layer3/17", "0.62", "Spiculated lesion", "yes"],
-        ["layer3/4", "0.35", "Mammographic breast mass", ""],
-        ["layer3/40", "0.27", "not named", ""],
-    ]
-    votes = teaching_app.ui.unitTable.item(0, 0).toolTip()
-    assert votes == "ann: Spiculated lesion, overlap 0.41\nbob: Burned-in marker, overlap 0.22, not sure"
-    assert "3 units overlap" in teaching_app.ui.answerLabel.text()
-    assert "Mammographic breast mass (83%)" in teaching_app.ui.answerLabel.text()
-    teaching_app.until(lambda: not teaching_app.ui.patch3.isHidden())
-    assert "layer3/17" in teaching_app.ui.patchTitle.text()
-    assert teaching_app.ui.patch0.pixmap().width() == 80
-    teaching_app.until(lambda: not teaching_app.ui.unitMap.isHidden())
-    assert teaching_server.marked == [["layer3/17", "layer3/4", "layer3/40"]]
-    assert teaching_app.widget.minimumSizeHint().width() <= 400, "a map is no reason to widen Slicer's module panel"
-    teaching_app.ui.unitTable.selectRow(2)
-    teaching_app.until(lambda: "layer3/40" in teaching_app.ui.patchTitle.text())
-    teaching_app.ui.thresholdSpin.setValue(0.5)
-    teaching_app.press("queryButton")
-    teaching_app.until(lambda: teaching_app.ui.unitTable.rowCount() == 1)
-    teaching_app.ui.regionTable.selectRow(1)
-    assert teaching_app.ui.unitTable.rowCount() == 0, "the answer was about another region"
-    assert teaching_app.ui.patchTitle.isHidden()
-    assert teaching_app.ui.unitMap.isHidden()
-
-
 def test_a_question_that_cannot_be_asked_is_told_where_it_was_pressed(
     teaching_app: PanelSession, teaching_server: FakeTeachingServer
 ) -> None:
@@ -360,40 +175,6 @@ def test_the_next_question_brings_its_explanation_and_goes_to_the_region(
     name(teaching_app, 0, "Spiculated lesion")
     assert not teaching_app.ui.goThereButton.isEnabled(), "it has been answered"
     assert teaching_app.ui.reasonLabel.isHidden()
-
-
-def test_a_region_drawn_by_hand_is_named_where_it_lies(
-    teaching_app: PanelSession, teaching_server: FakeTeachingServer
-) -> None:
-    teaching_app.press("drawButton")
-    ((node, volume),) = teaching_app.drawings
-    assert volume is only(teaching_app).get("original")
-    assert teaching_app.ui.segmentationSelector.currentNode() is node
-    assert "Select a region" in teaching_app.ui.nameButton.toolTip(), "nothing is drawn yet"
-    _, affine = geometry_of(volume)
-    draw(node, "shadow", (20, 30, 0), (26, 33, 1), affine)
-    assert teaching_app.ui.segmentBox.currentText() == "shadow"
-    assert teaching_app.ui.subjectLabel.text().startswith("About: shadow, drawn on")
-    teaching_app.ui.termBox.setEditText("Burned-in marker")
-    teaching_app.press("nameButton")
-    teaching_app.until(lambda: teaching_app.ui.teachMessage.text() == "Saved as no. 1: Burned-in marker.")
-    region = RegionMask.from_json(next(iter(teaching_server.regions.values())))
-    assert region.mask.all()
-    assert region.geometry.shape == (6, 3, 1)
-    np.testing.assert_allclose(region.geometry.affine[:3, 3], affine[:3, :3] @ [20, 30, 0] + affine[:3, 3])
-    assert teaching_server.notes[0]["term"]["code"] == MARKER["code"]
-    teaching_app.ui.segmentationSelector.setCurrentNode(None)
-    assert not teaching_app.ui.nameButton.isEnabled()
-
-
-def test_an_empty_segment_is_not_sent(teaching_app: PanelSession, teaching_server: FakeTeachingServer) -> None:
-    teaching_app.press("drawButton")
-    node = teaching_app.drawings[0][0]
-    node.GetSegmentation().AddEmptySegment("nothing")
-    teaching_app.ui.termBox.setEditText("Burned-in marker")
-    teaching_app.press("nameButton")
-    assert "empty" in teaching_app.ui.teachMessage.text()
-    assert teaching_server.posts == 0
 
 
 def test_spurious_names_make_a_suspected_shortcut(teaching_app: PanelSession) -> None:
@@ -435,7 +216,7 @@ def test_closing_the_scene_and_the_panel_leaves_nothing_behind(
     teaching_app.scene.Clear(False)
     teaching_app.panel.scene_changed()
     assert "Explain an image" in teaching_app.ui.disagreeButton.toolTip()
-    assert teaching_app.panel.teaching._observed == []
+    assert teaching_app.panel.teaching.region._observed == []
     teaching_app.panel.close()
     teaching_app.until(lambda: not any(t.name == "otherwise-job" and t.is_alive() for t in threading.enumerate()))
 
@@ -480,23 +261,3 @@ def test_a_real_server_is_taught(app: PanelSession, served: Any) -> None:
     app.press("undoButton")
     app.until(lambda: ui.teachMessage.text().startswith("Taken back"), 60)
     app.until(lambda: ready(app) and teacher.concepts["labels"] == len(teacher.own), 60)
-
-
-def draw(node: Any, name: str, low: tuple, high: tuple, affine: np.ndarray) -> str:
-    """Fill a box of voxels as the Segment Editor would."""
-    import vtk
-
-    image = slicer.vtkOrientedImageData()
-    image.SetExtent(low[0] - 2, high[0] + 1, low[1] - 2, high[1] + 1, low[2], high[2] - 1)
-    image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
-    image.GetPointData().GetScalars().Fill(0)
-    for i in range(low[0], high[0]):
-        for j in range(low[1], high[1]):
-            for k in range(low[2], high[2]):
-                image.SetScalarComponentFromDouble(i, j, k, 0, 1)
-    matrix = vtk.vtkMatrix4x4()
-    for row in range(4):
-        for column in range(4):
-            matrix.SetElement(row, column, affine[row, column])
-    image.SetImageToWorldMatrix(matrix)
-    return str(node.AddSegmentFromBinaryLabelmapRepresentation(image, name, [0.9, 0.6, 0.2]))

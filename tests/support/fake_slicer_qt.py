@@ -18,7 +18,8 @@ from typing import Any
 
 MODULE = Path(__file__).parents[2] / "slicer_extension" / "Otherwise"
 UI = MODULE / "Resources" / "UI" / "Otherwise.ui"
-TRUE_PROPERTY = 2
+METHODS, TRUE_PROPERTY = 0, 2
+"""How PySide6 reads properties in a module: as methods, its default, or as attributes."""
 
 
 def install() -> Any:
@@ -35,6 +36,7 @@ def install() -> Any:
     try:
         for name in ("support.strict_attributes", *modules_with_widgets()):
             feature.set_selection(TRUE_PROPERTY, name)
+        feature.set_selection(METHODS, "support.teach_section")  # else it follows whichever module ran before
     finally:
         sys.modules.update(strange)
     from support.fake_timer import FakeTimer

@@ -20,6 +20,7 @@ import numpy as np
 from otherwise.annotations.annotation import Annotation
 from otherwise.annotations.region import RegionMask
 from otherwise.annotations.vocabulary import Term, local_term
+from otherwise.images.image import Geometry
 
 EXPLANATION = Path(__file__).parents[1] / "slicer_extension" / "explanation"
 """Of a phantom mammogram, by the shipped models, with several regions to name."""
@@ -49,6 +50,10 @@ TERMS = [
     {**MARKER, "parent": None, "spurious": True},
 ]
 """Out of order: a child may come before its parent."""
+OWN_LIMIT = 0.2
+"""Overlap from which on every unit answers, where no threshold is sent."""
+SOME_REGION = RegionMask(np.ones((1, 1, 1), bool), Geometry((1, 1, 1), np.eye(4)))
+"""Stands for every decisive region, of which clients send the label only."""
 SAYING = {
     "id", "kind", "author", "image", "session", "explanation", "slice_index", "region", "units", "term", "certain",
     "comment", "withdraws",
@@ -343,14 +348,13 @@ class FakeTeachingServer:
         mask = None
         if region is not None:
             self.regions[body["id"]] = region
-            mask = None if set(region) == {"label"} else RegionMask.from_json(region)
-        whole = {"units": ("layer3/1",)} if region is not None and mask is None else {}
+            mask = SOME_REGION if set(region) == {"label"} else RegionMask.from_json(region)
         if term is not None:
             term = Term(**term) if "code" in term else local_term(term["meaning"])
         note = Annotation(
             author=body.get("author", "user"), kind=body["kind"], image=IMAGE, region=mask, term=term, id=body["id"],
             certain=body.get("certain", True), explanation=body.get("explanation", ""),
-            withdraws=body.get("withdraws", ""), comment=body.get("comment", ""), **whole,
+            withdraws=body.get("withdraws", ""), comment=body.get("comment", ""),
         )  # fmt: skip
         kept = {**note.to_json(), "number": len(self.notes) + 1, "withdrawn": False, "region": None, "units": []}
         self.notes.append(kept)
@@ -412,7 +416,9 @@ class FakeTeachingServer:
             {"unit": "layer3/40", "overlap": 0.27, "name": None, "disputed": False, "votes": []},
             {"unit": "layer3/9", "overlap": 0.05, "name": None, "disputed": False, "votes": []},
         ]
-        answering = sum(unit["overlap"] > body["threshold"] for unit in units)
+        for unit in units:
+            unit["answers"] = unit["overlap"] > body.get("threshold", OWN_LIMIT)
+        answering = sum(unit["answers"] for unit in units)
         return {"units": units, "answering": answering, "name": {"term": MASS, "confidence": 0.83}, "voxels": 40}
 
     def _questions(self, query: dict[str, str]) -> dict[str, Any]:

@@ -65,17 +65,18 @@ class TeachingClient:
             if not page or found[-1]["number"] >= int(answer.get("head") or 0):
                 return found
 
-    def query(self, subject: dict, threshold: float) -> dict:
+    def query(self, subject: dict, threshold: float | None) -> dict:
         """Return the units that respond to a region.
 
         Args:
             subject: ``explanation`` or ``image``, and ``region``.
-            threshold: Least overlap with the region.
+            threshold: Least overlap with the region; None: each unit has a limit of its own.
 
         Returns:
-            ``{units: [{unit, overlap, name, disputed, votes}], answering, name, voxels}``, best first.
+            ``{units: [{unit, overlap, answers, name, disputed, votes}], answering, name, voxels}``, best first.
         """
-        answer = self._client.ask("POST", "/otherwise/concepts/query", json={**subject, "threshold": threshold})
+        body = subject if threshold is None else {**subject, "threshold": threshold}
+        answer = self._client.ask("POST", "/otherwise/concepts/query", json=body)
         _listed(answer, "units", ("unit", "overlap"))
         return answer
 

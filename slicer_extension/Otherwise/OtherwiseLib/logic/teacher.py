@@ -118,6 +118,14 @@ class Teacher(WatchedService):
         """
         self._annotate({"kind": "name", **subject, "term": term, "certain": certain, "comment": comment})
 
+    def deny(self, subject: dict, term: dict, comment: str = "") -> None:
+        """Record that a region does not show a term; see ``name``."""
+        self._annotate({"kind": "not-this", **subject, "term": term, "comment": comment})
+
+    def cannot_tell(self, subject: dict, comment: str = "") -> None:
+        """Record that the user cannot tell what a region shows; see ``name``."""
+        self._annotate({"kind": "cannot-tell", **subject, "comment": comment})
+
     def disagree(self, explanation: str, comment: str = "") -> None:
         """Record that an explanation is wrong."""
         self._annotate({"kind": "disagree", "explanation": explanation, "comment": comment})
@@ -133,8 +141,8 @@ class Teacher(WatchedService):
         if self._client is not None:
             self.outbox.send(self._client)
 
-    def query(self, subject: dict, threshold: float) -> None:
-        """Ask which units respond to a region; ``answered(answer)`` follows."""
+    def query(self, subject: dict, threshold: float | None) -> None:
+        """Ask which units respond to a region; ``answered(answer)`` follows. See ``TeachingClient.query``."""
         client = self._client
         if client is not None:
             self._queries.ask("query", lambda: client.query(subject, threshold), self.answered.emit)

@@ -5,16 +5,15 @@ from __future__ import annotations
 from typing import Any, Callable
 
 import qt
-import slicer
 from slicer.i18n import tr as _
 
 from ..logic.teacher import Teacher
 from ..logic.vocabulary import term_for
-from ..mrml import segments
 from . import teaching_texts, texts
 from .connections import Connections
 from .explanation_panel import ExplanationPanel
 from .history_panel import HistoryPanel
+from .region_choice import RegionChoice
 from .units_panel import UnitsPanel
 
 LONGEST_WORDS = 64
@@ -36,13 +35,11 @@ class TeachingPanel:
         self._connections = Connections()
         self.teacher = teacher
         self.viewer = viewer
-        self.units = UnitsPanel(ui, teacher, self.subject)
+        self.region = RegionChoice(ui, viewer, lambda: teacher.logic.scene, draw, self.update, self._show_message)
+        self.units = UnitsPanel(ui, teacher, self.region.subject)
         self.history = HistoryPanel(ui, teacher)
-        self._draw = draw
         self._entries: list = []
         self._strategies: list = []
-        self._observed: list[tuple[Any, int]] = []
-        self._segments: list[tuple[str, str]] = []
         ui.authorEdit.text = teacher.author
         ui.termBox.lineEdit().maxLength = LONGEST_WORDS
         ui.termBox.lineEdit().placeholderText = _("Choose a term, or type words of your own")
@@ -55,15 +52,15 @@ class TeachingPanel:
 
     def close(self) -> None:
         """Stop and disconnect everything."""
-        self._observe(None)
         self._connections.close()
+        self.region.close()
         self.units.close()
         self.history.close()
         self.teacher.close()
 
     def scene_changed(self) -> None:
         """Show the present scene, after one was closed or loaded."""
-        self.on_segmentation()
+        self.region.on_segmentation()
         self.teacher.read_names()
         self.update()
 
@@ -71,16 +68,30 @@ class TeachingPanel:
 
     def on_name(self, *_unused: object) -> None:
         """Name the region."""
-        subject, term = self.subject(), self._term()
+        subject, term = self.region.subject(), self._term()
         if subject is not None and term is not None:
             self._show_message("")
-            self.teacher.name(subject, term, bool(self.ui.sureCheck.checked), self.ui.remarkEdit.text.strip())
+            self.teacher.name(subject, term, bool(self.ui.sureCheck.checked), self._remark())
+
+    def on_not_this(self, *_unused: object) -> None:
+        """Record that the region does not show the term."""
+        subject, term = self.region.subject(), self._term()
+        if subject is not None and term is not None:
+            self._show_message("")
+            self.teacher.deny(subject, term, self._remark())
+
+    def on_cannot_tell(self, *_unused: object) -> None:
+        """Record that nobody can tell what the region shows."""
+        subject = self.region.subject()
+        if subject is not None:
+            self._show_message("")
+            self.teacher.cannot_tell(subject, self._remark())
 
     def on_disagree(self, *_unused: object) -> None:
         """Record that the explanation is wrong."""
         if self.viewer.shown is not None:
             self._show_message("")
-            self.teacher.disagree(self.viewer.shown.id, self.ui.remarkEdit.text.strip())
+            self.teacher.disagree(self.viewer.shown.id, self._remark())
 
     def on_undo(self, *_unused: object) -> None:
         """Withdraw the last annotation."""
@@ -106,32 +117,6 @@ class TeachingPanel:
     def on_author(self, *_unused: object) -> None:
         """Remember the user's name."""
         self.teacher.author = self.ui.authorEdit.text
-        self.update()
-
-    def on_draw(self, *_unused: object) -> None:
-        """Open the Segment Editor on the image of the explanation."""
-        volume = self._volume()
-        if volume is None:
-            return
-        node = self.ui.segmentationSelector.currentNode()
-        if node is None:
-            node = segments.new_drawing(self.teacher.logic.scene, volume, _("Drawn regions"))
-            self.ui.segmentationSelector.setCurrentNode(node)
-        self._draw(node, volume)
-
-    def on_segmentation(self, *_unused: object) -> None:
-        """List the segments of the chosen drawing."""
-        node = self.ui.segmentationSelector.currentNode()
-        if node is not None and node.GetScene() is None:
-            node = None
-        self._observe(node)
-        chosen = self._segment()
-        self._segments = segments.segments_of(node)
-        self.ui.segmentBox.clear()
-        for _id, name in self._segments:
-            self.ui.segmentBox.addItem(name)
-        ids = [id for id, name in self._segments]
-        self.ui.segmentBox.currentIndex = ids.index(chosen) if chosen in ids else len(ids) - 1
         self.update()
 
     # -- what the teacher emits ----------------------------------------------------------------------------------
@@ -161,23 +146,6 @@ class TeachingPanel:
 
     # -- what the widgets show -----------------------------------------------------------------------------------
 
-    def subject(self) -> dict | None:
-        """Return the chosen region in the form that the server reads.
-
-        None: no region is chosen, or it cannot be sent and a message says why.
-        """
-        shown, segment = self.viewer.shown, self._segment()
-        if segment:
-            about = {"explanation": shown.id} if shown is not None else {"image": self._image()}
-            try:
-                node = self.ui.segmentationSelector.currentNode()
-                return {**about, "region": segments.region_of(node, segment, self._volume())}
-            except segments.RegionError as error:
-                self._show_message(_(str(error)))
-                return None
-        label = self.viewer.selected_label
-        return {"explanation": shown.id, "region": {"label": label}} if shown is not None and label else None
-
     def update(self, *_unused: object) -> None:
         """Show the state, and enable the buttons that work now; the tool tips of the others say why not."""
         ui, teacher = self.ui, self.teacher
@@ -189,7 +157,7 @@ class TeachingPanel:
         self.history.update()
         segmentation = ui.segmentationSelector.currentNode()
         ui.segmentBox.enabled = segmentation is not None
-        about = self._about()
+        about = self.region.about()
         ui.subjectLabel.text = about or _("No region is chosen.")
         choose = "" if about else _("Select a region in the table above, or draw one.")
         term = "" if self._term() else _("Choose a term, or type words of your own.")
@@ -201,12 +169,14 @@ class TeachingPanel:
         take_back = _("Take back the last thing you said; again: the one before")
         nothing = "" if teacher.own else _("You have said nothing that could be taken back.")
         asked = "" if teacher.question else _("Press Next question first.")
-        image = "" if self._volume() is not None else _("Explain an image, or choose a volume first.")
+        image = "" if self.region.volume() is not None else _("Explain an image, or choose a volume first.")
         for button, why, tip in (
             (ui.nameButton, offline or choose or term, _("Say what this region is; the server learns from it")),
+            (ui.notThisButton, offline or choose or term, _("Say that this region does not show the term")),
+            (ui.cannotTellButton, offline or choose, _("Say that you cannot tell what it shows")),
             (ui.disagreeButton, offline or explained, _("Record that this explanation is wrong; a remark helps")),
             (ui.undoButton, offline or sending or kept or nothing, take_back),
-            (ui.queryButton, offline or choose, _("Which units of the agent answer to this region?")),
+            (ui.queryButton, offline or choose, _("Which units answer to this region?")),
             (ui.questionButton, offline or busy, _("Let the server choose the region whose name would help most")),
             (ui.goThereButton, asked, _("Show the region that was asked about")),
             (ui.drawButton, image, _("Draw a region with the Segment Editor")),
@@ -236,32 +206,8 @@ class TeachingPanel:
         waits = _("Send it again; the server records nothing twice")
         self.ui.retryButton.toolTip = waits if self.ui.retryButton.enabled else _("Connect to its server first.")
 
-    def _about(self) -> str:
-        """Return the chosen region in words; empty: none is chosen."""
-        shown, segment = self.viewer.shown, self._segment()
-        if segment:
-            if shown is None and not self._image():
-                return ""
-            name = dict(self._segments)[segment]
-            image = shown.image_name if shown is not None else self._image()
-            return _("About: {name}, drawn on {image}").format(name=name, image=image)
-        label = self.viewer.selected_label
-        return _("About: region {label} of the explanation").format(label=label) if shown is not None and label else ""
-
-    def _segment(self) -> str:
-        """Return the id of the chosen segment; empty: none."""
-        index = self.ui.segmentBox.currentIndex
-        some = self.ui.segmentationSelector.currentNode() is not None and 0 <= index < len(self._segments)
-        return self._segments[index][0] if some else ""
-
-    def _image(self) -> str:
-        """Return the id of the chosen image of the server; empty: a volume of the scene is chosen."""
-        return "" if self.ui.volumeSelector.currentNode() is not None else self.ui.studyBox.currentText
-
-    def _volume(self) -> Any:
-        """Return the volume to draw on."""
-        shown = self.viewer.shown
-        return shown.get("original") if shown is not None else self.ui.volumeSelector.currentNode()
+    def _remark(self) -> str:
+        return str(self.ui.remarkEdit.text.strip())
 
     def _term(self) -> dict | None:
         return term_for(self.ui.termBox.currentText, self._entries, self.ui.termBox.currentIndex)
@@ -304,17 +250,6 @@ class TeachingPanel:
         ui.reasonLabel.text = str(question["reason"]) if question else ""
         ui.reasonLabel.visible = question is not None
 
-    def _observe(self, node: Any) -> None:
-        """Observe the segments of a segmentation."""
-        if [watched for watched, tag in self._observed] and self._observed[0][0] is node:
-            return
-        for watched, tag in self._observed:
-            watched.RemoveObserver(tag)
-        self._observed = []
-        events = slicer.vtkSegmentation
-        for event in (events.SegmentAdded, events.SegmentRemoved, events.SegmentModified) if node is not None else ():
-            self._observed.append((node, node.AddObserver(event, self.on_segmentation)))
-
     def _show_message(self, text: str) -> None:
         self.ui.teachMessage.text = text
         self.ui.teachMessage.visible = bool(text)
@@ -339,14 +274,13 @@ class TeachingPanel:
             self._connections.add(signal, slot)
         ui = self.ui
         self._connections.add(ui.nameButton.clicked, self.on_name)
+        self._connections.add(ui.notThisButton.clicked, self.on_not_this)
+        self._connections.add(ui.cannotTellButton.clicked, self.on_cannot_tell)
         self._connections.add(ui.disagreeButton.clicked, self.on_disagree)
         self._connections.add(ui.undoButton.clicked, self.on_undo)
         self._connections.add(ui.retryButton.clicked, lambda *_unused: self.teacher.retry())
         self._connections.add(ui.discardButton.clicked, lambda *_unused: self.teacher.outbox.discard())
         self._connections.add(ui.questionButton.clicked, self.on_question)
         self._connections.add(ui.goThereButton.clicked, self.on_there)
-        self._connections.add(ui.drawButton.clicked, self.on_draw)
         self._connections.add(ui.termBox.editTextChanged, self.update)
         self._connections.add(ui.authorEdit.editingFinished, self.on_author)
-        self._connections.add(ui.segmentationSelector.currentNodeChanged, self.on_segmentation)
-        self._connections.add(ui.segmentBox.currentIndexChanged, self.update)

@@ -53,11 +53,14 @@ def concept_list(concepts: dict | None, tr: Translate) -> str:
     )
 
 
-def answer(reply: dict, threshold: float, tr: Translate) -> str:
+def answer(reply: dict, threshold: float | None, tr: Translate) -> str:
     """Return the answer to a query in one or two sentences."""
-    first = tr("{count} units overlap the region by more than {threshold:.2f}.").format(
-        count=reply.get("answering", 0), threshold=threshold
-    )
+    if threshold is None:
+        first = tr("{count} units answer to the region.").format(count=reply.get("answering", 0))
+    else:
+        first = tr("{count} units overlap the region by more than {threshold:.2f}.").format(
+            count=reply.get("answering", 0), threshold=threshold
+        )
     name = reply.get("name")
     if not isinstance(name, dict):
         return f"{first} {tr('It has no name yet.')}"
@@ -87,7 +90,7 @@ def saved(reply: dict, tr: Translate) -> str:
         return tr("Taken back (no. {number}).").format(number=number)
     if note.get("kind") == "disagree":
         return tr("Saved as no. {number}: you disagree with the explanation.").format(number=number)
-    return tr("Saved as no. {number}: {name}.").format(number=number, name=meaning(note.get("term"), tr))
+    return tr("Saved as no. {number}: {what}.").format(number=number, what=_annotation_text(note, tr))
 
 
 def history_row(note: dict, tr: Translate) -> tuple[str, str, str, str]:

@@ -32,7 +32,7 @@ class UnitsPanel:
         self.teacher = teacher
         self._subject = subject
         self._units: list = []
-        self._threshold = 0.0
+        self._threshold: float | None = None
         self._connections.add(teacher.answered, self.answered)
         self._connections.add(teacher.pictured, self.pictured)
         self._connections.add(teacher.mapped, self.mapped)
@@ -49,7 +49,7 @@ class UnitsPanel:
         subject = self._subject()
         if subject is not None:
             self.clear()
-            self._threshold = float(self.ui.thresholdSpin.value)
+            self._threshold = float(self.ui.thresholdSpin.value) or None
             self.ui.answerLabel.text = _("Asking …")
             self.ui.answerLabel.visible = True
             self.teacher.query(subject, self._threshold)
@@ -64,7 +64,7 @@ class UnitsPanel:
     def answered(self, answer: dict) -> None:
         """List the units that respond, and select the first one."""
         table = self.ui.unitTable
-        self._units = [unit for unit in answer["units"] if unit["overlap"] > self._threshold]
+        self._units = [unit for unit in answer["units"] if self._answers(unit)]
         self.ui.answerLabel.text = teaching_texts.answer(answer, self._threshold, _)
         table.rowCount = len(self._units)
         for row, unit in enumerate(self._units):
@@ -101,6 +101,11 @@ class UnitsPanel:
         self.ui.unitMap.clear()
         self.ui.unitMap.visible = False
         self._pictures([], "")
+
+    def _answers(self, unit: dict) -> bool:
+        if self._threshold is None:
+            return bool(unit.get("answers"))
+        return bool(unit["overlap"] > self._threshold)
 
     def _pictures(self, pictures: list, title: str) -> None:
         self.ui.patchTitle.text = title
