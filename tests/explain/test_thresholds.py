@@ -94,7 +94,7 @@ def test_an_explanation_flips_where_the_hospital_decides(tmp_path: Path) -> None
     assert again.rule == explanation.rule
     assert [point.flipped for point in again.path] == [point.flipped for point in explanation.path]
     page = render_report(again)
-    assert "which it says from 0.30 on" in page
+    assert "its threshold is 0.30" in page
     assert "As the classifier sees it" in page
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,8 @@ from PIL import Image as Picture
 from otherwise.blackbox.protocol import InputSpec, PatchSpec
 from otherwise.finding.finder import Finder
 from otherwise.images.image import Geometry, Image
-from otherwise.report.finds import BOX, CONTENT_NAME, SIDE, describe, thumbnail, write_finds
+from otherwise.report import words
+from otherwise.report.finds import BOX, CONTENT_NAME, SIDE, describe, result, thumbnail, write_finds
 from support.square_models import SquareClassifier
 
 WINDOW = (0.0, 1.0)
@@ -88,6 +90,20 @@ def test_the_page_lists_every_find_with_its_picture(tmp_path: Path) -> None:
     low, high = np.array(first["box_ras"][:3]), np.array(first["box_ras"][3:])
     assert (low < first["centre_ras"]).all()
     assert (high > first["centre_ras"]).all()
+
+
+def test_the_page_says_its_result_first(tmp_path: Path) -> None:
+    image = image_with_box(Geometry((80, 60, 1), np.diag([0.5, 0.5, 1, 1])), np.array([50, 20, 0]), [62, 32, 1], 2)
+    looker = finder((8, 8), (1.0, 1.0))
+    finds = looker.find(image, most=5)
+    probable = sum(find.probability >= 0.5 for find in finds)
+    assert 0 < probable < len(finds)
+    page = write_finds(image, finds, looker.classifier, tmp_path / "finds").read_text(encoding="utf-8")
+    assert f"<h1>The model calls {probable} of the {len(finds)} most probable places bright." in page
+    probability = escape(words.probability(finds[0].probability))
+    assert f"No. 1 is the most probable: bright ({probability})." in page
+    assert result(finds[:1], ["bright"])[0] == "The model calls the most probable place bright."
+    assert "shows no place for bright or dark" in result([], ["bright", "dark"])[0]
 
 
 def test_a_find_tells_its_directions() -> None:

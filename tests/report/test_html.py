@@ -16,7 +16,9 @@ import pytest
 from otherwise.explain.explanation import Explanation, PathPoint, Prediction
 from otherwise.images.atomic import WriteError
 from otherwise.images.image import Geometry, Image
+from otherwise.report.cards import cards
 from otherwise.report.html import render_report, write_report
+from otherwise.report.panels import Panels
 
 Explain = Callable[..., Explanation]
 EVIL = '<script>alert("x")</script>&$\\frac{1}{0}$'
@@ -69,6 +71,30 @@ def test_answer_stands_first(explain: Explain) -> None:
     assert "The model says malignant (0.93). It would say benign (0.59) if 3.1 % of the image" in text
     assert "not for clinical decision" in text
     assert "below the reconstruction floor" in text
+
+
+def test_first_pictures_show_the_change_that_the_headline_names(explain: Explain) -> None:
+    explanation = explain()
+    full, minimal = explanation.counterfactual, replace(explanation.minimal, valid=False)
+    for shown, other, changed in (
+        (explanation, "Full counterfactual", ("Minimal change", explanation.minimal)),
+        (replace(explanation, minimal=minimal), "Minimal change: none found", ("Full counterfactual", full)),
+        (replace(explanation, regions=()), "Minimal change", ("Full counterfactual", full)),
+    ):
+        page, (title, found) = render_report(shown), changed
+        text = Page(page).text
+        assert f"It would say benign ({found.probabilities['benign']:.2f})" in text
+        titles = re.findall(r"<figcaption>\s*<h3>([^<]*)</h3>", page)[:6]
+        assert titles == ["Original", title, f"{title} minus original", "Measured effect", "Decisive regions", other]
+
+
+def test_minimal_change_is_shown_as_its_own_difference(explain: Explain) -> None:
+    explanation = explain()
+    volumes, panels = explanation.volumes, Panels(explanation)
+    shown = cards(explanation, panels)[2]
+    minimal = volumes.minimal.with_array(volumes.minimal.array - volumes.original.array)
+    assert shown.panels == panels.change(minimal, shown.panels[0].alt)
+    assert shown.panels != panels.change(volumes.difference, shown.panels[0].alt)
 
 
 def test_every_region_is_in_the_table(explain: Explain) -> None:

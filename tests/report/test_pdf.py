@@ -11,6 +11,7 @@ from pypdf import PdfReader
 
 from otherwise.explain.explanation import Explanation
 from otherwise.report.pdf import ROWS, write_pdf
+from otherwise.report.words import probability
 
 Explain = Callable[..., Explanation]
 
@@ -29,6 +30,11 @@ def test_it_says_what_the_page_says(explain: Explain, tmp_path: Path, dimension:
     for words in ("Which regions decide", "How this was made", explanation.target, "not for clinical decision"):
         assert words in told
     assert explanation.classifier.version[:40] in told
+    for ends in ("darker", "brighter", "against", "towards"):
+        assert ends in told, "the ends of a colour bar"
+    for answer in (explanation.prediction, explanation.minimal, explanation.counterfactual):
+        for value in answer.probabilities.values():
+            assert probability(value) in told
     assert [item.name for item in tmp_path.iterdir()] == ["report.pdf"]
 
 
@@ -38,6 +44,18 @@ def test_an_invalid_counterfactual_is_called_so(explain: Explain, tmp_path: Path
     told = text_of(write_pdf(replace(explanation, counterfactual=found, notes=("Look twice.",)), tmp_path / "r.pdf"))
     assert "No change was found" in told
     assert "Look twice." in told
+
+
+def test_many_classes_are_left_out_but_never_those_that_matter(explain: Explain, tmp_path: Path) -> None:
+    explanation = explain()
+    others = {f"finding {number}": 0.001 * number for number in range(12)}
+    probabilities = {**others, **explanation.prediction.probabilities}
+    prediction = replace(explanation.prediction, probabilities=probabilities)
+    path = write_pdf(replace(explanation, prediction=prediction), tmp_path / "r.pdf")
+    first = " ".join(PdfReader(path).pages[0].extract_text().split())
+    assert "8 less probable classes are left out" in first
+    assert "finding 11" in first
+    assert "finding 7" not in first
 
 
 def test_many_regions_and_none_fit_on_the_page(explain: Explain, tmp_path: Path) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import colorsys
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import permutations
 
@@ -17,7 +18,9 @@ from PIL import Image as Picture
 from otherwise.explain.explanation import Explanation
 from otherwise.images.image import Geometry, Image
 from otherwise.report import figures, words
+from otherwise.report.colours import FIRST_ANSWER, TARGET, red_green_blue
 from otherwise.report.panels import Panels, typical_floor
+from otherwise.report.path_plot import path_plot
 from otherwise.report.planes import planes_through, strongest_voxel
 
 Explain = Callable[..., Explanation]
@@ -104,11 +107,26 @@ def test_a_classifier_that_saw_one_slice_is_shown_with_that_slice_alone(explain:
 def test_overlay_tells_signs_apart_and_keeps_grey_below_the_floor() -> None:
     background = np.full((1, 4, 3), 200, np.uint8)
     pixels = figures.overlay(background, np.array([[-1.0, -0.05, 0.05, 1.0]]), 1.0, 0.1, figures.CHANGE_HUES)
-    blue, below, also, orange = pixels[0].astype(int)
-    assert blue[2] > blue[0]
-    assert orange[0] > orange[2]
+    violet, below, also, green = pixels[0].astype(int)
+    assert violet[2] > violet[1]
+    assert green[1] > green[0]
     assert (below == below[0]).all()
     assert (also == below).all()
+
+
+def test_one_colour_has_one_meaning() -> None:
+    """The effect has the hues of the classes that it speaks for or against; a change of intensity has none of them."""
+
+    def hue(colour: Sequence[float]) -> float:
+        return colorsys.rgb_to_hsv(*(value / max(1, *colour) for value in colour))[0]
+
+    classes = [hue(red_green_blue(colour)) for colour in (FIRST_ANSWER, TARGET)]
+    effect = figures.EFFECT_HUES
+    for pair, own in zip((effect.negative, effect.positive), classes, strict=True):
+        assert all(abs(hue(colour) - own) < 0.06 for colour in pair)
+    change = figures.CHANGE_HUES
+    for colour in (*change.negative, *change.positive):
+        assert min(abs(hue(colour) - own) for own in classes) > 0.1
 
 
 def test_colour_bar_is_grey_in_the_middle_only() -> None:
@@ -159,11 +177,11 @@ def _path(mask: np.ndarray) -> str:
 
 
 def test_plot_takes_any_class_name_and_any_path() -> None:
-    svg, positions = figures.path_plot([0.0], [{"<b>$x$": 0.4, "_y": 0.5, "z": 0.1}], ["<b>$x$", "_y"])
+    svg, positions = path_plot([0.0], [{"<b>$x$": 0.4, "_y": 0.5, "z": 0.1}], ["<b>$x$", "_y"])
     assert "&lt;b&gt;$x$" in svg
     assert 'id="step"' in svg
     assert len(positions) == 1
-    svg, positions = figures.path_plot([0, 1, 3], [{"a": 0.2, "b": 0.8}] * 3, ["b", "a"])
+    svg, positions = path_plot([0, 1, 3], [{"a": 0.2, "b": 0.8}] * 3, ["b", "a"])
     assert positions[2] - positions[1] == pytest.approx(2 * (positions[1] - positions[0]))
 
 

@@ -9,6 +9,14 @@ Source: Okabe and Ito, Color Universal Design, https://jfly.uni-koeln.de/color/.
 """
 
 
+FIRST_ANSWER, TARGET, OTHER_CLASS = "#0072b2", "#d55e00", "#8a8f98"
+"""Colours of classes in every picture of a report: what the model says, what it could say instead, and all others."""
+OUTLINE = "#5ee6ff"
+"""Colour of outlines and numbers of regions on an image."""
+CONCEPTS = ("#56b4e9", "#f0e442", "#cc79a7", "#009e73", "#e69f00")
+"""Colours of concepts: of ``OKABE_ITO`` without those of classes. A letter tells concepts of one colour apart."""
+
+
 def red_green_blue(colour: str) -> tuple[float, float, float]:
     """Return the parts of ``#rrggbb``, each in [0, 1]."""
     red, green, blue = (int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5))

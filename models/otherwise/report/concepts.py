@@ -10,13 +10,11 @@ from otherwise.annotations.region import RegionMask
 from otherwise.annotations.vocabulary import Key
 from otherwise.explain.explanation import ConceptEntry, Concepts, Explanation
 from otherwise.report import words
-from otherwise.report.colours import OKABE_ITO
+from otherwise.report.colours import CONCEPTS
 from otherwise.report.examples import ExamplePatch, Examples, cut_patch
 
 PICTURES = 3
 """Most example patches of a concept."""
-_DARKEST = "#0072b2"
-"""The only colour on which white letters stand out more than black ones."""
 UNNAMED = "Unknown"
 
 
@@ -29,7 +27,6 @@ class ConceptRow:
         name: Its words.
         code: Coding scheme and code; empty for what has no name.
         colour: Of its part of the stacked bar, ``#rrggbb``; empty for what has no name, which is hatched.
-        ink: Colour of letters on it.
         spurious: Whether it is no feature of a disease.
         entry: The numbers.
         effect, units, activation, area: Lengths of bars in [0, 1], the longest of the column 1; None: nothing to
@@ -41,7 +38,6 @@ class ConceptRow:
     name: str
     code: str
     colour: str
-    ink: str
     spurious: bool
     entry: ConceptEntry
     effect: float
@@ -99,14 +95,13 @@ def concept_part(
     )
     rows = []
     for place, entry in enumerate(entries):
-        term, colour = entry.term, OKABE_ITO[place % len(OKABE_ITO)]
+        term, colour = entry.term, CONCEPTS[place % len(CONCEPTS)]
         rows.append(
             ConceptRow(
                 mark=_letter(place) if term else "",
                 name=term.meaning if term else UNNAMED,
                 code=f"{term.scheme} {term.code}" if term else "",
                 colour=colour if term else "",
-                ink="#ffffff" if term and colour == _DARKEST else "#17202b",
                 spurious=term is not None and term.key in spurious,
                 entry=entry,
                 effect=effect(entry),

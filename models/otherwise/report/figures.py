@@ -1,8 +1,8 @@
-"""The pictures of a report as pure functions: planes in, pixels, PNG bytes or SVG text out.
+"""The pictures of a report as pure functions: planes in, pixels, PNG bytes or SVG paths out.
 
 A plane is ``(rows, columns)`` or, of an image with channels, ``(channels, rows, columns)``, as it is displayed. Pixels
-are ``(rows, columns, 3)`` uint8. Signed values run between two hues (blue and orange, violet and yellow) that all kinds
-of colour vision keep apart; the magnitude is both brightness and opacity.
+are ``(rows, columns, 3)`` uint8. Signed values run between two hues that all kinds of colour vision keep apart; the
+magnitude is both brightness and opacity.
 """
 
 from __future__ import annotations
@@ -10,17 +10,10 @@ from __future__ import annotations
 import base64
 import io
 import math
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
-from matplotlib.transforms import blended_transform_factory
 from PIL import Image as Picture
 from skimage.measure import find_contours
 
@@ -37,14 +30,14 @@ class Hues:
     positive: tuple[tuple[int, int, int], tuple[int, int, int]]
 
 
-CHANGE_HUES = Hues(negative=((20, 95, 215), (130, 215, 255)), positive=((215, 85, 0), (255, 205, 110)))
-EFFECT_HUES = Hues(negative=((105, 70, 220), (205, 190, 255)), positive=((190, 130, 0), (255, 240, 110)))
+CHANGE_HUES = Hues(negative=((120, 60, 200), (215, 180, 255)), positive=((0, 130, 70), (150, 255, 180)))
+"""Darker is violet, brighter is green."""
+EFFECT_HUES = Hues(negative=((20, 95, 215), (130, 215, 255)), positive=((215, 85, 0), (255, 205, 110)))
+"""Towards the target is orange, the target's colour everywhere in a report; against it is blue, see ``colours``."""
 LONGEST_SIDE = 800
 DIMMED = 0.45
 """How much of an image's brightness stays when colours are laid over it."""
 _STRIP = 2**19  # pixels that are reduced at once
-_INK = "#123457"
-"""Stands for the page's own text colour while matplotlib draws; no other element uses it."""
 
 
 def intensity_window(*images: np.ndarray) -> tuple[float, float]:
@@ -191,92 +184,3 @@ def contours(mask: np.ndarray, width: float, height: float) -> list[np.ndarray]:
         down, right = (contour[:-1] - 0.5).T
         lines.append(np.stack([right * width / columns, down * height / rows], axis=1))
     return lines
-
-
-def path_plot(
-    strengths: Sequence[float],
-    probabilities: Sequence[Mapping[str, float]],
-    highlighted: Sequence[str],
-    boundary: float | None = 0.5,
-) -> tuple[str, list[float]]:
-    """Plot the classes' probabilities along the way from the original to beyond the boundary.
-
-    Args:
-        strengths: Movement in latent space of every step, ascending.
-        probabilities: The black box's answer at every step.
-        highlighted: The class that was answered first and the target; other classes are drawn thin and grey.
-        boundary: Probability from which the target is said, a thin line; None: it depends on the other classes.
-
-    Returns:
-        SVG text for use inside HTML, drawn in the page's text colour on nothing, and the x of every step in its units.
-        The element with the id ``step`` is a vertical line at the first step.
-    """
-    figure = Figure(figsize=(6.4, 2.9))
-    axes = figure.add_axes((0.075, 0.17, 0.73, 0.76))
-    draw_path(axes, strengths, probabilities, highlighted, boundary)
-    axes.axvline(strengths[0] if strengths else 0, color=_INK, linewidth=1.2, alpha=0.7, gid="step")
-    figure.patch.set_visible(False)
-    axes.patch.set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(_INK)
-    axes.tick_params(colors=_INK)
-    axes.xaxis.label.set_color(_INK)
-    positions = [float(axes.transData.transform((x, 0))[0] * 72 / figure.dpi) for x in strengths]
-    return _inline_svg(figure), positions
-
-
-def draw_path(
-    axes: Axes,
-    strengths: Sequence[float],
-    probabilities: Sequence[Mapping[str, float]],
-    highlighted: Sequence[str],
-    boundary: float | None = 0.5,
-) -> None:
-    """Draw the lines of ``path_plot``; each highlighted class's name stands at the right end of its line."""
-    for name in probabilities[0] if probabilities else ():
-        values = [step.get(name, float("nan")) for step in probabilities]
-        rank = list(highlighted).index(name) if name in highlighted else None
-        colour, width, style = (
-            ("#8a8f98", 1.0, "-") if rank is None else (("#0072b2", 2.2, "--"), ("#d55e00", 2.2, "-"))[rank]
-        )
-        axes.plot(
-            strengths, values, style, color=colour, linewidth=width, marker="o", markersize=2 + width, clip_on=False
-        )
-    # Names stand at the right end of their lines, apart from each other, rather than in a legend.
-    ends = sorted((probabilities[-1].get(name, 0.0), name) for name in highlighted) if probabilities else []
-    heights = _apart([value for value, _ in ends], 0.11)
-    for (_, name), height in zip(ends, heights, strict=True):
-        colour = "#d55e00" if name == highlighted[-1] else "#0072b2"
-        short = name if len(name) <= 18 else name[:17] + "…"
-        place = blended_transform_factory(axes.transAxes, axes.transData)
-        axes.text(1.03, height, short, color=colour, weight="bold", va="center", transform=place, parse_math=False)
-    ticks = (0, 1) if boundary is None else (0, boundary, 1)
-    axes.set(
-        ylim=(0, 1),
-        yticks=ticks,
-        yticklabels=[f"{tick:g}" for tick in ticks],
-        xlabel="strength (1 = boundary of the student)",
-    )
-    axes.set_xlim(*((strengths[0], strengths[-1]) if len(set(strengths)) > 1 else (-0.5, 0.5)))
-    if boundary is not None:
-        axes.axhline(boundary, color=_INK, linewidth=0.6, alpha=0.35)
-    axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def _apart(values: Sequence[float], distance: float) -> list[float]:
-    """Shift ascending values in [0, 1] so that neighbours keep a distance."""
-    placed: list[float] = []
-    for value in values:
-        placed.append(max(value, placed[-1] + distance) if placed else value)
-    excess = max(0.0, placed[-1] - 1.0) if placed else 0.0
-    return [value - excess for value in placed]
-
-
-def _inline_svg(figure: Figure) -> str:
-    """Render SVG that may stand inside HTML: real text, no prologue, no namespaces."""
-    buffer = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "otherwise"}):
-        FigureCanvasSVG(figure).print_svg(buffer, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :].replace(_INK, "currentColor")
-    return re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", text)

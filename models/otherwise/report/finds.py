@@ -109,7 +109,8 @@ def write_finds(image: Image, finds: Sequence[Find], classifier: BlackBox, folde
     Raises:
         WriteError: if the disk refuses.
     """
-    window = classifier.inputs.intensity
+    window, patches = classifier.inputs.intensity, classifier.inputs.patches
+    wanted = patches.wanted if patches else tuple(classifier.classes)
     described = [describe(image, find, window) for find in finds]
     content = {
         "image": {"id": image.id, "sha256": image.sha256, "unit": image.unit},
@@ -122,7 +123,8 @@ def write_finds(image: Image, finds: Sequence[Find], classifier: BlackBox, folde
         .render(
             image=image,
             classifier=classifier,
-            wanted=classifier.inputs.patches.wanted if classifier.inputs.patches else classifier.classes,
+            wanted=wanted,
+            result=result(finds, wanted),
             overview=_overview(image, finds, window) if image.dimension == 2 else None,
             centre_heading=words.centre_heading(image.unit),
             rows=[
@@ -135,6 +137,26 @@ def write_finds(image: Image, finds: Sequence[Find], classifier: BlackBox, folde
         (draft / CONTENT_NAME).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         (draft / REPORT_NAME).write_text(page, encoding="utf-8", newline="\n")
     return folder / REPORT_NAME
+
+
+def result(finds: Sequence[Find], wanted: Sequence[str]) -> tuple[str, str]:
+    """Return what was found, and how probable the first find is, each as a sentence.
+
+    Args:
+        finds: Best first.
+        wanted: Classes that are looked for.
+    """
+    names = " or ".join(wanted)
+    if not finds:
+        return f"The model was asked about every patch and shows no place for {names}.", ""
+    probable = sum(find.probability >= PROBABLE for find in finds)
+    if len(finds) == 1:
+        first = f"The model {'calls' if probable else 'does not call'} the most probable place {names}."
+    else:
+        first = f"The model calls {probable or 'none'} of the {len(finds)} most probable places {names}."
+    best = max(wanted, key=lambda name: finds[0].probabilities[name])
+    probability = words.probability(finds[0].probabilities[best])
+    return first, f"No. {finds[0].rank} is the most probable: {best} ({probability})."
 
 
 def _panel(thumbnail: str, find: Find) -> FigurePanel:

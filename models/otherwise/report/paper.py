@@ -9,10 +9,13 @@ import textwrap
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 from PIL import Image as Picture
 
 from otherwise.report import figures
-from otherwise.report.panels import FigurePanel
+from otherwise.report.colours import OUTLINE
+from otherwise.report.panels import ColourBar, FigurePanel
 
 A4 = (8.27, 11.69)
 """Inches."""
@@ -21,23 +24,59 @@ LEFT, WIDTH = 0.08, 0.84
 TOP, BOTTOM = 0.955, 0.05
 """Where text begins and ends, as shares of the page's height."""
 MUTED, ALARM = "#444444", "#b00020"
+TRACK = "#e3e8ee"
+"""Colour of what is left of a bar."""
+HALO = "#000000"
+_HALOS = [withStroke(linewidth=1.5, foreground=HALO)]
+_LETTER_PLACES = ((0.01, 0.5, "left", "center"), (0.99, 0.5, "right", "center"), (0.5, 0.01, "center", "top"),
+                  (0.5, 0.99, "center", "bottom"))  # fmt: skip
+"""Of ``FigurePanel.letters``: x and y as shares of the panel, and how the letter is aligned."""
 
 
 def draw_panel(axes: Axes, panel: FigurePanel) -> None:
-    """A panel with the outlines of its regions, in the patient's proportions."""
-    pixels = np.asarray(Picture.open(io.BytesIO(figures.from_data_uri(panel.src))).convert("RGB"))
-    axes.imshow(pixels, extent=(0, panel.width, panel.height, 0), interpolation="nearest")
+    """Draw a panel with the outlines of its regions and the patient's directions, in the patient's proportions."""
+    axes.imshow(_pixels(panel.src), extent=(0, panel.width, panel.height, 0), interpolation="nearest")
     for outline in panel.outlines:
         for piece in outline.d.split("M")[1:]:
             points = np.array([float(number) for number in re.findall(r"-?[0-9.]+", piece)]).reshape(-1, 2)
             closed = np.concatenate([points, points[:1]])
-            axes.plot(*closed.T, color="white", linewidth=1.6)
-            axes.plot(*closed.T, color="#0072b2", linewidth=0.9, linestyle="-" if outline.evidence else "--")
+            axes.plot(*closed.T, color=HALO, linewidth=2.2)
+            axes.plot(*closed.T, color=OUTLINE, linewidth=1.1, linestyle="-" if outline.evidence else "--")
         left, top = outline.left * panel.width / 100, outline.top * panel.height / 100
-        axes.text(left, top, str(outline.label), color="#0072b2", fontsize=8, fontweight="bold")
+        axes.text(left, top, str(outline.label), color=OUTLINE, fontsize=8, fontweight="bold", path_effects=_HALOS)
+    for letter, (x, y, across, down) in zip(panel.letters, _LETTER_PLACES, strict=False):
+        axes.text(
+            x * panel.width, y * panel.height, letter, color="#c9d1db", fontsize=6.5, ha=across, va=down,
+            path_effects=_HALOS,
+        )  # fmt: skip
     axes.set(xlim=(0, panel.width), ylim=(panel.height, 0), xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
     axes.set_anchor("NW")
+
+
+def draw_colour_bar(
+    page: Figure, box: tuple[float, float, float, float], bar: ColourBar, ends: tuple[str, str]
+) -> None:
+    """Draw a colour bar in a box (left, bottom, width, height), with its ends and what they mean beneath it."""
+    left, bottom, width, _ = box
+    axes = page.add_axes(box)
+    axes.imshow(_pixels(bar.src), aspect="auto", interpolation="nearest")
+    axes.set_axis_off()
+    marks = (f"−{bar.scale:.3g} {ends[0]}", "left"), ("0", "center"), (f"{ends[1]} +{bar.scale:.3g}", "right")
+    for place, (text, side) in zip((0.0, 0.5, 1.0), marks, strict=True):
+        page.text(
+            left + place * width, bottom - 0.002, text, fontsize=6.5, color=MUTED, ha=side, va="top", parse_math=False
+        )
+
+
+def draw_meter(page: Figure, left: float, bottom: float, width: float, share: float, colour: str) -> None:
+    """Draw a bar that is filled to a share in [0, 1]."""
+    for part, shade in ((1.0, TRACK), (share, colour)):
+        page.add_artist(Rectangle((left, bottom), part * width, 0.006, color=shade, linewidth=0))
+
+
+def _pixels(source: str) -> np.ndarray:
+    return np.asarray(Picture.open(io.BytesIO(figures.from_data_uri(source))).convert("RGB"))
 
 
 def write_lines(

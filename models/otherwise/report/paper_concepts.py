@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from otherwise.report import words
+from otherwise.report.colours import FIRST_ANSWER, TARGET
 from otherwise.report.concepts import PICTURES, ConceptPart, ConceptRow
 from otherwise.report.examples import ExamplePatch
 from otherwise.report.paper import A4, ALARM, BOTTOM, LEFT, MUTED, TOP, WIDTH, letters_across, line_height, write_lines
@@ -22,7 +23,8 @@ _NAMES = 0.235
 _EFFECT, _UNITS, _ACTIVATION, _AREA, _REGIONS = 0.505, 0.64, 0.705, 0.775, 0.865
 """Where columns begin, as shares of the page's width."""
 _TRACK, _PLAIN, _HATCH = "#e3e8ee", "#8a8f98", "#7d8794"
-_TO, _FROM = "#d55e00", "#0072b2"
+_LETTER = "#17202b"
+"""On a colour of a concept."""
 
 
 def write_concepts(page: Figure, part: ConceptPart, target: str) -> float:
@@ -74,7 +76,7 @@ def _stack(page: Figure, top: float, part: ConceptPart) -> float:
             label = f"{label} {words.share(row.entry.share)}".strip()
         paper = None if row.mark else {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
         page.text(
-            left + width / 2, top - height / 2, label, fontsize=8, fontweight="bold", color=row.ink, ha="center",
+            left + width / 2, top - height / 2, label, fontsize=8, fontweight="bold", color=_LETTER, ha="center",
             va="center_baseline", bbox=paper if label else None,
         )  # fmt: skip
         left += width
@@ -98,13 +100,21 @@ def _row(page: Figure, top: float, row: ConceptRow) -> float:
     side = 0.022
     _box(page, LEFT, middle - side * A4[0] / A4[1] / 2, side, side * A4[0] / A4[1], row)
     page.text(
-        LEFT + side / 2, middle, row.mark, fontsize=8, fontweight="bold", color=row.ink, ha="center",
+        LEFT + side / 2, middle, row.mark, fontsize=8, fontweight="bold", color=_LETTER, ha="center",
         va="center_baseline",
     )  # fmt: skip
     _name(page, middle, row, LEFT + side + 0.008)
     for place, patch in enumerate(row.pictures[:PICTURES]):
         _picture(page, LEFT + _NAMES + place * (_PICTURE + 0.006), top - 0.002, patch)
-    _number(page, _EFFECT, middle, words.signed(entry.effect), row.effect, 0.12, _TO if entry.effect >= 0 else _FROM)
+    _number(
+        page,
+        _EFFECT,
+        middle,
+        words.signed(entry.effect),
+        row.effect,
+        0.12,
+        TARGET if entry.effect >= 0 else FIRST_ANSWER,
+    )
     page.text(_EFFECT + 0.055, middle + 0.003, words.share(entry.share), fontsize=8, color=MUTED)
     answered = entry.units > 0
     _number(page, _UNITS, middle, str(entry.units), row.units, 0.05)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -15,10 +16,13 @@ from matplotlib.transforms import Bbox
 from otherwise.annotations.vocabulary import Key
 from otherwise.explain.explanation import Explanation, Region
 from otherwise.images.atomic import atomic_path
-from otherwise.report import figures, words
+from otherwise.report import headline, words
+from otherwise.report.cards import Card, cards
+from otherwise.report.class_table import ClassTable, class_table
+from otherwise.report.colours import FIRST_ANSWER, OTHER_CLASS, TARGET
 from otherwise.report.concepts import ConceptPart, concept_part
 from otherwise.report.examples import Examples
-from otherwise.report.html import cards, provenance, steps
+from otherwise.report.film import steps
 from otherwise.report.panels import Panels
 from otherwise.report.paper import (
     A4,
@@ -28,12 +32,16 @@ from otherwise.report.paper import (
     MUTED,
     TOP,
     WIDTH,
+    draw_colour_bar,
+    draw_meter,
     draw_panel,
     letters_across,
     line_height,
     write_lines,
 )
 from otherwise.report.paper_concepts import write_concepts
+from otherwise.report.path_plot import draw_path
+from otherwise.report.provenance import provenance
 
 _COLUMNS = {
     "No.": 0.04,
@@ -48,9 +56,17 @@ _COLUMNS = {
 }
 """Of the table of regions, with their widths as shares of it."""
 _SMALL = 7.5
-"""Size of letters in the table."""
-_WAY = 0.72
-"""Share of the page that the path and how it was made need; where less is left they begin a new page."""
+"""Size of letters in tables and under pictures, in points."""
+_CARDS, _ACROSS, _GAP = 6, 3, 0.03
+"""Pictures of the first page, in a row of them, and the space between them as a share of the page's width."""
+_CAPTION = 0.115
+"""Height of what is written above and below a picture, as a share of the page's."""
+_CLASSES = 6
+"""Classes of the first page; further ones are left out, and that is said."""
+_KIND_COLOURS = {"from": FIRST_ANSWER, "to": TARGET, "other": OTHER_CLASS}
+"""By ``ClassRow.kind``."""
+_PATH_HEIGHT = 0.72
+"""Share of the page that the path and its provenance need; where less is left they begin a new page."""
 ROWS = 24
 """Regions of a page; further ones are left out, and that is said."""
 DISCLAIMER = (
@@ -108,10 +124,10 @@ def _pages(explanation: Explanation, panels: Panels, concepts: ConceptPart | Non
             yield page
             page, top = Figure(figsize=A4), TOP
     top = _regions(page, top, explanation)
-    if top < _WAY:
+    if top < _PATH_HEIGHT:
         yield page
         page, top = Figure(figsize=A4), TOP
-    _way(page, top, explanation, panels)
+    _path(page, top, explanation, panels)
     yield page
 
 
@@ -123,28 +139,62 @@ def _first(explanation: Explanation, panels: Panels) -> Figure:
     """Draw what the model says, and what would make it decide otherwise, with pictures."""
     page = Figure(figsize=A4)
     top = write_lines(page, TOP, f"What would make the model decide otherwise?  {explanation.image_id}", 9, "#666666")
-    top = write_lines(
-        page, top - 0.006, f"{words.question(explanation)} {words.answer(explanation)}", 15, weight="bold"
-    )
+    sentence = f"{headline.question(explanation)} {headline.answer(explanation)}"
+    top = write_lines(page, top - 0.006, sentence, 15, weight="bold")
     if not explanation.counterfactual.valid:
         warning = "No change was found for which the model changes its mind; below is the nearest attempt."
         top = write_lines(page, top - 0.004, warning, 11, ALARM, "bold")
     floor = (
-        "Differences below the reconstruction floor have no meaning: the agent makes them even when it changes nothing "
+        "Differences below the reconstruction floor are no evidence: the agent makes them even when it changes nothing "
         f"(mean error {100 * explanation.reconstruction_l1:.1f} % of the intensity window)."
     )
     top = write_lines(page, top - 0.004, " ".join([DISCLAIMER, floor, *explanation.remarks]), 8.5, MUTED)
-    shown = cards(explanation, panels)
-    height = (top - 0.06) / 3
-    for number, card in enumerate(shown[:6]):
-        row, column = divmod(number, 2)
-        left, bottom = LEFT + column * (WIDTH + 0.04) / 2, top - 0.02 - (row + 1) * height
-        axes = page.add_axes((left, bottom + 0.2 * height, WIDTH / 2 - 0.02, 0.72 * height))
-        draw_panel(axes, card.panels[0])
-        axes.set_title(card.title, fontsize=11, fontweight="bold", loc="left")
-        text = textwrap.fill(card.text, 62)
-        page.text(left, bottom + 0.17 * height, text, fontsize=7.5, color=MUTED, va="top", parse_math=False)
+    top = _classes(page, top - 0.012, class_table(explanation))
+    width = (WIDTH - (_ACROSS - 1) * _GAP) / _ACROSS
+    height = min((top - BOTTOM) / math.ceil(_CARDS / _ACROSS), width * A4[0] / A4[1] + _CAPTION)
+    for number, card in enumerate(cards(explanation, panels)[:_CARDS]):
+        row, column = divmod(number, _ACROSS)
+        _card(page, (LEFT + column * (width + _GAP), top - (row + 1) * height, width, height), card)
     return page
+
+
+def _classes(page: Figure, top: float, table: ClassTable) -> float:
+    """Draw the probability of each class, and return where the table ends."""
+    shown = table.most_probable(_CLASSES)
+    first, step = 0.26, (WIDTH - 0.26) / len(table.columns)
+    for column, name in enumerate(table.columns):
+        page.text(LEFT + first + column * step, top, name, fontsize=_SMALL, color=MUTED, va="top")
+    page.text(LEFT, top, "Probability", fontsize=_SMALL, color=MUTED, va="top")
+    letters = letters_across(first, 8.5, "bold")
+    for row in shown:
+        top -= line_height(10.5)
+        colour = _KIND_COLOURS[row.kind]
+        name = textwrap.shorten(row.name, letters, placeholder="…") or f"{row.name[: letters - 1]}…"
+        page.text(LEFT, top, name, fontsize=8.5, fontweight="bold", color=colour, va="top", parse_math=False)
+        for column, value in enumerate(row.probabilities):
+            if value is not None:
+                left = LEFT + first + column * step
+                draw_meter(page, left, top - 0.009, 0.6 * step, value, colour)
+                page.text(left + 0.63 * step, top, words.probability(value), fontsize=8.5, va="top")
+    top -= line_height(10.5)
+    left_out = len(table.rows) - len(shown)
+    return write_lines(page, top, f"{left_out} less probable classes are left out.", 8, MUTED) if left_out else top
+
+
+def _card(page: Figure, box: tuple[float, float, float, float], card: Card) -> None:
+    """Draw a card in a box (left, bottom, width, height): a title, a picture, its colour bar, and a sentence."""
+    left, bottom, width, height = box
+    panel = card.panels[0]
+    axes = page.add_axes((left, bottom + _CAPTION - 0.026, width, height - _CAPTION))
+    draw_panel(axes, panel)
+    axes.set_title(card.title, fontsize=9, fontweight="bold", loc="left")
+    below = bottom + _CAPTION - 0.032
+    if card.bar:
+        draw_colour_bar(page, (left, below - 0.006, width, 0.006), card.bar, card.ends)
+        below -= 0.02
+    lines = textwrap.fill(card.text, letters_across(width, 6.4), max_lines=6, placeholder=" …")
+    lines = f"{panel.caption}\n{lines}" if panel.caption else lines
+    page.text(left, below, lines, fontsize=7, color=MUTED, va="top", parse_math=False)
 
 
 def _regions(page: Figure, top: float, explanation: Explanation) -> float:
@@ -216,15 +266,15 @@ def _height_of_table(explanation: Explanation) -> float:
     return sum(_heights(_rows(explanation))) + 0.06
 
 
-def _way(page: Figure, top: float, explanation: Explanation, panels: Panels) -> None:
-    """The path, and how it was made."""
+def _path(page: Figure, top: float, explanation: Explanation, panels: Panels) -> None:
+    """Draw the path, and write how the explanation was made."""
     top = write_lines(
         page, top - 0.02, f"On the way from {explanation.prediction.label} to {explanation.target}", 13, weight="bold"
     )
     axes = page.add_axes((LEFT + 0.03, top - 0.2, 0.68, 0.18))
     strengths = [point.strength for point in explanation.path]
     told = [point.probabilities for point in explanation.path]
-    figures.draw_path(axes, strengths, told, [explanation.prediction.label, explanation.target], explanation.boundary)
+    draw_path(axes, strengths, told, [explanation.prediction.label, explanation.target], explanation.boundary)
     top -= 0.25
     film = steps(explanation, panels)
     size = WIDTH / max(6, len(film))

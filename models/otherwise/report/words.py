@@ -7,7 +7,7 @@ from datetime import datetime
 
 import numpy as np
 
-from otherwise.explain.explanation import Explanation, Probabilities, Region
+from otherwise.explain.explanation import Probabilities, Region
 from otherwise.images.image import Image, Unit
 
 
@@ -125,27 +125,3 @@ def few(names: Iterable[str], most: int = 3) -> str:
     each = list(dict.fromkeys(names))
     more = len(each) - most
     return ", ".join(each[:most]) + (f" and {more} more" if more > 0 else "")
-
-
-def question(explanation: Explanation) -> str:
-    """Return what the model says now."""
-    prediction, thresholds = explanation.prediction, explanation.thresholds
-    from_ = f", which it says from {probability(thresholds[prediction.label])} on" if thresholds else ""
-    return f"The model says {with_probability(prediction.label, prediction.probabilities)}{from_}."
-
-
-def answer(explanation: Explanation) -> str:
-    """Return what would make it decide otherwise, in one sentence."""
-    target = explanation.target
-    if not explanation.counterfactual.valid:
-        return f"The nearest attempt reaches {with_probability(target, explanation.counterfactual.probabilities)}."
-    if explanation.minimal.valid and explanation.regions:
-        part = explanation.minimal
-        where = "region" if len(explanation.regions) == 1 else "regions"
-        names = [name for name in map(concept_name, explanation.regions) if name]
-        called = f" ({few(names)})" if names else ""
-        condition = f"{share(part.changed_fraction)} of the image, inside the outlined {where}{called}, looked as shown"
-    else:
-        part = explanation.counterfactual
-        condition = f"{share(part.changed_fraction)} of the image changed as shown"
-    return f"It would say {with_probability(target, part.probabilities)} if {condition}."

@@ -4,21 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from otherwise.blackbox.decision import DecisionRule
+from otherwise.blackbox.protocol import BlackBox
 from otherwise.evaluation.benchmark.cases import Case
 from otherwise.images.atomic import atomic_path
+from otherwise.report import figures, words
+from otherwise.report.colours import OUTLINE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 SHOWN = 5
 """Images in a picture."""
-TITLES = ("image", "counterfactual", "change", "measured effect", "true counterfactual")
+TITLES = (
+    "image",
+    "counterfactual",
+    "change\n(of the intensity window)",
+    "measured effect\n(log-odds of the target)",
+    "true counterfactual",
+)
+WEAK = 0.05
+"""Changes and effects below this share of the strongest are left uncoloured."""
 
 
 def ranked(rows: Sequence[Mapping[str, float | str | None]], method: str) -> list[str]:
     """Return cases from the worst to the best: not valid first, then by average precision on the lesion or the feature.
 
-    Where nobody knows it, or the black box is wrong so that it does not count, an image comes last.
+    Images without that figure come last: nobody knows the truth, or the black box is wrong so that it does not count.
     """
 
     def worth(row: Mapping[str, float | str | None]) -> tuple[float, float]:
@@ -29,56 +46,85 @@ def ranked(rows: Sequence[Mapping[str, float | str | None]], method: str) -> lis
     return [str(row["case"]) for row in sorted(own, key=worth)]
 
 
-def write_gallery(cases: Sequence[Case], names: Sequence[str], out: Path, method: str, path: Path) -> None:
-    """Draw images with their counterfactuals, changes and effects side by side.
+def write_gallery(
+    cases: Sequence[Case], names: Sequence[str], classifier: BlackBox, out: Path, method: str, path: Path
+) -> None:
+    """Write the picture of :func:`draw_gallery` as PNG to ``path``.
+
+    Raises:
+        WriteError: if the place cannot be written.
+    """
+    figure = draw_gallery(cases, names, classifier, out, method)
+    with atomic_path(path) as draft:
+        figure.savefig(draft, format="png", dpi=110)
+
+
+def draw_gallery(cases: Sequence[Case], names: Sequence[str], classifier: BlackBox, out: Path, method: str) -> Figure:
+    """Draw images with their counterfactuals, changes and effects side by side, and what the black box says of each.
 
     Args:
         cases: All cases.
-        names: Ids of those to show, from above to below; of a volume the slice in which most is true is shown.
+        names: Ids of those to show, from top to bottom; of a volume the slice in which most is true is shown.
+        classifier: The black box.
         out: Folder of the comparison, with ``edits/`` and ``effects/``.
-        method: Whose.
-        path: PNG to write.
+        method: Name of the method that is shown.
     """
     from matplotlib.figure import Figure
 
     known = {case.id: case for case in cases}
     # Of real images nobody knows the true counterfactual: no empty column.
     titles = TITLES if any(known[name].counterfactual is not None for name in names) else TITLES[:-1]
-    figure = Figure(figsize=(2.2 * len(titles), 2.3 * len(names)), layout="constrained")
+    figure = Figure(figsize=(2.2 * len(titles), 0.5 + 2.6 * len(names)), layout="constrained")
     axes = figure.subplots(len(names), len(titles), squeeze=False)
     for line, name in zip(axes, names, strict=True):
-        case = known[name]
         made = np.load(out / "edits" / method / f"{name}.npy")
         effect = np.load(out / "effects" / method / f"{name}.npy")
-        change = (made - case.image).mean(axis=0)
-        k = _slice(case, change)
-        image = _plane(case.image.mean(axis=0), k)
-        limit = max(float(np.abs(change).max()), 1e-6)
-        strongest = max(float(np.abs(effect).max()), 1e-6)
-        line[0].imshow(image, cmap="gray", vmin=0, vmax=1)
-        line[0].set_ylabel(name, fontsize=7)
-        line[1].imshow(_plane(made.mean(axis=0), k), cmap="gray", vmin=0, vmax=1)
-        line[2].imshow(_plane(change, k), cmap="RdBu_r", vmin=-limit, vmax=limit)
-        line[3].imshow(image, cmap="gray", vmin=0, vmax=1)
-        shown = _plane(effect, k)
-        line[3].imshow(shown, cmap="inferno", vmin=0, vmax=strongest, alpha=np.clip(shown / strongest, 0, 1) ** 0.5)
-        for axis in line[2:4]:
-            _outline(axis, case, k)
-        if case.counterfactual is not None:
-            line[4].imshow(_plane(case.counterfactual.mean(axis=0), k), cmap="gray", vmin=0, vmax=1)
+        _draw_case(line, known[name], made, effect, classifier)
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title, fontsize=9)
     for axis in axes.ravel():
         axis.set_xticks([])
         axis.set_yticks([])
-    with atomic_path(path) as draft:
-        figure.savefig(draft, format="png", dpi=110)
+    return figure
 
 
-def _outline(axis: object, case: Case, k: int) -> None:
+def _draw_case(line: Sequence[Axes], case: Case, made: np.ndarray, effect: np.ndarray, classifier: BlackBox) -> None:
+    """Draw one row: the image, its counterfactual, the change, the effect and, where it is known, the truth."""
+    change = (made - case.image).mean(axis=0)
+    k = _slice(case, change)
+    shown = [case.image, made, *([case.counterfactual] if case.counterfactual is not None else [])]
+    answers = classifier.predict(np.stack(shown).astype(np.float32))
+    background = figures.grey(_plane(case.image.mean(axis=0), k)[None], (0.0, 1.0))
+    for axis, image, answer in zip((line[0], line[1], line[-1]), shown, answers, strict=False):
+        axis.imshow(figures.grey(_plane(image.mean(axis=0), k)[None], (0.0, 1.0)))
+        axis.set_xlabel(_sentence(classifier, answer), fontsize=8)
+    line[0].set_ylabel(case.id, fontsize=7)
+    for axis, values, hues in ((line[2], change, figures.CHANGE_HUES), (line[3], effect, figures.EFFECT_HUES)):
+        scale = max(float(np.abs(values).max()), 1e-6)
+        axis.imshow(figures.overlay(background, _plane(values, k), scale, WEAK * scale, hues))
+        _draw_bar(axis, scale, hues)
+        _outline(axis, case, k)
+
+
+def _sentence(classifier: BlackBox, answer: np.ndarray) -> str:
+    """Return the class that the black box says, with its probability."""
+    label = DecisionRule.of(classifier).label(answer)
+    return f"{classifier.classes[label]} {words.probability(float(answer[label]))}"
+
+
+def _draw_bar(axis: Axes, scale: float, hues: figures.Hues) -> None:
+    """Draw the colour bar of ``figures.overlay`` below a picture."""
+    bar = axis.inset_axes((0.0, -0.07, 1.0, 0.04))
+    pixels = figures.colour_bar(scale, WEAK * scale, hues)
+    bar.imshow(pixels, extent=(-scale, scale, 0, 1), aspect="auto")
+    bar.set_xticks([-scale, 0, scale], [f"−{scale:.2g}", "0", f"+{scale:.2g}"], fontsize=7)
+    bar.set_yticks([])
+
+
+def _outline(axis: Axes, case: Case, k: int) -> None:
     """Draw the border of the feature that decides."""
     if case.truth is not None and _plane(case.truth, k).any():
-        axis.contour(_plane(case.truth, k).astype(float), levels=[0.5], colors="#00b8d9", linewidths=0.6)  # type: ignore[attr-defined]
+        axis.contour(_plane(case.truth, k).astype(float), levels=[0.5], colors=OUTLINE, linewidths=0.8)
 
 
 def _slice(case: Case, change: np.ndarray) -> int:

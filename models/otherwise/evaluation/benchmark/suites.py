@@ -93,8 +93,9 @@ def run_suite(
         if (out / "effects" / edit.name).is_dir():
             names = ranked(rows, edit.name)
             middle = max(0, (len(names) - SHOWN) // 2)
-            write_gallery(cases, names[middle : middle + SHOWN], out, edit.name, out / f"{edit.name}-typical.png")
-            write_gallery(cases, names[:SHOWN], out, edit.name, out / f"{edit.name}-worst.png")
+            for kind, chosen in (("typical", names[middle : middle + SHOWN]), ("worst", names[:SHOWN])):
+                picture = out / f"{edit.name}-{kind}.png"
+                write_gallery(cases, chosen, comparison.classifier, out, edit.name, picture)
     return results
 
 

@@ -35,7 +35,7 @@ from pydicom.sr.coding import Code
 
 from otherwise import __version__
 from otherwise.explain.explanation import Counterfactual, Explanation, Region
-from otherwise.report import words
+from otherwise.report import headline
 from otherwise.report.dicom import MANUFACTURER, NAME
 from otherwise.report.dicom.codes import EFFECT, class_code, official, private, probability_code, region_code
 from otherwise.report.dicom.headers import references
@@ -144,7 +144,7 @@ def _answers(
     if explanation.place:
         answers.append(_answer(WHOLE_BEFORE, explanation, image, making, explanation.place.before))
         answers.append(_answer(WHOLE_AFTER, explanation, image, making, explanation.place.after))
-    sentences = [words.question(explanation), words.answer(explanation)]
+    sentences = [headline.question(explanation), headline.answer(explanation)]
     if not explanation.counterfactual.valid:
         sentences.insert(1, "No change was found for which the classifier changes its mind.")
     for sentence in [*sentences, *explanation.remarks]:

@@ -1,0 +1,95 @@
+"""The pictures at the head of a report, the same on the page and in the PDF: what changes, and what the change does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from otherwise.explain.explanation import Counterfactual, Explanation, Probabilities, Seen, Volumes
+from otherwise.images.image import Image
+from otherwise.report import words
+from otherwise.report.headline import ShownChange, headline_change, other_change
+from otherwise.report.panels import WEAK, ColourBar, FigurePanel, Panels
+
+
+@dataclass(frozen=True)
+class Card:
+    """A titled picture (in 3-D: one of each plane) with a sentence.
+
+    Attributes:
+        ends: What the two ends of the colour bar mean.
+    """
+
+    title: str
+    text: str
+    panels: tuple[FigurePanel, ...]
+    bar: ColourBar | None = None
+    ends: tuple[str, str] = ("", "")
+
+
+def cards(explanation: Explanation, panels: Panels) -> list[Card]:
+    """Return the original, the change that the headline names, what it does, the other change, and the input."""
+    original, shown, other = explanation.volumes.original, headline_change(explanation), other_change(explanation)
+    prediction = explanation.prediction
+    found = [
+        Card("Original", class_answers(prediction.probabilities, explanation), panels.image(original, "Original")),
+        _changed(shown, explanation, panels),
+        Card(
+            f"{shown.title} minus original",
+            "In the image's units. Grey: below the reconstruction floor, no evidence.",
+            panels.change(change_of(shown.image, explanation.volumes), f"{shown.title} minus original"),
+            panels.change_bar,
+            ("darker", "brighter"),
+        ),
+        Card(
+            "Measured effect",
+            f"Change of the log-odds of {explanation.target} by each voxel of the full change, measured by changing "
+            f"one place at a time and by leaving one out. Grey: below {WEAK:.0%} of the strongest.",
+            panels.effect("Measured effect over the original"),
+            panels.effect_bar,
+            ("against", "towards"),
+        ),
+        Card(
+            "Decisive regions",
+            "Outlined on the original; 1 is the strongest." if explanation.regions else "No region decides on its own.",
+            panels.image(original, "Original with the decisive regions outlined", outlined=True),
+        ),
+        _changed(other, explanation, panels),
+    ]
+    return [*found, _seen_card(explanation.seen, panels)] if explanation.seen else found
+
+
+def _changed(shown: ShownChange, explanation: Explanation, panels: Panels) -> Card:
+    pictures = panels.image(shown.image, shown.title, outlined=shown.minimal)
+    return Card(shown.title, change_sentence(shown.found, explanation), pictures)
+
+
+def _seen_card(seen: Seen, panels: Panels) -> Card:
+    """Return what the classifier saw of the original, with what was cut off."""
+    low, high = seen.window
+    clipped = f"{words.share(seen.below)} of the voxels are darker, {words.share(seen.above)} brighter"
+    text = f"{seen_size(seen)}, black at {low:.4g} and white at {high:.4g}; {clipped}."
+    return Card("As the classifier sees it", text, panels.seen(seen.image))
+
+
+def seen_size(seen: Seen) -> str:
+    """Return the size of the classifier's input."""
+    return " × ".join(str(edge) for edge in seen.image.geometry.shape[: seen.image.dimension]) + " voxels"
+
+
+def change_sentence(found: Counterfactual, explanation: Explanation) -> str:
+    """Return what the model says of a changed image, and how much of it changed."""
+    unchanged = "" if found.valid else "; the model keeps its answer"
+    changed = f"{words.share(found.changed_fraction)} of the image changed"
+    return f"{class_answers(found.probabilities, explanation)}{unchanged}. {changed}."
+
+
+def class_answers(probabilities: Probabilities, explanation: Explanation) -> str:
+    """Return the probabilities of the first answer and of the target."""
+    names = dict.fromkeys((explanation.prediction.label, explanation.target))
+    return ", ".join(f"{name} {words.probability(probabilities[name])}" for name in names if name in probabilities)
+
+
+def change_of(image: Image, volumes: Volumes) -> Image:
+    """Return an image minus the original; on a coarser grid the path begins with the original."""
+    original = volumes.original if image.geometry.same_as(volumes.original.geometry) else volumes.path[0]
+    return image.with_array(image.array.astype("float32") - original.array.astype("float32"))

@@ -1,0 +1,30 @@
+"""The images of the path from the original to the target, each with the black box's answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from otherwise.explain.explanation import Explanation, PathPoint
+from otherwise.report import words
+from otherwise.report.panels import FigurePanel, Panels
+
+
+@dataclass(frozen=True)
+class Step:
+    """One image of the path."""
+
+    panel: FigurePanel
+    point: PathPoint
+    flipped: bool
+
+
+def steps(explanation: Explanation, panels: Panels) -> list[Step]:
+    """Return the images of the path."""
+    return [
+        Step(
+            panels.small(image, f"Path at strength {point.strength:g}"),
+            point,
+            words.answers(point.probabilities, explanation.target) if point.flipped is None else point.flipped,
+        )
+        for point, image in zip(explanation.path, explanation.volumes.path, strict=True)
+    ]
