@@ -16,14 +16,7 @@ from otherwise.cli import build
 from otherwise.errors import ClassifierError, ImageError, OtherwiseError
 from otherwise.images.image import Geometry, Image
 from otherwise.images.writing import write_image
-
-
-class Middle(torch.nn.Module):
-    """Logits by the brightness of the central half."""
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        level = images[:, 0, 2:6, 2:6].flatten(1).mean(1)
-        return torch.stack([10 * (0.5 - level), 10 * (level - 0.5)], dim=1)
+from support.patch_models import save_middle
 
 
 def run(*words: object):
@@ -32,8 +25,7 @@ def run(*words: object):
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
-    model = tmp_path / "middle.ts"
-    torch.jit.trace(Middle(), torch.zeros(1, 1, 8, 8)).save(str(model))
+    model = save_middle(tmp_path / "middle.ts")
     out = tmp_path / "patches"
     words = ("classifier", "import", model, "--classes", "calm,alarm", "--size", "8,8", "--intensity", "0,100")
     assert run(*words, "--spacing", "1,1", "--find", "alarm", "--foreground", "1", "--out", out).exit_code == 0

@@ -31,6 +31,8 @@ CARD = "docs/README.md"
 LICENSE = "LICENSE"
 USUAL_WEIGHTS = tuple(f"models/model.{kind}" for kind in ("safetensors", "ts", "onnx", "pt2", "pt"))
 """Where weights lie in a bundle that does not say so, in order of preference."""
+LAID = ("overlap", "foreground", "share")
+"""Under ``otherwise.patches``: how patches are laid over an image, see ``protocol.PatchSpec``."""
 SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20220324.json"
 
 APACHE_NOTICE = """Licensed under the Apache License, Version 2.0 (the "License");
@@ -155,14 +157,16 @@ def bundle_version(bundle: Bundle | str | Path) -> str:
     """Return the hash of everything that decides how a bundle's model answers.
 
     Covers the weights (and all of ``models/``, since ONNX weights may lie in several files), both configurations and
-    the bundle's own Python. Texts are hashed without regard to line endings, which version control may change.
+    the bundle's own Python. Texts are hashed without regard to line endings, which version control may change. How
+    patches are laid over an image (``LAID``) does not count, except in bundles of contract 1 and 2, which were hashed
+    so when their agents were taught.
 
     Returns:
         SHA-256 as 64 hexadecimal characters; ``short_version`` is what people see.
     """
     bundle = bundle if isinstance(bundle, Bundle) else read_bundle(bundle)
     digest = hashlib.sha256()
-    for config in (bundle.metadata, bundle.inference):
+    for config in (_answering(bundle.metadata), bundle.inference):
         digest.update(json.dumps(config, sort_keys=True, ensure_ascii=True).encode())
     binaries = {path for path in (bundle.folder / "models").rglob("*") if path.is_file()} - set(bundle.scripts)
     for path in sorted(binaries | ({bundle.weights} if bundle.weights else set())):
@@ -173,6 +177,16 @@ def bundle_version(bundle: Bundle | str | Path) -> str:
         digest.update(script.relative_to(bundle.folder).as_posix().encode())
         digest.update(script.read_text(encoding="utf-8", errors="replace").encode())
     return digest.hexdigest()
+
+
+def _answering(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Return metadata without what does not change how a patch is answered."""
+    own = metadata.get("otherwise", {})
+    patches, contract = own.get("patches"), own.get("contract", 1)
+    if not isinstance(patches, dict) or not isinstance(contract, int) or contract < 3:
+        return metadata
+    kept = {key: value for key, value in patches.items() if key not in LAID}
+    return {**metadata, "otherwise": {**own, "patches": kept}}
 
 
 def short_version(version: str) -> str:

@@ -129,6 +129,8 @@ def import_classifier(
     """
     out = Path(out)
     refuse_existing(out, replace)
+    if inputs.patches is not None:
+        inputs.patches.check(classes, multi_label)
     if activation not in (*ACTIVATIONS, "auto"):
         raise BundleError(f"Activation {activation!r} is unknown.", f"Give auto or one of {', '.join(ACTIVATIONS)}.")
     key, said = _output_of(output)

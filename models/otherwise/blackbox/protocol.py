@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -20,23 +22,51 @@ class PatchSpec:
     """How a classifier of patches is brought over a whole image.
 
     Attributes:
-        wanted: Classes worth finding; patches are ranked by the sum of their probabilities.
+        wanted: Classes worth finding; patches are ranked by the sum of their probabilities (of several labels: by the
+            largest).
         overlap: Share of its edge that a patch has in common with the next one, in [0, 1).
         foreground: Voxels above this value, in the image's own units, are foreground; None: all are.
-        share: Patches with a smaller share of foreground are not looked at.
+        share: Patches that hold a smaller share of tissue are not looked at, in [0, 1].
+
+    Raises:
+        BundleError: if no class is wanted, one is wanted twice, or a share is none.
     """
 
     wanted: tuple[str, ...]
     overlap: float = 0.5
     foreground: float | None = None
-    share: float = 0.1
+    share: float = 0.25
 
     def __post_init__(self) -> None:
         if not self.wanted:
-            raise BundleError("A classifier of patches finds no class.", "Name those worth finding as wanted.")
+            raise BundleError("A classifier of patches finds no class.", "Name those worth finding (--find a,b).")
+        twice = [name for name in self.wanted if self.wanted.count(name) > 1]
+        if twice:
+            raise BundleError(f"Class {twice[0]!r} is to be found twice.", "Name each class once.")
         if not 0 <= self.overlap < 1 or not 0 <= self.share <= 1:
             raise BundleError(
-                f"Patches cannot overlap by {self.overlap} or hold {self.share} foreground.", "Give shares below 1."
+                f"Patches cannot overlap by {self.overlap:g} or hold a share of {self.share:g} of tissue.",
+                "Give an overlap from 0 to less than 1 and a share from 0 to 1.",
+            )
+
+    def check(self, classes: Sequence[str], multi_label: bool = False) -> None:
+        """Refuse to look for what the classifier cannot tell.
+
+        Args:
+            classes: Of the classifier.
+            multi_label: Whether each class is a yes or no of its own.
+
+        Raises:
+            BundleError: if a wanted class is none of them, or all are wanted though only one of them is ever true.
+        """
+        unknown = [name for name in self.wanted if name not in classes]
+        if unknown:
+            raise BundleError(
+                f"There is no class {unknown[0]!r} to find.", f"Give some of {', '.join(classes)} (--find)."
+            )
+        if not multi_label and set(self.wanted) == set(classes):
+            raise BundleError(
+                "Every class is to be found, so that every patch is a find.", "Leave out what is normal (--find)."
             )
 
 
@@ -95,6 +125,12 @@ class InputSpec:
             raise BundleError(f"Spacing {self.spacing} does not fit size {self.size}.", "Give a positive one per axis.")
         if not low < high:
             raise BundleError(f"Intensity window {self.intensity} is empty.", "Give low,high with low < high.")
+        limit = self.patches.foreground if self.patches is not None else None
+        if limit is not None and not (math.isfinite(limit) and (self.own_window or low <= limit < high)):
+            raise BundleError(
+                f"Foreground above {limit:g} lies outside of the classifier's intensity range, {low:g} to {high:g}.",
+                f"Give a value from {low:g} to less than {high:g}, in the image's own units (--foreground).",
+            )
         self._check_geometry()
 
     def _check_geometry(self) -> None:

@@ -1,7 +1,8 @@
 """What a classifier's bundle says about the classifier: its classes, its inputs, and how to read its outputs.
 
 The contract has a version, ``otherwise.contract``. Bundles without one are of the first version: their networks take
-columns first, in the file's own orientation, and are resampled as ``images.kernels.gaussian`` does.
+columns first, in the file's own orientation, and are resampled as ``images.kernels.gaussian`` does. From the third
+version on, how patches are laid is no part of a classifier's version; see ``bundle.bundle_version``.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from otherwise.blackbox.protocol import InputSpec, PatchSpec
 from otherwise.blackbox.tensor import AXES, TensorSpec
 from otherwise.errors import BundleError
 
-CONTRACT = 2
+CONTRACT = 3
 """Version of the contract that this package writes; it reads this one and all before."""
+LEAST_TISSUE = 0.25
+"""Share of tissue in a patch of bundles of contract 1 and 2, which could not choose it."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,8 @@ class ClassifierSpec:
             raise BundleError(f"Classes {list(self.classes)} are not two or more different names.", "Name each class.")
         if self.activation not in ACTIVATIONS:
             raise BundleError(f"Activation {self.activation!r} is unknown.", f"Give one of {', '.join(ACTIVATIONS)}.")
+        if self.inputs.patches is not None:
+            self.inputs.patches.check(self.classes, self.multi_label)
         if self.thresholds is not None and (
             len(self.thresholds) != len(self.classes) or not all(0 < each < 1 for each in self.thresholds)
         ):
@@ -113,7 +118,7 @@ def read_spec(bundle: Bundle) -> ClassifierSpec:
             spacing=_numbers(own.get("spacing")),
             intensity=_pair(intensity),
             modality=str(own.get("modality", image.get("modality", "OT"))),
-            patches=_patches(own.get("patches")),
+            patches=_patches(own.get("patches"), contract),
             orientation=own.get("orientation"),
             fit=str(own.get("fit", "stretch")),
             interpolation=str(own.get("interpolation", "gaussian")),
@@ -241,10 +246,12 @@ def _numbers(value: Any) -> tuple[float, ...] | None:
     return tuple(float(number) for number in value) if value is not None else None
 
 
-def _patches(content: Mapping[str, Any] | None) -> PatchSpec | None:
+def _patches(content: Mapping[str, Any] | None, contract: int) -> PatchSpec | None:
     if content is None:
         return None
     fields = dict(content)
+    if contract < 3:
+        fields["share"] = max(float(fields.get("share", 0.0)), LEAST_TISSUE)
     return PatchSpec(**{**fields, "wanted": tuple(str(name) for name in fields["wanted"])})
 
 

@@ -132,10 +132,13 @@ def view_on(image: Image, grid: Geometry, inputs: InputSpec, window: Window | No
         plane = round(float(image.geometry.to_index(grid.affine[:3, 3])[2]))
         return _prepared(image, inputs, plane if inputs.spatial_dims == 2 else None, window)
     suited = suited_channels(image, inputs)
-    if window is None:
-        window = (float(suited.array.min()), float(suited.array.max())) if inputs.own_window else inputs.intensity
-    low, _ = window
+    own = inputs.own_window and window is None
+    low = float(suited.array.min()) if own else (window or inputs.intensity)[0]
     sampled = resample(suited, grid, outside=low, interpolation=inputs.interpolation).array.astype(np.float32)
+    if own:  # a patch is normalised by itself, not with what lies around it
+        source = sampled if inputs.patches is not None else suited.array
+        window = (float(source.min()), float(source.max()))
+    window = window or inputs.intensity
     return _windowed(image, sampled, grid, window, inputs)
 
 

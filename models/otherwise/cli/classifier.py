@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from otherwise.cli.contract import UsageError, read_names, read_numbers, read_size
+from otherwise.cli.contract import UsageError, read_names, read_numbers, read_patches, read_size
 from otherwise.cli.progress import shown
 from otherwise.cli.source import image_source
 
 if TYPE_CHECKING:
     from otherwise.blackbox.labelled import LabelledImages
-    from otherwise.blackbox.protocol import InputSpec, PatchSpec
+    from otherwise.blackbox.protocol import InputSpec
     from otherwise.blackbox.training import Recipe
 
 EXIT_NOT_HOSTABLE = 1
@@ -34,6 +34,10 @@ Find = Annotated[
 Foreground = Annotated[
     float | None, typer.Option(help="With --find: only patches with values above this are looked at.")
 ]
+Overlap = Annotated[
+    float | None, typer.Option(help="With --find: share of its edge that a patch has in common with the next. [0.5]")
+]
+Tissue = Annotated[float | None, typer.Option("--share", help="With --find: least share of tissue in a patch. [0.25]")]
 Trust = Annotated[bool, typer.Option("--trust-code", help="Allow Python code that the bundle brings or names.")]
 Replace = Annotated[bool, typer.Option("--replace", help="Replace an existing bundle.")]
 AUGMENTATION = {"noise": 0.2, "blur": 1.2, "contrast": 0.3, "shift": 0.06, "turn": 10.0, "zoom": 0.05}
@@ -75,6 +79,8 @@ def import_(
     modality: Modality = "OT",
     find: Find = None,
     foreground: Foreground = None,
+    overlap: Overlap = None,
+    share: Tissue = None,
     axes: Annotated[
         str | None,
         typer.Option(help="The tensor's axes: rows,columns (default), columns,rows, x,y,z or slices,rows,columns."),
@@ -131,7 +137,7 @@ def import_(
         spacing=spacing,
         intensity=intensity,
         modality=modality,
-        patches=_patches(find, foreground),
+        patches=read_patches(find, foreground, overlap, share),
         axes=axes,
         orientation=orientation,
         fit=fit,
@@ -272,6 +278,8 @@ def train(
     refuse_existing(out, replace)
     inputs = _inputs(size, intensity, spacing, channels, modality, find, foreground)
     data = _read(images, labels, inputs, classes)
+    if inputs.patches is not None:
+        inputs.patches.check(data.classes)
     if validation is None:
         training, held_out = data.split(validation_share, seed)
     else:
@@ -371,14 +379,6 @@ def _joined(values: tuple[float, ...]) -> str:
     return ",".join(f"{value:g}" for value in values)
 
 
-def _patches(find: str | None, foreground: float | None) -> PatchSpec | None:
-    from otherwise.blackbox.protocol import PatchSpec
-
-    if foreground is not None and not find:
-        raise UsageError("--foreground is for classifiers of patches.", "Name the classes worth finding with --find.")
-    return PatchSpec(read_names(find), foreground=foreground) if find else None
-
-
 def _inputs(
     size: str,
     intensity: str,
@@ -395,4 +395,4 @@ def _inputs(
     low, high = read_numbers("--intensity", intensity, 2)
     steps = read_numbers("--spacing", spacing, len(edges)) if spacing else None
     turns = "LPS" if len(edges) == 3 else None
-    return InputSpec(edges, channels, steps, (low, high), modality, _patches(find, foreground), orientation=turns)
+    return InputSpec(edges, channels, steps, (low, high), modality, read_patches(find, foreground), orientation=turns)

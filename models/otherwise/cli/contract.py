@@ -148,6 +148,26 @@ def read_contract(
     return Contract(inputs, tensor, tuple(assumed))
 
 
+def read_patches(
+    find: str | None, foreground: float | None = None, overlap: float | None = None, share: float | None = None
+) -> PatchSpec | None:
+    """Read how patches are laid; None where the classifier looks at whole images.
+
+    Raises:
+        UsageError: if something is said of patches, and not what to find.
+        BundleError: if a value is impossible.
+    """
+    from otherwise.blackbox.protocol import PatchSpec
+
+    given = {"foreground": foreground, "overlap": overlap, "share": share}
+    said = {name: value for name, value in given.items() if value is not None}
+    if find is not None:
+        return PatchSpec(read_names(find), **said)
+    for name in said:
+        raise UsageError(f"--{name} is for classifiers of patches.", "Name the classes worth finding with --find.")
+    return None
+
+
 def read_thresholds(texts: Sequence[str], classes: Sequence[str], multi_label: bool) -> tuple[float, ...] | None:
     """Read ``CLASS=0.3``, any number of them.
 

@@ -1,8 +1,8 @@
 """Bring a classifier of patches over a whole image, and keep the best patch of each place.
 
-The image is resampled to the classifier's spacing slab by slab, so that memory does not grow with it; patches are cut
-out of that, half overlapping, where there is foreground. Finds that overlap are merged by non-maximum suppression in
-millimetres (both by MONAI).
+The image is resampled to the classifier's spacing slab by slab, so that memory does not grow with it. A coarse pass
+asks about patches that overlap by half, where there is tissue; a fine pass asks about more of them around those that
+are suspicious. Finds that overlap are merged by non-maximum suppression in millimetres (by MONAI).
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from monai.data.utils import dense_patch_slices
 from otherwise.blackbox.protocol import BlackBox, InputSpec, PatchSpec
 from otherwise.blackbox.view import grid_of, suited_channels
 from otherwise.errors import ClassifierError, ImageError
+from otherwise.finding.finer import finer_starts
+from otherwise.finding.scan import Scan
+from otherwise.finding.tissue import TissueMap
 from otherwise.images.image import Geometry, Image, check_content
 from otherwise.images.resampling import resample, turned, windowed
 
@@ -62,12 +65,22 @@ class PatchScores:
         grid: The classifier's spacing over the whole image.
         starts: ``(patches, 2 or 3)`` first voxel of each patch on ``grid``.
         answers: ``(patches, classes)`` probabilities.
+        coarse: How many of the patches, the first ones, are of the coarse pass.
     """
 
     native: Geometry
     grid: Geometry
     starts: np.ndarray
     answers: np.ndarray
+    coarse: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Box:
+    """Voxels ``(channels, *edges)`` of a grid, in the image's own units, and the first of them."""
+
+    first: np.ndarray
+    voxels: np.ndarray
 
 
 class Finder:
@@ -75,13 +88,16 @@ class Finder:
 
     Args:
         classifier: The black box; its inputs say how patches are laid.
+        scan: What is wanted otherwise.
 
     Raises:
         ClassifierError: if it looks at whole images, or wants a class that it has not.
+        BundleError: if a setting is impossible.
     """
 
-    def __init__(self, classifier: BlackBox) -> None:
-        inputs = classifier.inputs
+    def __init__(self, classifier: BlackBox, scan: Scan | None = None) -> None:
+        self.scan = scan or Scan()
+        inputs = self.scan.inputs(classifier.inputs)
         if inputs.patches is None or inputs.spacing is None:
             raise ClassifierError(
                 f"{classifier.name} looks at whole images, so there is nothing to find.", "Explain the image itself."
@@ -97,7 +113,7 @@ class Finder:
     def score(
         self, image: Image, slice_index: int | None = None, progress: Progress = lambda fraction: None
     ) -> PatchScores:
-        """Ask about every patch of an image that holds foreground.
+        """Ask about every patch of an image that holds tissue, and about more around the suspicious ones.
 
         Args:
             image: 2-D, or a volume; in its own units.
@@ -105,39 +121,91 @@ class Finder:
             progress: Told the share of the patches looked at; may raise to cancel.
 
         Raises:
-            ImageError: if the image has no foreground, or does not suit the classifier.
+            ImageError: if the image holds no tissue, or does not suit the classifier.
         """
         check_content(image)
         grid = self.grid(image, slice_index)
         size, dims = self.inputs.size, len(self.inputs.size)
-        scan = tuple(max(1, round(edge * (1 - self.patches.overlap))) for edge in size)
-        every = np.array([[cut.start for cut in cuts] for cuts in dense_patch_slices(grid.shape[:dims], size, scan)])
-        starts, answers = [], []
-        slabs = _slabs(every, size[0], voxels=int(np.prod(grid.shape[1:])) * self.inputs.channels)
+        every = dense_patch_slices(grid.shape[:dims], size, tuple(self._step.tolist()))
+        starts = self._on_tissue(image, grid, np.array([[cut.start for cut in cuts] for cuts in every]))
+        if not len(starts):
+            above = f" above {self.patches.foreground:g}" if self.patches.foreground is not None else ""
+            raise ImageError(
+                f"No patch of image {image.id} holds a share of {self.patches.share:g} of tissue{above}.",
+                "Check that it has the units which the classifier wants (--foreground, --share).",
+            )
+        answers, box = self._scan(image, grid, starts, lambda part: progress(part / 2))
+        scores = PatchScores(image.geometry, grid, starts, answers, len(starts))
+        more = self._finer(scores, image)
+        if len(more):
+            said, _ = self._scan(image, grid, more, lambda part: progress(0.5 + part / 2), box)
+            scores = _joined(scores, more, said)
+        progress(1.0)
+        return scores
+
+    @property
+    def _step(self) -> np.ndarray:
+        """Voxels between the patches of the coarse pass along each axis."""
+        return np.array([max(1, round(edge * (1 - self.patches.overlap))) for edge in self.inputs.size])
+
+    def _on_tissue(self, image: Image, grid: Geometry, starts: np.ndarray) -> np.ndarray:
+        """Return those patches that hold enough tissue, and some."""
+        shares = TissueMap(image, self.inputs).shares(starts, grid)
+        return starts[shares >= max(self.patches.share, 1e-9)]
+
+    def _finer(self, scores: PatchScores, image: Image) -> np.ndarray:
+        """Return patches of the fine pass that have not been asked about: none if no such pass is wanted."""
+        dims = len(self.inputs.size)
+        if not self.scan.fine:
+            return scores.starts[:0]
+        coarse, wanted = scores.starts[: scores.coarse], self.wanted(scores)[: scores.coarse]
+        limit = np.array(scores.grid.shape[:dims]) - self.inputs.size
+        more = finer_starts(coarse, wanted, self._step, limit)
+        known = {tuple(start) for start in scores.starts[scores.coarse :].tolist()}
+        new = np.array([tuple(start) not in known for start in more.tolist()], bool)
+        return self._on_tissue(image, scores.grid, more[new]) if new.any() else more[:0]
+
+    def _scan(
+        self,
+        image: Image,
+        grid: Geometry,
+        starts: np.ndarray,
+        progress: Progress,
+        box: _Box | None = None,
+    ) -> tuple[np.ndarray, _Box | None]:
+        """Ask about patches, slab by slab.
+
+        Args:
+            image: The image.
+            grid: The classifier's spacing over all of it.
+            starts: ``(patches, 2 or 3)`` first voxels, in the order of their rows.
+            progress: Told the share done.
+            box: Voxels that hold all these patches, if there are any.
+
+        Returns:
+            ``(patches, classes)`` answers, and the voxels if one slab held all patches, half a step around included.
+        """
+        size, reach = np.array(self.inputs.size), self._step // 2
+        last = np.array(grid.shape[: len(size)])
+        slabs = _slabs(starts, int(size[0]), voxels=int(np.prod(grid.shape[1:])) * self.inputs.channels)
+        slabs = slabs if box is None else [starts]
+        answers = []
         for number, some in enumerate(slabs):
 
             def within(part: float, number: int = number) -> None:
                 progress((number + part) / len(slabs))
 
-            first, last = some.min(axis=0), some.max(axis=0) + size
-            voxels, foreground = self._around(image, grid, first, last)
-            held = np.array([foreground[_window(start - first, size)].mean() for start in some])
-            worth = some[held >= max(self.patches.share, 1e-9)]
-            if len(worth):
-                starts.append(worth)
-                answers.append(self._ask(voxels, worth - first, within))
-        if not starts:
-            raise ImageError(
-                f"Image {image.id} has no foreground above {self.patches.foreground:g}."
-                if self.patches.foreground is not None
-                else f"Image {image.id} has no foreground.",
-                "Check that it has the units which the classifier wants.",
-            )
-        progress(1.0)
-        return PatchScores(image.geometry, grid, np.concatenate(starts), np.concatenate(answers))
+            if box is None or len(slabs) > 1:
+                first = np.maximum(some.min(axis=0) - reach, 0)
+                stop = np.minimum(some.max(axis=0) + size + reach, last)
+                box = _Box(first, self._around(image, grid, first, stop))
+            answers.append(self._ask(box.voxels, some - box.first, within))
+        return np.concatenate(answers), box if len(slabs) == 1 else None
 
     def rescore(self, scores: PatchScores, image: Image, part: Image, low: tuple[int, int, int]) -> PatchScores:
         """The same after a part of the image was changed: only the patches that see it are asked again.
+
+        Where a patch becomes suspicious, more patches around it are asked about.
 
         Args:
             scores: What was said of ``image``.
@@ -153,11 +221,17 @@ class Finder:
         seeing = np.flatnonzero(sees.all(axis=1))
         if not len(seeing):
             return scores
-        first, last = scores.starts[seeing].min(axis=0), scores.starts[seeing].max(axis=0) + size
-        voxels, _ = self._around(image, scores.grid, first, last, part, low)
         answers = scores.answers.copy()
-        answers[seeing] = self._ask(voxels, scores.starts[seeing] - first, lambda fraction: None)
-        return replace(scores, answers=answers)
+
+        def ask(starts: np.ndarray) -> np.ndarray:
+            first, last = starts.min(axis=0), starts.max(axis=0) + size
+            voxels = self._around(image, scores.grid, first, last, part, low)
+            return self._ask(voxels, starts - first, lambda fraction: None)
+
+        answers[seeing] = ask(scores.starts[seeing])
+        again = replace(scores, answers=answers)
+        more = self._finer(again, image)
+        return _joined(again, more, ask(more)) if len(more) else again
 
     def finds(self, scores: PatchScores, most: int = 20) -> list[Find]:
         """The best patch of each place, the most probable first."""
@@ -171,7 +245,7 @@ class Finder:
     def voxels(self, image: Image, scores: PatchScores, number: int) -> np.ndarray:
         """A patch of an image as the classifier sees it: ``(channels, *size)`` in [0, 1]."""
         first = scores.starts[number]
-        return self._around(image, scores.grid, first, first + self.inputs.size)[0]
+        return self._shown(self._around(image, scores.grid, first, first + self.inputs.size))
 
     def wanted(self, scores: PatchScores) -> np.ndarray:
         """``(patches,)``: how probable it is that a patch shows what is wanted."""
@@ -214,8 +288,8 @@ class Finder:
         if not inside[: len(self.inputs.size)].all():
             raise ImageError(f"The place {centre} lies outside image {image.id}.", "Choose one within.")
         grid = grid_of(image.geometry, self.inputs, slice_index, centre)
-        voxels, _ = self._around(image, grid, np.zeros(len(self.inputs.size), int), np.array(self.inputs.size))
-        answer = self.classifier.predict(voxels[None])
+        voxels = self._around(image, grid, np.zeros(len(self.inputs.size), int), np.array(self.inputs.size))
+        answer = self.classifier.predict(self._shown(voxels)[None])
         low, high = _native_box(grid, image.geometry)
         return self._found(0, grid, answer[0], float(self._wanted(answer)[0]), low, high)
 
@@ -253,7 +327,7 @@ class Finder:
         last: np.ndarray,
         part: Image | None = None,
         low: Index = (0, 0, 0),
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> np.ndarray:
         """``_resampled`` for a box of the grid, of which only the surroundings are touched.
 
         Args:
@@ -273,24 +347,28 @@ class Finder:
             around = around.with_array(array)
         return self._resampled(around, grid)
 
-    def _resampled(self, image: Image, grid: Geometry) -> tuple[np.ndarray, np.ndarray]:
-        """``(channels, *size)`` in [0, 1] on the grid, and where there is foreground: ``size``."""
+    def _resampled(self, image: Image, grid: Geometry) -> np.ndarray:
+        """Return ``(channels, *size)`` float32 on the grid, in the image's own units."""
         outside, _ = self.inputs.intensity
         suited = suited_channels(image, self.inputs)
         sampled = resample(suited, grid, outside=outside, interpolation=self.inputs.interpolation)
-        array = sampled.array.astype(np.float32)
-        limit = self.patches.foreground
-        foreground = np.ones(array.shape[1:], bool) if limit is None else (array > limit).any(axis=0)
-        scaled = windowed(array, self.inputs.intensity)
-        flat = len(self.inputs.size) == 2
-        return (scaled[..., 0], foreground[..., 0]) if flat else (scaled, foreground)
+        array = sampled.array.astype(np.float32, copy=False)
+        return array[..., 0] if len(self.inputs.size) == 2 else array
+
+    def _shown(self, patch: np.ndarray) -> np.ndarray:
+        """Return a patch in [0, 1]: in the classifier's window or, where it wants that, in the patch's own."""
+        window = self.inputs.intensity
+        if self.inputs.own_window:
+            window = (float(patch.min()), float(patch.max()))
+        return windowed(patch, window) if window[1] > window[0] else np.zeros_like(patch)
 
     def _ask(self, voxels: np.ndarray, starts: np.ndarray, progress: Progress) -> np.ndarray:
         answers = []
         for begin in range(0, len(starts), BATCH):
             progress(begin / len(starts))
             windows = [_window(start, self.inputs.size) for start in starts[begin : begin + BATCH]]
-            answers.append(self.classifier.predict(np.stack([voxels[(slice(None), *window)] for window in windows])))
+            patches = [self._shown(voxels[(slice(None), *window)]) for window in windows]
+            answers.append(self.classifier.predict(np.stack(patches)))
         return np.concatenate(answers)
 
     def _suppress(self, starts: np.ndarray, scores: np.ndarray) -> list[int]:
@@ -316,6 +394,12 @@ class Finder:
         a, b, c = (float(edge * step) for edge, step in zip(grid.shape, grid.spacing, strict=True))
         named = {name: float(value) for name, value in zip(self.classifier.classes, answer, strict=True)}
         return Find(rank, float(score), named, (x, y, z), (a, b, c), low, high)
+
+
+def _joined(scores: PatchScores, starts: np.ndarray, answers: np.ndarray) -> PatchScores:
+    """Add patches of the fine pass."""
+    every, said = np.concatenate([scores.starts, starts]), np.concatenate([scores.answers, answers])
+    return replace(scores, starts=every, answers=said)
 
 
 def _slabs(starts: np.ndarray, edge: int, voxels: int) -> list[np.ndarray]:

@@ -35,14 +35,19 @@ class WholeMammogramSettings:
         size: Pixels along i (columns) and j (rows).
         spacing: Distance of pixel centres in millimetres.
         most: Most masses; their number is drawn evenly from 0 to this.
+        radius: Least and largest radius of a mass in millimetres.
+        midway: Millimetres: masses lie midway between the points of a grid of this step that begins in the field's
+            corner, where a search with this step sees them worst. None: anywhere.
 
     Raises:
-        ImageError: if the field is too small for a breast.
+        ImageError: if the field is too small for a breast, or no mass can be drawn.
     """
 
     size: tuple[int, int] = (2400, 3000)
     spacing: float = 0.1
     most: int = 4
+    radius: tuple[float, float] = (3.5, 8.0)
+    midway: float | None = None
 
     def __post_init__(self) -> None:
         if min(self.size) * self.spacing < 120 or self.spacing <= 0:
@@ -51,6 +56,11 @@ class WholeMammogramSettings:
             )
         if not 0 <= self.most <= 8:
             raise ImageError(f"{self.most} masses are too many for a breast.", "Give at most 8.")
+        low, high = self.radius
+        if not 0.5 <= low <= high <= DEEP:
+            raise ImageError(f"No mass has a radius of {low:g} to {high:g} mm.", f"Give 0.5 to {DEEP:g} mm.")
+        if self.midway is not None and self.midway <= 0:
+            raise ImageError(f"A grid has no step of {self.midway:g} mm.", "Give a positive one.")
 
 
 def make_whole_mammogram(
@@ -154,13 +164,16 @@ def _place_masses(
     masses: list[Mass] = []
     for _ in range(60 * count):
         index = rng.integers(0, settings.size)
+        if settings.midway is not None:
+            step = settings.midway / settings.spacing
+            index = np.minimum((np.floor(index / step) + 0.5) * step, np.array(settings.size) - 1).astype(int)
         centre = ((index[0] + 0.5) * settings.spacing, (index[1] + 0.5) * settings.spacing)
         far = all(np.hypot(centre[0] - m.centre[0], centre[1] - m.centre[1]) > APART for m in masses)
         if len(masses) == count:
             break
         if depth[tuple(index)] < DEEP or centre[0] < DEEP or not far:
             continue
-        masses.append(draw_mass(rng, centre, float(rng.uniform(3.5, 8.0))))
+        masses.append(draw_mass(rng, centre, float(rng.uniform(*settings.radius))))
     return masses
 
 
