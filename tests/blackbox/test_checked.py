@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otherwise.blackbox.checked import CheckedBlackBox, CountingBlackBox, decision_value
+from otherwise.blackbox.checked import CheckedBlackBox, CountingBlackBox, RememberingBlackBox, decision_value
 from otherwise.blackbox.hosted import HostedClassifier, probabilities
 from otherwise.blackbox.protocol import BlackBox, InputSpec
 from otherwise.blackbox.spec import ClassifierSpec
@@ -115,6 +115,29 @@ def test_batches_come_back_in_order():
     images = batch(11) * np.linspace(0, 1, 11, dtype=np.float32)[:, None, None, None]
     answers = CountingBlackBox(classifier(answer), batch_size=3).predict(images)
     np.testing.assert_allclose(answers[:, 0], np.linspace(0, 0.5, 11), atol=1e-6)
+
+
+def test_an_image_is_asked_about_once_and_its_answer_is_remembered():
+    asked: list[np.ndarray] = []
+
+    def answer(images: np.ndarray) -> np.ndarray:
+        asked.extend(images)
+        first = images[:, 0, 0, 0].astype(np.float64)
+        return np.stack([first, 1 - first, np.zeros_like(first)], axis=1)
+
+    images = batch(6) * np.linspace(0, 1, 6, dtype=np.float32)[:, None, None, None]
+    remembering = RememberingBlackBox(classifier(answer), batch_size=4)
+    plain = classifier(answer).predict(images)
+    del asked[:]
+    first = remembering.predict(images[[0, 3, 0, 5]])
+    np.testing.assert_array_equal(first, plain[[0, 3, 0, 5]])
+    assert len(asked) == remembering.queries == 3
+    first[:] = -1  # whoever changes an answer changes only their own
+    np.testing.assert_array_equal(remembering.predict(images[::-1]), plain[::-1])
+    assert len(asked) == remembering.queries == 6
+    assert remembering.predict(images[:0]).shape == (0, 3)
+    turned = images[3].swapaxes(1, 2) + np.arange(4, dtype=np.float32) / 100
+    np.testing.assert_array_equal(remembering.predict(turned[None])[0, 0], turned[0, 0, 0].astype(np.float64))
 
 
 @given(st.floats(0, 1), st.floats(0, 1))

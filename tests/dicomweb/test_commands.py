@@ -113,3 +113,32 @@ def test_what_is_not_there_is_said_in_one_line(filled: tuple[Orthanc, list[Path]
         download(f"{orthanc.url}/studies/..")
     with pytest.raises(ArchiveError, match="is away"):
         download("http://127.0.0.1:9/dicom-web")
+
+
+def test_a_classifier_is_trained_on_the_images_that_a_table_names_in_an_archive(
+    orthanc: Orthanc, plane: Callable[..., Path], volume: Write, temporary: Path, tmp_path: Path
+) -> None:
+    planes = [plane(number) for number in range(20, 28)]
+    orthanc.send(*planes)
+    rows = []
+    for number, file in enumerate(planes):
+        header = pydicom.dcmread(file, stop_before_pixels=True)
+        study, series, instance = header.StudyInstanceUID, header.SeriesInstanceUID, header.SOPInstanceUID
+        place = f"studies/{study}/series/{series}"
+        names = (instance, series, study, place, f"{place}/instances/{instance}", f"studies/{study}/")
+        rows.append(f"{names[number % len(names)]},{'even' if number % 2 else 'odd'}\n")
+    table = tmp_path / "labels.csv"
+    table.write_text("file,label\n" + "".join(rows), encoding="utf-8")
+    options = ["--size", "16,16", "--intensity", "0,1000", "--epochs", "1", "--validation-share", "0.4"]
+    words = ["classifier", "train", "--images", orthanc.url, "--labels", str(table), *options]
+    result = otherwise(*words, "--out", str(tmp_path / "trained"), temporary=temporary)
+    assert result.returncode == 0, result.stderr
+    assert "held-out images" in result.stdout
+    assert list(temporary.iterdir()) == [], "patients' images stay nowhere"
+    assert orthanc.url not in (tmp_path / "trained" / "docs" / "README.md").read_text(encoding="utf-8")
+
+    table.write_text("file,label\n1.2.3.4,even\n1.2.3.5,odd\n", encoding="utf-8")
+    missing = otherwise(*words, "--out", str(tmp_path / "none"), temporary=temporary)
+    assert missing.returncode != 0
+    assert "has no image there" in missing.stderr
+    assert "Traceback" not in missing.stderr

@@ -7,7 +7,7 @@ from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.blackbox.smoothed import SmoothedBlackBox
 from otherwise.explain.explainer import Explainer
-from otherwise.explain.fragility import fragility_warnings, moved_by, undone_by
+from otherwise.explain.fragility import COPIES, FAINT, GRAIN, fragility_warnings, moved_by, undone_by
 from otherwise.explain.request import ExplainRequest, explain_request
 from otherwise.images.image import Geometry, Image
 from otherwise.report.folder import read_explanation, write_explanation
@@ -42,6 +42,63 @@ def test_the_faintest_noise_that_moves_the_classifier_is_named(size, limit, said
         (warning,) = found
         assert warning.code == "moved-by-grain"
         assert f"white noise of {said} of the range makes it say rough" in warning.text
+
+
+class Steep(Rough):
+    """As rough, with another slope, and as sure as a bias makes it."""
+
+    def __init__(self, size: tuple[int, ...], limit: float, slope: float, bias: float) -> None:
+        super().__init__(size, limit)
+        self.slope, self.bias = slope, bias
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        rough = np.abs(np.diff(images, axis=2)).mean(axis=tuple(range(1, images.ndim)))
+        second = 1 / (1 + np.exp(-self.slope * (rough - self.limit) - self.bias))
+        return np.stack([1 - second, second], axis=1)
+
+
+def by_all_copies(classifier: Rough, image: np.ndarray) -> str | None:
+    """Ask about every copy of every disturbance, the faintest first; return the first that moves the answer."""
+    import torch
+
+    before = classifier.predict(image[None])[0].argmax()
+    for disturbance in (one for level in GRAIN for one in level):
+        copies = disturbance.apply(np.repeat(image[None], COPIES, axis=0), torch.Generator().manual_seed(0))
+        if classifier.predict(copies).mean(axis=0).argmax() != before:
+            return disturbance.text
+    return None
+
+
+@pytest.mark.parametrize("slope", [20.0, 100.0, 1000.0])
+def test_few_copies_find_what_all_copies_find(slope: float) -> None:
+    rng = np.random.default_rng(int(slope))
+    most = sum(len(level) for level in GRAIN) * COPIES
+    found, queries = [], []
+    for _ in range(60):
+        size = SIZES[int(rng.integers(2))]
+        classifier = CountingBlackBox(Steep(size, rng.uniform(0.005, 0.13), slope, rng.normal()))
+        image = (0.5 + rng.uniform(0, 0.02) * rng.standard_normal((1, *size))).astype(np.float32)
+        wanted = by_all_copies(classifier.inner, image)
+        moved = moved_by(classifier, image, answer=classifier.inner.predict(image[None])[0])
+        found.append(wanted)
+        assert (moved.disturbance.text if moved else None) == wanted
+        queries.append(classifier.queries)
+    assert max(queries) <= most
+    assert len(set(found)) >= 3, "of all kinds"
+
+
+def test_where_nothing_moves_one_copy_of_each_is_enough() -> None:
+    image = np.full((1, 16, 12), 0.5, np.float32)
+    sure = CountingBlackBox(Steep((16, 12), 0.3, 50.0, 0.0))
+    assert moved_by(sure, image, answer=sure.inner.predict(image[None])[0]) is None
+    assert sure.queries == sum(len(level) for level in GRAIN)
+
+
+def test_a_counterfactual_that_is_sure_costs_a_question_for_each_disturbance() -> None:
+    square = CountingBlackBox(SquareClassifier(InputSpec((16, 12))))
+    bright = np.full((1, 16, 12), 0.9, np.float32)
+    assert undone_by(square, bright, 1, answer=square.inner.predict(bright[None])[0]) is None
+    assert square.queries == len(FAINT)
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -57,7 +57,7 @@ class LabelledImages:
 
 
 def read_labelled(
-    folder: str | Path,
+    folder: str | Path | Callable[[str], Path],
     table: str | Path,
     inputs: InputSpec,
     classes: Sequence[str] | None = None,
@@ -66,7 +66,7 @@ def read_labelled(
     """Read the images that a table names.
 
     Args:
-        folder: Where the files are.
+        folder: Where the files are; or a function from what the table calls an image to its file or folder.
         table: CSV with the columns ``file`` and ``label``, see ``images.table``; a column ``patient`` keeps a patient's
             images together, else a column ``id`` does.
         inputs: The grid and intensity window to bring them to.
@@ -92,9 +92,10 @@ def read_labelled(
             f"{table.name} has labels {', '.join(found)}, but the classes are {', '.join(names)}.",
             "Name at least two classes, each label among them.",
         )
+    locate = folder if callable(folder) else Path(folder).joinpath
     images = np.empty((len(rows), inputs.channels, *inputs.size), dtype=np.float32)
     for index, row in enumerate(rows):
-        image = read_image(Path(folder) / row.file)
+        image = read_image(locate(row.file))
         images[index] = show(image, inputs)
         if progress is not None:
             progress(index + 1, len(rows))

@@ -13,7 +13,7 @@ import typer
 
 from otherwise.cli.contract import UsageError, read_names, read_numbers, read_patches, read_size
 from otherwise.cli.progress import shown
-from otherwise.cli.source import image_source
+from otherwise.cli.source import image_source, is_address, named_images
 
 if TYPE_CHECKING:
     from otherwise.blackbox.labelled import LabelledImages
@@ -217,7 +217,10 @@ def check(
 
 
 def train(
-    images: Annotated[Path, typer.Option(help="Folder of images.")],
+    images: Annotated[
+        str,
+        typer.Option(metavar="PATH", help="Folder of images; or a DICOMweb address, of which the table names UIDs."),
+    ],
     labels: Annotated[
         Path, typer.Option(help="CSV with columns id,file,label; patient keeps a patient's images together.")
     ],
@@ -333,12 +336,12 @@ def train(
         typer.echo(f"Noise of a tenth of the range changes {100 * figures['grain']:.0f} % of its answers there.")
 
 
-def _read(images: Path, labels: Path, inputs: InputSpec, classes: str | None) -> LabelledImages:
+def _read(images: str | Path, labels: Path, inputs: InputSpec, classes: str | None) -> LabelledImages:
     from otherwise.blackbox.labelled import read_labelled
 
     with shown("Reading images") as advance:
         return read_labelled(
-            images,
+            named_images(str(images)),
             labels,
             inputs,
             read_names(classes) if classes else None,
@@ -347,7 +350,7 @@ def _read(images: Path, labels: Path, inputs: InputSpec, classes: str | None) ->
 
 
 def _command(
-    images: Path,
+    images: str,
     labels: Path,
     inputs: InputSpec,
     names: Sequence[str],
@@ -365,10 +368,11 @@ def _command(
     disturbed = " ".join(f"--{kind} {level:g}" for kind, level in asdict(recipe.augmentation).items())
     fine = "" if recipe.coarse else " --fine"
     build = "" if network is Network.small else f" --network {network}"
-    inside = labels.resolve().is_relative_to(images.resolve())
-    table = Path(images.name, labels.resolve().relative_to(images.resolve())) if inside else Path(labels.name)
+    folder = Path(images)
+    inside = not is_address(images) and labels.resolve().is_relative_to(folder.resolve())
+    table = Path(folder.name, labels.resolve().relative_to(folder.resolve())) if inside else Path(labels.name)
     return (
-        f"otherwise classifier train --images {images.name} --labels {table.as_posix()} --classes {','.join(names)}"
+        f"otherwise classifier train --images {folder.name} --labels {table.as_posix()} --classes {','.join(names)}"
         f" --size {_joined(inputs.size)} --intensity={_joined(inputs.intensity)}{spacing} --channels {inputs.channels}"
         f" --modality {inputs.modality}{found} --epochs {recipe.epochs} {disturbed}{fine}{build} {chosen_by}"
         f" --seed {recipe.seed} --device {device} --out {out.name}"

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+
+
+def is_address(text: str) -> bool:
+    """Return whether images are behind an address, and not on a disk."""
+    return text.lower().startswith(("http://", "https://"))
 
 
 def image_source(text: str) -> Path:
@@ -14,10 +21,23 @@ def image_source(text: str) -> Path:
     Raises:
         OtherwiseError: see ``download``.
     """
-    if not text.lower().startswith(("http://", "https://")):
+    if not is_address(text):
         return Path(text)
     from otherwise.cli.progress import shown
     from otherwise.images.dicomweb.download import download
 
     with shown("Fetching images") as advance:
         return download(text, lambda done, total: advance("", done / total))
+
+
+def named_images(text: str) -> Callable[[str], Path]:
+    """Return where the images lie that a table names: below a folder, or in an archive, from which they are fetched.
+
+    Args:
+        text: Folder, or address of a DICOMweb archive, see ``images.dicomweb.download.download_named``.
+    """
+    if not is_address(text):
+        return Path(text).joinpath
+    from otherwise.images.dicomweb.download import download_named
+
+    return partial(download_named, text)

@@ -12,7 +12,7 @@ import torch
 from otherwise.agent.bundle import Agent
 from otherwise.agent.editing.search import Progress
 from otherwise.attribution.occlusion import occlude
-from otherwise.blackbox.checked import CountingBlackBox
+from otherwise.blackbox.checked import CountingBlackBox, RememberingBlackBox
 from otherwise.blackbox.model_card import machine_class
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.evaluation.benchmark.edits import search_with_effect, straight_move
@@ -99,9 +99,9 @@ def measure_speed(
             [
                 timed(work)[1]
                 for work in (
-                    partial(search_with_effect, agent, CountingBlackBox(heavy), image),
+                    partial(search_with_effect, agent, RememberingBlackBox(heavy), image),
                     partial(_occlude, heavy, image, label),
-                    partial(search_with_effect, agent, CountingBlackBox(classifier), image),
+                    partial(search_with_effect, agent, RememberingBlackBox(classifier), image),
                     partial(_occlude, classifier, image, label),
                     partial(straight_move, agent, CountingBlackBox(classifier), image),
                 )

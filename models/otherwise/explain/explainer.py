@@ -16,7 +16,7 @@ from otherwise.agent.editing.realism import realism
 from otherwise.agent.editing.rendering import Cancelled
 from otherwise.agent.editing.search import Progress, Search, SearchResult, SearchSettings
 from otherwise.attribution.methods import find_method
-from otherwise.blackbox.checked import CountingBlackBox
+from otherwise.blackbox.checked import CountingBlackBox, RememberingBlackBox
 from otherwise.blackbox.decision import DecisionRule
 from otherwise.blackbox.description import describe_contract
 from otherwise.blackbox.protocol import BlackBox
@@ -170,7 +170,7 @@ class Explainer:
         """
         started, created = time.perf_counter(), datetime.now(UTC).isoformat(timespec="seconds")
         view = ClassifierView(image, self.classifier, slice_index, centre)
-        counted = CountingBlackBox(self.classifier)
+        counted = RememberingBlackBox(self.classifier)
         copies = self.classifier.copies if isinstance(self.classifier, SmoothedBlackBox) else 1
 
         def checkpoint(part: float) -> None:
@@ -184,9 +184,10 @@ class Explainer:
         progress("geometry", 0.9)
         carried = self._carry_all(view, counted, found, chosen, measured)
         shown = view.see(chosen.native) if chosen.answer.valid else None
+        flipped = np.array(list(chosen.answer.probabilities.values()))
         warnings = (
             *fragility_warnings(
-                counted, view.array, shown, found.result.target, seed, found.result.original.probabilities
+                counted, view.array, shown, found.result.target, seed, found.result.original.probabilities, flipped
             ),
             *believability_warnings(
                 self.agent.calibration,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from otherwise.blackbox.checked import decision_value
 from otherwise.blackbox.decision import DecisionRule
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.blackbox.robustness import Disturbance
@@ -25,6 +26,8 @@ FAINT = (Disturbance("blur", 0.5), Disturbance("white noise", 0.02))
 """What a counterfactual has to outlive."""
 COPIES = 4
 """Noisy copies of an image; their mean answer counts."""
+DOUBT, SPREAD = 1.5, 2.0
+"""By how much the log-odds of two noisy copies may differ: so much, and that many times what the first one moved."""
 
 
 @dataclass(frozen=True)
@@ -41,19 +44,56 @@ class Moved:
 
 
 def mean_answers(
-    classifier: BlackBox, image: np.ndarray, disturbances: Sequence[Disturbance], seed: int = 0
+    classifier: BlackBox, image: np.ndarray, disturbances: Sequence[Disturbance], answer: np.ndarray, seed: int = 0
 ) -> np.ndarray:
     """Return the mean answer over disturbed copies of ``image (channels, *size)``: ``(disturbances, classes)``.
 
-    The classifier is asked about all copies at once.
+    The first copy of each is asked about at once. Where it is far from any other decision its answer stands for all
+    copies, and the others are asked about where it is not (see ``_in_doubt``).
+
+    Args:
+        classifier: The black box.
+        image: ``(channels, *size)`` in [0, 1].
+        disturbances: What is done to it.
+        answer: What the classifier says of the image as it is, ``(classes,)``.
+        seed: Decides the noise.
     """
     batches = []
     for disturbance in disturbances:
         copies = np.repeat(np.asarray(image, np.float32)[None], _copies(disturbance), axis=0)
-        batches.append(disturbance.apply(copies, torch.Generator().manual_seed(seed)))
-    answers = classifier.predict(np.concatenate(batches))
-    ends = np.cumsum([len(batch) for batch in batches])[:-1]
-    return np.stack([part.mean(axis=0) for part in np.split(answers, ends)])
+        batches.append(np.asarray(disturbance.apply(copies, torch.Generator().manual_seed(seed))))
+    means = np.array(classifier.predict(np.stack([batch[0] for batch in batches])))
+    rule = DecisionRule.of(classifier)
+    again = [n for n, batch in enumerate(batches) if len(batch) > 1 and _in_doubt(rule, answer, means[n])]
+    if again:
+        answers = classifier.predict(np.concatenate([batches[n][1:] for n in again]))
+        ends = np.cumsum([len(batches[n]) - 1 for n in again])[:-1]
+        for n, others in zip(again, np.split(answers, ends), strict=True):
+            means[n] = np.concatenate([means[n][None], others]).mean(axis=0)
+    return means
+
+
+def _in_doubt(rule: DecisionRule, answer: np.ndarray, copy: np.ndarray) -> bool:
+    """Return whether other copies with the same disturbance may lead to another decision than ``answer``.
+
+    In log-odds, they are taken to move each class towards another decision by at most ``DOUBT`` and ``SPREAD`` times as
+    far as this copy did. An answer of exactly 0 or 1 says nothing about how far that is.
+
+    Args:
+        rule: When a class is said.
+        answer: For the image as it is, ``(classes,)``.
+        copy: For one disturbed copy, ``(classes,)``.
+    """
+    if (copy <= 0).any() or (rule.multi_label and (copy >= 1).any()):
+        return True
+    before, after = (
+        np.stack([decision_value(each, label, rule.multi_label) for label in range(len(copy))])
+        for each in (answer, copy)
+    )
+    reach = DOUBT + SPREAD * np.abs(after - before)
+    said = rule.said(answer)
+    pulled = 1 / (1 + np.exp(-np.where(said, after - reach, after + reach).clip(-500, 500)))
+    return bool((rule.said(pulled) != said).any())
 
 
 def moved_by(
@@ -73,9 +113,10 @@ def moved_by(
         answer: What it says of the image as it is, ``(classes,)``; None: it is asked.
     """
     rule = DecisionRule.of(classifier)
-    before = rule.said(classifier.predict(image[None])[0] if answer is None else answer)
+    answer = classifier.predict(image[None])[0] if answer is None else answer
+    before = rule.said(answer)
     for disturbances in levels:
-        answers = mean_answers(classifier, image, disturbances, seed)
+        answers = mean_answers(classifier, image, disturbances, answer, seed)
         for disturbance, mean in zip(disturbances, answers, strict=True):
             after = rule.said(mean)
             if (after != before).any():
@@ -88,7 +129,12 @@ def moved_by(
 
 
 def undone_by(
-    classifier: BlackBox, image: np.ndarray, target: int, disturbances: Sequence[Disturbance] = FAINT, seed: int = 0
+    classifier: BlackBox,
+    image: np.ndarray,
+    target: int,
+    disturbances: Sequence[Disturbance] = FAINT,
+    seed: int = 0,
+    answer: np.ndarray | None = None,
 ) -> Disturbance | None:
     """Return the first faint disturbance after which the classifier no longer says the target of a counterfactual.
 
@@ -98,8 +144,10 @@ def undone_by(
         target: Index of the class.
         disturbances: What is tried, all at once; the first in this order counts.
         seed: Decides the noise.
+        answer: What it says of the counterfactual, ``(classes,)``; None: it is asked.
     """
-    holds = DecisionRule.of(classifier).says(mean_answers(classifier, image, disturbances, seed), target)
+    answer = classifier.predict(image[None])[0] if answer is None else answer
+    holds = DecisionRule.of(classifier).says(mean_answers(classifier, image, disturbances, answer, seed), target)
     return next((each for each, held in zip(disturbances, holds, strict=True) if not held), None)
 
 
@@ -110,6 +158,7 @@ def fragility_warnings(
     target: int,
     seed: int = 0,
     answer: np.ndarray | None = None,
+    flipped: np.ndarray | None = None,
 ) -> tuple[AnswerWarning, ...]:
     """Say in words what grain does to an answer and to its counterfactual.
 
@@ -120,6 +169,7 @@ def fragility_warnings(
         target: Index of the class.
         seed: Decides the noise.
         answer: What it says of the image, ``(classes,)``; None: it is asked.
+        flipped: What it says of the counterfactual, likewise.
     """
     warnings = []
     moved = moved_by(classifier, image, seed=seed, answer=answer)
@@ -131,7 +181,9 @@ def fragility_warnings(
                 f"{moved.label}.",
             )
         )
-    undone = undone_by(classifier, counterfactual, target, seed=seed) if counterfactual is not None else None
+    undone = (
+        undone_by(classifier, counterfactual, target, seed=seed, answer=flipped) if counterfactual is not None else None
+    )
     if undone is not None:
         warnings.append(
             AnswerWarning(

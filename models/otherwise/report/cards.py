@@ -55,7 +55,8 @@ def cards(explanation: Explanation, panels: Panels) -> list[Card]:
         ),
         _changed(other, explanation, panels),
     ]
-    return [*found, _seen_card(explanation.seen, panels)] if explanation.seen else found
+    seen = seen_card(explanation, panels)
+    return [*found, seen] if seen else found
 
 
 def _changed(shown: ShownChange, explanation: Explanation, panels: Panels) -> Card:
@@ -63,8 +64,11 @@ def _changed(shown: ShownChange, explanation: Explanation, panels: Panels) -> Ca
     return Card(shown.title, change_sentence(shown.found, explanation), pictures)
 
 
-def _seen_card(seen: Seen, panels: Panels) -> Card:
-    """Return what the classifier saw of the original, with what was cut off."""
+def seen_card(explanation: Explanation, panels: Panels) -> Card | None:
+    """Return what the classifier saw of the original, with what was cut off; None where it was not kept."""
+    seen = explanation.seen
+    if seen is None:
+        return None
     low, high = seen.window
     clipped = f"{words.share(seen.below)} of the voxels are darker, {words.share(seen.above)} brighter"
     text = f"{seen_size(seen)}, black at {low:.4g} and white at {high:.4g}; {clipped}."

@@ -17,7 +17,7 @@ from otherwise.annotations.vocabulary import Key
 from otherwise.explain.explanation import Explanation, Region
 from otherwise.images.atomic import atomic_path
 from otherwise.report import headline, words
-from otherwise.report.cards import Card, cards
+from otherwise.report.cards import Card, cards, seen_card
 from otherwise.report.class_table import ClassTable, class_table
 from otherwise.report.colours import FIRST_ANSWER, OTHER_CLASS, TARGET
 from otherwise.report.concepts import ConceptPart, concept_part
@@ -271,10 +271,13 @@ def _path(page: Figure, top: float, explanation: Explanation, panels: Panels) ->
     top = write_lines(
         page, top - 0.02, f"On the way from {explanation.prediction.label} to {explanation.target}", 13, weight="bold"
     )
-    axes = page.add_axes((LEFT + 0.03, top - 0.2, 0.68, 0.18))
+    seen = seen_card(explanation, panels)
+    axes = page.add_axes((LEFT + 0.03, top - 0.2, 0.5 if seen else 0.68, 0.18))
     strengths = [point.strength for point in explanation.path]
     told = [point.probabilities for point in explanation.path]
     draw_path(axes, strengths, told, [explanation.prediction.label, explanation.target], explanation.boundary)
+    if seen:
+        _seen(page, top, seen)
     top -= 0.25
     film = steps(explanation, panels)
     size = WIDTH / max(6, len(film))
@@ -287,6 +290,16 @@ def _path(page: Figure, top: float, explanation: Explanation, panels: Panels) ->
     top = write_lines(page, top - 0.15, "How this was made", 13, weight="bold")
     for name, text in provenance(explanation):
         top = write_lines(page, top - 0.002, f"{name}: {text}", 7.5, MUTED)
+
+
+def _seen(page: Figure, top: float, card: Card) -> None:
+    """Draw what the classifier saw at the right of the path."""
+    left = LEFT + 0.6
+    axes = page.add_axes((left, top - 0.175, WIDTH - 0.6, 0.145))
+    draw_panel(axes, card.panels[0])
+    axes.set_title(card.title, fontsize=9, fontweight="bold", loc="left")
+    text = textwrap.fill(card.text, 42)
+    page.text(left, top - 0.182, text, fontsize=6.5, color=MUTED, va="top", parse_math=False)
 
 
 def _yes(value: bool) -> str:

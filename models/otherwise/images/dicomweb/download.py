@@ -15,6 +15,7 @@ from otherwise.images.dicomweb.connection import Connection
 
 MOST_BYTES = 32 * 2**30
 """Of one image."""
+_TEMPORARY = "otherwise-archive-"
 _LETTERS = re.compile(r"[^A-Za-z0-9]")
 _PLACE = re.compile(
     r"(?P<url>.+?)/studies/(?P<study>[^/]+)(/series/(?P<series>[^/]+)(/instances/(?P<instance>[^/]+))?)?"
@@ -50,7 +51,7 @@ def download(address: str, progress: Callable[[int, int], None] = lambda done, t
     entries = list(_matching(archive, wanted))
     if not entries:
         raise ImageError("The archive has no image there.", "Look for its studies: otherwise studies ADDRESS.")
-    folder = Path(tempfile.mkdtemp(prefix="otherwise-archive-"))
+    folder = Path(tempfile.mkdtemp(prefix=_TEMPORARY))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     for done, entry in enumerate(entries):
         progress(done, len(entries))
@@ -62,6 +63,32 @@ def download(address: str, progress: Callable[[int, int], None] = lambda done, t
         return folder
     files = sorted(place.iterdir())
     return files[0] if len(files) == 1 else place
+
+
+def download_named(address: str, name: str) -> Path:
+    """Fetch one image of an archive, as a table of labels names it.
+
+    Args:
+        address: Of a DICOMweb service, see ``download``.
+        name: Path below the address (``studies/1.2/series/1.3``), or the UID of a study, series or instance.
+
+    Returns:
+        Its folder or file, see ``download``.
+
+    Raises:
+        ImageError: if there is no such image, or several.
+        ArchiveError: if the archive is away or refuses.
+        WriteError: if the disk refuses.
+    """
+    base, place = address.rstrip("/"), name.strip("/")
+    if UID.fullmatch(place):
+        entry = Archive(Connection(base)).find(place)
+        found = f"studies/{entry.study}/series/{entry.series}" if entry else f"studies/{place}"
+        place = f"{found}/instances/{entry.instance}" if entry and entry.instance else found
+    fetched = download(f"{base}/{place}")
+    if fetched.name.startswith(_TEMPORARY):
+        raise ImageError(f"The archive has several images at {name}.", "Name a series or an instance.")
+    return fetched
 
 
 def _matching(archive: Archive, wanted: dict[str, str]) -> Iterator[Entry]:
