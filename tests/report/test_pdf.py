@@ -6,10 +6,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pypdf import PdfReader
 
-from otherwise.explain.explanation import Explanation
+from otherwise.explain.explanation import Explanation, Seen
+from otherwise.images.image import Geometry, Image
 from otherwise.report.pdf import ROWS, write_pdf
 from otherwise.report.words import probability
 
@@ -56,6 +58,23 @@ def test_many_classes_are_left_out_but_never_those_that_matter(explain: Explain,
     assert "8 less probable classes are left out" in first
     assert "finding 11" in first
     assert "finding 7" not in first
+
+
+@pytest.mark.parametrize("dimension", [2, 3])
+def test_it_shows_what_the_classifier_saw(explain: Explain, tmp_path: Path, dimension: int) -> None:
+    def pictures(explanation: Explanation, name: str) -> int:
+        return sum(len(page.images) for page in PdfReader(write_pdf(explanation, tmp_path / name)).pages)
+
+    blind = explain(dimension)
+    edges = (24, 16, 12) if dimension == 3 else (24, 16, 1)
+    grey = np.random.default_rng(0).random((1, *edges)).astype(np.float32)
+    image = Image(grey, Geometry(edges, np.eye(4)), "seen", dimension)
+    explanation = replace(blind, seen=Seen(image, (-5.0, 70.0), 0.25, 0.0, "rows,columns"))
+    told = text_of(write_pdf(explanation, tmp_path / "seen.pdf"))
+    assert "As the classifier sees it" in told
+    assert "black at -5 and white at 70; 25 % of the voxels are darker" in told
+    assert "As the classifier sees it" not in text_of(write_pdf(blind, tmp_path / "blind.pdf"))
+    assert pictures(explanation, "a.pdf") == pictures(blind, "b.pdf") + 1
 
 
 def test_many_regions_and_none_fit_on_the_page(explain: Explain, tmp_path: Path) -> None:

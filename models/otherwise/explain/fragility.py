@@ -26,8 +26,9 @@ FAINT = (Disturbance("blur", 0.5), Disturbance("white noise", 0.02))
 """What a counterfactual has to outlive."""
 COPIES = 4
 """Noisy copies of an image; their mean answer counts."""
-DOUBT, SPREAD = 1.5, 2.0
-"""By how much the log-odds of two noisy copies may differ: so much, and that many times what the first one moved."""
+DOUBT, SPREAD = 1.5, 1.0
+"""How far the log-odds of further noisy copies may lie from those of the first: so much, and so many times as far as
+the first one moved."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,12 @@ class Moved:
 
 
 def mean_answers(
-    classifier: BlackBox, image: np.ndarray, disturbances: Sequence[Disturbance], answer: np.ndarray, seed: int = 0
+    classifier: BlackBox,
+    image: np.ndarray,
+    disturbances: Sequence[Disturbance],
+    answer: np.ndarray,
+    seed: int = 0,
+    every: bool = False,
 ) -> np.ndarray:
     """Return the mean answer over disturbed copies of ``image (channels, *size)``: ``(disturbances, classes)``.
 
@@ -57,6 +63,7 @@ def mean_answers(
         disturbances: What is done to it.
         answer: What the classifier says of the image as it is, ``(classes,)``.
         seed: Decides the noise.
+        every: Ask about every copy in any case.
     """
     batches = []
     for disturbance in disturbances:
@@ -64,7 +71,7 @@ def mean_answers(
         batches.append(np.asarray(disturbance.apply(copies, torch.Generator().manual_seed(seed))))
     means = np.array(classifier.predict(np.stack([batch[0] for batch in batches])))
     rule = DecisionRule.of(classifier)
-    again = [n for n, batch in enumerate(batches) if len(batch) > 1 and _in_doubt(rule, answer, means[n])]
+    again = [n for n, batch in enumerate(batches) if len(batch) > 1 and (every or _in_doubt(rule, answer, means[n]))]
     if again:
         answers = classifier.predict(np.concatenate([batches[n][1:] for n in again]))
         ends = np.cumsum([len(batches[n]) - 1 for n in again])[:-1]
@@ -105,6 +112,9 @@ def moved_by(
 ) -> Moved | None:
     """Return the first disturbance after which the classifier decides otherwise than for the image as it is.
 
+    Few copies tell that nothing moves it. Where something does, every copy up to there is asked about, so that what is
+    returned is the faintest.
+
     Args:
         classifier: The black box.
         image: ``(channels, *size)`` in [0, 1].
@@ -112,19 +122,30 @@ def moved_by(
         seed: Decides the noise.
         answer: What it says of the image as it is, ``(classes,)``; None: it is asked.
     """
-    rule = DecisionRule.of(classifier)
     answer = classifier.predict(image[None])[0] if answer is None else answer
+    for last, level in enumerate(levels):
+        if _first_moved(classifier, level, answer, mean_answers(classifier, image, level, answer, seed)):
+            for again in levels[: last + 1]:
+                means = mean_answers(classifier, image, again, answer, seed, every=True)
+                moved = _first_moved(classifier, again, answer, means)
+                if moved:
+                    return moved
+    return None
+
+
+def _first_moved(
+    classifier: BlackBox, disturbances: Sequence[Disturbance], answer: np.ndarray, means: np.ndarray
+) -> Moved | None:
+    """Return the first disturbance whose mean answer is another decision than ``answer``."""
+    rule = DecisionRule.of(classifier)
     before = rule.said(answer)
-    for disturbances in levels:
-        answers = mean_answers(classifier, image, disturbances, answer, seed)
-        for disturbance, mean in zip(disturbances, answers, strict=True):
-            after = rule.said(mean)
-            if (after != before).any():
-                # Of several labels: the surest that is new, or else the one that went.
-                new = np.where(after & ~before, mean, -1.0)
-                some = bool((after & ~before).any())
-                label = classifier.classes[int(new.argmax())] if some else _without(classifier, before)
-                return Moved(disturbance, label)
+    for disturbance, mean in zip(disturbances, means, strict=True):
+        after = rule.said(mean)
+        if (after != before).any():
+            # Of several labels: the surest that is new, or else the one that went.
+            new = np.where(after & ~before, mean, -1.0)
+            some = bool((after & ~before).any())
+            return Moved(disturbance, classifier.classes[int(new.argmax())] if some else _without(classifier, before))
     return None
 
 

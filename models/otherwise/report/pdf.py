@@ -272,7 +272,7 @@ def _path(page: Figure, top: float, explanation: Explanation, panels: Panels) ->
         page, top - 0.02, f"On the way from {explanation.prediction.label} to {explanation.target}", 13, weight="bold"
     )
     seen = seen_card(explanation, panels)
-    axes = page.add_axes((LEFT + 0.03, top - 0.2, 0.5 if seen else 0.68, 0.18))
+    axes = page.add_axes((LEFT + 0.03, top - 0.2, 0.44 if seen else 0.68, 0.18))
     strengths = [point.strength for point in explanation.path]
     told = [point.probabilities for point in explanation.path]
     draw_path(axes, strengths, told, [explanation.prediction.label, explanation.target], explanation.boundary)
@@ -294,11 +294,11 @@ def _path(page: Figure, top: float, explanation: Explanation, panels: Panels) ->
 
 def _seen(page: Figure, top: float, card: Card) -> None:
     """Draw what the classifier saw at the right of the path."""
-    left = LEFT + 0.6
-    axes = page.add_axes((left, top - 0.175, WIDTH - 0.6, 0.145))
+    left = LEFT + 0.64
+    axes = page.add_axes((left, top - 0.175, WIDTH - 0.64, 0.145))
     draw_panel(axes, card.panels[0])
     axes.set_title(card.title, fontsize=9, fontweight="bold", loc="left")
-    text = textwrap.fill(card.text, 42)
+    text = textwrap.fill(card.text, 36)
     page.text(left, top - 0.182, text, fontsize=6.5, color=MUTED, va="top", parse_math=False)
 
 
