@@ -1,6 +1,7 @@
 """A bare model becomes a bundle if it answers as described; a report says in words whether it can be hosted."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from otherwise.blackbox.importing import import_classifier, probe_images
 from otherwise.blackbox.loading import load_classifier
 from otherwise.blackbox.outputs import AmbiguousOutputError, read_scores
 from otherwise.blackbox.protocol import InputSpec
-from otherwise.errors import BundleError, ClassifierError
+from otherwise.errors import BundleError, ClassifierError, OtherwiseError
 
 CLASSES = ("benign", "malignant")
 
@@ -204,3 +205,150 @@ def test_a_classifier_that_cannot_be_loaded_is_a_no(tmp_path, make_bundle):
     assert "no bundle folder" in report.verdict
     raw = check_classifier(make_bundle(activation="none").folder)
     assert "no probabilities" in raw.verdict
+
+
+class Answers(torch.nn.Module):
+    """A network of which a subclass says what it returns."""
+
+    def __init__(self, channels: int = 1) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer, self.scores = torch.nn.Conv2d(channels, 4, 3), torch.nn.Linear(4, 2)
+
+    def ask(self, x: torch.Tensor) -> torch.Tensor:
+        return 4 * self.scores(self.layer(x).relu().mean((2, 3)))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.ask(x)
+
+
+class FourAxes(Answers):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.ask(x)[:, :, None, None]
+
+
+class Bytes(Answers):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (255 * self.ask(x).softmax(1)).round().to(torch.uint8)
+
+
+class ClassNumbers(Answers):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.ask(x).argmax(1)
+
+
+class Nested(Answers):
+    def forward(self, x: torch.Tensor) -> dict[str, dict[str, torch.Tensor]]:
+        return {"out": {"logits": self.ask(x)}}
+
+
+class Last(Answers):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.ask(x.permute(0, 3, 1, 2))
+
+
+class Age(Answers):
+    def forward(self, x: torch.Tensor, age: torch.Tensor) -> torch.Tensor:
+        return self.ask(x) + age
+
+
+class BatchOfEight(Answers):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.ask(x.reshape(8, 1, 32, 32))
+
+
+SPEC = InputSpec((32, 32), 1, None, (0.0, 255.0))
+
+
+def saved(module: torch.nn.Module, folder: Path) -> Path:
+    path = folder / "net.ts"
+    torch.jit.save(torch.jit.script(module.eval()), str(path))
+    return path
+
+
+@pytest.mark.parametrize("kind", [FourAxes, Bytes])
+def test_scores_with_further_axes_or_in_bytes_are_read(tmp_path: Path, kind: type[Answers]) -> None:
+    import_classifier(saved(kind(), tmp_path), tmp_path / "out", classes=CLASSES, inputs=SPEC)
+    hosted = load_classifier(tmp_path / "out")
+    views = np.random.default_rng(0).random((3, 1, 32, 32)).astype(np.float32)
+    with torch.no_grad():
+        wanted = Answers()(torch.from_numpy(views)).softmax(1).numpy()
+    np.testing.assert_allclose(hosted.predict(views), wanted, atol=1e-5 if kind is FourAxes else 4e-3)
+    if kind is FourAxes:
+        odds = hosted.module(torch.from_numpy(views)).detach().sigmoid().numpy()
+        np.testing.assert_allclose(odds, wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [
+        (ClassNumbers(), r"class numbers \(int64\).*without its last step \(argmax\)"),
+        (Nested(), r"a dictionary \(out dict\).*returns the scores alone, not within other things"),
+        (Last(), r"to have 1 channels, but got 32.*--layout NHWC"),
+        (Answers(3), r"to have 3 channels, but got 1 .*--channels 3"),
+        (Age(), r"missing value for argument 'age'.*fixes the other inputs"),
+        (BatchOfEight(), r"invalid for input of size.*batches of one length"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Answers) else "",
+)
+def test_what_cannot_be_hosted_is_refused_with_the_way_out(tmp_path: Path, module: Answers, said: str) -> None:
+    with pytest.raises(OtherwiseError, match=said) as caught:
+        import_classifier(saved(module, tmp_path), tmp_path / "out", classes=CLASSES, inputs=SPEC)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("last", "shape", "dtype", "said"),
+    [
+        (["ArgMax"], ["n"], "INT64", r"returns class numbers.*without its last step"),
+        (["Bytes"], ["n", 2], "UINT8", None),
+        (["Axes"], ["n", 2, 1, 1], "FLOAT", None),
+        (["Cast"], ["n", 2], "INT32", r"no output that could be the answer.*a row of scores"),
+    ],
+    ids=["class numbers", "bytes", "four axes", "int32"],
+)
+def test_answers_of_onnx_files_of_other_types(
+    tmp_path: Path, last: list[str], shape: list[int | str], dtype: str, said: str | None
+) -> None:
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    ends = {
+        "ArgMax": [helper.make_node("ArgMax", ["p"], ["y"], axis=1, keepdims=0)],
+        "Bytes": [
+            helper.make_node("Mul", ["p", "byte"], ["q"]),
+            helper.make_node("Round", ["q"], ["r"]),
+            helper.make_node("Cast", ["r"], ["y"], to=TensorProto.UINT8),
+        ],
+        "Axes": [helper.make_node("Unsqueeze", ["p", "axes"], ["y"])],
+        "Cast": [helper.make_node("Cast", ["p"], ["y"], to=TensorProto.INT32)],
+    }
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["x"], ["m"]),
+        helper.make_node("Flatten", ["m"], ["f"]),
+        helper.make_node("MatMul", ["f", "w"], ["l"]),
+        helper.make_node("Softmax", ["l"], ["p"], axis=1),
+        *ends[last[0]],
+    ]
+    constants = [
+        numpy_helper.from_array(np.array([[3.0, -3.0]], np.float32), "w"),
+        numpy_helper.from_array(np.array(255, np.float32), "byte"),
+        numpy_helper.from_array(np.array([2, 3], np.int64), "axes"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 1, 32, 32])],
+        [helper.make_tensor_value_info("y", getattr(TensorProto, dtype), shape)],
+        constants,
+    )
+    path = tmp_path / "net.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
+    if said is not None:
+        with pytest.raises(OtherwiseError, match=said):
+            import_classifier(path, tmp_path / "out", classes=CLASSES, inputs=SPEC)
+        return
+    import_classifier(path, tmp_path / "out", classes=CLASSES, inputs=SPEC)
+    answer = load_classifier(tmp_path / "out").predict(np.full((1, 1, 32, 32), 0.4, np.float32))
+    first = 1 / (1 + np.exp(-6 * 0.4))
+    np.testing.assert_allclose(answer, [[first, 1 - first]], atol=1e-5 if dtype == "FLOAT" else 4e-3)

@@ -11,7 +11,7 @@ import onnxruntime
 
 from otherwise.blackbox.bundle import Bundle
 from otherwise.blackbox.hosted import HostedClassifier, Scores, in_batches
-from otherwise.blackbox.outputs import AmbiguousOutputError, InputTypeError
+from otherwise.blackbox.outputs import BYTE, NO_SCORES, AmbiguousOutputError, InputTypeError, rows_of
 from otherwise.blackbox.spec import ClassifierSpec
 from otherwise.errors import BundleError, ClassifierError
 
@@ -21,7 +21,7 @@ _TYPES = {
     "tensor(float16)": np.float16,
     "tensor(uint8)": np.uint8,
 }
-_ANSWERS = ("tensor(float)", "tensor(double)", "tensor(float16)")
+_ANSWERS = ("tensor(float)", "tensor(double)", "tensor(float16)", "tensor(uint8)")
 
 
 def onnx_host(
@@ -61,9 +61,9 @@ def onnx_host(
     def run(images: np.ndarray) -> np.ndarray:
         others = {name: np.repeat(value, len(images), axis=0) for name, value in fixed_inputs.items()}
         try:
-            return np.asarray(
-                session.run([target.name], {source.name: images.astype(_TYPES[source.type], copy=False), **others})[0]
-            )
+            fed = {source.name: images.astype(_TYPES[source.type], copy=False), **others}
+            scores = rows_of(np.asarray(session.run([target.name], fed)[0]))
+            return scores / BYTE if scores.dtype == np.uint8 else scores
         except Exception as error:
             raise ClassifierError(
                 f"The ONNX model failed: {_one_line(error)}", "Check the size and channels."
@@ -127,15 +127,31 @@ def _answer(bundle: Bundle, spec: ClassifierSpec, tensors: list) -> onnxruntime.
         return known[str(wanted)]
     fitting = [tensor for tensor in tensors if tensor.type in _ANSWERS]
     if spec.contract > 1:
-        fitting = [tensor for tensor in fitting if len(tensor.shape or ()) in (0, 1, 2)]
+        fitting = [tensor for tensor in fitting if _fits(list(tensor.shape or ()), "uint8" in tensor.type)]
+    if not fitting and all("int" in tensor.type and len(tensor.shape or ()) < 2 for tensor in tensors):
+        raise BundleError(f"{bundle.weights} returns class numbers ({told}).", NO_SCORES)
     if not fitting:
-        raise BundleError(f"{bundle.weights} has no fitting output (it has {told}).", "Name it with --output.")
+        kinds = ", ".join(kind[7:-1] for kind in _ANSWERS)
+        raise BundleError(
+            f"{bundle.weights} has no output that could be the answer (it has {told}).",
+            f"Export it so that it returns a row of scores for each image, as {kinds}.",
+        )
     if spec.contract > 1 and len(fitting) > 1:
         raise AmbiguousOutputError(
             f"{bundle.weights} has {len(tensors)} outputs, of which several could be the answer ({told}).",
             f"Say which one it is, for example --output {fitting[0].name}.",
         )
     return fitting[0]
+
+
+def _fits(shape: list, whole: bool) -> bool:
+    """Return whether an output may be a row of scores for each image; axes of one voxel at the end do not count.
+
+    One whole number for each image is the class that is said, not a score.
+    """
+    if whole and (len(shape) < 2 or shape[1] == 1):
+        return False
+    return len(shape) <= 2 or set(shape[2:]) == {1}
 
 
 def _check_shape(source: onnxruntime.NodeArg, spec: ClassifierSpec) -> None:

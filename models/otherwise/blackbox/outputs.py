@@ -30,8 +30,16 @@ LEAST_SPREAD = 0.02
 """Answers that differ by less than this over all kinds of images could be anything."""
 SATURATED = 7.0
 """Log-odds beyond which an answer is 0 or 1 to three digits."""
+_SCORES = ("float", "double", "uint8")
+"""Types of answers, as arrays and tensors name them."""
 QUANTISED = 0.05
 """By how much rows of a softmax with 8 bits may differ from a sum of one."""
+
+
+BYTE = 255.0
+"""A probability of one in models that answer in whole numbers of 8 bits without sign."""
+NO_SCORES = "Export it without its last step (argmax), so that it returns a score for each class."
+"""What to do about a model that returns the number of the class that it says."""
 
 
 class AmbiguousOutputError(BundleError):
@@ -92,13 +100,22 @@ def choose(outputs: Any, wanted: str | int | None, strict: bool, rank: int = 2) 
         return parts[key]
     fitting = [key for key, value in parts.items() if _fits(value, rank)]
     if not fitting:
-        raise BundleError(f"The model returns {kind} ({told}), none of which has a row for each image.", "Name one.")
+        deeper = any(isinstance(value, Mapping | tuple | list) for value in parts.values())
+        hint = "Save a module that returns the scores alone" + (", not within other things." if deeper else ".")
+        raise BundleError(f"The model returns {kind} ({told}), none of which has a row for each image.", hint)
     if len(fitting) > 1 and strict:
         raise AmbiguousOutputError(
             f"The model returns {kind}, of which several could be the answer ({told}).",
             f"Say which one it is, for example --output {fitting[0]}.",
         )
     return parts[fitting[0]]
+
+
+def rows_of(scores: np.ndarray) -> np.ndarray:
+    """Return scores ``(batch, outputs, 1, 1)``, as a convolution at the end leaves them, as ``(batch, outputs)``."""
+    if scores.ndim > 2 and len(scores) and set(scores.shape[2:]) == {1}:
+        return scores.reshape(scores.shape[:2])
+    return scores
 
 
 def read_scores(
@@ -199,4 +216,5 @@ def _shape(value: Any) -> str:
 def _fits(value: Any, rank: int) -> bool:
     shape = tuple(getattr(value, "shape", ()))
     kind = str(getattr(value, "dtype", ""))
-    return len(shape) in (1, rank) and bool(shape) and ("float" in kind or "double" in kind)
+    flat = len(shape) > rank and set(shape[rank:]) == {1}
+    return (len(shape) in (1, rank) or flat) and bool(shape) and any(name in kind for name in _SCORES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from functools import partial
 
@@ -12,9 +13,13 @@ from torch import nn
 from otherwise.blackbox.bundle import Bundle
 from otherwise.blackbox.hosted import HostedClassifier, Scores, in_batches
 from otherwise.blackbox.networks import load_network
-from otherwise.blackbox.outputs import InputTypeError, choose
+from otherwise.blackbox.outputs import BYTE, NO_SCORES, InputTypeError, choose, rows_of
 from otherwise.blackbox.spec import ClassifierSpec
 from otherwise.errors import BundleError, ClassifierError
+
+_CHANNELS = re.compile(r"to have (\d+) channels, but got (\d+)")
+_USUAL_CHANNELS = 4
+"""More than so many channels that a network meets are no channels, but an edge of the image."""
 
 
 class LogOdds(nn.Module):
@@ -34,7 +39,7 @@ class LogOdds(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """``log p - log(1 - p)`` of each class: ``(batch, classes)``."""
         tensor = self.spec.tensor.of(images).to(getattr(torch, self.spec.tensor.dtype))
-        scores = choose(self.network(tensor), self.spec.output, self.spec.contract > 1).float()
+        scores = rows_of(choose(self.network(tensor), self.spec.output, self.spec.contract > 1)).float()
         if self.spec.activation == "share":
             scores = scores / scores.sum(dim=1, keepdim=True)
         if self.spec.activation == "log":
@@ -144,7 +149,12 @@ def _scores(network: nn.Module, device: torch.device, spec: ClassifierSpec) -> S
             raise ClassifierError(f"The network returned {type(chosen).__name__}.", "It should return a tensor.")
         if chosen.is_quantized:
             chosen = chosen.dequantize()
-        return chosen.double().cpu().numpy()
+        if not chosen.is_floating_point() and chosen.numel() == len(images):
+            raise ClassifierError(f"The network returns class numbers ({_kind(chosen)}).", NO_SCORES)
+        if chosen.is_complex():
+            raise ClassifierError("The network returns complex numbers.", "Take their magnitude in its forward.")
+        scores = rows_of(chosen.cpu().double().numpy())
+        return scores / BYTE if chosen.dtype == torch.uint8 else scores
 
     return partial(in_batches, scores, spec.batch_size) if spec.batch_size else scores
 
@@ -154,8 +164,20 @@ def shortened(text: str, most: int = 160) -> str:
     return text if len(text) <= most else text[:most].rpartition(" ")[0] + " ..."
 
 
+def _kind(tensor: torch.Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
 def _hint(fault: str) -> str:
     """Return what to do about a network that failed."""
+    channels = _CHANNELS.search(fault)
+    if channels:
+        other = " If its channels come last, give --layout NHWC." if int(channels[2]) > _USUAL_CHANNELS else ""
+        return f"Give --channels {channels[1]} if it wants so many.{other}"
+    if "missing value for argument" in fault or "missing a required argument" in fault:
+        return "It takes more than the image: save a module whose forward fixes the other inputs."
+    if "is invalid for input of size" in fault:
+        return "It was saved for another size or for batches of one length: check --size, or save it for any batch."
     if "CUDA" in fault or "cuda" in fault:
         return "It was saved for a GPU; save it again after model.cpu(), or give --device cuda."
     if "double" in fault.lower() or "half" in fault.lower():
