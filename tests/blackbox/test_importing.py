@@ -352,3 +352,26 @@ def test_answers_of_onnx_files_of_other_types(
     answer = load_classifier(tmp_path / "out").predict(np.full((1, 1, 32, 32), 0.4, np.float32))
     first = 1 / (1 + np.exp(-6 * 0.4))
     np.testing.assert_allclose(answer, [[first, 1 - first]], atol=1e-5 if dtype == "FLOAT" else 4e-3)
+
+
+def test_percentages_are_read_as_shares() -> None:
+    scores = np.random.default_rng(0).random((16, 3))
+    scores = 100 * scores / scores.sum(axis=1, keepdims=True)
+    for given in (scores, np.rint(scores[:, :2] * 100 / scores[:, :2].sum(axis=1, keepdims=True))):
+        reading = read_scores(given, given.shape[1])
+        assert reading.activation == "share"
+        assert "percentages" in reading.why
+
+
+def test_a_folder_is_called_what_it_is(tmp_path: Path, make_bundle, tiny) -> None:
+    bundle = make_bundle("models/model.onnx", tiny.save_onnx)
+    keras = tmp_path / "saved"
+    keras.mkdir()
+    (keras / "saved_model.pb").write_bytes(b"")
+    for folder, said in (
+        (bundle.folder, "is a bundle already.*classifier check"),
+        (keras, "TensorFlow SavedModel.*ONNX"),
+        (tmp_path, "is a folder"),
+    ):
+        with pytest.raises(BundleError, match=said):
+            import_classifier(folder, tmp_path / "out", classes=CLASSES, inputs=SPEC)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from otherwise.blackbox.bundle import Bundle, refuse_existing, write_bundle
+from otherwise.blackbox.bundle import METADATA, Bundle, refuse_existing, write_bundle
 from otherwise.blackbox.hosted import HostedClassifier, in_batches
 from otherwise.blackbox.loading import host
 from otherwise.blackbox.model_card import classifier_card
@@ -310,6 +310,8 @@ def _source(model: str) -> _Source:
     if colon and function.isidentifier() and all(part.isidentifier() for part in module.split(".")):
         return _Source(own={"callable": model})
     path = Path(model)
+    if path.is_dir():
+        raise _a_folder(path)
     if not path.is_file():
         raise BundleError(f"There is no model file {path}.", "Check the path.")
     suffix = path.suffix.lower()
@@ -321,6 +323,15 @@ def _source(model: str) -> _Source:
     if kind != "torchscript":
         raise _not_a_model(path, kind)
     return _Source("models/model.ts", lambda target: _copy(path, target))
+
+
+def _a_folder(path: Path) -> BundleError:
+    """Say what a folder is that was given as a model."""
+    if (path / METADATA).is_file():
+        return BundleError(f"{path} is a bundle already.", f"Host it as it is: otherwise classifier check {path}")
+    if (path / "saved_model.pb").is_file():
+        return BundleError(f"{path} is a TensorFlow SavedModel.", "Export it as ONNX (tf2onnx).")
+    return BundleError(f"{path} is a folder.", "Give the model's file.")
 
 
 def _kind_of(path: Path) -> str:

@@ -36,6 +36,8 @@ QUANTISED = 0.05
 """By how much rows of a softmax with 8 bits may differ from a sum of one."""
 
 
+PERCENT = 0.5
+"""By how much rows of rounded percentages may differ from a sum of 100."""
 BYTE = 255.0
 """A probability of one in models that answer in whole numbers of 8 bits without sign."""
 NO_SCORES = "Export it without its last step (argmax), so that it returns a score for each class."
@@ -136,6 +138,8 @@ def read_scores(
     beyond = stressed is not None and not _within(stressed)
     within = _within(scores) and not beyond
     single = scores.shape[1] == 1
+    if not (single or multi_label) and low >= -TOLERANCE and np.abs(scores.sum(axis=1) - 100).max() <= PERCENT:
+        return Reading("share", "rows lie between 0 and 100 and sum to 100: percentages")
     if (single or classes == 2) and _looks_like_a_value(scores):
         raise AmbiguousOutputError(
             f"The outputs ({low:.4g} to {high:.4g}) look like a measured value, not like {classes} classes: read as "

@@ -174,6 +174,8 @@ def _hint(fault: str) -> str:
     if channels:
         other = " If its channels come last, give --layout NHWC." if int(channels[2]) > _USUAL_CHANNELS else ""
         return f"Give --channels {channels[1]} if it wants so many.{other}"
+    if "BFloat16" in fault:
+        return "It computes in bfloat16: save it after model.float()."
     if "missing value for argument" in fault or "missing a required argument" in fault:
         return "It takes more than the image: save a module whose forward fixes the other inputs."
     if "is invalid for input of size" in fault:
