@@ -317,25 +317,77 @@ def test_bodies_of_many_values_are_refused_before_they_are_parsed(running: Runni
     assert requests.post(f"{running.url}/otherwise/concepts/query", json=text, timeout=20).status_code == 422
 
 
-@pytest.mark.anyio
-async def test_whoever_asks_too_often_is_answered_later(app_class: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    import asyncio
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
 
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_pace_lets_a_windows_events_through_at_once_and_then_its_rate(app_class: Any) -> None:
+    clock = Clock()
+    pace = importlib.import_module("lib.http.rates").Pace(rate=2, window=10, clock=clock)
+    assert [pace.ask("greedy") for _ in range(20)] == [0.0] * 20
+    assert pace.ask("greedy") == pytest.approx(0.5)
+    assert pace.ask("greedy") == pytest.approx(0.5), "what is refused is not counted"
+    assert pace.ask("modest") == 0
+    clock.now += 0.5
+    assert [pace.ask("greedy"), pace.ask("greedy")] == pytest.approx([0.0, 0.5])
+    clock.now += 3600
+    assert sum(pace.ask("greedy") == 0 for _ in range(100)) == 20
+
+
+def test_a_pace_forgets_users_who_have_not_asked_for_a_while(app_class: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    rates, clock = importlib.import_module("lib.http.rates"), Clock()
+    monkeypatch.setattr(rates, "MOST_USERS", 100)
+    pace = rates.Pace(rate=2, window=10, clock=clock)
+    for number in range(1000):
+        clock.now += 1
+        pace.ask(f"user {number}")
+    assert len(pace._used) <= 101
+
+
+def test_refusals_of_one_user_come_at_their_pace_and_answers_at_once(app_class: Any) -> None:
+    clock = Clock()
+    pace = importlib.import_module("lib.http.rates").Pace(rate=2, window=5, clock=clock)
+    delays = [pace.count("greedy", most=3) for _ in range(30)]
+    assert delays[:10] == [0.0] * 10
+    assert delays[10:16] == pytest.approx([0.5, 1.0, 1.5, 2.0, 2.5, 3.0])
+    assert delays[16:] == pytest.approx([3.0] * 14)
+    assert pace.count("modest", most=3) == 0
+    clock.now += 8
+    assert pace.count("greedy", most=3) == 0
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("status", "held"), [(200, False), (404, True), (429, True), (503, False)])
+async def test_only_refusals_are_held_back(
+    app_class: Any, monkeypatch: pytest.MonkeyPatch, status: int, held: bool
+) -> None:
     rates = importlib.import_module("lib.http.rates")
-    monkeypatch.setattr(rates, "HELD_PER_USER", 2)
-    held: list[float] = []
-    go_on = asyncio.Event()
+    slept: list[float] = []
 
     async def sleep(seconds: float) -> None:
-        held.append(seconds)
-        await go_on.wait()
+        slept.append(seconds)
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
 
     monkeypatch.setattr(rates.asyncio, "sleep", sleep)
-    limit = rates.RateLimit(lambda scope, receive, send: None, rate=1)
-    waiting = [asyncio.ensure_future(limit._hold("greedy")) for _ in range(3)]
-    done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    assert len(done) == 1, "the third is not held, so that held replies take bounded room"
-    assert held == [rates.HOLD_SECONDS] * 2
-    go_on.set()
-    await asyncio.gather(*waiting)
-    assert not limit._held
+    delay = rates.RefusalDelay(answer)
+    at_once = int(rates.REFUSALS * rates.REFUSALS_WINDOW_SECONDS)
+    for number in range(at_once + 1):
+        assert not slept, number
+        await delay({"type": "http", "state": {"user": "greedy"}, "headers": []}, None, send)
+    assert bool(slept) == held
+    assert len(sent) == 2 * (at_once + 1), "nothing is lost"
+    monkeypatch.setattr(rates, "MOST_HELD", 0)
+    await delay({"type": "http", "state": {"user": "greedy"}, "headers": []}, None, send)
+    assert len(slept) == held, "held answers take bounded room"

@@ -170,8 +170,11 @@ def _is_local(host: str) -> bool:
     return address.is_loopback or address.is_unspecified
 
 
-def stock_user(request: Request) -> User:
-    """Say to MONAI Label's own routes, and to ours that ask as they do, who makes a request."""
+async def current_user(request: Request) -> User:
+    """Return who makes a request, in MONAI Label's form: the dependency of routes that need to know.
+
+    It takes the place of MONAI Label's ``RBAC``. What a role may do is decided before any route (``lib.access.roles``).
+    """
     user, role = request.state.user, request.state.role
     if not user and role == Role.ADMIN:
         return DEFAULT_USER

@@ -1,28 +1,30 @@
-"""How often somebody may ask: a script in an endless loop must not take the server from everybody else."""
+"""Rates of requests and of refusals: a script in an endless loop must not take the server from everybody else."""
 
 from __future__ import annotations
 
 import asyncio
 import math
 import time
-from collections import Counter
+from collections.abc import Callable
 
 from fastapi import Request
-from limits import RateLimitItemPerSecond
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lib.http.caller import user_of
 from lib.http.errors import reply_to
 from otherwise.errors import OtherwiseError
 
-HOLD_SECONDS = 1.0
-"""How long a refusal is held back, so that whoever disregards ``Retry-After`` asks less often."""
-HELD_PER_USER = 64
-"""Refusals of one user that are held back at the same time; further ones are sent at once."""
-WINDOW_SECONDS = 10
-"""The rate holds on average over so long, so that a page may load all its pictures at once."""
+WINDOW_SECONDS = 10.0
+"""Requests of so many seconds may come at once, so that a page may load all its pictures together."""
+REFUSALS = 2.0
+"""Refusals a second that one user gets at once on average; people at a screen get fewer."""
+REFUSALS_WINDOW_SECONDS = 30.0
+HOLD_SECONDS = 10.0
+"""Longest time for which a refusal is held back."""
+MOST_HELD = 1024
+"""Refusals of all users that are held back at the same time; further ones are sent at once."""
+MOST_USERS = 4096
+"""Users that are remembered. Beyond it those are forgotten whose rate is not used up at all."""
 
 
 class TooOftenError(OtherwiseError):
@@ -40,53 +42,97 @@ class TooOftenError(OtherwiseError):
         self.retry_after = seconds
 
 
-class RateLimit:
-    """The middleware; it stands behind the authentication, which says who asks.
+class Pace:
+    """The generic cell rate algorithm (ITU-T I.371): the time until which each user has used up the rate.
 
     Args:
-        app: What it stands before.
-        rate: Requests a second that each user, or each machine where nobody logs in, may send on average.
+        rate: Events a second on average.
+        window: Seconds whose events may come at once.
+        clock: In seconds; never set back.
+    """
+
+    def __init__(self, rate: float, window: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._cost, self._window, self._clock = 1 / rate, max(window, 1 / rate), clock
+        self._used: dict[str, float] = {}
+
+    def ask(self, user: str) -> float:
+        """Count an event and return 0; or do not count it, and return the seconds until one fits the rate."""
+        now, used = self._next(user)
+        early = max(0.0, used - now - self._window)
+        if not early:
+            self._used[user] = used
+        return early
+
+    def count(self, user: str, most: float) -> float:
+        """Count an event that cannot be refused, and return the seconds until it fits the rate, at most ``most``."""
+        now, used = self._next(user)
+        used = min(used, now + self._window + most)
+        self._used[user] = used
+        return max(0.0, used - now - self._window)
+
+    def _next(self, user: str) -> tuple[float, float]:
+        now = self._clock()
+        if len(self._used) >= MOST_USERS and user not in self._used:
+            self._used = {name: used for name, used in self._used.items() if used > now}
+        return now, max(self._used.get(user, now), now) + self._cost
+
+
+class RateLimit:
+    """Middleware that answers requests beyond the rate with 429; it stands behind the authentication.
+
+    Args:
+        app: The next application.
+        rate: Requests a second that each user may send on average.
     """
 
     def __init__(self, app: ASGIApp, rate: float) -> None:
         self.app = app
-        self.limit = RateLimitItemPerSecond(max(1, round(rate * WINDOW_SECONDS)), WINDOW_SECONDS)
-        self.storage = MemoryStorage()
-        self.limiter = MovingWindowRateLimiter(self.storage)
-        self._ahead = _ahead()
-        self._held: Counter[str] = Counter()
+        self._requests = Pace(rate, WINDOW_SECONDS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer it with 429."""
         if scope["type"] == "http":
-            user = user_of(Request(scope))
-            self._forget_the_future()
-            if not self.limiter.hit(self.limit, user):
-                until = self.limiter.get_window_stats(self.limit, user).reset_time
-                seconds = min(max(1, math.ceil(until - time.time())), WINDOW_SECONDS)
-                await self._hold(user)
-                await reply_to(TooOftenError(seconds))(scope, receive, send)
+            wait = self._requests.ask(user_of(Request(scope)))
+            if wait:
+                await reply_to(TooOftenError(math.ceil(wait)))(scope, receive, send)
                 return
         await self.app(scope, receive, send)
 
-    async def _hold(self, user: str) -> None:
-        if self._held[user] >= HELD_PER_USER:
+
+class RefusalDelay:
+    """Middleware that holds answers of status 4xx back when one user gets many of them.
+
+    A client that guesses, or disregards ``Retry-After``, has to wait for each answer and asks less often. It stands
+    before the authentication, so that wrong tokens count for the machine that sends them. Answers of another status are
+    never held back.
+
+    Args:
+        app: The next application.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self._refusals = Pace(REFUSALS, REFUSALS_WINDOW_SECONDS)
+        self._held = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
             return
-        self._held[user] += 1
+
+        async def send_later(message: Message) -> None:
+            if message["type"] == "http.response.start" and 400 <= message["status"] < 500:
+                await self._hold(self._refusals.count(user_of(Request(scope)), HOLD_SECONDS))
+            await send(message)
+
+        await self.app(scope, receive, send_later)
+
+    async def _hold(self, seconds: float) -> None:
+        if not seconds or self._held >= MOST_HELD:
+            return
+        self._held += 1
         try:
-            await asyncio.sleep(HOLD_SECONDS)
+            await asyncio.sleep(seconds)
         finally:
-            self._held[user] -= 1
-            if not self._held[user]:
-                del self._held[user]
-
-    def _forget_the_future(self) -> None:
-        """Begin anew where the clock was set back: it would keep people out until it is as late again."""
-        ahead, self._ahead = self._ahead, _ahead()
-        if self._ahead < ahead - 1:
-            self.storage.reset()
-
-
-def _ahead() -> float:
-    """Seconds from the monotonic clock to that of the wall, by which the limiter counts."""
-    return time.time() - time.monotonic()
+            self._held -= 1

@@ -11,6 +11,9 @@ from starlette._utils import get_route_path  # of no public name; with another r
 from starlette.routing import BaseRoute
 from starlette.types import Scope
 
+FOUND = "otherwise.template"
+"""Key of a request's scope."""
+
 
 @dataclass(frozen=True)
 class Template:
@@ -28,7 +31,7 @@ class Template:
 
 
 class RouteTemplates:
-    """All routes of a server, in their order.
+    """The templates of all routes of a server, in their order.
 
     Args:
         routes: Those of the server's router.
@@ -44,7 +47,16 @@ class RouteTemplates:
         return iter(self._all)
 
     def of(self, scope: Scope) -> str | None:
-        """Template of the route that answers, as the router chooses it; None: there is none for path and method."""
+        """Return the template of the route that answers, as the router chooses it; None: there is none.
+
+        It is found once for each request, and kept in its ``scope``.
+        """
+        if FOUND not in scope:
+            scope[FOUND] = self._find(scope)
+        template: str | None = scope[FOUND]
+        return template
+
+    def _find(self, scope: Scope) -> str | None:
         path = get_route_path(scope)
         for route in self._all:
             if (not route.methods or scope["method"] in route.methods) and route.pattern.match(path):

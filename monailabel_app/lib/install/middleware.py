@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from fastapi import FastAPI
 from monailabel.config import settings
-from monailabel.endpoints.user.auth import get_current_user
 from starlette.middleware import Middleware
 
-from lib.access.authentication import Authentication, Authenticator, stock_user
+from lib.access.authentication import Authentication, Authenticator
 from lib.access.local_secret import LocalSecret
 from lib.http.address_token import AddressToken
 from lib.http.origins import Origins
-from lib.http.rates import RateLimit
+from lib.http.rates import RateLimit, RefusalDelay
 from lib.http.request_log import RequestLog
 from lib.http.templates import RouteTemplates
 from lib.observability.metrics import Metrics
@@ -37,6 +36,7 @@ def install_middleware(server: FastAPI, options: Options, metrics: Metrics, auth
     server.user_middleware[:] = [
         Middleware(AddressToken),
         Middleware(RequestLog, templates=templates, metrics=metrics),
+        *([Middleware(RefusalDelay)] if access.rate else []),
         Middleware(Origins, allowed=origins),
         Middleware(
             Authentication,
@@ -46,5 +46,4 @@ def install_middleware(server: FastAPI, options: Options, metrics: Metrics, auth
         ),
         *([Middleware(RateLimit, rate=access.rate)] if access.rate else []),
     ]
-    server.dependency_overrides[get_current_user] = stock_user
     server.middleware_stack = None

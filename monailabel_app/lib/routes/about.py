@@ -6,10 +6,9 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from fastapi.routing import APIRoute
-from monailabel.config import RBAC_USER, settings
-from monailabel.endpoints.user.auth import RBAC
+from monailabel.config import RBAC_USER
 
 from lib.runtime.host import Host
 from lib.settings.options import Options
@@ -26,11 +25,7 @@ def about_router(host: Host, options: Options, route: type[APIRoute]) -> APIRout
     """Make the route ``/otherwise/about``."""
     router = APIRouter(prefix="/otherwise", tags=["Otherwise"], route_class=route)
 
-    @router.get(
-        "/about",
-        summary=f"{RBAC_USER}Versions, classifiers, agents, devices and limits",
-        dependencies=[Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))],
-    )
+    @router.get("/about", summary=f"{RBAC_USER}Versions, classifiers, agents, devices and limits")
     async def about(request: Request) -> dict[str, Any]:
         caller = {"user": request.state.user, "role": request.state.role.name.lower()}
         return {**describe(host, options), "caller": caller}

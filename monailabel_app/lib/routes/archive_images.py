@@ -6,11 +6,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, Response
 from fastapi.routing import APIRoute
-from monailabel.config import RBAC_USER, settings
-from monailabel.endpoints.user.auth import RBAC
+from monailabel.config import RBAC_USER
 from monailabel.interfaces.datastore import Datastore
 from starlette.background import BackgroundTask
 
@@ -29,9 +28,7 @@ def archive_routers(
     """Make the routes; none where the studies are a folder."""
     if not isinstance(datastore, DicomWebDatastore):
         return []
-    router = APIRouter(
-        tags=["Datastore"], route_class=route, dependencies=[Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))]
-    )
+    router = APIRouter(tags=["Datastore"], route_class=route)
 
     @router.head("/datastore/image", summary=f"{RBAC_USER}Check If Image Exists")
     async def exists(image: str, request: Request) -> Response:

@@ -9,8 +9,7 @@ from pathlib import Path
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.routing import APIRoute
-from monailabel.config import RBAC_ANNOTATOR, RBAC_USER, settings
-from monailabel.endpoints.user.auth import RBAC
+from monailabel.config import RBAC_ANNOTATOR, RBAC_USER
 from monailabel.interfaces.datastore import Datastore
 from starlette.background import BackgroundTask
 
@@ -57,10 +56,7 @@ def dicom_router(
         prefix="/otherwise/explanations",
         tags=["Otherwise"],
         route_class=route,
-        dependencies=[
-            Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER)),
-            Depends(visible_explanation(host.owners)),
-        ],
+        dependencies=[Depends(visible_explanation(host.owners))],
     )
 
     @router.get("/{id}/dicom.zip", summary=f"{RBAC_USER}Regions, maps and report as DICOM, in one archive")
@@ -96,11 +92,7 @@ def dicom_router(
             raise NotFoundError(f"There is no object {name[:64]!r}.", f"Ask for {', '.join(files)}.")
         return FileResponse(files[name], media_type="application/dicom", filename=name, headers=FILE_HEADERS)
 
-    @router.post(
-        "/{id}/store",
-        summary=f"{RBAC_ANNOTATOR}Store them in the archive that the image is from",
-        dependencies=[Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ANNOTATOR))],
-    )
+    @router.post("/{id}/store", summary=f"{RBAC_ANNOTATOR}Store them in the archive that the image is from")
     async def keep(id: str, request: Request) -> JSONResponse:
         return await threads.run(lambda: store_in_archive(id), user_of(request))
 

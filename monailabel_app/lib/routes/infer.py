@@ -12,12 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, File, Form, Request, UploadFile
+from fastapi import APIRouter, File, Form, Request, UploadFile
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
-from monailabel.config import RBAC_USER, settings
-from monailabel.endpoints.user.auth import RBAC
+from monailabel.config import RBAC_USER
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.tasks.infer_v2 import InferType
 
@@ -45,12 +44,7 @@ def infer_router(
         longest: Seconds that an answer may take, its waiting included.
         threads: For reading images.
     """
-    router = APIRouter(
-        prefix="/infer",
-        tags=["Infer"],
-        route_class=route,
-        dependencies=[Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))],
-    )
+    router = APIRouter(prefix="/infer", tags=["Infer"], route_class=route)
 
     @router.post("/{model}", summary=f"{RBAC_USER}Classify or explain one image")
     async def infer(

@@ -10,11 +10,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, StreamingResponse
 from fastapi.routing import APIRoute
-from monailabel.config import RBAC_USER, settings
-from monailabel.endpoints.user.auth import RBAC
+from monailabel.config import RBAC_USER
 from pydantic import BaseModel, ConfigDict, Field
 
 from lib.http.caller import caller_of, user_of
@@ -82,12 +81,7 @@ def jobs_router(
 
         return counted()
 
-    router = APIRouter(
-        prefix="/otherwise/jobs",
-        tags=["Otherwise"],
-        route_class=route,
-        dependencies=[Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))],
-    )
+    router = APIRouter(prefix="/otherwise/jobs", tags=["Otherwise"], route_class=route)
 
     def find(id: str, request: Request) -> Job:
         job = jobs.find(id)

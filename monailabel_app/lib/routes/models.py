@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from fastapi.routing import APIRoute
-from monailabel.config import RBAC_ADMIN, RBAC_USER, settings
-from monailabel.endpoints.user.auth import RBAC
+from monailabel.config import RBAC_ADMIN, RBAC_USER
 from pydantic import BaseModel, ConfigDict, Field
 
 from lib.http.caller import user_of
@@ -26,17 +25,12 @@ class ChoiceBody(BaseModel):
 def models_router(switcher: ModelSwitcher, threads: WorkThreads, route: type[APIRoute]) -> APIRouter:
     """Make the routes."""
     router = APIRouter(prefix="/otherwise/models", tags=["Otherwise"], route_class=route)
-    administrator = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ADMIN))
 
-    @router.get(
-        "",
-        summary=f"{RBAC_USER}Versions of the models, the oldest first",
-        dependencies=[Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))],
-    )
+    @router.get("", summary=f"{RBAC_USER}Versions of the models, the oldest first")
     def models() -> dict[str, Any]:
         return switcher.describe()
 
-    @router.post("/{id}/activate", summary=f"{RBAC_ADMIN}Use this version from now on", dependencies=[administrator])
+    @router.post("/{id}/activate", summary=f"{RBAC_ADMIN}Use this version from now on")
     async def activate(id: str, request: Request, body: ChoiceBody | None = None) -> dict[str, Any]:
         def change() -> dict[str, Any]:
             switcher.registry.activate(id, body.reason if body else "")
@@ -45,7 +39,7 @@ def models_router(switcher: ModelSwitcher, threads: WorkThreads, route: type[API
 
         return await threads.run(change, user_of(request))
 
-    @router.post("/rollback", summary=f"{RBAC_ADMIN}Use what was in use before", dependencies=[administrator])
+    @router.post("/rollback", summary=f"{RBAC_ADMIN}Use what was in use before")
     async def rollback(request: Request, body: ChoiceBody | None = None) -> dict[str, Any]:
         def change() -> dict[str, Any]:
             switcher.registry.roll_back(body.reason if body and body.reason else "Rolled back.")

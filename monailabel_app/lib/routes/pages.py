@@ -10,11 +10,9 @@ from collections.abc import Callable, Iterator
 from html import escape
 from typing import Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute
-from monailabel.config import settings
-from monailabel.endpoints.user.auth import RBAC
 
 PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; base-uri 'none'; "
@@ -38,11 +36,7 @@ def pages_router(describe: Callable[[], dict[str, Any]], route: type[APIRoute]) 
         describe: Returns the server's OpenAPI description.
         route: Class of the routes.
     """
-    router = APIRouter(
-        route_class=route,
-        include_in_schema=False,
-        dependencies=[Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))],
-    )
+    router = APIRouter(route_class=route, include_in_schema=False)
 
     @router.get("/")
     @router.get("/docs")

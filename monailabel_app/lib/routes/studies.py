@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from fastapi.routing import APIRoute
-from monailabel.config import RBAC_USER, settings
-from monailabel.endpoints.user.auth import RBAC
+from monailabel.config import RBAC_USER
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore
 
@@ -26,12 +25,7 @@ def studies_router(app: MONAILabelApp, threads: WorkThreads, route: type[APIRout
         threads: For reading headers.
         route: Class of the routes.
     """
-    router = APIRouter(
-        prefix="/otherwise/studies",
-        tags=["Otherwise"],
-        route_class=route,
-        dependencies=[Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))],
-    )
+    router = APIRouter(prefix="/otherwise/studies", tags=["Otherwise"], route_class=route)
 
     @router.get("", summary=f"{RBAC_USER}Studies with their images; explanations are of an image")
     async def studies(request: Request) -> dict[str, Any]:

@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 from fastapi.routing import APIRoute
-from monailabel.config import RBAC_ADMIN, RBAC_ANNOTATOR, RBAC_USER, settings
-from monailabel.endpoints.user.auth import RBAC, User
+from monailabel.config import RBAC_ADMIN, RBAC_ANNOTATOR, RBAC_USER
+from monailabel.endpoints.user.auth import User
 from pydantic import BaseModel, ConfigDict
 
+from lib.access.authentication import current_user
 from lib.http.caller import caller_of, user_of
 from lib.http.work_threads import WorkThreads
 from lib.teaching.activation_cache import NotYetError
@@ -64,11 +65,8 @@ def teaching_router(
         route: Class of the routes.
     """
     router = APIRouter(prefix="/otherwise", tags=["Otherwise"], route_class=route)
-    reader = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))
-    annotator = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ANNOTATOR))
-    administrator = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ADMIN))
 
-    @router.get("/vocabulary", summary=f"{RBAC_USER}Terms to name things by", dependencies=[reader])
+    @router.get("/vocabulary", summary=f"{RBAC_USER}Terms to name things by")
     def vocabulary() -> dict[str, Any]:
         terms = []
         for term in teaching.vocabulary:
@@ -78,7 +76,7 @@ def teaching_router(
         return {"terms": terms}
 
     @router.post("/annotations", status_code=201, summary=f"{RBAC_ANNOTATOR}Say what something is, or take it back")
-    async def say(body: AnnotationRequest, request: Request, user: User = annotator) -> dict[str, Any]:
+    async def say(body: AnnotationRequest, request: Request, user: Annotated[User, Depends(current_user)]) -> dict[str, Any]:
         return await threads.run(lambda: record(body, request, user), user_of(request))
 
     def record(body: AnnotationRequest, request: Request, user: User) -> dict[str, Any]:
@@ -88,7 +86,7 @@ def teaching_router(
         number = teaching.record(note)
         return {"number": number, "annotation": _without_voxels(note)}
 
-    @router.get("/annotations", summary=f"{RBAC_USER}What has been said, the oldest first", dependencies=[reader])
+    @router.get("/annotations", summary=f"{RBAC_USER}What has been said, the oldest first")
     def said(request: Request, image: str = "", since: int = Query(0, ge=0, le=MOST_NUMBER)) -> dict[str, Any]:
         found = teaching.annotations.since(since, MOST_ANNOTATIONS)
         withdrawn, caller = teaching.annotations.withdrawn(), caller_of(request)
@@ -106,7 +104,7 @@ def teaching_router(
         ]
         return {"head": teaching.annotations.head(), "annotations": notes}
 
-    @router.post("/concepts/query", summary=f"{RBAC_USER}Which units answer to a region", dependencies=[reader])
+    @router.post("/concepts/query", summary=f"{RBAC_USER}Which units answer to a region")
     async def query(body: ConceptQuery, request: Request) -> dict[str, Any]:
         def ask_units() -> dict[str, Any]:
             about = resolve_subject(teaching, body, session, caller_of(request))
@@ -116,12 +114,12 @@ def teaching_router(
 
         return await threads.run(ask_units, user_of(request))
 
-    @router.get("/concepts", summary=f"{RBAC_USER}What has been taught so far", dependencies=[reader])
+    @router.get("/concepts", summary=f"{RBAC_USER}What has been taught so far")
     def concepts(request: Request) -> dict[str, Any]:
         return describe(teaching, caller_of(request))
 
     @router.post(
-        "/concepts/activate", summary=f"{RBAC_ADMIN}Use one version of the names", dependencies=[administrator]
+        "/concepts/activate", summary=f"{RBAC_ADMIN}Use one version of the names"
     )
     def activate(body: ActivateBody) -> dict[str, Any]:
         teaching.activate(None if body.version == "latest" else body.version)
@@ -129,7 +127,7 @@ def teaching_router(
         return {"active": asdict(chosen) if chosen else "latest"}
 
     @router.get(
-        "/concepts/units", summary=f"{RBAC_USER}All units: a map of them, and their names", dependencies=[reader]
+        "/concepts/units", summary=f"{RBAC_USER}All units: a map of them, and their names"
     )
     def units() -> dict[str, Any]:
         table, names = teaching.activations.table, teaching.taught.units if teaching.taught else {}
@@ -152,7 +150,6 @@ def teaching_router(
     @router.get(
         "/concepts/map.png",
         summary=f"{RBAC_USER}The map of units as a picture, some of them ringed",
-        dependencies=[reader],
     )
     async def unit_map(
         request: Request, mark: Annotated[tuple[str, ...], Query(max_length=MOST_MARKS)] = ()
@@ -167,13 +164,12 @@ def teaching_router(
     @router.get(
         "/concepts/units/{layer}/{unit}/patches/{number}.png",
         summary=f"{RBAC_USER}A patch that excites a unit",
-        dependencies=[reader],
     )
     async def patch(layer: str, unit: str, number: int, request: Request) -> Response:
         picture = await threads.run(lambda: draw_unit_patch(teaching, f"{layer}/{unit}", number), user_of(request))
         return Response(picture, media_type="image/png")
 
-    @router.get("/concepts/questions", summary=f"{RBAC_USER}What would help most to be named", dependencies=[reader])
+    @router.get("/concepts/questions", summary=f"{RBAC_USER}What would help most to be named")
     def questions(
         request: Request,
         strategy: str = "mixed",
@@ -182,7 +178,7 @@ def teaching_router(
     ) -> dict[str, Any]:
         return {"questions": ask(teaching, strategy, count, seed, caller_of(request))}
 
-    @router.get("/concepts/search", summary=f"{RBAC_USER}Regions that show a term", dependencies=[reader])
+    @router.get("/concepts/search", summary=f"{RBAC_USER}Regions that show a term")
     async def search(
         request: Request,
         scheme: str = Query("", max_length=16),
@@ -195,7 +191,7 @@ def teaching_router(
             lambda: regions_of_term(teaching, scheme, code, words, count, caller), user_of(request)
         )
 
-    @router.get("/concepts/similar", summary=f"{RBAC_USER}Regions that look alike", dependencies=[reader])
+    @router.get("/concepts/similar", summary=f"{RBAC_USER}Regions that look alike")
     async def similar(
         request: Request,
         explanation: str = Query(max_length=128),
@@ -209,7 +205,7 @@ def teaching_router(
         return {"regions": found}
 
     @router.get(
-        "/concepts/table.csv", summary=f"{RBAC_USER}All findings of all images as a table", dependencies=[reader]
+        "/concepts/table.csv", summary=f"{RBAC_USER}All findings of all images as a table"
     )
     async def table(request: Request) -> Response:
         caller = caller_of(request)
@@ -229,7 +225,6 @@ def train_router(teaching: TeachingService, route: type[APIRoute]) -> APIRouter:
     @router.post(
         "/train/concepts",
         summary=f"{RBAC_ADMIN}Learn names from everything that was said",
-        dependencies=[Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ADMIN))],
     )
     def train() -> dict[str, Any]:
         teaching.wake()

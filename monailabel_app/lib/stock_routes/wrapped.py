@@ -14,16 +14,19 @@ from typing import Any
 
 import psutil
 import requests
-from fastapi import APIRouter, HTTPException, Request
+from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.concurrency import run_in_threadpool
+from fastapi.params import Depends as Dependency
 from fastapi.responses import FileResponse, Response
 from fastapi.routing import APIRoute
 from monailabel.config import settings
 from monailabel.endpoints import activelearning, batch_infer, datastore, info, login, scoring, session, train
+from monailabel.endpoints.user.auth import RBAC, get_current_user
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoundException
 from starlette.background import BackgroundTask
 
+from lib.access.authentication import current_user
 from lib.http.work_threads import WorkThreads
 from lib.stock_routes.redaction import without_paths
 from lib.stock_routes.rules import RULES, Rule
@@ -144,7 +147,28 @@ def _guarded(
             return await threads.run(lambda: answer(arguments), CALLER.get().user)
         return await run_in_threadpool(answer, arguments)
 
+    guarded.__signature__ = _signature(endpoint)  # type: ignore[attr-defined]
     return guarded
+
+
+def _signature(endpoint: Callable[..., Any]) -> inspect.Signature:
+    """Return the signature of one of MONAI Label's endpoints with our dependency for the user in the place of its own.
+
+    FastAPI's ``dependency_overrides`` would do the same, but resolves every dependency anew at each request, which
+    takes several milliseconds of the event loop.
+    """
+    signature = inspect.signature(endpoint)
+    parameters = [
+        each.replace(default=Depends(current_user)) if _asks_for_user(each.default) else each
+        for each in signature.parameters.values()
+    ]
+    return signature.replace(parameters=parameters)
+
+
+def _asks_for_user(default: object) -> bool:
+    return isinstance(default, Dependency) and (
+        isinstance(default.dependency, RBAC) or default.dependency is get_current_user
+    )
 
 
 def _finish(coroutine: Coroutine[Any, Any, Any]) -> Any:
