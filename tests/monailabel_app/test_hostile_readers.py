@@ -327,7 +327,7 @@ class Clock:
 
 def test_a_pace_lets_a_windows_events_through_at_once_and_then_its_rate(app_class: Any) -> None:
     clock = Clock()
-    pace = importlib.import_module("lib.http.rates").Pace(rate=2, window=10, clock=clock)
+    pace = importlib.import_module("lib.runtime.pace").Pace(rate=2, window=10, clock=clock)
     assert [pace.ask("greedy") for _ in range(20)] == [0.0] * 20
     assert pace.ask("greedy") == pytest.approx(0.5)
     assert pace.ask("greedy") == pytest.approx(0.5), "what is refused is not counted"
@@ -339,9 +339,9 @@ def test_a_pace_lets_a_windows_events_through_at_once_and_then_its_rate(app_clas
 
 
 def test_a_pace_forgets_users_who_have_not_asked_for_a_while(app_class: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    rates, clock = importlib.import_module("lib.http.rates"), Clock()
-    monkeypatch.setattr(rates, "MOST_USERS", 100)
-    pace = rates.Pace(rate=2, window=10, clock=clock)
+    module, clock = importlib.import_module("lib.runtime.pace"), Clock()
+    monkeypatch.setattr(module, "MOST_USERS", 100)
+    pace = module.Pace(rate=2, window=10, clock=clock)
     for number in range(1000):
         clock.now += 1
         pace.ask(f"user {number}")
@@ -350,7 +350,7 @@ def test_a_pace_forgets_users_who_have_not_asked_for_a_while(app_class: Any, mon
 
 def test_refusals_of_one_user_come_at_their_pace_and_answers_at_once(app_class: Any) -> None:
     clock = Clock()
-    pace = importlib.import_module("lib.http.rates").Pace(rate=2, window=5, clock=clock)
+    pace = importlib.import_module("lib.runtime.pace").Pace(rate=2, window=5, clock=clock)
     delays = [pace.count("greedy", most=3) for _ in range(30)]
     assert delays[:10] == [0.0] * 10
     assert delays[10:16] == pytest.approx([0.5, 1.0, 1.5, 2.0, 2.5, 3.0])

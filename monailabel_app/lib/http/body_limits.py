@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope
 
+from lib.runtime.worker import BusyError
+from lib.storage.explanation_store import StorageError
 from otherwise.errors import OtherwiseError
 
 MOST_TEXT = 4 * 1024 * 1024
@@ -17,6 +25,14 @@ keys take seconds; a mask of as many bytes, which is one text, takes no time.
 """
 
 
+UPLOADS_PER_USER = 8
+"""Uploads of one user that arrive or are read at the same time."""
+LEAST_FREE, LEAST_FREE_SHARE = 2 * 2**30, 0.1
+"""Bytes, or share if that is less, of the temporary folder's disk that uploads leave free."""
+LOOK_BYTES = 8 * 2**20
+"""Between two looks at the disk while an upload arrives."""
+
+
 class TooLargeError(OtherwiseError):
     """The request is larger than the server takes."""
 
@@ -24,8 +40,54 @@ class TooLargeError(OtherwiseError):
     status = 413
 
 
+class Uploads:
+    """Count the uploads of each user that are under way; used on the event loop only."""
+
+    def __init__(self) -> None:
+        self._users: Counter[str] = Counter()
+
+    @contextmanager
+    def count(self, scope: Scope, user: str) -> Iterator[None]:
+        """Count a request while it is answered, if it is an upload.
+
+        Raises:
+            BusyError: if this user has too many.
+        """
+        if not is_upload(scope):
+            yield
+            return
+        if self._users[user] >= UPLOADS_PER_USER:
+            raise BusyError(f"{UPLOADS_PER_USER} uploads of yours are under way.", "Wait for one of them.", 5)
+        self._users[user] += 1
+        try:
+            yield
+        finally:
+            self._users[user] -= 1
+            if not self._users[user]:
+                del self._users[user]
+
+
+def is_upload(scope: Scope) -> bool:
+    """Return whether a request brings files."""
+    return Headers(scope=scope).get("content-type", "").lower().startswith("multipart/form-data")
+
+
+def check_room(more: int) -> None:
+    """Refuse what would leave too little room on the disk of the temporary folder.
+
+    Args:
+        more: Bytes that are about to be written.
+
+    Raises:
+        StorageError: if it does.
+    """
+    disk = shutil.disk_usage(tempfile.gettempdir())
+    if disk.free - more < min(LEAST_FREE, LEAST_FREE_SHARE * disk.total):
+        raise StorageError("The server has no room for this upload.", "Try again later, or ask its administrator.")
+
+
 def limited(scope: Scope, receive: Receive, upload_limit: int) -> Receive:
-    """Let no more of a body through than is allowed.
+    """Let no more of a body through than is allowed and the disk has room for.
 
     Args:
         scope: Of the request.
@@ -37,22 +99,27 @@ def limited(scope: Scope, receive: Receive, upload_limit: int) -> Receive:
 
     Raises:
         TooLargeError: if the request announces too much; what is returned raises it where too much arrives.
+        StorageError: if there is no room for an upload, before or while it arrives.
     """
-    headers = Headers(scope=scope)
-    upload = headers.get("content-type", "").lower().startswith("multipart/form-data")
+    headers, upload = Headers(scope=scope), is_upload(scope)
     limit = upload_limit if upload else min(upload_limit, MOST_TEXT)
     announced = headers.get("content-length", "")
     if announced.isdecimal() and int(announced[:20]) > limit:
         raise _too_large(limit)
-    seen = values = 0
+    if upload:
+        check_room(int(announced[:20]) if announced.isdecimal() else 0)
+    seen = values = looked = 0
 
     async def counted() -> Message:
-        nonlocal seen, values
+        nonlocal seen, values, looked
         message = await receive()
         body = message.get("body", b"")
         seen += len(body)
         if seen > limit:
             raise _too_large(limit)
+        if upload and seen - looked >= LOOK_BYTES:
+            looked = seen
+            check_room(0)
         if not upload:
             values += sum(body.count(separator) for separator in (b",", b"[", b"{"))
             if values > MOST_VALUES:

@@ -14,7 +14,8 @@ from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from lib.http.body_limits import limited
+from lib.http.body_limits import Uploads, limited
+from lib.http.caller import user_of
 from lib.observability.logs import REQUEST
 from otherwise.errors import OtherwiseError
 
@@ -87,13 +88,17 @@ def route_class(body_limit: int) -> type[APIRoute]:
         body_limit: Largest body in bytes; more is refused while it arrives, before anything of it is kept.
     """
 
+    uploads = Uploads()
+
     class ClearRoute(APIRoute):
         def get_route_handler(self) -> Handler:  # type: ignore[override]
             handle = super().get_route_handler()
 
             async def clear(request: Request) -> Response:
                 try:
-                    return await handle(Request(request.scope, limited(request.scope, request.receive, body_limit)))
+                    with uploads.count(request.scope, user_of(request)):
+                        receive = limited(request.scope, request.receive, body_limit)
+                        return await handle(Request(request.scope, receive))
                 except Exception as error:
                     return reply_to(error)
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
-from collections.abc import Callable
 
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lib.http.caller import user_of
 from lib.http.errors import reply_to
+from lib.runtime.pace import Pace
 from otherwise.errors import OtherwiseError
 
 WINDOW_SECONDS = 10.0
@@ -23,8 +22,6 @@ HOLD_SECONDS = 10.0
 """Longest time for which a refusal is held back."""
 MOST_HELD = 1024
 """Refusals of all users that are held back at the same time; further ones are sent at once."""
-MOST_USERS = 4096
-"""Users that are remembered. Beyond it those are forgotten whose rate is not used up at all."""
 
 
 class TooOftenError(OtherwiseError):
@@ -42,41 +39,6 @@ class TooOftenError(OtherwiseError):
         self.retry_after = seconds
 
 
-class Pace:
-    """The generic cell rate algorithm (ITU-T I.371): the time until which each user has used up the rate.
-
-    Args:
-        rate: Events a second on average.
-        window: Seconds whose events may come at once.
-        clock: In seconds; never set back.
-    """
-
-    def __init__(self, rate: float, window: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._cost, self._window, self._clock = 1 / rate, max(window, 1 / rate), clock
-        self._used: dict[str, float] = {}
-
-    def ask(self, user: str) -> float:
-        """Count an event and return 0; or do not count it, and return the seconds until one fits the rate."""
-        now, used = self._next(user)
-        early = max(0.0, used - now - self._window)
-        if not early:
-            self._used[user] = used
-        return early
-
-    def count(self, user: str, most: float) -> float:
-        """Count an event that cannot be refused, and return the seconds until it fits the rate, at most ``most``."""
-        now, used = self._next(user)
-        used = min(used, now + self._window + most)
-        self._used[user] = used
-        return max(0.0, used - now - self._window)
-
-    def _next(self, user: str) -> tuple[float, float]:
-        now = self._clock()
-        if len(self._used) >= MOST_USERS and user not in self._used:
-            self._used = {name: used for name, used in self._used.items() if used > now}
-        return now, max(self._used.get(user, now), now) + self._cost
-
-
 class RateLimit:
     """Middleware that answers requests beyond the rate with 429; it stands behind the authentication.
 
@@ -87,7 +49,7 @@ class RateLimit:
 
     def __init__(self, app: ASGIApp, rate: float) -> None:
         self.app = app
-        self._requests = Pace(rate, WINDOW_SECONDS)
+        self._requests = Pace(rate, max(WINDOW_SECONDS, 1 / rate))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer it with 429."""

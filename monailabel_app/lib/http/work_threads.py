@@ -7,9 +7,11 @@ import contextvars
 import threading
 from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any, TypeVar
 
+from lib.runtime.queue import FairQueue
 from lib.runtime.worker import BusyError
 
 T = TypeVar("T")
@@ -18,7 +20,7 @@ RETRY_SECONDS = 5
 
 
 class WorkThreads:
-    """A pool of threads with a bounded queue, in which nobody takes the places of others.
+    """A pool of threads with a bounded queue, in which users take turns.
 
     The event loop's own pool answers short requests. One that waits for memory, for the device or for a picture to be
     drawn would take a thread of it for a long time, and few such requests would stop the server.
@@ -34,6 +36,7 @@ class WorkThreads:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._most, self.per_user = threads + waiting, per_user
         self._users: Counter[str] = Counter()
+        self._waiting: FairQueue[tuple[Future[Any], Callable[[], Any]]] = FairQueue()
         self._lock = threading.Lock()
 
     async def run(self, work: Callable[[], T], user: str) -> T:
@@ -46,16 +49,29 @@ class WorkThreads:
         Raises:
             BusyError: if this user, or everybody together, has too many requests running or waiting.
         """
+        future: Future[T] = Future()
         self._enter(user)
-        context = contextvars.copy_context()
-        try:
-            future = self._executor.submit(context.run, work)
-        except BaseException:
-            self._leave(user)
-            raise
         # Also where the client has left: work that runs keeps its place until it ends.
         future.add_done_callback(lambda _: self._leave(user))
+        context = contextvars.copy_context()
+        with self._lock:
+            self._waiting.put(user, (future, partial(context.run, work)))
+        self._executor.submit(self._run_next)
         return await asyncio.wrap_future(future)
+
+    def _run_next(self) -> None:
+        """Do what waits of the user whose turn it is."""
+        with self._lock:
+            next = self._waiting.take()
+        assert next is not None, "there is one for each call"
+        future, work = next
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            future.set_result(work())
+        except BaseException as error:
+            future.set_exception(error)
+            del future, work  # the error refers to this frame, which would keep alive what was read
 
     def _enter(self, user: str) -> None:
         with self._lock:

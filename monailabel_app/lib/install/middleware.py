@@ -9,6 +9,7 @@ from starlette.middleware import Middleware
 from lib.access.authentication import Authentication, Authenticator
 from lib.access.local_secret import LocalSecret
 from lib.http.address_token import AddressToken
+from lib.http.head_limits import HeadLimits
 from lib.http.origins import Origins
 from lib.http.rates import RateLimit, RefusalDelay
 from lib.http.request_log import RequestLog
@@ -34,6 +35,7 @@ def install_middleware(server: FastAPI, options: Options, metrics: Metrics, auth
     origins = [*access.origins, *(str(origin).rstrip("/") for origin in settings.MONAI_LABEL_CORS_ORIGINS)]
     # The first is the outermost. Tokens are out of the address before anything of it is looked at or logged.
     server.user_middleware[:] = [
+        Middleware(HeadLimits),
         Middleware(AddressToken),
         Middleware(RequestLog, templates=templates, metrics=metrics),
         *([Middleware(RefusalDelay)] if access.rate else []),

@@ -45,8 +45,9 @@ def install_app(app: OtherwiseApp) -> None:
     def session(id: str, caller: Caller) -> Image:
         return from_session(app.sessions(), id, caller).read(app.host.reading, caller.user)
 
+    # Reading and asking wait for memory and for the device; drawing computes in Python, where threads gain little.
     reading = WorkThreads("otherwise-reading", threads=8, per_user=4)
-    drawing = WorkThreads("otherwise-drawing", threads=4, per_user=8)
+    drawing = WorkThreads("otherwise-drawing", threads=2, per_user=8)
     asking = WorkThreads("otherwise-asking", threads=8, per_user=4)
     long = WorkThreads("otherwise-long", threads=4, per_user=4)
     health = Health(app.host, app.options.state, app.teaching.annotations.head, app.authenticator.check)
@@ -56,7 +57,7 @@ def install_app(app: OtherwiseApp) -> None:
         observability_router(app.host, health, app.metrics, route),
         jobs_router(app.jobs, reading, route, still_known=still_known),
         explanations_router(app.host, app.teaching, drawing, route),
-        teaching_router(app.teaching, session, asking, route),
+        teaching_router(app.teaching, session, asking, drawing, route),
         train_router(app.teaching, route),
         models_router(app.switcher, long, route),
         studies_router(app, drawing, route),
@@ -82,7 +83,7 @@ def install_app(app: OtherwiseApp) -> None:
         app.begin()  # MONAI Label does not say so after a reload
 
 
-PAGES = ("/openapi.json", "/static", "/favicon.ico")
+PAGES = ("/static", "/favicon.ico")
 """What is left of MONAI Label's server as it is: files that take nothing."""
 
 

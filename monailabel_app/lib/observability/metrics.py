@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ from otherwise.errors import CancelledError, OtherwiseError
 from otherwise.images.image import Image
 
 REQUEST_SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100)
+TEXT_SECONDS = 0.2
+"""How long the text is sent again before the figures are looked at anew; that takes tens of milliseconds."""
 JOB_SECONDS = (0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
 
 Figures = Callable[[], dict[str, float]]
@@ -34,6 +37,7 @@ class Metrics:
 
     def __init__(self, host: Host, figures: Figures) -> None:
         self.registry = CollectorRegistry()
+        self._text, self._looked, self._lock = b"", -TEXT_SECONDS, threading.Lock()
         self._requests = Histogram(
             "otherwise_request_seconds",
             "Seconds until the end of the answer, by template of the route.",
@@ -62,7 +66,7 @@ class Metrics:
             registry=self.registry,
         )
         ProcessCollector(registry=self.registry)
-        self.registry.register(_Looked(host, figures))
+        self.registry.register(_Gauges(host, figures))
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count an answered request."""
@@ -116,12 +120,15 @@ class Metrics:
             self._jobs.labels(kind, outcome).observe(now - begun)
 
     def text(self) -> bytes:
-        """Everything in Prometheus's text format."""
-        return generate_latest(self.registry)
+        """Return everything in Prometheus's text format, at most ``TEXT_SECONDS`` old."""
+        with self._lock:
+            if time.monotonic() - self._looked >= TEXT_SECONDS:
+                self._text, self._looked = generate_latest(self.registry), time.monotonic()
+            return self._text
 
 
-class _Looked(Collector):
-    """What is not counted, but looked at when Prometheus asks."""
+class _Gauges(Collector):
+    """Values that are read when Prometheus asks."""
 
     def __init__(self, host: Host, figures: Figures) -> None:
         self.host = host

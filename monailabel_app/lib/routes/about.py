@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -44,6 +45,12 @@ def unknown_router(route: type[APIRoute]) -> APIRouter:
     return router
 
 
+@cache
+def installed_version(package: str) -> str:
+    """Return the version of an installed package; it is looked up on the disk once."""
+    return version(package)
+
+
 def describe(host: Host, options: Options) -> dict[str, Any]:
     """Say what is running, as JSON."""
     import torch
@@ -52,7 +59,7 @@ def describe(host: Host, options: Options) -> dict[str, Any]:
     return {
         "versions": {
             "otherwise": __version__,
-            **{name: version(name) for name in ("monailabel", "monai", "torch")},
+            **{name: installed_version(name) for name in ("monailabel", "monai", "torch")},
         },
         "classifiers": [
             {

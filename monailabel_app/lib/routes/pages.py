@@ -1,4 +1,4 @@
-"""The start page and the reference of the HTTP interface, without scripts and without anything from other hosts.
+"""The start page and the description of the HTTP interface, without scripts and without anything from other hosts.
 
 MONAI Label's pages load Swagger UI and ReDoc from other hosts, where they would run with the rights of whoever opens
 them here.
@@ -6,12 +6,15 @@ them here.
 
 from __future__ import annotations
 
+import json
+import threading
 from collections.abc import Callable, Iterator
+from functools import cache
 from html import escape
 from typing import Any
 
 from fastapi import APIRouter
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, Response
 from fastapi.routing import APIRoute
 
 PAGE_HEADERS = {
@@ -30,18 +33,36 @@ text-align:left;vertical-align:top}h2{margin-top:2rem;border-bottom:1px solid #c
 
 
 def pages_router(describe: Callable[[], dict[str, Any]], route: type[APIRoute]) -> APIRouter:
-    """Make the routes ``/`` and ``/docs``.
+    """Make the routes ``/``, ``/docs`` and ``/openapi.json``.
+
+    Both texts are made when they are first asked for, since that takes half a second, and once.
 
     Args:
         describe: Returns the server's OpenAPI description.
         route: Class of the routes.
     """
     router = APIRouter(route_class=route, include_in_schema=False)
+    lock = threading.Lock()
 
     @router.get("/")
     @router.get("/docs")
     def reference() -> HTMLResponse:
-        return HTMLResponse(render_reference(describe()), headers=PAGE_HEADERS)
+        page, _ = texts()
+        return HTMLResponse(page, headers=PAGE_HEADERS)
+
+    @router.api_route("/openapi.json", methods=["GET", "HEAD"])
+    def openapi() -> Response:
+        _, description = texts()
+        return Response(description, media_type="application/json")
+
+    def texts() -> tuple[bytes, bytes]:
+        with lock:
+            return make_texts()
+
+    @cache
+    def make_texts() -> tuple[bytes, bytes]:
+        description = describe()
+        return render_reference(description).encode(), json.dumps(description).encode()
 
     return router
 

@@ -54,14 +54,15 @@ class ActivateBody(BaseModel):
 
 
 def teaching_router(
-    teaching: TeachingService, session: ReadSession, threads: WorkThreads, route: type[APIRoute]
+    teaching: TeachingService, session: ReadSession, threads: WorkThreads, drawing: WorkThreads, route: type[APIRoute]
 ) -> APIRouter:
     """Make the routes.
 
     Args:
         teaching: What has been taught.
         session: Reads the image of a session.
-        threads: For what takes long.
+        threads: For what may wait for the device.
+        drawing: For pictures and tables.
         route: Class of the routes.
     """
     router = APIRouter(prefix="/otherwise", tags=["Otherwise"], route_class=route)
@@ -76,7 +77,9 @@ def teaching_router(
         return {"terms": terms}
 
     @router.post("/annotations", status_code=201, summary=f"{RBAC_ANNOTATOR}Say what something is, or take it back")
-    async def say(body: AnnotationRequest, request: Request, user: Annotated[User, Depends(current_user)]) -> dict[str, Any]:
+    async def say(
+        body: AnnotationRequest, request: Request, user: Annotated[User, Depends(current_user)]
+    ) -> dict[str, Any]:
         return await threads.run(lambda: record(body, request, user), user_of(request))
 
     def record(body: AnnotationRequest, request: Request, user: User) -> dict[str, Any]:
@@ -118,17 +121,13 @@ def teaching_router(
     def concepts(request: Request) -> dict[str, Any]:
         return describe(teaching, caller_of(request))
 
-    @router.post(
-        "/concepts/activate", summary=f"{RBAC_ADMIN}Use one version of the names"
-    )
+    @router.post("/concepts/activate", summary=f"{RBAC_ADMIN}Use one version of the names")
     def activate(body: ActivateBody) -> dict[str, Any]:
         teaching.activate(None if body.version == "latest" else body.version)
         chosen = teaching.versions.get(teaching.versions.chosen)
         return {"active": asdict(chosen) if chosen else "latest"}
 
-    @router.get(
-        "/concepts/units", summary=f"{RBAC_USER}All units: a map of them, and their names"
-    )
+    @router.get("/concepts/units", summary=f"{RBAC_USER}All units: a map of them, and their names")
     def units() -> dict[str, Any]:
         table, names = teaching.activations.table, teaching.taught.units if teaching.taught else {}
         if table is None:
@@ -158,7 +157,7 @@ def teaching_router(
         if table is None:
             raise NotYetError("The units are still being gathered.", "Ask again in a minute.")
         names = {unit: name.term.meaning for unit, name in taught.units.items()} if taught else {}
-        picture = await threads.run(lambda: draw_units(table.names, table.places, names, set(mark)), user_of(request))
+        picture = await drawing.run(lambda: draw_units(table.names, table.places, names, set(mark)), user_of(request))
         return Response(picture, media_type="image/png")
 
     @router.get(
@@ -166,7 +165,7 @@ def teaching_router(
         summary=f"{RBAC_USER}A patch that excites a unit",
     )
     async def patch(layer: str, unit: str, number: int, request: Request) -> Response:
-        picture = await threads.run(lambda: draw_unit_patch(teaching, f"{layer}/{unit}", number), user_of(request))
+        picture = await drawing.run(lambda: draw_unit_patch(teaching, f"{layer}/{unit}", number), user_of(request))
         return Response(picture, media_type="image/png")
 
     @router.get("/concepts/questions", summary=f"{RBAC_USER}What would help most to be named")
@@ -204,12 +203,10 @@ def teaching_router(
         )
         return {"regions": found}
 
-    @router.get(
-        "/concepts/table.csv", summary=f"{RBAC_USER}All findings of all images as a table"
-    )
+    @router.get("/concepts/table.csv", summary=f"{RBAC_USER}All findings of all images as a table")
     async def table(request: Request) -> Response:
         caller = caller_of(request)
-        text = await threads.run(lambda: findings_table(teaching, caller), user_of(request))
+        text = await drawing.run(lambda: findings_table(teaching, caller), user_of(request))
         return Response(text, media_type="text/csv", headers={"X-Content-Type-Options": "nosniff"})
 
     return router

@@ -24,6 +24,10 @@ LOOK_SECONDS = 0.05
 SWITCH_SECONDS = 0.001
 CLOSING_SECONDS = 10
 """What threads may take to end."""
+MOST_HEAD = 32 * 1024
+"""Bytes of a request's head."""
+ACCEPTED_AT_ONCE, WAITING_AT_THE_DOOR = 32, 1024
+"""Connections that are accepted before anything else has its turn, and that the system lets wait for it."""
 LAST_WORDS_SECONDS = 0.5
 """How long answers may take to be sent once all work has ended; streams are broken off then."""
 
@@ -45,6 +49,12 @@ class Server(uvicorn.Server):
         self.close, self.grace = close, grace
         self._closing = threading.Lock()
         self._closed = False
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen; asyncio has one number for the connections that wait and for those that it accepts in one go."""
+        await super().startup(sockets)
+        for each in sockets or ():
+            each.listen(WAITING_AT_THE_DOOR)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to stop; called by the signal."""
@@ -86,6 +96,8 @@ def serve(door: socket.socket, close: Close, grace: float, **settings: object) -
         ws="none",
         log_config=None,
         access_log=False,
+        backlog=ACCEPTED_AT_ONCE,
+        h11_max_incomplete_event_size=MOST_HEAD,
         timeout_graceful_shutdown=patience,
         **settings,  # type: ignore[arg-type]
     )  # fmt: skip

@@ -27,11 +27,11 @@ from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoun
 from starlette.background import BackgroundTask
 
 from lib.access.authentication import current_user
+from lib.http.caller import user_of
 from lib.http.work_threads import WorkThreads
 from lib.stock_routes.redaction import without_paths
 from lib.stock_routes.rules import RULES, Rule
 from lib.storage.explanation_store import NotFoundError
-from lib.storage.owners import CALLER
 from otherwise.errors import OtherwiseError
 
 logger = logging.getLogger(__name__)
@@ -49,6 +49,10 @@ CLOSED = {
 
 LONG = ("/batch/infer/{model}", "/datastore/dataset", "/activelearning/{strategy}", "/session/", "/datastore/image")
 """Addresses whose answers wait for the worker, for an archive, or for large files."""
+
+
+REQUEST = "otherwise_request"
+"""Name of the argument that holds the request."""
 
 
 class ClosedError(OtherwiseError):
@@ -84,7 +88,8 @@ def guarded_router(app: MONAILabelApp, long: WorkThreads, route: type[APIRoute])
     router = APIRouter(route_class=route)
     # Clients ask for /info/ first, and to learn whether the server answers at all.
     first = WorkThreads("otherwise-info", threads=2, per_user=64)
-    threads = {**dict.fromkeys(LONG, long), "/info/": first}
+    login = WorkThreads("otherwise-login", threads=4, per_user=4)  # waits for another server, and is open to strangers
+    threads = {**dict.fromkeys(LONG, long), "/info/": first, "/auth/token": login}
     for stock in stock_routes():
         method = min(stock.methods or {"GET"})  # MONAI Label makes one route a method
         rule = RULES.get(f"{method} {stock.path}")
@@ -143,8 +148,9 @@ def _guarded(
 
     @functools.wraps(endpoint)
     async def guarded(**arguments: Any) -> Any:
+        request = arguments.pop(REQUEST)
         if threads is not None:
-            return await threads.run(lambda: answer(arguments), CALLER.get().user)
+            return await threads.run(lambda: answer(arguments), user_of(request))
         return await run_in_threadpool(answer, arguments)
 
     guarded.__signature__ = _signature(endpoint)  # type: ignore[attr-defined]
@@ -152,7 +158,7 @@ def _guarded(
 
 
 def _signature(endpoint: Callable[..., Any]) -> inspect.Signature:
-    """Return the signature of one of MONAI Label's endpoints with our dependency for the user in the place of its own.
+    """Return the signature of one of MONAI Label's endpoints, with our dependency for the user and with the request.
 
     FastAPI's ``dependency_overrides`` would do the same, but resolves every dependency anew at each request, which
     takes several milliseconds of the event loop.
@@ -162,7 +168,8 @@ def _signature(endpoint: Callable[..., Any]) -> inspect.Signature:
         each.replace(default=Depends(current_user)) if _asks_for_user(each.default) else each
         for each in signature.parameters.values()
     ]
-    return signature.replace(parameters=parameters)
+    request = inspect.Parameter(REQUEST, inspect.Parameter.KEYWORD_ONLY, annotation=Request)
+    return signature.replace(parameters=[*parameters, request])
 
 
 def _asks_for_user(default: object) -> bool:
