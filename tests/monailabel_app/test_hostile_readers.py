@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import re
-import socket
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
-import uvicorn
 from fastapi.testclient import TestClient
 
 from otherwise.errors import OtherwiseError
@@ -124,85 +120,6 @@ def test_streams_are_limited_for_each_user(running: Running) -> None:
     finally:
         for stream in opened:
             stream.close()
-
-
-@pytest.fixture
-def patient(app_class: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
-    """A server with our protocol and short limits, whose only answer is how many bytes it was sent."""
-    connections = importlib.import_module("lib.runtime.connections")
-    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.5)
-    monkeypatch.setattr(connections, "BODY_SECONDS", 0.5)
-    monkeypatch.setattr(connections, "PER_CLIENT", 20)
-
-    async def app(scope: Any, receive: Any, send: Any) -> None:
-        size = 0
-        while True:
-            message = await receive()
-            size += len(message.get("body", b""))
-            if not message.get("more_body"):
-                break
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": str(size).encode()})
-
-    door = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, http=connections.PatientProtocol, lifespan="off", log_level="warning")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [door]}, daemon=True)
-    thread.start()
-    yield door.getsockname()[:2]
-    server.should_exit = True
-    thread.join(10)
-    door.close()
-
-
-@pytest.mark.parametrize(
-    "sent",
-    [
-        b"",
-        b"GET / HT",
-        b"GET / HTTP/1.1\r\nHost: a\r\nX: ",
-        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nab",
-    ],
-)
-def test_a_connection_that_says_nothing_more_is_closed(patient: tuple[str, int], sent: bytes) -> None:
-    with socket.create_connection(patient) as client:
-        client.settimeout(10)
-        client.sendall(sent)
-        with contextlib.suppress(ConnectionError):
-            assert client.recv(100) == b""
-
-
-def test_a_request_that_goes_on_slowly_is_answered(patient: tuple[str, int]) -> None:
-    with socket.create_connection(patient) as client:
-        client.settimeout(10)
-        client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\n")
-        for _ in range(6):
-            time.sleep(0.2)
-            client.sendall(b"x")
-        answer = b""
-        while not answer.endswith(b"6\r\n0\r\n\r\n"):
-            piece = client.recv(1000)
-            assert piece, answer
-            answer += piece
-    assert b"200 OK" in answer
-
-
-def test_one_address_cannot_take_all_connections(patient: tuple[str, int]) -> None:
-    held = [socket.create_connection(patient) for _ in range(40)]
-    try:
-        refused = 0
-        for client in held:
-            client.settimeout(0.1)
-            try:
-                refused += client.recv(1) == b""
-            except TimeoutError:
-                continue
-            except ConnectionError:
-                refused += 1
-        assert refused >= 20
-    finally:
-        for client in held:
-            client.close()
 
 
 @pytest.mark.parametrize("address", ["/", "/docs"])
