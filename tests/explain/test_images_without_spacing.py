@@ -18,7 +18,8 @@ from otherwise.explain.explanation import Explanation
 from otherwise.images.image import Image
 from otherwise.images.reading import read_image
 from otherwise.images.writing import write_image
-from otherwise.report.folder import read_explanation, schema, write_explanation
+from otherwise.report.explanation_json import schema
+from otherwise.report.folder import read_explanation, write_explanation
 from support.square_models import SquareClassifier, eager_agent
 
 PIXELS = np.random.default_rng(0).integers(0, 60, (40, 30), dtype=np.uint8)

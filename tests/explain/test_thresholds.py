@@ -17,7 +17,8 @@ from otherwise.blackbox.spec import ClassifierSpec
 from otherwise.blackbox.view import view, warnings_of
 from otherwise.explain.explainer import Explainer
 from otherwise.images.image import Geometry, Image
-from otherwise.report.folder import explanation_json, read_explanation, schema, write_explanation
+from otherwise.report.explanation_json import explanation_json, schema
+from otherwise.report.folder import read_explanation, write_explanation
 from otherwise.report.html import render_report
 from support.square_models import SquareClassifier, eager_agent
 

@@ -8,7 +8,8 @@ from scipy.special import softmax
 
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.blackbox.spec import ClassifierSpec
-from otherwise.explain.explainer import SATURATED, Explainer
+from otherwise.explain.explainer import Explainer
+from otherwise.explain.notes import SATURATED
 from otherwise.images.image import Geometry, Image
 from otherwise.influence.effect import measure_effect
 from otherwise.influence.regions import measure_regions, reconstruction_floor

@@ -21,7 +21,8 @@ from otherwise.annotations.vocabulary import Term, load_vocabulary
 from otherwise.explain.explanation import ConceptEntry, Concepts, Explanation
 from otherwise.images.image import Geometry, Image
 from otherwise.report.examples import SIDE, ExamplePatch, cut_patch
-from otherwise.report.folder import explanation_json, read_explanation, schema, write_explanation
+from otherwise.report.explanation_json import explanation_json, schema
+from otherwise.report.folder import read_explanation, write_explanation
 from otherwise.report.html import render_report, write_report
 from otherwise.report.pdf import ROWS, write_pdf
 

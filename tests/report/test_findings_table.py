@@ -13,8 +13,9 @@ import pytest
 
 from otherwise.cli import build, run
 from otherwise.explain.explanation import Explanation
+from otherwise.report.explanation_json import explanation_json
 from otherwise.report.findings_table import COLUMNS, as_csv, finding_rows, summarise_findings
-from otherwise.report.folder import explanation_json, write_explanation
+from otherwise.report.folder import write_explanation
 
 Explain = Callable[..., Explanation]
 

@@ -17,7 +17,8 @@ from otherwise.explain.explanation import Explanation, Prediction
 from otherwise.images.atomic import WriteError
 from otherwise.images.image import Image
 from otherwise.images.reading import read_image
-from otherwise.report.folder import ReportError, explanation_json, read_explanation, schema, write_explanation
+from otherwise.report.explanation_json import explanation_json, schema
+from otherwise.report.folder import ReportError, read_explanation, write_explanation
 
 Explain = Callable[..., Explanation]
 

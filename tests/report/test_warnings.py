@@ -13,7 +13,8 @@ from pypdf import PdfReader
 
 from otherwise.explain.explanation import Explanation
 from otherwise.images.image import Geometry
-from otherwise.report.folder import explanation_json, read_explanation, schema, write_explanation
+from otherwise.report.explanation_json import explanation_json, schema
+from otherwise.report.folder import read_explanation, write_explanation
 from otherwise.report.pdf import write_pdf
 from otherwise.warning import AnswerWarning
 from support.square_models import toy_explanation

@@ -11,8 +11,17 @@ import typer
 from otherwise.cli import benchmark_suites, teaching
 from otherwise.cli.benchmark_suites import Agent, Classifier, Device
 from otherwise.cli.pair import load_pair
+from otherwise.cli.phantoms import known_whole_kind
 from otherwise.cli.progress import shown
-from otherwise.phantoms.kinds import WholeKind
+from otherwise.phantoms.registry import WHOLE_KINDS
+
+Whole = Annotated[
+    str,
+    typer.Option(
+        help=f"Which phantoms of whole size: {', '.join(kind.name for kind in WHOLE_KINDS)}.",
+        callback=known_whole_kind,
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -78,7 +87,7 @@ def register(app: typer.Typer) -> None:
     @benchmark.command("find")
     def find_(
         classifier: Annotated[str, typer.Option(help="A classifier of patches: bundle folder or name.")],
-        phantoms: Annotated[WholeKind, typer.Option(help="What to look through.")] = WholeKind.mammogram,
+        phantoms: Whole = "whole-mammogram",
         count: Annotated[int, typer.Option(min=1, help="How many unseen whole phantoms.")] = 100,
         seed: Annotated[int, typer.Option(min=0, help="Of their series.")] = 33,
         device: Device = "auto",
@@ -87,10 +96,10 @@ def register(app: typer.Typer) -> None:
         from otherwise.blackbox.loading import load_classifier
         from otherwise.evaluation.froc import measure_finding
         from otherwise.finding.finder import Finder
-        from otherwise.phantoms.whole import whole_phantoms
+        from otherwise.phantoms.registry import draw_whole
 
         finder = Finder(load_classifier(classifier, device=device))
-        images = whole_phantoms(phantoms, seed, count)
+        images = draw_whole(phantoms, seed, count)
         with shown("Finding") as advance:
             figures = measure_finding(finder, images, count, advance)
         typer.echo(json.dumps(figures.to_dict(), indent=2))
@@ -99,7 +108,7 @@ def register(app: typer.Typer) -> None:
     def place_(
         classifier: Annotated[str, typer.Option(help="A classifier of patches: bundle folder or name.")],
         agent: Annotated[str, typer.Option(help="Its agent: bundle folder or name.")],
-        phantoms: Annotated[WholeKind, typer.Option(help="What to explain finds of.")] = WholeKind.mammogram,
+        phantoms: Whole = "whole-mammogram",
         count: Annotated[int, typer.Option(min=1, help="How many unseen whole phantoms.")] = 20,
         seed: Annotated[int, typer.Option(min=0, help="Of their series.")] = 33,
         device: Device = "auto",
@@ -108,10 +117,10 @@ def register(app: typer.Typer) -> None:
         from otherwise.evaluation.placing import measure_placing
         from otherwise.explain.explainer import Explainer
         from otherwise.finding.finder import Finder
-        from otherwise.phantoms.whole import whole_phantoms
+        from otherwise.phantoms.registry import draw_whole
 
         hosted, taught = load_pair(classifier, agent, device)
-        images = whole_phantoms(phantoms, seed, count)
+        images = draw_whole(phantoms, seed, count)
         with shown("Explaining") as advance:
             figures = measure_placing(Explainer(hosted, taught), Finder(hosted), images, count, advance)
         typer.echo(json.dumps(figures.to_dict(), indent=2))

@@ -212,8 +212,9 @@ def _run(suite: Suite, options: SuiteOptions) -> None:
     import numpy as np
 
     from otherwise.blackbox.loading import load_classifier
-    from otherwise.evaluation.benchmark.edits import ablations, edit_methods
-    from otherwise.evaluation.benchmark.maps import peers
+    from otherwise.evaluation.benchmark.methods.ablations import ablations
+    from otherwise.evaluation.benchmark.methods.method import References
+    from otherwise.evaluation.benchmark.methods.registry import MAP_METHODS, edit_methods
     from otherwise.evaluation.benchmark.run import Comparison, reconstruction_floor
     from otherwise.evaluation.benchmark.suites import choose, run_suite
 
@@ -224,7 +225,8 @@ def _run(suite: Suite, options: SuiteOptions) -> None:
     if options.ablation:
         maps, edits = choose(options.methods, (), ablations(taught.student_noise > 0))
     else:
-        maps, edits = choose(options.methods, peers(), edit_methods(reference, hosted.predict(reference)))
+        references = References(reference, hosted.predict(reference))
+        maps, edits = choose(options.methods, MAP_METHODS, edit_methods(references))
     for method in maps:
         if not method.suits(hosted):
             typer.echo(f"left out: {method.name}, which needs more than the answers of {hosted.name}", err=True)

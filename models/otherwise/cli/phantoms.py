@@ -4,28 +4,13 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from otherwise.cli.progress import shown
 from otherwise.errors import OtherwiseError
-from otherwise.phantoms.kinds import WholeKind
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from otherwise.phantoms.phantom import Phantom, WholePhantom
-
-
-class Kind(StrEnum):
-    """What to draw."""
-
-    mammogram = "mammogram"
-    signs = "mammogram-signs"
-    nodule = "nodule"
-    whole_mammogram = "whole-mammogram"
-    whole_ct = "whole-ct"
+from otherwise.phantoms.registry import KINDS, WHOLE_KINDS, PhantomKind, SeriesOptions, draw_series, find_kind
 
 
 class Format(StrEnum):
@@ -47,9 +32,11 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def phantoms(
         kind: Annotated[
-            Kind,
+            str,
             typer.Argument(
-                help="Small 2-D mammograms (also with one of several signs), 3-D chest CT nodules, or of whole size."
+                help="Small 2-D mammograms (also with one of several signs), 3-D chest CT nodules, or images of whole "
+                f"size: {', '.join(known.name for known in KINDS)}.",
+                callback=known_kind,
             ),
         ],
         out: Annotated[Path, typer.Option(help="New or empty folder.")],
@@ -58,7 +45,7 @@ def register(app: typer.Typer) -> None:
         start: Annotated[int, typer.Option(min=0, help="Number of the first one.")] = 0,
         size: Annotated[
             str | None,
-            typer.Option(help="Voxels; 96,96 (mammogram), 48,48,24 (nodule), 2400,3000 or 256,256,128."),
+            typer.Option(help=f"Voxels; unless given {', '.join(f'{k.name} {_typed(k.size)}' for k in KINDS)}."),
         ] = None,
         confound: Annotated[
             float | None, typer.Option(min=0, max=1, help="Burn in a marker that follows the class this often.")
@@ -70,9 +57,16 @@ def register(app: typer.Typer) -> None:
         """Draw images with masks of every feature and the true counterfactual of each."""
         import json as codec
 
+        from otherwise.phantoms.oblique import all_turned
         from otherwise.phantoms.writing import write_phantoms
 
-        series = draw(kind, count, seed, start, size, confound, oblique)
+        drawn = find_kind(kind)
+        if oblique and drawn.patch is not None:
+            raise PhantomOptionError("Whole phantoms are not turned.", "Leave --oblique away.")
+        voxels = parse_size(size, drawn) if size else drawn.size
+        series = draw_series(drawn, SeriesOptions(seed, count, voxels, start, confound))
+        if oblique:
+            series = all_turned(series, seed, start)  # type: ignore[arg-type]  # they are not of whole size
         # Progress is for people: results alone go to standard output.
         with shown("Drawing") as advance:
             ids = write_phantoms(series, out, format.value, lambda done: advance("", done / count))
@@ -80,54 +74,47 @@ def register(app: typer.Typer) -> None:
             written = {"images": str(out / "images"), "labels": str(out / "labels.csv"), "ids": ids}
             typer.echo(codec.dumps(written, indent=2))
         else:
-            typer.echo(f"{out}: {len(ids)} {kind.value}s with their truth.")
+            typer.echo(f"{out}: {len(ids)} {kind}s with their truth.")
 
 
-def draw(
-    kind: Kind, count: int, seed: int, start: int, size: str | None, confound: float | None, oblique: bool
-) -> Iterator[Phantom] | Iterator[WholePhantom]:
-    """Set up the series that the options name.
+def known_kind(name: str) -> str:
+    """Return the name of a kind of phantom; for options and arguments.
 
     Raises:
-        PhantomOptionError: if the size is not the right number of whole numbers, or an option is not for this kind.
-        ImageError: if nothing can be drawn at this size.
+        BadParameter: if there is none of this name.
     """
-    from otherwise.phantoms.mammogram import MammogramSettings, mammograms
-    from otherwise.phantoms.nodule import NoduleSettings, nodules
-    from otherwise.phantoms.oblique import all_turned
-    from otherwise.phantoms.signs import sign_mammograms
-
-    if kind in (Kind.whole_mammogram, Kind.whole_ct):
-        from otherwise.phantoms.whole import whole_phantoms
-
-        if confound is not None or oblique:
-            raise PhantomOptionError("Whole phantoms have no marker and are not turned.", "Leave those options away.")
-        voxels = parse_size(size, 3 if kind is Kind.whole_ct else 2) if size else None
-        return whole_phantoms(WholeKind(kind.value), seed, count, voxels, start)
-    if kind is Kind.signs:
-        if confound is not None:
-            raise PhantomOptionError("These phantoms have no marker.", "Leave --confound away.")
-        i, j = parse_size(size or "96,96", 2)
-        series = sign_mammograms(seed, count, MammogramSettings(size=(i, j)), start)
-    elif kind is Kind.mammogram:
-        i, j = parse_size(size or "96,96", 2)
-        series = mammograms(seed, count, MammogramSettings(size=(i, j), confound=confound), start)
-    else:
-        i, j, k = parse_size(size or "48,48,24", 3)
-        series = nodules(seed, count, NoduleSettings(size=(i, j, k), confound=confound), start)
-    return all_turned(series, seed, start) if oblique else series
+    return _one_of(name, KINDS)
 
 
-def parse_size(text: str, dimensions: int) -> tuple[int, ...]:
+def known_whole_kind(name: str) -> str:
+    """Return the name of a kind of whole size; for options and arguments.
+
+    Raises:
+        BadParameter: if there is none of this name.
+    """
+    return _one_of(name, WHOLE_KINDS)
+
+
+def _one_of(name: str, kinds: tuple[PhantomKind, ...]) -> str:
+    names = [kind.name for kind in kinds]
+    if name not in names:
+        raise typer.BadParameter(f"{name!r} is not one of {', '.join(names)}.")
+    return name
+
+
+def parse_size(text: str, kind: PhantomKind) -> tuple[int, ...]:
     """Read a size such as ``96,96``.
 
     Raises:
-        PhantomOptionError: if it is no such thing.
+        PhantomOptionError: if it is not a whole number for each axis of the kind.
     """
-    parts = text.split(",")
+    parts, dimensions = text.split(","), len(kind.size)
     if len(parts) != dimensions or not all(part.strip().isdecimal() for part in parts):
         raise PhantomOptionError(
-            f"Size {text!r} is not {dimensions} whole numbers.",
-            "Give --size 96,96 for mammograms or --size 48,48,24 for nodules.",
+            f"Size {text!r} is not {dimensions} whole numbers.", f"Give for example --size {_typed(kind.size)}."
         )
     return tuple(int(part) for part in parts)
+
+
+def _typed(size: tuple[int, ...]) -> str:
+    return ",".join(str(edge) for edge in size)

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
+from otherwise.cli.phantoms import known_whole_kind
 from otherwise.cli.progress import shown
-from otherwise.phantoms.kinds import WholeKind
+from otherwise.phantoms.registry import WHOLE_KINDS, draw_whole, find_kind
 
 
 def register(app: typer.Typer) -> None:
@@ -37,7 +38,13 @@ def register(app: typer.Typer) -> None:
 
     @prepare.command("patches")
     def patches(
-        kind: Annotated[WholeKind, typer.Argument(help="Which whole phantoms to cut.")],
+        kind: Annotated[
+            str,
+            typer.Argument(
+                help=f"Which whole phantoms to cut: {', '.join(known.name for known in WHOLE_KINDS)}.",
+                callback=known_whole_kind,
+            ),
+        ],
         out: Annotated[Path, typer.Option(help="New or empty folder.")],
         count: Annotated[int, typer.Option(min=1, help="How many whole phantoms to draw.")] = 400,
         seed: Annotated[int, typer.Option(min=0, help="Names the series.")] = 0,
@@ -48,10 +55,11 @@ def register(app: typer.Typer) -> None:
         import numpy as np
 
         from otherwise.evaluation.patches import Cutting, write_patches
-        from otherwise.phantoms.whole import PATCHES, whole_phantoms
 
-        cutting = Cutting(PATCHES[kind].size, PATCHES[kind].spacing, per_lesion, elsewhere)
+        patch = find_kind(kind).patch
+        assert patch is not None, "only kinds of whole size get here"
+        cutting = Cutting(patch.size, patch.spacing, per_lesion, elsewhere)
         with shown("Drawing") as advance:
-            phantoms, rng = whole_phantoms(kind, seed, count), np.random.default_rng(seed)
+            phantoms, rng = draw_whole(kind, seed, count), np.random.default_rng(seed)
             counts = write_patches(phantoms, out, cutting, rng, lambda done: advance("", done / count))
         typer.echo(f"{out}: " + ", ".join(f"{name} {number}" for name, number in sorted(counts.items())) + ".")

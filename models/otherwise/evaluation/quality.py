@@ -16,7 +16,8 @@ from otherwise.blackbox.model_card import machine_class
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.blackbox.view import show
 from otherwise.errors import ClassifierError
-from otherwise.explain.explainer import CARRIED, Explainer
+from otherwise.explain.explainer import Explainer
+from otherwise.explain.notes import CARRIED
 from otherwise.phantoms.mammogram import MammogramSettings, mammograms
 
 

@@ -15,7 +15,8 @@ from otherwise.attribution.occlusion import occlude
 from otherwise.blackbox.checked import CountingBlackBox, RememberingBlackBox
 from otherwise.blackbox.model_card import machine_class
 from otherwise.blackbox.protocol import BlackBox
-from otherwise.evaluation.benchmark.edits import search_with_effect, straight_move
+from otherwise.evaluation.benchmark.methods.own_search import search_with_effect
+from otherwise.evaluation.benchmark.methods.straight_move import straight_move
 from otherwise.evaluation.costs import timed
 
 

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import numpy as np
 
 from otherwise.agent.bundle import Agent
-from otherwise.agent.editing.candidate import Candidate
-from otherwise.agent.editing.realism import realism
 from otherwise.agent.editing.rendering import Cancelled
 from otherwise.agent.editing.search import Progress, Search, SearchResult, SearchSettings
 from otherwise.attribution.methods import find_method
@@ -24,77 +20,24 @@ from otherwise.blackbox.smoothed import SmoothedBlackBox
 from otherwise.blackbox.view import show_any, warnings_of
 from otherwise.errors import AgentError, CancelledError, ClassifierError
 from otherwise.explain.believability import believability_warnings
-from otherwise.explain.explanation import (
-    Counterfactual,
-    Explanation,
-    ModelRef,
-    PathPoint,
-    Prediction,
-    Probabilities,
-    Region,
-    Seen,
-    Volumes,
-)
+from otherwise.explain.explanation import Explanation, ModelRef, Prediction, Seen, Volumes
 from otherwise.explain.fragility import fragility_warnings
+from otherwise.explain.measurement import MeasuredEdit, describe_regions, measure_edit
+from otherwise.explain.native import (
+    CarriedImages,
+    ChosenEdit,
+    NativeJudge,
+    carry_images,
+    choose_edit,
+    named,
+    with_realism,
+)
+from otherwise.explain.notes import notes_of
 from otherwise.explain.view import ClassifierView
 from otherwise.images.image import Image
-from otherwise.influence.effect import measure_effect, shown_effect
-from otherwise.influence.minimal import minimal_mask
-from otherwise.influence.parts import composite, soft
-from otherwise.influence.regions import MeasuredRegion, measure_regions, reconstruction_floor
-
-CARRIED = "not once carried to the full image"
-SATURATED = (
-    "The classifier answers exactly 0 or 1, so that its log-odds cannot be compared: effects are the share of random "
-    "orders of putting the change in, part by part, in which a place tips the answer."
-)
-MAX_PATH = 7
-"""Most images of the path that are kept."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Found:
-    """What the search returned, and the autoencoder's own error ``size``."""
-
-    result: SearchResult
-    floor: np.ndarray
-
-
-@dataclass(frozen=True, eq=False)
-class _Chosen:
-    """The edit that is explained: on the classifier's grid, the answer for the full image, its change, that image."""
-
-    candidate: Candidate
-    answer: Counterfactual
-    change: np.ndarray
-    native: Image
-
-
-@dataclass(frozen=True, eq=False)
-class _Measured:
-    """The effect ``size`` (log-odds), the least sufficient part ``size`` (bool), and the decisive regions.
-
-    ``saturated``: all answers were exactly 0 or 1, see ``influence.tipping``.
-    """
-
-    effect: np.ndarray
-    minimal: np.ndarray
-    regions: list[MeasuredRegion]
-    saturated: bool
-
-
-@dataclass(frozen=True, eq=False)
-class _Carried:
-    """Everything else that is shown, with the black box's answers on the image's own grid.
-
-    The images are only looked at: of a large image they lie on a coarser grid, see ``view.LOOKED_AT``.
-    """
-
-    minimal: tuple[Counterfactual, Image]
-    path: tuple[PathPoint, ...]
-    path_images: tuple[Image, ...]
-    alternatives: tuple[tuple[Counterfactual, Image], ...]
-    regions: Image
+from otherwise.influence.effect import shown_effect
+from otherwise.influence.regions import reconstruction_floor
+from otherwise.warning import AnswerWarning
 
 
 class Explainer:
@@ -178,24 +121,14 @@ class Explainer:
             if cancelled():
                 raise CancelledError("The explanation was cancelled.", "Ask again when you want it.")
 
-        found = self._search(view, counted, target, seed, progress, cancelled)
-        chosen = self._with_realism(view, self._choose(view, counted, found))
-        measured = _measure(view, counted, found, chosen, checkpoint)
+        result = self._search(view, counted, target, seed, progress, cancelled)
+        floor = reconstruction_floor(view.array, result.reconstruction)
+        judge = NativeJudge(view, counted, self.rule, result.target, floor)
+        chosen = with_realism(choose_edit(judge, result), judge, self.agent)
+        measured = measure_edit(counted, view.array, chosen.candidate.image, floor, result, checkpoint)
         progress("geometry", 0.9)
-        carried = self._carry_all(view, counted, found, chosen, measured)
-        shown = view.see(chosen.native) if chosen.answer.valid else None
-        flipped = np.array(list(chosen.answer.probabilities.values()))
-        warnings = (
-            *fragility_warnings(
-                counted, view.array, shown, found.result.target, seed, found.result.original.probabilities, flipped
-            ),
-            *believability_warnings(
-                self.agent.calibration,
-                chosen.answer,
-                self.classifier.classes[found.result.target],
-                found.result.goal,
-            ),
-        )
+        carried = carry_images(judge, result, chosen, measured)
+        warnings = self._warnings(judge, result, chosen, seed)
         progress("geometry", 1.0)
         return Explanation(
             id=f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:12]}",
@@ -206,29 +139,19 @@ class Explainer:
             created=created,
             seconds=round(time.perf_counter() - started, 3),
             queries=counted.queries * copies,
-            prediction=self._prediction(found.result.original.probabilities),
-            target=self.classifier.classes[found.result.target],
+            prediction=self._prediction(result.original.probabilities),
+            target=self.classifier.classes[result.target],
             counterfactual=chosen.answer,
-            reconstruction_l1=float(np.abs(found.result.reconstruction - view.array).mean()),
+            reconstruction_l1=float(np.abs(result.reconstruction - view.array).mean()),
             minimal=carried.minimal[0],
             path=carried.path,
             alternatives=tuple(answer for answer, _ in carried.alternatives),
-            regions=_described(measured.regions, carried.regions),
-            notes=_notes(found.result, chosen.answer, measured),
-            warnings=(*warnings_of(image, self.classifier.inputs, view.seen), *warnings),
+            regions=describe_regions(measured.regions, carried.regions),
+            notes=notes_of(result, chosen.answer, measured),
+            warnings=warnings,
             seen=self._seen(view),
             rule=self.rule,
-            volumes=Volumes(
-                original=image,
-                counterfactual=chosen.native,
-                difference=image.with_array(chosen.change),
-                effect=image.with_array(view.back(shown_effect(measured.effect))),
-                floor=image.with_array(view.back(found.floor, view.seen.window)),
-                regions=carried.regions,
-                minimal=carried.minimal[1],
-                path=carried.path_images,
-                alternatives=tuple(volume for _, volume in carried.alternatives),
-            ),
+            volumes=_volumes(judge, chosen, measured, carried),
             slice_index=slice_index,
             grid=view.grid,
         )
@@ -292,7 +215,7 @@ class Explainer:
         seed: int,
         progress: Progress,
         cancelled: Cancelled,
-    ) -> _Found:
+    ) -> SearchResult:
         """Search for edits on the classifier's grid. This is the first 60 % of the work."""
         progress("search", 0.0)
         result = Search(self.agent, classifier, self.settings).run(
@@ -300,81 +223,22 @@ class Explainer:
         )
         if target is not None and bool(self.rule.says(result.original.probabilities, result.target)):
             raise ClassifierError(f"{self.classifier.name} says {target} already.", "Choose another target class.")
-        return _Found(result, reconstruction_floor(view.array, result.reconstruction))
+        return result
 
-    def _choose(self, view: ClassifierView, classifier: BlackBox, found: _Found) -> _Chosen:
-        """Choose the least edit that flips the black box on the full image too; without any, the best on its own grid.
-
-        The way to the full image smooths an edit a little, so that one that just flips may no longer do so there.
-        """
-        result = found.result
-        for candidate in result.tried:
-            enough = result.valid and candidate.strength >= result.best.strength
-            if enough and self.rule.says(candidate.probabilities, result.target):
-                chosen = self._carried(view, classifier, candidate, found)
-                if chosen.answer.valid:
-                    return chosen
-                del chosen  # its voxels, before the next ones are made
-        return self._carried(view, classifier, result.best, found)
-
-    def _carried(self, view: ClassifierView, classifier: BlackBox, candidate: Candidate, found: _Found) -> _Chosen:
-        """Carry an edit onto the original and ask the black box about the result, as anybody else would."""
-        change = view.change(candidate.image)
-        native = view.put(change)
-        return _Chosen(candidate, self._answer(view, classifier, view.see(native), found), change, native)
-
-    def _with_realism(self, view: ClassifierView, chosen: _Chosen) -> _Chosen:
-        """Add how real the changed image looks to the agent, as the classifier sees it."""
-        probabilities = np.array(list(chosen.answer.probabilities.values()))
-        score = realism(self.agent, view.see(chosen.native), probabilities)
-        return replace(chosen, answer=replace(chosen.answer, realism=score))
-
-    def _carry_all(
-        self, view: ClassifierView, classifier: BlackBox, found: _Found, chosen: _Chosen, measured: _Measured
-    ) -> _Carried:
-        """Bring everything but the chosen edit onto the image's own grid, and ask the black box about it there."""
-        minimal = composite(view.array, chosen.candidate.image, soft(measured.minimal))
-        steps = _thinned(found.result.path_to(chosen.candidate), chosen.candidate)
-        path = [self._looked_at(view, c.image, chosen.native if c is chosen.candidate else None) for c in steps]
-        answers = classifier.predict(np.stack([seen for seen, _ in path]))
-        return _Carried(
-            minimal=self._answered(view, classifier, minimal, found),
-            path=tuple(
-                PathPoint(c.strength, self._named(answer), bool(self.rule.says(answer, found.result.target)))
-                for c, answer in zip(steps, answers, strict=True)
-            ),
-            path_images=tuple(image for _, image in path),
-            alternatives=tuple(self._answered(view, classifier, c.image, found) for c in found.result.alternatives),
-            regions=view.labels_back(_label_map(measured.regions, measured.effect.shape)),
+    def _warnings(
+        self, judge: NativeJudge, result: SearchResult, chosen: ChosenEdit, seed: int
+    ) -> tuple[AnswerWarning, ...]:
+        """Return what makes the answer or the explanation doubtful."""
+        view, target = judge.view, result.target
+        shown = view.see(chosen.image) if chosen.answer.valid else None
+        flipped = np.array(list(chosen.answer.probabilities.values()))
+        fragile = fragility_warnings(
+            judge.classifier, view.array, shown, target, seed, result.original.probabilities, flipped
         )
-
-    def _answered(
-        self, view: ClassifierView, classifier: BlackBox, edited: np.ndarray, found: _Found
-    ) -> tuple[Counterfactual, Image]:
-        """Return the answer for an edit on the full image, and the image to look at."""
-        seen, image = self._looked_at(view, edited)
-        return self._answer(view, classifier, seen, found), image
-
-    @staticmethod
-    def _looked_at(view: ClassifierView, edited: np.ndarray, native: Image | None = None) -> tuple[np.ndarray, Image]:
-        """Return what the classifier sees of an edit on the full image, and the image to look at.
-
-        Only one full image is held at a time.
-        """
-        native = view.carry(edited) if native is None else native
-        seen = view.see(native)
-        return seen, native if view.small is view.image else view.carry(edited, view.small)
-
-    def _answer(self, view: ClassifierView, classifier: BlackBox, seen: np.ndarray, found: _Found) -> Counterfactual:
-        """Ask the black box about a changed image ``(channels, *size)`` that came back from the full image."""
-        answer = classifier.predict(seen[None])[0]
-        change = np.abs(seen - view.array)
-        return Counterfactual(
-            valid=bool(self.rule.says(answer, found.result.target)),
-            probabilities=self._named(answer),
-            changed_fraction=float((change.max(axis=0) > found.floor).mean()),
-            l1=float(change.mean()),
+        unbelievable = believability_warnings(
+            self.agent.calibration, chosen.answer, self.classifier.classes[target], result.goal
         )
+        return (*warnings_of(view.image, self.classifier.inputs, view.seen), *fragile, *unbelievable)
 
     def _seen(self, view: ClassifierView) -> Seen:
         array, seen = view.array, view.seen
@@ -383,94 +247,21 @@ class Explainer:
         return Seen(image, seen.window, seen.below, seen.above, describe_contract(self.classifier))
 
     def _prediction(self, answer: np.ndarray) -> Prediction:
-        return Prediction(self.classifier.classes[self.rule.label(answer)], self._named(answer))
-
-    def _named(self, answer: np.ndarray) -> Probabilities:
-        return {name: float(value) for name, value in zip(self.classifier.classes, answer, strict=True)}
+        return Prediction(self.classifier.classes[self.rule.label(answer)], named(self.classifier, answer))
 
 
-def _measure(
-    view: ClassifierView,
-    classifier: BlackBox,
-    found: _Found,
-    chosen: _Chosen,
-    checkpoint: Callable[[float], None],
-) -> _Measured:
-    """Measure on the black box what each part of the chosen edit does."""
-    edited, target = chosen.candidate.image, found.result.target
-    measured = measure_effect(classifier, view.array, edited, target, checkpoint)
-    effect = measured.values
-    mask = (
-        minimal_mask(classifier, view.array, edited, effect, target)
-        if found.result.valid
-        else np.ones(effect.shape, dtype=bool)
+def _volumes(judge: NativeJudge, chosen: ChosenEdit, measured: MeasuredEdit, carried: CarriedImages) -> Volumes:
+    """Return everything that is shown, on the image's own grid."""
+    view = judge.view
+    image = view.image
+    return Volumes(
+        original=image,
+        counterfactual=chosen.image,
+        difference=image.with_array(chosen.change),
+        effect=image.with_array(view.back(shown_effect(measured.effect))),
+        floor=image.with_array(view.back(judge.floor, view.seen.window)),
+        regions=carried.regions,
+        minimal=carried.minimal[1],
+        path=carried.path_images,
+        alternatives=tuple(volume for _, volume in carried.alternatives),
     )
-    regions = measure_regions(classifier, view.array, edited, effect, found.floor, target, measured.saturated)
-    return _Measured(effect, mask, regions, measured.saturated)
-
-
-def _described(regions: Sequence[MeasuredRegion], labels: Image) -> tuple[Region, ...]:
-    """Return the regions in millimetres or, where nobody knows these, in pixels.
-
-    A region smaller than a native voxel has no voxels of its own and is left out.
-    """
-    described = []
-    for number, region in enumerate(regions, start=1):
-        inside = labels.array[0] == number
-        count = int(np.count_nonzero(inside))
-        if not count:
-            continue
-        centre = tuple(_mean_index(inside, axis) for axis in range(3))
-        measured = labels.unit == "mm"
-        described.append(
-            Region(
-                label=number,
-                centroid_ras=tuple(labels.geometry.to_ras(np.array(centre)).tolist()) if measured else None,
-                volume_mm3=count * labels.geometry.voxel_volume if measured else None,
-                effect=region.effect,
-                sufficient=region.sufficient,
-                necessary=region.necessary,
-                above_floor=region.above_floor,
-                voxels=count,
-                centroid_index=centre,
-            )
-        )
-    return tuple(described)
-
-
-def _mean_index(inside: np.ndarray, axis: int) -> float:
-    """Return the mean index along an axis of the true voxels; no list of voxels is made, which may be many."""
-    counts = np.count_nonzero(inside, axis=tuple(other for other in range(3) if other != axis))
-    return float(np.average(np.arange(len(counts)), weights=counts))
-
-
-def _notes(result: SearchResult, best: Counterfactual, measured: _Measured) -> tuple[str, ...]:
-    """Return the sentences that a reader has to know."""
-    notes, regions = [], measured.regions
-    if not best.valid:
-        reason = "within the budget" if result.exhausted else "with the strongest movement tried"
-        notes.append(f"Nothing was found {reason} for which the black box changes its mind; this is the nearest.")
-    if result.valid and not best.valid:
-        notes.append(f"The change flips the black box on its own grid, but {CARRIED}.")
-    if measured.saturated:
-        notes.append(SATURATED)
-    if not regions:
-        notes.append("No region of the change has a measured effect towards the target.")
-    elif not any(region.above_floor for region in regions):
-        notes.append("No decisive region changes by more than the agent's own reconstruction error.")
-    return tuple(notes)
-
-
-def _thinned(path: Sequence[Candidate], best: Candidate, most: int = MAX_PATH) -> tuple[Candidate, ...]:
-    """Return at most ``most`` images of the path, evenly, with the first, the best and the last among them."""
-    if len(path) <= most:
-        return tuple(path)
-    wanted = {round(x) for x in np.linspace(0, len(path) - 1, most - 1)}
-    return tuple(c for index, c in enumerate(path) if index in wanted or c.strength == best.strength)
-
-
-def _label_map(regions: Sequence[MeasuredRegion], size: tuple[int, ...]) -> np.ndarray:
-    labels = np.zeros(size, dtype=np.uint8)
-    for number, region in enumerate(regions, start=1):
-        labels[region.mask] = number
-    return labels

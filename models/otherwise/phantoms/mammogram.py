@@ -22,6 +22,7 @@ from otherwise.phantoms.breast import (
 )
 from otherwise.phantoms.mass import Mass, body, draw_spicules, polar, reach
 from otherwise.phantoms.phantom import CLASSES, MALIGNANT, Phantom
+from otherwise.phantoms.registry import SeriesOptions
 from otherwise.phantoms.series import check_confound, draw_label, draw_marked, numbered_rng
 from otherwise.phantoms.shapes import draw_strokes, pixel_places, smooth_step
 
@@ -151,6 +152,12 @@ def mammograms(seed: int, count: int, settings: MammogramSettings, start: int = 
     """
     for number in range(start, start + count):
         yield make_mammogram(numbered_rng(seed, number), settings, f"mammogram-{seed}-{number:05d}")
+
+
+def series(options: SeriesOptions) -> Iterator[Phantom]:
+    """Draw the phantoms that the options name, see ``registry``."""
+    i, j = options.size
+    return mammograms(options.seed, options.count, MammogramSettings((i, j), confound=options.confound), options.start)
 
 
 def _draw_calcifications(

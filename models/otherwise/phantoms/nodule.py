@@ -12,6 +12,7 @@ from otherwise.images.image import Image
 from otherwise.phantoms.ct import LUNG, METAL, SOFT_TISSUE, axial, blurred, hounsfield, quantum_noise, voxel_places
 from otherwise.phantoms.ct_nodule import Nodule, draw_nodule, random_nodule, random_spicules, soft_inside
 from otherwise.phantoms.phantom import CLASSES, MALIGNANT, Phantom
+from otherwise.phantoms.registry import SeriesOptions
 from otherwise.phantoms.series import check_confound, draw_label, draw_marked, numbered_rng
 from otherwise.phantoms.shapes import power_law_noise
 from otherwise.phantoms.tubes import Tube, draw_tubes, grow_tree, random_directions
@@ -132,6 +133,12 @@ def nodules(seed: int, count: int, settings: NoduleSettings, start: int = 0) -> 
     """
     for number in range(start, start + count):
         yield make_nodule(numbered_rng(seed, number), settings, f"nodule-{seed}-{number:05d}")
+
+
+def series(options: SeriesOptions) -> Iterator[Phantom]:
+    """Draw the phantoms that the options name, see ``registry``."""
+    i, j, k = options.size
+    return nodules(options.seed, options.count, NoduleSettings((i, j, k), confound=options.confound), options.start)
 
 
 def _draw_vessels(rng: np.random.Generator, settings: NoduleSettings, nodule: Nodule) -> list[Tube]:

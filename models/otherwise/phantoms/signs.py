@@ -26,6 +26,7 @@ from otherwise.phantoms.breast import (
 from otherwise.phantoms.mammogram import MammogramSettings
 from otherwise.phantoms.mass import Mass, body, draw_spicules, polar, reach
 from otherwise.phantoms.phantom import CLASSES, MALIGNANT, Phantom
+from otherwise.phantoms.registry import SeriesOptions
 from otherwise.phantoms.series import draw_label, numbered_rng
 from otherwise.phantoms.shapes import Stroke, draw_strokes, pixel_places, smooth_step
 
@@ -119,6 +120,12 @@ def sign_mammograms(seed: int, count: int, settings: MammogramSettings, start: i
     """Draw many; the n-th depends on ``seed`` and ``n`` alone. Arguments as for ``mammogram.mammograms``."""
     for number in range(start, start + count):
         yield make_sign_mammogram(numbered_rng(seed, number), settings, f"signs-{seed}-{number:05d}")
+
+
+def series(options: SeriesOptions) -> Iterator[Phantom]:
+    """Draw the phantoms that the options name, see ``registry``."""
+    i, j = options.size
+    return sign_mammograms(options.seed, options.count, MammogramSettings((i, j)), options.start)
 
 
 def _draw_sign(

@@ -30,6 +30,7 @@ from otherwise.phantoms.ct import (
 )
 from otherwise.phantoms.ct_nodule import Nodule, draw_nodule, random_nodule, random_spicules, soft_inside
 from otherwise.phantoms.phantom import MALIGNANT, Lesion, WholePhantom
+from otherwise.phantoms.registry import SeriesOptions
 from otherwise.phantoms.series import draw_label, numbered_rng
 from otherwise.phantoms.shapes import power_law_noise, smooth_step
 from otherwise.phantoms.tubes import Tube, draw_tubes, grow_tree, random_directions
@@ -127,6 +128,12 @@ def whole_cts(seed: int, count: int, settings: WholeCtSettings, start: int = 0) 
     """Draw many; the n-th depends on ``seed`` and ``n`` alone. Arguments as for ``nodule.nodules``."""
     for number in range(start, start + count):
         yield make_whole_ct(numbered_rng(seed, number), settings, f"whole-ct-{seed}-{number:05d}")
+
+
+def series(options: SeriesOptions) -> Iterator[WholePhantom]:
+    """Draw the phantoms that the options name, see ``registry``."""
+    i, j, k = options.size
+    return whole_cts(options.seed, options.count, WholeCtSettings((i, j, k)), options.start)
 
 
 def _draw_chest(

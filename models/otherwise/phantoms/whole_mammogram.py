@@ -16,6 +16,7 @@ from otherwise.errors import ImageError
 from otherwise.images.image import Geometry, Image
 from otherwise.phantoms.mass import Mass, body, draw_mass, draw_spicules, polar, reach
 from otherwise.phantoms.phantom import MALIGNANT, Lesion, WholePhantom
+from otherwise.phantoms.registry import SeriesOptions
 from otherwise.phantoms.series import draw_label, numbered_rng
 from otherwise.phantoms.shapes import Stroke, draw_strokes, lobed_radius, pixel_places, power_law_noise, smooth_step
 
@@ -128,6 +129,12 @@ def whole_mammograms(seed: int, count: int, settings: WholeMammogramSettings, st
     """Draw many; the n-th depends on ``seed`` and ``n`` alone. Arguments as for ``mammogram.mammograms``."""
     for number in range(start, start + count):
         yield make_whole_mammogram(numbered_rng(seed, number), settings, f"whole-mammogram-{seed}-{number:05d}")
+
+
+def series(options: SeriesOptions) -> Iterator[WholePhantom]:
+    """Draw the phantoms that the options name, see ``registry``."""
+    i, j = options.size
+    return whole_mammograms(options.seed, options.count, WholeMammogramSettings((i, j)), options.start)
 
 
 def _draw_outline(

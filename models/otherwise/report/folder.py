@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
-from importlib.resources import files
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,24 +13,8 @@ from typing import Any
 import nrrd
 import numpy as np
 
-from otherwise.annotations.vocabulary import Term
-from otherwise.blackbox.decision import DecisionRule
 from otherwise.errors import OtherwiseError
-from otherwise.explain.explanation import (
-    SCHEMA,
-    ConceptEntry,
-    Concepts,
-    Counterfactual,
-    Explanation,
-    ModelRef,
-    PathPoint,
-    Place,
-    Prediction,
-    Region,
-    Seen,
-    Volumes,
-    is_large,
-)
+from otherwise.explain.explanation import SCHEMA, Explanation, PathPoint, Region, Seen, Volumes, is_large
 from otherwise.images.atomic import atomic_folder
 from otherwise.images.formats.nrrd import affine_in
 from otherwise.images.image import Geometry, Image
@@ -39,14 +22,18 @@ from otherwise.images.reading import read_image
 from otherwise.images.rounding import step_within
 from otherwise.images.writing import SegmentInfo, write_image, write_label_map, write_sequence
 from otherwise.report.colours import OKABE_ITO, red_green_blue
+from otherwise.report.explanation_json import (
+    SEEN_NAME,
+    VOLUME_NAMES,
+    explanation_from_json,
+    explanation_json,
+    geometry_from_json,
+)
 from otherwise.report.words import concept_name
-from otherwise.warning import AnswerWarning
 
 JSON_NAME = "explanation.json"
 REPORT_NAME = "report.html"
 _WRITERS = 4
-SEEN_NAME = "seen.nrrd"
-_SINGLE = ("original", "counterfactual", "difference", "effect", "floor", "minimal")
 
 
 class ReportError(OtherwiseError):
@@ -84,7 +71,7 @@ def write_explanation(explanation: Explanation, folder: Path, *, replace: bool =
     content = explanation_json(explanation)
     with atomic_folder(folder) as temporary:
         names = content["files"]
-        images = {names[name]: getattr(volumes, name) for name in _SINGLE}
+        images = {names[name]: getattr(volumes, name) for name in VOLUME_NAMES}
         steps = {names["counterfactual"]: _step(volumes.counterfactual)}
         images |= dict(zip(names["alternatives"], volumes.alternatives, strict=True))
         path = _in_type_of(volumes.original, volumes.path)
@@ -127,7 +114,7 @@ def read_explanation(folder: Path) -> Explanation:
         content = json.loads((folder / JSON_NAME).read_text(encoding="utf-8"))
         if content["schema"] != SCHEMA:
             raise ReportError(f"{folder.name} has schema {content['schema']!r}, not {SCHEMA}.", "Update Otherwise.")
-        return _from_json(content, _read_volumes(content, folder), _seen(content.get("seen"), folder))
+        return explanation_from_json(content, _read_volumes(content, folder), _seen(content.get("seen"), folder))
     except FileNotFoundError:
         raise ReportError(f"There is no explanation in {folder.name}.", f"Give a folder with {JSON_NAME}.") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -137,80 +124,6 @@ def read_explanation(folder: Path) -> Explanation:
         raise ReportError(
             f"The explanation in {folder.name} is damaged ({reason}).", "Copy or make it again."
         ) from error
-
-
-def explanation_json(explanation: Explanation) -> dict[str, Any]:
-    """Return the content of ``explanation.json``, as :func:`schema` describes it; nothing in it is numpy's.
-
-    Raises:
-        ValueError: if a number is NaN or infinite, which JSON lacks.
-    """
-    found, geometry = explanation.counterfactual, explanation.volumes.original.geometry
-    content = {
-        "schema": SCHEMA,
-        "id": explanation.id,
-        "image": {"id": explanation.image_id, "sha256": explanation.image_sha256},
-        "classifier": asdict(explanation.classifier),
-        "agent": asdict(explanation.agent),
-        "created": explanation.created,
-        "seconds": explanation.seconds,
-        "queries": explanation.queries,
-        "prediction": asdict(explanation.prediction),
-        "target": explanation.target,
-        "slice_index": explanation.slice_index,
-        "place": asdict(explanation.place) if explanation.place else None,
-        "counterfactual": {
-            **asdict(found),
-            "reconstruction_l1": explanation.reconstruction_l1,
-            "path": [asdict(point) for point in explanation.path],
-        },
-        "minimal": asdict(explanation.minimal),
-        "alternatives": [asdict(alternative) for alternative in explanation.alternatives],
-        "regions": [asdict(region) for region in explanation.regions],
-        "notes": list(explanation.notes),
-        "warnings": [asdict(warning) for warning in explanation.warnings],
-        "decision": _decision_json(explanation),
-        "seen": _seen_json(explanation.seen),
-        "geometry": {**_geometry_json(geometry), "unit": explanation.volumes.original.unit},
-        "grid": _geometry_json(explanation.grid) if explanation.grid else None,
-        "concepts": asdict(explanation.concepts) if explanation.concepts else None,
-        "files": {
-            **{name: f"{name}.nrrd" for name in _SINGLE},
-            "regions": "regions.seg.nrrd",
-            "path": "path.seq.nrrd",
-            "alternatives": [f"alternative-{number + 1}.nrrd" for number in range(len(explanation.alternatives))],
-        },
-    }
-    plain: dict[str, Any] = json.loads(json.dumps(content, allow_nan=False, default=np.generic.item))
-    return plain
-
-
-def _decision_json(explanation: Explanation) -> dict[str, Any] | None:
-    if explanation.rule is None:
-        return None
-    return {"multi_label": explanation.rule.multi_label, "thresholds": explanation.thresholds}
-
-
-def _seen_json(seen: Seen | None) -> dict[str, Any] | None:
-    if seen is None:
-        return None
-    return {
-        "file": SEEN_NAME,
-        "window": list(seen.window),
-        "below": seen.below,
-        "above": seen.above,
-        "contract": seen.contract,
-    }
-
-
-def _geometry_json(geometry: Geometry) -> dict[str, Any]:
-    return {"shape": list(geometry.shape), "affine": geometry.affine.tolist()}
-
-
-def schema() -> dict[str, Any]:
-    """Return the JSON Schema (draft 7) of ``explanation.json``."""
-    content: dict[str, Any] = json.loads(files("otherwise.report").joinpath("schema.json").read_text(encoding="utf-8"))
-    return content
 
 
 def _in_type_of(original: Image, images: Sequence[Image]) -> list[Image]:
@@ -248,7 +161,7 @@ def _segments(regions: Sequence[Region]) -> list[SegmentInfo]:
 
 
 def _read_volumes(content: dict[str, Any], folder: Path) -> Volumes:
-    names, geometry = content["files"], _geometry(content["geometry"])
+    names, geometry = content["files"], geometry_from_json(content["geometry"])
 
     def image(name: str, looked_at: bool = False) -> Image:
         found = read_image(_inside(folder, name))
@@ -314,27 +227,11 @@ def _read_sequence(path: Path) -> tuple[list[np.ndarray], Geometry]:
     return images, Geometry((i, j, k), affine)
 
 
-def _tuple(numbers: list[float] | None) -> tuple[float, ...] | None:
-    return None if numbers is None else tuple(numbers)
-
-
 def _inside(folder: Path, name: str) -> Path:
     """Return the path of a file of the folder; whatever the JSON says, it is in no other place."""
     if Path(name).name != name or "\\" in name or name in ("", "..", "."):
         raise ReportError(f"{folder.name} names the file {name!r} outside of itself.", "Do not trust this explanation.")
     return folder / name
-
-
-def _geometry(content: dict[str, Any]) -> Geometry:
-    i, j, k = content["shape"]
-    return Geometry((i, j, k), np.array(content["affine"]))
-
-
-def _rule(content: dict[str, Any] | None) -> DecisionRule | None:
-    if content is None:
-        return None
-    thresholds = content["thresholds"]
-    return DecisionRule(content["multi_label"], thresholds and tuple(thresholds.values()))
 
 
 def _seen(content: dict[str, Any] | None, folder: Path) -> Seen | None:
@@ -345,63 +242,3 @@ def _seen(content: dict[str, Any] | None, folder: Path) -> Seen | None:
     if not file.is_file():  # a client may leave it on the server
         return None
     return Seen(read_image(file), (low, high), content["below"], content["above"], content["contract"])
-
-
-def _concepts(content: dict[str, Any] | None) -> Concepts | None:
-    if content is None:
-        return None
-    entries = (
-        ConceptEntry(**{**entry, "term": entry["term"] and Term(**entry["term"]), "regions": tuple(entry["regions"])})
-        for entry in content["entries"]
-    )
-    return Concepts(content["version"], content["named_share"], tuple(entries), content.get("in_regions", 1.0))
-
-
-def _place(content: dict[str, Any] | None) -> Place | None:
-    if content is None:
-        return None
-    shape, low, high = ((i, j, k) for i, j, k in (content[key] for key in ("shape", "low", "high")))
-    return Place(shape, low, high, content["before"], content["after"])
-
-
-def _from_json(content: dict[str, Any], volumes: Volumes, seen: Seen | None) -> Explanation:
-    found = dict(content["counterfactual"])
-    path = tuple(PathPoint(**point) for point in found.pop("path"))
-    if len(path) != len(volumes.path) or len(content["alternatives"]) != len(volumes.alternatives):
-        raise ValueError("numbers of images and answers differ")
-    return Explanation(
-        id=content["id"],
-        image_id=content["image"]["id"],
-        image_sha256=content["image"]["sha256"],
-        classifier=ModelRef(**content["classifier"]),
-        agent=ModelRef(**content["agent"]),
-        created=content["created"],
-        seconds=content["seconds"],
-        queries=content["queries"],
-        prediction=Prediction(**content["prediction"]),
-        target=content["target"],
-        reconstruction_l1=found.pop("reconstruction_l1"),
-        counterfactual=Counterfactual(**found),
-        minimal=Counterfactual(**content["minimal"]),
-        path=path,
-        alternatives=tuple(Counterfactual(**alternative) for alternative in content["alternatives"]),
-        regions=tuple(
-            Region(
-                **{
-                    **region,
-                    **{key: _tuple(region.get(key)) for key in ("centroid_ras", "centroid_index")},
-                    "findings": tuple(region.get("findings") or ()),
-                }
-            )
-            for region in content["regions"]
-        ),
-        notes=tuple(content["notes"]),
-        volumes=volumes,
-        slice_index=content["slice_index"],
-        place=_place(content.get("place")),
-        grid=_geometry(content["grid"]) if content.get("grid") else None,
-        concepts=_concepts(content.get("concepts")),
-        warnings=tuple(AnswerWarning(**warning) for warning in content.get("warnings", ())),
-        seen=seen,
-        rule=_rule(content.get("decision")),
-    )

@@ -10,8 +10,13 @@ import pytest
 from otherwise.agent.bundle import Agent
 from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.blackbox.protocol import InputSpec
-from otherwise.evaluation.benchmark.edits import GlobalDirection, SharedSearch, ablations, edit_methods, nearest_unlike
-from otherwise.evaluation.benchmark.edits import straight_move as move
+from otherwise.evaluation.benchmark.methods.ablations import ablations
+from otherwise.evaluation.benchmark.methods.global_direction import GlobalDirection
+from otherwise.evaluation.benchmark.methods.method import References
+from otherwise.evaluation.benchmark.methods.nearest_unlike import nearest_unlike
+from otherwise.evaluation.benchmark.methods.own_search import SharedSearch
+from otherwise.evaluation.benchmark.methods.registry import edit_methods
+from otherwise.evaluation.benchmark.methods.straight_move import straight_move
 from support.square_models import SquareClassifier, eager_agent, squares
 
 SIZE = (16, 16)
@@ -49,7 +54,7 @@ def test_a_straight_move_asks_once_for_each_strength_and_takes_the_first_that_fl
     agent: Agent, classifier: SquareClassifier, image: np.ndarray
 ) -> None:
     counted = CountingBlackBox(classifier)
-    edit = move(agent, counted, image, strengths=(1.0, 2.0, 4.0, 8.0), steps=4)
+    edit = straight_move(agent, counted, image, strengths=(1.0, 2.0, 4.0, 8.0), steps=4)
     assert counted.queries == 5
     assert edit.valid == bool(classifier.predict(edit.image[None])[0].argmax() == 1)
     assert edit.image[0].mean() > image.mean()
@@ -72,12 +77,12 @@ def test_the_nearest_of_another_answer_is_a_real_image(agent: Agent, classifier:
     neighbours = squares(SIZE, 40, seed=2)
     answers = classifier.predict(neighbours)
     dark = neighbours[int(answers[:, 0].argmax())]
-    edit = nearest_unlike(neighbours, answers)(agent, CountingBlackBox(classifier), dark)
+    edit = nearest_unlike(References(neighbours, answers))(agent, CountingBlackBox(classifier), dark)
     assert edit.valid
     assert any(np.array_equal(edit.image, other) for other in neighbours)
     bright = [other for other, answer in zip(neighbours, answers, strict=True) if answer[1] > 0.5]
     assert np.square(edit.image - dark).sum() == min(np.square(other - dark).sum() for other in bright)
-    alone = nearest_unlike(neighbours[:1] * 0, classifier.predict(neighbours[:1] * 0))
+    alone = nearest_unlike(References(neighbours[:1] * 0, classifier.predict(neighbours[:1] * 0)))
     assert not alone(agent, CountingBlackBox(classifier), dark).valid
 
 
@@ -100,7 +105,7 @@ def test_ours_and_its_minimal_part_search_once_and_each_shows_the_whole_cost(
 
 
 def test_methods_have_names_of_their_own() -> None:
-    methods = edit_methods(np.zeros((1, 1, *SIZE), np.float32), np.array([[1.0, 0.0]]))
+    methods = edit_methods(References(np.zeros((1, 1, *SIZE), np.float32), np.array([[1.0, 0.0]])))
     assert len({method.name for method in methods}) == len(methods)
     assert all(method.source and method.title for method in methods)
 

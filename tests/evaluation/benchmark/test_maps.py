@@ -14,9 +14,10 @@ from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.errors import ClassifierError
 from otherwise.evaluation.benchmark.localisation import energy_inside, pointing_game
-from otherwise.evaluation.benchmark.maps import MapMethod, peers
+from otherwise.evaluation.benchmark.methods.method import MapMethod
+from otherwise.evaluation.benchmark.methods.registry import MAP_METHODS
 
-METHODS = {method.name: method for method in peers()}
+METHODS = {method.name: method for method in MAP_METHODS}
 
 
 class Corner(nn.Module):
@@ -89,13 +90,13 @@ def test_what_a_black_box_does_not_give_is_not_offered() -> None:
     from support.square_models import SquareClassifier
 
     closed = SquareClassifier(InputSpec((24, 24)))
-    offered = {method.name for method in peers() if method.suits(closed)}
+    offered = {method.name for method in MAP_METHODS if method.suits(closed)}
     assert offered == set(METHODS) - {"integrated-gradients", "grad-cam", "grad-cam++"}
     with pytest.raises(ClassifierError, match="no gradients"):
         METHODS["grad-cam++"].draw(closed, bright_image((24, 24)), 1)
 
 
-@pytest.mark.parametrize("method", peers(), ids=lambda method: method.name)
+@pytest.mark.parametrize("method", MAP_METHODS, ids=lambda method: method.name)
 def test_each_method_names_its_source(method: MapMethod) -> None:
     assert method.source
     assert method.title

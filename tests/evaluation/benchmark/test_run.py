@@ -13,11 +13,10 @@ from PIL import Image as Picture
 
 from otherwise.blackbox.protocol import BlackBox, InputSpec
 from otherwise.evaluation.benchmark.cases import Case
-from otherwise.evaluation.benchmark.edits import Edit, EditMethod
 from otherwise.evaluation.benchmark.features import penultimate, perceptual_distance
 from otherwise.evaluation.benchmark.gallery import ranked
 from otherwise.evaluation.benchmark.lead import lead_over_peers
-from otherwise.evaluation.benchmark.maps import MapMethod
+from otherwise.evaluation.benchmark.methods.method import Edit, EditMethod, MapMethod
 from otherwise.evaluation.benchmark.run import BenchmarkError, Comparison, reconstruction_floor, run, summary
 from otherwise.evaluation.benchmark.suites import choose, refuse_unconfounded, run_suite
 from otherwise.evaluation.benchmark.table import table

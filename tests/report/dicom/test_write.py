@@ -26,7 +26,8 @@ from otherwise.report.dicom.making import Making
 from otherwise.report.dicom.segmentation import explanation_segmentation
 from otherwise.report.dicom.source import match_source
 from otherwise.report.dicom.write import write_dicom
-from otherwise.report.folder import explanation_json, read_explanation, write_explanation
+from otherwise.report.explanation_json import explanation_json
+from otherwise.report.folder import read_explanation, write_explanation
 
 KINDS = ["oblique CT", "plane in space", "mammogram", "enhanced CT"]
 

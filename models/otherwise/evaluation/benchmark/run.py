@@ -18,9 +18,8 @@ from otherwise.blackbox.protocol import BlackBox
 from otherwise.errors import OtherwiseError
 from otherwise.evaluation.benchmark import distances, faithfulness, localisation
 from otherwise.evaluation.benchmark.cases import Case
-from otherwise.evaluation.benchmark.edits import Edit, EditMethod
 from otherwise.evaluation.benchmark.features import perceptual_distance
-from otherwise.evaluation.benchmark.maps import MapMethod
+from otherwise.evaluation.benchmark.methods.method import Edit, EditMethod, MapMethod
 from otherwise.evaluation.costs import resident_gib, timed
 from otherwise.images.atomic import atomic_path
 

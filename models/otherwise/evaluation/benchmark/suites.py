@@ -16,12 +16,11 @@ from otherwise.blackbox.model_card import machine_class
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.evaluation.benchmark.cases import Case
 from otherwise.evaluation.benchmark.distances import frechet_distance, kernel_distance
-from otherwise.evaluation.benchmark.edits import EditMethod
 from otherwise.evaluation.benchmark.features import penultimate
 from otherwise.evaluation.benchmark.gallery import SHOWN, ranked, write_gallery
 from otherwise.evaluation.benchmark.judges import measure_judges
 from otherwise.evaluation.benchmark.lead import LeadOverPeers, lead_over_peers
-from otherwise.evaluation.benchmark.maps import MapMethod
+from otherwise.evaluation.benchmark.methods.method import EditMethod, MapMethod
 from otherwise.evaluation.benchmark.run import BenchmarkError, Comparison, Row, reconstruction_floor, run, summary
 from otherwise.evaluation.benchmark.table import table
 from otherwise.images.atomic import atomic_path

@@ -13,7 +13,7 @@ from otherwise.blackbox.protocol import BlackBox
 from otherwise.concepts.embedding import region_embeddings
 from otherwise.concepts.questions import RegionRef
 from otherwise.concepts.units import EncoderUnits
-from otherwise.evaluation.benchmark.edits import search_with_regions
+from otherwise.evaluation.benchmark.methods.own_search import search_with_regions
 from otherwise.evaluation.teaching.curves import TaughtRegion
 from otherwise.evaluation.teaching.lessons import Lesson
 from otherwise.images.atomic import atomic_path

@@ -1,0 +1,162 @@
+"""Carry edits from the classifier's grid to the image's own, and ask the black box about them there.
+
+The images are only looked at: those of a large image lie on a coarser grid, see ``view.LOOKED_AT``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from otherwise.agent.bundle import Agent
+from otherwise.agent.editing.candidate import Candidate
+from otherwise.agent.editing.realism import realism
+from otherwise.agent.editing.search import SearchResult
+from otherwise.blackbox.decision import DecisionRule
+from otherwise.blackbox.protocol import BlackBox
+from otherwise.explain.explanation import Counterfactual, PathPoint, Probabilities
+from otherwise.explain.measurement import MeasuredEdit, label_map
+from otherwise.explain.view import ClassifierView
+from otherwise.images.image import Image
+from otherwise.influence.parts import composite, soft
+
+MAX_PATH = 7
+"""Most images of the path that are kept."""
+
+
+@dataclass(frozen=True, eq=False)
+class NativeJudge:
+    """Asks the black box about edits on the full image.
+
+    Attributes:
+        view: The image as the classifier sees it.
+        classifier: The black box.
+        rule: When it says a class.
+        target: Index of the class to flip to.
+        floor: ``size``: the autoencoder's own error; smaller changes do not count as changed.
+    """
+
+    view: ClassifierView
+    classifier: BlackBox
+    rule: DecisionRule
+    target: int
+    floor: np.ndarray
+
+    def judge(self, seen: np.ndarray) -> Counterfactual:
+        """Ask about a changed image ``(channels, *size)`` that came back from the full image."""
+        answer = self.classifier.predict(seen[None])[0]
+        change = np.abs(seen - self.view.array)
+        return Counterfactual(
+            valid=bool(self.rule.says(answer, self.target)),
+            probabilities=named(self.classifier, answer),
+            changed_fraction=float((change.max(axis=0) > self.floor).mean()),
+            l1=float(change.mean()),
+        )
+
+    def carry(self, edited: np.ndarray, native: Image | None = None) -> tuple[np.ndarray, Image]:
+        """Return what the classifier sees of an edit on the full image, and the image to look at.
+
+        Only one full image is held at a time.
+
+        Args:
+            edited: ``(channels, *size)``.
+            native: The edit on the full image, where it exists already.
+        """
+        native = self.view.carry(edited) if native is None else native
+        seen = self.view.see(native)
+        return seen, native if self.view.small is self.view.image else self.view.carry(edited, self.view.small)
+
+    def carry_and_judge(self, edited: np.ndarray) -> tuple[Counterfactual, Image]:
+        """Return the answer for an edit on the full image, and the image to look at."""
+        seen, image = self.carry(edited)
+        return self.judge(seen), image
+
+
+@dataclass(frozen=True, eq=False)
+class ChosenEdit:
+    """The edit that is explained.
+
+    Attributes:
+        candidate: On the classifier's grid.
+        answer: For the full image.
+        change: Of the full image, in its units.
+        image: The full image with the change.
+    """
+
+    candidate: Candidate
+    answer: Counterfactual
+    change: np.ndarray
+    image: Image
+
+
+def choose_edit(judge: NativeJudge, result: SearchResult) -> ChosenEdit:
+    """Choose the least edit that flips the black box on the full image too; without any, the best on its own grid.
+
+    The way to the full image smooths an edit a little, so that one that just flips may no longer do so there.
+    """
+    for candidate in result.tried:
+        enough = result.valid and candidate.strength >= result.best.strength
+        if enough and judge.rule.says(candidate.probabilities, result.target):
+            chosen = _carried(judge, candidate)
+            if chosen.answer.valid:
+                return chosen
+            del chosen  # its voxels, before the next ones are made
+    return _carried(judge, result.best)
+
+
+def _carried(judge: NativeJudge, candidate: Candidate) -> ChosenEdit:
+    """Carry an edit onto the original, and ask the black box about the result."""
+    change = judge.view.change(candidate.image)
+    native = judge.view.put(change)
+    return ChosenEdit(candidate, judge.judge(judge.view.see(native)), change, native)
+
+
+def with_realism(chosen: ChosenEdit, judge: NativeJudge, agent: Agent) -> ChosenEdit:
+    """Add how real the changed image looks to the agent, as the classifier sees it."""
+    probabilities = np.array(list(chosen.answer.probabilities.values()))
+    score = realism(agent, judge.view.see(chosen.image), probabilities)
+    return replace(chosen, answer=replace(chosen.answer, realism=score))
+
+
+@dataclass(frozen=True, eq=False)
+class CarriedImages:
+    """Everything that is shown beside the chosen edit, with the black box's answers on the full image."""
+
+    minimal: tuple[Counterfactual, Image]
+    path: tuple[PathPoint, ...]
+    path_images: tuple[Image, ...]
+    alternatives: tuple[tuple[Counterfactual, Image], ...]
+    regions: Image
+
+
+def carry_images(judge: NativeJudge, result: SearchResult, chosen: ChosenEdit, measured: MeasuredEdit) -> CarriedImages:
+    """Carry the minimal change, the path, the alternatives and the regions to the image, and ask about each."""
+    minimal = composite(judge.view.array, chosen.candidate.image, soft(measured.minimal))
+    steps = _thinned(result.path_to(chosen.candidate), chosen.candidate)
+    path = [judge.carry(c.image, chosen.image if c is chosen.candidate else None) for c in steps]
+    answers = judge.classifier.predict(np.stack([seen for seen, _ in path]))
+    return CarriedImages(
+        minimal=judge.carry_and_judge(minimal),
+        path=tuple(
+            PathPoint(c.strength, named(judge.classifier, answer), bool(judge.rule.says(answer, result.target)))
+            for c, answer in zip(steps, answers, strict=True)
+        ),
+        path_images=tuple(image for _, image in path),
+        alternatives=tuple(judge.carry_and_judge(c.image) for c in result.alternatives),
+        regions=judge.view.labels_back(label_map(measured.regions, measured.effect.shape)),
+    )
+
+
+def named(classifier: BlackBox, answer: np.ndarray) -> Probabilities:
+    """Return an answer ``(classes,)`` by the names of the classes."""
+    return {name: float(value) for name, value in zip(classifier.classes, answer, strict=True)}
+
+
+def _thinned(path: Sequence[Candidate], best: Candidate, most: int = MAX_PATH) -> tuple[Candidate, ...]:
+    """Return at most ``most`` images of the path, evenly, with the first, the best and the last among them."""
+    if len(path) <= most:
+        return tuple(path)
+    wanted = {round(x) for x in np.linspace(0, len(path) - 1, most - 1)}
+    return tuple(c for index, c in enumerate(path) if index in wanted or c.strength == best.strength)

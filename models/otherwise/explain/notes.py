@@ -1,0 +1,30 @@
+"""The sentences that a reader of an explanation has to know."""
+
+from __future__ import annotations
+
+from otherwise.agent.editing.search import SearchResult
+from otherwise.explain.explanation import Counterfactual
+from otherwise.explain.measurement import MeasuredEdit
+
+CARRIED = "not once carried to the full image"
+SATURATED = (
+    "The classifier answers exactly 0 or 1, so that its log-odds cannot be compared: effects are the share of random "
+    "orders of putting the change in, part by part, in which a place tips the answer."
+)
+
+
+def notes_of(result: SearchResult, best: Counterfactual, measured: MeasuredEdit) -> tuple[str, ...]:
+    """Return the sentences that a reader has to know."""
+    notes, regions = [], measured.regions
+    if not best.valid:
+        reason = "within the budget" if result.exhausted else "with the strongest movement tried"
+        notes.append(f"Nothing was found {reason} for which the black box changes its mind; this is the nearest.")
+    if result.valid and not best.valid:
+        notes.append(f"The change flips the black box on its own grid, but {CARRIED}.")
+    if measured.saturated:
+        notes.append(SATURATED)
+    if not regions:
+        notes.append("No region of the change has a measured effect towards the target.")
+    elif not any(region.above_floor for region in regions):
+        notes.append("No decisive region changes by more than the agent's own reconstruction error.")
+    return tuple(notes)
