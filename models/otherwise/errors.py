@@ -1,10 +1,10 @@
-"""The one family of errors: each says in one line what is wrong, and what to do."""
+"""The one family of errors: each says in one line what is wrong and what to do."""
 
 from __future__ import annotations
 
 
 class OtherwiseError(Exception):
-    """Something a person can mend.
+    """An error that a person can correct.
 
     Args:
         detail: One line that says what is wrong, with the offending value.
@@ -32,14 +32,14 @@ class ImageError(OtherwiseError):
 
 
 class BundleError(OtherwiseError):
-    """A bundle is missing, broken, or holds something that we refuse to load."""
+    """A bundle is missing, broken, or contains something that we refuse to load."""
 
     code = "bundle"
     status = 422
 
 
 class ClassifierError(OtherwiseError):
-    """A hosted classifier answered with something that is no set of probabilities."""
+    """A hosted classifier's answer is not a set of probabilities."""
 
     code = "classifier"
     status = 502

@@ -1,4 +1,4 @@
-"""Where the files that travel with the package are: shipped bundles and the MONAI Label app.
+"""Paths of files that are installed with the package: shipped bundles and the MONAI Label app.
 
 An installed wheel carries them as package data; in a checkout (also after ``pip install -e .``) they lie in the
 repository.
@@ -16,17 +16,17 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 def bundles_folder() -> Path:
-    """Folder of the shipped bundles (it may be absent in a checkout that has none yet)."""
+    """Return the folder of the shipped bundles; a checkout without any may lack it."""
     return _package_data("_bundles", _PACKAGE.parent / "bundles")
 
 
 def app_folder() -> Path:
-    """Folder of the MONAI Label app."""
+    """Return the folder of the MONAI Label app."""
     return _package_data("_app", _PACKAGE.parent.parent / "monailabel_app")
 
 
 def shipped_bundles() -> tuple[str, ...]:
-    """Names of the shipped bundles, sorted."""
+    """Return the names of the shipped bundles, sorted."""
     folder = bundles_folder()
     if not folder.is_dir():
         return ()
@@ -34,7 +34,7 @@ def shipped_bundles() -> tuple[str, ...]:
 
 
 def shipped_bundle(name: str) -> Path:
-    """Folder of one shipped bundle.
+    """Return the folder of one shipped bundle.
 
     Raises:
         BundleError: if no bundle of that name is shipped.

@@ -1,4 +1,4 @@
-"""A SQLite file that loses nothing: written ahead, waited for, checked before use, and missed once it is gone."""
+"""SQLite files with write-ahead log, full synchronisation, a check before use, and detection of removal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from otherwise.errors import OtherwiseError
 
 
 class GoneError(OtherwiseError):
-    """What was recorded is no longer where it was."""
+    """A database file was moved or removed."""
 
     code = "storage"
     status = 507
@@ -48,7 +48,7 @@ def write_durably(connection: sqlite3.Connection, patience: float) -> None:
 
 
 def passes_check(path: Path, mode: str, patience: float) -> bool:
-    """Whether a file is a sound database.
+    """Return whether a file is a sound database.
 
     Args:
         path: The file, which is there.
@@ -69,7 +69,7 @@ def passes_check(path: Path, mode: str, patience: float) -> bool:
 
 
 def is_damage(error: BaseException) -> bool:
-    """Whether an error says that a file is damaged, or no database at all."""
+    """Return whether an error means that a file is damaged or is no database."""
     return getattr(error, "sqlite_errorname", "").startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
 
 

@@ -1,4 +1,4 @@
-"""What a process does when it is told to end."""
+"""Handling of signals that end a process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A file of tokens: who may use a server, in which role. Tokens themselves are not in it, only their SHA-256.
+"""A file of tokens: people and their roles. It holds only the SHA-256 of each token.
 
 One line a user, ``NAME ROLE SHA256``; empty lines and lines that begin with ``#`` are left alone. A token has 256
 random bits, so a plain hash cannot be guessed back, and needs neither salt nor a slow function.
@@ -37,7 +37,7 @@ class TokensError(OtherwiseError):
 
 
 class Role(IntEnum):
-    """What somebody may do; each may do what those before may."""
+    """The rights of a person; each role includes those before it."""
 
     READER = 1
     ANNOTATOR = 2
@@ -46,7 +46,7 @@ class Role(IntEnum):
 
 @dataclass(frozen=True)
 class Holder:
-    """Somebody who has a token.
+    """A person with a token.
 
     Attributes:
         name: Written into what they say.
@@ -67,12 +67,12 @@ class Holder:
 
 
 def digest_of(token: str) -> str:
-    """SHA-256 of a token, in hexadecimal."""
+    """Return the SHA-256 of a token, in hexadecimal."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 def role_named(name: str) -> Role:
-    """The role of this name.
+    """Return the role of this name.
 
     Raises:
         TokensError: if there is none.
@@ -85,7 +85,7 @@ def role_named(name: str) -> Role:
 
 
 def holder_of(token: str, holders: Iterable[Holder]) -> Holder | None:
-    """Whose token this is; takes the same time for any token."""
+    """Return the holder of a token; the time does not depend on the token."""
     digest, found = digest_of(token), None
     for holder in holders:
         if hmac.compare_digest(holder.digest, digest):
@@ -163,7 +163,7 @@ def revoke_token(path: Path, name: str) -> None:
 
 
 class TokenFile:
-    """A file of tokens that is read again whenever it has changed.
+    """A file of tokens that is read again after each change.
 
     Args:
         path: The file.
@@ -178,7 +178,7 @@ class TokenFile:
         self._holders = read_tokens(path)
 
     def holder(self, token: str) -> Holder | None:
-        """Whose token this is, by what the file says now.
+        """Return the holder of a token, by the present content of the file.
 
         Raises:
             TokensError: if the file cannot be used any more; nobody is let in by what it said once.

@@ -1,4 +1,4 @@
-"""A warning about an answer: something that a reader must know before believing it."""
+"""A warning about an answer, which a reader must know before believing it."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class Agent:
 
     @property
     def guidance_style(self) -> GuidanceStyle:
-        """How the student's gradient is followed."""
+        """Return how the student's gradient is followed."""
         return self.guidance_override or (STRONGEST_VOXELS if self.student_noise else EVERYWHERE)
 
 

@@ -1,4 +1,4 @@
-"""What was measured of an agent on images without labels, once, when it was trained; kept in its bundle."""
+"""Figures measured once on images without labels when an agent is trained, and stored in its bundle."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ class Calibration:
 
     @property
     def draws_other_classes(self) -> bool:
-        """Whether the decoder draws other classes by itself; yes where nobody measured it."""
+        """Return whether the decoder draws other classes by itself; True if nobody measured it."""
         return self.evidence_validity is None or self.evidence_validity >= DRAWN
 
     @property
     def edits_by_flow(self) -> bool:
-        """Whether edits by flow come first: the decoder draws other classes, and smaller changes do not convince.
+        """Return whether to try edits by flow first: the decoder draws other classes; small changes do not convince.
 
         No where nobody measured it: agents of patches, and bundles written before there was a calibration.
         """

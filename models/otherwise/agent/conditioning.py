@@ -1,4 +1,4 @@
-"""What the denoiser is conditioned on: the semantic latent of an image, and the black box's answer to it.
+"""The condition of the denoiser: the semantic latent of an image, and the black box's answer to it.
 
 ``latent`` comes from the encoder; ``evidence`` is the black box's own answer as clipped log-odds. During training the
 latent is withheld for a share of the images, so that the denoiser learns what the answer alone says about an image. The

@@ -27,7 +27,7 @@ def expand(values: Tensor, like: Tensor) -> Tensor:
 
 
 def noised(images: Tensor, noise: Tensor, time: Tensor) -> Tensor:
-    """Point of the straight line from image (time 0) to noise (time 1)."""
+    """Return the point at a time of the straight line from image (time 0) to noise (time 1)."""
     t = expand(time, images)
     return (1 - t) * images + t * noise
 

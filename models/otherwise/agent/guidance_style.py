@@ -1,4 +1,4 @@
-"""How the gradient of a student is followed while an edit is rendered."""
+"""Style of the guidance by the student's gradient while an edit is rendered."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class GuidanceStyle:
-    """How the student's gradient is followed; see ``editing.guidance``.
+    """Style of the guidance by the student's gradient; see ``editing.guidance``.
 
     Attributes:
         share: Share of the voxels that are guided, those with the largest gradient, in (0, 1].

@@ -52,7 +52,7 @@ class Architecture:
         return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})  # type: ignore[arg-type]
 
     def to_dict(self) -> dict[str, object]:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         return asdict(self)
 
 
@@ -113,7 +113,7 @@ class Encoder(nn.Module):
         self.standardise = nn.BatchNorm1d(latent, affine=False, momentum=0.02)
 
     def levels(self, images: Tensor) -> dict[str, Tensor]:
-        """Feature maps of each level by name, ``(b, width, *size)``, never negative, the finest first."""
+        """Return the feature maps of each level by name, ``(b, width, *size)``, never negative, the finest first."""
         net = self.resnet
         maps, found = net.act(net.bn1(net.conv1(images))), {}
         for name in LEVELS:
@@ -121,13 +121,13 @@ class Encoder(nn.Module):
         return found
 
     def forward(self, images: Tensor) -> Tensor:
-        """Encode images in [-1, 1]."""
+        """Return the velocity of folded images ``(b, c, *size)`` at times ``(b,)`` given ``Conditioning.tensor()``."""
         maps = self.levels(images)[LEVELS[-1]].flatten(2)
         return self.standardise(self.project(torch.cat([maps.mean(2), maps.amax(2)], dim=1)))
 
 
 class Denoiser(nn.Module):
-    """Predicts the velocity from the noised image, the time and the condition: MONAI's diffusion U-Net.
+    """MONAI's diffusion U-Net, which predicts the velocity from the noised image, the time and the condition.
 
     The U-Net adds a class embedding to its time embedding in every residual block; with linear layers in the place of
     the embedding table the condition enters the same way.
@@ -171,11 +171,11 @@ class DiffusionAutoencoder(nn.Module):
         exact_on_tiny_grids(self)
 
     def encode(self, images: Tensor) -> Tensor:
-        """Semantic latent ``z (b, latent)``."""
+        """Return the semantic latent ``z (b, latent)``."""
         return self.encoder(2 * images - 1)
 
     def velocity(self, noised: Tensor, time: Tensor, condition: Conditioning) -> Tensor:
-        """Velocity ``(b, channels, *size)`` of images scaled to [-1, 1] and noised to ``time (b,)``."""
+        """Return the velocity ``(b, channels, *size)`` of images in [-1, 1], noised to ``time (b,)``."""
         patch = self.architecture.patch
         whole = padded(noised, patch * 2 ** (len(self.architecture.channels) - 1))
         velocity = unfold(self.denoiser(fold(whole, patch), time, condition.tensor()), patch)

@@ -1,1 +1,1 @@
-"""What people said of images: terms, regions, and an append-only store of annotations. Knows only images."""
+"""Annotations of images by people: terms, regions, and an append-only store. Knows only images."""

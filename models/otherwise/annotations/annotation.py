@@ -1,4 +1,4 @@
-"""One thing that somebody said of an image. It is never changed; to take it back is another annotation."""
+"""One annotation. It is never changed; a withdrawal is another annotation."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MODEL = re.compile(r"[^@]{1,128}@[^@]{1,128}")
 
 
 class AnnotationError(OtherwiseError):
-    """Something is no annotation."""
+    """Something is not a valid annotation."""
 
     code = "annotation"
     status = 422
@@ -51,18 +51,18 @@ class Models:
 
 
 def new_id() -> str:
-    """A name for a new annotation, unlike any other."""
+    """Return a unique id for a new annotation."""
     return uuid.uuid4().hex
 
 
 def now() -> str:
-    """The time as annotations tell it: ISO 8601, UTC, microseconds."""
+    """Return the time in the form of annotations: ISO 8601, UTC, microseconds."""
     return _told(datetime.now(UTC))
 
 
 @dataclass(frozen=True)
 class Annotation:
-    """Who said what of which image, when, and what they were looking at.
+    """An annotation: its author, time, image and content, and the models whose explanation was shown.
 
     Attributes:
         author: Who said it.
@@ -82,7 +82,7 @@ class Annotation:
         withdraws: Id of the annotation that is taken back, or empty.
         comment: Free words, at most 4,000 characters.
         id: 32 hexadecimal digits. Clients may choose it, so that a repeated request is not recorded twice.
-        created: When, as :func:`now` tells it.
+        created: Time, in the form of :func:`now`.
 
     Raises:
         AnnotationError: if a value is of another type, too long or outside its grammar, or something that the kind
@@ -186,7 +186,7 @@ class Annotation:
         return cls(**content)
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON, as :func:`schema` describes it, every key present."""
+        """Return the annotation as :func:`schema` describes it, with every key present."""
         term, models = self.term, self.models
         return {
             "schema": SCHEMA,
@@ -217,7 +217,7 @@ class Annotation:
         return cls.from_json(value, most_voxels)
 
     def to_text(self) -> str:
-        """As one line of JSON, the same to the last character whenever the annotation is."""
+        """Return one line of JSON; equal annotations give equal text."""
         return json.dumps(self.to_json(), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
@@ -234,7 +234,7 @@ def withdrawal(annotation: Annotation, author: str, comment: str = "") -> Annota
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema (draft 7) of :meth:`Annotation.to_json`."""
+    """Return the JSON Schema (draft 7) of :meth:`Annotation.to_json`."""
     text = (files("otherwise.annotations") / "annotation.schema.json").read_text(encoding="utf-8")
     content: dict[str, Any] = json.loads(text)
     return content
@@ -275,7 +275,7 @@ def _check_text(
 
 
 def _is_unreadable(letter: str) -> bool:
-    """Control characters, and halves of characters, which databases refuse."""
+    """Return whether a character is a control character or a lone surrogate, which databases refuse."""
     return unicodedata.category(letter) in ("Cc", "Cs")
 
 

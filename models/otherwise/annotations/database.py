@@ -25,21 +25,21 @@ _PATIENCE = 30.0  # seconds to wait for another process that is writing
 
 
 class StorageError(OtherwiseError):
-    """The disk is full, or must not be written."""
+    """The disk is full or not writable."""
 
     code = "storage"
     status = 507
 
 
 class DatabaseError(OtherwiseError):
-    """A database cannot be reached, or is none."""
+    """A database cannot be reached, or is not a database."""
 
     code = "database"
     status = 503
 
 
 class DamagedDatabaseError(DatabaseError):
-    """A database holds what no version of Otherwise has written."""
+    """A database has content that no version of Otherwise has written."""
 
     code = "damaged-database"
     status = 422

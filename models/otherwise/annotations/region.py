@@ -1,4 +1,4 @@
-"""A region of an image: which voxels, and where they lie in the patient."""
+"""A region of an image: a set of voxels on a grid in the patient."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from otherwise.errors import ImageError, OtherwiseError
 from otherwise.images.image import Geometry
 
 MOST_VOXELS = 2**27
-"""Largest grid of a region that is read unless told otherwise: 512 x 512 x 512."""
+"""Largest grid of a region that is read by default: 512 x 512 x 512."""
 MOST_POINTS = 2_000
 """Most corners of a polygon."""
 
@@ -26,7 +26,7 @@ _SLAB = 2**20  # voxels at a time
 
 
 class RegionError(OtherwiseError):
-    """A region is empty, lies outside the image, or is no region at all."""
+    """A region is empty, lies outside the image, or is malformed."""
 
     code = "region"
     status = 422
@@ -127,7 +127,7 @@ class RegionMask:
         return region
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON: ``shape``, ``affine``, and ``voxels``.
+        """Return the region as JSON: ``shape``, ``affine`` and ``voxels``.
 
         Voxels are one bit each, last axis fastest, first of eight in the highest bit (``numpy.packbits``), then zlib
         (RFC 1950), then base64.
@@ -139,7 +139,7 @@ class RegionMask:
         }
 
     def cropped(self) -> RegionMask:
-        """The same voxels on the smallest box of the grid that holds them."""
+        """Return the same voxels on the smallest box of the grid that contains them."""
         if all(np.moveaxis(self.mask, axis, 0)[end].any() for axis in range(3) for end in (0, -1)):
             return self
         low, high = self._box
@@ -197,7 +197,7 @@ class RegionMask:
 
     @cached_property
     def _box(self) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
-        """First voxel of the smallest box that holds the region, and one past its last."""
+        """Return the first voxel of the smallest box that contains the region, and one past its last."""
         ends = []
         for axis in range(3):
             others = tuple(other for other in range(3) if other != axis)
@@ -220,7 +220,7 @@ def _points(points_ras: Any) -> np.ndarray:
 
 
 def _filled(corners: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Pixels ``shape`` whose centre lies within a polygon ``(n, 2)``, by the even-odd rule.
+    """Return the pixels ``shape`` whose centre lies within a polygon ``(n, 2)``, by the even-odd rule.
 
     Going along a row, every edge that is crossed changes sides. Libraries that ask each pixel about each edge take
     seconds for a contour around a breast.

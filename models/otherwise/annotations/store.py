@@ -1,4 +1,4 @@
-"""Annotations in a database: they are added, and never changed or removed."""
+"""A database of annotations, which are added and never changed or removed."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ TABLE = Table(
 
 
 class AnnotationConflictError(AnnotationError):
-    """An annotation does not fit those that are there."""
+    """An annotation contradicts the recorded ones."""
 
     code = "annotation-conflict"
     status = 409
 
 
 class UnknownAnnotationError(AnnotationError):
-    """There is no annotation of that id."""
+    """There is no annotation with that id."""
 
     code = "unknown-annotation"
     status = 404
@@ -119,7 +119,7 @@ class AnnotationStore:
             return numbers
 
     def get(self, id: str) -> Annotation:
-        """The annotation of an id.
+        """Return the annotation with an id.
 
         Raises:
             UnknownAnnotationError: if there is none.
@@ -130,7 +130,7 @@ class AnnotationStore:
         return found[0].annotation
 
     def since(self, number: int, most: int | None = None) -> list[RecordedAnnotation]:
-        """What was recorded after a number, oldest first, withdrawn ones and withdrawals included.
+        """Return all events after a number, oldest first, with withdrawn annotations and withdrawals.
 
         A reader that goes on from the last number it has seen misses none.
 
@@ -142,23 +142,23 @@ class AnnotationStore:
         return self._select(wanted.order_by(TABLE.c.number).limit(most))
 
     def current(self, image: str | None = None) -> list[Annotation]:
-        """What holds: neither withdrawn nor a withdrawal, oldest first; of one image, or of all."""
+        """Return the annotations that are not withdrawn, oldest first; of one image, or of all."""
         withdrawals = TABLE.alias()
         withdrawn = select(withdrawals.c.number).where(withdrawals.c.withdraws == TABLE.c.id).exists()
         return self._of(image, select(TABLE.c.number, TABLE.c.content).where(TABLE.c.kind != "withdraw", ~withdrawn))
 
     def withdrawn(self) -> set[str]:
-        """Ids of the annotations that have been taken back."""
+        """Return the ids of the withdrawn annotations."""
         wanted = select(TABLE.c.withdraws).where(TABLE.c.withdraws.is_not(None))
         with explained(), self._engine.connect() as connection:
             return set(connection.execute(wanted).scalars())
 
     def history(self, image: str | None = None) -> list[Annotation]:
-        """All that was ever recorded, oldest first; of one image, or of all."""
+        """Return all events, oldest first; of one image, or of all."""
         return self._of(image, select(TABLE.c.number, TABLE.c.content))
 
     def head(self) -> int:
-        """The last number; 0 where nothing is recorded."""
+        """Return the last number; 0 if there is none."""
         with explained(), self._engine.connect() as connection:
             return _head(connection)
 
@@ -176,7 +176,7 @@ class AnnotationStore:
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
-        """One transaction at a time, so that numbers become visible in their order."""
+        """Open a transaction; one runs at a time, so that numbers become visible in their order."""
         with (
             self._writer,
             explained(),

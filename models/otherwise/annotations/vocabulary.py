@@ -1,4 +1,4 @@
-"""Terms that people name things by: coded triplets with a hierarchy, from YAML files."""
+"""Terms with codes and a hierarchy, from YAML files."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Key = tuple[str, str]
 
 
 class VocabularyError(OtherwiseError):
-    """A term is unknown or no term at all, or a vocabulary file is damaged."""
+    """A term is unknown or malformed, or a vocabulary file is damaged."""
 
     code = "vocabulary"
     status = 422
@@ -76,7 +76,7 @@ class Term:
 
     @property
     def key(self) -> Key:
-        """What identifies the term."""
+        """Return the scheme and the code, which identify the term."""
         return self.scheme, self.code
 
     def __str__(self) -> str:
@@ -96,7 +96,7 @@ def local_term(meaning: str) -> Term:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Terms and what each is a kind of.
+    """Terms and their broader terms.
 
     Attributes:
         terms: By scheme and code, in the order of the files.
@@ -132,20 +132,20 @@ class Vocabulary:
             ) from None
 
     def roots(self) -> tuple[Term, ...]:
-        """Terms that are no kind of another one."""
+        """Return the terms without a broader term."""
         return tuple(term for key, term in self.terms.items() if key not in self.parents)
 
     def parent(self, term: Term) -> Term | None:
-        """What the term is a kind of; None for roots and for terms that the vocabulary lacks."""
+        """Return the broader term; None for roots and for terms that the vocabulary lacks."""
         key = self.parents.get(term.key)
         return None if key is None else self.terms[key]
 
     def children(self, term: Term) -> tuple[Term, ...]:
-        """Kinds of the term, one step down."""
+        """Return the terms one step finer."""
         return self._children.get(term.key, ())
 
     def ancestors(self, term: Term) -> tuple[Term, ...]:
-        """All that the term is a kind of, nearest first."""
+        """Return all broader terms, nearest first."""
         found = []
         above = self.parent(term)
         while above is not None:
@@ -154,7 +154,7 @@ class Vocabulary:
         return tuple(found)
 
     def is_a(self, term: Term, ancestor: Term) -> bool:
-        """Whether a term is another one or a kind of it."""
+        """Return whether a term is another one or finer than it."""
         return ancestor.key in (term.key, *(above.key for above in self.ancestors(term)))
 
     def is_group(self, term: Term) -> bool:
@@ -166,7 +166,7 @@ class Vocabulary:
         return self.groups.get(term.key, False)
 
     def spurious(self, term: Term) -> bool:
-        """Whether a term says that the thing is no feature of a disease: a marker, a device, a border."""
+        """Return whether a term means something that is no feature of a disease: a marker, a device, a border."""
         return (PRIVATE, SPURIOUS) in (term.key, *(above.key for above in self.ancestors(term)))
 
     def with_local(self, meaning: str, parent: Term | None = None) -> Vocabulary:

@@ -1,1 +1,1 @@
-"""The methods that users know, from the libraries that they know: to look at beside what we measured."""
+"""Known attribution methods, from the usual libraries, for comparison with the measured effect."""

@@ -1,4 +1,4 @@
-"""Methods that differentiate the classifier, where it lets them: never needed for an explanation of ours."""
+"""Attribution by gradients, for classifiers that give them; explanations do not need these."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STEPS = 32
 def integrated_gradients(
     module: nn.Module, image: np.ndarray, label: int, checkpoint: Checkpoint = lambda fraction: None
 ) -> np.ndarray:
-    """Gradients along the straight path from a black image (Sundararajan et al., arXiv 1703.01365).
+    """Integrate gradients along the straight path from a black image (Sundararajan et al., arXiv 1703.01365).
 
     Args:
         module: Maps images in [0, 1] to log-odds of each class, differentiably.
@@ -39,7 +39,7 @@ def integrated_gradients(
 def grad_cam(
     module: nn.Module, image: np.ndarray, label: int, checkpoint: Checkpoint = lambda fraction: None
 ) -> np.ndarray:
-    """Feature maps of the last layer that has any, weighted by their gradients (Selvaraju et al., arXiv 1610.02391).
+    """Weight the feature maps of the last layer that has any by their gradients (Selvaraju et al., arXiv 1610.02391).
 
     Arguments as for ``integrated_gradients``; the result is coarse, and never negative.
     """

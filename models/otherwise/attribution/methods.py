@@ -1,4 +1,4 @@
-"""Which methods there are, what each one needs, and whose work it is."""
+"""The attribution methods: one line each, with what each needs and its source."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ positive speaks for the class."""
 
 @dataclass(frozen=True)
 class Method:
-    """One way to say where a classifier looks.
+    """An attribution method.
 
     Attributes:
         name: For machines.
@@ -53,7 +53,7 @@ class Method:
             classifier: The black box; methods that need gradients use its ``module``.
             image: ``(channels, *size)`` float32 in [0, 1].
             label: Index of the class.
-            checkpoint: Told the share done; may raise to cancel.
+            checkpoint: Called with the share done; may raise to cancel.
 
         Returns:
             ``size`` float32; positive where the image speaks for the class.

@@ -1,4 +1,4 @@
-"""Occlusion (Zeiler & Fergus, arXiv 1311.2901): what is lost where a grey window covers the image."""
+"""Occlusion (Zeiler & Fergus, arXiv 1311.2901): the loss of log-odds under a grey window."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from otherwise.blackbox.checked import decision_value
 from otherwise.blackbox.protocol import BlackBox
 
 Checkpoint = Callable[[float], None]
-"""Told the share done; may raise to cancel."""
+"""Called with the share done; may raise to cancel."""
 
 MOST_WINDOWS = 256
 

@@ -1,1 +1,1 @@
-"""Explain a whole archive: each image once, by one process or many, and go on where it stopped."""
+"""Explain a whole archive, each image once, in one process or several; a stopped run can be resumed."""

@@ -1,4 +1,4 @@
-"""What an image of an archive holds, whatever it is called."""
+"""The content of an image of an archive, independent of its name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from otherwise.images.listing import FoundImage
 
 @dataclass(frozen=True)
 class Content:
-    """What an image holds.
+    """The content of an image.
 
     Attributes:
         image: The image, without files of the same bytes.
@@ -25,7 +25,7 @@ class Content:
 
 
 def read_content(image: FoundImage, archive: Path) -> Content:
-    """Return the content of an image, told by its bytes.
+    """Return the content of an image, identified by a digest of its bytes.
 
     Files of a series that hold the same bytes are one slice: a copy of a series has the series' own identity.
 

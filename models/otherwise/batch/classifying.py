@@ -31,12 +31,12 @@ CHUNK = 16
 UNREADABLE = Failure("image", "It cannot be read.", "Check the file and its permissions.")
 DIED = Failure("worker-died", "Twice a process died at this image or those beside it.", "Classify it by itself.")
 Progress = Callable[[int, int], None]
-"""Told how many images are done, of how many."""
+"""Called with how many images are done, and of how many."""
 
 
 @dataclass(frozen=True)
 class ClassifyOrder:
-    """What is asked about every image.
+    """What to ask about every image.
 
     Attributes:
         classifier: Bundle folder, or name of a shipped bundle.
@@ -122,7 +122,7 @@ def classify_on_ray(
         order: What is asked.
         workers: How many processes; None: one for each GPU, or each processor.
         address: Of a cluster; None: this machine.
-        progress: Told how many are done.
+        progress: Called with how many are done.
 
     Returns:
         In the order of ``images``. Images at which workers died have an answer that says so.

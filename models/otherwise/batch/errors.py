@@ -1,4 +1,4 @@
-"""What stops a whole batch, and what becomes of one image that fails."""
+"""Errors that end a batch, and failures of single images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from otherwise.errors import OtherwiseError
 
 
 class BatchError(OtherwiseError):
-    """A batch cannot be started, or cannot go on."""
+    """A batch cannot be started or continued."""
 
     code = "batch"
     status = 409
@@ -17,7 +17,7 @@ class BatchError(OtherwiseError):
 
 @dataclass(frozen=True)
 class Failure:
-    """Why one image has no explanation.
+    """The reason why an image has no explanation.
 
     Attributes:
         error: Kind of error, as ``OtherwiseError.code``; ``unexpected`` and ``worker-died`` besides.
@@ -31,7 +31,7 @@ class Failure:
 
     @classmethod
     def of(cls, error: Exception) -> Failure:
-        """What a person needs to know of an error. Words that are not ours may name files or people: only its kind."""
+        """Return what a person needs to know of an error; of errors that are not ours only the kind."""
         if isinstance(error, OtherwiseError):
             return cls(error.code, error.detail, error.hint)
         if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":

@@ -1,4 +1,4 @@
-"""Who does the work of a batch: this process, or others (``otherwise.batch.ray_executor``)."""
+"""Executors of a batch: this process, or others (``otherwise.batch.ray_executor``)."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class Task:
 
 @dataclass(frozen=True)
 class ImageOutcome:
-    """What became of a task; without a failure its folder is there."""
+    """The outcome of a task; without a failure its folder exists."""
 
     task: Task
     failure: Failure | None
 
 
 class Executor(Protocol):
-    """Explains images; used as ``start``, ``run``, ``close``."""
+    """An executor of explanations; used as ``start``, ``run``, ``close``."""
 
     def start(self) -> LoadedModels:
         """Load the models.
@@ -53,7 +53,7 @@ class Executor(Protocol):
 
         Args:
             tasks: Taken one at a time, as they can be worked at.
-            progress: Told how much of the images in work is done, in images.
+            progress: Called with how much of the images in work is done, in images.
 
         Yields:
             Outcomes in the order in which they come.
@@ -66,7 +66,7 @@ class Executor(Protocol):
 
 
 class InProcess:
-    """One image after the other, in this process."""
+    """An executor that explains one image after the other in this process."""
 
     def __init__(self, order: BatchOrder) -> None:
         self._order = order

@@ -1,4 +1,4 @@
-"""Folders as bytes, so that workers need no disk in common with whoever asks them."""
+"""Folders as bytes, so that workers need no disk in common with the main process."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from otherwise.images.atomic import WriteError, atomic_folder
 
 
 class RayExecutor:
-    """Explains images on Ray.
+    """An executor that explains images on Ray.
 
     Args:
         order: What is asked of every image.
@@ -47,7 +47,7 @@ class RayExecutor:
         self._deaths = 0
 
     def start(self) -> LoadedModels:
-        """Engage the workers, and wait until the first of them has loaded its models.
+        """Start the workers, and wait until the first of them has loaded its models.
 
         Raises:
             BatchError: if there is no Ray, no GPU though one is wanted, or workers die as they start.
@@ -109,7 +109,7 @@ class RayExecutor:
         self._closing.close()
 
     def _resources(self) -> tuple[int, dict[str, Any]]:
-        """How many workers, and what each holds; Ray gives each as many threads as it holds processors."""
+        """Return the number of workers and what each holds; Ray gives each as many threads as processors."""
         there = self._ray.cluster_resources()
         gpus = 0 if self._order.device == "cpu" else int(there.get("GPU", 0))
         if self._order.device == "cuda" and not gpus:
@@ -149,7 +149,7 @@ class RayExecutor:
         return done[0]
 
     def _answer(self, reference: Any) -> Any:
-        """What a worker answered; None: it died before."""
+        """Return the answer of a worker; None if it died before."""
         try:
             return self._ray.get(reference)
         except self._ray.exceptions.RayTaskError as error:

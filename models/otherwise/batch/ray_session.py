@@ -1,4 +1,4 @@
-"""Ray, for as long as a batch runs: of this machine alone, or of a cluster that somebody else has started."""
+"""A session of Ray for one batch: on this machine alone, or on a running cluster."""
 
 from __future__ import annotations
 
@@ -68,17 +68,17 @@ def ray_session(address: str | None) -> Iterator[Any]:
 
 
 def cores() -> int:
-    """Processors of this machine."""
+    """Return the number of processors of this machine."""
     return os.cpu_count() or 1
 
 
 def gpu_share(workers: int, gpus: int) -> float:
-    """The share of a GPU that each worker holds: the largest with which all workers fit, whole where they can."""
+    """Return the share of a GPU of each worker: the largest with which all workers fit, whole if possible."""
     return 1 / math.ceil(workers / gpus) if gpus else 0.0
 
 
 def _refuse_silence(address: str) -> None:
-    """Knock at the door: Ray itself would wait there for minutes."""
+    """Refuse an address that does not answer; Ray itself would wait there for minutes."""
     found = _ADDRESS.fullmatch(address)
     if found is None:
         raise BatchError(f"{address!r} is no address of a Ray cluster.", "Give host:port or ray://host:port.")
@@ -89,13 +89,13 @@ def _refuse_silence(address: str) -> None:
 
 
 def _token() -> dict[str, str]:
-    """A secret of this run, so that other users of this machine cannot ask Ray to run their code as ours."""
+    """Return a secret of this run, so that other users of this machine cannot run code in our Ray."""
     return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
 
 @contextmanager
 def _short_folder() -> Iterator[str]:
-    """For Ray's logs and sockets, whose names may have no more than about a hundred characters."""
+    """Make a folder for Ray's logs and sockets, whose paths may have about a hundred characters."""
     folder = tempfile.mkdtemp(prefix="otherwise-", dir="/tmp" if os.name == "posix" else None)
     try:
         yield folder

@@ -17,7 +17,7 @@ from otherwise.images.listing import FoundImage
 
 @dataclass(frozen=True)
 class Equipment:
-    """What a worker needs before it can begin: the order, and the bundles that it names."""
+    """Everything that a worker needs to start: the order, and the bundles that it names."""
 
     order: BatchOrder
     classifier: Parcel

@@ -1,4 +1,4 @@
-"""A batch: an archive in, a table and a folder for each explanation out; killed at any instant, it can go on."""
+"""A batch: an archive in, a table and a folder for each explanation out; it can be resumed after any interruption."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True)
 class Summary:
-    """What became of an archive.
+    """The outcome of a batch.
 
     Attributes:
         images: How many were found.
         explained: How many of them have an explanation now, duplicates not counted.
         kept: How many of these an earlier run had explained.
-        failed: How many have none, for a reason that the table tells.
+        failed: How many have none, for a reason that is in the table.
         duplicates: How many hold the same as another one.
         finished: False: stopped by Ctrl-C or SIGTERM; the rest waits for the same command.
         table: The Parquet file.
@@ -72,8 +72,8 @@ def run_batch(
         archive: Looked through at every depth.
         out: For the results; it may lie in the archive. One run at a time.
         executor: Who does the work; it is started and closed here.
-        request: What the executor was told to ask of every image.
-        progress: Told in words how many are done, and their share.
+        request: What the executor asks of every image.
+        progress: Called with a text of how many are done, and their share.
 
     Raises:
         BatchError: if there is nothing to do, or ``out`` is in use or holds something else.
@@ -144,7 +144,7 @@ class _Batch:
         )
 
     def _tasks(self, models: LoadedModels) -> Iterator[Task]:
-        """The images that are still to be explained, found out one by one: an archive is large."""
+        """Yield the images that are still to be explained, one by one, since an archive is large."""
         for image in self.images:
             try:
                 content = read_content(image, self.archive)
@@ -169,7 +169,7 @@ class _Batch:
                 self._keep(key, row)
 
     def _find_unnoted(self) -> None:
-        """What was finished while the run was told to stop counts, too."""
+        """Add explanations that were finished while the run was stopped."""
         for key in self.names:
             row = None if key in self.rows else explained_row(self.out / FOLDERS / key)
             if row is not None:
@@ -225,7 +225,7 @@ def _claimed(out: Path) -> Iterator[None]:
 
 
 def _remove(leftover: Path) -> None:
-    """What a killed run had begun to write."""
+    """Remove what a killed run had begun to write."""
     if leftover.is_dir():
         shutil.rmtree(leftover, ignore_errors=True)
     else:

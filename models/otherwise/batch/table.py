@@ -1,4 +1,4 @@
-"""The results of a batch as one Parquet table: a row for each image, whatever became of it."""
+"""The results of a batch as one Parquet table with a row for each image."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Row = dict[str, Any]
 
 
 def table_schema(classes: Sequence[str]) -> pyarrow.Schema:
-    """Columns of the table; those from ``sha256`` on are empty where an image failed.
+    """Return the columns of the table; those from ``sha256`` on are empty for an image that failed.
 
     ``image`` is where the image is in the archive, ``duplicates`` where the same content lies too, ``sha256`` of the
     voxels and their grid as in ``explanation.json``, ``probability_after`` that of the target for the counterfactual,
@@ -52,7 +52,7 @@ def table_schema(classes: Sequence[str]) -> pyarrow.Schema:
 
 
 def explained_row(folder: Path) -> Row | None:
-    """What the table says of an explanation, all but its image's names and ``folder``.
+    """Return the row of an explanation, without its image's names and ``folder``.
 
     Returns:
         None where there is no explanation, or a damaged one.
@@ -85,7 +85,7 @@ def explained_row(folder: Path) -> Row | None:
 
 
 def failed_row(failure: Failure) -> Row:
-    """What the table says of an image without an explanation."""
+    """Return the row of an image without an explanation."""
     return {"status": FAILED, "error": failure.error, "detail": failure.detail, "hint": failure.hint}
 
 

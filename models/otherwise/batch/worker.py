@@ -1,4 +1,4 @@
-"""What one process does: load the models once, then explain one image after the other."""
+"""The work of one process: load the models once, then explain one image after the other."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from otherwise.report.folder import write_explanation
 
 @dataclass(frozen=True)
 class BatchOrder:
-    """What is asked of every image.
+    """How to explain every image.
 
     Attributes:
         classifier: Bundle folder, or name of a shipped bundle.
@@ -35,7 +35,7 @@ class BatchOrder:
 
 @dataclass(frozen=True)
 class LoadedModels:
-    """Who answers: names and content versions, and the classes in the classifier's order."""
+    """Names and content versions of the models, and the classes in the classifier's order."""
 
     classifier: ModelRef
     agent: ModelRef
@@ -43,7 +43,7 @@ class LoadedModels:
 
 
 class BatchWorker:
-    """Explains images with one pair of models.
+    """A worker that explains images with one pair of models.
 
     Raises:
         OtherwiseError: if the models cannot be loaded, or do not belong together.
@@ -55,7 +55,7 @@ class BatchWorker:
 
     @property
     def models(self) -> LoadedModels:
-        """The models that this worker holds."""
+        """Return the models that this worker holds."""
         classifier, agent = self._explainer.classifier, self._explainer.agent
         return LoadedModels(
             ModelRef(classifier.name, classifier.version), ModelRef(agent.name, agent.version), classifier.classes
@@ -69,7 +69,7 @@ class BatchWorker:
         Args:
             image: The image.
             out: The explanation's folder, which appears whole or not at all; an older one is replaced.
-            progress: Told the stage and the share of this image that is done.
+            progress: Called with the stage and the share of this image that is done.
 
         Returns:
             Why there is no explanation; None: it has been written.

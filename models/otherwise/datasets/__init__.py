@@ -1,1 +1,1 @@
-"""Public data sets: how to read them, which of their images make a clean task, and how they are split."""
+"""Public data sets: readers, clean tasks, and splits by patient."""

@@ -70,7 +70,7 @@ def all_nodules(folder: Path) -> list[LidcNodule]:
 
 
 def ratings(folder: Path) -> dict[str, dict[str, int]]:
-    """What readers said of each nodule, by the image's name: ratings by their names, such as ``Spiculation``.
+    """Return the readers' ratings of each nodule by the image's name; ratings have names such as ``Spiculation``.
 
     Raises:
         ImageError: if the table is missing or damaged.
@@ -99,7 +99,7 @@ def nodules_of(folder: Path, split: str) -> Iterator[LidcNodule]:
 
 
 def test_images(folder: Path) -> Iterator[Image]:
-    """The images of the test split, in HU."""
+    """Yield the images of the test split, in HU."""
     for nodule in nodules_of(folder, "test"):
         yield read_image(folder / "image" / nodule.file)
 
@@ -117,7 +117,7 @@ def write_slices(folder: Path, out: Path, progress: Callable[[float], None] = la
     Args:
         folder: With ``nodules.csv``, ``image/`` and ``mask/``.
         out: New or empty folder; complete or not there at all.
-        progress: Told the share done.
+        progress: Called with the share done.
 
     Returns:
         Number of slices by folder.

@@ -1,4 +1,4 @@
-"""What a demo is asked to show, and the folder that it may write to."""
+"""Settings of a demo."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ MARKER = ".otherwise-demo"
 
 
 class DemoError(OtherwiseError):
-    """The demo cannot go on."""
+    """The demo cannot continue."""
 
     code = "demo"
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What to show.
+    """The images and models to show, and the folder to write to.
 
     Attributes:
         out: Folder for everything that is made.

@@ -1,4 +1,4 @@
-"""The course of the demo, and what it makes sure of on the way."""
+"""The steps of the demo, and the checks between them."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def run_demo(setup: Setup, console: Console) -> Path:
 
 
 def middle_slices(slices: Mapping[str, int]) -> dict[str, dict[str, int]]:
-    """Options that show a 2-D classifier the middle slice of each volume; ``slices`` is the number of each image."""
+    """Return options that show a 2-D classifier the middle slice of each volume of so many ``slices``."""
     return {name: {"slice_index": count // 2} for name, count in slices.items() if count > 1}
 
 

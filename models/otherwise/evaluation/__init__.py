@@ -1,1 +1,1 @@
-"""Metrics and benchmarks: how good explanations are, measured."""
+"""Metrics and benchmarks of explanations."""

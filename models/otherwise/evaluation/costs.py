@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 def timed(work: Callable[[], T]) -> tuple[T, float]:
-    """Do the work; what came of it, and its wall-clock seconds."""
+    """Do the work; return its result and its wall-clock seconds."""
     begun = time.perf_counter()
     return work(), time.perf_counter() - begun
 

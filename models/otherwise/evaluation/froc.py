@@ -17,7 +17,7 @@ from otherwise.finding.finder import Find, Finder
 from otherwise.phantoms.phantom import WholePhantom
 
 FALSE_FINDS = 1.0
-"""Mean number of false finds an image at which the sensitivity is told."""
+"""Mean number of false finds an image at which the sensitivity is reported."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Findings:
     threads: int
 
     def to_dict(self) -> dict[str, object]:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         return asdict(self)
 
 
@@ -105,7 +105,7 @@ def measure_finding(
         finder: Of the classifier.
         phantoms: Unseen ones.
         count: How many there are.
-        progress: Told the share done.
+        progress: Called with the share done.
     """
     marks, seconds, peak = [], [], 0.0
     for number, phantom in enumerate(phantoms, start=1):

@@ -55,7 +55,7 @@ def write_patches(
         out: New or empty folder for ``images/`` and ``labels.csv`` (id, file, label, patient: the whole image).
         cutting: How.
         rng: Decides where.
-        progress: Told how many phantoms are done.
+        progress: Called with how many phantoms are done.
 
     Returns:
         Number of patches by label.
@@ -89,7 +89,7 @@ def write_patches(
 def places(
     phantom: WholePhantom, cutting: Cutting, rng: np.random.Generator
 ) -> Iterator[tuple[str, tuple[float, float, float]]]:
-    """Label and centre (RAS millimetres) of each patch to cut."""
+    """Return label and centre (RAS millimetres) of each patch to cut."""
     geometry = phantom.image.geometry
     edge = np.array([*(count * step for count, step in zip(cutting.size, cutting.spacing, strict=True)), 0.0][:3])
     axes = geometry.affine[:3, :3] / np.array(geometry.spacing)

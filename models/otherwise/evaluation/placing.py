@@ -42,7 +42,7 @@ class Placing:
     peak_gib: float
 
     def to_dict(self) -> dict[str, object]:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         return asdict(self)
 
 
@@ -60,7 +60,7 @@ def measure_placing(
         finder: Finds.
         phantoms: Unseen ones.
         count: How many there are.
-        progress: Told the share done.
+        progress: Called with the share done.
     """
     pairs, valid, error, outside, peak = [], [], 0.0, 0, 0.0
     for number, phantom in enumerate(phantoms, start=1):
@@ -76,8 +76,8 @@ def measure_placing(
 
         # Whatever the first of a pair warms up serves both equally often.
         first, second = (in_place, bare) if number % 2 else (bare, in_place)
-        told = {each: timed(each) for each in (first, second)}
-        (found, placed), (_, alone) = told[in_place], told[bare]
+        results = {each: timed(each) for each in (first, second)}
+        (found, placed), (_, alone) = results[in_place], results[bare]
         pairs.append((placed, alone))
         valid.append(found.counterfactual.valid)
         error = max(error, geometry_error(found, image))
@@ -98,7 +98,7 @@ def measure_placing(
 
 
 def geometry_error(explanation: Explanation, image: Image) -> float:
-    """Largest distance in millimetres of a volume's corner from where the whole image's grid has it."""
+    """Return the largest distance (mm) of a volume's corner from its place on the whole image's grid."""
     place = explanation.place
     assert place is not None
     corners = np.array([place.low, np.array(place.high) - 1])

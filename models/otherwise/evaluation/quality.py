@@ -56,7 +56,7 @@ class Quality:
     threads: int
 
     def to_dict(self) -> dict[str, object]:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         return asdict(self)
 
 
@@ -74,7 +74,7 @@ def measure_quality(
         classifier: The black box that it explains; two-dimensional.
         count: How many phantoms.
         seed: Of their series; must be another than that of any training images.
-        progress: Told the share done.
+        progress: Called with the share done.
 
     Raises:
         ClassifierError: if the classifier is not two-dimensional.
@@ -126,7 +126,7 @@ class NativeValidity:
     seconds: float
 
     def to_dict(self) -> dict[str, object]:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         return asdict(self)
 
 
@@ -144,7 +144,7 @@ def measure_native(
         count: How many phantoms.
         seed: Of their series.
         pixels: Their size.
-        progress: Told the share done.
+        progress: Called with the share done.
 
     Raises:
         ImageError: if phantoms cannot be drawn so, or do not suit the classifier.

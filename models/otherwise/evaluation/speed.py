@@ -77,20 +77,20 @@ class Speed:
     to_inversion: float
 
     def to_dict(self) -> dict[str, object]:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         return asdict(self)
 
 
 def measure_speed(
     agent: Agent, classifier: BlackBox, images: Sequence[np.ndarray], progress: Progress = lambda stage, part: None
 ) -> Speed:
-    """Time the methods on each image one after the other, so that a busy moment strikes all alike.
+    """Measure the methods in turn on each image, so that other load affects all alike.
 
     Args:
         agent: The agent.
         classifier: Its black box.
         images: ``(channels, *size)`` in [0, 1]; the first warms up and does not count.
-        progress: Told the share done.
+        progress: Called with the share done.
     """
     heavy = Heavy(classifier, agent.device)
     rows = []

@@ -1,4 +1,4 @@
-"""How far a counterfactual can be believed: does it convince, does it look real, could the agent draw the target?"""
+"""Doubts about a counterfactual: does it convince, does it look real, can the agent draw the target?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From an image to its whole explanation, as named steps: search, choose, measure, carry to the image, describe."""
+"""Explain an image in named steps: search, choose, measure, carry to the image, describe."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from otherwise.warning import AnswerWarning
 
 
 class Explainer:
-    """Explains one classifier's answers with one agent.
+    """An explainer of one classifier's answers with one agent.
 
     Args:
         classifier: The black box.
@@ -103,7 +103,7 @@ class Explainer:
             slice_index: For a 2-D classifier and a volume: which slice.
             centre: For a classifier of patches: the middle of the patch, RAS millimetres; None: the image's middle. The
                 change fades out towards the patch's border, so that there is no seam.
-            progress: Told the stage and the share of the whole that is done.
+            progress: Called with the stage and the share of the whole that is done.
             cancelled: Asked between steps.
 
         Raises:

@@ -1,4 +1,4 @@
-"""What an explanation is: numbers for ``explanation.json`` and volumes on the original's own grid."""
+"""The content of an explanation: numbers for ``explanation.json``, and volumes on the original's own grid."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Probabilities = dict[str, float]
 
 @dataclass(frozen=True)
 class ModelRef:
-    """Which model answered: its name and content version."""
+    """Name and content version of a model."""
 
     name: str
     version: str
@@ -53,7 +53,7 @@ class PathPoint:
 
 @dataclass(frozen=True)
 class Counterfactual:
-    """An image for which the black box should answer otherwise, and how far it lies from the original.
+    """An image that should flip the black box, with its answer and its distance from the original.
 
     Attributes:
         valid: Whether the black box's answer is the target. Nothing else decides this.
@@ -108,7 +108,7 @@ class Region:
 
 @dataclass(frozen=True)
 class ConceptEntry:
-    """What one concept has to do with an explanation.
+    """One concept of an explanation, with its figures.
 
     Attributes:
         term: The concept; None: what has no name yet.
@@ -132,7 +132,7 @@ class ConceptEntry:
 
 @dataclass(frozen=True)
 class Concepts:
-    """What an explanation shows, in words, as far as the server has been taught.
+    """The named concepts of an explanation.
 
     Attributes:
         version: Of the names.
@@ -204,7 +204,7 @@ def is_large(geometry: Geometry) -> bool:
 
 @dataclass(frozen=True)
 class Place:
-    """Where in a larger image an explained patch lies, and what it does there.
+    """The place of an explained patch in a larger image, and its effect there.
 
     Attributes:
         shape: Voxels of the whole image along i, j, k.
@@ -223,7 +223,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What would make the model decide otherwise, for one image.
+    """The explanation of one image.
 
     Attributes:
         id: Name of the explanation (``[A-Za-z0-9._-]{1,128}``), also of its folder.
@@ -272,19 +272,19 @@ class Explanation:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """Sentences that a reader must know: the texts of all warnings, then the notes."""
+        """Return the sentences that a reader must know: the texts of all warnings, then the notes."""
         return (*(warning.text for warning in self.warnings), *self.notes)
 
     @property
     def thresholds(self) -> Probabilities | None:
-        """Probability from which each class is said; None where the most probable one is."""
+        """Return the probability from which each class is said; None if the most probable class is said."""
         if self.rule is None or self.rule.thresholds is None:
             return None
         return dict(zip(self.prediction.probabilities, self.rule.thresholds, strict=True))
 
     @property
     def boundary(self) -> float | None:
-        """Probability from which the target is said; None where that depends on other classes."""
+        """Return the probability from which the target is said; None if it depends on the other classes."""
         if self.rule is None:
             return 0.5
         return self.rule.boundary(list(self.prediction.probabilities).index(self.target))

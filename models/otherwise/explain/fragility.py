@@ -1,4 +1,4 @@
-"""Can grain move the classifier on this very image, and does the counterfactual outlive a faint disturbance?
+"""Check whether grain flips the classifier on this image, and whether the counterfactual survives a faint disturbance.
 
 A change that half a pixel of blur or a little noise undoes shows where the classifier can be misled, not what it looks
 for. Each question costs the classifier a few answers.

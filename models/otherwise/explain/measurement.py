@@ -18,7 +18,7 @@ from otherwise.influence.regions import MeasuredRegion, measure_regions
 
 @dataclass(frozen=True, eq=False)
 class MeasuredEdit:
-    """What the parts of an edit do.
+    """The effects of the parts of an edit.
 
     Attributes:
         effect: ``size``: change of the log-odds at each voxel.

@@ -1,4 +1,4 @@
-"""How much memory an explanation takes, asked before the work."""
+"""Estimate the memory of an explanation before the work."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ def with_realism(chosen: ChosenEdit, judge: NativeJudge, agent: Agent) -> Chosen
 
 @dataclass(frozen=True, eq=False)
 class CarriedImages:
-    """Everything that is shown beside the chosen edit, with the black box's answers on the full image."""
+    """The images that are shown beside the chosen edit, with the black box's answers."""
 
     minimal: tuple[Counterfactual, Image]
     path: tuple[PathPoint, ...]

@@ -125,7 +125,7 @@ class ClassifierView:
 
     @cached_property
     def step(self) -> float:
-        """Smallest change, in the image's units: 1 for whole numbers of which the window has at least 1024."""
+        """Return the smallest change in the image's units: 1 for whole numbers with at least 1024 in the window."""
         width = self.seen.window[1] - self.seen.window[0]
         whole = np.issubdtype(self.image.array.dtype, np.integer) and width >= WHOLE_LEVELS
         return 1.0 if whole else step_within(width, CHANGE_LEVELS)

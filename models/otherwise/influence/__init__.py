@@ -1,1 +1,1 @@
-"""From a counterfactual to the regions that decide, and how much each one weighs on the black box."""
+"""The regions of a counterfactual that decide, and the effect of each on the black box."""

@@ -1,4 +1,4 @@
-"""The effect map: what each part of a counterfactual's change does to the black box.
+"""The effect map: the effect of each part of a change on the black box.
 
 A window slides over the change. Put in alone: the original with only this window of the change (is it sufficient?).
 Left out alone: the counterfactual without it (is it necessary?). The mean of both changes of the target's log-odds is
@@ -131,7 +131,7 @@ def measured_effect(
 
 @dataclass(frozen=True, eq=False)
 class EffectMap:
-    """What the change does, everywhere.
+    """The effect of a change at each voxel.
 
     Attributes:
         values: ``size`` float32: log-odds of the target. Their sum is the sum of what was measured of all windows.

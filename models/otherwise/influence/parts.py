@@ -1,4 +1,4 @@
-"""Parts of a change: which voxels of it are taken, and how the image looks with them alone."""
+"""Parts of a change: the choice of voxels, and the image with these alone."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def reconstruction_floor(image: np.ndarray, reconstruction: np.ndarray, width: f
 
 
 def candidate_regions(effect: np.ndarray, threshold: float = 0.2, most: int = MOST_REGIONS) -> list[np.ndarray]:
-    """Connected parts in which the effect, smoothed by a voxel so that threads hang together, is high.
+    """Find connected parts in which the effect is high; it is smoothed by a voxel so that threads hang together.
 
     Args:
         effect: ``size``, see ``measure_effect``.

@@ -1,4 +1,4 @@
-"""A breast as a mammogram shows it: its outline, its tissue, its lines, where a mass may lie, and how it is exposed."""
+"""A breast in a mammogram: outline, tissue, lines, places for a mass, exposure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Breast:
 
 @dataclass(frozen=True)
 class Exposure:
-    """How sharp and how noisy a picture is.
+    """Sharpness and noise of a picture.
 
     Attributes:
         blur: Standard deviation in millimetres.
@@ -70,7 +70,7 @@ def draw_breast(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> Breas
 def draw_tissue(
     rng: np.random.Generator, size: tuple[int, int], spacing: float, breast: Breast, density: float
 ) -> np.ndarray:
-    """Fat with glandular tissue in it, and the skin."""
+    """Draw fat with glandular tissue in it, and the skin."""
     noise = power_law_noise(rng, size, (spacing, spacing), exponent=3.0, longest=spacing * max(size))
     gland = 1 / (1 + np.exp(-2.2 * (noise - 2.2 * (0.5 - density))))
     gland *= smooth_step((breast.depth - 1.5) / 8)
@@ -90,7 +90,7 @@ def draw_mass_within(rng: np.random.Generator, breast: Breast) -> Mass:
 
 
 def draw_lines(rng: np.random.Generator, breast: Breast, mass: Mass) -> list[Stroke]:
-    """Ducts, ligaments and vessels that run anywhere, some of them across the mass: they look like spicules."""
+    """Draw ducts, ligaments and vessels anywhere, some across the mass: they look like spicules."""
     strokes = []
     for near in [False] * int(rng.integers(4, 10)) + [True] * int(rng.integers(0, 3)):
         angle = float(rng.uniform(0, 2 * np.pi))
@@ -117,10 +117,10 @@ def draw_lines(rng: np.random.Generator, breast: Breast, mass: Mass) -> list[Str
 
 
 def image_plane(size: tuple[int, int], spacing: float) -> Geometry:
-    """Image plane as DICOM and ITK lay it (LPS), said in RAS."""
+    """Return an image plane as DICOM and ITK lay it (LPS), in RAS."""
     return Geometry((*size, 1), np.diag([-spacing, -spacing, 1.0, 1.0]))
 
 
 def one_slice(plane: np.ndarray) -> np.ndarray:
-    """From ``(i, j)`` to ``(i, j, 1)``."""
+    """Reshape ``(i, j)`` to ``(i, j, 1)``."""
     return np.ascontiguousarray(plane[..., None])

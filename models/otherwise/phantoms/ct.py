@@ -1,4 +1,4 @@
-"""What all chest CT phantoms share: CT numbers, where voxels lie, how the scanner blurs and counts."""
+"""Shared parts of chest CT phantoms: CT numbers, places of voxels, blur and noise of the scanner."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def voxel_places(size: Size, spacing: Spacing) -> np.ndarray:
 
 
 def axial(size: Size, spacing: Spacing) -> Geometry:
-    """Axial slices as DICOM and ITK lay them (LPS), said in RAS."""
+    """Return axial slices as DICOM and ITK lay them (LPS), in RAS."""
     i, j, k = spacing
     affine = np.diag([-i, -j, k, 1.0])
     affine[:3, 3] = [60.0, 20.0, -150.0]
@@ -31,7 +31,7 @@ def axial(size: Size, spacing: Spacing) -> Geometry:
 
 
 def quantum_noise(rng: np.random.Generator, size: Size) -> np.ndarray:
-    """Noise of 15 to 35 HU, correlated within a slice as reconstruction leaves it."""
+    """Draw noise of 15 to 35 HU, correlated within a slice as by reconstruction."""
     noise = ndimage.gaussian_filter(rng.standard_normal(size, dtype=np.float32), (0.6, 0.6, 0))
     noise *= float(rng.uniform(15, 35)) / noise.std()
     return noise
@@ -45,5 +45,5 @@ def blurred(voxels: np.ndarray, spacing: Spacing) -> np.ndarray:
 
 
 def hounsfield(voxels: np.ndarray) -> np.ndarray:
-    """As a scanner stores them: int16 from -1024 to 3071."""
+    """Convert to the values that a scanner stores: int16 from -1024 to 3071."""
     return np.round(np.clip(voxels, -1024, 3071)).astype(np.int16)

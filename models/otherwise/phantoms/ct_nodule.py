@@ -1,4 +1,4 @@
-"""A nodule of a chest CT: where it is, how its surface runs, and the spicules that make it malignant."""
+"""A nodule of a chest CT: its place, its surface, and the spicules that make it malignant."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from otherwise.phantoms.tubes import Tube, draw_tubes, random_directions
 
 @dataclass(frozen=True)
 class Nodule:
-    """Where a nodule is and how it looks without spicules.
+    """Place and shape of a nodule without spicules.
 
     Attributes:
         centre: Millimetres.
@@ -28,7 +28,7 @@ class Nodule:
     heights: np.ndarray
 
     def edge(self, directions: np.ndarray) -> np.ndarray:
-        """Radius in directions ``(..., 3)`` (mm)."""
+        """Return the radius in directions ``(..., 3)`` (mm)."""
         lobes = np.exp(5.0 * (directions @ self.bumps.T - 1)) @ self.heights
         return np.asarray(self.radius * (1 + lobes), dtype=np.float32)
 
@@ -79,7 +79,7 @@ def random_nodule(rng: np.random.Generator, extent: tuple[float, float, float], 
 
 
 def random_spicules(rng: np.random.Generator, nodule: Nodule, spiculation: float) -> list[Tube]:
-    """Thin needles that radiate from the edge; ``spiculation`` (0 to 1) makes them many, long and dense."""
+    """Draw thin needles that radiate from the edge; ``spiculation`` in [0, 1] sets number, length and density."""
     count = int(rng.integers(8, 14)) + round(16 * spiculation)
     outwards = random_directions(rng, count)
     tilted = outwards + rng.normal(0, 0.15, (count, 3))
@@ -117,5 +117,5 @@ def draw_nodule(
 
 
 def soft_inside(depth: np.ndarray, softness: float) -> np.ndarray:
-    """1 inside, 0 outside, given the depth under the surface (mm)."""
+    """Return 1 inside and 0 outside, given the depth under the surface (mm)."""
     return np.asarray(1 / (1 + np.exp(np.clip(-depth / softness, -30, 30))), dtype=np.float32)

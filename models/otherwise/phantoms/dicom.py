@@ -109,5 +109,5 @@ def _uid(image: Image, *parts: str) -> pydicom.uid.UID:
 
 
 def _decimals(numbers: np.ndarray | list[float]) -> list[DSfloat]:
-    """Numbers as DICOM's decimal strings, of 16 characters at most (PS3.5 6.2)."""
+    """Format numbers as DICOM's decimal strings, of 16 characters at most (PS3.5 6.2)."""
     return [DSfloat(float(number), auto_format=True) for number in numbers]

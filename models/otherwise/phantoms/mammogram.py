@@ -33,7 +33,7 @@ LEFT = ("10000", "10000", "10000", "10000", "10000", "10000", "11111")
 
 @dataclass(frozen=True)
 class MammogramSettings:
-    """What to draw.
+    """Settings of phantom mammograms.
 
     Attributes:
         size: Pixels along i (columns) and j (rows).
@@ -60,7 +60,7 @@ class MammogramSettings:
 
     @property
     def spacing(self) -> float:
-        """Distance of pixel centres in millimetres."""
+        """Return the distance of pixel centres in millimetres."""
         return self.field_of_view / max(self.size)
 
 
@@ -178,7 +178,7 @@ def _draw_calcifications(
 
 
 def _marker(settings: MammogramSettings, mirrored: bool) -> np.ndarray:
-    """Pixels of the burned-in letter, in the upper corner away from the chest wall."""
+    """Return the pixels of the burned-in letter, in the upper corner away from the chest wall."""
     letter = np.array([[cell == "1" for cell in row] for row in (LEFT if mirrored else RIGHT)]).T
     if mirrored:  # the breast will be turned over, the letter is to be read
         letter = letter[::-1]

@@ -1,4 +1,4 @@
-"""A mass of a mammogram: where it is, how its outline runs, and the spicules that make it malignant."""
+"""A mass of a mammogram: its place, its outline, and the spicules that make it malignant."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from otherwise.phantoms.shapes import Stroke, lobed_radius
 
 @dataclass(frozen=True)
 class Mass:
-    """Where the mass is and how it looks without spicules.
+    """Place and outline of a mass without spicules.
 
     Attributes:
         centre: Millimetres along i and j.
@@ -31,7 +31,7 @@ class Mass:
 
 
 def polar(mass: Mass, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distance of every pixel from the mass's centre, and the mass's radius in its direction."""
+    """Return each pixel's distance from the mass's centre, and the mass's radius in its direction."""
     right, down = x - mass.centre[0], y - mass.centre[1]
     angle = np.arctan2(down, right)
     return np.hypot(right, down), lobed_radius(angle, mass.radius, mass.lobes, mass.phases)
@@ -60,7 +60,7 @@ def reach(mass: Mass, strokes: list[Stroke]) -> float:
 
 
 def draw_spicules(rng: np.random.Generator, mass: Mass, spiculation: float) -> list[Stroke]:
-    """Thin lines that radiate from the edge of the mass; ``spiculation`` (0 to 1) makes them many, long, bright."""
+    """Draw thin lines that radiate from the mass; ``spiculation`` in [0, 1] sets number, length and brightness."""
     count = int(rng.integers(5, 9)) + round(10 * spiculation)
     # Roughly even around the mass, as a desmoplastic reaction is, but never regular.
     angles = 2 * np.pi * (np.arange(count) + rng.uniform(-0.45, 0.45, count)) / count + rng.uniform(0, 2 * np.pi)

@@ -20,7 +20,7 @@ from otherwise.phantoms.tubes import Tube, draw_tubes, grow_tree, random_directi
 
 @dataclass(frozen=True)
 class NoduleSettings:
-    """What to draw.
+    """Settings of phantom nodules.
 
     Attributes:
         size: Voxels along i, j, k.
@@ -46,7 +46,7 @@ class NoduleSettings:
 
     @property
     def extent(self) -> tuple[float, float, float]:
-        """Lengths of the volume's edges in millimetres."""
+        """Return the lengths of the volume's edges in millimetres."""
         i, j, k = (n * step for n, step in zip(self.size, self.spacing, strict=True))
         return (i, j, k)
 
@@ -142,7 +142,7 @@ def series(options: SeriesOptions) -> Iterator[Phantom]:
 
 
 def _draw_vessels(rng: np.random.Generator, settings: NoduleSettings, nodule: Nodule) -> list[Tube]:
-    """Trees that enter somewhere and branch; some pass the nodule and look like spicules."""
+    """Draw branching vessels; some pass the nodule and look like spicules."""
     tubes: list[Tube] = []
     for _ in range(int(rng.integers(1, 4))):
         start = random_directions(rng, 1)[0] * settings.extent * 0.6
@@ -152,7 +152,7 @@ def _draw_vessels(rng: np.random.Generator, settings: NoduleSettings, nodule: No
 
 
 def _draw_wall(rng: np.random.Generator, points: np.ndarray, nodule: Nodule) -> tuple[np.ndarray, bool]:
-    """Chest wall on one side, slightly curved, in every second volume; it may touch the nodule."""
+    """Draw the chest wall on one side, slightly curved, in every second volume; it may touch the nodule."""
     inwards = random_directions(rng, 1)[0]
     gap = nodule.radius * float(rng.uniform(0.8, 2.0))
     present = bool(rng.random() < 0.5)

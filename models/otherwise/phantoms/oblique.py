@@ -1,4 +1,4 @@
-"""Phantoms whose axes lie askew in the patient, for tests of geometry."""
+"""Phantoms with oblique axes, for tests of geometry."""
 
 from __future__ import annotations
 

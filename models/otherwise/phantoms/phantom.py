@@ -1,4 +1,4 @@
-"""One synthetic image together with everything that is true about it."""
+"""A synthetic image with everything that is true about it."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Phantom:
 
 @dataclass(frozen=True)
 class Lesion:
-    """One of the things to find in a whole image.
+    """One lesion of a whole image.
 
     Attributes:
         number: From 1; its value in ``WholePhantom.labels``.

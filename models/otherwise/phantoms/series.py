@@ -1,4 +1,4 @@
-"""What all kinds of phantoms share: numbering, and a marker that may follow the class."""
+"""Numbering of phantoms, and a marker that may follow the class; shared by all kinds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from otherwise.phantoms.phantom import CLASSES, MALIGNANT
 
 
 def numbered_rng(seed: int, number: int) -> np.random.Generator:
-    """Source of randomness of the ``number``-th phantom of a series; does not depend on the others.
+    """Return the random generator of the ``number``-th phantom of a series, independent of the others.
 
     Raises:
         ImageError: if the seed or the number is negative.

@@ -89,7 +89,7 @@ def draw_strokes(strokes: list[Stroke], x: np.ndarray, y: np.ndarray) -> np.ndar
 
 
 def lobed_radius(angle: np.ndarray, radius: float, amplitudes: np.ndarray, phases: np.ndarray) -> np.ndarray:
-    """Radius of a slightly irregular outline in every direction.
+    """Return the radius of a slightly irregular outline in every direction.
 
     Args:
         angle: Directions in radians.

@@ -36,7 +36,7 @@ SIGNS = {"spicules": 0.5, "microcalcifications": 0.22, "distortion": 0.16, "skin
 
 @dataclass(frozen=True, eq=False)
 class Sign:
-    """What makes the difference between the classes.
+    """The feature that differs between the classes.
 
     Attributes:
         name: One of ``SIGNS``.
@@ -166,7 +166,7 @@ def _place_apart(rng: np.random.Generator, breast: Breast, mass: Mass) -> tuple[
 def _draw_specks(
     rng: np.random.Generator, centre: tuple[float, float], radius: float, x: np.ndarray, y: np.ndarray
 ) -> np.ndarray:
-    """Fine, of many shapes and grouped: BI-RADS's fine pleomorphic calcifications."""
+    """Draw fine pleomorphic calcifications (BI-RADS): fine, of many shapes, grouped."""
     count = int(rng.integers(9, 18))
     points = np.array(centre) + np.clip(rng.normal(0, 0.45 * radius, (count, 2)), -0.9 * radius, 0.9 * radius)
     light = np.zeros(np.broadcast_shapes(x.shape, y.shape), np.float32)
@@ -186,7 +186,7 @@ def _draw_specks(
 
 
 def _radiating(rng: np.random.Generator, centre: tuple[float, float], radius: float) -> list[Stroke]:
-    """Lines that run to a point at which there is no mass: architectural distortion."""
+    """Draw an architectural distortion: lines that run to a point at which there is no mass."""
     count = int(rng.integers(9, 15))
     angles = 2 * np.pi * (np.arange(count) + rng.uniform(-0.4, 0.4, count)) / count
     return [

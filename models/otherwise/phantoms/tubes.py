@@ -77,6 +77,6 @@ def grow_tree(
 
 
 def random_directions(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Unit vectors ``(count, 3)``, evenly distributed over the sphere."""
+    """Return unit vectors ``(count, 3)``, evenly distributed over the sphere."""
     vectors = rng.standard_normal((count, 3))
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)

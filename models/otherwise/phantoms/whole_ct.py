@@ -47,7 +47,7 @@ COARSE = 2
 
 @dataclass(frozen=True)
 class WholeCtSettings:
-    """What to draw.
+    """Settings of whole CT phantoms.
 
     Attributes:
         size: Voxels along i, j, k.
@@ -72,7 +72,7 @@ class WholeCtSettings:
 
     @property
     def extent(self) -> tuple[float, float, float]:
-        """Lengths of the volume's edges in millimetres."""
+        """Return the lengths of the volume's edges in millimetres."""
         i, j, k = (n * step for n, step in zip(self.size, self.spacing, strict=True))
         return (i, j, k)
 
@@ -139,7 +139,7 @@ def series(options: SeriesOptions) -> Iterator[WholePhantom]:
 def _draw_chest(
     rng: np.random.Generator, settings: WholeCtSettings, points: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """HU without nodules; millimetres under the pleura (negative outside the lung); where the body is."""
+    """Return HU without nodules, the depth under the pleura (mm; negative outside the lung), and the body's mask."""
     x, y, z = points[:, :1, :1, 0], points[:1, :, :1, 1], points[:1, :1, :, 2]
     axes = np.array(settings.extent) * rng.uniform([0.36, 0.40, 0.50], [0.42, 0.46, 0.62])
     side = 1.0 if rng.random() < 0.5 else -1.0
@@ -168,7 +168,7 @@ def _draw_chest(
 
 
 def _random_vessels(rng: np.random.Generator, axes: np.ndarray, heart: np.ndarray) -> list[Tube]:
-    """Trees from the hilum outwards, and thin ones further out, whose stems lie in other slices."""
+    """Draw trees from the hilum outwards, and thin ones further out whose stems lie in other slices."""
     tubes: list[Tube] = []
     hilum = heart * (0.55, 0.9, 0.3)
     for _ in range(int(rng.integers(8, 12))):
@@ -191,7 +191,7 @@ def _texture(rng: np.random.Generator, settings: WholeCtSettings) -> np.ndarray:
 def _random_places(
     rng: np.random.Generator, settings: WholeCtSettings, points: np.ndarray, depth: np.ndarray, count: int
 ) -> list[np.ndarray]:
-    """Centres within the lung, now and then close to the pleura; further ones are given up where no room is left."""
+    """Return centres within the lung, some close to the pleura; fewer if there is no room."""
     places: list[np.ndarray] = []
     limit = np.array(settings.extent) / 2 - MARGIN
     for _ in range(200 * count):

@@ -30,7 +30,7 @@ COARSE = 2
 
 @dataclass(frozen=True)
 class WholeMammogramSettings:
-    """What to draw.
+    """Settings of whole phantom mammograms.
 
     Attributes:
         size: Pixels along i (columns) and j (rows).
@@ -154,7 +154,7 @@ def _draw_outline(
 def _draw_tissue(
     rng: np.random.Generator, settings: WholeMammogramSettings, depth: np.ndarray, density: float
 ) -> np.ndarray:
-    """Fat with glandular tissue in it, and the skin."""
+    """Draw fat with glandular tissue in it, and the skin."""
     coarse = tuple(-(-edge // COARSE) for edge in settings.size)
     step = COARSE * settings.spacing
     noise = power_law_noise(rng, coarse, (step, step), exponent=3.0, longest=48.0)
@@ -185,7 +185,7 @@ def _place_masses(
 
 
 def _draw_lines(rng: np.random.Generator, size: tuple[float, float, float]) -> list[Stroke]:
-    """Ducts, ligaments and vessels that run anywhere: they look like spicules. As dense as in a small mammogram."""
+    """Draw ducts, ligaments and vessels, which look like spicules, as dense as in a small mammogram."""
     across, along, middle = size
     strokes = []
     for _ in range(int(rng.integers(25, 60))):
@@ -202,7 +202,7 @@ def _draw_lines(rng: np.random.Generator, size: tuple[float, float, float]) -> l
 def _draw_specks(
     rng: np.random.Generator, size: tuple[float, float, float]
 ) -> list[tuple[tuple[float, float], float, float]]:
-    """Clusters of bright specks (centre, width, strength); they say nothing about any class."""
+    """Draw clusters of bright specks (centre, width, strength) that are independent of the class."""
     across, along, middle = size
     specks = []
     for _ in range(int(rng.integers(0, 4))):

@@ -1,4 +1,4 @@
-"""A folder of phantoms: images for a study folder, and beside it what is true about them."""
+"""A folder of phantoms: images for a study folder, and beside them the truth."""
 
 from __future__ import annotations
 
@@ -95,21 +95,23 @@ def read_truth(folder: Path, id: str) -> Phantom:
     folder = Path(folder)
     truth = folder / "truth" / _checked(id)
     try:
-        told = json.loads((truth / "truth.json").read_text(encoding="utf-8"))
-        if told["schema"] != SCHEMA:
-            raise ImageError(f"The truth about {id} has schema {told['schema']}.", f"This version reads {SCHEMA}.")
-        image = read_image(folder / "images" / Path(told["file"]).name, id=id)
+        truth_json = json.loads((truth / "truth.json").read_text(encoding="utf-8"))
+        if truth_json["schema"] != SCHEMA:
+            raise ImageError(
+                f"The truth about {id} has schema {truth_json['schema']}.", f"This version reads {SCHEMA}."
+            )
+        image = read_image(folder / "images" / Path(truth_json["file"]).name, id=id)
         counterfactual = read_image(truth / "counterfactual.nii.gz")
-        masks = {name: np.zeros(image.geometry.shape, dtype=bool) for name in told["masks"]}
-        for name in told["present"]:
+        masks = {name: np.zeros(image.geometry.shape, dtype=bool) for name in truth_json["masks"]}
+        for name in truth_json["present"]:
             masks[name] = read_image(truth / f"mask-{_checked(name)}.nii.gz").array[0] > 0
         return Phantom(
             image=image,
-            label=told["label"],
-            classes=tuple(told["classes"]),
-            attributes=told["attributes"],
+            label=truth_json["label"],
+            classes=tuple(truth_json["classes"]),
+            attributes=truth_json["attributes"],
             masks=masks,
-            decisive=told["decisive"],
+            decisive=truth_json["decisive"],
             counterfactual=image.with_array(counterfactual.array, f"{id}-counterfactual"),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -123,18 +125,18 @@ def read_whole_truth(folder: Path, id: str) -> WholePhantom:
     folder = Path(folder)
     truth = folder / "truth" / _checked(id)
     try:
-        told = json.loads((truth / "truth.json").read_text(encoding="utf-8"))
-        if told["schema"] != WHOLE_SCHEMA:
+        truth_json = json.loads((truth / "truth.json").read_text(encoding="utf-8"))
+        if truth_json["schema"] != WHOLE_SCHEMA:
             raise ImageError(
-                f"The truth about {id} has schema {told['schema']}.", f"This version reads {WHOLE_SCHEMA}."
+                f"The truth about {id} has schema {truth_json['schema']}.", f"This version reads {WHOLE_SCHEMA}."
             )
-        lesions = [{**lesion, "centre_ras": tuple(lesion["centre_ras"])} for lesion in told["lesions"]]
+        lesions = [{**lesion, "centre_ras": tuple(lesion["centre_ras"])} for lesion in truth_json["lesions"]]
         return WholePhantom(
-            image=read_image(folder / "images" / Path(told["file"]).name, id=id),
+            image=read_image(folder / "images" / Path(truth_json["file"]).name, id=id),
             lesions=tuple(Lesion(**lesion) for lesion in lesions),
             labels=read_image(truth / "lesions.nii.gz").array[0],
             foreground=read_image(truth / "foreground.nii.gz").array[0] > 0,
-            attributes=told["attributes"],
+            attributes=truth_json["attributes"],
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ImageError(
@@ -143,7 +145,7 @@ def read_whole_truth(folder: Path, id: str) -> WholePhantom:
 
 
 def _write_whole_truth(phantom: WholePhantom, target: Path, file: str) -> None:
-    told = {
+    truth_json = {
         "schema": WHOLE_SCHEMA,
         "id": phantom.image.id,
         "file": file,
@@ -152,7 +154,7 @@ def _write_whole_truth(phantom: WholePhantom, target: Path, file: str) -> None:
         "lesions": [asdict(lesion) for lesion in phantom.lesions],
     }
     with atomic_folder(target) as temporary:
-        (temporary / "truth.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        (temporary / "truth.json").write_text(json.dumps(truth_json, indent=2) + "\n", encoding="utf-8")
         for name, mask in (("lesions", phantom.labels), ("foreground", phantom.foreground.astype(np.uint8))):
             write_image(phantom.image.with_array(mask[None], name), temporary / f"{name}.nii.gz")
 
@@ -160,7 +162,7 @@ def _write_whole_truth(phantom: WholePhantom, target: Path, file: str) -> None:
 def _write_truth(phantom: Phantom, target: Path, file: str) -> None:
     # Empty masks need no file of their own.
     present = [name for name, mask in phantom.masks.items() if mask.any()]
-    told = {
+    truth_json = {
         "schema": SCHEMA,
         "id": phantom.image.id,
         "file": file,
@@ -172,7 +174,7 @@ def _write_truth(phantom: Phantom, target: Path, file: str) -> None:
         "present": present,
     }
     with atomic_folder(target) as temporary:
-        (temporary / "truth.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        (temporary / "truth.json").write_text(json.dumps(truth_json, indent=2) + "\n", encoding="utf-8")
         write_image(phantom.counterfactual, temporary / "counterfactual.nii.gz")
         for name in present:
             image = phantom.image.with_array(phantom.masks[name][None].astype(np.uint8), name)

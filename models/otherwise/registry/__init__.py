@@ -1,1 +1,1 @@
-"""Versions of what a server hosts: immutable, each with where it came from, and one of them in use."""
+"""Immutable versions of hosted models, each with its origin, one of them in use."""

@@ -1,4 +1,4 @@
-"""Pairs of a classifier and its agent as immutable versions in a folder, and which of them is in use.
+"""Pairs of a classifier and its agent as immutable versions in a folder, one of them in use.
 
 A running server looks at the folder now and then, so that a command line beside it can change what is used.
 """
@@ -29,7 +29,7 @@ class RegistryError(OtherwiseError):
 
 @dataclass(frozen=True)
 class Model:
-    """A model as it was when a version was made.
+    """A model at the time when a version was made.
 
     Attributes:
         name: For people.
@@ -71,7 +71,7 @@ class PairVersion:
 
 @dataclass(frozen=True)
 class Choice:
-    """What is in use.
+    """The version that is in use.
 
     Attributes:
         id: Of the version; empty: the first one.
@@ -100,7 +100,7 @@ class Registry:
         self.root = root
 
     def all(self) -> list[PairVersion]:
-        """Every version, the oldest first.
+        """Return every version, the oldest first.
 
         Raises:
             RegistryError: if a record is damaged.
@@ -110,7 +110,7 @@ class Registry:
         return sorted(found, key=lambda version: (version.created, version.id))
 
     def get(self, id: str) -> PairVersion:
-        """One version.
+        """Return one version.
 
         Raises:
             RegistryError: if there is none of this id, or its record is damaged.
@@ -147,12 +147,12 @@ class Registry:
         return version
 
     def path(self, version: PairVersion, model: Model) -> str:
-        """Where a model of a version is: what ``load_agent`` and ``load_classifier`` take."""
+        """Return the path of a version's model, for ``load_agent`` and ``load_classifier``."""
         inside = self.root / version.id / model.reference
         return str(inside) if model.reference == AGENT else model.reference
 
     def active(self) -> Choice:
-        """What is in use.
+        """Return the version that is in use.
 
         Raises:
             RegistryError: if the choice is damaged.
@@ -201,10 +201,10 @@ class Registry:
 
 
 def lasting(reference: str) -> str:
-    """A bundle's folder from wherever one stands; a shipped bundle's name as it is."""
+    """Return a bundle's folder as an absolute path; the name of a shipped bundle as it is."""
     return str(Path(reference).resolve()) if Path(reference).is_dir() else reference
 
 
 def now() -> str:
-    """The time as records tell it."""
+    """Return the time in the form of records."""
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,9 +1,9 @@
-"""Colours of kinds, without an import of what draws them."""
+"""Colours of classes, concepts and outlines, without an import of drawing code."""
 
 from __future__ import annotations
 
 OKABE_ITO = ("#56b4e9", "#e69f00", "#f0e442", "#cc79a7", "#009e73", "#d55e00", "#0072b2")
-"""Colours of kinds, told apart by all kinds of colour vision; without black and grey, which vanish on an image.
+"""Colours of kinds that all kinds of colour vision distinguish, without black and grey, which vanish on an image.
 
 Source: Okabe and Ito, Color Universal Design, https://jfly.uni-koeln.de/color/.
 """
@@ -14,7 +14,7 @@ FIRST_ANSWER, TARGET, OTHER_CLASS = "#0072b2", "#d55e00", "#8a8f98"
 OUTLINE = "#5ee6ff"
 """Colour of outlines and numbers of regions on an image."""
 CONCEPTS = ("#56b4e9", "#f0e442", "#cc79a7", "#009e73", "#e69f00")
-"""Colours of concepts: of ``OKABE_ITO`` without those of classes. A letter tells concepts of one colour apart."""
+"""Colours of concepts: of ``OKABE_ITO`` without those of classes. A letter distinguishes concepts of one colour."""
 
 
 def red_green_blue(colour: str) -> tuple[float, float, float]:

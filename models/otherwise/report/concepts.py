@@ -1,4 +1,4 @@
-"""What an explanation shows, concept by concept, ready to be laid out on a page or on paper."""
+"""The concepts of an explanation, ready to be laid out on a page or on paper."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ UNNAMED = "Unknown"
 
 @dataclass(frozen=True)
 class ConceptRow:
-    """One concept with its numbers, its pictures, and how long its bars are.
+    """One concept with its numbers, its pictures, and the lengths of its bars.
 
     Attributes:
         mark: A letter that stands for it in the stacked bar; empty for what has no name.
@@ -49,7 +49,7 @@ class ConceptRow:
 
 @dataclass(frozen=True)
 class ConceptPart:
-    """What a report says of concepts.
+    """The part of a report about concepts.
 
     Attributes:
         sentence: How much of the decisive change has a name, and which.

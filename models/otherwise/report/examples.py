@@ -1,4 +1,4 @@
-"""Example patches: what a word means is seen, not read, so a region of an image is cut out as a small picture."""
+"""Example patches: small pictures, cut out of images, that show the meaning of a term."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LINE, _HALO = (94, 230, 255), (11, 14, 19)
 
 @dataclass(frozen=True, eq=False)
 class ExamplePatch:
-    """A small picture of something that has a name.
+    """A small picture of a named region.
 
     Attributes:
         pixels: uint8 ``(rows, columns)``, or ``(rows, columns, 3)`` in colour, in true proportions.
@@ -37,12 +37,12 @@ class ExamplePatch:
 
     @property
     def rgb(self) -> np.ndarray:
-        """``(rows, columns, 3)`` uint8."""
+        """Return the picture: ``(rows, columns, 3)`` uint8."""
         return self.pixels if self.pixels.ndim == 3 else np.repeat(self.pixels[..., None], 3, axis=2)
 
     @property
     def src(self) -> str:
-        """PNG as data URI."""
+        """Return the picture as PNG in a data URI."""
         return figures.data_uri(figures.png(self.rgb))
 
 

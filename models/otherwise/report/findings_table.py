@@ -1,4 +1,4 @@
-"""All findings of an archive as one table: which finding decides, and which one decides where the model errs."""
+"""All findings of an archive as one table: which findings decide, and which decide where the model errs."""
 
 from __future__ import annotations
 

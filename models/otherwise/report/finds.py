@@ -1,4 +1,4 @@
-"""The finds of a large image: a picture of each with what is around it, and a page that lists them."""
+"""The finds of a large image: a picture of each in its surroundings, and a page that lists them."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def describe(image: Image, find: Find, window: Window) -> dict[str, Any]:
 
 
 def box_ras(image: Image, find: Find) -> list[float]:
-    """Least, then largest R, A, S of a find's box, outer edges; exact where the image's axes are the patient's."""
+    """Return least, then largest R, A, S of a find's outer edges; exact if the image's axes are the patient's."""
     edges = np.array([find.low, find.high]) - 0.5
     places = image.geometry.to_ras(np.array(list(product(*edges.T))))
     return [*places.min(axis=0).tolist(), *places.max(axis=0).tolist()]

@@ -144,7 +144,7 @@ def _step(image: Image) -> float | None:
 
 
 def _index_values(path: Sequence[PathPoint]) -> list[float]:
-    """Strengths; where they do not ascend, Slicer could not sort by them, and steps are counted instead."""
+    """Return the strengths, or step numbers if the strengths do not ascend, since Slicer sorts by them."""
     strengths = [float(point.strength) for point in path]
     ascending = all(before < after for before, after in pairwise(strengths))
     return strengths if ascending else [float(step) for step in range(len(strengths))]

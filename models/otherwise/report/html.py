@@ -1,4 +1,4 @@
-"""One explanation as one page: self-contained, readable and printable without network, scripts or colour vision."""
+"""An explanation as a self-contained page: readable and printable without network, scripts or colour vision."""
 
 from __future__ import annotations
 

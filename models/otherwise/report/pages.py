@@ -1,4 +1,4 @@
-"""How every page is made: from a template of this room, with all names in it escaped."""
+"""HTML templates, with all names in them escaped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The panels of a report: which picture shows what, with outlines and numbers over it."""
+"""The panels of a report: pictures with outlines and numbers."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ class FigurePanel:
 
 @dataclass(frozen=True)
 class ColourBar:
-    """What a panel's colours mean, in the units of the values."""
+    """The colour bar of a panel, in the units of the values."""
 
     src: str
     scale: float
 
 
 class Panels:
-    """Draws everything of one explanation with the same window, planes and scales.
+    """All pictures of one explanation, with the same window, planes and scales.
 
     Args:
         explanation: What to draw; 2-D or 3-D, any number of channels (three channels are shown in colour).
@@ -216,7 +216,7 @@ def typical_floor(floor: Image) -> float:
 
 
 def _strongest_channel(planes: np.ndarray) -> np.ndarray:
-    """Of ``(channels, rows, columns)`` keep at every pixel the value of largest magnitude."""
+    """Keep at every pixel of ``(channels, rows, columns)`` the value of largest magnitude."""
     if planes.shape[0] == 1:
         return planes[0]
     channel = np.abs(planes.astype(np.float64)).argmax(axis=0)

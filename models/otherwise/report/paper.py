@@ -1,4 +1,4 @@
-"""A sheet of paper: lines of text and pictures at places that are shares of the page."""
+"""A sheet of paper with lines of text and pictures; places are shares of the page."""
 
 from __future__ import annotations
 
@@ -95,5 +95,5 @@ def letters_across(width: float, size: float, weight: str = "normal") -> int:
 
 
 def line_height(size: float) -> float:
-    """Height of a line of letters of a size in points, as a share of the page's."""
+    """Return the height of a line of letters of a size in points, as a share of the page's."""
     return 1.35 * size / 72 / A4[1]

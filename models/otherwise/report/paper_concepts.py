@@ -1,4 +1,4 @@
-"""What an explanation shows, concept by concept, on one sheet of paper."""
+"""The concepts of an explanation on a sheet of paper."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def _name(page: Figure, middle: float, row: ConceptRow, left: float) -> None:
 def _number(
     page: Figure, left: float, middle: float, text: str, length: float | None, width: float, colour: str = _PLAIN
 ) -> None:
-    """A number with a bar beneath it."""
+    """Draw a number with a bar beneath it."""
     page.text(left, middle + 0.003, text, fontsize=8, fontweight="bold")
     if length is not None:
         for share, shade in ((1.0, _TRACK), (length, colour)):
@@ -162,7 +162,7 @@ def _picture(page: Figure, left: float, top: float, patch: ExamplePatch) -> None
 
 
 def _box(page: Figure, left: float, bottom: float, width: float, height: float, row: ConceptRow) -> None:
-    """The concept's colour, or the hatch of what has no name."""
+    """Draw the concept's colour, or a hatch if it has no name."""
     box = Rectangle((left, bottom), width, height, facecolor=row.colour or "white", edgecolor="white", linewidth=0.8)
     if not row.mark:
         box.set(facecolor="white", edgecolor=_HATCH, linewidth=0.4, hatch="//////")

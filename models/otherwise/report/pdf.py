@@ -256,13 +256,13 @@ def _names(region: Region) -> str:
 
 
 def _heights(rows: Sequence[Sequence[str]]) -> list[float]:
-    """Of the header and of every row, as shares of the page's."""
+    """Return the heights of the header and of every row, as shares of the page's."""
     lines = [2, *(row[1].count("\n") + 1 for row in rows)]
     return [0.007 + count * line_height(_SMALL) for count in lines]
 
 
 def _height_of_table(explanation: Explanation) -> float:
-    """With its heading and what may stand below it."""
+    """Return the height of the table with its heading and the line below it."""
     return sum(_heights(_rows(explanation))) + 0.06
 
 
@@ -274,8 +274,8 @@ def _path(page: Figure, top: float, explanation: Explanation, panels: Panels) ->
     seen = seen_card(explanation, panels)
     axes = page.add_axes((LEFT + 0.03, top - 0.2, 0.44 if seen else 0.68, 0.18))
     strengths = [point.strength for point in explanation.path]
-    told = [point.probabilities for point in explanation.path]
-    draw_path(axes, strengths, told, [explanation.prediction.label, explanation.target], explanation.boundary)
+    probabilities = [point.probabilities for point in explanation.path]
+    draw_path(axes, strengths, probabilities, [explanation.prediction.label, explanation.target], explanation.boundary)
     if seen:
         _seen(page, top, seen)
     top -= 0.25

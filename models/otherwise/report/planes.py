@@ -1,4 +1,4 @@
-"""Which planes of a volume a report shows, and how radiologists expect them on the screen."""
+"""The planes of a volume that a report shows, in radiological orientation."""
 
 from __future__ import annotations
 

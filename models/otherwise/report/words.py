@@ -1,4 +1,4 @@
-"""Numbers and answers as a person would write them."""
+"""Numbers and names as text."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def signed(value: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Wall time in the unit that suits it."""
+    """Return a wall time in a suitable unit."""
     if seconds < 120:
         return f"{seconds:.1f} s"
     return f"{seconds / 60:.0f} min"

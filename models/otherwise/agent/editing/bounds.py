@@ -1,4 +1,4 @@
-"""What an edit may become: nothing darker or brighter than what lies beside it in the image itself."""
+"""Bounds of an edit: nothing darker or brighter than its neighbourhood in the original image."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from otherwise.agent.operators import smoothed
 
 @dataclass(frozen=True)
 class Bounds:
-    """What values an edit may take, voxel by voxel.
+    """The values that an edit may take at each voxel.
 
     A student sees more of a class in edges darker than anything in the image; no reader would believe them.
 
@@ -28,7 +28,7 @@ class Bounds:
 
     @classmethod
     def around(cls, images: Tensor, reach: int) -> Bounds:
-        """From the least to the most that blurred images show within ``reach`` voxels, and what each voxel is itself.
+        """Return bounds: the extremes of blurred images within ``reach`` voxels, and the voxel's own value.
 
         They are blurred since the extremes of noise say nothing.
 
@@ -45,7 +45,7 @@ class Bounds:
         return cls(torch.minimum(images, -most(-plain)), torch.maximum(images, most(plain)))
 
     def mapped(self, how: Callable[[Tensor], Tensor]) -> Bounds:
-        """Of images that something rising was done to."""
+        """Return the bounds under a monotone increasing map."""
         return Bounds(how(self.lowest), how(self.highest))
 
     def clamp(self, images: Tensor) -> Tensor:
@@ -53,6 +53,6 @@ class Bounds:
         return images.clamp(self.lowest, self.highest)
 
     def open(self, images: Tensor, direction: Tensor) -> Tensor:
-        """``direction``, but zero where images would leave the bounds by it (a projected gradient)."""
+        """Return ``direction``, set to zero where it would leave the bounds (a projected gradient)."""
         shut = ((images <= self.lowest) & (direction < 0)) | ((images >= self.highest) & (direction > 0))
         return torch.where(shut, 0, direction)

@@ -24,7 +24,7 @@ STEPS = 8
 
 @dataclass(frozen=True)
 class FlowStrength:
-    """How strong an edit is.
+    """The strength of an edit by flow.
 
     Attributes:
         start: Time in (0, 1] from which the flow is followed.

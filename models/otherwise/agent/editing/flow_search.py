@@ -32,7 +32,7 @@ Judge = Callable[[np.ndarray, Sequence[float]], list[Candidate]]
 
 @dataclass(frozen=True)
 class FlowSettings:
-    """How edits by flow are searched.
+    """Settings of the search among edits by flow.
 
     Attributes:
         guidance_scales: See ``FlowStrength``; each is tried where those before it do not convince.
@@ -72,7 +72,7 @@ USUAL_FLOW = FlowSettings()
 
 @dataclass(frozen=True)
 class FlowResult:
-    """What was found.
+    """The result of the search.
 
     Attributes:
         best: The least edit that convinces.
@@ -86,7 +86,7 @@ class FlowResult:
 
 
 class FlowSearch:
-    """Searches edits by flow of one image.
+    """A search among edits by flow of one image.
 
     Args:
         agent: Draws.
@@ -128,11 +128,11 @@ class FlowSearch:
         self._wanted = Conditioning.of(latent, wanted).withheld()
 
     def run(self, alternatives: int, progress: Callable[[float], None] = lambda part: None) -> FlowResult | None:
-        """Search.
+        """Search for the least edit that convinces.
 
         Args:
             alternatives: How many other answers to look for.
-            progress: Told the share done.
+            progress: Called with the share done.
 
         Returns:
             None if no edit of the whole image convinces.

@@ -1,4 +1,4 @@
-"""Guidance by the student: while an edit is rendered, it is led to where the student sees the target.
+"""Guidance of an edit by the student's gradient towards the target.
 
 The student is a differentiable likeness of the black box, so no gradient of the black box is needed. Its gradient is
 taken on the clean image that a noisy one promises, as in universal guidance (Bansal et al., arXiv 2302.07121; after
@@ -55,7 +55,7 @@ def student_gradient(
     style: GuidanceStyle = EVERYWHERE,
     bounds: Bounds | None = None,
 ) -> Tensor:
-    """Where images have to change for the student's logits to rise.
+    """Return the gradient of the student's logits with respect to the images.
 
     Args:
         model: Gives encoder and student.
@@ -81,7 +81,7 @@ def student_gradient(
 
 
 def attention(model: DiffusionAutoencoder, images: Tensor, towards: Tensor) -> Tensor:
-    """How much the student makes of each voxel, beside the others of its image.
+    """Return the weight of each voxel in the student's gradient, relative to the other voxels of its image.
 
     Args:
         model: Gives encoder and student.

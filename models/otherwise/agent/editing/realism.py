@@ -1,4 +1,4 @@
-"""How much an image looks like those that the agent was trained on.
+"""Realism: the similarity of an image to those that the agent was trained on.
 
 The measure is the decoder's denoising error, a bound on the negative log-likelihood up to its weights (Kingma & Gao,
 arXiv 2303.00848), at times that show grain, edges and texture. It is calibrated on the agent's own reconstructions.

@@ -1,4 +1,4 @@
-"""From a change that convinces to what of it is needed, with nothing left of what had to go.
+"""Reduce a convincing change to what is needed, and draw the place of what was removed again.
 
 An edit changes the whole image a little. Most of that can be taken back, the least changes first, and
 the black box is convinced all the same. And where something that stood out went, a ghost of it is left, since the
@@ -44,7 +44,7 @@ Judge = Callable[[np.ndarray, Sequence[float]], list[Candidate]]
 
 
 class Refinement:
-    """Makes changes smaller, and keeps them convincing.
+    """Reduces changes that convince, so that they still convince.
 
     Args:
         agent: Draws.
@@ -67,7 +67,7 @@ class Refinement:
         generator: torch.Generator,
         step_done: StepDone,
     ) -> list[Candidate]:
-        """Of every image of a path, the part that the best one needs; ghosts go from the best and beyond.
+        """Reduce every image of a path to the part that the best one needs; remove ghosts from the best and beyond.
 
         Args:
             image: The original, ``(channels, *size)`` in [0, 1].
@@ -101,7 +101,7 @@ class Refinement:
         return [clear.get(candidate.strength, candidate) for candidate in moved]
 
     def needed(self, image: np.ndarray, candidate: Candidate, target: int) -> Candidate:
-        """The part of a single change that is needed."""
+        """Return the needed part of a single change."""
         return self._needed(image, candidate, target, most=SURE)
 
     def _needed(self, image: np.ndarray, candidate: Candidate, target: int, most: float) -> Candidate:
@@ -111,7 +111,7 @@ class Refinement:
     def _parts(
         self, image: np.ndarray, candidates: Sequence[Candidate], masks: Sequence[np.ndarray]
     ) -> list[Candidate]:
-        """Of each change the part under its own mask."""
+        """Return the part of each change within its own mask."""
         if not candidates:
             return []
         pairs = zip(candidates, masks, strict=True)
@@ -119,7 +119,7 @@ class Refinement:
         return self.judge(images, [candidate.strength for candidate in candidates])
 
     def _needed_part(self, image: np.ndarray, found: Candidate, target: int, most: float) -> _Part | None:
-        """The least of ``SHARES``, of the voxels that change most, that convinces; None: all of them are needed."""
+        """Return the smallest of ``SHARES`` of the most changed voxels that convinces; None: all of them are needed."""
         change = np.abs(found.image - image).max(axis=0)
         rank = ranks(ndimage.gaussian_filter(change, 1.0), ties=change)
         masks = [soft(rank < share * rank.size) for share in SHARES]
@@ -128,7 +128,7 @@ class Refinement:
         return next((part for part in parts if self._convinces(part.seen, found, target, most)), None)
 
     def _convinces(self, now: Candidate, before: Candidate, target: int, most: float) -> bool:
-        """Whether it flips, the target no less probable than before or than ``most``, and the student convinced."""
+        """Return whether it flips, the target is as probable as before or ``most``, and the student is convinced."""
         if not self.rule.says(now.probabilities, target):
             return False
         if now.probabilities[target] < min(most, before.probabilities[target]):
@@ -140,13 +140,13 @@ class Refinement:
     def _drawn_anew(
         self, image: np.ndarray, candidates: Sequence[Candidate], generator: torch.Generator, step_done: StepDone
     ) -> np.ndarray:
-        """What changes, drawn as what the edited images are now: ``(candidates, channels, *size)``."""
+        """Draw the changed voxels again, conditioned on the edited images: ``(candidates, channels, *size)``."""
         edits = np.stack([candidate.image for candidate in candidates])
         masks = np.stack([soft(change > GHOST) for change in np.abs(edits - image).max(axis=1)])
         model, device = self.agent.model, self.agent.device
         pixels = torch.from_numpy(edits).to(device)
-        told = torch.from_numpy(np.stack([candidate.probabilities for candidate in candidates])).to(pixels)
-        condition = Conditioning.of(model.encode(pixels), clipped_log_odds(told))
+        answers = torch.from_numpy(np.stack([candidate.probabilities for candidate in candidates])).to(pixels)
+        condition = Conditioning.of(model.encode(pixels), clipped_log_odds(answers))
         noise = torch.randn(pixels.shape[1:], generator=generator).to(pixels).expand_as(pixels)
         mask = torch.from_numpy(masks[:, None]).to(pixels)
         drawn = redraw(
@@ -165,7 +165,7 @@ class Refinement:
 
 @dataclass(frozen=True)
 class _Part:
-    """The masked part of a change (``mask`` is ``size`` in [0, 1]), and what is said of the image with it alone."""
+    """The masked part of a change (``mask`` is ``size`` in [0, 1]), and the image with it alone, judged."""
 
     mask: np.ndarray
     seen: Candidate

@@ -1,4 +1,4 @@
-"""Rendering edits of an image from its own inverted noise."""
+"""Render edits of an image from its own inverted noise."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MIRRORED = 2.0
 
 
 def stopping(cancelled: Cancelled) -> StepDone:
-    """What raises ``CancelledError`` after a solver step if ``cancelled`` says so."""
+    """Return a callback that raises ``CancelledError`` after a solver step if ``cancelled`` returns True."""
 
     def step_done() -> None:
         if cancelled():
@@ -34,13 +34,13 @@ def stopping(cancelled: Cancelled) -> StepDone:
 
 
 def as_images(rendered: Tensor) -> np.ndarray:
-    """From what the decoder draws, in [-1, 1], to float32 images in [0, 1] of the same shape."""
+    """Convert the decoder's output in [-1, 1] to float32 images in [0, 1] of the same shape."""
     return np.asarray(((rendered + 1) / 2).clamp(0, 1).float().cpu().numpy(), dtype=np.float32)
 
 
 @dataclass(frozen=True)
 class EditSettings:
-    """How an edit is rendered.
+    """Settings for one edit.
 
     Attributes:
         inversion_depth: Time up to which the image is inverted, in (0, 1).

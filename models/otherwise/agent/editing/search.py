@@ -32,7 +32,7 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """How hard to search.
+    """Settings of the search.
 
     Attributes:
         steps: Solver steps each way (two network calls a step).
@@ -83,7 +83,7 @@ class SearchSettings:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What the search found.
+    """The result of the search.
 
     Attributes:
         original: The image itself, strength 0.
@@ -109,17 +109,17 @@ class SearchResult:
 
     @property
     def path(self) -> tuple[Candidate, ...]:
-        """The original, the way to the best, the best, and one step beyond."""
+        """Return the original, the way to the best, the best, and one step beyond."""
         return self.path_to(self.best)
 
     def path_to(self, candidate: Candidate) -> tuple[Candidate, ...]:
-        """The same for another candidate: far beyond it come images unlike any, from which nobody learns."""
+        """Return the same for another candidate; images far beyond it are unlike any real one and are left out."""
         beyond = [c for c in self.tried if c.strength > candidate.strength]
         return (*(c for c in self.tried if c.strength <= candidate.strength), *beyond[:1])
 
 
 class Search:
-    """Looks for counterfactuals of one image on the classifier's grid.
+    """A search for counterfactuals of one image on the classifier's grid.
 
     Args:
         agent: Proposes and renders.
@@ -141,14 +141,14 @@ class Search:
         progress: Progress = lambda stage, fraction: None,
         cancelled: Cancelled = lambda: False,
     ) -> SearchResult:
-        """Search.
+        """Search for the least edit that convinces.
 
         Args:
             image: ``(channels, *size)`` float32 in [0, 1].
             target: Index of the wanted class; None: the nearest other one or, where that is not reached and another
                 one is on the direction, that one: it is otherwise, too.
             seed: For the alternatives.
-            progress: Told the stage and the share of the search done.
+            progress: Called with the stage and the share of the search done.
             cancelled: Asked between solver steps.
 
         Raises:
@@ -296,7 +296,7 @@ class Search:
         return reserve or nearest
 
     def _least_convincing(self, tried: Sequence[Candidate], target: int, insist: bool) -> Candidate | None:
-        """The least movement that convinces both; failing that, the black box; failing that, flips; None: none does.
+        """Return the least movement that convinces both, else the black box, else flips it; None: nothing flips.
 
         ``insist``: There are other ways, so that nothing less than convincing is good enough.
         """
@@ -325,7 +325,7 @@ class Search:
         return [Candidate(*one) for one in zip(images, answers, strengths, by_student, strict=True)]
 
     def _refined(self, found: SearchResult, seed: int, start: int, cancelled: Cancelled) -> SearchResult:
-        """Of all changes only the part that the best needs; of the alternatives, what they need themselves."""
+        """Keep of all changes the part that the best needs, and of the alternatives the part that they need."""
         most = len(SHARES) * (2 + len(found.alternatives)) + 2 * len(found.tried)
         if self._over_budget(start, most):
             return found
@@ -340,7 +340,7 @@ class Search:
     def _alternatives(
         self, found: _RoundResult, base: Candidate, target: int, seed: int, start: int
     ) -> tuple[Candidate, ...]:
-        """Go across the boundary elsewhere: the same direction plus a random movement that the student does not see."""
+        """Cross the boundary elsewhere: the same direction plus a random movement that the student does not see."""
         wanted, direction = self.settings.alternatives, found.direction
         if not wanted or found.renderer is None or self._over_budget(start, 2 * wanted):
             return ()
@@ -363,7 +363,7 @@ class Search:
 
 @dataclass(frozen=True)
 class _RoundResult:
-    """What came of one round: of all attempts, the one that flipped or came nearest."""
+    """The result of one round: the attempt that flipped or came nearest."""
 
     best: Candidate
     valid: bool
@@ -375,7 +375,7 @@ class _RoundResult:
 
 
 def _other_answer(original: Candidate, tried: Sequence[Candidate], rule: DecisionRule) -> Candidate | None:
-    """The least movement after which the black box says anything else than before."""
+    """Return the least movement after which the black box gives any other answer."""
     before = rule.label(original.probabilities)
     others = [c for c in tried if rule.label(c.probabilities) != before]
     return min(others, key=lambda c: c.strength, default=None)
@@ -391,5 +391,5 @@ def _by_strength(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
 
 
 def _share(progress: Progress, number: int) -> Progress:
-    """Progress of one of several rounds; nearly always the first is the last."""
+    """Return the progress of one of several rounds; nearly always the first is the last."""
     return lambda stage, part: progress(stage, 1 - 0.2**number * (1 - 0.8 * part))

@@ -1,4 +1,4 @@
-"""Checkpoints that resume exactly, and never half written."""
+"""Checkpoints that resume exactly and are never written in part."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The images that an agent learns from: a folder, prepared once as the classifier wants them. No label is read."""
+"""The training images: a folder, prepared once for the classifier's input. No label is read."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def prepare_images(
         source: Folder of images, see ``images.listing``; or the images themselves.
         inputs: What the classifier wants.
         cache: Where to keep the prepared images (``.npy``); reused if it belongs to the same files and inputs.
-        progress: Told the share done.
+        progress: Called with the share done.
         share: Share held out for validation (16 to 64 images, or a few more): by a hash of their names, so that further
             images hardly change which. What is seen of one image is held out together.
         views: What is seen of an image, each ``(channels, *size)`` in [0, 1]; None: the whole of it.
@@ -97,7 +97,7 @@ def _names(index: Path) -> Path:
 
 
 def _draws(index: Path, count: int) -> np.ndarray:
-    """A number for each image, as if at random, that depends on its name alone."""
+    """Return a pseudorandom number for each image that depends on its name alone."""
     kept = _names(index)
     names = kept.read_text(encoding="utf-8").splitlines() if kept.is_file() else []
     names = names if len(names) == count else [str(n) for n in range(count)]

@@ -1,4 +1,4 @@
-"""What the student learns from: the black box's soft answers on real, perturbed and rendered images.
+"""Lessons of the student: the black box's soft answers on real, perturbed and rendered images.
 
 The student has to agree with the black box on what the decoder emits, not only on images of patients; so images that
 the agent itself rendered are put to the black box too (DiffExplainer's teacher-student learning, arXiv 2406.15182).
@@ -26,7 +26,7 @@ def ask(teacher: BlackBox, images: Tensor) -> Tensor:
 
 
 def distillation_loss(logits: Tensor, probabilities: Tensor, multi_label: bool) -> Tensor:
-    """Cross entropy of the student against the teacher's soft targets (Hinton et al., arXiv 1503.02531).
+    """Return the cross entropy of the student against the teacher's soft targets (Hinton et al., arXiv 1503.02531).
 
     Args:
         logits: ``(b, classes)`` of the student.
@@ -45,7 +45,7 @@ def distillation_loss(logits: Tensor, probabilities: Tensor, multi_label: bool) 
 
 
 def decisions(probabilities: Tensor, multi_label: bool) -> Tensor:
-    """One-hot ``(b, classes)`` of what was decided: the most probable class, or every class above one half."""
+    """Return one-hot decisions ``(b, classes)``: the most probable class, or every class above one half."""
     if multi_label:
         return (probabilities > 0.5).float()
     return one_hot(probabilities.argmax(1, keepdim=True), probabilities.shape[1])

@@ -34,7 +34,7 @@ class Processes:
         return cls(distributed.get_rank(), count, int(os.environ.get("LOCAL_RANK", "0")))
 
     def agree(self, value: float) -> float:
-        """The value of rank 0, for all: clocks differ, decisions must not."""
+        """Return the value of rank 0 on all ranks, so that decisions by the clock do not differ."""
         if self.count == 1:
             return value
         device = "cuda" if distributed.get_backend() == "nccl" else "cpu"

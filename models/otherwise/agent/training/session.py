@@ -36,7 +36,7 @@ WATCH_SECONDS = 180.0
 
 @dataclass(frozen=True)
 class TrainingSession:
-    """What was asked for on the command line."""
+    """The options of a training, from the command line."""
 
     classifier: BlackBox
     images: Path | tuple[Path | FoundImage, ...]
@@ -57,12 +57,12 @@ class TrainingSession:
 
     @property
     def folder(self) -> Path:
-        """Checkpoint, prepared images and TensorBoard logs, beside the bundle."""
+        """Return the folder of checkpoint, prepared images and TensorBoard logs, beside the bundle."""
         return self.out.with_name(self.out.name + ".training")
 
     @property
     def checkpoint(self) -> Path:
-        """The last good checkpoint."""
+        """Return the path of the last good checkpoint."""
         return self.folder / "checkpoint.pt"
 
 
@@ -143,7 +143,7 @@ def _beginning(session: TrainingSession) -> DiffusionAutoencoder:
 
 
 class _Watch:
-    """After each step: progress bar, logs, and now and then a checkpoint and a look at the held-out images."""
+    """Progress bar and logs after each step; checkpoints and validation at intervals."""
 
     def __init__(self, session: TrainingSession, trainer: Trainer, data: TrainingImages, bar: Progress) -> None:
         self.session, self.trainer, self.data, self.bar = session, trainer, data, bar

@@ -28,7 +28,7 @@ from otherwise.errors import AgentError
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How to train.
+    """Settings of the training.
 
     Attributes:
         steps: Stop after so many steps; or
@@ -44,7 +44,7 @@ class TrainingSettings:
             a third of a step's work.
         focus: Share of the denoiser's loss that is weighted by how much the student makes of each voxel, in [0, 1):
             what decides may be so small that a loss over all voxels hardly knows it.
-        withhold: Share of the images whose latent the denoiser is not told; see ``conditioning``.
+        withhold: Share of the images whose latent is withheld from the denoiser; see ``conditioning``.
         rendered_every: Steps between two batches of rendered images for the student.
         rendered_from: Share of the training after which the agent's own renderings are good enough to learn from.
         replay: How many rendered images are remembered.
@@ -85,7 +85,7 @@ class TrainingSettings:
             raise AgentError("Either the student learns first, or the decoder only.", "Leave one of them out.")
 
     def fraction(self, step: int, seconds: float) -> float:
-        """How much of the training is done, in [0, 1]."""
+        """Return the share of the training that is done, in [0, 1]."""
         by_steps = step / self.steps if self.steps else 0.0
         by_minutes = seconds / 60 / self.minutes if self.minutes else 0.0
         return min(1.0, max(by_steps, by_minutes))
@@ -124,10 +124,10 @@ class Objective(nn.Module):
         clear: bool = True,
         weight: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Total, flow and student loss.
+        """Return total, flow and student loss.
 
         ``lessons`` are further images for the student, or all that it learns from if it is not shown ``images``
-        themselves (``clear``); ``answers`` cover both. ``known (b, 1)`` says for which images the denoiser is told the
+        themselves (``clear``); ``answers`` cover both. ``known (b, 1)`` says for which images the denoiser gets the
         latent. With ``student_only`` the denoiser is left alone, and its loss is 0. ``weight (b, 1, *size)`` says how
         much each voxel counts for the denoiser. Without ``lessons`` and ``clear`` there is no student's loss.
         """
@@ -151,7 +151,7 @@ class Objective(nn.Module):
 
 @dataclass
 class Replay:
-    """Rendered images and the black box's answers to them, the newest first to be forgotten last."""
+    """A ring buffer of rendered images and the black box's answers; the oldest entry is overwritten."""
 
     images: Tensor
     answers: Tensor
@@ -160,7 +160,7 @@ class Replay:
 
     @classmethod
     def empty(cls, capacity: int, image_shape: tuple[int, ...], classes: int) -> Replay:
-        """Room for ``capacity`` images."""
+        """Reserve room for ``capacity`` images."""
         return cls(torch.zeros(capacity, *image_shape), torch.zeros(capacity, classes))
 
     def add(self, images: Tensor, answers: Tensor) -> None:
@@ -178,7 +178,7 @@ class Replay:
         return self.images[index], self.answers[index]
 
     def state(self) -> dict[str, Any]:
-        """Plain values for a checkpoint."""
+        """Return plain values for a checkpoint."""
         return {"images": self.images, "answers": self.answers, "filled": self.filled, "next": self.next}
 
 
@@ -223,7 +223,7 @@ class Trainer:
 
     @property
     def fraction(self) -> float:
-        """How much is done, in [0, 1]."""
+        """Return the share that is done, in [0, 1]."""
         return self.settings.fraction(self.step, self.seconds)
 
     def run(self, after_step: Callable[[Trainer, Losses], None] = lambda trainer, losses: None) -> None:
@@ -292,7 +292,7 @@ class Trainer:
         )
 
     def resume(self, path: Path) -> None:
-        """Go on where ``save`` left off.
+        """Continue from the state that ``save`` wrote.
 
         Raises:
             AgentError: if the checkpoint is missing, damaged, or of another classifier or architecture.
@@ -311,7 +311,7 @@ class Trainer:
         self.replay = Replay(**state["replay"])
 
     def _lessons(self, images: Tensor, clear: bool, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """What else the student learns from, and the black box's answers to ``images`` (if ``clear``) and to it."""
+        """Return further images for the student, and the answers to ``images`` (if ``clear``) and to these."""
         if self.settings.decoder_only:
             return images[:0], ask(self.teacher, images)
         disturbed = perturbed(images, generator)
@@ -325,7 +325,7 @@ class Trainer:
         return lessons, torch.cat([answers[: len(images)], answers])
 
     def _weight(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """How much each voxel counts for the denoiser, ``(b, 1, *size)``."""
+        """Return the weight of each voxel in the denoiser's loss, ``(b, 1, *size)``."""
         towards = torch.randn(len(images), len(self.teacher.classes), generator=generator).to(self.device)
         return 1 - self.settings.focus + self.settings.focus * attention(self.average, images, towards)
 

@@ -1,4 +1,4 @@
-"""How good an agent is, on images it was not trained on."""
+"""Validation of an agent on held-out images."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class Figures:
     median_queries: float
 
     def to_dict(self) -> dict[str, float]:
-        """Rounded values by name; what could not be measured is left out."""
+        """Return rounded values by name, without those that could not be measured."""
         return {key: round(float(value), 5) for key, value in asdict(self).items() if value is not None}
 
 
 def reconstruction_error(
     agent: Agent, classifier: BlackBox, images: np.ndarray, depth: float = 0.5, steps: int = 4
 ) -> float:
-    """Mean absolute error of ``images (n, c, *size)`` in [0, 1] after inversion to ``depth`` and rendering."""
+    """Return the mean absolute error of ``images (n, c, *size)`` after inversion to ``depth`` and rendering."""
     made = reconstructions(agent, classifier, images, depth, steps)
     return float(np.abs(made - images).mean())
 
@@ -94,7 +94,7 @@ def validate(
         classifier: The black box.
         images: ``(n, channels, *size)`` float32 in [0, 1], unseen in training.
         settings: How hard to search.
-        progress: Told the share of the images searched.
+        progress: Called with the share of the images searched.
     """
     settings = settings or SearchSettings(alternatives=0)
     queries, changes = [], []

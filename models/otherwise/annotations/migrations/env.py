@@ -1,4 +1,4 @@
-"""What Alembic runs to migrate: always on the connection, and in the transaction, of :mod:`..migrating`."""
+"""Alembic's environment: migrations run on the connection and in the transaction of :mod:`..migrating`."""
 
 from alembic import context
 

@@ -1,1 +1,1 @@
-"""Explanations beside what users would take instead, on images whose truth is known."""
+"""Comparison of explanations with other methods, on images whose truth is known."""

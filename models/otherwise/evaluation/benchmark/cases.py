@@ -85,26 +85,26 @@ def phantom_case(phantom: Phantom, inputs: InputSpec) -> Case:
 
 
 def mammogram_cases(inputs: InputSpec, count: int, seed: int, confound: float | None = None) -> Iterator[Case]:
-    """Phantom mammograms; see ``phantoms.mammogram`` for seed and confound."""
+    """Yield phantom mammograms; see ``phantoms.mammogram`` for seed and confound."""
     for phantom in mammograms(seed, count, MammogramSettings(confound=confound)):
         yield phantom_case(phantom, inputs)
 
 
 def sign_cases(inputs: InputSpec, count: int, seed: int) -> Iterator[Case]:
-    """Phantom mammograms in which one of several signs decides; see ``phantoms.signs``."""
+    """Yield phantom mammograms in which one of several signs decides; see ``phantoms.signs``."""
     for phantom in sign_mammograms(seed, count, MammogramSettings()):
         place = on_grid(phantom.masks["place"], phantom.image, inputs)
         yield replace(phantom_case(phantom, inputs), lesion=place)
 
 
 def nodule_cases(inputs: InputSpec, count: int, seed: int, confound: float | None = None) -> Iterator[Case]:
-    """Phantom CT nodules; see ``phantoms.nodule``."""
+    """Yield phantom CT nodules; see ``phantoms.nodule``."""
     for phantom in nodules(seed, count, NoduleSettings(confound=confound)):
         yield phantom_case(phantom, inputs)
 
 
 def confounded_cases(inputs: InputSpec, count: int, seed: int) -> Iterator[Case]:
-    """Phantom mammograms that carry the marker, whatever their class, for a classifier that goes by the marker.
+    """Yield marked phantom mammograms of both classes for a classifier that decides by the marker.
 
     To it they are all malignant, for the marker; the true counterfactual is the same image without it.
 
@@ -126,7 +126,7 @@ def confounded_cases(inputs: InputSpec, count: int, seed: int) -> Iterator[Case]
 
 
 def lidc_cases(folder: Path, inputs: InputSpec, split: str) -> Iterator[Case]:
-    """Real nodules with the readers' mask; for a 2-D classifier the slice in which it is largest.
+    """Yield real nodules with the readers' mask; for a 2-D classifier the slice in which the nodule is largest.
 
     Args:
         folder: See ``datasets.lidc``.

@@ -1,4 +1,4 @@
-"""How far a counterfactual is from the image, and how near to the true one.
+"""Distances of a counterfactual from the image and from the true counterfactual.
 
 All images are ``(channels, *size)`` in [0, 1].
 """
@@ -40,13 +40,13 @@ def similarity(image: np.ndarray, other: np.ndarray, where: np.ndarray) -> float
 
 
 def peak_signal_to_noise(image: np.ndarray, other: np.ndarray, where: np.ndarray) -> float:
-    """Decibels of the voxels of a mask, for values in [0, 1]; 100 where they are equal."""
+    """Return decibels over the voxels of a mask, for values in [0, 1]; 100 for equal images."""
     error = float(np.square(image[:, where].astype(np.float64) - other[:, where]).mean())
     return min(100.0, -10 * float(np.log10(error))) if error > 0 else 100.0
 
 
 def frechet_distance(features: np.ndarray, others: np.ndarray) -> float:
-    """Distance of two sets of features, as normal distributions (Heusel et al., arXiv 1706.08500; MONAI).
+    """Return the Fréchet distance of two sets of features (Heusel et al., arXiv 1706.08500; MONAI).
 
     Args:
         features: ``(n, d)``.
@@ -60,7 +60,7 @@ def frechet_distance(features: np.ndarray, others: np.ndarray) -> float:
 
 
 def kernel_distance(features: np.ndarray, others: np.ndarray) -> float:
-    """Squared maximum mean discrepancy with the cubic kernel, unbiased (Binkowski et al., KID, arXiv 1801.01401).
+    """Return the unbiased squared MMD with the cubic kernel (Binkowski et al., KID, arXiv 1801.01401).
 
     Args:
         features: ``(n, d)``, n > 1.

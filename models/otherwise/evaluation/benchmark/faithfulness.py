@@ -1,4 +1,4 @@
-"""What the black box says when important voxels go or come: no truth is needed, only the black box."""
+"""Faithfulness: the black box's answers while important voxels are removed or added; needs no truth."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def cout(
     source: int,
     target: int,
 ) -> float:
-    """Counterfactual transition score: voxels of the counterfactual come in, the largest change first.
+    """Return the counterfactual transition score: the counterfactual's voxels come in, the largest change first.
 
     Args:
         classifier: The black box.
@@ -90,7 +90,7 @@ def effect_correlation(
 
 
 def _replaced(classifier: BlackBox, image: np.ndarray, other: np.ndarray, importance: np.ndarray) -> np.ndarray:
-    """Probabilities ``(STEPS + 1, classes)`` while the most important voxels of one image become those of another."""
+    """Return ``(STEPS + 1, classes)`` while one image's most important voxels become those of another."""
     order = np.argsort(-importance.ravel(), kind="stable")
     rank = np.empty(order.size, dtype=np.int64)
     rank[order] = np.arange(order.size)

@@ -1,4 +1,4 @@
-"""Features of a network that needs no download: a classifier of the same images, of another build.
+"""Features of a network that needs no download: a classifier of the same images with another architecture.
 
 Distances on them are comparable within one run only; they say nothing beside figures of other papers.
 """

@@ -45,7 +45,7 @@ class JudgeFigures:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         return {
             "name": self.name,
             "version": self.version,

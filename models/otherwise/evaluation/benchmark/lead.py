@@ -40,7 +40,7 @@ class LeadOverPeers:
     images: int
 
     def to_dict(self) -> dict[str, str | float]:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         return asdict(self)
 
 

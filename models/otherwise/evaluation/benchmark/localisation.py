@@ -10,7 +10,7 @@ from sklearn.metrics import average_precision_score
 
 
 def average_precision(importance: np.ndarray, truth: np.ndarray) -> float:
-    """Area under the curve of precision against recall over all thresholds (scikit-learn).
+    """Return the area under the curve of precision against recall over all thresholds (scikit-learn).
 
     Returns:
         In [0, 1]; a random map scores the share of voxels that are true.

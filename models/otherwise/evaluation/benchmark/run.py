@@ -74,7 +74,7 @@ def run(
         count: How many there are.
         out: Folder; ``rows/`` holds what is done, one file for each case, ``edits/`` the images made, and
             ``effects/`` their measured effects. What is in it is not measured again, but for what another agent made.
-        progress: Told the stage and the share done.
+        progress: Called with the stage and the share done.
 
     Returns:
         All rows, case by case.
@@ -117,7 +117,7 @@ def _refuse_another(comparison: Comparison, out: Path) -> None:
 
 
 def _known(comparison: Comparison, path: Path) -> list[Row]:
-    """Rows of an earlier run, without what another agent made."""
+    """Return the rows of an earlier run, without those of another agent."""
     rows: list[Row] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
     return [row for row in rows if row.get("agent", comparison.agent.version) == comparison.agent.version]
 
@@ -170,7 +170,7 @@ class _Asked:
         }
 
     def edit_figures(self, edit: Edit, verifier: BlackBox | None, floor: float) -> Row:
-        """Validity, distances, and likeness to the true counterfactual.
+        """Return validity, distances, and similarity to the true counterfactual.
 
         The truth counts only for images about which the black box is right: a wrong answer's counterfactual goes where
         the truth is already.
@@ -250,7 +250,7 @@ def localisation_figures(drawn: np.ndarray, case: Case) -> Row:
 
 
 def resampled_means(values: np.ndarray, seed: int = 0, draws: int = 1000) -> np.ndarray:
-    """Means ``(draws, ...)`` of bootstrap samples of ``values (images, ...)``: whole images are drawn."""
+    """Return means ``(draws, ...)`` of bootstrap samples of ``values (images, ...)``; whole images are drawn."""
     drawn = np.random.default_rng(seed).integers(len(values), size=(draws, len(values)))
     return np.asarray(values[drawn].mean(axis=1))
 
@@ -261,18 +261,18 @@ def summary(rows: Sequence[Mapping[str, float | str | None]], seed: int = 0) -> 
     Returns:
         ``{method: {figure: {mean, low, high, images}}}`` in the order of the rows.
     """
-    told: dict[str, dict[str, dict[str, float]]] = {}
+    summaries: dict[str, dict[str, dict[str, float]]] = {}
     for method in dict.fromkeys(str(row["method"]) for row in rows):
         own = [row for row in rows if row["method"] == method]
         figures = dict.fromkeys(key for row in own for key in row if key not in NO_FIGURES)
-        told[method] = {}
+        summaries[method] = {}
         for figure in figures:
             values = np.array([row[figure] for row in own if row.get(figure) is not None], dtype=np.float64)
             low, high = np.quantile(resampled_means(values, seed), [0.025, 0.975])
-            told[method][figure] = {
+            summaries[method][figure] = {
                 "mean": round(float(values.mean()), 5),
                 "low": round(float(low), 5),
                 "high": round(float(high), 5),
                 "images": len(values),
             }
-    return told
+    return summaries

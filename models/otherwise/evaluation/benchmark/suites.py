@@ -56,9 +56,9 @@ def run_suite(
         What ``results.json`` holds.
     """
     rows = run(comparison, cases, len(cases), out, progress)
-    told = summary(rows)
+    summaries = summary(rows)
     for method, figures in set_distances(comparison, rows, reference, out).items():
-        told[method].update(figures)
+        summaries[method].update(figures)
     methods: list[MapMethod | EditMethod] = [*comparison.maps, *comparison.edits]
     peers = [method.name for method in comparison.maps]
     leads = {figure: found for figure in LEADING if (found := lead_over_peers(rows, figure, peers)) is not None}
@@ -74,7 +74,7 @@ def run_suite(
         "machine": machine_class(str(comparison.agent.device)),
         "threads": torch.get_num_threads(),
         "reconstruction_l1": round(reconstruction_floor(comparison.agent, comparison.classifier, cases), 5),
-        "methods": told,
+        "methods": summaries,
         "lead": {figure: lead.to_dict() for figure, lead in leads.items()},
         "sources": {method.name: method.source for method in methods},
     }
@@ -83,7 +83,11 @@ def run_suite(
         titles |= edit.maps
     sentences = [f"{judge.sentence}\n" for judge in judges]
     page = "\n".join(
-        [table(told, titles), *sentences, *(_told(figure, lead, titles) for figure, lead in leads.items())]
+        [
+            table(summaries, titles),
+            *sentences,
+            *(_lead_sentence(figure, lead, titles) for figure, lead in leads.items()),
+        ]
     )
     for file, text in (("results.json", json.dumps(results, indent=2) + "\n"), ("table.md", page)):
         with atomic_path(out / file) as temporary:
@@ -98,7 +102,7 @@ def run_suite(
     return results
 
 
-def _told(figure: str, lead: LeadOverPeers, titles: Mapping[str, str]) -> str:
+def _lead_sentence(figure: str, lead: LeadOverPeers, titles: Mapping[str, str]) -> str:
     peer = titles[lead.peer] + ("" if lead.figure == figure else ", magnitude")
     return (
         f"{LEADING[figure]}: {lead.ratio:.2f} x the best peer ({lead.low:.2f} to {lead.high:.2f}): "
@@ -109,7 +113,7 @@ def _told(figure: str, lead: LeadOverPeers, titles: Mapping[str, str]) -> str:
 def set_distances(
     comparison: Comparison, rows: Sequence[Row], reference: np.ndarray, out: Path
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """Distance of each method's counterfactuals from real images of the class they were made for.
+    """Return the distance of each method's counterfactuals from real images of their target class.
 
     Returns:
         ``{method: {"fid": {"mean": ...}, "kid": ...}}``: means over the classes that have enough images; nothing
@@ -120,12 +124,12 @@ def set_distances(
         return {}
     answers = comparison.classifier.predict(reference)
     real = penultimate(module, reference)
-    told = {}
+    distances = {}
     for method in comparison.edits:
         figures = _of_one(comparison, method, rows, out, module, answers, real)
         if figures:
-            told[method.name] = figures
-    return told
+            distances[method.name] = figures
+    return distances
 
 
 def _of_one(

@@ -88,7 +88,7 @@ class CrowdFigures:
     machine: str
 
     def to_dict(self) -> dict[str, object]:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         return asdict(self)
 
 
@@ -99,7 +99,7 @@ def measure_crowd(setup: Setup, clients: int, seconds: float, console: Console) 
         setup: Where to write, and which models to host.
         clients: How many explain.
         seconds: How long, after the first explanation.
-        console: Told what goes on.
+        console: For messages on what is done.
 
     Raises:
         DemoError: if the server fails, or a request of the client that is timed.

@@ -55,7 +55,7 @@ class ServerFigures:
     machine: str
 
     def to_dict(self) -> dict[str, object]:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         return asdict(self)
 
 
@@ -65,7 +65,7 @@ def measure_server(setup: Setup, count: int, console: Console) -> ServerFigures:
     Args:
         setup: Where to write, and which models to host.
         count: Images for each of both.
-        console: Told what goes on.
+        console: For messages on what is done.
 
     Raises:
         DemoError: if the server fails.
@@ -117,7 +117,7 @@ def _explain(client: DemoClient, names: Sequence[str]) -> tuple[list[float], lis
 
 
 def _memory_of(pid: int) -> Callable[[], float]:
-    """Resident bytes of a process and its children."""
+    """Return the resident bytes of a process and its children."""
     root = psutil.Process(pid)
 
     def look() -> float:
@@ -149,7 +149,7 @@ def _info_of(url: str) -> Callable[[], float]:
 
 @contextmanager
 def _again_and_again(measure: Callable[[], float]) -> Iterator[list[float]]:
-    """Collect a measurement every ``PERIOD`` on a thread; what goes wrong there is raised at the end."""
+    """Collect a measurement every ``PERIOD`` on a thread; an error there is raised at the end."""
     values: list[float] = []
     problems: list[Exception] = []
     stop = threading.Event()

@@ -1,7 +1,7 @@
-"""How well findings are told on real nodules, by patient: beside a constant, the majority and nearest neighbours.
+"""Accuracy of findings on real nodules, by patient, beside a constant, the majority and nearest neighbours.
 
-A simulated reader names the nodules of some patients, in random order; findings are told of other patients' nodules
-and of places of ordinary tissue. A reader's words are LIDC's consensus ratings; they may be wrong or missing on
+A simulated reader names the nodules of some patients, in random order; findings are predicted for nodules of other
+patients and for ordinary tissue. The reader's terms are LIDC's consensus ratings; they may be wrong or missing on
 purpose. The control has its labels shuffled: whatever it seems to know is chance.
 """
 
@@ -122,9 +122,9 @@ class AttributeFigures:
 
     Attributes:
         labels: How many regions the reader named.
-        own: Share of the nodules with a word whose word is told.
+        own: Share of the nodules with a term for which that term is found.
         own_interval: Of ``own``.
-        right: Share of all regions of which nothing wrong is told: every finding is true, "nodule" is said of nodules
+        right: Share of all regions without a wrong finding: every finding is true, "nodule" is said of nodules
             only, and "ordinary tissue" of tissue only.
         lift: ``right`` less the share for which "nodule" alone, always, is right.
         lift_interval: Of ``lift``.
@@ -152,7 +152,7 @@ class AttributeFigures:
     asked_again: float
 
     def to_dict(self) -> dict[str, object]:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         return asdict(self)
 
 
@@ -176,7 +176,7 @@ def measure_attributes(
         readers: How many, each of another fold and order.
         kind: How they answer; None: always right and sure.
         seed: Of folds, orders and mistakes.
-        progress: Told the share done.
+        progress: Called with the share done.
     """
     kind = kind or ReaderKind()
     rng = np.random.default_rng(seed)
@@ -247,13 +247,13 @@ def _answers(
 
 def _told(model: AttributeModel, nodules: Sequence[RatedRegion], tissue: Sequence[RatedRegion]) -> dict[str, object]:
     described = np.stack([region.description for region in nodules])
-    told, silent = model.findings(described), model.is_tissue(described)
-    own = [region.own in [f.term for f in found] for region, found in zip(nodules, told, strict=True)]
+    found_in, silent = model.findings(described), model.is_tissue(described)
+    own = [region.own in [f.term for f in found] for region, found in zip(nodules, found_in, strict=True)]
     right = [
         not nothing and all(f.term in region.truth for f in found)
-        for region, found, nothing in zip(nodules, told, silent, strict=True)
+        for region, found, nothing in zip(nodules, found_in, silent, strict=True)
     ]
-    pairs = [(f.confidence, f.term in r.truth) for r, found in zip(nodules, told, strict=True) for f in found]
+    pairs = [(f.confidence, f.term in r.truth) for r, found in zip(nodules, found_in, strict=True) for f in found]
     places = np.stack([region.description for region in tissue])
     called = ~model.is_tissue(places)
     # One place of tissue stands for so many nodules; all places are used, and weighed down.

@@ -133,7 +133,7 @@ class Curve:
         return low, high
 
     def to_dict(self) -> dict[str, object]:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         return {
             "strategy": self.strategy,
             "labels_to_goal": list(self.labels_to_goal),
@@ -164,7 +164,7 @@ def compare(
 
 
 def labels_to_goal(points: Sequence[Point], goal: float = GOAL) -> int | None:
-    """Labels from which on the named share stays at the goal; None: it never does."""
+    """Return the number of labels from which the named share stays at the goal; None: it never does."""
     needed = None
     for point in reversed(points):
         if point.named < goal:

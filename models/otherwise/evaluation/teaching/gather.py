@@ -35,7 +35,7 @@ def gather(
         lessons: What to explain.
         count: How many there are.
         folder: Where regions are kept, so that an interrupted run goes on where it was.
-        progress: Told the share done.
+        progress: Called with the share done.
     """
     reader = EncoderUnits(agent)
     folder.mkdir(parents=True, exist_ok=True)

@@ -69,14 +69,14 @@ class Lesson:
 
 
 def mammogram_lessons(inputs: InputSpec, vocabulary: Vocabulary, seed: int, count: int) -> Iterator[Lesson]:
-    """Phantom mammograms: masses by their margin, calcifications, lines, markers."""
+    """Return phantom mammograms: masses by their margin, calcifications, lines, markers."""
     for phantom in mammograms(seed, count, MammogramSettings()):
         margin = vocabulary.find(*MARGINS[str(phantom.attributes["margin"])])
         yield _lesson(phantom, inputs, vocabulary, margin, MAMMOGRAM_THINGS)
 
 
 def sign_lessons(inputs: InputSpec, vocabulary: Vocabulary, seed: int, count: int) -> Iterator[Lesson]:
-    """Phantom mammograms in which one of several signs decides: that sign, the mass by its margin, and the rest."""
+    """Return phantom mammograms in which one sign decides: that sign, the mass by its margin, and the rest."""
     for phantom in sign_mammograms(seed, count, MammogramSettings()):
         sign = str(phantom.attributes["sign"])
         margin = vocabulary.find(*MARGINS["spiculated" if sign == "spicules" else "circumscribed"])
@@ -88,7 +88,7 @@ def sign_lessons(inputs: InputSpec, vocabulary: Vocabulary, seed: int, count: in
 
 
 def nodule_lessons(inputs: InputSpec, vocabulary: Vocabulary, seed: int, count: int) -> Iterator[Lesson]:
-    """Phantom CT nodules: by their margin, vessels, pleura."""
+    """Return phantom CT nodules: by their margin, vessels, pleura."""
     for phantom in nodules(seed, count, NoduleSettings()):
         kind = str(phantom.attributes["margin"])
         margin = "lobulated" if kind == "smooth" and phantom.attributes["lobulated"] else kind
@@ -96,7 +96,7 @@ def nodule_lessons(inputs: InputSpec, vocabulary: Vocabulary, seed: int, count: 
 
 
 def lidc_lessons(folder: Path, inputs: InputSpec, vocabulary: Vocabulary, split: str) -> Iterator[Lesson]:
-    """Real nodules, called what stands out most in the readers' ratings.
+    """Return real nodules, named by the most conspicuous of the readers' ratings.
 
     Raises:
         ImageError: if the folder is not as it should be.

@@ -1,4 +1,4 @@
-"""How long teaching takes: what a person waits for, and what happens behind their back."""
+"""Times of teaching: those that a person waits for, and those of the background."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class TeachingSpeed:
     questions: dict[str, float]
 
     def to_dict(self) -> dict[str, object]:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         return asdict(self)
 
 
@@ -79,7 +79,7 @@ def measure(
         images: Phantom mammograms whose units are gathered.
         explanations: Made-up ones, of three regions each, to learn from and to ask about.
         labels: Given before the one whose update is timed.
-        progress: Told the stage and the share done.
+        progress: Called with the stage and the share done.
     """
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""Which part of the body a source shows (PS3.3 C.7.6.16.2.8, Frame Anatomy Macro)."""
+"""The body part of a source (PS3.3 C.7.6.16.2.8, Frame Anatomy Macro)."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def send(files: Mapping[str, Path], node: Node) -> dict[str, str]:
         ArchiveError: if it cannot be reached.
         ArchiveRefusedError: if it does not accept the association.
     """
-    # Not while a server starts. It logs what it does; what goes wrong is told below, without anything of a patient.
+    # Not while a server starts. It logs what it does; errors are reported below, without patient data.
     from pynetdicom.ae import ApplicationEntity
     from pynetdicom.presentation import build_context
 

@@ -1,4 +1,4 @@
-"""What things are called in DICOM: official codes where there are any, else our own, which say that they are ours."""
+"""DICOM codes: official ones if there are any, else our own in a private coding scheme."""
 
 from __future__ import annotations
 
@@ -67,14 +67,14 @@ def probability_code(name: str) -> CodedConcept:
 
 
 def coding_schemes() -> list[CodingSchemeIdentificationItem]:
-    """Who answers for the private scheme (PS3.3 C.12.1.1.1)."""
+    """Return who is responsible for the private coding scheme (PS3.3 C.12.1.1.1)."""
     return [
         CodingSchemeIdentificationItem(SCHEME, name="Codes of Otherwise", responsible_organization="Otherwise project")
     ]
 
 
 def _plain(text: str) -> str:
-    """Without what separates values in DICOM, and without line ends."""
+    """Remove DICOM's separators and line ends."""
     return " ".join(text.replace("\\", "/").split())
 
 

@@ -1,4 +1,4 @@
-"""Headers of a source as highdicom wants them, whatever files in the wild leave out."""
+"""Headers of a source in the form that highdicom needs, whatever attributes real files lack."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ UNKNOWN_METHOD = "UNKNOWN"
 
 
 def references(source: SourceSeries, slices: Sequence[Slice], frame_of_reference: str | None = None) -> list[Dataset]:
-    """Headers of instances in the form in which highdicom derives objects from them.
+    """Return the headers of instances in the form that highdicom takes.
 
     What files in the wild leave out, though it may be empty, is there and empty; what is no value is left out. The
     patient's name is empty too, since highdicom warns of odd ones by quoting them: see ``finish``.
@@ -82,7 +82,7 @@ def plane_position(one: Slice, corner: tuple[int, int] = (0, 0)) -> PlanePositio
 
 
 def decimals(numbers: Iterable[float]) -> list[DSfloat]:
-    """Numbers as DICOM's decimal strings, of 16 characters at most (PS3.5 6.2)."""
+    """Format numbers as DICOM's decimal strings, of 16 characters at most (PS3.5 6.2)."""
     return [DSfloat(float(number), auto_format=True) for number in numbers]
 
 

@@ -1,4 +1,4 @@
-"""References between the objects of one explanation, so that whoever has one finds the others."""
+"""References between the objects of one explanation, so that each leads to the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who makes a DICOM object, when, and under which identifiers."""
+"""Creator, time and identifiers of a DICOM object."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from otherwise.report.dicom.source import SourceSeries
 
 @dataclass(frozen=True)
 class Making:
-    """What differs between two writings of the same explanation.
+    """Creator, time and identifiers, which differ between two writings of an explanation.
 
     Attributes:
         uid: Makes identifiers; each call another one.
@@ -36,7 +36,7 @@ class Making:
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> Making:
-        """Identifiers and time that follow from an explanation, so that an archive that is given it again has it once.
+        """Derive identifiers and time from an explanation, so that an archive stores it only once.
 
         Args:
             content: Of its ``explanation.json``, with the names that its regions have by now.
@@ -47,17 +47,17 @@ class Making:
 
 
 def digest_of(content: Mapping[str, Any]) -> str:
-    """SHA-256 of what DICOM objects tell of an explanation: of its names what a region is called, and not how surely.
+    """Return the SHA-256 of an explanation's content in DICOM objects: with the names of regions, without confidences.
 
     Args:
         content: See ``Making.of``.
     """
-    told = {key: value for key, value in content.items() if key not in ("concepts", "regions")}
+    described = {key: value for key, value in content.items() if key not in ("concepts", "regions")}
     regions = [
         {**region, "concept": _called(region["concept"]), "findings": [_called(f) for f in region.get("findings", ())]}
         for region in content["regions"]
     ]
-    text = json.dumps([NAME, __version__, told, regions], sort_keys=True)
+    text = json.dumps([NAME, __version__, described, regions], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

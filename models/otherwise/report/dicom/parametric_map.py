@@ -22,7 +22,7 @@ from otherwise.report.dicom.source import SourceSeries
 
 @dataclass(frozen=True)
 class Quantity:
-    """What a map says.
+    """The quantity that a map shows.
 
     Attributes:
         label: Of the content, capital letters.
@@ -127,7 +127,7 @@ def _map(
         plane_positions=[plane_position(one, corner) for one in slices],
         **equipment(explanation, making, quantity.series_number, f"Otherwise: {quantity.label.lower()}"),
     )
-    # dcmqi reads no parametric map without it (PS3.3 C.7.6.16.2.8). It tells the laterality, so the series must not.
+    # dcmqi reads no parametric map without it (PS3.3 C.7.6.16.2.8). It gives the laterality, so the series must not.
     if "Laterality" in made:
         del made.Laterality
     made.SharedFunctionalGroupsSequence[0].FrameAnatomySequence = [frame_anatomy(source.slices[0].header)]
@@ -140,7 +140,7 @@ def _map(
 
 
 def _occupied(array: np.ndarray) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
-    """First voxel of the box with all that is not zero, and one past the last; the first slice where all is zero."""
+    """Return the first voxel of the box with all non-zero values, and one past the last; else the first slice."""
     occupied = (array != 0).any(axis=0)
     if not occupied.any():
         i, j, _ = occupied.shape
@@ -151,7 +151,7 @@ def _occupied(array: np.ndarray) -> tuple[tuple[int, int, int], tuple[int, int, 
 
 
 def _derivation(one: Slice, quantity: Quantity, source: SourceSeries) -> Dataset:
-    """From which frame of the source a frame is (PS3.3 C.7.6.16.2.6)."""
+    """Return the source frame of a frame (PS3.3 C.7.6.16.2.6)."""
     image = Dataset()
     image.ReferencedSOPClassUID, image.ReferencedSOPInstanceUID = one.header.SOPClassUID, one.header.SOPInstanceUID
     if source.multiframe:

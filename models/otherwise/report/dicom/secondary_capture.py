@@ -1,4 +1,4 @@
-"""The report's pages as pictures (PS3.3 A.8.1), which every archive keeps and every viewer shows."""
+"""The report's pages as pictures (PS3.3 A.8.1), which every archive stores and every viewer shows."""
 
 from __future__ import annotations
 

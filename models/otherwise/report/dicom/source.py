@@ -20,7 +20,7 @@ _IDENTITY = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanc
 
 
 class DicomError(OtherwiseError):
-    """An explanation cannot be written as DICOM: its source is none, is another one, or lacks something."""
+    """An explanation cannot be written as DICOM: its source is not DICOM, has changed, or lacks something."""
 
     code = "dicom"
     status = 422
@@ -28,7 +28,7 @@ class DicomError(OtherwiseError):
 
 @dataclass(frozen=True, eq=False)
 class SourceSeries:
-    """A DICOM image, and which part of it an explanation covers.
+    """A DICOM image, and the part of it that an explanation covers.
 
     Attributes:
         stack: All slices of the image; slice k of the image is its k-th.
@@ -63,7 +63,7 @@ class SourceSeries:
 
     @property
     def distance(self) -> float:
-        """Between neighbouring slices, in millimetres; of one slice its thickness."""
+        """Return the distance of neighbouring slices in millimetres; of one slice its thickness."""
         return float(np.linalg.norm(self.stack.affine[:3, 2]))
 
 

@@ -163,8 +163,8 @@ def _changed(
     target: QualitativeEvaluation,
 ) -> MeasurementsAndQualitativeEvaluations:
     numbers = [_number(CHANGED_FRACTION, answer.changed_fraction), _number(MEAN_CHANGE, answer.l1)]
-    told = [target, QualitativeEvaluation(VALID, _yes(answer.valid))]
-    return _answer(kind, explanation, image, making, answer.probabilities, numbers, told)
+    evaluations = [target, QualitativeEvaluation(VALID, _yes(answer.valid))]
+    return _answer(kind, explanation, image, making, answer.probabilities, numbers, evaluations)
 
 
 def _answer(
@@ -174,16 +174,16 @@ def _answer(
     making: Making,
     probabilities: Mapping[str, float],
     numbers: Sequence[Measurement] = (),
-    told: Sequence[QualitativeEvaluation] = (),
+    evaluations: Sequence[QualitativeEvaluation] = (),
 ) -> MeasurementsAndQualitativeEvaluations:
-    """Probabilities of all classes, under the classifier's own names."""
+    """Return the probabilities of all classes, under the classifier's own names."""
     probability = [_number(probability_code(name), value) for name, value in probabilities.items()]
     return MeasurementsAndQualitativeEvaluations(
         TrackingIdentifier(making.uid(), f"{explanation.id}: {kind.meaning}"),
         finding_type=kind,
         algorithm_id=AlgorithmIdentification(explanation.classifier.name, explanation.classifier.version),
         measurements=[*probability, *numbers],
-        qualitative_evaluations=list(told),
+        qualitative_evaluations=list(evaluations),
         source_images=[image],
     )
 
@@ -230,7 +230,7 @@ def _source_images(source: SourceSeries, through: Sequence[int]) -> list[SourceI
 
 
 def _size(explanation: Explanation, region: Region, source: SourceSeries) -> Measurement:
-    """Volume, or of a plane the area; in pixels where nobody knows how large they are."""
+    """Return the volume, or the area in a plane; in pixels if their size is unknown."""
     if region.volume_mm3 is not None and explanation.volumes.original.dimension == 3:
         return Measurement(official("SCT", "Volume"), region.volume_mm3, official("UCUM", "CubicMillimeter"))
     pixels = int((explanation.volumes.regions.array == region.label).sum())

@@ -17,7 +17,11 @@ from otherwise.influence.effect import shown_effect
 
 
 def ablations(in_noise: bool = False) -> tuple[EditMethod, ...]:
-    """Ours, and ours without one of its ingredients at a time; ``in_noise``: of an agent whose student learned so."""
+    """Return our method, and our method without one ingredient at a time.
+
+    Args:
+        in_noise: Whether the agent's student was trained on noise; further ingredients are then left out in turn.
+    """
     unled = tuple(dict.fromkeys(replace(attempt, student_guidance=0.0) for attempt in USUAL.attempts))
     shallow = tuple(attempt for attempt in USUAL.attempts if attempt.guidance_scale == 0)
     guided = tuple(attempt for attempt in USUAL.attempts if attempt.guidance_scale > 0)

@@ -13,7 +13,7 @@ SUPERPIXELS = 64
 
 
 def kernel_shap(classifier: BlackBox, image: np.ndarray, label: int) -> np.ndarray:
-    """Shapley values of superpixels by weighted regression (Captum; superpixels by scikit-image)."""
+    """Return Shapley values of superpixels by weighted regression (Captum; superpixels by scikit-image)."""
     from captum.attr import KernelShap
     from skimage.segmentation import slic
 

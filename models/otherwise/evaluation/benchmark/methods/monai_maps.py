@@ -12,7 +12,7 @@ from otherwise.errors import ClassifierError
 
 
 def monai_occlusion(classifier: BlackBox, image: np.ndarray, label: int) -> np.ndarray:
-    """Occlusion with Gaussian noise of the image's own mean (MONAI)."""
+    """Occlude with Gaussian noise of the image's own mean (MONAI)."""
     from monai.visualize import OcclusionSensitivity
 
     edge = max(2, image.shape[1] // 8)
@@ -26,7 +26,7 @@ def monai_occlusion(classifier: BlackBox, image: np.ndarray, label: int) -> np.n
 
 
 def grad_cam_plus(classifier: BlackBox, image: np.ndarray, label: int) -> np.ndarray:
-    """Grad-CAM++ at the same layer as Grad-CAM (Chattopadhay et al., arXiv 1710.11063; MONAI)."""
+    """Run Grad-CAM++ at the layer of Grad-CAM (Chattopadhay et al., arXiv 1710.11063; MONAI)."""
     from monai.visualize import GradCAMpp
 
     from otherwise.attribution.gradients import feature_layer

@@ -13,7 +13,7 @@ from otherwise.evaluation.benchmark.methods.method import SEED
 
 
 def rex(classifier: BlackBox, image: np.ndarray, label: int) -> np.ndarray:
-    """Causal responsibility (Chockler et al., arXiv 2411.08875; rex-xai); planes only."""
+    """Return the causal responsibility of each pixel (Chockler et al., arXiv 2411.08875; rex-xai); planes only."""
     from rex_xai.explanation.rex import calculate_responsibility
     from rex_xai.input.config import CausalArgs
     from rex_xai.input.input_data import Data

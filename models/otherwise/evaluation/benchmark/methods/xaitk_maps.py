@@ -12,7 +12,7 @@ from otherwise.evaluation.benchmark.methods.method import MASKS, SEED
 
 
 def rise(classifier: BlackBox, image: np.ndarray, label: int) -> np.ndarray:
-    """Random masks, weighted by the probability that is left (xaitk-saliency); planes only."""
+    """Weight random masks by the probability that is left (xaitk-saliency); planes only."""
     from xaitk_saliency.impls.gen_image_classifier_blackbox_sal.rise import RISEStack
 
     return _xaitk(RISEStack(n=MASKS, s=8, p1=0.5, seed=SEED), classifier, image, label)
