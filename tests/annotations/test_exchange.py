@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from otherwise.annotations.annotation import Annotation, withdrawal
-from otherwise.annotations.exchange import ExchangeError, Imported, export_annotations, import_annotations
+from otherwise.annotations.exchange import ExchangeError, ImportResult, export_annotations, import_annotations
 from otherwise.annotations.store import AnnotationStore
 from otherwise.cli import EXIT_REFUSED, main
 from otherwise.images.atomic import WriteError
@@ -36,14 +36,14 @@ def test_exported_imported_and_exported_again_it_is_the_same_to_the_byte(
 ) -> None:
     a, b = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
     assert export_annotations(store, a) == 4
-    assert import_annotations(other, a) == Imported(new=4, read=4)
+    assert import_annotations(other, a) == ImportResult(new=4, read=4)
     assert export_annotations(other, b) == 4
     assert a.read_bytes() == b.read_bytes()
     assert other.history() == said
     assert other.current() == [said[1], said[3]]
     assert len(a.read_bytes().splitlines()) == 4
 
-    assert import_annotations(other, a) == Imported(new=0, read=4)
+    assert import_annotations(other, a) == ImportResult(new=0, read=4)
     assert other.history() == said
 
 
@@ -58,7 +58,7 @@ def test_more_than_a_batch_is_exported_in_order(other: AnnotationStore, say: Say
 def test_an_empty_store_is_an_empty_file(store: AnnotationStore, other: AnnotationStore, tmp_path: Path) -> None:
     assert export_annotations(store, tmp_path / "a.jsonl") == 0
     assert (tmp_path / "a.jsonl").read_bytes() == b""
-    assert import_annotations(other, tmp_path / "a.jsonl") == Imported(new=0, read=0)
+    assert import_annotations(other, tmp_path / "a.jsonl") == ImportResult(new=0, read=0)
 
 
 @pytest.mark.parametrize(

@@ -97,19 +97,11 @@ def test_any_tree_is_read_whatever_the_order_of_its_entries(order: list[int], dr
 
 
 def test_free_words_become_a_term_that_does_not_depend_on_who_writes_them(shipped: Vocabulary) -> None:
-    margin = shipped.find(PRIVATE, "mass-margin")
-    own = shipped.with_local("  Feathery   margin ", margin)
-    term = local_term("feathery margin")
-    assert own.find(*term.key).meaning == "Feathery margin"
-    assert own.is_a(term, shipped.find("SCT", "129788004"))
-    assert own.find(*term.key) in own.children(margin)
-    assert own.with_local("FEATHERY MARGIN") is own
+    term = local_term("  Feathery   margin ")
+    assert term.meaning == "Feathery margin"
+    assert term.key == local_term("FEATHERY MARGIN").key
     assert term not in shipped
     assert len(term.code) <= 16
-    with pytest.raises(VocabularyError, match="elsewhere"):
-        own.with_local("feathery margin", shipped.find("SCT", "27925004"))
-    with pytest.raises(VocabularyError, match="99X:1"):
-        own.with_local("silky", Term("99X", "1", "unknown"))
 
 
 @given(st.text(max_size=80))

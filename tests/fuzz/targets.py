@@ -187,7 +187,7 @@ def _body() -> Target:
     from lib.routes.jobs import JobBody
     from lib.settings.params import ParamsError
     from lib.teaching.annotation_requests import AnnotationRequest, ConceptQuery
-    from otherwise.annotations.annotation import Annotation, Models
+    from otherwise.annotations.annotation import Annotation, ModelVersions
     from otherwise.annotations.region import RegionMask
     from otherwise.annotations.vocabulary import local_term
 
@@ -218,7 +218,7 @@ def _body() -> Target:
                 units=tuple(body.units),
                 term=local_term(str(body.term.get("meaning"))) if body.term else None,
                 certain=body.certain,
-                models=Models("c@1", "a@1", ""),
+                models=ModelVersions("c@1", "a@1", ""),
                 explanation=body.explanation,
                 withdraws=body.withdraws,
                 comment=body.comment,

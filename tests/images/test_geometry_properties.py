@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from otherwise.images.image import Geometry, Image
-from otherwise.images.itk import from_itk, to_itk
+from otherwise.images.itk import from_itk
 from otherwise.images.reading import read_image
 from otherwise.images.resampling import (
     change_to_native,
@@ -22,6 +22,7 @@ from otherwise.images.resampling import (
     resample,
 )
 from otherwise.images.writing import write_image
+from support.itk_images import to_itk
 from support.model_view import to_model
 
 often = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])

@@ -17,7 +17,7 @@ import pytest
 from otherwise.cli import build, run, security_checks
 from otherwise.cli.checks import CheckResult
 from otherwise.cli.doctor import examine_all
-from otherwise.cli.security_checks import LIVE, Server
+from otherwise.cli.security_checks import LIVE
 from otherwise.tokens import Role, add_token
 from support.certificates import make_certificate
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Answer = Callable[[BaseHTTPRequestHandler], tuple[int, dict[str, str]]]
 
 
-def found_at(server: Server, state: Path | None = None, tokens: Path | None = None) -> dict[str, CheckResult]:
+def found_at(server: CheckedServer, state: Path | None = None, tokens: Path | None = None) -> dict[str, CheckResult]:
     return {each.name: each for each in examine_all(security_checks.security_checks(server, state, tokens))}
 
 
@@ -82,7 +82,7 @@ def test_nothing_is_wrong_with_our_own_server(running: Running, capsys: pytest.C
 
 
 def test_a_stranger_looks_at_less(running: Running) -> None:
-    found = found_at(Server.at(running.url.removesuffix(running.app.address_path)))
+    found = found_at(CheckedServer.at(running.url.removesuffix(running.app.address_path)))
 
     assert {name for name, each in found.items() if each.state == "warn"} == {"pages", "sizes", "role"}
     assert not [each for each in found.values() if each.state == "fail"]
@@ -103,7 +103,7 @@ def test_a_stranger_looks_at_less(running: Running) -> None:
 )
 def test_each_fault_is_found(name: str, answer: Answer) -> None:
     with answering(answer) as address:
-        found = found_at(Server.at(address))
+        found = found_at(CheckedServer.at(address))
 
     assert (found[name].state, bool(found[name].hint)) == ("fail", True)
 
@@ -113,7 +113,7 @@ def test_a_page_without_a_policy_is_found() -> None:
         return (200 if request.headers["Authorization"] == "Bearer mine" else strict(request)[0]), {}
 
     with answering(careless) as address:
-        found = found_at(Server.at(f"{address}/token/mine"))
+        found = found_at(CheckedServer.at(f"{address}/token/mine"))
 
     assert found["pages"].state == "fail"
 
@@ -123,23 +123,23 @@ def test_certificates_end(tmp_path: Path, later: int, state: str) -> None:
     pair = make_certificate(tmp_path, "a", days=40)
     now = datetime.now(UTC) + timedelta(days=later)
     with answering(strict, pair) as address:
-        assert security_checks.certificate(Server.at(address, pair[0]), now).state == state
+        assert security_checks.certificate(CheckedServer.at(address, pair[0]), now).state == state
 
 
 def test_a_certificate_that_nobody_vouches_for_is_found(tmp_path: Path) -> None:
     with answering(strict, make_certificate(tmp_path, "a")) as address:
-        found = found_at(Server.at(address))
+        found = found_at(CheckedServer.at(address))
 
     assert "not trusted" in found["certificate"].what
     assert "--certificate" in found["certificate"].hint
 
 
 def test_plain_http_across_the_network_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert security_checks.encryption(Server.at("http://192.0.2.7:8000")).state == "fail"
+    assert security_checks.encryption(CheckedServer.at("http://192.0.2.7:8000")).state == "fail"
     with answering(strict) as address:
-        assert security_checks.encryption(Server.at(address)).state == "ok"
+        assert security_checks.encryption(CheckedServer.at(address)).state == "ok"
         monkeypatch.setattr(security_checks, "_own_addresses", lambda: ["127.0.0.1"])  # stands for one of the network
-        assert security_checks.encryption(Server.at(address)).state == "fail"
+        assert security_checks.encryption(CheckedServer.at(address)).state == "fail"
 
 
 def test_what_other_users_of_the_machine_can_read_is_found(tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ def test_a_server_that_is_away_is_told_in_one_line(capsys: pytest.CaptureFixture
 
 
 def test_the_token_is_not_shown(running: Running) -> None:
-    server = Server.at(running.url)
+    server = CheckedServer.at(running.url)
     shown = repr(server) + json.dumps([each.what + each.hint for each in found_at(server).values()])
 
     assert server.token

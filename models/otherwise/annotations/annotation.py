@@ -38,8 +38,8 @@ class AnnotationError(OtherwiseError):
 
 
 @dataclass(frozen=True)
-class Models:
-    """The models that answered when the annotation was made, each as ``name@version``, or empty where none did."""
+class ModelVersions:
+    """The models whose explanation was shown, each as ``name@version``; empty where there was none."""
 
     classifier: str = ""
     agent: str = ""
@@ -98,7 +98,7 @@ class Annotation:
     units: tuple[str, ...] = ()
     term: Term | None = None
     certain: bool = True
-    models: Models = field(default_factory=Models)
+    models: ModelVersions = field(default_factory=ModelVersions)
     explanation: str = ""
     withdraws: str = ""
     comment: str = ""
@@ -124,7 +124,7 @@ class Annotation:
             raise _wrong("a unit is not of the form layer3/17")
         if len(set(self.units)) < len(self.units):
             raise _wrong("a unit is there twice")
-        for name, kind in (("region", RegionMask), ("term", Term), ("models", Models)):
+        for name, kind in (("region", RegionMask), ("term", Term), ("models", ModelVersions)):
             value = getattr(self, name)
             if not isinstance(value, kind) and (value is not None or name == "models"):
                 raise _wrong(f"{name} is no {kind.__name__}")
@@ -178,7 +178,9 @@ class Annotation:
             term = _object("term", content["term"], {"scheme", "code", "meaning"}, all_of_them=True)
             content["term"] = Term(**term)
         if "models" in content:
-            content["models"] = Models(**_object("models", content["models"], {item.name for item in fields(Models)}))
+            content["models"] = ModelVersions(
+                **_object("models", content["models"], {item.name for item in fields(ModelVersions)})
+            )
         if "units" in content:
             if not isinstance(content["units"], list) or not all(isinstance(unit, str) for unit in content["units"]):
                 raise _wrong("units is no list of texts")

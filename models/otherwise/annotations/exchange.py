@@ -25,8 +25,8 @@ class ExchangeError(OtherwiseError):
 
 
 @dataclass(frozen=True)
-class Imported:
-    """How many annotations of a file were new, and how many there in all."""
+class ImportResult:
+    """The number of new annotations in a file, and of all."""
 
     new: int
     read: int
@@ -35,7 +35,7 @@ class Imported:
 def export_annotations(store: AnnotationStore, path: Path) -> int:
     """Write all annotations, withdrawn ones and withdrawals included; the file appears whole or not at all.
 
-    Imported into an empty database and exported again, the file is the same to the last byte.
+    If the file is imported into an empty database and exported again, the new file is identical.
 
     Returns:
         How many.
@@ -54,7 +54,7 @@ def export_annotations(store: AnnotationStore, path: Path) -> int:
     return count
 
 
-def import_annotations(store: AnnotationStore, path: Path) -> Imported:
+def import_annotations(store: AnnotationStore, path: Path) -> ImportResult:
     """Record every annotation of a file that is not there yet: all or, if one line is wrong, none.
 
     Raises:
@@ -72,7 +72,7 @@ def import_annotations(store: AnnotationStore, path: Path) -> Imported:
         raise ExchangeError(
             f"Line {lines.number} of {path.name}: {error.detail} Nothing was imported.", error.hint
         ) from error
-    return Imported(sum(number > before for number in set(numbers)), len(numbers))
+    return ImportResult(sum(number > before for number in set(numbers)), len(numbers))
 
 
 class _Lines:

@@ -169,21 +169,6 @@ class Vocabulary:
         """Return whether a term means something that is no feature of a disease: a marker, a device, a border."""
         return (PRIVATE, SPURIOUS) in (term.key, *(above.key for above in self.ancestors(term)))
 
-    def with_local(self, meaning: str, parent: Term | None = None) -> Vocabulary:
-        """Add free words as a term, :func:`local_term`'s; what is there already stays as it is.
-
-        Raises:
-            VocabularyError: if the words are no meaning of a term, or the parent is unknown or another than before.
-        """
-        term = local_term(meaning)
-        above = None if parent is None else self.find(*parent.key).key
-        if term.key in self.terms:
-            if above is not None and self.parents.get(term.key) != above:
-                raise VocabularyError(f"{term} stands elsewhere already.", "Use it as it is, or choose other words.")
-            return self
-        parents = dict(self.parents) if above is None else {**self.parents, term.key: above}
-        return Vocabulary({**self.terms, term.key: term}, parents, self.groups)
-
     @cached_property
     def _children(self) -> dict[Key, tuple[Term, ...]]:
         found: dict[Key, tuple[Term, ...]] = {}

@@ -213,7 +213,7 @@ def _run(suite: Suite, options: SuiteOptions) -> None:
 
     from otherwise.blackbox.loading import load_classifier
     from otherwise.evaluation.benchmark.methods.ablations import ablations
-    from otherwise.evaluation.benchmark.methods.method import References
+    from otherwise.evaluation.benchmark.methods.method import ReferenceImages
     from otherwise.evaluation.benchmark.methods.registry import MAP_METHODS, edit_methods
     from otherwise.evaluation.benchmark.run import Comparison, reconstruction_floor
     from otherwise.evaluation.benchmark.suites import choose, run_suite
@@ -225,7 +225,7 @@ def _run(suite: Suite, options: SuiteOptions) -> None:
     if options.ablation:
         maps, edits = choose(options.methods, (), ablations(taught.student_noise > 0))
     else:
-        references = References(reference, hosted.predict(reference))
+        references = ReferenceImages(reference, hosted.predict(reference))
         maps, edits = choose(options.methods, MAP_METHODS, edit_methods(references))
     for method in maps:
         if not method.suits(hosted):

@@ -12,7 +12,7 @@ import typer
 
 from otherwise.cli import checks
 from otherwise.cli.checks import Check, CheckResult
-from otherwise.cli.security_checks import Server, security_checks
+from otherwise.cli.security_checks import CheckedServer, security_checks
 
 COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
@@ -49,7 +49,7 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Look whether otherwise serve would work with these options, or is safe; exit code 1 if not."""
         if security:
-            server = Server.at(address or f"http://{host}:{port}", certificate)
+            server = CheckedServer.at(address or f"http://{host}:{port}", certificate)
             _finish(examine_all(security_checks(server, state or _beside(studies), tokens)), as_json)
             return
         asked: dict[str, Check] = {

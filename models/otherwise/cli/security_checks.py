@@ -63,7 +63,7 @@ class Reply:
 
 
 @dataclass(frozen=True)
-class Server:
+class CheckedServer:
     """A server as seen from here.
 
     Attributes:
@@ -79,7 +79,7 @@ class Server:
     authority: Path | None = None
 
     @classmethod
-    def at(cls, address: str, authority: Path | None = None) -> Server:
+    def at(cls, address: str, authority: Path | None = None) -> CheckedServer:
         """Read an address, with or without ``/token/TOKEN``.
 
         Raises:
@@ -146,7 +146,7 @@ class Server:
         return shown if self.port in (80, 443) else f"{shown}:{self.port}"
 
 
-def security_checks(server: Server, state: Path | None, tokens: Path | None) -> dict[str, Check]:
+def security_checks(server: CheckedServer, state: Path | None, tokens: Path | None) -> dict[str, Check]:
     """Name the checks, in the order in which they are done.
 
     Args:
@@ -173,7 +173,7 @@ def security_checks(server: Server, state: Path | None, tokens: Path | None) -> 
     return asked
 
 
-def reachable(server: Server) -> CheckResult:
+def reachable(server: CheckedServer) -> CheckResult:
     """Return whether an Otherwise server answers there."""
     reply = server.ask(LIVE)
     if reply.status not in (200, 503):
@@ -182,7 +182,7 @@ def reachable(server: Server) -> CheckResult:
     return CheckResult("server", "ok", f"{server.scheme}://{server.host}:{server.port} answers")
 
 
-def encryption(server: Server) -> CheckResult:
+def encryption(server: CheckedServer) -> CheckResult:
     """Return whether images and tokens can be read on the network."""
     if server.scheme == "https":
         return CheckResult("encryption", "ok", "https")
@@ -202,7 +202,7 @@ def encryption(server: Server) -> CheckResult:
     return CheckResult("encryption", "ok", "reached from this machine only")
 
 
-def certificate(server: Server, now: datetime | None = None) -> CheckResult:
+def certificate(server: CheckedServer, now: datetime | None = None) -> CheckResult:
     """Return whether clients trust the certificate, and how long."""
     if server.scheme == "http":
         return CheckResult("certificate", "ok", "none, as there is no https")
@@ -221,7 +221,7 @@ def certificate(server: Server, now: datetime | None = None) -> CheckResult:
     return CheckResult("certificate", "warn" if left < SOON else "ok", what, "Renew it." if left < SOON else "")
 
 
-def strangers(server: Server) -> CheckResult:
+def strangers(server: CheckedServer) -> CheckResult:
     """Return whether somebody without a token is let in."""
     open_to_all = [path for path in GUARDED if server.ask(path).let_in]
     if open_to_all:
@@ -230,7 +230,7 @@ def strangers(server: Server) -> CheckResult:
     return CheckResult("tokens", "ok", "nobody is let in without a token")
 
 
-def proxy(server: Server) -> CheckResult:
+def proxy(server: CheckedServer) -> CheckResult:
     """Check that forwarded headers, set by a proxy or forged by a client, do not grant access."""
     for headers in FORWARDED:
         if server.ask("/otherwise/about", headers).let_in:
@@ -243,7 +243,7 @@ def proxy(server: Server) -> CheckResult:
     return CheckResult("proxy", "ok", "forwarded headers open nothing")
 
 
-def origins(server: Server) -> CheckResult:
+def origins(server: CheckedServer) -> CheckResult:
     """Return whether pages of other servers may use this one through somebody's browser."""
     asked: tuple[tuple[str, dict[str, str]], ...] = (
         ("GET", {}),
@@ -261,7 +261,7 @@ def origins(server: Server) -> CheckResult:
     return CheckResult("origins", "ok", "pages of other servers are refused")
 
 
-def closed_routes(server: Server) -> CheckResult:
+def closed_routes(server: CheckedServer) -> CheckResult:
     """Return whether routes of MONAI Label answer that read logs, models or other servers."""
     found = [path for path in CLOSED if server.ask(path, known=bool(server.token)).let_in]
     if found:
@@ -271,7 +271,7 @@ def closed_routes(server: Server) -> CheckResult:
     return CheckResult("closed routes", "ok", f"{', '.join(CLOSED)} are refused")
 
 
-def pages(server: Server) -> CheckResult:
+def pages(server: CheckedServer) -> CheckResult:
     """Return whether the server's pages run no scripts and load nothing from elsewhere."""
     if not server.token:
         return _not_looked_at("pages")
@@ -283,7 +283,7 @@ def pages(server: Server) -> CheckResult:
     return CheckResult("pages", "ok", "no scripts, nothing from elsewhere")
 
 
-def sizes(server: Server) -> CheckResult:
+def sizes(server: CheckedServer) -> CheckResult:
     """Return whether a body of ten terabytes is refused before it is sent."""
     if not server.token:
         return _not_looked_at("sizes")
@@ -301,7 +301,7 @@ def sizes(server: Server) -> CheckResult:
     )
 
 
-def role(server: Server) -> CheckResult:
+def role(server: CheckedServer) -> CheckResult:
     """Return whose token it is that was given, and whether it is needed to be that powerful."""
     if not server.token:
         return _not_looked_at("role")

@@ -1,4 +1,4 @@
-"""To SimpleITK and back. ITK's patient axes are LPS (left, posterior, superior), ours RAS, as in 3D Slicer.
+"""Images from SimpleITK. ITK's patient axes are LPS (left, posterior, superior), ours RAS, as in 3D Slicer.
 
 SimpleITK takes 90 MB of memory, so it is imported only by the functions that need it.
 """
@@ -45,28 +45,6 @@ def is_rectangular(affine: np.ndarray, tolerance: float = 1e-3) -> bool:
         return False
     directions = affine[:3, :3] / lengths
     return bool(np.abs(directions.T @ directions - np.eye(3)).max() < tolerance)
-
-
-def to_itk(image: Image) -> sitk.Image:
-    """Convert to a 3-D SimpleITK image; channels become vector components.
-
-    Raises:
-        ImageError: if the axes are not at right angles, which ITK cannot hold.
-    """
-    import SimpleITK as sitk  # noqa: N813
-
-    affine = image.geometry.affine
-    if not is_rectangular(affine):
-        raise ImageError(f"The axes of image {image.id} are not at right angles.", "Resample it onto a regular grid.")
-    affine = swap_ras_lps(affine)
-    array = image.array.T  # (k, j, i, channels), as SimpleITK counts
-    vector = image.array.shape[0] > 1
-    result = sitk.GetImageFromArray(np.ascontiguousarray(array if vector else array[..., 0]), isVector=vector)
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    result.SetSpacing(spacing.tolist())
-    result.SetOrigin(affine[:3, 3].tolist())
-    result.SetDirection((affine[:3, :3] / spacing).ravel().tolist())
-    return result
 
 
 def from_itk(source: sitk.Image, id: str = "image", dimension: int | None = None) -> Image:

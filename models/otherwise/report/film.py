@@ -10,7 +10,7 @@ from otherwise.report.panels import FigurePanel, Panels
 
 
 @dataclass(frozen=True)
-class Step:
+class PathStep:
     """One image of the path."""
 
     panel: FigurePanel
@@ -18,10 +18,10 @@ class Step:
     flipped: bool
 
 
-def steps(explanation: Explanation, panels: Panels) -> list[Step]:
+def steps(explanation: Explanation, panels: Panels) -> list[PathStep]:
     """Return the images of the path."""
     return [
-        Step(
+        PathStep(
             panels.small(image, f"Path at strength {point.strength:g}"),
             point,
             words.answers(point.probabilities, explanation.target) if point.flipped is None else point.flipped,

@@ -13,7 +13,7 @@ from lib.settings.params import MAX_SLICES, ParamsError
 from lib.storage.owners import Caller, check_visible
 from lib.teaching.service import TeachingService
 from lib.teaching.superseded import refuse_superseded
-from otherwise.annotations.annotation import Annotation, AnnotationError, Models, new_id, withdrawal
+from otherwise.annotations.annotation import Annotation, AnnotationError, ModelVersions, new_id, withdrawal
 from otherwise.annotations.region import RegionMask
 from otherwise.annotations.store import AnnotationConflictError, UnknownAnnotationError
 from otherwise.annotations.vocabulary import Term, local_term
@@ -207,7 +207,7 @@ def make_annotation(
         units=tuple(body.units),
         term=make_term(body.term, teaching) if body.term else None,
         certain=body.certain,
-        models=Models(_model(classifier), _model(agent), f"names@{taught.version}" if taught else ""),
+        models=ModelVersions(_model(classifier), _model(agent), f"names@{taught.version}" if taught else ""),
         explanation=about.explanation,
         withdraws=body.withdraws,
         comment=body.comment,

@@ -12,7 +12,7 @@ from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.evaluation.benchmark.methods.ablations import ablations
 from otherwise.evaluation.benchmark.methods.global_direction import GlobalDirection
-from otherwise.evaluation.benchmark.methods.method import References
+from otherwise.evaluation.benchmark.methods.method import ReferenceImages
 from otherwise.evaluation.benchmark.methods.nearest_unlike import nearest_unlike
 from otherwise.evaluation.benchmark.methods.own_search import SharedSearch
 from otherwise.evaluation.benchmark.methods.registry import edit_methods
@@ -77,12 +77,12 @@ def test_the_nearest_of_another_answer_is_a_real_image(agent: Agent, classifier:
     neighbours = squares(SIZE, 40, seed=2)
     answers = classifier.predict(neighbours)
     dark = neighbours[int(answers[:, 0].argmax())]
-    edit = nearest_unlike(References(neighbours, answers))(agent, CountingBlackBox(classifier), dark)
+    edit = nearest_unlike(ReferenceImages(neighbours, answers))(agent, CountingBlackBox(classifier), dark)
     assert edit.valid
     assert any(np.array_equal(edit.image, other) for other in neighbours)
     bright = [other for other, answer in zip(neighbours, answers, strict=True) if answer[1] > 0.5]
     assert np.square(edit.image - dark).sum() == min(np.square(other - dark).sum() for other in bright)
-    alone = nearest_unlike(References(neighbours[:1] * 0, classifier.predict(neighbours[:1] * 0)))
+    alone = nearest_unlike(ReferenceImages(neighbours[:1] * 0, classifier.predict(neighbours[:1] * 0)))
     assert not alone(agent, CountingBlackBox(classifier), dark).valid
 
 
@@ -105,7 +105,7 @@ def test_ours_and_its_minimal_part_search_once_and_each_shows_the_whole_cost(
 
 
 def test_methods_have_names_of_their_own() -> None:
-    methods = edit_methods(References(np.zeros((1, 1, *SIZE), np.float32), np.array([[1.0, 0.0]])))
+    methods = edit_methods(ReferenceImages(np.zeros((1, 1, *SIZE), np.float32), np.array([[1.0, 0.0]])))
     assert len({method.name for method in methods}) == len(methods)
     assert all(method.source and method.title for method in methods)
 

@@ -15,7 +15,7 @@ from otherwise.agent.flow import invert, render
 from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.evaluation.benchmark.methods.editing import encoded, first_that_flips, velocity_of
-from otherwise.evaluation.benchmark.methods.method import Edit, EditMethod, References
+from otherwise.evaluation.benchmark.methods.method import Edit, EditMethod, ReferenceImages
 
 
 @dataclass
@@ -105,6 +105,6 @@ def _proxy(latents: Tensor, answers: Tensor, generator: torch.Generator, seed: i
     return proxy.eval()
 
 
-def global_directions(references: References) -> tuple[EditMethod, ...]:
+def global_directions(references: ReferenceImages) -> tuple[EditMethod, ...]:
     """Return the method."""
     return (EditMethod("global-direction", "Global direction", "GCD, arXiv 2404.12488", GlobalDirection(), slow=True),)

@@ -90,7 +90,7 @@ class EditMethod:
 
 
 @dataclass(frozen=True, eq=False)
-class References:
+class ReferenceImages:
     """Real images beside those that are explained.
 
     Attributes:

@@ -8,10 +8,10 @@ from otherwise.agent.bundle import Agent
 from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.blackbox.decision import DecisionRule
 from otherwise.evaluation.benchmark.methods.editing import is_valid
-from otherwise.evaluation.benchmark.methods.method import Edit, EditMethod, MakeEdit, References
+from otherwise.evaluation.benchmark.methods.method import Edit, EditMethod, MakeEdit, ReferenceImages
 
 
-def nearest_unlike(references: References) -> MakeEdit:
+def nearest_unlike(references: ReferenceImages) -> MakeEdit:
     """Return the nearest real image of another answer (Euclidean): the floor of plausibility and the ceiling of change.
 
     Args:
@@ -32,6 +32,6 @@ def nearest_unlike(references: References) -> MakeEdit:
     return make
 
 
-def nearest_neighbours(references: References) -> tuple[EditMethod, ...]:
+def nearest_neighbours(references: ReferenceImages) -> tuple[EditMethod, ...]:
     """Return the method."""
     return (EditMethod("nearest-unlike", "Nearest unlike neighbour", "the floor", nearest_unlike(references)),)

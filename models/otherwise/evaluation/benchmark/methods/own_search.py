@@ -10,7 +10,7 @@ from otherwise.agent.bundle import Agent
 from otherwise.agent.editing.search import Search, SearchResult, SearchSettings
 from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.evaluation.benchmark.methods.editing import is_valid
-from otherwise.evaluation.benchmark.methods.method import Edit, EditMethod, References
+from otherwise.evaluation.benchmark.methods.method import Edit, EditMethod, ReferenceImages
 from otherwise.evaluation.costs import timed
 from otherwise.influence.effect import measure_effect, shown_effect
 from otherwise.influence.minimal import minimal_mask
@@ -100,7 +100,7 @@ def _with_costs(edit: Edit, found: _Searched, again: bool) -> Edit:
     return replace(edit, shared_seconds=found.seconds, shared_queries=found.queries) if again else edit
 
 
-def own_methods(references: References) -> tuple[EditMethod, ...]:
+def own_methods(references: ReferenceImages) -> tuple[EditMethod, ...]:
     """Return our counterfactual and its minimal part, which share one search for each image."""
     search = SharedSearch()
     maps = {CHANGE: "Ours (map: raw change)", REGIONS: "Ours (map: decisive regions)"}

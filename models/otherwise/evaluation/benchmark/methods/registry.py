@@ -13,7 +13,7 @@ from otherwise.attribution.methods import METHODS, Method
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.evaluation.benchmark.methods.global_direction import global_directions
 from otherwise.evaluation.benchmark.methods.kernel_shap import kernel_shap
-from otherwise.evaluation.benchmark.methods.method import EditMethod, MapMethod, References
+from otherwise.evaluation.benchmark.methods.method import EditMethod, MapMethod, ReferenceImages
 from otherwise.evaluation.benchmark.methods.monai_maps import grad_cam_plus, monai_occlusion
 from otherwise.evaluation.benchmark.methods.nearest_unlike import nearest_neighbours
 from otherwise.evaluation.benchmark.methods.own_search import own_methods
@@ -45,7 +45,7 @@ MAP_METHODS: tuple[MapMethod, ...] = (
     MapMethod("grad-cam++", "Grad-CAM++", "Chattopadhay et al., arXiv 1710.11063; MONAI", grad_cam_plus, _has_layers),
 )
 
-EDIT_METHODS: tuple[Callable[[References], tuple[EditMethod, ...]], ...] = (
+EDIT_METHODS: tuple[Callable[[ReferenceImages], tuple[EditMethod, ...]], ...] = (
     own_methods,
     straight_moves,
     global_directions,
@@ -54,6 +54,6 @@ EDIT_METHODS: tuple[Callable[[References], tuple[EditMethod, ...]], ...] = (
 """Each makes its methods anew for a comparison, since some remember what they found on earlier images."""
 
 
-def edit_methods(references: References) -> tuple[EditMethod, ...]:
+def edit_methods(references: ReferenceImages) -> tuple[EditMethod, ...]:
     """Return new methods for one comparison."""
     return tuple(method for make in EDIT_METHODS for method in make(references))

@@ -13,7 +13,7 @@ from otherwise.agent.editing.rendering import as_images
 from otherwise.agent.flow import invert, render
 from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.evaluation.benchmark.methods.editing import FULL_STEPS, encoded, first_that_flips, velocity_of
-from otherwise.evaluation.benchmark.methods.method import Edit, EditMethod, References
+from otherwise.evaluation.benchmark.methods.method import Edit, EditMethod, ReferenceImages
 
 
 def straight_move(
@@ -40,7 +40,7 @@ def straight_move(
     return first_that_flips(classifier, made, target)
 
 
-def straight_moves(references: References) -> tuple[EditMethod, ...]:
+def straight_moves(references: ReferenceImages) -> tuple[EditMethod, ...]:
     """Return the method."""
     source = "MoPaDi, bioRxiv 2024.10.29.620913; Atad et al., arXiv 2408.01571"
     return (EditMethod("straight-move", "Straight move, full inversion", source, straight_move, slow=True),)
