@@ -17,7 +17,7 @@ import pytest
 from otherwise.cli import build, run, security_checks
 from otherwise.cli.checks import CheckResult
 from otherwise.cli.doctor import examine_all
-from otherwise.cli.security_checks import LIVE
+from otherwise.cli.security_checks import LIVE, CheckedServer
 from otherwise.tokens import Role, add_token
 from support.certificates import make_certificate
 
