@@ -16,7 +16,7 @@ import numpy as np
 import psycopg
 import pytest
 
-from otherwise.annotations.annotation import Annotation, Models
+from otherwise.annotations.annotation import Annotation, ModelVersions
 from otherwise.annotations.region import RegionMask
 from otherwise.annotations.store import AnnotationStore
 from otherwise.annotations.vocabulary import Term
@@ -44,7 +44,7 @@ def say() -> Say:
             "units": ("layer3/17", "layer3/4"),
             "term": Term("SCT", "129742005", "Spiculated lesion"),
             "certain": False,
-            "models": Models("mammogram_classifier@3f2a", "mammogram_agent@77aa", ""),
+            "models": ModelVersions("mammogram_classifier@3f2a", "mammogram_agent@77aa", ""),
             "explanation": "phantom-1-2f",
             "comment": "two lines,\n“quoted”",
         }

@@ -12,7 +12,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from otherwise.annotations.annotation import MOST_UNITS, Annotation, AnnotationError, Models, now, schema, withdrawal
+from otherwise.annotations.annotation import (
+    MOST_UNITS,
+    Annotation,
+    AnnotationError,
+    ModelVersions,
+    now,
+    schema,
+    withdrawal,
+)
 from otherwise.annotations.vocabulary import Term, VocabularyError, local_term
 from otherwise.errors import OtherwiseError
 
@@ -70,7 +78,7 @@ def test_left_out_are_a_new_id_and_the_time_of_now(say: Say) -> None:
     assert a.id != b.id
     assert earlier <= a.created <= b.created <= now()
     assert a.certain
-    assert a.models == Models()
+    assert a.models == ModelVersions()
 
 
 @pytest.mark.parametrize(
@@ -135,7 +143,7 @@ def test_what_is_no_annotation_is_refused_in_one_line(say: Say, change: dict[str
 @pytest.mark.parametrize("models", [{"classifier": "no version"}, {"agent": 3}, {"concepts": "a@b@c"}])
 def test_models_are_a_name_and_a_version(models: dict[str, Any]) -> None:
     with pytest.raises(AnnotationError, match=next(iter(models))):
-        Models(**models)
+        ModelVersions(**models)
 
 
 @pytest.mark.parametrize(

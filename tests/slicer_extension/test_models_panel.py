@@ -10,7 +10,8 @@ import pytest
 pytest.importorskip("slicer", exc_type=ImportError, reason="slicer-core is not installed")
 pytest.importorskip("PySide6", exc_type=ImportError, reason="PySide6-Essentials is not installed")
 
-from support.fake_teaching_server import FakeTeachingServer, Models, version, version_id
+from support.fake_model_versions import FakeModelVersions, version, version_id
+from support.fake_teaching_server import FakeTeachingServer
 from support.panel_session import PanelSession
 
 if TYPE_CHECKING:
@@ -20,14 +21,14 @@ LOG = "[2030-01-31 12:00:07,120] [411] [MainThread] [INFO] (otherwise.agent.trai
 
 
 @pytest.fixture
-def server(bad_server: BadServer) -> Models:
+def server(bad_server: BadServer) -> FakeModelVersions:
     teaching_server = FakeTeachingServer()
     bad_server.on("/", teaching_server)
     return teaching_server.models
 
 
 @pytest.fixture
-def teaching_app(app: PanelSession, server: Models, bad_server: BadServer) -> PanelSession:
+def teaching_app(app: PanelSession, server: FakeModelVersions, bad_server: BadServer) -> PanelSession:
     """Connected to a server with two versions, of which the second is in use."""
     server.versions.append(version(1, 0.912, 0.934))
     server.choose(version_id(1))
@@ -59,7 +60,7 @@ def message(app: PanelSession) -> str:
     return str(app.ui.modelsMessage.text())
 
 
-def begin(app: PanelSession, server: Models) -> None:
+def begin(app: PanelSession, server: FakeModelVersions) -> None:
     """Press Train, and wait until it runs."""
     app.press("trainButton")
     app.until(lambda: server.running and not app.ui.trainingBar.isHidden())
@@ -96,7 +97,9 @@ def test_versions_are_listed_the_newest_first(teaching_app: PanelSession) -> Non
     assert teaching_app.ui.modelNote.text() == note
 
 
-def test_another_version_is_put_to_use_once_somebody_has_said_yes(teaching_app: PanelSession, server: Models) -> None:
+def test_another_version_is_put_to_use_once_somebody_has_said_yes(
+    teaching_app: PanelSession, server: FakeModelVersions
+) -> None:
     assert "Select" in teaching_app.ui.useModelButton.toolTip()
     teaching_app.ui.modelTable.selectRow(0)
     assert "in use" in teaching_app.ui.useModelButton.toolTip()
@@ -115,7 +118,7 @@ def test_another_version_is_put_to_use_once_somebody_has_said_yes(teaching_app: 
     teaching_app.until(lambda: "538c7c38" in teaching_app.ui.serverLabel.text())
 
 
-def test_rolling_back_uses_what_was_in_use_before(teaching_app: PanelSession, server: Models) -> None:
+def test_rolling_back_uses_what_was_in_use_before(teaching_app: PanelSession, server: FakeModelVersions) -> None:
     teaching_app.answers["confirm"] = False
     teaching_app.press("rollBackButton")
     assert server.bodies == []
@@ -140,7 +143,7 @@ def test_rolling_back_uses_what_was_in_use_before(teaching_app: PanelSession, se
 )
 @pytest.mark.parametrize("button", ["rollBackButton", "trainButton"])
 def test_who_may_not_is_told_in_the_servers_words(
-    teaching_app: PanelSession, server: Models, status: int, content: dict, told: str, button: str
+    teaching_app: PanelSession, server: FakeModelVersions, status: int, content: dict, told: str, button: str
 ) -> None:
     server.forbidden = status, content
     teaching_app.press(button)
@@ -150,7 +153,9 @@ def test_who_may_not_is_told_in_the_servers_words(
     assert server.used == version_id(1)
 
 
-def test_a_training_is_followed_until_its_version_is_in_use(teaching_app: PanelSession, server: Models) -> None:
+def test_a_training_is_followed_until_its_version_is_in_use(
+    teaching_app: PanelSession, server: FakeModelVersions
+) -> None:
     models, began = teaching_app.panel.models.models, time.monotonic()
     teaching_app.ui.minutesSpin.setValue(10)
     begin(teaching_app, server)
@@ -183,7 +188,9 @@ def test_a_training_is_followed_until_its_version_is_in_use(teaching_app: PanelS
     teaching_app.until(lambda: "00000002" in teaching_app.ui.serverLabel.text())
 
 
-def test_a_worse_version_is_kept_and_not_used_and_says_so(teaching_app: PanelSession, server: Models) -> None:
+def test_a_worse_version_is_kept_and_not_used_and_says_so(
+    teaching_app: PanelSession, server: FakeModelVersions
+) -> None:
     begin(teaching_app, server)
     server.make(0.934, 0.8)
     teaching_app.until(
@@ -193,7 +200,9 @@ def test_a_worse_version_is_kept_and_not_used_and_says_so(teaching_app: PanelSes
     assert first_column(teaching_app) == [short(2), f"{short(1)} (in use)", short(0)]
 
 
-def test_a_version_that_cannot_be_loaded_is_told_with_its_reason(teaching_app: PanelSession, server: Models) -> None:
+def test_a_version_that_cannot_be_loaded_is_told_with_its_reason(
+    teaching_app: PanelSession, server: FakeModelVersions
+) -> None:
     begin(teaching_app, server)
     server.problem = "Its bundle is damaged."
     server.make(0.934, 0.94)
@@ -201,7 +210,7 @@ def test_a_version_that_cannot_be_loaded_is_told_with_its_reason(teaching_app: P
     assert "⚠" in teaching_app.ui.modelsStateLabel.text()
 
 
-def test_a_failed_training_shows_its_last_line(teaching_app: PanelSession, server: Models) -> None:
+def test_a_failed_training_shows_its_last_line(teaching_app: PanelSession, server: FakeModelVersions) -> None:
     begin(teaching_app, server)
     server.say("otherwise.errors.AgentError: Only 4 of 6 images can be used. Give at least 32.")
     server.end("ERROR")
@@ -209,7 +218,9 @@ def test_a_failed_training_shows_its_last_line(teaching_app: PanelSession, serve
     assert teaching_app.ui.trainButton.isEnabled()
 
 
-def test_a_training_is_stopped_once_somebody_has_said_yes(teaching_app: PanelSession, server: Models) -> None:
+def test_a_training_is_stopped_once_somebody_has_said_yes(
+    teaching_app: PanelSession, server: FakeModelVersions
+) -> None:
     begin(teaching_app, server)
     teaching_app.answers["confirm"] = False
     teaching_app.press("stopTrainingButton")
@@ -222,7 +233,9 @@ def test_a_training_is_stopped_once_somebody_has_said_yes(teaching_app: PanelSes
     assert not teaching_app.ui.stopTrainingButton.isEnabled()
 
 
-def test_a_training_that_waits_for_its_turn_cannot_be_stopped_yet(teaching_app: PanelSession, server: Models) -> None:
+def test_a_training_that_waits_for_its_turn_cannot_be_stopped_yet(
+    teaching_app: PanelSession, server: FakeModelVersions
+) -> None:
     begin(teaching_app, server)
     server.trainings[-1]["status"] = "SUBMITTED"
     teaching_app.until(lambda: teaching_app.ui.trainingLabel.text() == "Waiting to begin …")
@@ -232,7 +245,7 @@ def test_a_training_that_waits_for_its_turn_cannot_be_stopped_yet(teaching_app: 
 
 
 def test_nothing_of_a_server_stays_when_the_next_one_does_not_answer(
-    teaching_app: PanelSession, server: Models
+    teaching_app: PanelSession, server: FakeModelVersions
 ) -> None:
     begin(teaching_app, server)
     teaching_app.ui.addressEdit.setText("127.0.0.1:9")
@@ -243,7 +256,7 @@ def test_nothing_of_a_server_stays_when_the_next_one_does_not_answer(
     assert not teaching_app.ui.stopTrainingButton.isEnabled()
 
 
-def test_one_training_at_a_time(teaching_app: PanelSession, server: Models) -> None:
+def test_one_training_at_a_time(teaching_app: PanelSession, server: FakeModelVersions) -> None:
     server.begin({"minutes": 5})
     teaching_app.press("trainButton")
     teaching_app.until(lambda: message(teaching_app) == "A training runs already. Wait for its end, or stop it.")
@@ -252,7 +265,7 @@ def test_one_training_at_a_time(teaching_app: PanelSession, server: Models) -> N
 
 
 def test_a_training_that_somebody_else_began_is_followed_too(
-    app: PanelSession, server: Models, bad_server: BadServer
+    app: PanelSession, server: FakeModelVersions, bad_server: BadServer
 ) -> None:
     server.begin({"minutes": 5})
     server.say("step 3")
@@ -263,7 +276,9 @@ def test_a_training_that_somebody_else_began_is_followed_too(
     app.until(lambda: f"its version {short(1)} is in use" in message(app))
 
 
-def test_a_server_that_was_started_anew_has_lost_its_training(teaching_app: PanelSession, server: Models) -> None:
+def test_a_server_that_was_started_anew_has_lost_its_training(
+    teaching_app: PanelSession, server: FakeModelVersions
+) -> None:
     begin(teaching_app, server)
     server.trainings.clear()
     teaching_app.until(lambda: "knows nothing of the training any more" in message(teaching_app))
@@ -271,7 +286,7 @@ def test_a_server_that_was_started_anew_has_lost_its_training(teaching_app: Pane
 
 
 def test_a_server_that_falls_silent_is_asked_again(
-    teaching_app: PanelSession, server: Models, bad_server: BadServer
+    teaching_app: PanelSession, server: FakeModelVersions, bad_server: BadServer
 ) -> None:
     teaching_server: Any = bad_server.answers["/"]
     begin(teaching_app, server)
@@ -283,13 +298,13 @@ def test_a_server_that_falls_silent_is_asked_again(
     teaching_app.until(lambda: f"its version {short(2)} is in use" in message(teaching_app))
 
 
-def test_what_others_choose_is_seen(teaching_app: PanelSession, server: Models) -> None:
+def test_what_others_choose_is_seen(teaching_app: PanelSession, server: FakeModelVersions) -> None:
     server.choose(version_id(0))
     teaching_app.until(lambda: first_column(teaching_app) == [short(1), f"{short(0)} (in use)"])
     assert message(teaching_app) == ""
 
 
-def test_the_main_thread_waits_for_no_answer(teaching_app: PanelSession, server: Models) -> None:
+def test_the_main_thread_waits_for_no_answer(teaching_app: PanelSession, server: FakeModelVersions) -> None:
     server.slow.clear()
     teaching_app.press("trainButton")
     longest, last = 0.0, time.perf_counter()
@@ -313,7 +328,7 @@ def test_the_main_thread_waits_for_no_answer(teaching_app: PanelSession, server:
     ],
 )
 def test_an_answer_without_sense_changes_nothing(
-    app: PanelSession, server: Models, bad_server: BadServer, path: str, content: dict
+    app: PanelSession, server: FakeModelVersions, bad_server: BadServer, path: str, content: dict
 ) -> None:
     bad_server.on(path, lambda visit: visit.json(content))
     app.answers["real"] = True
@@ -350,7 +365,7 @@ def test_a_real_server_begins_a_training_and_says_that_it_has_too_few_images(app
     assert message(app).endswith("Give at least 32.")
 
 
-def test_it_looks_as_it_should(teaching_app: PanelSession, server: Models) -> None:
+def test_it_looks_as_it_should(teaching_app: PanelSession, server: FakeModelVersions) -> None:
     """A picture, where somebody asked for pictures."""
     server.versions.append(version(2, 0.934, 0.871))
     models, began = teaching_app.panel.models.models, time.monotonic()

@@ -1,11 +1,10 @@
-"""A server that can be taught: speaks the routes of docs/reference/replies.md, and remembers what it is told.
+"""A fake of the teaching routes (docs/reference/replies.md) that remembers annotations.
 
-It learns when it is asked how far it is: first it says that it is learning, then that it is done.
+It learns when its state is requested: it first replies that it is learning, then that it is done.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import re
@@ -21,24 +20,11 @@ from otherwise.annotations.annotation import Annotation
 from otherwise.annotations.region import RegionMask
 from otherwise.annotations.vocabulary import Term, local_term
 from otherwise.images.image import Geometry
+from support.fake_model_versions import FakeModelVersions
 
 EXPLANATION = Path(__file__).parents[1] / "slicer_extension" / "explanation"
 """Of a phantom mammogram, by the shipped models, with several regions to name."""
 IMAGE = "mammogram-987654-00001"
-ABOUT = {
-    "versions": {"otherwise": "0.1.0"},
-    "classifiers": [
-        {
-            "name": "mammogram_classifier",
-            "version": "9a1505c5",
-            "classes": ["benign", "malignant"],
-            "inputs": {"spatial_dims": 2, "size": [96, 96], "modality": "MG"},
-        }
-    ],
-    "agents": [{"name": "mammogram_agent", "version": "538c7c38"}],
-    "methods": [],
-    "devices": [{"name": "cpu", "title": "CPU"}],
-}
 MASS = {"scheme": "SCT", "code": "129788004", "meaning": "Mammographic breast mass"}
 MARGIN = {"scheme": "99OTHERWISE", "code": "mass-margin", "meaning": "Mass by margin"}
 SPICULATED = {"scheme": "SCT", "code": "129742005", "meaning": "Spiculated lesion"}
@@ -58,156 +44,6 @@ SAYING = {
     "id", "kind", "author", "image", "session", "explanation", "slice_index", "region", "units", "term", "certain",
     "comment", "withdraws",
 }  # fmt: skip
-
-
-AGENT = {"name": "mammogram_agent", "trained_here": False}
-NOTE = "Trained on the studies: validity {before:.3f} before, {after:.3f} after, on 40 held-out images{worse}."
-
-
-def version_id(number: int) -> str:
-    return hashlib.sha256(str(number).encode()).hexdigest()[:16]
-
-
-def version(number: int, before: float | None, after: float | None) -> dict[str, Any]:
-    """A version of the models; without figures it is what the server was started with."""
-    first = after is None or before is None
-    worse = "; worse, so it is kept but not used" if not first and after < before - 0.02 else ""
-    content = "538c7c38" if first else f"{number:08x}"
-    return {
-        "id": version_id(number),
-        "created": f"2030-01-31T12:{number:02d}:00+00:00",
-        "classifier": {"name": "mammogram_classifier", "version": "9a1505c5", "trained_here": False},
-        "agent": {**AGENT, "version": content, "trained_here": not first},
-        "parent": "" if first else version_id(0),
-        "images": None if first else 160,
-        "before": None if first else {"validity": before, "images": 40},
-        "after": None if first else {"validity": after, "images": 40},
-        "note": "The server was started with it." if first else NOTE.format(before=before, after=after, worse=worse),
-    }
-
-
-@dataclass
-class Models:
-    """Versions of the models and MONAI Label's trainings, as its server answers.
-
-    Attributes:
-        versions: The oldest first.
-        active: Id of the one that was chosen.
-        used: Id of the one that answers; the server changes over when it is next asked after ``lag`` more questions.
-        former: What was chosen before, the last first.
-        problem: Why it does not change over.
-        offered: Whether the server has these routes.
-        forbidden: What is changed is refused with this status and content; (0, ...): it is not.
-        slow: Changes are answered once this is set.
-        trainings: The tasks, the newest last.
-        bodies: What was sent with changes.
-    """
-
-    versions: list[dict[str, Any]] = field(default_factory=lambda: [version(0, None, None)])
-    active: str = version_id(0)
-    used: str = version_id(0)
-    former: list[str] = field(default_factory=list)
-    lag: int = 0
-    problem: str = ""
-    offered: bool = True
-    forbidden: tuple[int, dict[str, str]] = (0, {})
-    slow: threading.Event = field(default_factory=threading.Event)
-    trainings: list[dict[str, Any]] = field(default_factory=list)
-    bodies: list[dict[str, Any]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.slow.set()
-
-    def __call__(self, visit: Any) -> None:
-        """Answer one request."""
-        path = urlsplit(visit.path).path
-        if visit.method != "GET" and self.forbidden[0]:
-            visit.json(self.forbidden[1], self.forbidden[0])
-        elif not self.offered or not self.slow.wait(10):
-            visit.json({"detail": "Not Found"}, 404)
-        elif (visit.method, path) == ("GET", "/otherwise/models"):
-            visit.json(self.told())
-        elif (visit.method, path) == ("GET", "/train/"):
-            missing = {"detail": "No Train Tasks Found"}
-            visit.json(self.trainings[-1] if self.trainings else missing, 200 if self.trainings else 404)
-        elif (visit.method, path) == ("DELETE", "/train/"):
-            visit.json(self.end("STOPPED") if self.running else None)
-        elif (visit.method, path) == ("POST", "/train/agent"):
-            self._train(visit)
-        elif (visit.method, path) == ("POST", "/otherwise/models/rollback"):
-            self._roll_back(visit)
-        elif visit.method == "POST" and (found := re.fullmatch("/otherwise/models/([0-9a-f]{16})/activate", path)):
-            self.bodies.append(json.loads(visit.body))
-            self.choose(found[1])
-            visit.json(self.told())
-        else:
-            visit.json({"detail": "Not Found"}, 404)
-
-    @property
-    def running(self) -> bool:
-        return bool(self.trainings) and self.trainings[-1]["status"] == "RUNNING"
-
-    def about(self) -> dict[str, Any]:
-        """What is hosted."""
-        used = next(v for v in self.versions if v["id"] == self.used)
-        return {**ABOUT, "agents": [{"name": used["agent"]["name"], "version": used["agent"]["version"]}]}
-
-    def told(self) -> dict[str, Any]:
-        if self.lag:
-            self.lag -= 1
-        elif not self.problem:
-            self.used = self.active
-        versions = [{**v, "in_use": v["id"] == self.used} for v in self.versions]
-        reason = next(v["note"] for v in self.versions if v["id"] == self.active)
-        return {"active": self.active, "reason": reason, "problem": self.problem, "versions": versions}
-
-    def choose(self, id: str) -> None:
-        self.former.insert(0, self.active)
-        self.active = id
-
-    def say(self, line: str) -> None:
-        """The training that runs writes to its log."""
-        self.trainings[-1]["details"].append(line)
-
-    def end(self, status: str) -> dict[str, Any]:
-        self.trainings[-1].update(status=status, end_ts="2030-01-31 12:30:00")
-        return self.trainings[-1]
-
-    def make(self, before: float, after: float) -> None:
-        """The training makes a version, which is chosen unless it is worse, and is over."""
-        made = version(len(self.versions), before, after)
-        self.versions.append(made)
-        if after >= before - 0.02:
-            self.choose(made["id"])
-        self.end("DONE")
-
-    def begin(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Begin a training; also somebody else may."""
-        task = {
-            "id": f"task-{len(self.trainings)}",
-            "status": "RUNNING",
-            "request": {"model": "agent", **request},
-            "start_ts": "2030-01-31 12:00:00",
-            "details": [],
-        }
-        self.trainings.append(task)
-        return task
-
-    def _train(self, visit: Any) -> None:
-        self.bodies.append(json.loads(visit.body))
-        if self.running:
-            visit.json({"detail": "++++++++++ Train Task is Already Running"}, 429)
-        else:
-            visit.json({k: v for k, v in self.begin(self.bodies[-1]).items() if k != "details"})
-
-    def _roll_back(self, visit: Any) -> None:
-        self.bodies.append(json.loads(visit.body))
-        if not self.former:
-            detail = "Nothing else was in use before."
-            visit.json({"error": "model", "detail": detail, "hint": "Activate a version."}, 404)
-            return
-        self.active = self.former.pop(0)
-        visit.json(self.told())
 
 
 @dataclass
@@ -239,7 +75,7 @@ class FakeTeachingServer:
     posts: int = 0
     asked: list[dict[str, Any]] = field(default_factory=list)
     marked: list[list[str]] = field(default_factory=list)
-    models: Models = field(default_factory=lambda: Models())
+    models: FakeModelVersions = field(default_factory=FakeModelVersions)
     _fresh: bool = True
 
     def __post_init__(self) -> None:
