@@ -34,7 +34,7 @@ def write_durably(connection: sqlite3.Connection, patience: float) -> None:
         sqlite3.Error: if it cannot be done.
     """
     connection.execute(f"PRAGMA busy_timeout = {int(patience * 1000)}")
-    # SQLite does not wait here, whatever its patience, when two processes open a new database at once.
+    # SQLite does not wait here, even with a timeout, if two processes open a new database at once.
     deadline = time.monotonic() + patience
     while True:
         try:
@@ -84,7 +84,7 @@ def refuse_once_moved(engine: Engine, path: Path) -> None:
         path: That file.
 
     Raises:
-        GoneError: from whatever begins a transaction then; it works again once the file is back.
+        GoneError: when a transaction begins then; transactions work again once the file is back.
     """
     known = _identity(path)
 

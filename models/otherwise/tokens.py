@@ -115,12 +115,12 @@ def read_tokens(path: Path) -> tuple[Holder, ...]:
         raise TokensError(f"{path.name} has a line that is not: name role sha256.", "Make lines by: otherwise tokens.")
     holders = tuple(Holder(name, role_named(role), digest) for name, role, digest in lines)
     if len({holder.name for holder in holders}) < len(holders):
-        raise TokensError(f"{path.name} names somebody twice.", "Remove one of the lines.")
+        raise TokensError(f"{path.name} has a name twice.", "Remove one of the lines.")
     return holders
 
 
 def add_token(path: Path, name: str, role: Role, replace: bool = False) -> str:
-    """Make a token for somebody.
+    """Make a token for a person.
 
     Args:
         path: The file; made if absent.
@@ -147,7 +147,7 @@ def add_token(path: Path, name: str, role: Role, replace: bool = False) -> str:
 
 
 def revoke_token(path: Path, name: str) -> None:
-    """End somebody's token; a running server notices at the next request.
+    """Revoke a token; a running server notices at the next request.
 
     Raises:
         TokensError: if the file cannot be used, or they have none.
@@ -181,7 +181,7 @@ class TokenFile:
         """Return the holder of a token, by the present content of the file.
 
         Raises:
-            TokensError: if the file cannot be used any more; nobody is let in by what it said once.
+            TokensError: if the file cannot be used any more; its earlier content does not count.
         """
         stamp = _stamp(self.path)
         if stamp != self._stamp:
@@ -199,7 +199,7 @@ def _stamp(path: Path) -> tuple[int, ...]:
 
 
 def _refuse_link(path: Path) -> None:
-    """Refuse to write through a symbolic link, which would replace the link, or a file of somebody else's choice."""
+    """Refuse to write through a symbolic link, which would replace the link or a file that others chose."""
     if path.is_symlink():
         raise TokensError(f"The tokens {path.name} are a symbolic link.", "Give the file itself.")
 

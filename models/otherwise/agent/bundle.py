@@ -67,7 +67,7 @@ def load_agent(reference: str | Path, *, device: str = "cpu") -> Agent:
         model.load_state_dict(read_weights(bundle.weights))
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise BundleError(
-            f"The agent {bundle.name} does not fit its own architecture.", "Copy the bundle again, or train anew."
+            f"The agent {bundle.name} does not fit its own architecture.", "Copy the bundle again, or train it again."
         ) from error
     place = check_device(device)
     model.eval().requires_grad_(False).to(place)

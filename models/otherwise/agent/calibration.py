@@ -65,14 +65,14 @@ class Calibration:
 
     @property
     def draws_other_classes(self) -> bool:
-        """Return whether the decoder draws other classes by itself; True if nobody measured it."""
+        """Return whether the decoder draws other classes by itself; True if it was not measured."""
         return self.evidence_validity is None or self.evidence_validity >= DRAWN
 
     @property
     def edits_by_flow(self) -> bool:
         """Return whether to try edits by flow first: the decoder draws other classes; small changes do not convince.
 
-        No where nobody measured it: agents of patches, and bundles written before there was a calibration.
+        False if it was not measured: agents of patches, and bundles without a calibration.
         """
         small = self.student_change is not None and self.student_change < SMALL_CHANGE
         return self.evidence_validity is not None and self.draws_other_classes and not small
@@ -85,4 +85,4 @@ class Calibration:
 
 
 UNCALIBRATED = Calibration()
-"""Of an agent of which nothing was measured."""
+"""The calibration of an agent without measurements."""

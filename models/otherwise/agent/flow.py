@@ -81,12 +81,12 @@ def redraw(
     steps: int,
     step_done: StepDone | None = None,
 ) -> Tensor:
-    """Draw a part of images anew from noise, held to the rest at every step (RePaint, arXiv 2201.09865, going once).
+    """Draw a part of images again from noise, held to the rest at every step (RePaint, arXiv 2201.09865, going once).
 
     Args:
         velocity: The field.
         images: ``(batch, ...)``.
-        mask: Of the same shape or broadcast to it, in [0, 1]: 1 where they are drawn anew.
+        mask: Of the same shape or broadcast to it, in [0, 1]: 1 where they are drawn again.
         noise: ``(batch, ...)`` of the normal law.
         depth: Time in (0, 1] from which they are.
         steps: Number of equal steps.

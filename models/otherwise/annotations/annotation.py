@@ -67,7 +67,7 @@ class Annotation:
     Attributes:
         author: Who said it.
         kind: ``name``: this region, or these units, show that term. ``not-this``: this region does not show that term.
-            ``cannot-tell``: nobody can tell whether this region shows that term or, without a term, what it shows.
+            ``cannot-tell``: the reader cannot tell whether this region shows that term or, without a term, any.
             ``disagree``: this explanation is wrong. ``withdraw``: that other annotation is taken back.
         image: Id of the image.
         image_sha256: Content version of the image (:attr:`otherwise.images.image.Image.sha256`); empty if unknown.
@@ -131,7 +131,7 @@ class Annotation:
         self._check_kind()
         if self.region is not None:
             region = self.region.cropped()
-            if region.mask.size > MOST_VOXELS:  # nobody could read it again
+            if region.mask.size > MOST_VOXELS:  # it could not be read again
                 raise _wrong(f"the region spans more than {MOST_VOXELS} voxels")
             object.__setattr__(self, "region", region)
 

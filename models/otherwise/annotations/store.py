@@ -93,7 +93,7 @@ class AnnotationStore:
         Raises:
             AnnotationConflictError: if its id is another annotation's, or it withdraws a withdrawal, or an annotation
                 of another image.
-            UnknownAnnotationError: if it withdraws what is not there.
+            UnknownAnnotationError: if it withdraws an annotation that does not exist.
         """
         (number,) = self.append_all([annotation])
         return number
@@ -132,7 +132,7 @@ class AnnotationStore:
     def since(self, number: int, most: int | None = None) -> list[RecordedAnnotation]:
         """Return all events after a number, oldest first, with withdrawn annotations and withdrawals.
 
-        A reader that goes on from the last number it has seen misses none.
+        A reader that continues from the last number that it has seen misses none.
 
         Args:
             number: 0 for the beginning.
@@ -185,7 +185,7 @@ class AnnotationStore:
         ):
             if connection.dialect.name == "postgresql":
                 connection.execute(text("SET LOCAL synchronous_commit = on"))
-                connection.execute(text("LOCK TABLE annotation IN EXCLUSIVE MODE"))  # readers go on
+                connection.execute(text("LOCK TABLE annotation IN EXCLUSIVE MODE"))  # readers do not wait
             yield connection
 
     def _of(self, image: str | None, wanted: Select[int, str]) -> list[Annotation]:

@@ -38,7 +38,7 @@ class Failure:
             return cls("out-of-memory", "The memory was not enough.", "Use fewer workers, or crop the image.")
         return cls(
             "unexpected",
-            f"An error that nobody expected: {type(error).__name__}.",
+            f"An unexpected error: {type(error).__name__}.",
             "Explain this image by itself (otherwise explain IMAGE) to see more.",
         )
 
@@ -56,7 +56,7 @@ class Failure:
 
 
 MOST_DEATHS = 2
-"""When so many processes have died at one image, it is held to be the cause, and the others go on without it."""
+"""An image at which so many processes have died is taken to be the cause and is skipped."""
 DIED = Failure(
     "worker-died",
     "Twice a process died while it explained this image.",

@@ -44,7 +44,7 @@ class Executor(Protocol):
         """Load the models.
 
         Raises:
-            OtherwiseError: if they cannot be loaded, or there is nobody to do the work.
+            OtherwiseError: if they cannot be loaded, or there is no worker.
         """
         ...
 

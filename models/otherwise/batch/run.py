@@ -64,7 +64,7 @@ def run_batch(
     """Explain every image of an archive once.
 
     What is done is what has a folder below ``out/explanations``, named after the image's bytes, the models' versions
-    and the request, and put there by rename: a run that was killed goes on where it stopped. Images that failed are
+    and the request, and put there by rename, so that a killed run can be resumed. Images that failed are
     tried again by the next run; at one at which two runs died, the third passes by. The table is written now and then,
     and at the end.
 

@@ -64,7 +64,7 @@ class BatchWorker:
     def explain(
         self, image: FoundImage, out: Path, progress: Callable[[str, float], None] = lambda stage, part: None
     ) -> Failure | None:
-        """Explain one image, whatever is wrong with it.
+        """Explain one image; return its errors instead of raising them.
 
         Args:
             image: The image.
@@ -78,6 +78,6 @@ class BatchWorker:
             source = read_for_explanation(self._explainer, image, self._request)
             explanation = explain_request(self._explainer, source, self._request, progress)
             write_explanation(explanation, out, replace=True)
-        except Exception as error:  # of one image; the others go on
+        except Exception as error:  # of one image; the others are not affected
             return Failure.of(error)
         return None

@@ -91,13 +91,13 @@ class ServerProcess:
         if os.name == "nt":
             self.process.terminate()
         else:
-            # The group holds whatever the server has started in turn.
+            # The group includes the processes that the server has started.
             os.killpg(self.process.pid, number)
 
 
 @contextmanager
 def server(setup: Setup, studies: Path, start: Callable[..., Any] = subprocess.Popen) -> Iterator[ServerProcess]:
-    """Start a server on a loopback port, and stop it whatever happens.
+    """Start a server on a loopback port, and stop it in the end, also after an error.
 
     Args:
         setup: The models that it serves, and the folder for its state and its log.
@@ -141,7 +141,7 @@ def server(setup: Setup, studies: Path, start: Callable[..., Any] = subprocess.P
 
 
 def free_port() -> int:
-    """Find a loopback port that nobody listens on."""
+    """Find a free loopback port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -28,8 +28,8 @@ def run_demo(setup: Setup, console: Console) -> Path:
         The report.
 
     Raises:
-        DemoError: if the output folder is somebody else's, the server fails, or its answer is not what it should be.
-        OtherwiseError: whatever is wrong with the images.
+        DemoError: if the output folder holds other files, the server fails, or its answer is wrong.
+        OtherwiseError: if an image cannot be used.
     """
     claim(setup.out)
     studies = setup.out / "studies" / setup.source

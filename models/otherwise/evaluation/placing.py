@@ -74,7 +74,7 @@ def measure_placing(
         def bare(image: Image = image, find: Find = find) -> Explanation:
             return explainer.explain(image.crop(find.low, find.high), centre=find.centre_ras)
 
-        # Whatever the first of a pair warms up serves both equally often.
+        # Each is the first of a pair equally often, so that caches help both alike.
         first, second = (in_place, bare) if number % 2 else (bare, in_place)
         results = {each: timed(each) for each in (first, second)}
         (found, placed), (_, alone) = results[in_place], results[bare]

@@ -41,7 +41,7 @@ class PathPoint:
 
     Attributes:
         strength: Strength of the edit; 0: none. Edits by flow: the time from which the flow is followed, in (0, 1].
-            Other edits: movement in latent space, of which 1 reaches the student's boundary.
+            Other edits: movement in latent space; 1 reaches the student's boundary.
         probabilities: The black box's answer.
         flipped: Whether the black box says the target; None in explanations of earlier versions.
     """
@@ -86,7 +86,7 @@ class Region:
         above_floor: Its change exceeds the autoencoder's own reconstruction error; below it is no evidence.
         concept: ``{name, scheme, code, confidence}`` once it has a name, else None. The scheme is the designator of
             the code's coding scheme; where it is absent or None the code is private to Otherwise. The confidence is in
-            [0, 1], or None where nobody measured it. It is the first of the findings.
+            [0, 1], or None if it was not measured. It is the first of the findings.
         findings: All that the region shows, each ``{name, scheme, code, confidence, evidence, disputed}``: evidence is
             "said" by a reader of this region, "finding" where it was learned from other regions, or "likeness".
         voxels: How many voxels (of a picture: pixels) of the image it has; None in explanations of earlier versions.
@@ -237,7 +237,7 @@ class Explanation:
         path: Original first, beyond the boundary last.
         notes: Sentences that a reader must know, for example that the search found nothing valid.
         grid: Where the classifier looked.
-        concepts: What the regions show; None where nobody has taught it.
+        concepts: What the regions show; None if the server has learned no names.
         seen: What the classifier saw of the original; None in explanations of earlier versions.
         rule: When the classifier says a class, in the order of ``prediction.probabilities``; None in explanations of
             earlier versions.

@@ -14,7 +14,7 @@ Measured with the image itself in memory, in float32: 31 bytes a voxel from 64 t
 6000 squared. The image is counted apart, so that there is a margin of its own size.
 """
 WORKSPACE = 300 * 2**20
-"""Bytes: what the search, the report and their libraries take whatever the image's size."""
+"""Bytes that the search, the report and their libraries take for an image of any size."""
 
 
 def refuse_too_large(image: Image, available: int | None = None) -> None:
@@ -25,7 +25,7 @@ def refuse_too_large(image: Image, available: int | None = None) -> None:
         available: Bytes; None: what this process may still take.
 
     Raises:
-        ImageError: with what is needed, what there is, and how many voxels would fit.
+        ImageError: with the needed and the free memory, and the number of voxels that would fit.
     """
     shape = tuple(count for count in (*image.geometry.shape, image.array.shape[0]) if count > 1)
     _refuse(DeclaredSize(shape, image.array.itemsize), available)
@@ -39,7 +39,7 @@ def refuse_declared(declared: DeclaredSize, available: int | None = None) -> Non
         available: Bytes; None: what this process may still take.
 
     Raises:
-        ImageError: with what is needed, what there is, and how many voxels would fit.
+        ImageError: with the needed and the free memory, and the number of voxels that would fit.
     """
     free = available_bytes() if available is None else available
     _refuse(declared, max(0, free - declared.voxels * declared.itemsize))

@@ -67,7 +67,7 @@ class MammogramSettings:
 def make_mammogram(rng: np.random.Generator, settings: MammogramSettings, id: str = "mammogram") -> Phantom:
     """Draw one mammogram, its truth and its true counterfactual.
 
-    Everything is drawn whatever the class, so that both classes differ in the spicules and in nothing else.
+    Everything is drawn for both classes, so that both classes differ in the spicules and in nothing else.
 
     Args:
         rng: Source of all randomness.
@@ -142,7 +142,7 @@ def make_mammogram(rng: np.random.Generator, settings: MammogramSettings, id: st
 
 
 def mammograms(seed: int, count: int, settings: MammogramSettings, start: int = 0) -> Iterator[Phantom]:
-    """Draw many mammograms; the n-th depends on ``seed`` and ``n`` alone, whatever is drawn before it.
+    """Draw many mammograms; the n-th depends on ``seed`` and ``n`` alone.
 
     Args:
         seed: Names the whole endless series.

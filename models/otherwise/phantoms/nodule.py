@@ -54,7 +54,7 @@ class NoduleSettings:
 def make_nodule(rng: np.random.Generator, settings: NoduleSettings, id: str = "nodule") -> Phantom:
     """Draw one nodule in its surroundings, its truth and its true counterfactual.
 
-    Everything is drawn whatever the class, so that both classes differ in the spicules and in nothing else; lobulation,
+    Everything is drawn for both classes, so that both classes differ in the spicules and in nothing else; lobulation,
     texture and calcification say nothing about the class.
 
     Args:
@@ -123,7 +123,7 @@ def make_nodule(rng: np.random.Generator, settings: NoduleSettings, id: str = "n
 
 
 def nodules(seed: int, count: int, settings: NoduleSettings, start: int = 0) -> Iterator[Phantom]:
-    """Draw many nodules; the n-th depends on ``seed`` and ``n`` alone, whatever is drawn before it.
+    """Draw many nodules; the n-th depends on ``seed`` and ``n`` alone.
 
     Args:
         seed: Names the whole endless series.

@@ -52,7 +52,7 @@ class Sign:
 def make_sign_mammogram(rng: np.random.Generator, settings: MammogramSettings, id: str = "signs") -> Phantom:
     """Draw one mammogram, its truth and its true counterfactual: the same with or without its sign.
 
-    Everything is drawn whatever the class, so that both classes differ in the sign and in nothing else; a smooth mass,
+    Everything is drawn for both classes, so that both classes differ in the sign and in nothing else; a smooth mass,
     lines, and large round calcifications say nothing about the class.
 
     Args:

@@ -52,7 +52,7 @@ class PairVersion:
         classifier: The black box.
         agent: What explains it.
         parent: Id of the version that the agent was trained on from; empty for the first.
-        images: How many images it was trained on; None where nobody knows.
+        images: Number of images that it was trained on; None if unknown.
         before: Figures of the parent on the held-out images, by name; empty where there was none.
         after: Figures of this one on the same images.
         note: A sentence for people.

@@ -23,9 +23,9 @@ class ConceptRow:
     """One concept with its numbers, its pictures, and the lengths of its bars.
 
     Attributes:
-        mark: A letter that stands for it in the stacked bar; empty for what has no name.
+        mark: Its letter in the stacked bar; empty for changes without a name.
         name: Its words.
-        code: Coding scheme and code; empty for what has no name.
+        code: Coding scheme and code; empty for changes without a name.
         colour: Of its part of the stacked bar, ``#rrggbb``; empty for what has no name, which is hatched.
         spurious: Whether it is no feature of a disease.
         entry: The numbers.
@@ -72,7 +72,7 @@ def concept_part(
     examples: Examples | None = None,
     spurious: Collection[Key] = (),
 ) -> ConceptPart | None:
-    """Lay out what an explanation shows; None where nobody has taught the server.
+    """Lay out the concepts of an explanation; None if the server has learned none.
 
     Args:
         explanation: With or without concepts.
@@ -128,7 +128,7 @@ def _sentence(concepts: Concepts) -> str:
 
 
 def _inside(concepts: Concepts) -> str:
-    """Say how much of the effect lies in the regions, of which the rest speaks; nothing where all of it does."""
+    """Return a sentence on the share of the effect that lies in the regions; empty if all of it does."""
     if concepts.in_regions > 0.995:
         return ""
     held = words.share(concepts.in_regions)

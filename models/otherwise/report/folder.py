@@ -228,7 +228,7 @@ def _read_sequence(path: Path) -> tuple[list[np.ndarray], Geometry]:
 
 
 def _inside(folder: Path, name: str) -> Path:
-    """Return the path of a file of the folder; whatever the JSON says, it is in no other place."""
+    """Return the path of a file of the folder; refuse names that lead outside it."""
     if Path(name).name != name or "\\" in name or name in ("", "..", "."):
         raise ReportError(f"{folder.name} names the file {name!r} outside of itself.", "Do not trust this explanation.")
     return folder / name

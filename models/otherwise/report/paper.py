@@ -25,7 +25,7 @@ TOP, BOTTOM = 0.955, 0.05
 """Where text begins and ends, as shares of the page's height."""
 MUTED, ALARM = "#444444", "#b00020"
 TRACK = "#e3e8ee"
-"""Colour of what is left of a bar."""
+"""Colour of the empty part of a bar."""
 HALO = "#000000"
 _HALOS = [withStroke(linewidth=1.5, foreground=HALO)]
 _LETTER_PLACES = ((0.01, 0.5, "left", "center"), (0.99, 0.5, "right", "center"), (0.5, 0.01, "center", "top"),

@@ -62,19 +62,19 @@ def with_probability(label: str, probabilities: Probabilities) -> str:
 
 
 def concept_name(region: Region) -> str | None:
-    """Return what the region is called, or None as long as nobody has named it."""
+    """Return the name of the region, or None if it has none."""
     name = (region.concept or {}).get("name")
     return str(name) if name else None
 
 
 def confidence(region: Region) -> float | None:
-    """Return how sure the region's name is, in [0, 1]; None where it has none, or nobody measured it."""
+    """Return the confidence of the region's name, in [0, 1]; None if it has no name or no confidence."""
     value = (region.concept or {}).get("confidence")
     return float(value) if isinstance(value, int | float) else None
 
 
 def size(region: Region) -> str:
-    """Return how large a region is, with its unit: its volume or, where nobody knows millimetres, its pixels."""
+    """Return the size of a region with its unit: its volume or, if millimetres are unknown, its pixels."""
     if region.volume_mm3 is None:
         return f"{region.voxels or 0} pixels"
     volume = region.volume_mm3
@@ -82,13 +82,13 @@ def size(region: Region) -> str:
 
 
 def place(region: Region) -> str:
-    """Return where a region's centre lies: RAS millimetres or, where nobody knows these, column and row from 0."""
+    """Return the centre of a region: RAS millimetres or, if these are unknown, column and row from 0."""
     numbers = region.centroid_ras or (region.centroid_index or ())[:2]
     return ", ".join(f"{value:.1f}" for value in numbers).replace("-", "−")
 
 
 def centre(image: Image, ras: Sequence[float]) -> str:
-    """Return a place in an image: RAS millimetres or, where nobody knows these, column and row from 0."""
+    """Return a place in an image: RAS millimetres or, if these are unknown, column and row from 0."""
     numbers = ras if image.unit == "mm" else image.geometry.to_index(np.array(ras))[:2].tolist()
     return ", ".join(f"{value:.1f}" for value in numbers).replace("-", "−")
 

@@ -39,7 +39,7 @@ class FlowSettings:
         starts: Least and greatest time from which the flow is followed; the first one tried lies between.
         first: See ``starts``.
         bisections: Strengths tried after the first convincing one.
-        windows: Most windows of which the effect is measured, to find the region.
+        windows: Most windows whose effect is measured to find the region.
         shares: Shares of the voxels that may be edited, ascending.
         stronger: Factor of the strength of alternatives.
         along: Factors of the strength for the path within the region, ascending.

@@ -2,7 +2,7 @@
 
 An edit changes the whole image a little. Most of that can be taken back, the least changes first, and
 the black box is convinced all the same. And where something that stood out went, a ghost of it is left, since the
-noise that the edit is rendered from still knows of it: there the decoder draws anew.
+noise that the edit is rendered from still contains it: there the decoder draws again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from otherwise.blackbox.decision import DecisionRule
 from otherwise.influence.parts import composite, ranks, soft
 
 SHARES = tuple(2.0**-halvings for halvings in range(8, 0, -1))
-"""Shares of the voxels of which one may be all that has to change. Finer steps leave the black box just convinced, and
+"""Candidate fractions of the most changed voxels to keep. Finer steps leave the black box just convinced, and
 others less."""
 SURE = 0.98
 """Probability of the target that such a part should reach, or what the whole change reaches if that is less. More than
@@ -31,13 +31,13 @@ the search asks for: what is taken back is what others saw, too."""
 STOOD_OUT = 0.25
 """Share of the intensity range: where something changes by more, something that stood out came or went."""
 GHOST = 0.03
-"""In such an image, all that changes by more than this share of the range is drawn anew."""
+"""In such an image, every voxel that changes by more than this share of the range is drawn again."""
 GHOST_DEPTH = 0.3
 """Time of the noise that it is drawn from: ghosts are faint."""
 FAINT = 0.05
 """What then still changes by no more than this share of the range is taken back: what stands out has an edge."""
 MOST_MORE = 1.25
-"""What is drawn anew may change the image so many times as much as before: a ghost goes, and nothing else comes."""
+"""Factor by which the redrawn image may change more than before, so that only a ghost is removed."""
 
 Judge = Callable[[np.ndarray, Sequence[float]], list[Candidate]]
 """Images ``(n, channels, *size)`` in [0, 1] and their strengths -> what is said of them."""
@@ -49,9 +49,9 @@ class Refinement:
     Args:
         agent: Draws.
         judge: Says what the black box (and a student that has learned in noise) makes of images.
-        confidence: Probability of the target of which the student has to stay convinced, or as much as it was.
+        confidence: Probability of the target that the student has to keep, unless it was lower before.
         rule: When the black box says a class.
-        steps: Solver steps of what is drawn anew.
+        steps: Solver steps of the redrawing.
     """
 
     def __init__(self, agent: Agent, judge: Judge, confidence: float, rule: DecisionRule, steps: int) -> None:
@@ -89,7 +89,7 @@ class Refinement:
         ghostly = [c for c in moved if c.strength >= best.strength and _stands_out(image, c)]
         if not ghostly:
             return list(moved)
-        drawn = self._drawn_anew(image, ghostly, generator, step_done)
+        drawn = self._redrawn(image, ghostly, generator, step_done)
         pairs = zip(ghostly, self.judge(drawn, [candidate.strength for candidate in ghostly]), strict=True)
         clear = {
             now.strength: now
@@ -137,7 +137,7 @@ class Refinement:
             return True
         return bool(now.student_probabilities[target] >= min(self.confidence, before.student_probabilities[target]))
 
-    def _drawn_anew(
+    def _redrawn(
         self, image: np.ndarray, candidates: Sequence[Candidate], generator: torch.Generator, step_done: StepDone
     ) -> np.ndarray:
         """Draw the changed voxels again, conditioned on the edited images: ``(candidates, channels, *size)``."""

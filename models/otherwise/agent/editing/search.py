@@ -2,7 +2,7 @@
 
 The student proposes where to go in latent space, the decoder renders it from the image's own inverted noise, and the
 black box alone decides whether the result is valid. Shallow inversion keeps more of the image, so it is tried first;
-among what flips with confidence, the least movement wins, and of its change only what is needed stays.
+among the edits that flip with confidence, the least movement wins, and only the needed part of its change is kept.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ class SearchSettings:
         flow: Edits by flow, which are tried first, see ``flow_search``; None: they are not.
         convince_student: Whether a student that has learned in noise has to be convinced too.
         strengths: Edits tried, ascending. The condition moves to the boundary at 1, to its mirror image at 2 and no
-            further; the guidance goes on growing with the strength.
+            further; the guidance keeps growing with the strength.
         refinements: Edits tried between the last that did not convince and the first that did.
-        refine: Whether what is not needed is taken back, see ``refinement``.
+        refine: Whether to remove what is not needed, see ``refinement``.
         alternatives: How many further, different answers to look for.
         diversity: Length of the random sideways movement of an alternative, relative to the movement itself.
         budget: Most images that the black box may be asked about in the search, or None.

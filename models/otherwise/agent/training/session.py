@@ -103,7 +103,7 @@ def run_session(session: TrainingSession) -> bool:
             if not session.checkpoint.is_file():
                 raise
             raise LossError(
-                error.detail, "Lower --learning-rate, and go on from the checkpoint by --resume."
+                error.detail, "Lower --learning-rate, and continue from the checkpoint with --resume."
             ) from error
         watch.save()
         if processes.rank == 0:
@@ -116,7 +116,7 @@ def _refuse_earlier_run(session: TrainingSession) -> None:
     """Refuse to overwrite what an earlier run left: its bundle, or the checkpoint of one that did not end.
 
     Raises:
-        OtherwiseError: saying which options go on, or start over.
+        OtherwiseError: naming the options that resume or restart.
     """
     if session.resume and not session.replace and session.out.exists():
         raise AgentError(f"{session.out.name} is finished.", "To train it further, give --resume --replace.")

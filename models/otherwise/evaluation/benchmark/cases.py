@@ -33,9 +33,9 @@ class Case:
     Attributes:
         id: Of the image.
         image: ``(channels, *size)`` float32 in [0, 1].
-        truth: bool ``size``: the feature that decides; None where nobody knows.
-        label: The true class; None where nobody knows.
-        counterfactual: ``(channels, *size)``: the true counterfactual; None where nobody knows.
+        truth: bool ``size``: the feature that decides; None if unknown.
+        label: The true class; None if unknown.
+        counterfactual: ``(channels, *size)``: the true counterfactual; None if unknown.
         marker: bool ``size``: a burned-in marker; None where there is none.
         lesion: bool ``size``: the lesion that has the feature, where that is more than the feature itself.
 

@@ -35,7 +35,7 @@ WEAK = 0.05
 def ranked(rows: Sequence[Mapping[str, float | str | None]], method: str) -> list[str]:
     """Return cases from the worst to the best: not valid first, then by average precision on the lesion or the feature.
 
-    Images without that figure come last: nobody knows the truth, or the black box is wrong so that it does not count.
+    Images without that figure come last: their truth is unknown, or the black box is wrong about them.
     """
 
     def worth(row: Mapping[str, float | str | None]) -> tuple[float, float]:
@@ -72,7 +72,7 @@ def draw_gallery(cases: Sequence[Case], names: Sequence[str], classifier: BlackB
     from matplotlib.figure import Figure
 
     known = {case.id: case for case in cases}
-    # Of real images nobody knows the true counterfactual: no empty column.
+    # The true counterfactual of real images is unknown: no empty column.
     titles = TITLES if any(known[name].counterfactual is not None for name in names) else TITLES[:-1]
     figure = Figure(figsize=(2.2 * len(titles), 0.5 + 2.6 * len(names)), layout="constrained")
     axes = figure.subplots(len(names), len(titles), squeeze=False)

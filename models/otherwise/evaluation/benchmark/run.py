@@ -156,7 +156,7 @@ class _Asked:
 
     @property
     def right(self) -> bool:
-        """Return whether it is right; where nobody knows, it is taken to be."""
+        """Return whether it is right; True if the true class is unknown."""
         return self.case.label is None or self.classifier.classes[self.label] == self.case.label
 
     def map_figures(self, drawn: np.ndarray) -> Row:

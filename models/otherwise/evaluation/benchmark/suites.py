@@ -49,7 +49,7 @@ def run_suite(
         comparison: What is compared.
         cases: The images, unseen in any training.
         reference: ``(n, channels, *size)`` other unseen images: how images of each class look.
-        out: Folder; a run that was interrupted goes on from what is in it.
+        out: Folder; an interrupted run is resumed from its content.
         progress: See ``run``.
 
     Returns:

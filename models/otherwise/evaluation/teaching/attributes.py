@@ -2,7 +2,7 @@
 
 A simulated reader names the nodules of some patients, in random order; findings are predicted for nodules of other
 patients and for ordinary tissue. The reader's terms are LIDC's consensus ratings; they may be wrong or missing on
-purpose. The control has its labels shuffled: whatever it seems to know is chance.
+purpose. The control has shuffled labels: all its right answers are chance.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class ReaderKind:
     Attributes:
         mistakes: Share of the answers that are another word, chosen at random.
         doubts: Share of the answers that are "cannot tell".
-        shuffled: Whether all answers are dealt out anew among the regions: a control.
+        shuffled: Whether the answers are shuffled among the regions: a control.
     """
 
     mistakes: float = 0.0
@@ -256,7 +256,7 @@ def _told(model: AttributeModel, nodules: Sequence[RatedRegion], tissue: Sequenc
     pairs = [(f.confidence, f.term in r.truth) for r, found in zip(nodules, found_in, strict=True) for f in found]
     places = np.stack([region.description for region in tissue])
     called = ~model.is_tissue(places)
-    # One place of tissue stands for so many nodules; all places are used, and weighed down.
+    # All places of tissue are used, with a weight that keeps their ratio to the nodules.
     weight = len(nodules) / TISSUE_EVERY
     share = (sum(right) + weight * float(1 - called.mean())) / (len(nodules) + weight)
     constant = len(nodules) / (len(nodules) + weight)

@@ -35,7 +35,7 @@ class TaughtRegion:
 
 @dataclass(frozen=True)
 class Point:
-    """What has a name after some labels, on images that nobody was asked about; all but ``concepts`` in [0, 1].
+    """Named shares after some labels, on images that nobody was asked about; all but ``concepts`` in [0, 1].
 
     Attributes:
         labels: How many have been given.

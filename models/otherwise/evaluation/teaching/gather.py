@@ -34,7 +34,7 @@ def gather(
         classifier: The black box.
         lessons: What to explain.
         count: How many there are.
-        folder: Where regions are kept, so that an interrupted run goes on where it was.
+        folder: Where regions are stored, so that an interrupted run can be resumed.
         progress: Called with the share done.
     """
     reader = EncoderUnits(agent)

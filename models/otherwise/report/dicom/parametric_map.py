@@ -61,7 +61,7 @@ def change_map(
 ) -> ParametricMap:
     """Return the change from the image to its counterfactual: HU for CT, else stored values; of colours the mean.
 
-    There are frames for the box outside of which the map is zero, in its own geometry.
+    The frames cover the box of all non-zero values, in the map's own geometry.
 
     Args:
         explanation: What to write.

@@ -51,7 +51,7 @@ EDIT_METHODS: tuple[Callable[[ReferenceImages], tuple[EditMethod, ...]], ...] = 
     global_directions,
     nearest_neighbours,
 )
-"""Each makes its methods anew for a comparison, since some remember what they found on earlier images."""
+"""Each makes new methods for a comparison, since some remember what they found on earlier images."""
 
 
 def edit_methods(references: ReferenceImages) -> tuple[EditMethod, ...]:
