@@ -10,12 +10,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from otherwise.blackbox.protocol import InputSpec
+from otherwise.blackbox.protocol import BlackBox, InputSpec
 from otherwise.blackbox.spec import ClassifierSpec
 from otherwise.blackbox.torch_host import module_host
-from otherwise.concepts.query import NAMING_OVERLAP, answering_limits, matching_units, overlaps
+from otherwise.concepts.query import NAMING_OVERLAP, answering_limits, best_mask, matching_units, overlaps
 from otherwise.concepts.statistics import UnitStatistics, UnitTable
-from otherwise.concepts.units import EncoderUnits, LayerUnits, UnitError, UnitMaps, readable_layers
+from otherwise.concepts.units import EncoderUnits, LayerUnits, UnitError, UnitMaps, readable_layers, telling_layers
 from support.square_models import SquareClassifier
 
 
@@ -59,7 +59,7 @@ def test_one_place_in_a_hundred_is_above_the_threshold(
         for unit in range(values.shape[1]):
             # A sketch is right in rank.
             low, high = np.quantile(values[:, unit], [0.98, 1.0])
-            assert low - 1e-6 <= table.thresholds[start + unit] <= high + 1e-6
+            assert low - 1e-6 <= table.thresholds[-1, start + unit] <= high + 1e-6
         start += values.shape[1]
 
 
@@ -116,7 +116,7 @@ def test_overlap_is_intersection_over_union(seed: int, dims: int) -> None:
 def test_a_planted_unit_answers_to_its_region_first() -> None:
     maps = np.zeros((1, 3, 8, 8), np.float32)
     maps[0, 1, 2:5, 3:6] = 1
-    masks = UnitMaps({"layer": maps}).above(np.full(3, 0.5, np.float32), (16, 16))
+    masks = UnitMaps({"layer": maps}).levels(np.full((1, 3), 0.5, np.float32), (16, 16))
     region = np.zeros((16, 16), bool)
     region[4:10, 6:12] = True
     (match,) = matching_units(masks, ("layer/0", "layer/1", "layer/2"), region)
@@ -138,15 +138,48 @@ def test_layers_of_a_readable_black_box_are_units_too() -> None:
     )
     hosted = module_host(network.eval(), ClassifierSpec("open", "1" * 64, ("a", "b"), InputSpec((8, 8))))
     (layer,) = readable_layers(hosted)
-    maps = LayerUnits(hosted, layer).read(np.ones((2, 1, 8, 8), np.float32))
+    maps = LayerUnits(hosted, (layer,)).read(np.ones((2, 1, 8, 8), np.float32))
     assert maps.layers[layer].shape == (2, 4, 8, 8)
     with pytest.raises(UnitError, match="no layer"):
-        LayerUnits(hosted, "nowhere")
+        LayerUnits(hosted, ("nowhere",))
+
+
+def test_the_last_convolution_of_each_grid_but_the_finest_is_read_unless_it_is_too_coarse() -> None:
+    def halved(channels: int, more: int) -> list[torch.nn.Module]:
+        return [torch.nn.Conv2d(channels, more, 3, stride=2, padding=1), torch.nn.Conv2d(more, more, 1)]
+
+    def host(*widths: int) -> BlackBox:
+        layers = [part for width, more in zip((1, *widths), widths, strict=False) for part in halved(width, more)]
+        layers += [torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(widths[-1], 2)]
+        network = torch.nn.Sequential(*layers).eval()
+        return module_host(network, ClassifierSpec("open", "1" * 64, ("a", "b"), InputSpec((32, 32))))
+
+    usual = host(4, 6, 8, 10)  # grids of 16, 8, 4 and 2
+    assert [readable_layers(usual).index(layer) for layer in telling_layers(usual)] == [3, 5]
+    wide = host(4, 300, 400)
+    assert [readable_layers(wide).index(layer) for layer in telling_layers(wide)] == [5], (
+        "no more units than can be kept"
+    )
+    maps = LayerUnits(usual, telling_layers(usual)).read(np.zeros((2, 1, 32, 32), np.float32))
+    assert [values.shape for values in maps.layers.values()] == [(2, 6, 8, 8), (2, 8, 4, 4)]
+    assert telling_layers(SquareClassifier(InputSpec((8, 8)))) == ()
+
+
+def test_a_unit_answers_at_the_level_that_fits_the_region() -> None:
+    maps = np.zeros((1, 1, 16, 16), np.float32)
+    for value, edge in ((1, 8), (2, 4), (3, 2)):
+        maps[0, 0, :edge, :edge] = value
+    levels = UnitMaps({"layer": maps}).levels(np.array([[0.5], [1.5], [2.5]], np.float32), (16, 16))
+    for edge in (8, 4, 2):
+        region = np.zeros((16, 16), bool)
+        region[:edge, :edge] = True
+        assert overlaps(levels, region).tolist() == [1.0]
+        assert np.array_equal(best_mask(levels[0], region), region)
 
 
 def test_a_black_box_that_cannot_be_read_says_so() -> None:
     with pytest.raises(UnitError, match="cannot be looked into"):
-        LayerUnits(SquareClassifier(InputSpec((8, 8))), "layer")
+        LayerUnits(SquareClassifier(InputSpec((8, 8))), ("layer",))
 
 
 @given(st.integers(0, 2**16), st.sampled_from([20, 60, 200]), st.sampled_from([8, 64]))

@@ -10,9 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image as Picture
 
+from otherwise.blackbox.protocol import InputSpec
+from otherwise.blackbox.spec import ClassifierSpec
+from otherwise.blackbox.torch_host import module_host
 from support.school import SPICULATED, School, school
+from support.square_models import SquareClassifier, eager_agent
 
 CALCIFIED = {"scheme": "DCM", "code": "111459", "meaning": "Mass with calcifications"}
 CIRCUMSCRIBED = {"scheme": "SCT", "code": "129738007", "meaning": "Circumscribed lesion"}
@@ -147,6 +152,17 @@ def test_regions_are_found_by_what_they_show(taught_by: School) -> None:
     assert taught_by.client.get("/otherwise/concepts/similar?explanation=nothing&label=1").status_code == 404
 
 
+def test_the_report_shows_similar_cases_with_their_names_a_click_away(taught_by: School) -> None:
+    first, second = (taught_by.explain(f"image-{number:02d}")["id"] for number in range(2))
+    say(taught_by, first, SPICULATED)
+    taught_by.settle()
+    page = taught_by.client.get(f"/otherwise/explanations/{second}/report.html").text
+    alike = page[page.index("Similar cases") :]
+    assert f'href="../{first}/report.html"' in alike
+    assert "Spiculated lesion" in alike[: alike.index("</section>")]
+    assert taught_by.client.get(f"/otherwise/explanations/{second}/report.pdf").content.startswith(b"%PDF")
+
+
 def test_all_findings_are_one_table(taught_by: School) -> None:
     first, second = (taught_by.explain(f"image-{number:02d}")["id"] for number in range(2))
     say(taught_by, first, SPICULATED)
@@ -171,7 +187,58 @@ def test_a_patch_of_a_unit_shows_the_image_and_nothing_beyond_its_border(
 ) -> None:
     from lib.teaching.unit_patches import drawn
 
-    picture = np.asarray(Picture.open(io.BytesIO(drawn(np.full((1, 40, 24), 0.8, np.float32), place))))
+    mask = np.zeros((40, 24), bool)
+    i, j = (min(round(share * edge), edge - 1) for share, edge in zip(place, mask.shape, strict=True))
+    mask[max(0, i - 3) : i + 4, max(0, j - 3) : j + 4] = True
+    picture = np.asarray(Picture.open(io.BytesIO(drawn(np.full((1, 40, 24), 0.8, np.float32), place, mask))))
     grey = picture[(picture == picture[..., :1]).all(axis=-1)]
     assert grey.min() >= 200
-    assert (picture[..., 0] > picture[..., 2] + 100).any(), "the place is marked"
+    assert (picture[..., 0] > picture[..., 2] + 100).any(), "what the unit answers to is outlined"
+
+
+def test_what_a_unit_answers_to_is_outlined_on_the_image_beside_the_region(taught_by: School) -> None:
+    id = taught_by.explain("image-00")["id"]
+    taught_by.settle()
+    reply = taught_by.client.post("/otherwise/concepts/query", json={"explanation": id, "region": {"label": 1}})
+    unit = reply.json()["units"][0]["unit"]
+    address = f"/otherwise/concepts/units/{unit}/contour.png"
+    picture = taught_by.client.get(address, params={"explanation": id, "label": 1})
+    assert picture.headers["content-type"] == "image/png"
+    colours = np.asarray(Picture.open(io.BytesIO(picture.content))).reshape(-1, 3).tolist()
+    for colour in ([230, 159, 0], [86, 180, 233]):
+        assert colour in colours
+    whole = np.asarray(Picture.open(io.BytesIO(taught_by.client.get(address, params={"explanation": id}).content)))
+    assert [86, 180, 233] not in whole.reshape(-1, 3).tolist(), "no region was asked about"
+    for wrong in ({"explanation": id, "label": 99}, {"explanation": "nothing"}):
+        assert taught_by.client.get(address, params=wrong).status_code == 404
+    nowhere = "/otherwise/concepts/units/layer9/0/contour.png"
+    assert taught_by.client.get(nowhere, params={"explanation": id}).status_code == 404
+
+
+def test_units_are_the_classifiers_where_it_can_be_read_and_else_the_agents(app_class: Any) -> None:
+    from types import SimpleNamespace
+
+    from lib.teaching.activation_cache import AGENT, ActivationCache
+
+    readable = module_host(small_network(), ClassifierSpec("open", "1" * 64, ("a", "b"), InputSpec((32, 32))))
+    closed = SquareClassifier(InputSpec((32, 32)))
+    for classifier, layer, version in (
+        (readable, "", f"{readable.version}:"),
+        (readable, AGENT, f"{eager_agent(closed).version}:"),
+        (closed, "", f"{eager_agent(closed).version}:"),
+    ):
+        explainer = SimpleNamespace(agent=eager_agent(closed))
+        host = SimpleNamespace(classifier=classifier, explainer=explainer)
+        found = ActivationCache(host, layer, lambda seconds: False).reader  # type: ignore[arg-type]
+        assert found is not None
+        assert found.version.startswith(version)
+
+
+def small_network() -> torch.nn.Module:
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(1, 4, 3, padding=1),
+        torch.nn.Conv2d(4, 8, 3, stride=2, padding=1),
+        torch.nn.AdaptiveAvgPool2d(1),
+        torch.nn.Flatten(),
+        torch.nn.Linear(8, 2),
+    ).eval()

@@ -25,6 +25,7 @@ from otherwise.report.explanation_json import explanation_json, schema
 from otherwise.report.folder import read_explanation, write_explanation
 from otherwise.report.html import render_report, write_report
 from otherwise.report.pdf import ROWS, write_pdf
+from otherwise.report.similar import SimilarCase
 
 Explain = Callable[..., Explanation]
 CASTING = Term("SCT", "129762002", "Fine linear, branching (casting) calcification")
@@ -46,6 +47,46 @@ def taught(explain: Explain) -> Explain:
         return explain(dimension, **{"concepts": Concepts("27", 0.62, entries), **changes})
 
     return make
+
+
+def alike(shown: Explanation, names: tuple[str, ...]) -> SimilarCase:
+    mask = RegionMask(shown.volumes.regions.array[0] == 1, shown.volumes.regions.geometry)
+    patch = cut_patch(shown.volumes.original, mask, "another-image-with-a-long-name, region 1")
+    return SimilarCase(patch, names, "../other/report.html")
+
+
+def test_similar_cases_stand_beside_each_region_with_their_names_a_click_away(taught: Explain, tmp_path: Path) -> None:
+    shown = taught()
+    similar = {1: [alike(shown, ("Calcified nodule", "Well defined")), alike(shown, (EVIL,))], 2: [alike(shown, ())]}
+    html = render_report(shown, similar=similar)
+    found = re.search(r'<section aria-labelledby="similar">.*?</section>', html, re.DOTALL)
+    assert found
+    assert found.group().count('<a href="../other/report.html"><img src="data:image/png') == 3
+    assert "Region 1 Calcified nodule, Well defined another-image" in plain(found.group())
+    assert "no name" in plain(found.group())
+    assert "<script>alert" not in html
+    assert "Similar cases" not in render_report(shown)
+    write_pdf(shown, tmp_path / "report.pdf", similar=similar)
+    text = " ".join(" ".join(page.extract_text() for page in PdfReader(tmp_path / "report.pdf").pages).split())
+    assert "Similar cases" in text
+    assert "Calcified nodule, Well defined" in text
+    assert "another-image-with-a-long-name, region 1" in text
+
+
+def test_captions_and_names_are_whole_on_paper(taught: Explain, tmp_path: Path) -> None:
+    shown = taught()
+    long = Term("99LOCAL", "long", "A finding that somebody has found a great many words for, long")
+    assert shown.concepts is not None
+    entries = (replace(shown.concepts.entries[1], term=long, regions=tuple(range(1, 12))),)
+    title = "A finding that somebody has found many words for, named by Dr Augusta Ada Byron"
+    patch = replace(alike(shown, ()).patch, title=title)
+    shown = replace(shown, concepts=replace(shown.concepts, entries=entries))
+    write_pdf(shown, tmp_path / "report.pdf", {long.key: [patch] * 3})
+    text = " ".join(" ".join(page.extract_text() for page in PdfReader(tmp_path / "report.pdf").pages).split())
+    letters = text.replace(" ", "")
+    for words in (long.meaning, title, "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11"):
+        assert words.replace(" ", "") in letters
+    assert "…" not in text
 
 
 def section(html: str) -> str:

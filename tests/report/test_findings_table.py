@@ -6,10 +6,11 @@ import csv
 import io
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+from pyarrow import parquet
 
 from otherwise.cli import build, run
 from otherwise.explain.explanation import Explanation
@@ -88,6 +89,23 @@ def test_the_command_makes_the_table_and_says_what_it_left_out(
     told = json.loads(capsys.readouterr().out)
     assert (told["rows"], told["images"], told["damaged"], told["without_truth"]) == (2, 1, 1, 0)
     assert {row["wrong"] for row in csv.DictReader(out.open())} == {"True"}
+
+
+def test_as_parquet_it_keeps_types_and_missing_values(
+    explained: Explanation, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = explained.regions
+    bare = replace(explained, regions=(first, replace(second, findings=(), concept=None)))
+    write_explanation(bare, tmp_path / "all" / "one")
+    out = tmp_path / "table.parquet"
+    assert run(build, ["concepts", "table", str(tmp_path / "all"), "--out", str(out)]) == 0
+    rows = parquet.read_table(out).to_pylist()
+    assert rows == [asdict(row) for row in finding_rows(explanation_json(bare))]
+    assert {row["wrong"] for row in rows} == {None}
+    assert [row["confidence"] for row in rows if not row["meaning"]] == [None]
+    capsys.readouterr()
+    assert run(build, ["concepts", "table", str(tmp_path / "all"), "--out", str(tmp_path / "table.xlsx")]) == 2
+    assert ".parquet" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["name,label\nx,y\n", "", "image\nx\n"])

@@ -32,7 +32,7 @@ def table(
     explanations: Annotated[
         Path, typer.Argument(help="Folder of explanations, such as explanations/ of a server's state.", exists=True)
     ],
-    out: Annotated[Path, typer.Option(help="CSV file to write: a line for each finding of each image.")],
+    out: Annotated[Path, typer.Option(help="File to write, .csv or .parquet: a line for each finding of each image.")],
     truth: Annotated[
         Path | None, typer.Option(help="CSV file with the columns image and label: what each image really shows.")
     ] = None,
@@ -45,8 +45,11 @@ def table(
     from dataclasses import asdict
 
     from otherwise.images.atomic import atomic_path
-    from otherwise.report.findings_table import as_csv, finding_rows, summarise_findings
+    from otherwise.report.findings_table import as_csv, finding_rows, summarise_findings, write_parquet
 
+    kind = out.suffix.lower()
+    if kind not in (".csv", ".parquet"):
+        raise TableError(f"{out.name} is neither .csv nor .parquet.", "Give --out one of these endings.")
     known = _truths(truth) if truth else None
     rows: list[FindingRow] = []
     files = sorted(explanations.rglob("explanation.json"))
@@ -60,8 +63,11 @@ def table(
         raise TableError(
             f"{explanations.name} holds no explanation with a region that decides.", "Explain images first."
         )
-    with atomic_path(out) as temporary:
-        temporary.write_text(as_csv(rows), encoding="utf-8")
+    if kind == ".parquet":
+        write_parquet(rows, out)
+    else:
+        with atomic_path(out) as temporary:
+            temporary.write_text(as_csv(rows), encoding="utf-8")
     found = summarise_findings(rows)
     unjudged = sorted({row.image for row in rows if row.wrong is None}) if known is not None else []
     if as_json:

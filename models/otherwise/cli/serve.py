@@ -59,7 +59,10 @@ def register(app: typer.Typer) -> None:
             str | None, typer.Option(help="Presets and YAML files, a,b. Default: birads,nodule,spurious.")
         ] = None,
         units: Annotated[
-            str | None, typer.Option(help="Layer of a readable classifier to name units of. Default: the agent's.")
+            str | None,
+            typer.Option(
+                help="Layer of the classifier to name units of, or agent. [default: the classifier's, if readable]"
+            ),
         ] = None,
         search: Annotated[
             str | None, typer.Option(help="Of a DICOMweb server only these series: Modality=MG,StudyDate=20260101-.")

@@ -26,7 +26,8 @@ class ImageActivations:
         native: Its own grid.
         grid: The classifier's.
         maps: What the units say of the image and of its counterfactual (of the image twice, where there is none).
-        masks: bool ``(units, *size)``: of the image.
+        seen: ``(channels, *size)`` float32 in [0, 1]: the image as the classifier sees it.
+        levels: ``(units, *size)`` of the image, see ``UnitMaps.levels``.
         regions: bool ``size`` by label: decisive regions.
         explanation: Id, or empty.
     """
@@ -36,14 +37,15 @@ class ImageActivations:
     native: Geometry
     grid: Geometry
     maps: UnitMaps
-    masks: np.ndarray
+    seen: np.ndarray
+    levels: np.ndarray
     regions: Mapping[int, np.ndarray]
     explanation: str = ""
 
     @property
     def size(self) -> tuple[int, ...]:
         """Voxels of the classifier's grid: two or three edges."""
-        return self.masks.shape[1:]
+        return self.levels.shape[1:]
 
     def place(self, region: RegionMask) -> np.ndarray:
         """A region on the classifier's grid: bool ``size``, at least one voxel.
@@ -66,8 +68,8 @@ def activations_of_image(
     shown = view(image, inputs, slice_index)
     grid, seen = shown.grid, shown.array
     maps = reader.read(np.stack([seen, seen]))
-    masks = maps.first().above(table.thresholds, seen.shape[1:])
-    return ImageActivations(image.id, image.sha256, image.geometry, grid, maps, masks, {})
+    levels = maps.first().levels(table.thresholds, seen.shape[1:])
+    return ImageActivations(image.id, image.sha256, image.geometry, grid, maps, seen, levels, {})
 
 
 def activations_of_explanation(
@@ -84,14 +86,15 @@ def activations_of_explanation(
         mask = volumes.regions.array[0] == region.label
         if mask.any():
             regions[region.label] = region_on(RegionMask(mask, volumes.regions.geometry), grid, inputs.spatial_dims)
-    masks = maps.first().above(table.thresholds, seen.shape[1:])
+    levels = maps.first().levels(table.thresholds, seen.shape[1:])
     return ImageActivations(
         explanation.image_id,
         explanation.image_sha256,
         volumes.original.geometry,
         grid,
         maps,
-        masks,
+        seen,
+        levels,
         regions,
         explanation.id,
     )

@@ -27,7 +27,7 @@ class UnitMatch:
     Attributes:
         unit: Its name.
         index: Its place in ``UnitTable.names``.
-        overlap: Intersection over union of its mask with the region, in (0, 1].
+        overlap: Intersection over union of its mask with the region, in (0, 1], at the level that fits best.
     """
 
     unit: str
@@ -35,29 +35,47 @@ class UnitMatch:
     overlap: float
 
 
-def overlaps(masks: np.ndarray, region: np.ndarray) -> np.ndarray:
-    """Intersection over union of each mask with a region (Jaccard 1901).
+def overlaps(levels: np.ndarray, region: np.ndarray) -> np.ndarray:
+    """Return the intersection over union (Jaccard 1901) of each unit's mask with a region, at the level that fits best.
 
     Args:
-        masks: bool ``(units, *size)``.
+        levels: ``(units, *size)``: uint8, see ``UnitMaps.levels``, or bool: masks of one level.
         region: bool ``size``.
 
     Returns:
         ``(units,)`` in [0, 1].
     """
-    flat, inside = masks.reshape(len(masks), -1), region.ravel()
-    both = np.count_nonzero(flat[:, inside], axis=1)
-    either = np.count_nonzero(flat, axis=1) + np.count_nonzero(inside) - both
-    return both / np.maximum(either, 1)
+    return _by_level(levels, region).max(axis=0)
+
+
+def best_mask(levels: np.ndarray, region: np.ndarray) -> np.ndarray:
+    """Return the mask of one unit, bool ``size``, at the level that fits a region best.
+
+    Args:
+        levels: ``size``, see ``overlaps``.
+        region: bool ``size``.
+    """
+    return np.asarray(levels > int(_by_level(levels[None], region)[:, 0].argmax()))
+
+
+def _by_level(levels: np.ndarray, region: np.ndarray) -> np.ndarray:
+    """Return intersection over union ``(levels, units)``, the widest masks first."""
+    flat, inside = levels.reshape(len(levels), -1), region.ravel()
+    within, size, rows = flat[:, inside], np.count_nonzero(inside), []
+    for level in range(max(1, int(flat.max(initial=0)))):
+        both = np.count_nonzero(within > level, axis=1)
+        either = np.count_nonzero(flat > level, axis=1) + size - both
+        rows.append(both / np.maximum(either, 1))
+    return np.stack(rows)
 
 
 def matching_units(
-    masks: np.ndarray, names: Sequence[str], region: np.ndarray, threshold: float = NAMING_OVERLAP
+    levels: np.ndarray, names: Sequence[str], region: np.ndarray, threshold: float = NAMING_OVERLAP
 ) -> list[UnitMatch]:
     """The units whose masks overlap a region, best first.
 
     Args:
-        masks: bool ``(units, *size)``, see ``UnitMaps.above``.
+        levels: ``(units, *size)``, see ``UnitMaps.levels``.
         names: One for each unit.
         region: bool ``size``.
         threshold: Least overlap, exclusive; 0: all that overlap at all.
@@ -65,11 +83,11 @@ def matching_units(
     Raises:
         UnitError: if the region is empty or lies on another grid.
     """
-    if region.shape != masks.shape[1:]:
-        raise UnitError(f"The region lies on a grid of {region.shape}, not {masks.shape[1:]}.", "Bring it onto one.")
+    if region.shape != levels.shape[1:]:
+        raise UnitError(f"The region lies on a grid of {region.shape}, not {levels.shape[1:]}.", "Bring it onto one.")
     if not region.any():
         raise UnitError("The region is empty.", "Draw it where the classifier looks.")
-    found = overlaps(masks, region)
+    found = overlaps(levels, region)
     order = np.argsort(-found, kind="stable")
     return [UnitMatch(names[n], int(n), float(found[n])) for n in order if found[n] > threshold]
 

@@ -97,14 +97,14 @@ def features_of_region(
 def _features(
     activations: ImageActivations, masks: list[np.ndarray], labels: list[int], effects: list[float]
 ) -> RegionFeatures:
-    units = len(activations.masks)
+    units = len(activations.levels)
     whole = np.any(masks, axis=0) if masks else np.zeros(activations.size, bool)
-    each = [overlaps(activations.masks, mask) for mask in masks]
+    each = [overlaps(activations.levels, mask) for mask in masks]
     return RegionFeatures(
         labels=np.array(labels, np.int64),
         effects=np.array(effects, np.float32),
         embeddings=embeddings_of(activations.maps, masks),
         overlaps=np.stack(each).astype(np.float32) if each else np.zeros((0, units), np.float32),
-        together=overlaps(activations.masks, whole).astype(np.float32),
+        together=overlaps(activations.levels, whole).astype(np.float32),
         peaks=activations.maps.peaks()[0].astype(np.float32),
     )

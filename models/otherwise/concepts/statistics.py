@@ -14,7 +14,9 @@ from datasketches import vector_of_kll_floats_sketches
 from otherwise.concepts.units import UnitError, UnitMaps
 from otherwise.images.atomic import atomic_path
 
-QUANTILE = 0.99
+QUANTILES = (0.9, 0.95, 0.99)
+"""How rare what a unit answers to is, from its widest masks to its narrowest. Network Dissection has the last one only,
+which is far smaller than a lesion that fills a tenth of its image."""
 SKETCH = 2048
 """Size of the quantile sketches (KLL, Karnin et al., arXiv 1603.05346): ranks are right to within 0.2 %."""
 KEPT_PATCHES = 10
@@ -29,7 +31,7 @@ class UnitTable:
         version: Of the network, see ``UnitReader``.
         images: How many were looked at.
         names: One for each unit.
-        thresholds: ``(units,)``: the 0.99 quantile of the activation over all places of all images.
+        thresholds: ``(levels, units)``: ``QUANTILES`` of the activation over all places of all images.
         mean: ``(units,)`` of the strongest activation in an image.
         deviation: ``(units,)`` its standard deviation, never zero.
         places: ``(units, 2)``: units that are strong in the same images lie close together.
@@ -114,7 +116,7 @@ class UnitStatistics:
             version=self.version,
             images=count,
             names=self.names,
-            thresholds=np.concatenate([_quantile(sketch) for sketch in self._sketches.values()]),
+            thresholds=np.concatenate([_quantiles(sketch) for sketch in self._sketches.values()], axis=1),
             mean=mean.astype(np.float32),
             deviation=deviation.astype(np.float32),
             places=_principal_places(covariance / np.outer(deviation, deviation)),
@@ -195,8 +197,9 @@ def _principal_places(correlation: np.ndarray) -> np.ndarray:
     return (vectors[:, ::-1][:, :2] * np.sqrt(np.maximum(values[::-1][:2], 0))).astype(np.float32)
 
 
-def _quantile(sketch: vector_of_kll_floats_sketches) -> np.ndarray:
-    return np.asarray(sketch.get_quantiles(QUANTILE), dtype=np.float32).ravel()
+def _quantiles(sketch: vector_of_kll_floats_sketches) -> np.ndarray:
+    """Return ``(levels, units)``."""
+    return np.stack([np.asarray(sketch.get_quantiles(each), dtype=np.float32).ravel() for each in QUANTILES])
 
 
 def _deserialized(content: bytes, lengths: Sequence[int]) -> vector_of_kll_floats_sketches:

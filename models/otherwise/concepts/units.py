@@ -1,14 +1,14 @@
 """Units: feature maps of a network, each of which may stand for something that people have a word for.
 
-After Network Dissection (Bau et al., arXiv 1704.05796): where a unit is more active than in 99 % of all places of a
-data set, it has seen what it stands for. That part of an image is its mask.
+After Network Dissection (Bau et al., arXiv 1704.05796): where a unit is more active than in nearly all places of a
+data set, it has seen what it stands for. That part of an image is its mask; there is one for each of several levels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ from otherwise.agent.networks import LEVELS
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.errors import OtherwiseError
 
+COARSEST, MOST_UNITS = 4, 512
+"""Cells that a grid needs along each axis to say where something is, and units of a classifier that are read."""
 INTERPOLATION = {2: "bilinear", 3: "trilinear"}
 
 
@@ -72,26 +74,29 @@ class UnitMaps:
             means.append(flat @ (weights / weights.sum()).ravel())
         return np.concatenate(means, axis=1)
 
-    def above(self, thresholds: np.ndarray, size: Sequence[int]) -> np.ndarray:
-        """The masks of all units on one image: bool ``(units, *size)``.
+    def levels(self, thresholds: np.ndarray, size: Sequence[int]) -> np.ndarray:
+        """Return how many thresholds each unit exceeds at each place of one image: the masks of all its levels at once.
 
         Args:
-            thresholds: ``(units,)``.
+            thresholds: ``(levels, units)``, see ``UnitTable``.
             size: Grid of the image, onto which maps are interpolated.
+
+        Returns:
+            ``(units, *size)`` uint8; the mask of level ``n`` is where it is at least ``n``.
 
         Raises:
             ValueError: if these are the maps of several images.
         """
-        masks, start = [], 0
+        found, start = [], 0
         for maps in self.layers.values():
             (one,) = maps
-            limits = thresholds[start : start + len(one)].reshape(-1, *[1] * len(size))
+            limits = thresholds[:, start : start + len(one)].reshape(len(thresholds), -1, *[1] * len(size))
             start += len(one)
             full = functional.interpolate(
                 torch.from_numpy(one)[None], tuple(size), mode=INTERPOLATION[len(size)], align_corners=False
             )
-            masks.append(full[0].numpy() > limits)
-        return np.concatenate(masks)
+            found.append(np.count_nonzero(full.numpy() > limits, axis=0).astype(np.uint8))
+        return np.concatenate(found)
 
 
 class UnitReader(Protocol):
@@ -134,18 +139,18 @@ class EncoderUnits:
 
 @dataclass(frozen=True)
 class LayerUnits:
-    """The units of one layer of a black box that lets itself be read.
+    """The units of some layers of a black box that lets itself be read.
 
     Attributes:
         classifier: Hosts a PyTorch module.
-        layer: Name of one of its layers, see ``readable_layers``.
+        layers: Names of some of its layers, see ``readable_layers``.
 
     Raises:
         UnitError: if the classifier cannot be read, or has no such layer.
     """
 
     classifier: BlackBox
-    layer: str
+    layers: tuple[str, ...]
 
     def __post_init__(self) -> None:
         found = readable_layers(self.classifier)
@@ -153,28 +158,22 @@ class LayerUnits:
             raise UnitError(
                 f"{self.classifier.name} cannot be looked into.", "Use the units of the agent, which always can."
             )
-        if self.layer not in found:
-            raise UnitError(
-                f"{self.classifier.name} has no layer {self.layer[:64]!r}.", f"Choose of {', '.join(found)}."
-            )
+        for layer in self.layers:
+            if layer not in found:
+                raise UnitError(
+                    f"{self.classifier.name} has no layer {layer[:64]!r}.", f"Choose of {', '.join(found)}."
+                )
 
     @property
     def version(self) -> str:
         """See ``UnitReader``."""
-        return f"{self.classifier.version}:{self.layer}"
+        return f"{self.classifier.version}:{','.join(self.layers)}"
 
     @torch.inference_mode()
     def read(self, images: np.ndarray) -> UnitMaps:
         """See ``UnitReader``."""
-        module: nn.Module = self.classifier.module  # type: ignore[attr-defined]
-        where = next(module.parameters(), torch.empty(0)).device
-        kept: list[Tensor] = []
-        handle = module.get_submodule(self.layer).register_forward_hook(lambda part, given, made: kept.append(made))
-        try:
-            module(torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32)).to(where))
-        finally:
-            handle.remove()
-        return UnitMaps({self.layer: _array(kept[-1])})
+        kept = _outputs(self.classifier, self.layers, images)
+        return UnitMaps({layer: _array(kept[layer]) for layer in self.layers})
 
 
 def readable_layers(classifier: BlackBox) -> tuple[str, ...]:
@@ -183,6 +182,51 @@ def readable_layers(classifier: BlackBox) -> tuple[str, ...]:
     if not isinstance(module, nn.Module):
         return ()
     return tuple(name for name, part in module.named_modules() if isinstance(part, (nn.Conv2d, nn.Conv3d)))
+
+
+def telling_layers(classifier: BlackBox) -> tuple[str, ...]:
+    """Return the layers whose units stand for most: of each grid the last convolution, but for the finest grid.
+
+    The finest grid has edges only. A grid of fewer than ``COARSEST`` cells along an axis hardly says where a thing is.
+    Coarser grids go before finer ones as long as there are not more than ``MOST_UNITS``.
+
+    Returns:
+        In the order they are declared; none where the classifier cannot be looked into or shows nothing.
+    """
+    layers, inputs = readable_layers(classifier), classifier.inputs
+    if not layers:
+        return ()
+    with torch.inference_mode():
+        made = _outputs(classifier, layers, np.zeros((1, inputs.channels, *inputs.size), np.float32))
+    last: dict[tuple[int, ...], str] = {}
+    for layer in layers:
+        if layer in made and made[layer].ndim == 2 + inputs.spatial_dims:
+            last[tuple(made[layer].shape[2:])] = layer
+    grids = sorted(last, key=lambda grid: int(np.prod(grid)))
+    usable = [grid for grid in grids[:-1] if min(grid) >= COARSEST] or grids[-1:]
+    chosen: list[str] = []
+    for layer in (last[grid] for grid in usable):
+        if sum(made[other].shape[1] for other in (*chosen, layer)) <= MOST_UNITS:
+            chosen.append(layer)
+    return tuple(layer for layer in layers if layer in chosen)
+
+
+def _outputs(classifier: BlackBox, layers: Sequence[str], images: np.ndarray) -> dict[str, Tensor]:
+    """Return what layers say of ``(b, channels, *size)`` images in [0, 1]; those that are never asked are left out."""
+    module: nn.Module = classifier.module  # type: ignore[attr-defined]
+    where = next(module.parameters(), torch.empty(0)).device
+    kept: dict[str, Tensor] = {}
+
+    def keep(layer: str) -> Callable[[nn.Module, Any, Tensor], None]:
+        return lambda part, given, made: kept.__setitem__(layer, made)
+
+    handles = [module.get_submodule(layer).register_forward_hook(keep(layer)) for layer in layers]
+    try:
+        module(torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32)).to(where))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return kept
 
 
 def _array(maps: Tensor) -> np.ndarray:

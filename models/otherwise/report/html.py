@@ -20,20 +20,25 @@ from otherwise.report.pages import pages
 from otherwise.report.panels import FigurePanel, Panels
 from otherwise.report.path_plot import path_plot
 from otherwise.report.provenance import provenance
+from otherwise.report.similar import Similar
 
 PICTURED_REGIONS = 12
 """Regions beyond these are listed without pictures, so that the page stays small."""
 
 
 def write_report(
-    explanation: Explanation, path: Path, examples: Examples | None = None, spurious: Collection[Key] = ()
+    explanation: Explanation,
+    path: Path,
+    examples: Examples | None = None,
+    spurious: Collection[Key] = (),
+    similar: Similar | None = None,
 ) -> Path:
     """Write the page.
 
     Args:
         explanation: What to show.
         path: The file to write; an existing one is replaced only once the new one is complete.
-        examples, spurious: See :func:`render_report`.
+        examples, spurious, similar: See :func:`render_report`.
 
     Returns:
         ``path``.
@@ -41,20 +46,26 @@ def write_report(
     Raises:
         WriteError: if the disk is full or the place cannot be written.
     """
-    page = render_report(explanation, examples, spurious)
+    page = render_report(explanation, examples, spurious, similar)
     path = Path(path)
     with atomic_path(path) as temporary:
         temporary.write_text(page, encoding="utf-8", newline="\n")
     return path
 
 
-def render_report(explanation: Explanation, examples: Examples | None = None, spurious: Collection[Key] = ()) -> str:
+def render_report(
+    explanation: Explanation,
+    examples: Examples | None = None,
+    spurious: Collection[Key] = (),
+    similar: Similar | None = None,
+) -> str:
     """Make the page as HTML text; every name in it is escaped.
 
     Args:
         explanation: What to show.
         examples: Pictures of what the concepts mean; without any of a concept, its regions in this image are shown.
         spurious: Terms that are no feature of a disease; the page says how far the decision rests on them.
+        similar: Regions of other images that look like those of this one.
     """
     panels = Panels(explanation)
     plot, positions = path_plot(
@@ -75,6 +86,7 @@ def render_report(explanation: Explanation, examples: Examples | None = None, sp
             volumetric=explanation.volumes.original.dimension == 3,
             concepts=concept_part(explanation, panels.window, examples, spurious),
             regions=_regions(explanation, panels),
+            similar=similar or {},
             region_headings=words.headings(explanation.volumes.original.unit),
             steps=steps(explanation, panels),
             plot=Markup(plot),

@@ -15,6 +15,7 @@ from PIL import Image as Picture
 
 from otherwise.report import figures
 from otherwise.report.colours import OUTLINE
+from otherwise.report.examples import ExamplePatch
 from otherwise.report.panels import ColourBar, FigurePanel
 
 A4 = (8.27, 11.69)
@@ -77,6 +78,33 @@ def draw_meter(page: Figure, left: float, bottom: float, width: float, share: fl
 
 def _pixels(source: str) -> np.ndarray:
     return np.asarray(Picture.open(io.BytesIO(figures.from_data_uri(source))).convert("RGB"))
+
+
+def draw_patch(
+    page: Figure, left: float, top: float, width: float, patch: ExamplePatch, caption: str, size: float
+) -> None:
+    """Draw an example patch as a square, with its caption below it, whole.
+
+    Args:
+        page: Of the size ``A4``.
+        left, top: Where it begins, as shares of the page.
+        width: Of the square, as a share of the page's.
+        patch: The picture.
+        caption: The words.
+        size: Of the letters, in points.
+    """
+    height = width * A4[0] / A4[1]
+    axes = page.add_axes((left, top - height, width, height))
+    axes.imshow(patch.rgb)
+    axes.set_axis_off()
+    lines = "\n".join(caption_lines(caption, width, size))
+    page.text(left, top - height - 0.001, lines, fontsize=size, color=MUTED, va="top", parse_math=False)
+
+
+def caption_lines(caption: str, width: float, size: float = 5) -> list[str]:
+    """Return the lines of a caption that is ``width`` wide, a share of the page's."""
+    # In a narrow column a line of wide letters would reach into the next one.
+    return textwrap.wrap(caption, max(1, int(0.88 * letters_across(width, size))))
 
 
 def write_lines(

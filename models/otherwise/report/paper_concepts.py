@@ -4,17 +4,32 @@ from __future__ import annotations
 
 import textwrap
 
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from otherwise.report import words
 from otherwise.report.colours import FIRST_ANSWER, TARGET
 from otherwise.report.concepts import PICTURES, ConceptPart, ConceptRow
-from otherwise.report.examples import ExamplePatch
-from otherwise.report.paper import A4, ALARM, BOTTOM, LEFT, MUTED, TOP, WIDTH, letters_across, line_height, write_lines
+from otherwise.report.paper import (
+    A4,
+    ALARM,
+    BOTTOM,
+    LEFT,
+    MUTED,
+    TOP,
+    WIDTH,
+    caption_lines,
+    draw_patch,
+    letters_across,
+    line_height,
+    write_lines,
+)
 
 _ROW = 0.051
-"""Height of a row, as a share of the page's. Concepts for which there is no place are left out, and that is said."""
+"""Least height of a row, as a share of the page's. Concepts that find no place are left out; that is said."""
+_CAPTION = 5
+"""Size of letters below a picture."""
 _NOTE = 0.09
 """Height of what stands below the rows."""
 _PICTURE = 0.05
@@ -46,16 +61,17 @@ def write_concepts(page: Figure, part: ConceptPart, target: str) -> float:
         top = _stack(page, top - 0.008, part)
     top = _head(page, top - 0.016)
     named, unnamed = ([row for row in part.rows if bool(row.mark) == known] for known in (True, False))
-    room = int((top - BOTTOM - _NOTE) / _ROW) - len(unnamed)
-    for row in (*named[:room], *unnamed):
+    room = top - BOTTOM - _NOTE - sum(map(_height, unnamed))
+    fitting = int(np.searchsorted(np.cumsum([_height(row) for row in named]), room, side="right"))
+    for row in (*named[:fitting], *unnamed):
         top = _row(page, top, row)
-    if len(named) > room:
-        top = write_lines(page, top - 0.004, f"{len(named) - room} more concepts are left out.", 8, MUTED)
+    if len(named) > fitting:
+        top = write_lines(page, top - 0.004, f"{len(named) - fitting} more concepts are left out.", 8, MUTED)
     top = write_lines(
         page,
         top - 0.006,
         f"Effect: measured change of the model's log-odds towards {target} by the regions that show the concept, and "
-        "their share of the decisive change. Units: how many units of the agent carry the name; activation: their "
+        "their share of the decisive change. Units: how many units carry the name; activation: their "
         "strongest activation in this image, in standard deviations above the mean of all images; area: overlap "
         "(intersection over union) of their masks with the decisive regions; –: no unit carries the name. A strong "
         "activation says that something is there, only the effect that it decides. Pictures titled “Region” are of "
@@ -95,17 +111,27 @@ def _head(page: Figure, top: float) -> float:
     return bottom - 0.006
 
 
+def _height(row: ConceptRow) -> float:
+    """Return the height of a row, as a share of the page's: its words are whole, however many there are."""
+    captions = [len(caption_lines(patch.title, _PICTURE)) for patch in row.pictures[:PICTURES]]
+    pictures = _PICTURE * A4[0] / A4[1] + max(captions, default=0) * line_height(_CAPTION) + 0.006
+    name, small = _words(row)
+    return max(_ROW, pictures, len(name) * line_height(8) + len(small) * line_height(6.5) + 0.006)
+
+
 def _row(page: Figure, top: float, row: ConceptRow) -> float:
-    entry, middle = row.entry, top - _ROW / 2
+    height = _height(row)
+    entry, middle = row.entry, top - height / 2
     side = 0.022
     _box(page, LEFT, middle - side * A4[0] / A4[1] / 2, side, side * A4[0] / A4[1], row)
     page.text(
         LEFT + side / 2, middle, row.mark, fontsize=8, fontweight="bold", color=_LETTER, ha="center",
         va="center_baseline",
     )  # fmt: skip
-    _name(page, middle, row, LEFT + side + 0.008)
+    _name(page, middle, row, LEFT + _BESIDE)
     for place, patch in enumerate(row.pictures[:PICTURES]):
-        _picture(page, LEFT + _NAMES + place * (_PICTURE + 0.006), top - 0.002, patch)
+        left = LEFT + _NAMES + place * (_PICTURE + 0.006)
+        draw_patch(page, left, top - 0.002, _PICTURE, patch, patch.title, _CAPTION)
     _number(
         page,
         _EFFECT,
@@ -120,24 +146,35 @@ def _row(page: Figure, top: float, row: ConceptRow) -> float:
     _number(page, _UNITS, middle, str(entry.units), row.units, 0.05)
     _number(page, _ACTIVATION, middle, words.signed(entry.activation) if answered else "–", row.activation, 0.055)
     _number(page, _AREA, middle, words.share(entry.area) if answered else "–", row.area, 0.075)
-    regions = textwrap.shorten(", ".join(map(str, entry.regions)), 10, placeholder=" …") or "–"
+    regions = textwrap.fill(", ".join(map(str, entry.regions)), 10) or "–"
     page.text(_REGIONS, middle, regions, fontsize=7.5, va="center")
-    _rule(page, top - _ROW, _TRACK)
-    return top - _ROW
+    _rule(page, top - height, _TRACK)
+    return top - height
+
+
+_BESIDE = 0.03
+"""Width of the mark before a name, as a share of the page's."""
+
+
+def _words(row: ConceptRow) -> tuple[list[str], list[str]]:
+    """Return the lines of a concept's name, and the small ones below it."""
+    width = _NAMES - _BESIDE
+    below = "no feature of a disease" if row.spurious else row.code or "not named yet"
+    return (
+        textwrap.wrap(row.name, letters_across(width, 8, "bold")),
+        textwrap.wrap(below, letters_across(width, 6.5)),
+    )
 
 
 def _name(page: Figure, middle: float, row: ConceptRow, left: float) -> None:
-    letters = letters_across(LEFT + _NAMES - left, 8, "bold")
-    lines = textwrap.wrap(row.name, letters, max_lines=3, placeholder=" …")
-    small = ["no feature of a disease"] if row.spurious else [row.code or "not named yet"]
-    small = textwrap.wrap(small[0], letters_across(LEFT + _NAMES - left, 6.5), max_lines=1, placeholder="…")
-    top = middle + (len(lines) * line_height(8) + line_height(6.5)) / 2
+    lines, small = _words(row)
+    top = middle + (len(lines) * line_height(8) + len(small) * line_height(6.5)) / 2
     style = "normal" if row.mark else "italic"
     page.text(left, top, "\n".join(lines), fontsize=8, fontweight="bold", style=style, va="top", parse_math=False)
     colour, weight = (ALARM, "bold") if row.spurious else (MUTED, "normal")
     below = top - len(lines) * line_height(8)
     page.text(
-        left, below, small[0] if small else "", fontsize=6.5, color=colour, fontweight=weight, va="top",
+        left, below, "\n".join(small), fontsize=6.5, color=colour, fontweight=weight, va="top",
         parse_math=False,
     )  # fmt: skip
 
@@ -150,15 +187,6 @@ def _number(
     if length is not None:
         for share, shade in ((1.0, _TRACK), (length, colour)):
             page.add_artist(Rectangle((left, middle - 0.006), share * width, 0.0045, color=shade, linewidth=0))
-
-
-def _picture(page: Figure, left: float, top: float, patch: ExamplePatch) -> None:
-    height = _PICTURE * A4[0] / A4[1]
-    axes = page.add_axes((left, top - height, _PICTURE, height))
-    axes.imshow(patch.rgb)
-    axes.set_axis_off()
-    title = textwrap.shorten(patch.title, 14, placeholder="…") if len(patch.title) > 14 else patch.title
-    page.text(left, top - height - 0.001, title, fontsize=5, color=MUTED, va="top", parse_math=False)
 
 
 def _box(page: Figure, left: float, bottom: float, width: float, height: float, row: ConceptRow) -> None:

@@ -1,4 +1,4 @@
-"""One explanation as a PDF of two to four pages, for the archive and for print; the HTML page shows more."""
+"""One explanation as a PDF of two to five pages, for the archive and for print; the HTML page shows more."""
 
 from __future__ import annotations
 
@@ -40,18 +40,20 @@ from otherwise.report.paper import (
     write_lines,
 )
 from otherwise.report.paper_concepts import write_concepts
+from otherwise.report.paper_similar import height_of_similar, write_similar
 from otherwise.report.path_plot import draw_path
 from otherwise.report.provenance import provenance
+from otherwise.report.similar import Similar
 
 _COLUMNS = {
     "No.": 0.04,
-    "Called": 0.25,
+    "Called": 0.22,
     "Confidence": 0.1,
     "Effect (log-odds)": 0.1,
     "Sufficient": 0.09,
     "Necessary": 0.1,
     "Volume": 0.11,
-    "Centroid (RAS, mm)": 0.14,
+    "Centroid (RAS, mm)": 0.17,
     "Evidence": 0.07,
 }
 """Of the table of regions, with their widths as shares of it."""
@@ -76,7 +78,11 @@ DISCLAIMER = (
 
 
 def write_pdf(
-    explanation: Explanation, path: Path, examples: Examples | None = None, spurious: Collection[Key] = ()
+    explanation: Explanation,
+    path: Path,
+    examples: Examples | None = None,
+    spurious: Collection[Key] = (),
+    similar: Similar | None = None,
 ) -> Path:
     """Write the PDF.
 
@@ -85,6 +91,7 @@ def write_pdf(
         path: The file to write; an existing one is replaced only once the new one is complete.
         examples: Pictures of what the concepts mean; without any of a concept, its regions in this image are shown.
         spurious: Terms that are no feature of a disease; the PDF says how far the decision rests on them.
+        similar: Regions of other images that look like those of this one.
 
     Returns:
         ``path``.
@@ -95,7 +102,8 @@ def write_pdf(
     path = Path(path)
     panels = Panels(explanation)
     with atomic_path(path) as draft, PdfPages(draft, metadata=_metadata(explanation)) as pages:
-        for page in _pages(explanation, panels, concept_part(explanation, panels.window, examples, spurious)):
+        concepts = concept_part(explanation, panels.window, examples, spurious)
+        for page in _pages(explanation, panels, concepts, similar or {}):
             pages.savefig(page)
     return path
 
@@ -108,14 +116,16 @@ def draw_pages(explanation: Explanation, dots_per_inch: float) -> Iterator[np.nd
         dots_per_inch: Of a page of A4.
     """
     panels = Panels(explanation)
-    for page in _pages(explanation, panels, concept_part(explanation, panels.window)):
+    for page in _pages(explanation, panels, concept_part(explanation, panels.window), {}):
         page.set_dpi(dots_per_inch)
         canvas = FigureCanvasAgg(page)
         canvas.draw()
         yield np.array(canvas.buffer_rgba())[..., :3]
 
 
-def _pages(explanation: Explanation, panels: Panels, concepts: ConceptPart | None) -> Iterator[Figure]:
+def _pages(
+    explanation: Explanation, panels: Panels, concepts: ConceptPart | None, similar: Similar
+) -> Iterator[Figure]:
     yield _first(explanation, panels)
     page, top = Figure(figsize=A4), TOP
     if concepts:
@@ -124,6 +134,10 @@ def _pages(explanation: Explanation, panels: Panels, concepts: ConceptPart | Non
             yield page
             page, top = Figure(figsize=A4), TOP
     top = _regions(page, top, explanation)
+    if top - height_of_similar(similar) < BOTTOM:
+        yield page
+        page, top = Figure(figsize=A4), TOP
+    top = write_similar(page, top, similar)
     if top < _PATH_HEIGHT:
         yield page
         page, top = Figure(figsize=A4), TOP
@@ -238,7 +252,7 @@ def _rows(explanation: Explanation) -> list[list[str]]:
         rows.append(
             [
                 str(region.label),
-                textwrap.fill(_names(region) or "no name", letters, max_lines=4, placeholder=" …"),
+                textwrap.fill(_names(region) or "no name", letters),
                 "–" if sure is None else words.probability(sure),
                 words.signed(region.effect),
                 _yes(region.sufficient),

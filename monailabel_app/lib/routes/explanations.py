@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -13,14 +14,16 @@ from monailabel.config import RBAC_USER
 from lib.http.caller import caller_of, user_of
 from lib.http.work_threads import WorkThreads
 from lib.runtime.host import Host
-from lib.storage.owners import Owners, check_visible
+from lib.storage.owners import Caller, Owners, check_visible
 from lib.teaching.named_patches import NamedPatches
 from lib.teaching.service import TeachingService
+from lib.teaching.similar_cases import similar_cases
 from otherwise.annotations.vocabulary import Key
 from otherwise.explain.explanation import Explanation
 
 if TYPE_CHECKING:
     from otherwise.report.examples import Examples
+    from otherwise.report.similar import Similar
 
 # A report brings along all that it shows. Sandboxed, it cannot reach anything else, this server included.
 REPORT_HEADERS = {
@@ -54,7 +57,7 @@ def explanations_router(
 
     patches = NamedPatches(teaching)
 
-    def told(id: str) -> tuple[Explanation, Examples, set[Key]]:
+    def told(id: str, caller: Caller) -> tuple[Explanation, Examples, set[Key], Similar]:
         explanation, names = teaching.explanation(id), teaching.names(id)
         explanation = names.put_into(explanation) if names else explanation
         terms = [entry.term for entry in explanation.concepts.entries if entry.term] if explanation.concepts else []
@@ -62,6 +65,7 @@ def explanations_router(
             explanation,
             patches.of(terms, host.owners.get(id)),
             {t.key for t in terms if teaching.vocabulary.spurious(t)},
+            similar_cases(teaching, explanation, caller),
         )
 
     @router.get("/{id}", summary=f"{RBAC_USER}explanation.json")
@@ -78,28 +82,30 @@ def explanations_router(
 
     @router.get("/{id}/report.html", summary=f"{RBAC_USER}The report, a page that needs no network")
     async def report(id: str, request: Request) -> Response:
-        return await threads.run(lambda: page(id), user_of(request))
+        return await threads.run(lambda: page(id, caller_of(request)), user_of(request))
 
-    def page(id: str) -> Response:
-        if teaching.names(id) is None:
+    def page(id: str, caller: Caller) -> Response:
+        if teaching.names(id) is None:  # nobody has taught anything: nothing is told beyond the explanation
             return FileResponse(store.file(id, "report.html"), media_type="text/html", headers=REPORT_HEADERS)
         from otherwise.report.html import render_report  # loads matplotlib: not while the server starts
 
-        return HTMLResponse(render_report(*told(id)), headers=REPORT_HEADERS)
+        return HTMLResponse(render_report(*told(id, caller)), headers=REPORT_HEADERS)
 
     @router.get("/{id}/report.pdf", summary=f"{RBAC_USER}The report as PDF, for the archive and for print")
     async def printed(id: str, request: Request) -> FileResponse:
-        return await threads.run(lambda: pdf(id), user_of(request))
+        return await threads.run(lambda: pdf(id, caller_of(request)), user_of(request))
 
-    def pdf(id: str) -> FileResponse:
+    def pdf(id: str, caller: Caller) -> FileResponse:
         from otherwise.report.pdf import write_pdf  # loads matplotlib: not while the server starts
 
-        # One file for each version of the names, so that a PDF is drawn once.
-        version = f"-{names.digest}" if (names := teaching.names(id)) else ""
+        # One file for each version of the names and each set of cases that a caller may see: a PDF is drawn once.
+        explanation, examples, spurious, similar = told(id, caller)
+        names = teaching.names(id)
+        shown = repr([(label, [(case.patch.title, case.names) for case in cases]) for label, cases in similar.items()])
+        version = f"-{names.digest}-{hashlib.sha256(shown.encode()).hexdigest()[:8]}" if names else ""
         made = store.folder(id) / f"report{version}.pdf"
         if not made.is_file():
-            explanation, examples, spurious = told(id)
-            write_pdf(explanation, made, examples, spurious)
+            write_pdf(explanation, made, examples, spurious, similar)
             for older in made.parent.glob("report*.pdf"):
                 if older != made:
                     older.unlink(missing_ok=True)

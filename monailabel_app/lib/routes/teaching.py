@@ -20,6 +20,7 @@ from lib.teaching.annotation_requests import (
     AnnotationRequest,
     ConceptQuery,
     ReadSession,
+    SubjectReference,
     answer,
     make_annotation,
     make_region,
@@ -30,7 +31,7 @@ from lib.teaching.search import findings_table, regions_of_term, similar_regions
 from lib.teaching.service import TeachingService
 from lib.teaching.summary import describe
 from lib.teaching.unit_map import draw_units
-from lib.teaching.unit_patches import draw_unit_patch
+from lib.teaching.unit_patches import draw_contour, draw_unit_patch, unit_index
 from otherwise.annotations.annotation import Annotation
 
 MOST_QUESTIONS = 100
@@ -167,6 +168,26 @@ def teaching_router(
     async def patch(layer: str, unit: str, number: int, request: Request) -> Response:
         picture = await drawing.run(lambda: draw_unit_patch(teaching, f"{layer}/{unit}", number), user_of(request))
         return Response(picture, media_type="image/png")
+
+    @router.get(
+        "/concepts/units/{layer}/{unit}/contour.png",
+        summary=f"{RBAC_USER}What a unit answers to in an explained image",
+    )
+    async def contour(
+        layer: str,
+        unit: str,
+        request: Request,
+        explanation: str = Query(max_length=128),
+        label: int | None = Query(None, ge=1, le=255),
+    ) -> Response:
+        def draw() -> bytes:
+            index = unit_index(teaching.activations.table, f"{layer}/{unit}")
+            reference = SubjectReference(image="", session="", explanation=explanation, slice_index=None)
+            about = resolve_subject(teaching, reference, session, caller_of(request))
+            look = teaching.activations.look(about.key, lambda: about.found, patience=QUERY_SECONDS)
+            return draw_contour(look, index, label)
+
+        return Response(await drawing.run(draw, user_of(request)), media_type="image/png")
 
     @router.get("/concepts/questions", summary=f"{RBAC_USER}What would help most to be named")
     def questions(

@@ -12,12 +12,14 @@ from lib.teaching.unit_statistics import Stop, on_worker
 from otherwise.agent.bundle import Agent
 from otherwise.concepts.activations import ImageActivations, activations_of_explanation, activations_of_image
 from otherwise.concepts.statistics import UnitTable
-from otherwise.concepts.units import EncoderUnits, LayerUnits, UnitError, UnitReader
+from otherwise.concepts.units import EncoderUnits, LayerUnits, UnitError, UnitReader, telling_layers
 from otherwise.errors import OtherwiseError
 from otherwise.explain.explanation import Explanation
 from otherwise.images.image import Image
 
 KEPT = 8
+AGENT = "agent"
+"""Instead of a layer: the units of the agent's encoder."""
 
 
 class NotYetError(OtherwiseError):
@@ -32,7 +34,8 @@ class ActivationCache:
 
     Args:
         host: The models and the worker.
-        layer: Of the classifier, whose units are read instead of those of the agent's encoder; empty: the latter.
+        layer: Of the classifier, whose units are read; empty: those that ``telling_layers`` chooses, or where it cannot
+            be looked into the agent's encoder; ``AGENT``: the latter anyway.
         stop: Says whether the server closes.
 
     Raises:
@@ -97,7 +100,9 @@ class ActivationCache:
         return look
 
     def _reader(self) -> UnitReader | None:
-        if self.layer:
-            return LayerUnits(self.host.classifier, self.layer)
+        classifier = self.host.classifier
+        layers = () if self.layer == AGENT else (self.layer,) if self.layer else telling_layers(classifier)
+        if layers:
+            return LayerUnits(classifier, layers)
         agent = self.host.explainer.agent
         return EncoderUnits(agent) if isinstance(agent, Agent) else None

@@ -247,7 +247,7 @@ def answer(
     """
     mask = look.place(region)
     names = look.maps.names
-    matches = matching_units(look.masks, names, mask, 0.0)
+    matches = matching_units(look.levels, names, mask, 0.0)
     taught = teaching.taught
     limits = taught.unit_limits if taught else np.full(len(names), NAMING_OVERLAP)
     least = limits if threshold is None else np.full(len(names), threshold)

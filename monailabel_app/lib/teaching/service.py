@@ -16,7 +16,7 @@ from lib.teaching.learner import Learner
 from lib.teaching.region_names import RegionNames, region_names_of
 from lib.teaching.study_images import StudyImages
 from lib.teaching.superseded import SupersededError, refuse_superseded
-from lib.teaching.unit_statistics import update_unit_statistics, view_of_explanation, view_of_image
+from lib.teaching.unit_statistics import shown_plane, update_unit_statistics, view_of_explanation, view_of_image
 from lib.teaching.versions import Versions
 from otherwise.annotations.annotation import Annotation
 from otherwise.annotations.store import AnnotationConflictError, AnnotationStore
@@ -49,7 +49,7 @@ class TeachingService:
         vocabulary: The terms.
         images: Of the studies.
         state: Folder for what is gathered; nothing in it is lost for good if it is removed.
-        layer: Of the classifier, whose units are read instead of those of the agent's encoder; empty: the latter.
+        layer: Of the classifier, whose units are read; see ``ActivationCache``.
 
     Raises:
         UnitError: if the classifier has no such layer.
@@ -285,6 +285,18 @@ class TeachingService:
             except Exception:
                 # Its image is no longer there, or other models explained it: what was said counts as words only.
                 self._unusable.add(note.id)
+
+    def look_at_example(self, id: str) -> ImageActivations:
+        """Look at an image that units were gathered from: one of the studies, or an explained patch.
+
+        Raises:
+            OtherwiseError: if it is no longer there.
+        """
+        if self.host.classifier.inputs.patches is not None:
+            return self._look_at(self.explanation(id))
+        image = self.images.read(id)
+        plane = shown_plane(self.host.classifier, image)
+        return self.activations.look(f"image {id} {image.sha256} {plane}", lambda: image, plane)
 
     def _look_at(self, explanation: Explanation) -> ImageActivations:
         return self.activations.look(f"explanation {explanation.id}", lambda: explanation)

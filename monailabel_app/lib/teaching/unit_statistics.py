@@ -72,9 +72,13 @@ def on_worker(
 
 def view_of_image(classifier: BlackBox, image: Image) -> np.ndarray:
     """An image of the data set as the classifier wants it; of a volume, for a 2-D classifier, the middle slice."""
-    inputs = classifier.inputs
-    middle = image.geometry.shape[2] // 2 if inputs.spatial_dims == 2 and image.geometry.shape[2] > 1 else None
-    return show(image, inputs, middle)
+    return show(image, classifier.inputs, shown_plane(classifier, image))
+
+
+def shown_plane(classifier: BlackBox, image: Image) -> int | None:
+    """Return the slice of a volume that stands for it where a classifier takes pictures: the middle one."""
+    depth = image.geometry.shape[2]
+    return depth // 2 if classifier.inputs.spatial_dims == 2 and depth > 1 else None
 
 
 def view_of_explanation(classifier: BlackBox, explanation: Explanation) -> np.ndarray:

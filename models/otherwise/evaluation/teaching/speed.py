@@ -128,11 +128,11 @@ def _gather(
 
 
 def _query(size: tuple[int, ...], rng: np.random.Generator, times: int = 20) -> float:
-    masks = rng.random((UNITS, *size)) < 0.05
+    levels = (rng.random((UNITS, *size, 1)) > 1 - np.array([0.1, 0.05, 0.01])).sum(-1).astype(np.uint8)
     region = np.zeros(size, bool)
     region[tuple(slice(edge // 3, 2 * edge // 3) for edge in size)] = True
     names = tuple(f"layer/{unit}" for unit in range(UNITS))
-    return float(np.median([timed(lambda: matching_units(masks, names, region, 0.0))[1] for _ in range(times)]))
+    return float(np.median([timed(lambda: matching_units(levels, names, region, 0.0))[1] for _ in range(times)]))
 
 
 def _learn(
