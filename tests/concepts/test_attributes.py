@@ -9,7 +9,7 @@ from otherwise.annotations.vocabulary import Term, Vocabulary, load_vocabulary
 from otherwise.concepts.attributes import LabelledRegion, axis_of, fit_attributes, needed_probability
 from otherwise.concepts.description import FEATURES, DescriptionError, describe_region
 from otherwise.concepts.label_quality import agreement, doubtful_labels
-from otherwise.evaluation.teaching.attributes import calibration_error, recall_at
+from otherwise.evaluation.teaching.figures import calibration_error, recall_at
 from otherwise.images.image import Geometry, Image
 
 VOCABULARY = load_vocabulary()

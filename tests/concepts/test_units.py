@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import monai.networks.nets
 import numpy as np
 import pytest
 import torch
@@ -163,6 +164,15 @@ def test_the_last_convolution_of_each_grid_but_the_finest_is_read_unless_it_is_t
     maps = LayerUnits(usual, telling_layers(usual)).read(np.zeros((2, 1, 32, 32), np.float32))
     assert [values.shape for values in maps.layers.values()] == [(2, 6, 8, 8), (2, 8, 4, 4)]
     assert telling_layers(SquareClassifier(InputSpec((8, 8)))) == ()
+
+
+def test_a_shortcut_of_a_residual_block_is_not_read() -> None:
+    network = monai.networks.nets.resnet10(spatial_dims=2, n_input_channels=1, num_classes=2, conv1_t_stride=1)
+    hosted = module_host(network.eval(), ClassifierSpec("open", "1" * 64, ("a", "b"), InputSpec((64, 64))))
+    chosen = telling_layers(hosted)
+    assert chosen
+    assert not any("downsample" in layer for layer in chosen)
+    assert all(layer.endswith("conv2") for layer in chosen)
 
 
 def test_a_unit_answers_at_the_level_that_fits_the_region() -> None:

@@ -16,6 +16,7 @@ from PIL import Image as Picture
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.blackbox.spec import ClassifierSpec
 from otherwise.blackbox.torch_host import module_host
+from otherwise.concepts.units import AGENT
 from support.school import SPICULATED, School, school
 from support.square_models import SquareClassifier, eager_agent
 
@@ -218,7 +219,7 @@ def test_what_a_unit_answers_to_is_outlined_on_the_image_beside_the_region(taugh
 def test_units_are_the_classifiers_where_it_can_be_read_and_else_the_agents(app_class: Any) -> None:
     from types import SimpleNamespace
 
-    from lib.teaching.activation_cache import AGENT, ActivationCache
+    from lib.teaching.activation_cache import ActivationCache
 
     readable = module_host(small_network(), ClassifierSpec("open", "1" * 64, ("a", "b"), InputSpec((32, 32))))
     closed = SquareClassifier(InputSpec((32, 32)))

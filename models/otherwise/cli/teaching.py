@@ -13,6 +13,9 @@ from otherwise.cli.benchmark_suites import Agent, Classifier, Device, Out, Seed
 from otherwise.cli.pair import load_pair
 from otherwise.cli.progress import shown
 
+LIDC_LABELS = (10, 20)
+"""Labels at which figures are told, besides the most."""
+
 
 class TeachingSubject(StrEnum):
     """What the simulated reader knows the truth of."""
@@ -50,28 +53,29 @@ def register(benchmark: typer.Typer) -> None:
         agent: Agent = "mammogram_agent",
         path: Annotated[Path | None, typer.Option(help="For lidc: folder with nodules.csv, image/ and mask/.")] = None,
         count: Annotated[int, typer.Option(min=4, help="Most images.")] = 400,
-        labels: Annotated[int, typer.Option(min=1, help="Most labels that a reader gives.")] = 25,
+        labels: Annotated[int, typer.Option(min=1, help="Most labels that a reader gives; for lidc 40 is usual.")] = 25,
         readers: Annotated[int, typer.Option(min=1, help="Readers, each with other images to be asked about.")] = 20,
         seed: Seed = 53,
         device: Device = "auto",
     ) -> None:
-        """Curves of named share, finest names and concepts against labels, by a reader who knows the truth."""
+        """Teach names by simulated readers: curves of named share on phantoms, honest figures by patient on lidc."""
+        if (subject is TeachingSubject.lidc) != (path is not None):
+            raise typer.BadParameter("the folder belongs to lidc, and to nothing else", param_hint="--path")
+        if path is not None:
+            _teach_lidc(path, out, classifier, agent, count, labels, readers, seed, device)
+            return
         from itertools import islice
 
         from otherwise.annotations.vocabulary import load_vocabulary
         from otherwise.evaluation.teaching.curves import compare, table
         from otherwise.evaluation.teaching.gather import gather
-        from otherwise.evaluation.teaching.lessons import lidc_lessons, mammogram_lessons, nodule_lessons, sign_lessons
+        from otherwise.evaluation.teaching.lessons import mammogram_lessons, nodule_lessons, sign_lessons
         from otherwise.evaluation.teaching.plot import draw
         from otherwise.images.atomic import atomic_path
 
-        if (subject is TeachingSubject.lidc) != (path is not None):
-            raise typer.BadParameter("the folder belongs to lidc, and to nothing else", param_hint="--path")
         hosted, taught = load_pair(classifier, agent, device)
         vocabulary = load_vocabulary()
-        if path is not None:
-            lessons = lidc_lessons(path, hosted.inputs, vocabulary, "test")
-        elif subject is TeachingSubject.nodule:
+        if subject is TeachingSubject.nodule:
             lessons = nodule_lessons(hosted.inputs, vocabulary, seed, count)
         elif subject is TeachingSubject.signs:
             lessons = sign_lessons(hosted.inputs, vocabulary, seed, count)
@@ -113,7 +117,8 @@ def register(benchmark: typer.Typer) -> None:
     ) -> None:
         """Findings on real nodules, by patient, beside a constant, the majority and nearest neighbours."""
         from otherwise.annotations.vocabulary import load_vocabulary
-        from otherwise.evaluation.teaching.attributes import ReaderKind, measure_attributes, rated_regions
+        from otherwise.evaluation.teaching.attributes import measure_attributes, rated_regions
+        from otherwise.evaluation.teaching.readers import ReaderKind
 
         counts = [
             2**31 if part == "all" else int(part) for part in labels.split(",") if part == "all" or part.isdigit()
@@ -137,3 +142,43 @@ def register(benchmark: typer.Typer) -> None:
             "figures": [each.to_dict() for each in found],
         }
         typer.echo(json.dumps(report, indent=2))
+
+
+def _teach_lidc(
+    path: Path, out: Path, classifier: str, agent: str, count: int, labels: int, readers: int, seed: int, device: str
+) -> None:
+    """Explain nodules, let readers of every kind label decisive regions, and write results.json and table.md."""
+    from otherwise.annotations.vocabulary import load_vocabulary
+    from otherwise.evaluation.teaching.decisive import explain_nodules
+    from otherwise.evaluation.teaching.decisive_lessons import compare_readers
+    from otherwise.evaluation.teaching.figures import table
+    from otherwise.explain.loading import load_explainer
+    from otherwise.images.atomic import atomic_path
+
+    explainer, vocabulary = load_explainer(classifier, agent, device), load_vocabulary()
+    with shown("Explaining") as advance:
+        explained = explain_nodules(
+            path, out / "explanations", explainer, vocabulary, count, seed, lambda part: advance("", part)
+        )
+    counts = [number for number in LIDC_LABELS if number < labels] + [labels]
+    with shown("Teaching") as advance:
+        found = compare_readers(explained, vocabulary, counts, readers, seed, lambda part: advance("", part))
+    said = (
+        f"{explained.nodules} of the folder's {explained.in_folder} nodules, of "
+        f"{len(set(explained.patients.values()))} patients; {len(explained.regions)} decisive regions that belong to a "
+        f"nodule or to ordinary tissue; {readers} readers."
+    )
+    results = {
+        "about": said,
+        "classifier": f"{explainer.classifier.name}@{explainer.classifier.version}",
+        "agent": f"{explainer.agent.name}@{explainer.agent.version}",
+        "nodules": explained.nodules,
+        "nodules_in_folder": explained.in_folder,
+        "regions": len(explained.regions),
+        "readers": {name: [each.to_dict() for each in rows] for name, rows in found.items()},
+    }
+    with atomic_path(out / "results.json") as temporary:
+        temporary.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    with atomic_path(out / "table.md") as temporary:
+        temporary.write_text(f"{said}\n\n{table(found)}", encoding="utf-8")
+    typer.echo(f"{said}\n\n{table(found)}", nl=False)

@@ -109,6 +109,19 @@ class _Head:
 
 
 @dataclass(frozen=True, eq=False)
+class _Opposite:
+    """A term that all labelled regions show: what is not ordinary tissue shows it, too."""
+
+    term: Term
+    axis: Term
+    tissue: _Head
+    prior: float = 0.5
+
+    def probabilities(self, places: np.ndarray) -> np.ndarray:
+        return 1 - self.tissue.probabilities(places)
+
+
+@dataclass(frozen=True, eq=False)
 class AttributeModel:
     """Tells the findings of regions. Made by ``fit_attributes``.
 
@@ -121,7 +134,7 @@ class AttributeModel:
     """
 
     vocabulary: Vocabulary
-    heads: Mapping[Key, _Head]
+    heads: Mapping[Key, _Head | _Opposite]
     tissue: _Head | None
     tissue_limit: float
     sure: float
@@ -184,8 +197,9 @@ def fit_attributes(
         seed: Of the trees.
 
     Returns:
-        A model with a head for each term that at least two regions show and that not all of them show, and for what
-        such terms are kinds of. With fewer nobody can tell, and the term is known on its own region only.
+        A model with a head for each term that at least two regions show, and for what such terms are kinds of. With
+        fewer nobody can tell, and the term is known on its own region only. A term that all regions show is told
+        from tissue alone.
     """
     seeds = tissue if tissue is not None else np.zeros((0, 0))
     if not regions:
@@ -193,14 +207,16 @@ def fit_attributes(
     own = np.stack([region.description for region in regions])
     scaler = StandardScaler().fit(own)
     places = _standard(scaler, own)
-    heads = {}
+    tissue_head, limit = _fit_tissue(regions, places, _standard(scaler, seeds), seed) if len(seeds) else (None, 1.0)
+    heads: dict[Key, _Head | _Opposite] = {}
     for term in _terms(regions, vocabulary):
         head = _fit_term(term, regions, places, vocabulary, seed)
         if head is not None:
             heads[term.key] = head
-    head, limit = _fit_tissue(regions, places, _standard(scaler, seeds), seed) if len(seeds) else (None, 1.0)
+        elif tissue_head is not None and _shown_by_all(term, regions, vocabulary):
+            heads[term.key] = _Opposite(term, axis_of(term, vocabulary), tissue_head)
     return AttributeModel(
-        vocabulary, heads, head, limit, needed_probability(len(regions)), scaler, places, _reach(places)
+        vocabulary, heads, tissue_head, limit, needed_probability(len(regions)), scaler, places, _reach(places)
     )
 
 
@@ -248,6 +264,11 @@ def _terms(regions: Sequence[LabelledRegion], vocabulary: Vocabulary) -> list[Te
     used = dict.fromkeys(term for region in regions for term in sorted(region.present))
     every = dict.fromkeys(each for term in used for each in (term, *vocabulary.ancestors(term)))
     return [term for term in every if term in used or not vocabulary.is_group(term)]
+
+
+def _shown_by_all(term: Term, regions: Sequence[LabelledRegion], vocabulary: Vocabulary) -> bool:
+    _, shown, _ = answers_for(term, regions, vocabulary)
+    return bool(shown.sum() >= LEAST_POSITIVE and shown.all() and term != TISSUE)
 
 
 def _fit_term(

@@ -10,9 +10,9 @@ import numpy as np
 
 from otherwise.annotations.annotation import Annotation
 from otherwise.annotations.vocabulary import Term, Vocabulary
-from otherwise.concepts.attributes import AttributeModel, LabelledRegion, fit_attributes
+from otherwise.concepts.attributes import AttributeModel, LabelledRegion
 from otherwise.concepts.feature_store import FeatureEntry
-from otherwise.concepts.label_quality import agreement, doubtful_labels, label_skill
+from otherwise.concepts.label_quality import agreement, doubtful_labels, fit_believed, label_skill
 from otherwise.concepts.own_words import OwnWords, own_words
 
 SPEAKING = ("name", "not-this", "cannot-tell")
@@ -116,8 +116,8 @@ def _place(note: Annotation, features: Mapping[str, FeatureEntry], explained: Co
 
 
 def fit_said(regions: Sequence[SaidRegion], vocabulary: Vocabulary, tissue: np.ndarray | None) -> AttributeModel:
-    """Learn findings from what was said; see ``fit_attributes``."""
-    return fit_attributes([each for region in regions for each in region.labelled()], vocabulary, tissue)
+    """Learn findings from what was said; see ``fit_believed``."""
+    return fit_believed([each for region in regions for each in region.labelled()], vocabulary, tissue)
 
 
 def doubtful_words(regions: Sequence[SaidRegion], vocabulary: Vocabulary) -> list[DoubtfulWord]:

@@ -176,6 +176,31 @@ class LayerUnits:
         return UnitMaps({layer: _array(kept[layer]) for layer in self.layers})
 
 
+AGENT = "agent"
+"""Instead of a layer: the units of the agent's encoder."""
+
+
+def unit_reader(classifier: BlackBox, agent: object, layer: str = "") -> UnitReader | None:
+    """Return whose units are named.
+
+    Args:
+        classifier: The black box.
+        agent: Its agent.
+        layer: Of the classifier; empty: those that :func:`telling_layers` chooses or, where it cannot be looked into,
+            the agent's encoder; ``AGENT``: the latter anyway.
+
+    Returns:
+        None where neither can be read.
+
+    Raises:
+        UnitError: if the classifier has no such layer.
+    """
+    layers = () if layer == AGENT else (layer,) if layer else telling_layers(classifier)
+    if layers:
+        return LayerUnits(classifier, layers)
+    return EncoderUnits(agent) if isinstance(agent, Agent) else None
+
+
 def readable_layers(classifier: BlackBox) -> tuple[str, ...]:
     """Names of a black box's convolutions, in the order they are declared; none where it cannot be looked into."""
     module = getattr(classifier, "module", None)
@@ -185,9 +210,10 @@ def readable_layers(classifier: BlackBox) -> tuple[str, ...]:
 
 
 def telling_layers(classifier: BlackBox) -> tuple[str, ...]:
-    """Return the layers whose units stand for most: of each grid the last convolution, but for the finest grid.
+    """Return the layers whose units stand for most: of each grid the convolution that is run last.
 
-    The finest grid has edges only. A grid of fewer than ``COARSEST`` cells along an axis hardly says where a thing is.
+    The finest grid is left out, as it has edges only. A grid of fewer than ``COARSEST`` cells along an axis hardly says
+    where a thing is. Convolutions of one cell that skip cells, as in shortcuts of residual blocks, see hardly anything.
     Coarser grids go before finer ones as long as there are not more than ``MOST_UNITS``.
 
     Returns:
@@ -199,9 +225,9 @@ def telling_layers(classifier: BlackBox) -> tuple[str, ...]:
     with torch.inference_mode():
         made = _outputs(classifier, layers, np.zeros((1, inputs.channels, *inputs.size), np.float32))
     last: dict[tuple[int, ...], str] = {}
-    for layer in layers:
-        if layer in made and made[layer].ndim == 2 + inputs.spatial_dims:
-            last[tuple(made[layer].shape[2:])] = layer
+    for layer, output in made.items():  # in the order in which they are run
+        if output.ndim == 2 + inputs.spatial_dims and not _is_shortcut(classifier, layer):
+            last[tuple(output.shape[2:])] = layer
     grids = sorted(last, key=lambda grid: int(np.prod(grid)))
     usable = [grid for grid in grids[:-1] if min(grid) >= COARSEST] or grids[-1:]
     chosen: list[str] = []
@@ -211,8 +237,13 @@ def telling_layers(classifier: BlackBox) -> tuple[str, ...]:
     return tuple(layer for layer in layers if layer in chosen)
 
 
+def _is_shortcut(classifier: BlackBox, layer: str) -> bool:
+    part = classifier.module.get_submodule(layer)  # type: ignore[attr-defined]
+    return max(part.kernel_size) == 1 and max(part.stride) > 1
+
+
 def _outputs(classifier: BlackBox, layers: Sequence[str], images: np.ndarray) -> dict[str, Tensor]:
-    """Return what layers say of ``(b, channels, *size)`` images in [0, 1]; those that are never asked are left out."""
+    """Return what layers say of ``(b, channels, *size)`` images in [0, 1], in the order in which they are run."""
     module: nn.Module = classifier.module  # type: ignore[attr-defined]
     where = next(module.parameters(), torch.empty(0)).device
     kept: dict[str, Tensor] = {}

@@ -84,7 +84,7 @@ class Options:
         reading_bytes: Memory that all images together may take, in bytes; 0: a share of the machine's.
         database: Path of a SQLite file, or URL, for what people say; None: in the state folder.
         jobs: How many jobs may wait, how long, and how long their results are kept.
-        units: Layer of the classifier whose units are named; see ``ActivationCache``.
+        units: Layer of the classifier whose units are named; see ``unit_reader``.
         vocabulary: Names of preset vocabularies, and paths of YAML files.
         archive_search: Attributes that series of a DICOMweb archive must have to be listed.
         archive_cache: Bytes of the archive's images to keep on disk.

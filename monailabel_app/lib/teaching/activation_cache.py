@@ -9,17 +9,14 @@ from cachetools import LRUCache
 
 from lib.runtime.host import Host
 from lib.teaching.unit_statistics import Stop, on_worker
-from otherwise.agent.bundle import Agent
 from otherwise.concepts.activations import ImageActivations, activations_of_explanation, activations_of_image
 from otherwise.concepts.statistics import UnitTable
-from otherwise.concepts.units import EncoderUnits, LayerUnits, UnitError, UnitReader, telling_layers
+from otherwise.concepts.units import UnitError, UnitReader, unit_reader
 from otherwise.errors import OtherwiseError
 from otherwise.explain.explanation import Explanation
 from otherwise.images.image import Image
 
 KEPT = 8
-AGENT = "agent"
-"""Instead of a layer: the units of the agent's encoder."""
 
 
 class NotYetError(OtherwiseError):
@@ -34,8 +31,7 @@ class ActivationCache:
 
     Args:
         host: The models and the worker.
-        layer: Of the classifier, whose units are read; empty: those that ``telling_layers`` chooses, or where it cannot
-            be looked into the agent's encoder; ``AGENT``: the latter anyway.
+        layer: Of the classifier, whose units are read; see ``unit_reader``.
         stop: Says whether the server closes.
 
     Raises:
@@ -100,9 +96,4 @@ class ActivationCache:
         return look
 
     def _reader(self) -> UnitReader | None:
-        classifier = self.host.classifier
-        layers = () if self.layer == AGENT else (self.layer,) if self.layer else telling_layers(classifier)
-        if layers:
-            return LayerUnits(classifier, layers)
-        agent = self.host.explainer.agent
-        return EncoderUnits(agent) if isinstance(agent, Agent) else None
+        return unit_reader(self.host.classifier, self.host.explainer.agent, self.layer)

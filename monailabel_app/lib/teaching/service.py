@@ -49,7 +49,7 @@ class TeachingService:
         vocabulary: The terms.
         images: Of the studies.
         state: Folder for what is gathered; nothing in it is lost for good if it is removed.
-        layer: Of the classifier, whose units are read; see ``ActivationCache``.
+        layer: Of the classifier, whose units are read; see ``unit_reader``.
 
     Raises:
         UnitError: if the classifier has no such layer.

@@ -1,73 +1,34 @@
-"""Accuracy of findings on real nodules, by patient, beside a constant, the majority and nearest neighbours.
+"""How well findings are told of real nodules that readers outlined, by patient.
 
-A simulated reader names the nodules of some patients, in random order; findings are predicted for nodules of other
-patients and for ordinary tissue. The reader's terms are LIDC's consensus ratings; they may be wrong or missing on
-purpose. The control has shuffled labels: all its right answers are chance.
+A simulated reader names the nodules of some patients, in random order; findings are told of other patients' nodules
+and of places of ordinary tissue. The control has its labels shuffled: whatever it seems to know is chance.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
 
 from otherwise.annotations.vocabulary import Term, Vocabulary
-from otherwise.concepts.attributes import AttributeModel, LabelledRegion, fit_attributes
+from otherwise.concepts.attributes import TISSUE, AttributeModel, LabelledRegion
 from otherwise.concepts.description import describe_region
-from otherwise.concepts.label_quality import doubtful_labels
+from otherwise.concepts.label_quality import agreement, doubtful_labels, fit_believed, label_skill
+from otherwise.concepts.said import LEAST_LABELLED, LEAST_SKILL
 from otherwise.datasets.lidc import all_nodules, ratings
 from otherwise.errors import ImageError
+from otherwise.evaluation.teaching.figures import ReaderRun, TeachingFigures, Told, summarise
+from otherwise.evaluation.teaching.readers import RatedRegion, ReaderKind, answers, words_of
 from otherwise.images.reading import image_name, read_image
 
 FOLDS = 5
 TISSUE_EVERY = 9
-"""One place of ordinary tissue is tested for so many nodules, as in the decisive regions of explanations."""
-PRECISION = 0.8
-"""Precision at which recall is read off."""
-WORDS: Mapping[str, tuple[tuple[str, str], Callable[[Mapping[str, int]], bool]]] = {
-    "spiculated": (("DCM", "112136"), lambda rated: rated["Spiculation"] >= 4),
-    "lobulated": (("DCM", "112135"), lambda rated: rated["Lobulation"] >= 4),
-    "calcified": (("99OTHERWISE", "nodule-calc"), lambda rated: rated["Calcification"] < 6),
-    "ground glass": (("DCM", "112120"), lambda rated: rated["Texture"] <= 2),
-    "poorly defined": (("SCT", "300841009"), lambda rated: rated["Margin"] <= 2),
-    "well defined": (("SCT", "260409000"), lambda rated: rated["Margin"] >= 4),
-}
-"""A reader's words in the order in which they stand out, and when they are true."""
-
-
-@dataclass(frozen=True, eq=False)
-class RatedRegion:
-    """A nodule with its ratings, or a place of ordinary tissue.
-
-    Attributes:
-        patient: Whose.
-        description: See ``describe_region``.
-        truth: Every word that is true of it; empty for tissue.
-        own: The word that stands out most, which a reader gives; None for tissue.
-    """
-
-    patient: str
-    description: np.ndarray
-    truth: frozenset[Term]
-    own: Term | None
-
-
-@dataclass(frozen=True)
-class ReaderKind:
-    """How a simulated reader answers.
-
-    Attributes:
-        mistakes: Share of the answers that are another word, chosen at random.
-        doubts: Share of the answers that are "cannot tell".
-        shuffled: Whether the answers are shuffled among the regions: a control.
-    """
-
-    mistakes: float = 0.0
-    doubts: float = 0.0
-    shuffled: bool = False
+"""One place of ordinary tissue is tested for so many nodules."""
+MOST_SEEDS = 400
+"""Places of ordinary tissue that are learned from."""
 
 
 def rated_regions(
@@ -92,13 +53,12 @@ def rated_regions(
         inside = mask.array[0] > 0
         if not inside.any():
             continue
-        words = rated[image_name(Path(nodule.file))]
-        truth = [vocabulary.find(*key) for key, holds in WORDS.values() if holds(words)]
-        own = truth[0] if truth else None
-        nodules.append(RatedRegion(nodule.patient, describe_region(image, inside), frozenset(truth), own))
+        words = words_of(rated[image_name(Path(nodule.file))], vocabulary)
+        own = words[0] if words else None
+        nodules.append(RatedRegion(nodule.patient, describe_region(image, inside), frozenset(words), own))
         place = _tissue_beside(inside, np.asarray(image.geometry.spacing), rng)
         if place is not None:
-            tissue.append(RatedRegion(nodule.patient, describe_region(image, place), frozenset(), None))
+            tissue.append(RatedRegion(nodule.patient, describe_region(image, place), frozenset([TISSUE]), TISSUE))
     return nodules, tissue
 
 
@@ -116,44 +76,11 @@ def _tissue_beside(mask: np.ndarray, spacing: np.ndarray, rng: np.random.Generat
     return None
 
 
-@dataclass(frozen=True)
-class AttributeFigures:
-    """Findings at one number of labels, means over readers; intervals are the 95 % quantiles over readers.
-
-    Attributes:
-        labels: How many regions the reader named.
-        own: Share of the nodules with a term for which that term is found.
-        own_interval: Of ``own``.
-        right: Share of all regions without a wrong finding: every finding is true, "nodule" is said of nodules
-            only, and "ordinary tissue" of tissue only.
-        lift: ``right`` less the share for which "nodule" alone, always, is right.
-        lift_interval: Of ``lift``.
-        majority, neighbours: The share of own words that the commonest word, and the word of the three nearest
-            labelled regions, get.
-        tissue_called_nodule: Share of the places of tissue that are called a nodule, or anything else.
-        calibration_error: Expected calibration error of the findings' confidences, ten bins.
-        recall: Recall of each word where its precision is 0.8, by name; None where no threshold reaches that.
-        found_mistakes: Share of the wrong labels that are asked about again; None without wrong labels.
-        asked_again: Labels asked about again.
-    """
-
-    labels: int
-    own: float
-    own_interval: tuple[float, float]
-    right: float
-    lift: float
-    lift_interval: tuple[float, float]
-    majority: float
-    neighbours: float
-    tissue_called_nodule: float
-    calibration_error: float
-    recall: dict[str, float | None]
-    found_mistakes: float | None
-    asked_again: float
-
-    def to_dict(self) -> dict[str, object]:
-        """Return plain values for JSON."""
-        return asdict(self)
+def folds_of(patients: Sequence[str], seed: int) -> dict[str, int]:
+    """Divide patients among ``FOLDS`` folds."""
+    each = sorted(set(patients))
+    order = np.random.default_rng(seed).permutation(np.arange(len(each)) % FOLDS)
+    return dict(zip(each, order.tolist(), strict=True))
 
 
 def measure_attributes(
@@ -165,7 +92,7 @@ def measure_attributes(
     kind: ReaderKind | None = None,
     seed: int = 0,
     progress: Callable[[float], None] = lambda fraction: None,
-) -> list[AttributeFigures]:
+) -> list[TeachingFigures]:
     """Let readers name nodules, and test on other patients'.
 
     Args:
@@ -176,27 +103,23 @@ def measure_attributes(
         readers: How many, each of another fold and order.
         kind: How they answer; None: always right and sure.
         seed: Of folds, orders and mistakes.
-        progress: Called with the share done.
+        progress: Told the share done.
     """
     kind = kind or ReaderKind()
-    rng = np.random.default_rng(seed)
-    patients = sorted({region.patient for region in nodules})
-    fold_of = dict(zip(patients, rng.permutation(np.arange(len(patients)) % FOLDS), strict=True))
+    fold_of = folds_of([region.patient for region in nodules], seed)
     figures = []
     for step, count in enumerate(labels):
-        runs, named = [], list[int]()
+        runs = []
         for reader in range(readers):
-            fold = reader % FOLDS
-            draw = np.random.default_rng([seed, reader])
+            fold, draw = reader % FOLDS, np.random.default_rng([seed, reader])
             pool = [r for r in nodules if fold_of[r.patient] != fold and r.own is not None]
-            seeds = [r for r in tissue if fold_of[r.patient] != fold]
             chosen = [pool[n] for n in draw.permutation(len(pool))[:count]]
-            named.append(len(chosen))
+            seeds = [r for r in tissue if fold_of[r.patient] != fold][:MOST_SEEDS]
             test = [r for r in nodules if fold_of[r.patient] == fold and r.own is not None]
             places = [r for r in tissue if fold_of[r.patient] == fold]
             runs.append(_one_reader(chosen, seeds, test, places, vocabulary, kind, draw))
             progress((step * readers + reader + 1) / (len(labels) * readers))
-        figures.append(_summary(round(float(np.mean(named))), runs))
+        figures.append(summarise(runs, vocabulary, seed))
     return figures
 
 
@@ -208,144 +131,49 @@ def _one_reader(
     vocabulary: Vocabulary,
     kind: ReaderKind,
     draw: np.random.Generator,
-) -> dict[str, object]:
-    words = [vocabulary.find(*key) for key, _ in WORDS.values()]
-    said = _answers(chosen, words, kind, draw)
-    regions = [
-        LabelledRegion(region.description, unknown=frozenset(words))
-        if word is None
-        else LabelledRegion(region.description, present=frozenset([word]))
-        for region, word in zip(chosen, said, strict=True)
-    ]
+) -> ReaderRun:
+    said = [answers(chosen, vocabulary, kind, draw) for _ in range(kind.readers)]
+    owners = [(n, word) for words in said for n, word in enumerate(words) if word is not None]
+    regions = [LabelledRegion(chosen[n].description, present=frozenset([word])) for n, word in owners]
+    outside = np.stack([region.description for region in seeds])
+    model = fit_believed(regions, vocabulary, outside, int(draw.integers(2**31)))
     doubtful = {each.region for each in doubtful_labels(regions, vocabulary)}
-    wrong = {n for n, (r, w) in enumerate(zip(chosen, said, strict=True)) if w is not None and w not in r.truth}
-    outside = np.stack([region.description for region in seeds[:400]])
-    model = fit_attributes(regions, vocabulary, outside, int(draw.integers(2**31)))
-    return {
-        **_told(model, nodules, tissue),
-        **_trivial(chosen, said, nodules),
-        "probabilities": _by_word(model, nodules),
-        "wrong": len(wrong),
-        "found": len(wrong & doubtful),
-        "asked": len(doubtful),
-    }
-
-
-def _answers(
-    chosen: Sequence[RatedRegion], words: Sequence[Term], kind: ReaderKind, draw: np.random.Generator
-) -> list[Term | None]:
-    said: list[Term | None] = []
-    for region in chosen:
-        chance = draw.random()
-        if chance < kind.mistakes:
-            others = [word for word in words if word not in region.truth]
-            said.append(others[draw.integers(len(others))])
-        else:
-            said.append(None if chance < kind.mistakes + kind.doubts else region.own)
-    return [said[n] for n in draw.permutation(len(said))] if kind.shuffled else said
-
-
-def _told(model: AttributeModel, nodules: Sequence[RatedRegion], tissue: Sequence[RatedRegion]) -> dict[str, object]:
-    described = np.stack([region.description for region in nodules])
-    found_in, silent = model.findings(described), model.is_tissue(described)
-    own = [region.own in [f.term for f in found] for region, found in zip(nodules, found_in, strict=True)]
-    right = [
-        not nothing and all(f.term in region.truth for f in found)
-        for region, found, nothing in zip(nodules, found_in, silent, strict=True)
-    ]
-    pairs = [(f.confidence, f.term in r.truth) for r, found in zip(nodules, found_in, strict=True) for f in found]
-    places = np.stack([region.description for region in tissue])
-    called = ~model.is_tissue(places)
-    # All places of tissue are used, with a weight that keeps their ratio to the nodules.
-    weight = len(nodules) / TISSUE_EVERY
-    share = (sum(right) + weight * float(1 - called.mean())) / (len(nodules) + weight)
-    constant = len(nodules) / (len(nodules) + weight)
-    return {"own": np.mean(own), "right": share, "lift": share - constant, "called": called.mean(), "pairs": pairs}
-
-
-def _trivial(
-    chosen: Sequence[RatedRegion], said: Sequence[Term | None], nodules: Sequence[RatedRegion]
-) -> dict[str, object]:
-    known = [(region.description, word) for region, word in zip(chosen, said, strict=True) if word is not None]
-    if not known:
-        return {"majority": 0.0, "neighbours": 0.0}
-    counted = [word for _, word in known]
-    common = max(dict.fromkeys(counted), key=counted.count)
-    own = np.stack([description for description, _ in known])
-    scale = own.std(0) + 1e-6
-    test = np.stack([region.description for region in nodules])
-    order = np.argsort(np.square(test[:, None] / scale - own[None] / scale).mean(2), axis=1)[:, :3]
-    words = [[counted[n] for n in row] for row in order]
-    guesses = [max(row, key=row.count) for row in words]
-    return {
-        "majority": np.mean([region.own == common for region in nodules]),
-        "neighbours": np.mean([region.own == guess for region, guess in zip(nodules, guesses, strict=True)]),
-    }
-
-
-def _by_word(model: AttributeModel, nodules: Sequence[RatedRegion]) -> dict[str, tuple[list[float], list[bool]]]:
-    described = np.stack([region.description for region in nodules])
-    found = {}
-    for term, values in model.probabilities(described).items():
-        name = next((word for word, (key, _) in WORDS.items() if key == term.key), None)
-        if name is None:  # what several words are kinds of
-            continue
-        found[name] = (values.tolist(), [term in region.truth for region in nodules])
-    return found
-
-
-def _summary(count: int, runs: Sequence[Mapping]) -> AttributeFigures:
-    def interval(name: str) -> tuple[float, float]:
-        low, high = np.quantile([run[name] for run in runs], [0.025, 0.975])
-        return round(float(low), 3), round(float(high), 3)
-
-    def mean(name: str) -> float:
-        return round(float(np.mean([run[name] for run in runs])), 3)
-
-    pairs = [pair for run in runs for pair in run["pairs"]]
-    wrong = sum(run["wrong"] for run in runs)
-    recall: dict[str, float | None] = {}
-    for word in WORDS:
-        each = [recall_at(*run["probabilities"][word]) for run in runs if word in run["probabilities"]]
-        # A reader who never met the word recalls nothing of it.
-        values = [value or 0.0 for value in each] + [0.0] * (len(runs) - len(each))
-        recall[word] = round(float(np.mean(values)), 3)
-    return AttributeFigures(
-        labels=count,
-        own=mean("own"),
-        own_interval=interval("own"),
-        right=mean("right"),
-        lift=mean("lift"),
-        lift_interval=interval("lift"),
-        majority=mean("majority"),
-        neighbours=mean("neighbours"),
-        tissue_called_nodule=mean("called"),
-        calibration_error=round(calibration_error(pairs), 3),
-        recall=recall,
-        found_mistakes=round(sum(run["found"] for run in runs) / wrong, 3) if wrong else None,
-        asked_again=mean("asked"),
+    wrong = {place for place, (n, word) in enumerate(owners) if word not in chosen[n].truth}
+    # One place of tissue stands for so many nodules; all places are used, and weighed down.
+    weight = len(nodules) / TISSUE_EVERY / max(len(tissue), 1)
+    tested = [*nodules, *(replace(region, share=weight) for region in tissue)]
+    skill = label_skill(regions, vocabulary) if len(regions) >= LEAST_LABELLED else None
+    described = np.stack([region.description for region in tested])
+    told = told_by(model, described)
+    return ReaderRun(
+        regions=tested,
+        told=told,
+        chosen=chosen,
+        said=said[0],
+        probabilities=model.probabilities(described),
+        lung_named=float(np.mean([names_else(found) for found in told[len(nodules) :]])) if tissue else 0.0,
+        wrong=len(wrong),
+        found=len(wrong & doubtful),
+        asked=len(doubtful),
+        kappa=kappa_of(said),
+        warned=skill is not None and skill < LEAST_SKILL,
     )
 
 
-def recall_at(values: Sequence[float], truth: Sequence[bool], precision: float = PRECISION) -> float | None:
-    """Return the greatest recall at which the precision is at least ``precision``; None where it never is."""
-    order = np.argsort(-np.asarray(values), kind="stable")
-    hits = np.cumsum(np.asarray(truth, float)[order])
-    if not len(hits) or not hits[-1]:
+def told_by(model: AttributeModel, descriptions: np.ndarray) -> list[Told]:
+    """Return what a model tells of regions."""
+    return [[(finding.term, finding.confidence) for finding in found] for found in model.findings(descriptions)]
+
+
+def names_else(told: Told) -> bool:
+    """Return whether anything but ordinary tissue is told."""
+    return any(term != TISSUE for term, _ in told)
+
+
+def kappa_of(said: Sequence[Sequence[Term | None]]) -> float | None:
+    """Return Cohen's kappa of the first two readers where both answered, the mean over terms; None with one."""
+    if len(said) < 2:
         return None
-    good = hits / np.arange(1, len(hits) + 1) >= precision
-    return float(hits[good].max() / hits[-1]) if good.any() else None
-
-
-def calibration_error(pairs: Sequence[tuple[float, bool]], bins: int = 10) -> float:
-    """Return the expected calibration error of (confidence, right) pairs (Naeini et al., AAAI 2015); 0 of none."""
-    if not pairs:
-        return 0.0
-    confidence, right = (np.asarray(column, float) for column in zip(*pairs, strict=True))
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = [
-        (place == n).mean() * abs(confidence[place == n].mean() - right[place == n].mean())
-        for n in range(bins)
-        if (place == n).any()
-    ]
-    return float(sum(gaps))
+    both = [(one, other) for one, other in zip(*said[:2], strict=True) if one is not None and other is not None]
+    found = agreement([[one] for one, _ in both], [[other] for _, other in both])
+    return float(np.mean(list(found.values()))) if found else None

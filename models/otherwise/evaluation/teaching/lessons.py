@@ -1,18 +1,16 @@
-"""Images with the names that a reader who knows the truth would give: phantoms, and LIDC's ratings."""
+"""Phantoms with the names that a reader who knows the truth would give."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
 from otherwise.annotations.vocabulary import Term, Vocabulary
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.concepts.attributes import TISSUE
-from otherwise.datasets.lidc import ratings
-from otherwise.evaluation.benchmark.cases import lidc_cases, on_grid, phantom_case
+from otherwise.evaluation.benchmark.cases import on_grid, phantom_case
 from otherwise.phantoms.mammogram import MammogramSettings, mammograms
 from otherwise.phantoms.nodule import NoduleSettings, nodules
 from otherwise.phantoms.phantom import Phantom
@@ -93,33 +91,6 @@ def nodule_lessons(inputs: InputSpec, vocabulary: Vocabulary, seed: int, count: 
         kind = str(phantom.attributes["margin"])
         margin = "lobulated" if kind == "smooth" and phantom.attributes["lobulated"] else kind
         yield _lesson(phantom, inputs, vocabulary, vocabulary.find(*NODULE_MARGINS[margin]), NODULE_THINGS)
-
-
-def lidc_lessons(folder: Path, inputs: InputSpec, vocabulary: Vocabulary, split: str) -> Iterator[Lesson]:
-    """Return real nodules, named by the most conspicuous of the readers' ratings.
-
-    Raises:
-        ImageError: if the folder is not as it should be.
-    """
-    rated = ratings(folder)
-    for case in lidc_cases(folder, inputs, split):
-        assert case.truth is not None
-        yield Lesson(case.id, case.image, {_striking(rated[case.id], vocabulary): case.truth})
-
-
-def _striking(rating: Mapping[str, int], vocabulary: Vocabulary) -> Term:
-    """Return one name for a nodule: ratings run from 1 to 5, calcification from 1 (popcorn) to 6 (absent)."""
-    if rating["Spiculation"] >= 4:
-        return vocabulary.find("DCM", "112136")
-    if rating["Lobulation"] >= 4:
-        return vocabulary.find("DCM", "112135")
-    if rating["Calcification"] < 6:
-        return vocabulary.find("99OTHERWISE", "nodule-calc")
-    if rating["Texture"] <= 2:
-        return vocabulary.find("DCM", "112120")
-    if rating["Margin"] <= 2:
-        return vocabulary.find("SCT", "300841009")
-    return vocabulary.find("SCT", "260409000")
 
 
 def _lesson(
