@@ -8,7 +8,7 @@ import pytest
 from otherwise.annotations.vocabulary import Term, Vocabulary, load_vocabulary
 from otherwise.concepts.attributes import LabelledRegion, axis_of, fit_attributes, needed_probability
 from otherwise.concepts.description import FEATURES, DescriptionError, describe_region
-from otherwise.concepts.label_quality import agreement, doubtful_labels
+from otherwise.concepts.label_quality import agreement, judge_labels
 from otherwise.evaluation.teaching.figures import calibration_error, recall_at
 from otherwise.images.image import Geometry, Image
 
@@ -94,13 +94,13 @@ def test_terms_of_one_axis_exclude_each_other(labelled: list[LabelledRegion]) ->
 
 def test_a_wrong_label_is_asked_about_again(labelled: list[LabelledRegion]) -> None:
     wrong = LabelledRegion(labelled[0].description, frozenset([GROUND_GLASS]))
-    found = doubtful_labels([wrong, *labelled[1:]], VOCABULARY)
+    found = judge_labels([wrong, *labelled[1:]], VOCABULARY).doubtful
     assert (found[0].region, found[0].term) == (0, GROUND_GLASS)
     assert len(found) <= 3
 
 
 def test_labels_that_agree_are_not_asked_about_again(labelled: list[LabelledRegion]) -> None:
-    assert doubtful_labels(labelled, VOCABULARY) == []
+    assert judge_labels(labelled, VOCABULARY).doubtful == []
 
 
 def test_cannot_tell_teaches_nothing(labelled: list[LabelledRegion]) -> None:

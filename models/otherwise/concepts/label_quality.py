@@ -22,6 +22,10 @@ UNBELIEVED = 0.15
 SPOKEN = 3
 """Regions that must show a term before a label of it can be doubted: else nothing speaks for it."""
 TREES = 100
+LEAST_SKILL = 0.02
+"""Labels that foretell each other less well than this have nothing to do with what regions look like."""
+LEAST_LABELLED = 20
+"""Regions that must be labelled before this is said."""
 
 
 @dataclass(frozen=True)
@@ -39,46 +43,78 @@ class DoubtfulLabel:
     probability: float
 
 
-def doubtful_labels(
-    regions: Sequence[LabelledRegion], vocabulary: Vocabulary, limit: float = DISBELIEVED, seed: int = 0
-) -> list[DoubtfulLabel]:
-    """Find labels that would not be believed, had they not been given.
+@dataclass(frozen=True)
+class LabelJudgement:
+    """What labels say of each other.
+
+    Attributes:
+        regions: How many were labelled.
+        labels: Every label with the probability that the others give it, the least likely first.
+        skill: How much better the other labels foretell a label than its share does (Brier skill score). At most 1; 0
+            or less where labels have nothing to do with what regions look like, as if they were shuffled. None where no
+            term is shown by ``SPOKEN`` regions and not shown by as many.
+    """
+
+    regions: int = 0
+    labels: tuple[DoubtfulLabel, ...] = ()
+    skill: float | None = None
+
+    def below(self, limit: float) -> list[DoubtfulLabel]:
+        """Return the labels with a smaller probability, the least likely first."""
+        return [label for label in self.labels if label.probability < limit]
+
+    @property
+    def doubtful(self) -> list[DoubtfulLabel]:
+        """The labels that are to be asked about again."""
+        return self.below(DISBELIEVED)
+
+    @property
+    def incoherent(self) -> bool:
+        """Whether labels have nothing to do with what regions look like; False with too few to tell."""
+        return self.regions >= LEAST_LABELLED and self.skill is not None and self.skill < LEAST_SKILL
+
+
+def judge_labels(regions: Sequence[LabelledRegion], vocabulary: Vocabulary, seed: int = 0) -> LabelJudgement:
+    """Let the other labels judge each label.
 
     Every tree of an ensemble is grown without a third of the labels; those trees that have not seen a label judge it
     (out-of-bag, Breiman, Machine Learning 45, 2001), which costs a small part of leaving out one after the other.
 
-    Returns:
-        The least likely first. A term that fewer than ``SPOKEN`` regions show is doubted only where the region shows
-        another term of the same axis almost certainly.
+    A label of a term that fewer than ``SPOKEN`` regions show has probability 1, unless the region shows another term of
+    the same axis almost certainly.
     """
     if not regions:
-        return []
+        return LabelJudgement()
     own = np.stack([region.description for region in regions])
     places = np.clip(StandardScaler().fit_transform(own), -4, 4)
-    terms = list(dict.fromkeys(term for region in regions for term in sorted(region.present)))
     believed: dict[Term, dict[int, float]] = {}
-    for term in terms:
+    missed, blind = 0.0, 0.0
+    for term in dict.fromkeys(term for region in regions for term in sorted(region.present)):
         rows, answers, counts = answers_for(term, regions, vocabulary)
-        if answers.sum() >= SPOKEN and not answers.all():
-            unseen = _unseen(places[rows], answers, counts, seed)
-            believed[term] = dict(zip(rows.tolist(), unseen.tolist(), strict=True))
-    found = []
-    for number, region in enumerate(regions):
-        for term in sorted(region.present):
-            axis = axis_of(term, vocabulary)
-            rivals = [
-                belief for other, belief in believed.items() if other != term and axis_of(other, vocabulary) == axis
-            ]
-            own = believed.get(term, {}).get(number, 1.0)
-            # A word that hardly anybody uses is judged by what else the region may show on its axis.
-            value = min(own, *(1 - rival.get(number, 0.0) for rival in rivals)) if rivals else own
-            if value < limit:
-                found.append(DoubtfulLabel(number, term, value))
-    return sorted(found, key=lambda each: each.probability)
+        if answers.sum() < SPOKEN or answers.all():
+            continue
+        unseen = _unseen(places[rows], answers, counts, seed)
+        believed[term] = dict(zip(rows.tolist(), unseen.tolist(), strict=True))
+        if len(answers) - answers.sum() >= SPOKEN:
+            # The share without the label itself, or the label would foretell itself.
+            share = (answers.sum() - answers) / (len(answers) - 1)
+            missed += float(np.square(unseen - answers).sum())
+            blind += float(np.square(share - answers).sum())
+    labels = [
+        DoubtfulLabel(number, term, _probability(number, term, believed, vocabulary))
+        for number, region in enumerate(regions)
+        for term in sorted(region.present)
+    ]
+    ordered = tuple(sorted(labels, key=lambda label: label.probability))
+    return LabelJudgement(len(regions), ordered, 1 - missed / blind if blind else None)
 
 
 def fit_believed(
-    regions: Sequence[LabelledRegion], vocabulary: Vocabulary, tissue: np.ndarray | None = None, seed: int = 0
+    regions: Sequence[LabelledRegion],
+    judgement: LabelJudgement,
+    vocabulary: Vocabulary,
+    tissue: np.ndarray | None = None,
+    seed: int = 0,
 ) -> AttributeModel:
     """Learn findings from the labels that the others believe; see ``fit_attributes``.
 
@@ -86,33 +122,18 @@ def fit_believed(
     (confident learning, Northcutt, Jiang & Chuang, Journal of Artificial Intelligence Research 70, 2021). What a reader
     said of a region holds of that region all the same.
     """
-    doubted = {each.region for each in doubtful_labels(regions, vocabulary, UNBELIEVED, seed)}
+    doubted = {label.region for label in judgement.below(UNBELIEVED)}
     believed = [region for number, region in enumerate(regions) if number not in doubted]
     return fit_attributes(believed or regions, vocabulary, tissue, seed)
 
 
-def label_skill(regions: Sequence[LabelledRegion], vocabulary: Vocabulary, seed: int = 0) -> float | None:
-    """Return how much better the other labels foretell a label than its share does (Brier skill score, out-of-bag).
-
-    Returns:
-        At most 1; 0 or less where labels have nothing to do with what regions look like, as if they were shuffled.
-        None where no term is shown by ``SPOKEN`` regions and not shown by as many.
-    """
-    if not regions:
-        return None
-    own = np.stack([region.description for region in regions])
-    places = np.clip(StandardScaler().fit_transform(own), -4, 4)
-    missed, blind = 0.0, 0.0
-    for term in dict.fromkeys(term for region in regions for term in sorted(region.present)):
-        rows, answers, counts = answers_for(term, regions, vocabulary)
-        if min(answers.sum(), len(answers) - answers.sum()) < SPOKEN:
-            continue
-        unseen = _unseen(places[rows], answers, counts, seed)
-        # The share without the label itself, or the label would foretell itself.
-        share = (answers.sum() - answers) / (len(answers) - 1)
-        missed += float(np.square(unseen - answers).sum())
-        blind += float(np.square(share - answers).sum())
-    return 1 - missed / blind if blind else None
+def _probability(number: int, term: Term, believed: dict[Term, dict[int, float]], vocabulary: Vocabulary) -> float:
+    """Return what the other labels give to a term of a region."""
+    axis = axis_of(term, vocabulary)
+    own = believed.get(term, {}).get(number, 1.0)
+    rivals = [belief for other, belief in believed.items() if other != term and axis_of(other, vocabulary) == axis]
+    # A word that hardly anybody uses is judged by what else the region may show on its axis.
+    return min([own, *(1 - rival.get(number, 0.0) for rival in rivals)])
 
 
 def _unseen(places: np.ndarray, answers: np.ndarray, counts: np.ndarray, seed: int) -> np.ndarray:

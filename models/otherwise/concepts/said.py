@@ -10,19 +10,15 @@ import numpy as np
 
 from otherwise.annotations.annotation import Annotation
 from otherwise.annotations.vocabulary import Term, Vocabulary
-from otherwise.concepts.attributes import AttributeModel, LabelledRegion
+from otherwise.concepts.attributes import LabelledRegion
 from otherwise.concepts.feature_store import FeatureEntry
-from otherwise.concepts.label_quality import agreement, doubtful_labels, fit_believed, label_skill
+from otherwise.concepts.label_quality import LabelJudgement, agreement
 from otherwise.concepts.own_words import OwnWords, own_words
 
 SPEAKING = ("name", "not-this", "cannot-tell")
 """Kinds of annotations that say something of a region."""
 LEAST_COMMON = 5
 """Regions that two readers must both have named before their agreement is told."""
-LEAST_SKILL = 0.02
-"""Labels that foretell each other less well than this have nothing to do with what regions look like."""
-LEAST_LABELLED = 20
-"""Regions that must be labelled before this is said."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,31 +111,28 @@ def _place(note: Annotation, features: Mapping[str, FeatureEntry], explained: Co
     return "drawn", note.image, note.slice_index, region.geometry.shape, voxels
 
 
-def fit_said(regions: Sequence[SaidRegion], vocabulary: Vocabulary, tissue: np.ndarray | None) -> AttributeModel:
-    """Learn findings from what was said; see ``fit_believed``."""
-    return fit_believed([each for region in regions for each in region.labelled()], vocabulary, tissue)
+def labels_of(regions: Sequence[SaidRegion]) -> list[LabelledRegion]:
+    """Return everything that was said, region by region, to learn from."""
+    return [label for region in regions for label in region.labelled()]
 
 
-def doubtful_words(regions: Sequence[SaidRegion], vocabulary: Vocabulary) -> list[DoubtfulWord]:
+def doubtful_words(regions: Sequence[SaidRegion], judgement: LabelJudgement) -> list[DoubtfulWord]:
     """Return the words that the other labels do not believe, the least likely first.
 
     Where somebody has spoken of the same region again, nothing is left to ask.
+
+    Args:
+        regions: Everything that was said.
+        judgement: Of ``labels_of(regions)``.
     """
-    owners = [(region, label) for region in regions for label in region.labelled()]
+    owners = [region for region in regions for _ in region.labelled()]
     found = []
-    for doubt in doubtful_labels([label for _, label in owners], vocabulary):
-        region, _ = owners[doubt.region]
+    for doubt in judgement.doubtful:
+        region = owners[doubt.region]
         saying = [note for note in region.notes if note.kind == "name" and note.term == doubt.term]
         if len(saying) == 1 and region.notes[-1] is saying[0]:
             found.append(DoubtfulWord(saying[0], doubt.probability, region.key))
     return found
-
-
-def incoherent(regions: Sequence[SaidRegion], vocabulary: Vocabulary) -> bool:
-    """Return whether labels have nothing to do with what regions look like, as if they had been shuffled."""
-    labels = [label for region in regions for label in region.labelled()]
-    skill = label_skill(labels, vocabulary) if len(labels) >= LEAST_LABELLED else None
-    return skill is not None and skill < LEAST_SKILL
 
 
 def reader_agreement(regions: Sequence[SaidRegion]) -> list[tuple[str, str, int, dict[Term, float]]]:

@@ -14,6 +14,7 @@ from otherwise.annotations.vocabulary import Vocabulary
 from otherwise.concepts.attributes import TISSUE, AttributeModel, RegionFinding
 from otherwise.concepts.description import describe_region
 from otherwise.concepts.feature_store import FeatureEntry
+from otherwise.concepts.label_quality import LabelJudgement, fit_believed, judge_labels
 from otherwise.concepts.naming import FINDING, ConceptModel, Example, Name, Space, fit_concepts
 from otherwise.concepts.own_words import OwnWords
 from otherwise.concepts.query import answering_limits
@@ -23,8 +24,7 @@ from otherwise.concepts.said import (
     DoubtfulWord,
     SaidRegion,
     doubtful_words,
-    fit_said,
-    incoherent,
+    labels_of,
     said_regions,
 )
 from otherwise.concepts.statistics import UnitTable
@@ -54,6 +54,7 @@ class ConceptSnapshot:
         labels: How many annotations name something.
         model: Names regions by their likeness to named ones; coarsely, once there are findings.
         attributes: Tells findings.
+        judgement: What labels say of each other.
         units: What units are called.
         table: Of the units.
         pool: All decisive regions.
@@ -67,6 +68,7 @@ class ConceptSnapshot:
     labels: int
     model: ConceptModel
     attributes: AttributeModel
+    judgement: LabelJudgement
     units: Mapping[str, UnitName]
     table: UnitTable
     pool: Pool
@@ -113,12 +115,12 @@ class ConceptSnapshot:
     @cached_property
     def doubtful(self) -> list[DoubtfulWord]:
         """The words that the other labels do not believe, the least likely first."""
-        return doubtful_words(self.said, self.model.vocabulary)
+        return doubtful_words(self.said, self.judgement)
 
-    @cached_property
+    @property
     def incoherent(self) -> bool:
         """Whether labels have nothing to do with what regions look like, as if they had been shuffled."""
-        return incoherent(self.said, self.model.vocabulary)
+        return self.judgement.incoherent
 
     @cached_property
     def region_names(self) -> list[Name | None]:
@@ -272,12 +274,15 @@ def fit_snapshot(
     if not len(every):
         every = np.zeros((1, pool.embeddings.shape[1]), np.float32)
     tissue = [entry.features.tissue for entry in entries if len(entry.features.tissue)]
+    labelled = labels_of(said)
+    judgement = judge_labels(labelled, vocabulary)
     return ConceptSnapshot(
         version=version,
         examples=tuple(examples),
         labels=len(labels),
         model=fit_concepts(Space.of(every), examples if len(every) >= LEAST_REGIONS else [], vocabulary),
-        attributes=fit_said(said, vocabulary, _spread(tissue)),
+        attributes=fit_believed(labelled, judgement, vocabulary, _spread(tissue)),
+        judgement=judgement,
         units=unit_names(votes, vocabulary),
         table=table,
         pool=pool,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from matplotlib.figure import Figure
 
 from otherwise.report.paper import A4, LEFT, MUTED, caption_lines, draw_patch, line_height, write_lines
@@ -45,6 +47,6 @@ def _lines(case: SimilarCase) -> list[str]:
     return caption_lines(case.caption, width, _SMALL) + caption_lines(case.patch.title, width, _SMALL)
 
 
-def _height(cases: tuple[SimilarCase, ...] | list[SimilarCase]) -> float:
+def _height(cases: Sequence[SimilarCase]) -> float:
     lines = max((len(_lines(case)) for case in cases[:CASES]), default=0)
     return _SIDE * A4[0] / A4[1] + lines * line_height(_SMALL) + 0.014

@@ -107,7 +107,7 @@ def draw_contour(look: ImageActivations, index: int, label: int | None) -> bytes
     scale = LARGE / max(plane.shape)
     size = (round(plane.shape[0] * scale), round(plane.shape[1] * scale))
     outlines = [(chosen, REGION_COLOUR), (inside, UNIT_COLOUR)]
-    return _png(_coloured(plane, (0.0, 0.0, *map(float, plane.shape)), size, outlines))
+    return _png(_coloured(plane, (0.0, 0.0, float(plane.shape[0]), float(plane.shape[1])), size, outlines))
 
 
 def _plane(view: np.ndarray, mask: np.ndarray, depth: float) -> tuple[np.ndarray, np.ndarray]:

@@ -16,8 +16,7 @@ from scipy import ndimage
 from otherwise.annotations.vocabulary import Term, Vocabulary
 from otherwise.concepts.attributes import TISSUE, AttributeModel, LabelledRegion
 from otherwise.concepts.description import describe_region
-from otherwise.concepts.label_quality import agreement, doubtful_labels, fit_believed, label_skill
-from otherwise.concepts.said import LEAST_LABELLED, LEAST_SKILL
+from otherwise.concepts.label_quality import agreement, fit_believed, judge_labels
 from otherwise.datasets.lidc import all_nodules, ratings
 from otherwise.errors import ImageError
 from otherwise.evaluation.teaching.figures import ReaderRun, TeachingFigures, Told, summarise
@@ -136,13 +135,13 @@ def _one_reader(
     owners = [(n, word) for words in said for n, word in enumerate(words) if word is not None]
     regions = [LabelledRegion(chosen[n].description, present=frozenset([word])) for n, word in owners]
     outside = np.stack([region.description for region in seeds])
-    model = fit_believed(regions, vocabulary, outside, int(draw.integers(2**31)))
-    doubtful = {each.region for each in doubtful_labels(regions, vocabulary)}
+    judgement = judge_labels(regions, vocabulary)
+    model = fit_believed(regions, judgement, vocabulary, outside, int(draw.integers(2**31)))
+    doubtful = {each.region for each in judgement.doubtful}
     wrong = {place for place, (n, word) in enumerate(owners) if word not in chosen[n].truth}
     # One place of tissue stands for so many nodules; all places are used, and weighed down.
     weight = len(nodules) / TISSUE_EVERY / max(len(tissue), 1)
     tested = [*nodules, *(replace(region, share=weight) for region in tissue)]
-    skill = label_skill(regions, vocabulary) if len(regions) >= LEAST_LABELLED else None
     described = np.stack([region.description for region in tested])
     told = told_by(model, described)
     return ReaderRun(
@@ -156,7 +155,7 @@ def _one_reader(
         found=len(wrong & doubtful),
         asked=len(doubtful),
         kappa=kappa_of(said),
-        warned=skill is not None and skill < LEAST_SKILL,
+        warned=judgement.incoherent,
     )
 
 

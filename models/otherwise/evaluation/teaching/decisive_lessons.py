@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from otherwise.annotations.annotation import Annotation, new_id
+from otherwise.annotations.annotation import Annotation, Kind, new_id
 from otherwise.annotations.region import RegionMask
 from otherwise.annotations.vocabulary import Term, Vocabulary
 from otherwise.concepts.attributes import TISSUE
@@ -198,7 +198,7 @@ class _Lesson:
 
 
 def _note(author: str, entry: FeatureEntry, key: tuple[str, int], word: Term | None) -> Annotation:
-    kind = "cannot-tell" if word is None else "name"
+    kind: Kind = "cannot-tell" if word is None else "name"
     return Annotation(author, kind, entry.image, explanation=key[0], region=_SOMEWHERE, term=word, id=new_id())
 
 
