@@ -13,33 +13,29 @@ import numpy as np
 import pytest
 
 from otherwise.annotations.annotation import Annotation
-from otherwise.annotations.region import RegionMask
-from otherwise.annotations.store import AnnotationStore
-from otherwise.images.image import Geometry, Image
+from otherwise.images.image import Image
 from otherwise.images.reading import read_image
-from otherwise.images.writing import write_image
-from support.school import COUNT, SIZE, SPICULATED, School, school
-from support.square_models import squares
+from support.teachable_server import COUNT, SIZE, SPICULATED, TeachableServer, teachable_server
 
 SQUARE = {"polygon": [[4, 4, 0], [12, 4, 0], [12, 12, 0], [4, 12, 0]]}
 
 
 @pytest.fixture
-def taught_by(tmp_path: Path, app_class: Any) -> Iterator[School]:
-    with school(tmp_path, app_class) as running:
+def server(tmp_path: Path, app_class: Any) -> Iterator[TeachableServer]:
+    with teachable_server(tmp_path, app_class) as running:
         yield running
 
 
-def test_one_name_makes_the_next_report_finer(taught_by: School) -> None:
-    first, *_ = [taught_by.explain(f"image-{number:02d}") for number in range(6)]
+def test_one_name_makes_the_next_report_finer(server: TeachableServer) -> None:
+    first, *_ = [server.explain(f"image-{number:02d}") for number in range(6)]
     assert first["regions"]
     assert first["concepts"] is None
-    reply = taught_by.say(kind="name", explanation=first["id"], region={"label": 1}, term=SPICULATED, author="Ada")
+    reply = server.say(kind="name", explanation=first["id"], region={"label": 1}, term=SPICULATED, author="Ada")
     assert reply.status_code == 201, reply.text
     assert reply.json()["annotation"]["author"] == "Ada"
-    taught_by.settle()
+    server.settle()
 
-    told = taught_by.get(f"/explanations/{first['id']}")
+    told = server.get(f"/explanations/{first['id']}")
     concept = told["regions"][0]["concept"]
     assert (concept["name"], concept["scheme"], concept["code"], concept["confidence"]) == (
         "Spiculated lesion", "SCT", "129742005", 1.0,
@@ -48,13 +44,13 @@ def test_one_name_makes_the_next_report_finer(taught_by: School) -> None:
     assert told["concepts"]["entries"][-1]["term"] is None
 
     # The same thing in another image is known without anybody having said so.
-    other = taught_by.explain(f"image-{COUNT - 1}")
+    other = server.explain(f"image-{COUNT - 1}")
     assert other["regions"][0]["concept"] is not None
     assert other["concepts"]["version"] == "1"
-    report = taught_by.client.get(f"/otherwise/explanations/{other['id']}/report.html")
+    report = server.client.get(f"/otherwise/explanations/{other['id']}/report.html")
     assert report.status_code == 200
 
-    summary = taught_by.get("/concepts")
+    summary = server.get("/concepts")
     assert summary["labels"] == 1
     assert summary["images"] == COUNT
     (version,) = [v for v in summary["versions"] if v["version"] == 1]
@@ -62,28 +58,28 @@ def test_one_name_makes_the_next_report_finer(taught_by: School) -> None:
     assert "Spiculated lesion" in version["changed"]
 
 
-def test_units_answer_to_a_region_and_one_gesture_names_them(taught_by: School) -> None:
-    taught_by.settle()
+def test_units_answer_to_a_region_and_one_gesture_names_them(server: TeachableServer) -> None:
+    server.settle()
     for number in range(6):
-        taught_by.explain(f"image-{number:02d}")
+        server.explain(f"image-{number:02d}")
     asked = {"image": "image-02", "region": SQUARE, "threshold": 0.0}
-    before = taught_by.client.post("/otherwise/concepts/query", json=asked).json()
+    before = server.client.post("/otherwise/concepts/query", json=asked).json()
     assert before["answering"] > 0
     assert before["units"] == sorted(before["units"], key=lambda unit: -unit["overlap"])
     assert before["name"] is None
     chosen = [unit["unit"] for unit in before["units"][:1]]
     named = {"kind": "name", "image": "image-02", "region": SQUARE, "units": chosen}
-    said = taught_by.say(**named, term={"meaning": "bright square"})
+    said = server.say(**named, term={"meaning": "bright square"})
     assert said.status_code == 201, said.text
-    taught_by.settle()
-    after = taught_by.client.post("/otherwise/concepts/query", json=asked).json()
+    server.settle()
+    after = server.client.post("/otherwise/concepts/query", json=asked).json()
     assert after["name"]["term"]["meaning"] == "bright square"
     assert [unit["unit"] for unit in after["units"] if unit["name"]] == chosen
     assert after["units"][0]["votes"][0]["overlap"] == after["units"][0]["overlap"]
 
 
-def test_a_mask_drawn_anywhere_is_a_region(taught_by: School) -> None:
-    taught_by.settle()
+def test_a_mask_drawn_anywhere_is_a_region(server: TeachableServer) -> None:
+    server.settle()
     mask = np.zeros((10, 8, 1), bool)
     mask[2:8, 2:6] = True
     body = {
@@ -91,210 +87,166 @@ def test_a_mask_drawn_anywhere_is_a_region(taught_by: School) -> None:
         "affine": [[1.0, 0, 0, 3.0], [0, 1.0, 0, 3.0], [0, 0, 1.0, 0], [0, 0, 0, 1.0]],
         "voxels": base64.b64encode(zlib.compress(np.packbits(mask).tobytes())).decode(),
     }
-    reply = taught_by.client.post("/otherwise/concepts/query", json={"image": "image-02", "region": body})
+    reply = server.client.post("/otherwise/concepts/query", json={"image": "image-02", "region": body})
     assert reply.status_code == 200, reply.text
     assert reply.json()["voxels"] == 12 * 8  # half the spacing
 
 
-def test_disagreement_between_people_is_kept_and_shown(taught_by: School) -> None:
-    taught_by.settle()
+def test_disagreement_between_people_is_kept_and_shown(server: TeachableServer) -> None:
+    server.settle()
     units = [f"layer4/{number}" for number in range(3)]
     for author, words in (("Ada", "one thing"), ("Grace", "quite another")):
         said = {"kind": "name", "image": "image-02", "units": units, "author": author, "term": {"meaning": words}}
-        assert taught_by.say(**said).status_code == 201
-    taught_by.settle()
-    found = {unit["unit"]: unit for unit in taught_by.get("/concepts/units")["units"]}
+        assert server.say(**said).status_code == 201
+    server.settle()
+    found = {unit["unit"]: unit for unit in server.get("/concepts/units")["units"]}
     assert all(found[unit]["disputed"] for unit in units)
     assert not found["layer4/3"]["disputed"]
 
 
-def test_what_is_taken_back_is_forgotten_and_stays_in_the_history(taught_by: School) -> None:
-    first = taught_by.explain("image-00")
-    said = taught_by.say(
-        kind="name", explanation=first["id"], region={"label": 1}, term=SPICULATED, author="Ada"
-    ).json()
+def test_what_is_taken_back_is_forgotten_and_stays_in_the_history(server: TeachableServer) -> None:
+    first = server.explain("image-00")
+    said = server.say(kind="name", explanation=first["id"], region={"label": 1}, term=SPICULATED, author="Ada").json()
     undo = {"kind": "withdraw", "withdraws": said["annotation"]["id"], "author": "Ada"}
-    assert taught_by.say(**undo).status_code == 201
-    taught_by.settle()
-    assert taught_by.get(f"/explanations/{first['id']}")["regions"][0]["concept"] is None
-    history = taught_by.get("/annotations")
+    assert server.say(**undo).status_code == 201
+    server.settle()
+    assert server.get(f"/explanations/{first['id']}")["regions"][0]["concept"] is None
+    history = server.get("/annotations")
     assert [note["kind"] for note in history["annotations"]] == ["name", "withdraw"]
     assert history["annotations"][0]["withdrawn"] is True
     assert history["head"] == 2
     assert history["annotations"][0]["region"]["voxels"] > 0
-    assert taught_by.get("/annotations?since=1")["annotations"][0]["kind"] == "withdraw"
+    assert server.get("/annotations?since=1")["annotations"][0]["kind"] == "withdraw"
 
 
-def test_with_few_regions_only_what_was_named_has_a_name(taught_by: School) -> None:
-    first, other = (taught_by.explain(f"image-{number:02d}") for number in range(2))
-    taught_by.say(kind="name", explanation=first["id"], region={"label": 1}, term=SPICULATED)
-    taught_by.settle()
-    assert taught_by.get(f"/explanations/{first['id']}")["regions"][0]["concept"]["name"] == "Spiculated lesion"
-    assert all(region["concept"] is None for region in taught_by.get(f"/explanations/{other['id']}")["regions"])
+def test_with_few_regions_only_what_was_named_has_a_name(server: TeachableServer) -> None:
+    first, other = (server.explain(f"image-{number:02d}") for number in range(2))
+    server.say(kind="name", explanation=first["id"], region={"label": 1}, term=SPICULATED)
+    server.settle()
+    assert server.get(f"/explanations/{first['id']}")["regions"][0]["concept"]["name"] == "Spiculated lesion"
+    assert all(region["concept"] is None for region in server.get(f"/explanations/{other['id']}")["regions"])
 
 
-def test_an_explanation_that_is_gone_is_not_asked_about(taught_by: School, tmp_path: Path) -> None:
+def test_an_explanation_that_is_gone_is_not_asked_about(server: TeachableServer, tmp_path: Path) -> None:
     import shutil
 
-    first, second = (taught_by.explain(f"image-{number:02d}")["id"] for number in range(2))
-    taught_by.settle()
+    first, second = (server.explain(f"image-{number:02d}")["id"] for number in range(2))
+    server.settle()
     shutil.rmtree(tmp_path / "state" / "explanations" / first)
-    taught_by.say(kind="name", image="image-05", region=SQUARE, term=SPICULATED)  # something to learn from
-    taught_by.settle()
-    assert taught_by.get("/concepts")["explained"] == 1
-    questions = taught_by.get("/concepts/questions?strategy=random&count=2")["questions"]
+    server.say(kind="name", image="image-05", region=SQUARE, term=SPICULATED)  # something to learn from
+    server.settle()
+    assert server.get("/concepts")["explained"] == 1
+    questions = server.get("/concepts/questions?strategy=random&count=2")["questions"]
     assert {question["explanation"] for question in questions} == {second}
 
 
-def test_a_file_that_is_no_image_stops_nothing(tmp_path: Path, app_class: Any) -> None:
-    studies = tmp_path / "studies"
-    studies.mkdir()
-    (studies / "broken.nrrd").write_bytes(b"NRRD0004 and nothing more")
-    for number, array in enumerate(squares(SIZE, 3, seed=3)):
-        image = Image(array[..., None], Geometry((*SIZE, 1), np.eye(4)), dimension=2)
-        write_image(image, studies / f"image-{number:02d}.nrrd")
-    with school(tmp_path, app_class) as running:
-        running.settle()
-        assert running.get("/concepts")["images"] == 3
-
-
-@pytest.mark.parametrize("content", ["", '{"objects": {"image-00"', "\x00\x00"])
-def test_a_record_of_the_studies_that_was_half_written_stops_nothing(
-    tmp_path: Path, app_class: Any, content: str
-) -> None:
-    with school(tmp_path, app_class) as before:
-        before.say(kind="name", image="image-02", region=SQUARE, term=SPICULATED)
-        before.settle()
-    record = tmp_path / "studies" / "datastore_v2.json"
-    record.write_text(content)
-    with school(tmp_path, app_class) as after:
-        assert len(after.app.datastore().list_images()) == COUNT
-        after.settle()
-    (aside,) = record.parent.glob("datastore_v2.json.damaged-*")
-    assert aside.read_text() == content
-
-
-def test_two_slices_of_one_volume_are_two_places(tmp_path: Path, app_class: Any) -> None:
-    volume = np.concatenate([array[..., None] for array in squares(SIZE, 4, seed=5)], axis=-1)
-    geometry = Geometry((*SIZE, 4), np.diag([0.5, 0.5, 2.0, 1.0]))
-    write_image(Image(volume, geometry), tmp_path / "studies" / "volume.nrrd")
-    with school(tmp_path, app_class) as running:
-        for k in (0, 2):
-            square = {"polygon": [[x, y, 2.0 * k] for x, y in ((4, 4), (12, 4), (12, 12), (4, 12))]}
-            said = {"kind": "name", "image": "volume", "slice_index": k, "region": square}
-            assert running.say(**said, term={"meaning": f"square {k}"}).status_code == 201
-        running.settle()
-        assert {c["labels"] for c in running.get("/concepts")["concepts"]} == {1}
-        assert len(running.app.teaching.taught.examples) == 2
-
-
-def test_a_request_that_is_repeated_is_recorded_once(taught_by: School) -> None:
-    first = taught_by.explain("image-00")
+def test_a_request_that_is_repeated_is_recorded_once(server: TeachableServer) -> None:
+    first = server.explain("image-00")
     body = {"kind": "disagree", "explanation": first["id"], "id": "a" * 32, "comment": "It is the other one."}
-    assert [taught_by.say(**body).json()["number"] for _ in range(2)] == [1, 1]
-    assert taught_by.say(**{**body, "comment": "Something else."}).status_code == 409
+    assert [server.say(**body).json()["number"] for _ in range(2)] == [1, 1]
+    assert server.say(**{**body, "comment": "Something else."}).status_code == 409
 
 
 def test_who_asks_right_after_the_first_explanation_is_told_to_ask_again(
-    taught_by: School, monkeypatch: pytest.MonkeyPatch
+    server: TeachableServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from lib.teaching import learner
 
-    taught_by.settle()
+    server.settle()
     asked = "/otherwise/concepts/questions?strategy=random"
-    nothing_yet = taught_by.client.get(asked)
+    nothing_yet = server.client.get(asked)
     assert (nothing_yet.status_code, nothing_yet.json()["detail"]) == (422, "No image has been explained yet.")
 
     read = threading.Event()
     fit_snapshot = learner.fit_snapshot
     monkeypatch.setattr(learner, "fit_snapshot", lambda *args: (read.wait(60), fit_snapshot(*args))[1])
-    explained = taught_by.explain("image-00")
-    too_early = taught_by.client.get(asked)
+    explained = server.explain("image-00")
+    too_early = server.client.get(asked)
     assert (too_early.status_code, too_early.json()["error"]) == (503, "not-yet")
 
     read.set()
-    taught_by.settle()
-    (question,) = taught_by.get("/concepts/questions?strategy=random")["questions"]
+    server.settle()
+    (question,) = server.get("/concepts/questions?strategy=random")["questions"]
     assert question["explanation"] == explained["id"]
 
 
-def test_questions_are_asked_with_a_reason_and_in_the_stock_form(taught_by: School) -> None:
-    explained = {taught_by.explain(f"image-{number:02d}")["id"] for number in range(4)}
-    taught_by.settle()
+def test_questions_are_asked_with_a_reason_and_in_the_stock_form(server: TeachableServer) -> None:
+    explained = {server.explain(f"image-{number:02d}")["id"] for number in range(4)}
+    server.settle()
     for strategy in ("random", "uncertainty", "influence", "granularity"):
-        (question,) = taught_by.get(f"/concepts/questions?strategy={strategy}")["questions"]
+        (question,) = server.get(f"/concepts/questions?strategy={strategy}")["questions"]
         assert question["explanation"] in explained
         assert question["reason"]
-    stock = taught_by.client.post("/activelearning/influence", json={}).json()
+    stock = server.client.post("/activelearning/influence", json={}).json()
     assert stock["id"].startswith("image-0")
     assert stock["reason"]
     assert stock["explanation"] in explained
-    two = taught_by.get("/concepts/questions?count=2")["questions"]
+    two = server.get("/concepts/questions?count=2")["questions"]
     assert len({question["explanation"] for question in two}) == 2
 
 
-def test_before_anything_was_explained_the_stock_strategy_gives_any_image(taught_by: School) -> None:
-    assert taught_by.client.post("/activelearning/influence", json={}).json()["id"].startswith("image-")
+def test_before_anything_was_explained_the_stock_strategy_gives_any_image(server: TeachableServer) -> None:
+    assert server.client.post("/activelearning/influence", json={}).json()["id"].startswith("image-")
 
 
-def test_going_back_to_an_earlier_version_and_forward_again(taught_by: School) -> None:
-    first = taught_by.explain("image-00")
-    taught_by.say(kind="name", explanation=first["id"], region={"label": 1}, term={"meaning": "early"})
-    taught_by.settle()
-    taught_by.say(kind="name", explanation=first["id"], region={"label": 1}, term={"meaning": "late"})
-    taught_by.settle()
+def test_going_back_to_an_earlier_version_and_forward_again(server: TeachableServer) -> None:
+    first = server.explain("image-00")
+    server.say(kind="name", explanation=first["id"], region={"label": 1}, term={"meaning": "early"})
+    server.settle()
+    server.say(kind="name", explanation=first["id"], region={"label": 1}, term={"meaning": "late"})
+    server.settle()
 
     def name() -> str:
-        taught_by.settle()
-        return taught_by.get(f"/explanations/{first['id']}")["regions"][0]["concept"]["name"]
+        server.settle()
+        return server.get(f"/explanations/{first['id']}")["regions"][0]["concept"]["name"]
 
     assert name() == "late"
-    assert taught_by.client.post("/otherwise/concepts/activate", json={"version": 1}).status_code == 200
+    assert server.client.post("/otherwise/concepts/activate", json={"version": 1}).status_code == 200
     assert name() == "early"
-    assert taught_by.get("/concepts")["active"] is False
-    assert taught_by.client.post("/otherwise/concepts/activate", json={"version": "latest"}).status_code == 200
+    assert server.get("/concepts")["active"] is False
+    assert server.client.post("/otherwise/concepts/activate", json={"version": "latest"}).status_code == 200
     assert name() == "late"
-    assert taught_by.client.post("/otherwise/concepts/activate", json={"version": 99}).status_code == 404
+    assert server.client.post("/otherwise/concepts/activate", json={"version": 99}).status_code == 404
 
 
-def test_spurious_things_are_listed_as_shortcuts(taught_by: School) -> None:
-    first = taught_by.explain("image-00")
-    taught_by.say(
+def test_spurious_things_are_listed_as_shortcuts(server: TeachableServer) -> None:
+    first = server.explain("image-00")
+    server.say(
         kind="name", explanation=first["id"], region={"label": 1}, term={"scheme": "99OTHERWISE", "code": "marker"}
     )
-    taught_by.settle()
-    (shortcut,) = taught_by.get("/concepts")["shortcuts"]
+    server.settle()
+    (shortcut,) = server.get("/concepts")["shortcuts"]
     assert shortcut["term"]["meaning"] == "Marker"
     assert shortcut["share_of_images"] == 1.0
 
 
-def test_names_can_be_learned_on_request_as_stock_clients_train(taught_by: School) -> None:
-    first = taught_by.explain("image-00")
-    taught_by.say(kind="name", explanation=first["id"], region={"label": 1}, term=SPICULATED)
-    reply = taught_by.client.post("/train/concepts").json()
-    taught_by.settle()
+def test_names_can_be_learned_on_request_as_stock_clients_train(server: TeachableServer) -> None:
+    first = server.explain("image-00")
+    server.say(kind="name", explanation=first["id"], region={"label": 1}, term=SPICULATED)
+    reply = server.client.post("/train/concepts").json()
+    server.settle()
     assert reply["status"] in ("DONE", "RUNNING")
-    assert taught_by.client.post("/train/concepts").json()["version"] == "1"
+    assert server.client.post("/train/concepts").json()["version"] == "1"
 
 
-def test_units_have_a_map_and_pictures(taught_by: School) -> None:
-    taught_by.settle()
-    units = taught_by.get("/concepts/units")["units"]
+def test_units_have_a_map_and_pictures(server: TeachableServer) -> None:
+    server.settle()
+    units = server.get("/concepts/units")["units"]
     assert len(units) == 40
     assert all(len(unit["place"]) == 2 for unit in units)
-    picture = taught_by.client.get(f"/otherwise/concepts/units/{units[0]['unit']}/patches/0.png")
+    picture = server.client.get(f"/otherwise/concepts/units/{units[0]['unit']}/patches/0.png")
     assert picture.headers["content-type"] == "image/png"
     assert picture.content[:4] == b"\x89PNG"
     marks = {"mark": [unit["unit"] for unit in units[:5]]}
-    drawn = [taught_by.client.get("/otherwise/concepts/map.png", params=each) for each in ({}, marks)]
+    drawn = [server.client.get("/otherwise/concepts/map.png", params=each) for each in ({}, marks)]
     assert [reply.content[:4] for reply in drawn] == [b"\x89PNG"] * 2
     assert drawn[0].content != drawn[1].content, "units that answer are ringed"
-    assert taught_by.client.get("/otherwise/concepts/units/layer2/99/patches/0.png").status_code == 404
-    assert taught_by.client.get("/otherwise/concepts/units/layer2/0/patches/99.png").status_code == 404
+    assert server.client.get("/otherwise/concepts/units/layer2/99/patches/0.png").status_code == 404
+    assert server.client.get("/otherwise/concepts/units/layer2/0/patches/99.png").status_code == 404
 
 
-def test_the_vocabulary_tells_what_is_a_kind_of_what(taught_by: School) -> None:
-    terms = {(t["scheme"], t["code"]): t for t in taught_by.get("/vocabulary")["terms"]}
+def test_the_vocabulary_tells_what_is_a_kind_of_what(server: TeachableServer) -> None:
+    terms = {(t["scheme"], t["code"]): t for t in server.get("/vocabulary")["terms"]}
     assert terms["SCT", "129742005"]["parent"] == {"scheme": "99OTHERWISE", "code": "mass-margin"}
     assert terms["99OTHERWISE", "marker"]["spurious"] is True
 
@@ -320,81 +272,50 @@ def test_the_vocabulary_tells_what_is_a_kind_of_what(taught_by: School) -> None:
     ],
 )  # fmt: skip
 def test_nonsense_is_refused_in_one_line_and_nothing_is_kept(
-    taught_by: School, body: dict[str, Any], status: int, word: str
+    server: TeachableServer, body: dict[str, Any], status: int, word: str
 ) -> None:
-    reply = taught_by.say(**body)
+    reply = server.say(**body)
     assert reply.status_code == status, reply.text
     assert word in reply.json()["detail"]
     assert reply.json()["hint"]
-    assert taught_by.get("/annotations")["annotations"] == []
+    assert server.get("/annotations")["annotations"] == []
 
 
-def test_an_explanation_of_superseded_models_is_not_named(taught_by: School, tmp_path: Path) -> None:
-    first = taught_by.explain("image-00")
+def test_an_explanation_of_superseded_models_is_not_named(server: TeachableServer, tmp_path: Path) -> None:
+    first = server.explain("image-00")
     file = tmp_path / "state" / "explanations" / first["id"] / "explanation.json"
     file.write_text(file.read_text().replace("1" * 64, "3" * 64))
-    reply = taught_by.say(kind="name", explanation=first["id"], region={"label": 1}, term=SPICULATED)
+    reply = server.say(kind="name", explanation=first["id"], region={"label": 1}, term=SPICULATED)
     assert reply.status_code == 409
     assert "Explain the image again" in reply.json()["hint"]
 
 
-def test_only_its_author_takes_a_word_back(taught_by: School, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_its_author_takes_a_word_back(server: TeachableServer, monkeypatch: pytest.MonkeyPatch) -> None:
     from lib.storage.owners import Caller
     from lib.teaching.annotation_requests import AnnotationRequest, NotYoursError, make_annotation
     from otherwise.tokens import Role
 
     note = Annotation(author="Ada", kind="disagree", image="image-00", explanation="e")
-    taught_by.app.teaching.record(note)
+    server.app.teaching.record(note)
     body = AnnotationRequest(kind="withdraw", withdraws=note.id)
 
     def nobody(id: str) -> Image:
         raise AssertionError(id)
 
     with pytest.raises(NotYoursError):
-        make_annotation(body, taught_by.app.teaching, "Grace", nobody, Caller("Grace", Role.ANNOTATOR))
-    own = make_annotation(body, taught_by.app.teaching, "Ada", nobody, Caller("Ada", Role.ANNOTATOR))
+        make_annotation(body, server.app.teaching, "Grace", nobody, Caller("Grace", Role.ANNOTATOR))
+    own = make_annotation(body, server.app.teaching, "Ada", nobody, Caller("Ada", Role.ANNOTATOR))
     assert own.withdraws == note.id
-    any_ones = make_annotation(body, taught_by.app.teaching, "Grace", nobody, Caller("Grace", Role.ADMIN))
+    any_ones = make_annotation(body, server.app.teaching, "Grace", nobody, Caller("Grace", Role.ADMIN))
     assert any_ones.withdraws == note.id
 
 
-def test_everything_is_there_again_after_a_restart(tmp_path: Path, app_class: Any) -> None:
-    with school(tmp_path, app_class) as before:
-        first = before.explain("image-00")
-        before.say(kind="name", explanation=first["id"], region={"label": 1}, term=SPICULATED)
-        before.settle()
-        told = before.get(f"/explanations/{first['id']}")
-    (tmp_path / "state" / "concepts" / "facts.sqlite").write_bytes(b"damaged")
-    with school(tmp_path, app_class) as after:
-        after.settle()
-        again = after.get(f"/explanations/{first['id']}")
-    assert again["regions"] == told["regions"]
-    assert again["concepts"]["version"] == told["concepts"]["version"]
-
-
-def test_labels_that_were_imported_are_learned_from(tmp_path: Path, app_class: Any) -> None:
-    with school(tmp_path, app_class) as before:
-        before.explain("image-00")
-    image = read_image(tmp_path / "studies" / "image-03.nrrd")
-    mask = np.zeros(image.geometry.shape, bool)
-    mask[8:24, 8:24] = True
-    with AnnotationStore(tmp_path / "state" / "annotations.sqlite") as store:
-        from otherwise.annotations.vocabulary import local_term
-
-        region = RegionMask(mask, image.geometry)
-        store.append(Annotation(author="Ada", kind="name", image="image-03", region=region, term=local_term("square")))
-    with school(tmp_path, app_class) as after:
-        after.settle()
-        assert after.get("/concepts")["labels"] == 1
-        assert [c["labels"] for c in after.get("/concepts")["concepts"] if c["term"]["meaning"] == "square"] == [1]
-
-
-def test_other_clients_see_names_as_ordinary_labels(taught_by: School) -> None:
-    said = taught_by.say(kind="name", image="image-02", region=SQUARE, term=SPICULATED)
-    taught_by.settle()
-    datastore = taught_by.app.datastore()
+def test_other_clients_see_names_as_ordinary_labels(server: TeachableServer) -> None:
+    said = server.say(kind="name", image="image-02", region=SQUARE, term=SPICULATED)
+    server.settle()
+    datastore = server.app.datastore()
     assert datastore.get_labels_by_image_id("image-02") == {"otherwise": "image-02"}
-    reply = taught_by.client.get("/datastore/label", params={"label": "image-02", "tag": "otherwise"})
+    reply = server.client.get("/datastore/label", params={"label": "image-02", "tag": "otherwise"})
     assert reply.status_code == 200
     (info,) = datastore.get_label_info("image-02", "otherwise")["label_info"]
     assert info["name"] == "Spiculated lesion"
@@ -404,20 +325,20 @@ def test_other_clients_see_names_as_ordinary_labels(taught_by: School) -> None:
     inside = labels.geometry.to_ras(np.argwhere(labels.array[0] > 0))[:, :2]
     assert 4 <= inside.min() < 5
     assert 11 < inside.max() <= 12
-    taught_by.say(kind="withdraw", withdraws=said.json()["annotation"]["id"])
-    taught_by.settle()
+    server.say(kind="withdraw", withdraws=said.json()["annotation"]["id"])
+    server.settle()
     assert not Path(datastore.get_label_uri("image-02", "otherwise") or "/nowhere").exists()
 
 
-def test_two_readers_at_once_lose_nothing(taught_by: School) -> None:
-    first = taught_by.explain("image-00")
+def test_two_readers_at_once_lose_nothing(server: TeachableServer) -> None:
+    first = server.explain("image-00")
     replies = []
 
     def read(author: str) -> None:
         for number in range(8):
             term = {"meaning": f"{author} {number}"}
             replies.append(
-                taught_by.say(kind="name", explanation=first["id"], region={"label": 1}, term=term, author=author)
+                server.say(kind="name", explanation=first["id"], region={"label": 1}, term=term, author=author)
             )
 
     threads = [threading.Thread(target=read, args=(author,)) for author in ("Ada", "Grace")]
@@ -427,7 +348,7 @@ def test_two_readers_at_once_lose_nothing(taught_by: School) -> None:
         thread.join()
     assert [reply.status_code for reply in replies] == [201] * 16
     assert sorted(reply.json()["number"] for reply in replies) == [*range(1, 17)]
-    assert len(taught_by.get("/annotations")["annotations"]) == 16
+    assert len(server.get("/annotations")["annotations"]) == 16
 
 
 def test_a_version_that_knows_less_is_used_and_warned_of(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""MONAI Label's only server lent to an app of one test."""
+"""Lend MONAI Label's only server to the app of one test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images with bright boxes in them, and classifiers' inputs that look for those."""
+"""Images with bright boxes, and inputs of classifiers that look for these."""
 
 from __future__ import annotations
 

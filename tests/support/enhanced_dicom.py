@@ -1,4 +1,4 @@
-"""Slices of a DICOM series as one file of many frames, for tests of archives and of reports."""
+"""Slices of a DICOM series as one multi-frame file, for tests of archives and reports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Opens the module file itself as Slicer does: on stand-ins for Slicer's scripted module classes and application."""
+"""Open the module's file as Slicer does, with fakes of Slicer's scripted module classes and application."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ PATH = fake_slicer_qt.MODULE / "Otherwise.py"
 
 
 class ScriptedLoadableModule:
-    """What describes a module before it is opened."""
+    """A fake of Slicer's class that describes a module before it is opened."""
 
     def __init__(self, parent: Any) -> None:
         self.parent = parent
 
 
 class ScriptedLoadableModuleWidget:
-    """What opens a module: makes a layout for its widgets, and knows where its files are."""
+    """A fake of Slicer's class that opens a module: it has a layout for widgets and knows its files."""
 
     def __init__(self, parent: Any = None) -> None:
         from PySide6 import QtWidgets
@@ -42,7 +42,7 @@ class ScriptedLoadableModuleWidget:
 
 
 class ScriptedLoadableModuleLogic:
-    """What scripts use of a module."""
+    """A fake of the part of a module that scripts use."""
 
     def getParameterNode(self) -> Any:  # noqa: N802 - Slicer's name
         """The module's one parameter node of the scene."""
@@ -58,7 +58,7 @@ class ScriptedLoadableModuleLogic:
 
 
 class ScriptedLoadableModuleTest:
-    """What runs a module's self test."""
+    """A fake of Slicer's class that runs a module's self test."""
 
     def __init__(self) -> None:
         self.messages: list[str] = []

@@ -1,4 +1,4 @@
-"""Stand-ins for what only Slicer has: ``qt`` and ``ctk`` on PySide6, ``slicer.i18n`` and the scripted module classes.
+"""Fakes of modules that only Slicer has: ``qt`` and ``ctk`` on PySide6, ``slicer.i18n``, scripted module classes.
 
 It is not PythonQt, but as strict where that is known: properties are read as attributes, unknown attributes raise,
 widgets offer nothing of a scene that nobody gave them, and connected timers stay alive. ``test_package.py`` looks for

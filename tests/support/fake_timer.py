@@ -1,4 +1,4 @@
-"""A timer that leaks as PythonQt's does: while something is connected, it and what it calls stay alive."""
+"""A fake timer that leaks as PythonQt's does: while it is connected, it and its callbacks stay alive."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from PySide6 import QtCore
 
 
 class FakeTimer(QtCore.QTimer):
-    """``qt.QTimer``; ``alive`` holds every timer that something is connected to and that was not deleted."""
+    """A fake of ``qt.QTimer``; ``alive`` holds every timer that is connected and was not deleted."""
 
     alive: ClassVar[list[FakeTimer]] = []
 

@@ -1,4 +1,4 @@
-"""Python processes that start in a tenth of a second, because PyTorch, MONAI and MONAI Label are imported already.
+"""Start Python processes in a tenth of a second, as forks of one that has imported PyTorch, MONAI and MONAI Label.
 
 Importing them takes some eight seconds of processor time. A fork server imports them once for each pytest worker, and
 every server and command under test is a fork of it: a process of its own, with its own arguments, environment,
@@ -50,7 +50,7 @@ def run(command: list[Any], timeout: float) -> subprocess.CompletedProcess[str]:
 
 
 class ForkedProcess:
-    """A process of Python, forked; the part of ``subprocess.Popen`` that tests use.
+    """A forked process with the part of ``subprocess.Popen`` that tests use.
 
     Args:
         command: ``[sys.executable, "-m", module, ...]`` or ``[sys.executable, "-c", code, ...]``.
@@ -159,7 +159,7 @@ class ForkedProcess:
 
 
 class _Descriptor:
-    """An open file that travels to the process."""
+    """An open file that is sent to the process."""
 
     def __init__(self, number: int) -> None:
         self.number = number

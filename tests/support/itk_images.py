@@ -1,4 +1,4 @@
-"""Images as SimpleITK's, for tests of what reads them."""
+"""SimpleITK images, for tests of their readers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Event loops for tests: one that gives Python's lock while it waits, and one that keeps it, as Slicer's does.
+"""Event loops for tests: one that releases Python's lock while it waits, and one that keeps it, as Slicer's does.
 
 Slicer's event loop is C++ and never releases the lock: a Python thread runs only while Python code runs on the main
 thread, in a slot of a timer, say.
@@ -21,7 +21,7 @@ _usleep = ctypes.PyDLL(None).usleep
 
 
 class FreeLoop:
-    """Lets the application live; other threads run while it waits.
+    """A loop that runs the application; other threads run while it waits.
 
     Attributes:
         turns: Seconds that each turn has taken.
@@ -53,7 +53,7 @@ class FreeLoop:
 
 
 class LockedLoop(FreeLoop):
-    """Lets the application live; no other thread runs while it waits, or while Qt handles events."""
+    """A loop that runs the application; no other thread runs while it waits or while Qt handles events."""
 
     def __init__(self, application: Any) -> None:
         import PySide6

@@ -1,4 +1,4 @@
-"""A real nginx before a server under test."""
+"""Run a real nginx in front of a server under test."""
 
 from __future__ import annotations
 

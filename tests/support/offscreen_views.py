@@ -1,4 +1,4 @@
-"""Slicer's own slice views, drawn into memory."""
+"""Slicer's own slice views, rendered in memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 
 class OffscreenViews:
-    """An application without windows: a scene, and one slice view for each name.
+    """An application without windows: a scene, and a slice view for each name.
 
     Args:
         names: Of the views.

@@ -1,4 +1,4 @@
-"""A app to sit at: the real panel with the real .ui file, beside a client that answers as it is told.
+"""The real panel with the real .ui file and a fake client, for tests that act as a user.
 
 Needs Slicer's core and PySide6; whoever imports it asks for them first.
 """
@@ -64,7 +64,7 @@ FINDS = [find_json(1, 0.9, [3.0, -4.0, 5.0]), find_json(2, 0.4, [-6.0, 2.0, 1.0]
 
 @dataclass
 class StandInClient:
-    """Answers at once, unless it is told to wait or to fail; what it was sent is kept."""
+    """A fake client that replies at once unless it is set to wait or to fail; it records its requests."""
 
     address: str
     token: str | None = None
@@ -169,7 +169,7 @@ class Memory(dict):
 
 @dataclass
 class PanelSession:
-    """Everything that a user sits in front of."""
+    """The panel, its scene and its client, as a user finds them."""
 
     application: Any
     widget: Any

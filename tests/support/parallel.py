@@ -1,4 +1,4 @@
-"""How the tests share a machine: workers, tests that run alone, and a limit of time for each test.
+"""Sharing of the machine by tests: workers, tests that run alone, and a limit of time for each test.
 
 The whole suite is spread over workers of pytest-xdist; a part of it, named on the command line, runs in one process
 and so begins at once. A file's tests stay together, since they share servers and models. A test marked ``timing``

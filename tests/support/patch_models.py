@@ -1,4 +1,4 @@
-"""A bare model of patches: it sounds the alarm where the middle of a patch is bright."""
+"""A bare model of patches that raises an alarm if the middle of a patch is bright."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 
 class Middle(torch.nn.Module):
-    """Logits of calm and alarm by the brightness of the central half."""
+    """A network with logits of calm and alarm by the brightness of the central half."""
 
     def __init__(self, edge: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Settings of a search that gives up at once, for agents that have learned nothing and would try everything."""
+"""Settings of a search that gives up at once, for untrained agents, which would try everything."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``otherwise serve`` in a process of its own, with models that learn in a second."""
+"""Run ``otherwise serve`` in a process of its own, with models that train in a second."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ADDRESS = re.compile(r"at (https?://\S+) \(")
 
 @dataclass(frozen=True)
 class Process:
-    """A server that runs.
+    """A running server.
 
     Attributes:
         url: Its address.

@@ -1,4 +1,4 @@
-"""A black box that looks at one bright square, and images that have one: simple enough to know the truth."""
+"""A black box that looks at one bright square, and images with one: simple enough to know the truth."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from otherwise.images.image import Geometry, Image
 
 @dataclass(frozen=True)
 class SquareClassifier:
-    """Says "bright" by the mean of the central square: simple enough to know the truth."""
+    """A classifier that says "bright" by the mean of the central square."""
 
     inputs: InputSpec
     name: str = "square"

@@ -1,4 +1,4 @@
-"""Refuses what PythonQt refuses: an attribute that the class of a widget does not have.
+"""Refuse what PythonQt refuses: an attribute that the class of a widget does not have.
 
 PySide6 reads properties as attributes in this module only, so that it sees what the extension sees.
 """
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Strict:
-    """Refuses attributes that the class does not have."""
+    """A base class that refuses attributes which the class does not have."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not name.startswith("_") and not hasattr(type(self), name):

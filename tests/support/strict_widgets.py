@@ -1,4 +1,4 @@
-"""Loads a .ui file as strictly as Slicer does: a widget has what its class has, and nothing else.
+"""Load a .ui file as strictly as Slicer does: a widget has the properties of its class and no others.
 
 Under PythonQt, setting an attribute that a class lacks raises; PySide6 would keep it in silence. The stand-ins for the
 widgets of CTK and Slicer declare the properties, slots and signals of the real classes that the extension uses.
@@ -16,7 +16,7 @@ from support.strict_attributes import Strict
 
 
 class InScene:
-    """What every widget of Slicer has: it is given a scene, and says so."""
+    """The part of every widget of Slicer that takes a scene."""
 
     SIGNALS = ("mrmlSceneChanged(vtkMRMLScene*)",)
     SLOTS = ("setMRMLScene(vtkMRMLScene*)",)
@@ -41,7 +41,7 @@ class qMRMLWidget(Strict, InScene, QtWidgets.QWidget):  # noqa: N801
 
 
 class ctkCollapsibleButton(Strict, QtWidgets.QGroupBox):  # noqa: N801
-    """A section that is open or closed; what it holds takes no room while it is closed."""
+    """A section that can be collapsed; its content takes no room then."""
 
     contentsCollapsed = QtCore.Signal(bool)  # noqa: N815
 
@@ -68,7 +68,7 @@ class ctkCollapsibleButton(Strict, QtWidgets.QGroupBox):  # noqa: N801
 
 
 class FilterModel(Strict):
-    """What a selector leaves out."""
+    """The filter of a selector."""
 
     _ids: tuple[str, ...] = ()
 
@@ -83,7 +83,7 @@ class FilterModel(Strict):
 
 
 class qMRMLNodeComboBox(Strict, InScene, QtWidgets.QWidget):  # noqa: N801
-    """Chooses a node of the scene that it was given; without a scene it has none to offer."""
+    """A selector of the nodes of its scene; without a scene it has none to offer."""
 
     mrmlSceneChanged = QtCore.Signal(object)  # noqa: N815
     currentNodeChanged = QtCore.Signal(object)  # noqa: N815
@@ -195,7 +195,7 @@ def strict_class(name: str) -> type:
 
 
 class StrictLoader(QtUiTools.QUiLoader):
-    """Loads a .ui file; whatever in it Slicer would pass over in silence, or could not do, raises."""
+    """A loader of .ui files that raises where Slicer would ignore something or fail."""
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)

@@ -1,4 +1,4 @@
-"""What tests of the panel's Teach section do and look at again and again. Needs Slicer's core."""
+"""Helpers for tests of the panel's Teach section. Needs Slicer's core."""
 
 from __future__ import annotations
 

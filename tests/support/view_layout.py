@@ -7,7 +7,7 @@ from typing import Any
 
 
 class LayoutManager:
-    """Makes the nodes of the views of every layout that is chosen in a scene.
+    """A fake layout manager that makes the nodes of the views of each chosen layout.
 
     Args:
         scene: Gets a layout node if it has none.
@@ -45,7 +45,7 @@ def sizes(application: Any, description: str, width: int, height: int) -> dict[s
     made: dict[str, Any] = {}
 
     class View(QtWidgets.QWidget):
-        """A view that likes to be so large."""
+        """A view with a preferred size."""
 
         def __init__(self, like: int) -> None:
             super().__init__()

@@ -1,4 +1,4 @@
-"""A server in this process with twelve pictures of bright squares, to be taught."""
+"""A server in this process that can be taught, with twelve images of bright squares."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ COUNT = 12
 
 
 @dataclass
-class School:
-    """The server under test."""
+class TeachableServer:
+    """The server under test, with the requests that tests repeat."""
 
     client: TestClient
     app: Any
@@ -49,8 +49,8 @@ class School:
 
 
 @contextmanager
-def school(root: Path, app_class: Any) -> Iterator[School]:
-    """A server of its own, which another may follow on the same state."""
+def teachable_server(root: Path, app_class: Any) -> Iterator[TeachableServer]:
+    """Open a server; a later one may continue with the same state."""
     studies = root / "studies"
     if not studies.is_dir():
         affine = np.diag([0.5, 0.5, 1.0, 1.0])
@@ -64,4 +64,4 @@ def school(root: Path, app_class: Any) -> Iterator[School]:
     explainer = Explainer(classifier, eager_agent(classifier), hurried)
     conf = {"state": str(root / "state"), "device": "cpu"}
     with open_app(app_class, studies, conf, explainer) as (client, app):
-        yield School(client, app)
+        yield TeachableServer(client, app)
