@@ -48,7 +48,7 @@ class FakeAgent:
 
 
 class FakeExplainer:
-    """Bright is malignant; the upper left quarter decides. Can be made to wait, and to fail."""
+    """An explainer: bright is malignant, and the upper left quarter decides. It can wait or fail on request."""
 
     def __init__(self) -> None:
         self.classifier = FakeClassifier()
