@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,33 @@ def test_the_server_cleans_up_and_asks_again_what_it_forgot(
         again = explain(client, 1)
         assert (again["cached"], again["result"]["id"] == old) == (False, False)
         assert explain(client, 3)["cached"]
+
+
+@pytest.mark.parametrize("gib", [None, 1.0])
+def test_on_a_disk_that_is_nearly_full_the_oldest_go_until_there_is_room(
+    retention: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gib: float | None
+) -> None:
+    """Whoever may only read can ask for one explanation after the other, and must not fill the disk."""
+    store = importlib.import_module("lib.storage.explanation_store").ExplanationStore(tmp_path)
+    for number in range(6):
+        folder = tmp_path / f"e{number}"
+        folder.mkdir()
+        (folder / "explanation.json").write_bytes(bytes(1000))
+        os.utime(folder / "explanation.json", (time.time() - 10_000 + number,) * 2)
+    limits = retention.RetentionLimits(gib=gib)
+    keeper = retention.Retention(store, limits, lambda: {"e1"})
+
+    def free(bytes: int) -> None:
+        monkeypatch.setattr(
+            retention.shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**12, 10**12 - bytes, bytes)
+        )
+
+    free(retention.LEAST_FREE)
+    assert keeper.clean() == []
+    free(retention.LEAST_FREE - 2500)
+    assert keeper.clean() == ["e0", "e2", "e3"], "annotations refer to e1"
+    free(0)
+    assert keeper.clean() == ["e4", "e5"]
 
 
 @pytest.mark.parametrize(

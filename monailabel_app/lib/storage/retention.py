@@ -1,4 +1,4 @@
-"""Which explanations are kept: the oldest go first, those that somebody spoke of never."""
+"""Retention of explanations: the oldest go first, those that annotations refer to never."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lib.storage.explanation_store import ExplanationStore
@@ -24,6 +24,8 @@ GRACE_SECONDS = 600.0
 """Whoever asked for an explanation has this long to fetch it, even if there is no room."""
 LEFTOVER_SECONDS = 24 * 3600.0
 """What was never finished is nobody's after this."""
+LEAST_FREE, LEAST_FREE_SHARE = 2 * 2**30, 0.1
+"""Bytes, or share if that is less, of the state's disk that explanations leave free for everything else."""
 DAY, GIB = 24 * 3600.0, 2.0**30
 
 
@@ -136,7 +138,7 @@ class Retention:
         self._news.set()
 
     def clean(self) -> list[str]:
-        """Remove what is left over, and what is expired.
+        """Remove what was never finished, what is expired, and, where the disk is nearly full, the oldest.
 
         Returns:
             Ids of the explanations that are gone.
@@ -146,11 +148,17 @@ class Retention:
         """
         now = time.time()
         self._sweep(now)
-        if self.limits.days is None and self.limits.gib is None:
+        missing = missing_room(self.store.root)
+        if self.limits.days is None and self.limits.gib is None and not missing:
             return []
         kept = [each for id in self.store.ids() if (each := self._measured(id)) is not None]
+        limits = self.limits
+        if missing:
+            room = (sum(each.size for each in kept) - missing) / GIB
+            limits = replace(limits, gib=room if limits.gib is None else min(room, limits.gib))
+            logger.warning("The disk of the state folder is nearly full; the oldest explanations are removed.")
         gone = []
-        for each in expired(kept, self.limits, now, self._referred()):
+        for each in expired(kept, limits, now, self._referred()):
             if each.id not in self._referred():  # asked again: somebody may have spoken of it a moment ago
                 self._remove(each.id)
                 gone.append(each.id)
@@ -191,6 +199,12 @@ class Retention:
         # Whoever looks for it finds out by themselves; on a full disk room comes before order.
         with suppress(OtherwiseError):
             self._forgotten(id)
+
+
+def missing_room(folder: Path) -> int:
+    """Return how many bytes more should be free on the disk of a folder."""
+    disk = shutil.disk_usage(folder)
+    return max(0, int(min(LEAST_FREE, LEAST_FREE_SHARE * disk.total)) - disk.free)
 
 
 def _delete(path: Path) -> None:
