@@ -15,10 +15,9 @@ from monailabel.interfaces.tasks.train import TrainTask
 from lib.access.local_secret import LocalSecret
 from lib.activelearning.strategy import QuestionStrategy
 from lib.dicomweb.datastore import open_archive
-from lib.infers.attribute import Attribute
-from lib.infers.classify import Classify
-from lib.infers.explain import REGION_NAMES, Explain
-from lib.infers.find import Find, PatchScoreCache
+from lib.infers.explain import REGION_NAMES
+from lib.infers.find import PatchScoreCache
+from lib.infers.kinds import TaskParts, make_tasks
 from lib.infers.task import HostedTask
 from lib.install.opening import open_jobs, open_retention, open_teaching, start
 from lib.install.server import install_app
@@ -61,19 +60,13 @@ class OtherwiseApp(MONAILabelApp):
         self.host.with_fallback = CpuFallback(
             self.host, registered_pair_loader(self.registry, self.options.trust_code)
         ).run
-        looks = PatchScoreCache(self.host) if self.host.classifier.inputs.patches else None
-        self.tasks: dict[str, HostedTask] = {
-            "classify": Classify(self.host, looks),
-            "explain": Explain(
-                self.host, looks, lambda explanation: self.teaching.with_names(explanation), self._on_saved
-            ),
-        }
-        if looks is not None:
-            self.tasks["find"] = Find(self.host, looks)
+        scores = PatchScoreCache(self.host) if self.host.classifier.inputs.patches else None
+        parts = TaskParts(self.host, scores, lambda found: self.teaching.with_names(found), self._on_saved)
+        tasks = make_tasks(parts)
+        self.tasks = {kind: task for kind, task in tasks.items() if task.stock}
         question = f"What would make {self.host.classifier.name} decide otherwise?"
         super().__init__(app_dir, studies, dict(conf), "Otherwise", question, __version__, list(REGION_NAMES))
         self.teaching = open_teaching(self.host, self.options, self.datastore())
-        tasks: dict[str, HostedTask] = {**self.tasks, "attribute": Attribute(self.host)}
         self.jobs = open_jobs(self, tasks, self.host, self.options)
         self.metrics = Metrics(self.host, self.jobs.figures)
         for name, task in tasks.items():

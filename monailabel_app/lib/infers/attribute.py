@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.tasks.infer_v2 import InferType
 
-from lib.infers.task import Answer, HostedTask, Report
+from lib.infers.task import Answer, HostedTask, Report, Target, TargetNames
 from lib.runtime.host import Host
 from lib.runtime.worker import Cancelled
 from lib.settings.params import Params, ParamsError, one_of, refuse_unknown
-from lib.storage.explanation_store import ExplanationStore
 from lib.storage.image_sources import Source
-from lib.storage.owners import Caller, Owners, check_visible
+from lib.storage.owners import Caller, check_visible
 from otherwise.attribution.methods import find_method, offered
 from otherwise.images.atomic import atomic_path
 from otherwise.images.image import Image
@@ -25,6 +25,8 @@ class Attribute(HostedTask):
     It is done once for each explanation and method: what is there already is not done again.
     """
 
+    stock = False
+
     def __init__(self, host: Host) -> None:
         names = [method.name for method in offered(host.classifier)]
         super().__init__(host, InferType.OTHERS, {}, "Where other methods say that it looks", {"method": names})
@@ -36,6 +38,19 @@ class Attribute(HostedTask):
         if method is None:
             raise ParamsError("No method is named.", "GET /otherwise/about lists them.")
         return {"method": method}
+
+    def find_target(self, names: TargetNames, app: MONAILabelApp, caller: Caller) -> Target:
+        """Find the image that an explanation is about, and what has to be known to look at it alike.
+
+        Raises:
+            NotFoundError: if there is no explanation of this id that the caller may see.
+        """
+        id, store, owners = names.explanation, self.host.store, self.host.owners
+        check_visible(owners, id, caller)
+        content = store.content(id)
+        source = Source(store.file(id, content["files"]["original"]), content["image"]["id"], owners.get(id))
+        about = {"explanation": id, "slice_index": content["slice_index"], "label": content["prediction"]["label"]}
+        return Target(source, about)
 
     def answer(self, image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report) -> Answer:
         """Attribute on the worker's thread."""
@@ -55,16 +70,3 @@ class Attribute(HostedTask):
                 write_image(found, draft)
         about = {"method": method.name, "title": method.title, "source": method.source, "label": arguments["label"]}
         return Answer({"explanation": arguments["explanation"], "file": file.name, **about})
-
-
-def explained_source(store: ExplanationStore, owners: Owners, id: str, caller: Caller) -> tuple[Source, dict[str, Any]]:
-    """The image that an explanation is about, and what has to be known to look at it alike.
-
-    Raises:
-        NotFoundError: if there is no explanation of this id that the caller may see.
-    """
-    check_visible(owners, id, caller)
-    content = store.content(id)
-    source = Source(store.file(id, content["files"]["original"]), content["image"]["id"], owners.get(id))
-    about = {"explanation": id, "slice_index": content["slice_index"], "label": content["prediction"]["label"]}
-    return source, about

@@ -32,6 +32,8 @@ class Explain(HostedTask):
     plug-in (it lists neither ``classification`` nor ``others``), and a label map of regions is just that.
     """
 
+    keeps_result = True
+
     def __init__(
         self,
         host: Host,

@@ -1,4 +1,4 @@
-"""What ``classify`` and ``explain`` share: checked options, reading the image, and running on the worker."""
+"""The base of all kinds of jobs: check options, find and read the image, and run on the worker."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
 from lib.runtime.host import Host
 from lib.runtime.worker import Cancelled, WorkItem
-from lib.settings.params import MAX_SLICES, Params, refuse_unknown, whole_number
-from lib.storage.image_sources import Source
+from lib.settings.params import MAX_SLICES, Params, ParamsError, refuse_unknown, whole_number
+from lib.storage.image_sources import Source, from_datastore, from_session
+from lib.storage.owners import Caller
 from lib.storage.reading_budget import release_frames
 from otherwise.errors import OtherwiseError
 from otherwise.images.image import Image, check_content
@@ -36,6 +38,41 @@ class Answer:
     label_map: bytes | None = None
 
 
+class TargetNames(Protocol):
+    """Names of what a job is about, as the client sent them; empty: not given."""
+
+    @property
+    def image(self) -> str:
+        """Id of an image of the studies."""
+        ...
+
+    @property
+    def session(self) -> str:
+        """Id of a session."""
+        ...
+
+    @property
+    def explanation(self) -> str:
+        """Id of an explanation."""
+        ...
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a job is about.
+
+    Attributes:
+        source: Its image.
+        arguments: What the task has to know of it, beyond what the params say.
+        name: Id of the image if it is one of the studies, else empty. Two images of the studies are two images even if
+            they look alike; what was uploaded is what it shows.
+    """
+
+    source: Source
+    arguments: Mapping[str, Any]
+    name: str = ""
+
+
 class HostedTask(InferTask):
     """An infer task that runs on the host's worker.
 
@@ -49,6 +86,10 @@ class HostedTask(InferTask):
 
     interactive = False
     """Whether it takes a moment only, so that it goes before others' long work."""
+    stock = True
+    """Whether MONAI Label's clients can ask for it at ``/infer``; else by jobs only."""
+    keeps_result = False
+    """Whether its result is an explanation that is kept, and answers later jobs that ask for the same."""
 
     def __init__(
         self, host: Host, type: InferType, labels: Mapping[str, int], description: str, config: Mapping[str, Any]
@@ -69,6 +110,20 @@ class HostedTask(InferTask):
         """
         refuse_unknown(params, self.config())
         return {"slice_index": whole_number(params, "slice_index", 0, MAX_SLICES)}
+
+    def find_target(self, names: TargetNames, app: MONAILabelApp, caller: Caller) -> Target:
+        """Find what a job is about: the image of a session, or else of the studies.
+
+        Raises:
+            OtherwiseError: if it is not there, or nothing is named.
+        """
+        if names.session:
+            source = from_session(app.sessions(), names.session, caller)
+            # The owner is part of the job's key, so that nobody is answered with what belongs to somebody else.
+            return Target(source, {"owner": source.owner})
+        if not names.image:
+            raise ParamsError("Neither image nor session is given.", "Send one of them.")
+        return Target(from_datastore(app.datastore(), names.image), {}, names.image)
 
     def read(self, source: Source, user: str = "", patience: float | None = None) -> Image:
         """Read and check an image, so that a broken one is refused without waiting for the worker.

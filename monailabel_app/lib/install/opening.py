@@ -107,7 +107,7 @@ def open_jobs(app: MONAILabelApp, tasks: Mapping[str, HostedTask], host: Host, o
     except OtherwiseError:
         _end_in_one_line()
         raise
-    resolver = JobResolver(app, tasks, host.store, host.owners)
+    resolver = JobResolver(app, tasks)
     return JobService(resolver, host.worker, host.store, record, options.jobs.deadline_seconds)
 
 

@@ -44,10 +44,10 @@ class JobService:
     """The jobs of a server, by id.
 
     Args:
-        resolver: Finds what an spec is about.
+        resolver: Finds what a specification is about.
         worker: Does the work.
         store: Where explanations are kept.
-        saved: Where jobs are.
+        saved: Record of the jobs on the disk.
         longest: Seconds that any job may take, its waiting included.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""What a client asks for: kept as it was said, so that it can be asked for again."""
+"""What a client asks for: kept as it was sent, so that it can be asked for again."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from typing import Any
 
 from monailabel.interfaces.app import MONAILabelApp
 
-from lib.infers.attribute import explained_source
 from lib.infers.task import HostedTask
 from lib.settings.params import ParamsError
-from lib.storage.explanation_store import ExplanationStore
-from lib.storage.image_sources import Source, from_datastore, from_session
-from lib.storage.owners import Caller, Owners
+from lib.storage.image_sources import Source
+from lib.storage.owners import Caller
 from otherwise import __version__
 from otherwise.images.image import Image
 
@@ -25,7 +23,7 @@ class JobSpec:
     """What to do, and with which image.
 
     Attributes:
-        kind: Name of the task.
+        kind: One of ``lib.infers.kinds.KINDS``.
         image: Id of an image of the studies.
         session: Id of a session, which goes before an image.
         explanation: Id of the explanation that an attribution is about.
@@ -57,12 +55,11 @@ class ResolvedJob:
     """A specification that can be carried out.
 
     Attributes:
-        kind: Of the spec.
+        kind: Kind of the job.
         task: Does it.
         source: Where the image is.
-        arguments: What the task made of the params.
-        name: Id of the image if it is one of the studies, else empty. Two images of the studies are two images even if
-            they look alike; what was uploaded is what it shows.
+        arguments: Arguments of the task.
+        name: Id of the image if it is one of the studies, see ``lib.infers.task.Target``.
     """
 
     kind: str
@@ -81,7 +78,7 @@ class ResolvedJob:
 
         The models that made it are named by itself; others may have been in use when it was asked for.
         """
-        if self.kind != "explain":
+        if not self.task.keeps_result:
             return []
         versions = (str(result[name]["version"]) for name in ("classifier", "agent"))
         return [self._key(str(result["image"]["sha256"]), *versions)]
@@ -92,22 +89,18 @@ class ResolvedJob:
 
 
 class JobResolver:
-    """Finds what an spec is about.
+    """Finds what a specification is about.
 
     Args:
         app: Owner of the datastore and the sessions.
-        tasks: What may be asked for, by name.
-        store: Where explanations are kept.
-        owners: Of private explanations.
+        tasks: Tasks by kind.
     """
 
-    def __init__(
-        self, app: MONAILabelApp, tasks: Mapping[str, HostedTask], store: ExplanationStore, owners: Owners
-    ) -> None:
-        self._app, self._tasks, self._store, self._owners = app, tasks, store, owners
+    def __init__(self, app: MONAILabelApp, tasks: Mapping[str, HostedTask]) -> None:
+        self._app, self._tasks = app, tasks
 
     def open(self, spec: JobSpec, caller: Caller) -> ResolvedJob:
-        """Check an spec.
+        """Check a specification, and find its image.
 
         Raises:
             OtherwiseError: if it asks for what there is not.
@@ -116,14 +109,5 @@ class JobResolver:
         if task is None:
             raise ParamsError(f"There is nothing to {spec.kind} here.", "The classifier looks at whole images.")
         arguments = task.check(spec.params)
-        if spec.kind == "attribute":
-            source, about = explained_source(self._store, self._owners, spec.explanation, caller)
-            return ResolvedJob(spec.kind, task, source, {**arguments, **about})
-        if spec.session:
-            source = from_session(self._app.sessions(), spec.session, caller)
-            # Within the key, so that nobody is answered with what belongs to somebody else.
-            return ResolvedJob(spec.kind, task, source, {**arguments, "owner": source.owner})
-        if not spec.image:
-            raise ParamsError("Neither image nor session is given.", "Send one of them.")
-        source = from_datastore(self._app.datastore(), spec.image)
-        return ResolvedJob(spec.kind, task, source, arguments, spec.image)
+        target = task.find_target(spec, self._app, caller)
+        return ResolvedJob(spec.kind, task, target.source, {**arguments, **target.arguments}, target.name)

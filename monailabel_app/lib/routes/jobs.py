@@ -14,10 +14,11 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, StreamingResponse
 from fastapi.routing import APIRoute
 from monailabel.config import RBAC_USER
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from lib.http.caller import caller_of, user_of
 from lib.http.work_threads import WorkThreads
+from lib.infers.kinds import KINDS
 from lib.jobs.model import Job
 from lib.jobs.service import JobService, no_job
 from lib.jobs.spec import JobSpec
@@ -32,6 +33,19 @@ STREAMS_PER_USER = 8
 STREAMS = 128
 """Open streams of all users, beyond which only users without one may open one."""
 
+
+def known_kind(kind: str) -> str:
+    """Return the kind of a job.
+
+    Raises:
+        ValueError: if there is no such kind.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"kind is one of {', '.join(KINDS)}")
+    return kind
+
+
+Kind = Annotated[str, AfterValidator(known_kind), Field(json_schema_extra={"enum": list(KINDS)})]
 State = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
 
 
@@ -40,7 +54,7 @@ class JobBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    kind: Literal["explain", "classify", "attribute", "find"] = "explain"
+    kind: Kind = "explain"
     image: str = Field("", max_length=255, description="Id of an image of the studies")
     session: str = Field("", max_length=64, description="Id of a session, which goes before an image")
     explanation: str = Field("", max_length=128, description="Id of the explanation that an attribution is about")
@@ -95,7 +109,7 @@ def jobs_router(
         job = await threads.run(lambda: jobs.start(JobSpec(**body.model_dump()), user, caller), user)
         return JSONResponse(job.describe(), 202)
 
-    @router.get("", summary=f"{RBAC_USER}JobService, the newest first")
+    @router.get("", summary=f"{RBAC_USER}Jobs, the newest first")
     def list_jobs(
         request: Request, mine: bool = False, state: Annotated[list[State] | None, Query()] = None
     ) -> JSONResponse:

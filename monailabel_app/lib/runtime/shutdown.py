@@ -21,7 +21,7 @@ from lib.runtime.worker import Cancelled, Worker
 from otherwise.errors import CancelledError
 
 LOOK_SECONDS = 0.05
-SWITCH_SECONDS = 0.001
+SWITCH_SECONDS = 0.0003
 CLOSING_SECONDS = 10
 """What threads may take to end."""
 MOST_HEAD = 32 * 1024
