@@ -39,7 +39,7 @@ def register(app: typer.Typer) -> None:
         seed: Annotated[int, typer.Option(min=0, help="Of their series.")] = 32,
         device: Device = "auto",
     ) -> None:
-        """Validity, agreement and reconstruction on unseen phantom mammograms."""
+        """Measure validity, agreement and reconstruction on unseen phantom mammograms."""
         from otherwise.evaluation.quality import measure_quality
 
         hosted, taught = load_pair(classifier, agent, device)
@@ -56,7 +56,7 @@ def register(app: typer.Typer) -> None:
         pixels: Annotated[int, typer.Option(min=32, help="Along each axis; the classifier sees it reduced.")] = 384,
         device: Device = "auto",
     ) -> None:
-        """How often a counterfactual still flips the black box at the resolution of a finer image."""
+        """Measure how often a counterfactual still flips the black box at the resolution of a finer image."""
         from otherwise.evaluation.quality import measure_native
         from otherwise.explain.loading import load_explainer
 
@@ -73,7 +73,7 @@ def register(app: typer.Typer) -> None:
         seed: Annotated[int, typer.Option(min=0, help="Of their series.")] = 51,
         device: Device = "auto",
     ) -> None:
-        """Seconds beside Captum's occlusion and beside full inversion, as ratios of pairs; mammograms or nodules."""
+        """Time explanations beside Captum's occlusion and full inversion, as ratios of pairs."""
         from otherwise.evaluation.benchmark.cases import mammogram_cases, nodule_cases
         from otherwise.evaluation.speed import measure_speed
 
@@ -92,7 +92,7 @@ def register(app: typer.Typer) -> None:
         seed: Annotated[int, typer.Option(min=0, help="Of their series.")] = 33,
         device: Device = "auto",
     ) -> None:
-        """Free-response figures, time and memory on unseen whole phantoms."""
+        """Measure free-response figures, time and memory of finding on unseen whole phantoms."""
         from otherwise.blackbox.loading import load_classifier
         from otherwise.evaluation.froc import measure_finding
         from otherwise.finding.finder import Finder
@@ -113,7 +113,7 @@ def register(app: typer.Typer) -> None:
         seed: Annotated[int, typer.Option(min=0, help="Of their series.")] = 33,
         device: Device = "auto",
     ) -> None:
-        """Time, memory and exactness of explaining finds in their place, beside explaining the patch alone."""
+        """Compare the explanation of finds in their place with that of the patch alone: time, memory, exactness."""
         from otherwise.evaluation.placing import measure_placing
         from otherwise.explain.explainer import Explainer
         from otherwise.finding.finder import Finder
@@ -133,7 +133,7 @@ def register(app: typer.Typer) -> None:
         count: Annotated[int, typer.Option(min=1, help="Images to explain, alone and again beside a client.")] = 15,
         device: Device = "auto",
     ) -> None:
-        """Seconds, memory and responsiveness of the real server, and the time of the demo."""
+        """Measure time, memory and responsiveness of the real server, and the time of the demo."""
         from rich.console import Console
 
         from otherwise.demo.setup import Setup
@@ -154,7 +154,7 @@ def register(app: typer.Typer) -> None:
         seconds: Annotated[float, typer.Option(min=1, help="How long.")] = 120,
         device: Device = "auto",
     ) -> None:
-        """How quickly every kind of address of the real server answers while several people explain at once."""
+        """Measure the replies of the real server while several clients explain at once."""
         from rich.console import Console
 
         from otherwise.demo.setup import Setup

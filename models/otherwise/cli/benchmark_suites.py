@@ -94,7 +94,7 @@ def register(benchmark: typer.Typer) -> None:
         device: Device = "auto",
         ablation: Ablation = False,
     ) -> None:
-        """Phantom mammograms: smooth against spiculated masses. Needs the packages of pip's extra benchmark."""
+        """Compare methods on phantom mammograms: smooth or spiculated masses. Needs pip's extra benchmark."""
         from otherwise.evaluation.benchmark.cases import mammogram_cases
 
         suite = Suite("phantom-mammogram", _series(mammogram_cases, seed), _series(mammogram_cases, seed + 1))
@@ -111,7 +111,7 @@ def register(benchmark: typer.Typer) -> None:
         methods: Methods = None,
         device: Device = "auto",
     ) -> None:
-        """Phantom mammograms in which one of several signs decides. Needs the packages of pip's extra benchmark."""
+        """Compare methods on phantom mammograms with one of several decisive signs. Needs pip's extra benchmark."""
         from otherwise.evaluation.benchmark.cases import sign_cases
 
         suite = Suite("phantom-signs", _series(sign_cases, seed), _series(sign_cases, seed + 1))
@@ -129,7 +129,7 @@ def register(benchmark: typer.Typer) -> None:
         device: Device = "auto",
         ablation: Ablation = False,
     ) -> None:
-        """Phantom CT nodules in 3-D: smooth against spiculated. Needs the packages of pip's extra benchmark."""
+        """Compare methods on phantom CT nodules in 3-D: smooth or spiculated. Needs pip's extra benchmark."""
         from otherwise.evaluation.benchmark.cases import nodule_cases
 
         suite = Suite("phantom-nodule", _series(nodule_cases, seed), _series(nodule_cases, seed + 1))
@@ -146,7 +146,7 @@ def register(benchmark: typer.Typer) -> None:
         methods: Methods = None,
         device: Device = "auto",
     ) -> None:
-        """Phantom mammograms for a classifier that goes by a burned-in marker: void if it does not."""
+        """Compare methods for a classifier that decides by a burned-in marker; refuse one that does not."""
         from otherwise.evaluation.benchmark.cases import confounded_cases, mammogram_cases
         from otherwise.evaluation.benchmark.suites import refuse_unconfounded
 
@@ -171,7 +171,7 @@ def register(benchmark: typer.Typer) -> None:
         device: Device = "auto",
         split: Annotated[Split, typer.Option(help="Which patients; all of a folder of others.")] = Split.TEST,
     ) -> None:
-        """Real CT nodules with the readers' masks. Needs the packages of pip's extra benchmark."""
+        """Compare methods on real CT nodules with the readers' masks. Needs pip's extra benchmark."""
         from otherwise.evaluation.benchmark.cases import lidc_cases
 
         def of(split: str) -> Cases:
@@ -192,7 +192,7 @@ def register(benchmark: typer.Typer) -> None:
         methods: Methods = None,
         device: Device = "auto",
     ) -> None:
-        """Your own images and masks. Needs the packages of pip's extra benchmark."""
+        """Compare methods on your own images and masks. Needs pip's extra benchmark."""
         from otherwise.evaluation.benchmark.cases import folder_cases
 
         @cache

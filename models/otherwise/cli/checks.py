@@ -46,7 +46,7 @@ Check = Callable[[], CheckResult]
 
 
 def examine(name: str, check: Check) -> CheckResult:
-    """Do a check; whatever it raises is a finding, too."""
+    """Run a check; an exception counts as a finding."""
     try:
         return check()
     except OtherwiseError as error:
@@ -56,7 +56,7 @@ def examine(name: str, check: Check) -> CheckResult:
 
 
 def python() -> CheckResult:
-    """The version of Python."""
+    """Check the version of Python."""
     text = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info[:2] in PYTHONS:
         return CheckResult("python", "ok", text)
@@ -64,7 +64,7 @@ def python() -> CheckResult:
 
 
 def packages(wanted: Iterable[str] | None = None) -> CheckResult:
-    """Versions of the packages that are installed.
+    """Check the versions of the installed packages.
 
     Args:
         wanted: Requirements; default: our own, and bounds that are known.
@@ -97,7 +97,7 @@ def _declared() -> list[str]:
 
 
 def pins(constraints: Path) -> CheckResult:
-    """Whether what is installed is the set that is known to work together.
+    """Check whether the installed packages are the tested set.
 
     Args:
         constraints: The file constraints.txt of this version.
@@ -121,7 +121,7 @@ def pins(constraints: Path) -> CheckResult:
 
 
 def device(name: str) -> CheckResult:
-    """Where models run.
+    """Check where models run.
 
     Args:
         name: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
@@ -149,7 +149,7 @@ def device(name: str) -> CheckResult:
 
 
 def models(classifier: str, agent: str) -> CheckResult:
-    """Whether the models load, and belong together by their content versions (SHA-256).
+    """Check whether the models load and belong together by their content versions (SHA-256).
 
     Args:
         classifier: Bundle, or a shipped bundle's name.
@@ -165,7 +165,7 @@ def models(classifier: str, agent: str) -> CheckResult:
 
 
 def port(host: str, number: int) -> CheckResult:
-    """Whether the server could listen."""
+    """Check whether the server could listen."""
     from otherwise.cli.network_options import listen
 
     with listen(host, number):
@@ -173,7 +173,7 @@ def port(host: str, number: int) -> CheckResult:
 
 
 def room(state: Path) -> CheckResult:
-    """Whether the state folder takes files, and how many more."""
+    """Check whether the state folder is writable, and its free space."""
     folder = next(each for each in (state, *state.parents) if each.is_dir())
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
@@ -190,7 +190,7 @@ def room(state: Path) -> CheckResult:
 
 
 def studies(address: str) -> CheckResult:
-    """Whether the images can be reached.
+    """Check whether the images can be reached.
 
     Args:
         address: Folder, or URL of a DICOMweb server.
@@ -234,7 +234,7 @@ def _archive(address: str) -> CheckResult:
 
 
 def database(address: str) -> CheckResult:
-    """Whether annotations can be kept.
+    """Check whether annotations can be stored.
 
     Args:
         address: Path of a SQLite file, or URL.
@@ -251,7 +251,7 @@ def database(address: str) -> CheckResult:
 
 
 def tokens(path: Path) -> CheckResult:
-    """Whether the file of tokens can be used."""
+    """Check whether the file of tokens can be used."""
     from otherwise.tokens import Role, read_tokens
 
     holders = read_tokens(path)
@@ -266,7 +266,7 @@ def tokens(path: Path) -> CheckResult:
 
 
 def certificate(path: Path, key: Path | None, now: datetime | None = None) -> CheckResult:
-    """Whether the certificate can be used, and how long.
+    """Check whether the certificate can be used, and until when.
 
     Args:
         path: Certificate chain.

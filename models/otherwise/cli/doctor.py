@@ -76,7 +76,7 @@ def register(app: typer.Typer) -> None:
 
 
 def examine_all(asked: Mapping[str, Check]) -> list[CheckResult]:
-    """Do all checks, in their order; one that fails stops none."""
+    """Run all checks in order; a failed check does not stop the others."""
     return [checks.examine(name, check) for name, check in asked.items()]
 
 

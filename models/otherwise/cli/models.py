@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
 
     @models.command("list")
     def list_(state: State, as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False) -> None:
-        """All versions, the oldest first; the one in use is marked."""
+        """List all versions, the oldest first; the one in use is marked."""
         from otherwise.registry.registry import Registry
 
         registry = Registry(state / "models")

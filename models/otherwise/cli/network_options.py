@@ -61,7 +61,7 @@ def _is(host: str, what: str) -> bool:
 
 
 def tls(certificate: Path | None, key: Path | None) -> dict[str, object]:
-    """Uvicorn's settings for https; none without a certificate.
+    """Return Uvicorn's settings for https; none without a certificate.
 
     Raises:
         ServeError: if certificate and key cannot be used together.
@@ -87,7 +87,7 @@ def tls(certificate: Path | None, key: Path | None) -> dict[str, object]:
 
 
 def proxies(addresses: Sequence[str]) -> dict[str, object]:
-    """Uvicorn's settings for reverse proxies; without any, forwarded headers are believed of nobody.
+    """Return Uvicorn's settings for reverse proxies; without any, no forwarded headers are trusted.
 
     Raises:
         ServeError: if an address is none.

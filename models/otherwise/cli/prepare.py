@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
         out: Annotated[Path, typer.Option(help="New or empty folder.")],
         volumes: Annotated[bool, typer.Option("--volumes", help="Whole nodules instead of slices, for 3-D.")] = False,
     ) -> None:
-        """Slices through the CT nodules of LIDC-IDRI, split by patient, with labels of the clean task."""
+        """Write slices through the CT nodules of LIDC-IDRI, split by patient, with labels of the clean task."""
         from otherwise.datasets.lidc import write_slices, write_volumes
 
         with shown("Writing") as advance:
@@ -51,7 +51,7 @@ def register(app: typer.Typer) -> None:
         per_lesion: Annotated[int, typer.Option(min=1, help="Patches of each lesion.")] = 3,
         elsewhere: Annotated[int, typer.Option(min=0, help="Patches of normal tissue in each phantom.")] = 8,
     ) -> None:
-        """Labelled patches of whole phantoms: about every lesion, and of normal tissue."""
+        """Write labelled patches of whole phantoms: around every lesion, and of normal tissue."""
         import numpy as np
 
         from otherwise.evaluation.patches import Cutting, write_patches

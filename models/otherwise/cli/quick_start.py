@@ -38,7 +38,7 @@ def import_monai_without(packages: Collection[str]) -> None:
 
 @contextmanager
 def garbage_collection_paused() -> Iterator[None]:
-    """Collect no garbage within; exempt what is there at the end from all later collections."""
+    """Pause garbage collection; exempt the objects that exist at the end from later collections."""
     gc.disable()
     try:
         yield

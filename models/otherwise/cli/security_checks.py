@@ -58,7 +58,7 @@ class Reply:
 
     @property
     def let_in(self) -> bool:
-        """Whether it is anything but a refusal."""
+        """Return whether the reply is no refusal."""
         return self.status < 400
 
 

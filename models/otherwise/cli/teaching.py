@@ -37,7 +37,7 @@ def register(benchmark: typer.Typer) -> None:
         explanations: Annotated[int, typer.Option(min=100, help="Made-up ones to ask about.")] = 10_000,
         device: Device = "auto",
     ) -> None:
-        """Seconds of unit statistics, region queries, updates and questions."""
+        """Time unit statistics, region queries, updates and questions."""
         from otherwise.evaluation.teaching.speed import measure
 
         hosted, taught = load_pair(classifier, agent, device)
@@ -58,7 +58,7 @@ def register(benchmark: typer.Typer) -> None:
         seed: Seed = 53,
         device: Device = "auto",
     ) -> None:
-        """Teach names by simulated readers: curves of named share on phantoms, honest figures by patient on lidc."""
+        """Measure how simulated readers teach names: named share on phantoms, findings by patient on LIDC."""
         if (subject is TeachingSubject.lidc) != (path is not None):
             raise typer.BadParameter("the folder belongs to lidc, and to nothing else", param_hint="--path")
         if path is not None:
@@ -115,7 +115,7 @@ def register(benchmark: typer.Typer) -> None:
         shuffled: Annotated[bool, typer.Option("--shuffled", help="Deal the labels out anew: a control.")] = False,
         seed: Seed = 0,
     ) -> None:
-        """Findings on real nodules, by patient, beside a constant, the majority and nearest neighbours."""
+        """Measure findings on real nodules, by patient, beside a constant, the majority and nearest neighbours."""
         from otherwise.annotations.vocabulary import load_vocabulary
         from otherwise.evaluation.teaching.attributes import measure_attributes, rated_regions
         from otherwise.evaluation.teaching.readers import ReaderKind

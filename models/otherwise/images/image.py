@@ -42,13 +42,13 @@ class Geometry:
 
     @property
     def spacing(self) -> tuple[float, float, float]:
-        """Distance of voxel centres along i, j, k in millimetres."""
+        """Return the distance of voxel centres along i, j, k in millimetres."""
         i, j, k = (float(np.linalg.norm(self.affine[:3, axis])) for axis in range(3))
         return (i, j, k)
 
     @property
     def voxel_volume(self) -> float:
-        """Volume of one voxel in cubic millimetres."""
+        """Return the volume of one voxel in cubic millimetres."""
         return float(abs(np.linalg.det(self.affine[:3, :3])))
 
     def to_ras(self, index: np.ndarray) -> np.ndarray:
@@ -122,7 +122,7 @@ class Image:
 
     @cached_property
     def sha256(self) -> str:
-        """Content version: of voxels, their type, and the grid."""
+        """Return a digest of the voxels, their type, and the grid."""
         digest = hashlib.sha256(str((self.array.shape, self.array.dtype.str)).encode())
         digest.update(np.ascontiguousarray(self.array).data)
         digest.update(self.geometry.affine.tobytes())

@@ -95,7 +95,7 @@ class Listing:
 
     @property
     def studies(self) -> tuple[Study, ...]:
-        """DICOM images by study, each in the order of its series."""
+        """Return DICOM images by study, each in the order of its series."""
         studies: dict[str, list[StudyImage]] = {}
         for image in self.images:
             if image.dicom is not None:

@@ -71,7 +71,7 @@ def read_image(
 
 
 def _reason(error: Exception) -> str:
-    """Why, in our words: those of the libraries carry addresses, paths and their own names."""
+    """Return the reason in our words; those of the libraries contain addresses, paths and their own names."""
     if isinstance(error, zlib.error | EOFError | gzip.BadGzipFile):
         return "its compressed content is damaged or cut short"
     if isinstance(error, OSError) and error.strerror:

@@ -89,7 +89,7 @@ class Archive:
 
     @property
     def url(self) -> str:
-        """Of the DICOMweb service."""
+        """Return the address of the DICOMweb service."""
         return self.connection.url
 
     def images(self, known: Sequence[Entry] = ()) -> Iterator[Entry]:

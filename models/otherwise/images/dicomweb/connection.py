@@ -182,7 +182,7 @@ def _refused(status: int) -> ArchiveRefusedError:
 
 
 def _reason(error: requests.RequestException) -> str:
-    """Why, in our words: those of the libraries carry addresses."""
+    """Return the reason in our words; those of the libraries contain addresses."""
     if isinstance(error, requests.exceptions.SSLError):
         return "its certificate is not trusted"
     # While an answer is streamed, a timeout comes as something else.

@@ -78,7 +78,7 @@ class Stack:
 
     @property
     def modality(self) -> str:
-        """DICOM's two letters; empty where the file does not say."""
+        """Return DICOM's two letters; empty if the file has none."""
         return str(self.slices[0].header.get("Modality", "") or "")
 
 
@@ -195,7 +195,7 @@ def is_dicom(path: Path) -> bool:
 
 
 def read_header(path: Path) -> Dataset:
-    """Everything but the pixels; raises whatever pydicom does on a damaged file."""
+    """Read everything but the pixels; raises whatever pydicom raises for a damaged file."""
     return open_dicom(path)
 
 
@@ -266,7 +266,7 @@ def _plane(header: Dataset, size: tuple[int, int]) -> Plane:
 
 
 def _frame_plane(header: Dataset, frame: int, size: tuple[int, int]) -> Plane:
-    """Plane of one frame: of its functional groups if it is an enhanced image (PS3.3 C.7.6.16), else of the header."""
+    """Return the plane of a frame, from its functional groups (enhanced, PS3.3 C.7.6.16) or the header."""
     place = Dataset()
     for name in _PLACE:
         if name in header:

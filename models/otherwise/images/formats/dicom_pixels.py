@@ -148,7 +148,7 @@ def _check_pixels_present(data: Dataset) -> None:
 
 
 def _decode(data: Dataset, decoder: Decoder) -> np.ndarray:
-    """Stored values ``(channels, columns, rows, frames)``, colours as RGB."""
+    """Return stored values ``(channels, columns, rows, frames)``, colours as RGB."""
     size = int(data.Rows) * int(data.Columns) * int(data.get("NumberOfFrames", 1) or 1)
     samples, bits = int(data.get("SamplesPerPixel", 1)), int(data.BitsAllocated)
     if bits == 1 and samples == 1 and not data.file_meta.TransferSyntaxUID.is_encapsulated:
@@ -192,7 +192,7 @@ def _stored_ends(data: Dataset) -> int:
 
 
 def _rescale(data: Dataset, frames: int) -> tuple[np.ndarray, np.ndarray]:
-    """Slope and intercept of each frame."""
+    """Return slope and intercept of each frame."""
 
     def of(frame: int, name: str, default: float) -> float:
         value = functional_group(data, frame, "PixelValueTransformationSequence").get(name, data.get(name))

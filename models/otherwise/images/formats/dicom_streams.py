@@ -43,7 +43,7 @@ def _jpeg(stream: bytes) -> tuple[int, int, int] | None:
 
 
 def _jpeg2000(stream: bytes) -> tuple[int, int, int] | None:
-    """Of the SIZ marker (ISO 15444-1 A.5.1), which comes first, also within the boxes of a JP2 file."""
+    """Read the size in the SIZ marker (ISO 15444-1 A.5.1), which comes first, also within the boxes of a JP2 file."""
     at = stream.find(b"\xff\x4f\xff\x51", 0, _SEARCHED)
     if at < 0 or at + 42 > len(stream):
         return None

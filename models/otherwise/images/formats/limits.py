@@ -57,7 +57,7 @@ class BoundedFile:
         return self._file.read(left if size is None or size < 0 else min(size, left))
 
     def seek(self, place: int, whence: int = 0) -> int:
-        """Go somewhere."""
+        """Move to a position."""
         return self._file.seek(place, whence)
 
     def tell(self) -> int:

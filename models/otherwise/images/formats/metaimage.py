@@ -79,7 +79,7 @@ def read_metaimage(path: Path, id: str, max_bytes: int) -> Image:
 
 
 def _read_header(block: bytes) -> tuple[dict[str, str], int]:
-    """Fields, and where the voxels start; ``ElementDataFile`` is always the last field."""
+    """Return the fields and the start of the voxels; ``ElementDataFile`` is always the last field."""
     fields: dict[str, str] = {}
     start = 0
     while "ElementDataFile" not in fields:
@@ -107,7 +107,7 @@ def _data_file(path: Path, fields: dict[str, str], start: int) -> tuple[Path, in
 
 
 def _affine(fields: dict[str, str], count: int) -> np.ndarray:
-    """To RAS; the file counts in LPS, and lists the direction of one axis after the other."""
+    """Return the affine to RAS; the file uses LPS and lists the direction of one axis after the other."""
 
     def numbers(default: list[float], *keys: str) -> np.ndarray:
         given = next((fields[key] for key in keys if key in fields), None)

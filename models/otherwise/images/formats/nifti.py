@@ -98,7 +98,7 @@ def _read_header(block: bytes) -> nibabel.Nifti1Header:
 
 
 def _volume_shape(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
-    """``(i, j, k, channels)`` for a shape of NIfTI's axes x, y, z, time, vector."""
+    """Return ``(i, j, k, channels)`` for a shape of NIfTI's axes x, y, z, time, vector."""
     x, y, z, time, vector, *more = (*shape, 1, 1, 1, 1, 1)[: max(5, len(shape))]
     if time > 1 or any(count > 1 for count in more):
         raise ImageError(

@@ -174,7 +174,7 @@ def _escaped(text: str) -> str:
 
 
 def _dtype(header: Mapping[str, Any]) -> np.dtype:
-    """Type of the voxels; NRRD has a dozen ways to spell each."""
+    """Return the type of the voxels; NRRD has a dozen names for each."""
     name = str(header["type"]).removeprefix("signed ").replace("unsigned ", "u").replace("long long", "longlong")
     name = name.removesuffix("_t").removesuffix(" int")
     short = {"char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4"}
@@ -239,7 +239,7 @@ def _voxel_file(path: Path, header: Mapping[str, Any], start: int, size: int) ->
 
 
 def _affine_of_itk(path: Path) -> np.ndarray:
-    """For headers that give no full geometry, do as ITK does, and so Slicer."""
+    """Return the affine that ITK, and so Slicer, assumes for a header without full geometry."""
     import SimpleITK as sitk  # noqa: N813  (90 MB: only where it is needed)
 
     reader = sitk.ImageFileReader()
