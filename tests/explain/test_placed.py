@@ -74,6 +74,67 @@ def test_a_find_is_explained_in_its_place(size, shape, place, tmp_path) -> None:
     assert "Part of a larger image" in page
     assert "most suspicious patch, after" in page
     assert again.place == spot
+    # The whole image comes first, in words and as a picture with the patch in it.
+    assert spot.flips
+    assert spot.label_before == "bright"
+    assert "With this patch changed, the whole image would be dark" in page
+    assert "of the patch" in page
+    assert "The patch in the whole image" in page
+    assert again.overview is not None
+    corners = again.overview.geometry.to_ras(
+        np.array([[-0.5] * 2 + [0], np.array(again.overview.geometry.shape) - 0.5])
+    )
+    truth = image.geometry.to_ras(np.array([[-0.5] * 2 + [0], np.array(image.geometry.shape) - 0.5]))
+    in_plane = image.geometry.affine[:3, 2] / image.geometry.spacing[2]
+    for one, other in zip(corners, truth, strict=True):
+        apart = one - other
+        assert np.linalg.norm(apart - in_plane * (apart @ in_plane)) < 1e-6
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint8", "int16", "uint16"])
+@pytest.mark.parametrize("spacing", [0.5, 0.37])
+def test_what_is_said_is_what_anybody_is_told_about_the_written_patch(dtype, spacing, tmp_path) -> None:
+    """Put the written counterfactual back into the image, in the image's own type, and ask about the same patch."""
+    top = {"float32": 1.0, "uint8": 255.0, "int16": 2000.0, "uint16": 60000.0}[dtype]
+    inputs = InputSpec(
+        (16, 16), spacing=(1.0, 1.0), intensity=(0.0, top), patches=PatchSpec(("bright",), foreground=0.01 * top)
+    )
+    classifier = SquareClassifier(inputs)
+    shape, place = (round(60 / spacing), round(45 / spacing), 1), (34, 16)
+    array = np.random.default_rng(2).uniform(0.2, 0.3, (1, *shape))
+    i, j = (slice(round((at - 12) / spacing), round((at + 12) / spacing)) for at in place)
+    array[0, i, j] += 0.45
+    array = (array * top).astype(dtype)
+    image = Image(array, Geometry(shape, np.diag([spacing, spacing, 1, 1])), "whole", 2)
+    explainer, finder = Explainer(classifier, eager_agent(classifier)), Finder(classifier)
+    scores = finder.score(image)
+    explanation = explain_find(explainer.explain, finder, image, scores, finder.rank(scores, 1))
+    spot = explanation.place
+    written = read_explanation(write_explanation(explanation, tmp_path / "one")).volumes.counterfactual
+    whole = image.array.copy()
+    window = tuple(slice(a, b) for a, b in zip(spot.low, spot.high, strict=True))
+    whole[(slice(None), *window)] = written.array.astype(dtype)
+    asked = finder.patch_at(image.with_array(whole), spot.centre_ras)
+    for name, value in explanation.counterfactual.probabilities.items():
+        assert asked.probabilities[name] == pytest.approx(value, abs=1e-3)
+
+
+def test_one_patch_after_the_other_is_changed_until_the_whole_image_flips(tmp_path) -> None:
+    explainer, finder, image = setting((16, 16), (160, 90, 1), (30, 30, 0))
+    image.array[0, 108:132, 18:42] += 0.5
+    scores = finder.score(image)
+    explanation = explain_find(explainer.explain, finder, image, scores, finder.rank(scores, 1), whole=True)
+    spot = explanation.place
+    assert not spot.flips
+    assert len(spot.steps) >= 2
+    assert [step.after["bright"] for step in spot.steps][-1] < 0.5
+    assert all(step.valid for step in spot.steps)
+    assert spot.steps[0].centre_ras == spot.centre_ras
+    again = read_explanation(write_explanation(explanation, tmp_path / "one"))
+    assert again.place == spot
+    page = (tmp_path / "one" / "report.html").read_text()
+    assert "Only this patch changes its mind" in page
+    assert "it changes its mind" in page
 
 
 def _edges(change: np.ndarray, axis: int) -> tuple[int, int]:

@@ -91,15 +91,22 @@ class RemoteClassifier:
         self._order = order
         return None
 
-    def ask(self, images: Sequence[FoundImage], files: Sequence[Parcel]) -> list[Answer] | Failure:
+    def _answers(self, images: Sequence[FoundImage]) -> list[Any]:
+        return classify_here(self._box, images, self._order)
+
+    @staticmethod
+    def _refused(images: Sequence[FoundImage], failure: Failure) -> list[Any]:
+        return _refused(images, failure)
+
+    def ask(self, images: Sequence[FoundImage], files: Sequence[Parcel]) -> list[Any] | Failure:
         """Ask about some images; one without files is one that could not be read."""
         try:
             with TemporaryDirectory() as place:
                 pairs = enumerate(zip(images, files, strict=True))
                 here = [unpack_image(parcel, image, Path(place) / str(n)) for n, (image, parcel) in pairs if parcel]
-                said = iter(classify_here(self._box, here, self._order))
+                said = iter(self._answers(here))
                 return [
-                    next(said) if parcel else _refused([image], UNREADABLE)[0]
+                    next(said) if parcel else self._refused([image], UNREADABLE)[0]
                     for image, parcel in zip(images, files, strict=True)
                 ]
         except OSError as error:  # of its temporary folder
@@ -115,17 +122,32 @@ def classify_on_ray(
     address: str | None,
     progress: Progress = lambda done, total: None,
 ) -> list[Answer]:
+    """Classify images on Ray; see ``on_ray``."""
+    return on_ray(images, order, RemoteClassifier, _refused, workers, address, progress)
+
+
+def on_ray(
+    images: Sequence[FoundImage],
+    order: ClassifyOrder,
+    remote: type[RemoteClassifier],
+    refused: Callable[[Sequence[FoundImage], Failure], list[Any]],
+    workers: int | None,
+    address: str | None,
+    progress: Progress,
+) -> list[Any]:
     """Ask about images on Ray; see ``ray_executor`` for how the work is shared.
 
     Args:
         images: Of a listing.
         order: What is asked.
+        remote: Who is asked.
+        refused: Makes the results of images at which workers died.
         workers: How many processes; None: one for each GPU, or each processor.
         address: Of a cluster; None: this machine.
         progress: Called with how many are done.
 
     Returns:
-        In the order of ``images``. Images at which workers died have an answer that says so.
+        What ``remote`` returns, in the order of ``images``.
 
     Raises:
         BatchError: if there is no Ray, or the workers cannot begin.
@@ -136,13 +158,13 @@ def classify_on_ray(
     named = replace(order, classifier=folder.resolve().name, device=device)
     starts = range(0, len(images), CHUNK)
     chunks = deque((start, 0) for start in starts)
-    answers: dict[int, list[Answer]] = {}
+    answers: dict[int, list[Any]] = {}
     with ray_session(address) as ray:
         there = ray.cluster_resources()
         gpus = 0 if device == "cpu" else int(there.get("GPU", 0))
         count = min(workers or gpus or int(there.get("CPU", 1)), max(1, len(starts)))
         cpus = 1 if address else max(1, cores() // count) if count <= cores() else cores() / count
-        actor = ray.remote(RemoteClassifier).options(num_cpus=cpus, num_gpus=gpu_share(count, gpus))
+        actor = ray.remote(remote).options(num_cpus=cpus, num_gpus=gpu_share(count, gpus))
         bundle = ray.put(pack(folder))
         working: dict[Any, tuple[Any, int, int]] = {}  # reference -> worker, first image (-1: it loads), deaths
 
@@ -166,14 +188,14 @@ def classify_on_ray(
                 if start >= 0 and deaths + 1 < MOST_DEATHS:
                     chunks.append((start, deaths + 1))
                 elif start >= 0:
-                    answers[start] = _refused(images[start : start + CHUNK], DIED)
+                    answers[start] = refused(images[start : start + CHUNK], DIED)
                 engage()
                 continue
             if start < 0 and isinstance(answer, Failure):
                 raise BatchError(f"A worker cannot begin: {answer.detail}", answer.hint)
             if start >= 0:
                 some = images[start : start + CHUNK]
-                answers[start] = _refused(some, answer) if isinstance(answer, Failure) else answer
+                answers[start] = refused(some, answer) if isinstance(answer, Failure) else answer
                 progress(sum(len(each) for each in answers.values()), len(images))
             if chunks:
                 start, deaths = chunks.popleft()

@@ -10,6 +10,7 @@ import typer
 
 from otherwise.cli.archive import explain_archive
 from otherwise.cli.pair import choose_pair
+from otherwise.cli.patch_options import Foreground, Overlap, Share
 from otherwise.cli.progress import shown
 from otherwise.cli.source import image_source
 from otherwise.images.kinds import Projection
@@ -60,6 +61,13 @@ def register(app: typer.Typer) -> None:
             tuple[float, float, float] | None,
             typer.Option(metavar="R A S", help="For a classifier of patches, instead: a patch's middle (mm)."),
         ] = None,
+        whole: Annotated[
+            bool,
+            typer.Option("--whole", help="For a classifier of patches: with the next finds until the image flips."),
+        ] = False,
+        overlap: Overlap = None,
+        share: Share = None,
+        foreground: Foreground = None,
         noise: Annotated[
             float,
             typer.Option(
@@ -84,10 +92,13 @@ def register(app: typer.Typer) -> None:
         """Find the least change for which the classifier changes its mind; write it with a report."""
         from otherwise.explain.loading import load_explainer
         from otherwise.explain.request import ExplainRequest, explain_request, read_for_explanation
+        from otherwise.finding.scan import Scan
+        from otherwise.report import headline
         from otherwise.report.folder import REPORT_NAME, refuse_existing, write_explanation
 
         classifier, agent = choose_pair(image, classifier, agent)
-        request = ExplainRequest(target, seed, slice_index, projection, find, centre, noise)
+        scan = Scan(overlap, share, foreground)
+        request = ExplainRequest(target, seed, slice_index, projection, find, centre, noise, scan, whole)
         if every:
             from otherwise.batch.worker import BatchOrder
 
@@ -114,14 +125,8 @@ def register(app: typer.Typer) -> None:
         if as_json:
             typer.echo(json.dumps(json.loads((out / "explanation.json").read_text(encoding="utf-8"))))
             return
-        answer = explanation.prediction
-        typer.echo(f"{source.id}: {answer.label} ({answer.probabilities[answer.label]:.2f})")
-        verdict = "would say" if explanation.counterfactual.valid else "was not brought to say"
-        typer.echo(
-            f"{explainer.classifier.name} {verdict} {explanation.target} "
-            f"({explanation.counterfactual.probabilities[explanation.target]:.2f}) after a change of "
-            f"{100 * explanation.counterfactual.changed_fraction:.1f} % of the image"
-        )
+        typer.echo(f"{source.id}: {headline.question(explanation)}")
+        typer.echo(headline.answer(explanation))
         for warning in explanation.warnings:
             typer.echo(f"Warning: {warning.text}")
         typer.echo(f"Report: {out / REPORT_NAME}")

@@ -1,4 +1,4 @@
-"""``otherwise find IMAGE``: which patches of a whole image are worth explaining."""
+"""``otherwise find``: which patches of a whole image, or of many, are worth explaining."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from otherwise.cli.contract import UsageError
+from otherwise.cli.patch_options import Coarse, Foreground, Overlap, Share
 from otherwise.cli.progress import shown
 from otherwise.cli.source import image_source
 from otherwise.cli.tables import print_table
@@ -36,6 +38,28 @@ def register(app: typer.Typer) -> None:
             Projection | None, typer.Option("--project", help="Instead, see through the volume along its slices.")
         ] = None,
         most: Annotated[int, typer.Option(min=1, help="Most finds.")] = 10,
+        every: Annotated[
+            bool, typer.Option("--all", help="IMAGE is a folder or a CSV: find in every image; needs --out.")
+        ] = False,
+        truth: Annotated[
+            Path | None,
+            typer.Option(help="With --all: folder of masks, or CSV of points or boxes; sensitivity is measured."),
+        ] = None,
+        centre: Annotated[
+            tuple[float, float, float] | None,
+            typer.Option(metavar="R A S", help="Instead, ask about the patch around a place (mm)."),
+        ] = None,
+        overlap: Overlap = None,
+        share: Share = None,
+        foreground: Foreground = None,
+        coarse: Coarse = False,
+        workers: Annotated[
+            int | None, typer.Option(min=1, help="With --all: so many processes, through Ray. [default: this one]")
+        ] = None,
+        cluster: Annotated[
+            str | None,
+            typer.Option(metavar="ADDRESS", help="With --all: of a Ray cluster, host:port or ray://host:port."),
+        ] = None,
         device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
         trust_code: Annotated[bool, typer.Option(help="Allow a classifier bundle to run its own Python.")] = False,
         out: Annotated[
@@ -48,6 +72,7 @@ def register(app: typer.Typer) -> None:
 
         from otherwise.blackbox.loading import load_classifier
         from otherwise.finding.finder import Finder
+        from otherwise.finding.scan import Scan
         from otherwise.images.projecting import project
         from otherwise.images.reading import read_image
         from otherwise.report.finds import write_finds
@@ -55,12 +80,30 @@ def register(app: typer.Typer) -> None:
 
         if out is not None:
             refuse_existing(out)
-        finder = Finder(load_classifier(classifier, device=device, trust_code=trust_code))
+        scan = Scan(overlap, share, foreground, fine=not coarse)
+        if every:
+            from otherwise.batch.finding import FindOrder
+            from otherwise.cli.find_all import find_all
+            from otherwise.report.all_finds import picture_of
+
+            if out is None:
+                raise UsageError("--all writes a table and a page.", "Say where: --out FOLDER.")
+            if part is not None or centre is not None:
+                raise UsageError("--image and --centre are for one image.", "Leave them out, or leave --all out.")
+            order = FindOrder(classifier, device, trust_code, slice_index, projection, scan, most, picture_of)
+            find_all(image, out, order, truth, workers, cluster, as_json)
+            return
+        if truth is not None or workers is not None or cluster is not None:
+            raise UsageError("--truth, --workers and --cluster are for many images.", "Give --all, too.")
+        finder = Finder(load_classifier(classifier, device=device, trust_code=trust_code), scan)
         source = read_image(image, part=part)
         if projection is not None:
             source = project(source, projection)
         with shown("look") as advance:
-            finds = finder.find(source, slice_index, most, partial(advance, ""))
+            if centre is not None:
+                finds = [finder.patch_at(source, centre, slice_index)]
+            else:
+                finds = finder.find(source, slice_index, most, partial(advance, ""))
         if out is not None:
             page = write_finds(source, finds, finder.classifier, out)
         if as_json:

@@ -203,6 +203,25 @@ def is_large(geometry: Geometry) -> bool:
 
 
 @dataclass(frozen=True)
+class WholeStep:
+    """One patch that was changed on the way to another answer for the whole image.
+
+    Attributes:
+        centre_ras: Middle of the patch, RAS millimetres.
+        before: What the classifier says of the patch.
+        patch_after: The same once it was changed.
+        after: What it then says of the most suspicious patch of the whole image.
+        valid: Whether the patch was brought to change its mind; if not, it was left as it is.
+    """
+
+    centre_ras: tuple[float, ...]
+    before: Probabilities
+    patch_after: Probabilities
+    after: Probabilities
+    valid: bool
+
+
+@dataclass(frozen=True)
 class Place:
     """The place of an explained patch in a larger image, and its effect there.
 
@@ -212,6 +231,11 @@ class Place:
         high: One past the last.
         before: What the classifier says of the most suspicious patch of the whole image.
         after: The same once the counterfactual has been put into the whole image.
+        label_before: The class of ``before``, which the whole image is called; empty in earlier explanations.
+        label_after: The class of ``after``.
+        patch_low, patch_high: The voxels of the whole image that the patch covers; None in earlier explanations.
+        centre_ras: Middle of the patch, RAS millimetres; None likewise.
+        steps: The patches that were changed, in their order, where the whole image was to change its mind.
     """
 
     shape: tuple[int, int, int]
@@ -219,6 +243,17 @@ class Place:
     high: tuple[int, int, int]
     before: Probabilities
     after: Probabilities
+    label_before: str = ""
+    label_after: str = ""
+    patch_low: tuple[int, ...] | None = None
+    patch_high: tuple[int, ...] | None = None
+    centre_ras: tuple[float, ...] | None = None
+    steps: tuple[WholeStep, ...] = ()
+
+    @property
+    def flips(self) -> bool:
+        """Return whether the whole image is called otherwise once this patch alone is changed."""
+        return self.label_before != self.label_after
 
 
 @dataclass(frozen=True)
@@ -239,6 +274,8 @@ class Explanation:
         grid: Where the classifier looked.
         concepts: What the regions show; None if the server has learned no names.
         seen: What the classifier saw of the original; None in explanations of earlier versions.
+        overview: Of a patch: the plane of the larger image that it lies in, on a coarser grid, to be looked at; None
+            in explanations of earlier versions.
         rule: When the classifier says a class, in the order of ``prediction.probabilities``; None in explanations of
             earlier versions.
         warnings: Reasons to doubt the answer or its explanation, for example that most voxels are clipped.
@@ -268,6 +305,7 @@ class Explanation:
     concepts: Concepts | None = None
     warnings: tuple[AnswerWarning, ...] = ()
     seen: Seen | None = None
+    overview: Image | None = None
     rule: DecisionRule | None = None
 
     @property

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from otherwise.agent.editing.rendering import Cancelled
 from otherwise.agent.editing.search import Progress
-from otherwise.errors import CancelledError
+from otherwise.errors import CancelledError, ClassifierError
 from otherwise.explain.explainer import Explainer
 from otherwise.explain.explanation import Explanation
 from otherwise.explain.memory import refuse_declared, refuse_too_large
 from otherwise.explain.placed import explain_find
 from otherwise.finding.finder import Finder, PatchScores
+from otherwise.finding.scan import Scan
 from otherwise.images.formats.limits import reading_size_checked_by
 from otherwise.images.image import Image
 from otherwise.images.kinds import Projection
@@ -45,6 +46,8 @@ class ExplainRequest:
         find: For a classifier of patches: the rank of the find to explain, from 1.
         centre: For a classifier of patches: the middle of a patch to explain instead, RAS millimetres.
         noise: Explain the mean answer under noise of this share of the range; 0: the answer itself.
+        scan: For a classifier of patches: how they are laid, where that is wanted otherwise.
+        whole: For a classifier of patches: go on with the next find until the whole image flips.
     """
 
     target: str | None = None
@@ -54,6 +57,8 @@ class ExplainRequest:
     find: int = 1
     centre: tuple[float, float, float] | None = None
     noise: float = 0.0
+    scan: Scan = field(default_factory=Scan)
+    whole: bool = False
 
 
 def read_for_explanation(
@@ -105,6 +110,9 @@ def explain_request(
         explainer = explainer.under_noise(request.noise)
     options: dict[str, Any] = {"target": request.target, "seed": request.seed, "cancelled": cancelled}
     if explainer.classifier.inputs.patches is None:
+        request.scan.inputs(explainer.classifier.inputs)  # refuses settings that are for patches
+        if request.whole:
+            raise ClassifierError(f"{explainer.classifier.name} looks at whole images.", "Leave --whole out.")
         refuse_too_large(image)
         return explainer.explain(image, slice_index=request.slice_index, progress=progress, **options)
 
@@ -116,11 +124,11 @@ def explain_request(
     def explaining(stage: str, part: float) -> None:
         progress(stage, SCORING_SHARE + (1 - SCORING_SHARE) * part)
 
-    finder = Finder(explainer.classifier)
+    finder = Finder(explainer.classifier, request.scan)
     scores = score(finder, image, request.slice_index, scoring)
     find = (
         finder.patch_at(image, request.centre, request.slice_index)
         if request.centre
         else finder.rank(scores, request.find)
     )
-    return explain_find(explainer.explain, finder, image, scores, find, progress=explaining, **options)
+    return explain_find(explainer.explain, finder, image, scores, find, request.whole, progress=explaining, **options)

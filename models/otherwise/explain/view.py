@@ -25,7 +25,7 @@ CHANGE_LEVELS = 4096
 """Steps of the classifier's window in a change: far less than the autoencoder's own error."""
 LOOKED_AT_LEVELS = 512
 """Steps of the classifier's window in a coarser copy of the original."""
-WHOLE_LEVELS = 1024
+WHOLE_LEVELS = 255
 """Whole numbers in the classifier's window from which on changed images keep to whole numbers."""
 _BLOCK = 2**20  # voxels that are worked on at once
 
@@ -125,7 +125,7 @@ class ClassifierView:
 
     @cached_property
     def step(self) -> float:
-        """Return the smallest change in the image's units: 1 for whole numbers with at least 1024 in the window."""
+        """Return the smallest change in the image's units: 1 for whole numbers with at least 255 in the window."""
         width = self.seen.window[1] - self.seen.window[0]
         whole = np.issubdtype(self.image.array.dtype, np.integer) and width >= WHOLE_LEVELS
         return 1.0 if whole else step_within(width, CHANGE_LEVELS)

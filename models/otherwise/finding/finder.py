@@ -429,9 +429,11 @@ def _window(start: np.ndarray, size: tuple[int, ...]) -> tuple[slice, ...]:
 
 
 def _put(whole: np.ndarray, part: np.ndarray, at: np.ndarray) -> None:
-    """Overwrite what a part covers of ``whole (channels, i, j, k)``; it may reach beyond it."""
+    """Overwrite what a part covers of ``whole (channels, i, j, k)``; it may reach beyond it, or lie beside it."""
     first = np.maximum(at, 0)
     last = np.minimum(at + part.shape[1:], whole.shape[1:])
+    if (last <= first).any():
+        return
     there = tuple(slice(int(a), int(b)) for a, b in zip(first, last, strict=True))
     here = tuple(slice(int(a), int(b)) for a, b in zip(first - at, last - at, strict=True))
     whole[(slice(None), *there)] = part[(slice(None), *here)]

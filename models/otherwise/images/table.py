@@ -43,15 +43,7 @@ def read_table(path: Path) -> list[TableRow]:
     Raises:
         ImageError: if it cannot be read, has no column of files, or a row without one.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            first = file.readline()
-            file.seek(0)
-            separator = max("\t;,", key=first.count)
-            rows = [_lower(row) for row in csv.DictReader(file, delimiter=separator)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is no text table"
-        raise ImageError(f"{path.name} cannot be read: {reason}.", "Give a CSV table.") from error
+    rows = read_rows(path)
     column = next((name for name in FILE_COLUMNS if rows and name in rows[0]), None)
     if column is None:
         what = "has no rows" if not rows else "has no column of files"
@@ -62,6 +54,23 @@ def read_table(path: Path) -> list[TableRow]:
             raise ImageError(f"{path.name} line {line} names no file.", "Complete or remove that line.")
         found.append(TableRow(row[column], row.get("label", ""), row.get("patient", ""), row.get("id", ""), line))
     return found
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Read a table as texts by the names of its columns, in lower case.
+
+    Raises:
+        ImageError: if it cannot be read.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            first = file.readline()
+            file.seek(0)
+            separator = max("\t;,", key=first.count)
+            return [_lower(row) for row in csv.DictReader(file, delimiter=separator)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is no text table"
+        raise ImageError(f"{path.name} cannot be read: {reason}.", "Give a CSV table.") from error
 
 
 def _lower(row: dict[str, str]) -> dict[str, str]:

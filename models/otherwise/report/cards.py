@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from otherwise.explain.explanation import Counterfactual, Explanation, Probabilities, Seen, Volumes
 from otherwise.images.image import Image
 from otherwise.report import words
-from otherwise.report.headline import ShownChange, headline_change, other_change
+from otherwise.report.headline import ShownChange, headline_change, other_change, part_name
 from otherwise.report.panels import WEAK, ColourBar, FigurePanel, Panels
 
 
@@ -55,13 +55,26 @@ def cards(explanation: Explanation, panels: Panels) -> list[Card]:
         ),
         _changed(other, explanation, panels),
     ]
-    seen = seen_card(explanation, panels)
-    return [*found, seen] if seen else found
+    seen, where = seen_card(explanation, panels), _place_card(explanation, panels)
+    return [*([where] if where else []), *found, *([seen] if seen else [])]
 
 
 def _changed(shown: ShownChange, explanation: Explanation, panels: Panels) -> Card:
     pictures = panels.image(shown.image, shown.title, outlined=shown.minimal)
     return Card(shown.title, change_sentence(shown.found, explanation), pictures)
+
+
+def _place_card(explanation: Explanation, panels: Panels) -> Card | None:
+    """Return the larger image with the patch outlined, and what the whole is called; None of a whole image."""
+    place = explanation.place
+    if place is None or place.patch_low is None or explanation.overview is None:
+        return None
+    before, after = (max(said, key=lambda name: said[name]) for said in (place.before, place.after))
+    text = (
+        f"By its most suspicious patch the whole image is {words.with_probability(before, place.before)}; with the "
+        f"outlined patch changed, {words.with_probability(after, place.after)}."
+    )
+    return Card("The patch in the whole image", text, panels.overview(explanation.overview, place))
 
 
 def seen_card(explanation: Explanation, panels: Panels) -> Card | None:
@@ -83,7 +96,7 @@ def seen_size(seen: Seen) -> str:
 def change_sentence(found: Counterfactual, explanation: Explanation) -> str:
     """Return what the model says of a changed image, and how much of it changed."""
     unchanged = "" if found.valid else "; the model keeps its answer"
-    changed = f"{words.share(found.changed_fraction)} of the image changed"
+    changed = f"{words.share(found.changed_fraction)} of the {part_name(explanation)} changed"
     return f"{class_answers(found.probabilities, explanation)}{unchanged}. {changed}."
 
 

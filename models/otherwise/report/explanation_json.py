@@ -24,6 +24,7 @@ from otherwise.explain.explanation import (
     Region,
     Seen,
     Volumes,
+    WholeStep,
 )
 from otherwise.images.image import Geometry
 from otherwise.warning import AnswerWarning
@@ -177,7 +178,10 @@ def _place(content: dict[str, Any] | None) -> Place | None:
     if content is None:
         return None
     shape, low, high = ((i, j, k) for i, j, k in (content[key] for key in ("shape", "low", "high")))
-    return Place(shape, low, high, content["before"], content["after"])
+    labels = {key: content.get(key, "") for key in ("label_before", "label_after")}
+    corners = {key: _tuple(content.get(key)) for key in ("patch_low", "patch_high", "centre_ras")}
+    steps = tuple(WholeStep(**{**step, "centre_ras": tuple(step["centre_ras"])}) for step in content.get("steps", ()))
+    return Place(shape, low, high, content["before"], content["after"], **labels, **corners, steps=steps)
 
 
 def _tuple(numbers: list[float] | None) -> tuple[float, ...] | None:

@@ -21,7 +21,7 @@ from otherwise.images.atomic import atomic_folder
 from otherwise.images.image import Image
 from otherwise.report import figures, words
 from otherwise.report.pages import pages
-from otherwise.report.panels import FigurePanel, Outline
+from otherwise.report.panels import FigurePanel, Outline, extent
 from otherwise.report.planes import Voxel, planes_through
 
 CONTEXT = 0.5
@@ -65,8 +65,8 @@ def thumbnail(image: Image, find: Find, window: Window) -> bytes:
     size = (max(1, round(plane.width_mm * scale)), max(1, round(plane.height_mm * scale)))
     picture = Picture.fromarray(np.ascontiguousarray(pixels)).resize(size, Picture.Resampling.BICUBIC)
     low, high = np.array(find.low) - begin, np.array(find.high) - begin
-    left, right = (share * size[0] for share in _extent(plane.columns, plane.flip_columns, low, high, part))
-    top, bottom = (share * size[1] for share in _extent(plane.rows, plane.flip_rows, low, high, part))
+    left, right = (share * size[0] for share in extent(plane.columns, plane.flip_columns, low, high, part))
+    top, bottom = (share * size[1] for share in extent(plane.rows, plane.flip_rows, low, high, part))
     ImageDraw.Draw(picture).rectangle((left, top, right - 1, bottom - 1), outline=BOX)
     return figures.png(np.asarray(picture))
 
@@ -177,8 +177,8 @@ def _overview(image: Image, finds: Sequence[Find], window: Window) -> FigurePane
     outlines = []
     for find in finds:
         low, high = np.array(find.low), np.array(find.high)
-        left, right = _extent(plane.columns, plane.flip_columns, low, high, image)
-        top, bottom = _extent(plane.rows, plane.flip_rows, low, high, image)
+        left, right = extent(plane.columns, plane.flip_columns, low, high, image)
+        top, bottom = extent(plane.rows, plane.flip_rows, low, high, image)
         corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
         d = "M" + "L".join(f"{x * width:.2f} {y * height:.2f}" for x, y in corners) + "Z"
         outlines.append(Outline(find.rank, d, 100 * left + 0.6, 100 * top + 2.5, find.probability >= PROBABLE))
@@ -191,10 +191,3 @@ def _middle(part: Image, find: Find) -> Voxel:
     index = np.round(part.geometry.to_index(np.array(find.centre_ras))).astype(int)
     i, j, k = (int(x) for x in np.clip(index, 0, np.array(part.geometry.shape) - 1))
     return (i, j, k)
-
-
-def _extent(axis: int, flipped: bool, low: np.ndarray, high: np.ndarray, image: Image) -> tuple[float, float]:
-    """Return where a box begins and ends on the screen along one axis, as shares of the picture."""
-    count = image.geometry.shape[axis]
-    begin, end = float(low[axis]) / count, float(high[axis]) / count
-    return (1 - end, 1 - begin) if flipped else (begin, end)

@@ -34,6 +34,7 @@ from otherwise.report.words import concept_name
 JSON_NAME = "explanation.json"
 REPORT_NAME = "report.html"
 _WRITERS = 4
+OVERVIEW_NAME = "overview.nrrd"
 
 
 class ReportError(OtherwiseError):
@@ -72,11 +73,14 @@ def write_explanation(explanation: Explanation, folder: Path, *, replace: bool =
     with atomic_folder(folder) as temporary:
         names = content["files"]
         images = {names[name]: getattr(volumes, name) for name in VOLUME_NAMES}
-        steps = {names["counterfactual"]: _step(volumes.counterfactual)}
+        # A find is put back into its image, so that its file holds what the black box was asked about.
+        steps = {} if explanation.place else {names["counterfactual"]: _step(volumes.counterfactual)}
         images |= dict(zip(names["alternatives"], volumes.alternatives, strict=True))
         path = _in_type_of(volumes.original, volumes.path)
         if volumes_seen := explanation.seen:
             images[SEEN_NAME] = volumes_seen.image
+        if explanation.overview is not None:
+            images[OVERVIEW_NAME] = explanation.overview
         # Most of the time goes into compression, which does not hold Python's lock.
         with ThreadPoolExecutor(_WRITERS) as writers:
             done = [writers.submit(write_sequence, path, _index_values(explanation.path), temporary / names["path"])]
@@ -114,7 +118,8 @@ def read_explanation(folder: Path) -> Explanation:
         content = json.loads((folder / JSON_NAME).read_text(encoding="utf-8"))
         if content["schema"] != SCHEMA:
             raise ReportError(f"{folder.name} has schema {content['schema']!r}, not {SCHEMA}.", "Update Otherwise.")
-        return explanation_from_json(content, _read_volumes(content, folder), _seen(content.get("seen"), folder))
+        found = explanation_from_json(content, _read_volumes(content, folder), _seen(content.get("seen"), folder))
+        return replace(found, overview=_overview(folder, found))
     except FileNotFoundError:
         raise ReportError(f"There is no explanation in {folder.name}.", f"Give a folder with {JSON_NAME}.") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -242,3 +247,11 @@ def _seen(content: dict[str, Any] | None, folder: Path) -> Seen | None:
     if not file.is_file():  # a client may leave it on the server
         return None
     return Seen(read_image(file), (low, high), content["below"], content["above"], content["contract"])
+
+
+def _overview(folder: Path, found: Explanation) -> Image | None:
+    """Return the picture of the whole image, which a client may leave on the server."""
+    file = folder / OVERVIEW_NAME
+    if found.place is None or not file.is_file():
+        return None
+    return replace(read_image(file), id=found.image_id)

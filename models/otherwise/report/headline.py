@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from otherwise.explain.explanation import Counterfactual, Explanation
+from otherwise.explain.explanation import Counterfactual, Explanation, Place, Probabilities
 from otherwise.images.image import Image
 from otherwise.report import words
 
@@ -52,23 +52,67 @@ def other_change(explanation: Explanation) -> ShownChange:
 
 
 def question(explanation: Explanation) -> str:
-    """Return what the model says now."""
+    """Return what the model says now: of a patch of a larger image first what it says of the whole."""
     prediction, thresholds = explanation.prediction, explanation.thresholds
     said = words.with_probability(prediction.label, prediction.probabilities)
     threshold = f"; its threshold is {words.probability(thresholds[prediction.label])}" if thresholds else ""
-    return f"The model says {said}{threshold}."
+    place = explanation.place
+    if place is None:
+        return f"The model says {said}{threshold}."
+    whole = words.with_probability(_called(place, place.before, place.label_before), place.before)
+    return f"The model calls the whole image {whole} by its most suspicious patch, and this patch {said}{threshold}."
 
 
 def answer(explanation: Explanation) -> str:
-    """Return what would make the model decide otherwise, in one sentence."""
+    """Return what would make the model decide otherwise: of a patch of a larger image first whether the whole does."""
+    patch = _answer(explanation)
+    place = explanation.place
+    if place is None:
+        return patch
+    label = _called(place, place.after, place.label_after)
+    after = words.with_probability(label, place.after)
+    before = _called(place, place.before, place.label_before)
+    if not explanation.counterfactual.valid:
+        return f"The whole image stays {before}. {patch}"
+    if label != before:
+        return f"With this patch changed, the whole image would be {after}. {patch}"
+    kept = f"Only this patch changes its mind; the whole image stays {after}, by its most suspicious patch."
+    return f"{kept} {patch}" + (f" {whole_story(place)}" if place.steps else "")
+
+
+def whole_story(place: Place) -> str:
+    """Return what became of the whole image while one patch after the other was changed."""
+    label = _called(place, place.before, place.label_before)
+    left = [words.probability(step.after[label]) for step in place.steps]
+    count = sum(step.valid for step in place.steps)
+    last = place.steps[-1]
+    flipped = last.valid and words.answers(last.after, label) is False
+    end = "it changes its mind" if flipped else "it does not change its mind"
+    return f"With {count} patches changed one after the other {end}: {label} {', '.join(left)}."
+
+
+def _called(place: Place, probabilities: Probabilities, label: str) -> str:
+    """Return a class of the whole image, which explanations of earlier versions do not name."""
+    return label or max(probabilities, key=lambda name: probabilities[name])
+
+
+def _answer(explanation: Explanation) -> str:
+    """Return what would make the model decide otherwise about the image, or the patch."""
     target, shown = explanation.target, headline_change(explanation)
     said = words.with_probability(target, shown.found.probabilities)
+    of = part_name(explanation)
     if not explanation.counterfactual.valid:
-        return f"The nearest attempt reaches {said}."
+        return f"The nearest attempt{' at the patch' if explanation.place else ''} reaches {said}."
     changed = words.share(shown.found.changed_fraction)
+    it = "Of the patch it" if explanation.place else "It"
     if not shown.minimal:
-        return f"It would say {said} if {changed} of the image changed as shown."
+        return f"{it} would say {said} if {changed} of the {of} changed as shown."
     where = "region" if len(explanation.regions) == 1 else "regions"
     names = [name for name in map(words.concept_name, explanation.regions) if name]
     called = f" ({words.few(names)})" if names else ""
-    return f"It would say {said} if {changed} of the image, inside the outlined {where}{called}, looked as shown."
+    return f"{it} would say {said} if {changed} of the {of}, inside the outlined {where}{called}, looked as shown."
+
+
+def part_name(explanation: Explanation) -> str:
+    """Return what shares of the change are shares of: the image, or the patch of a larger one."""
+    return "patch" if explanation.place else "image"

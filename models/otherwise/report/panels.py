@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from otherwise.explain.explanation import Explanation, Region
+from otherwise.explain.explanation import Explanation, Place, Region
 from otherwise.images.image import Image
 from otherwise.report import figures
 from otherwise.report.planes import ViewPlane, planes_through, strongest_voxel
@@ -64,6 +64,13 @@ class ColourBar:
     scale: float
 
 
+def extent(axis: int, flipped: bool, low: np.ndarray, high: np.ndarray, image: Image) -> tuple[float, float]:
+    """Return where a box of voxels begins and ends on the screen along one axis, as shares of the picture."""
+    count = image.geometry.shape[axis]
+    begin, end = float(low[axis]) / count, float(high[axis]) / count
+    return (1 - end, 1 - begin) if flipped else (begin, end)
+
+
 class Panels:
     """All pictures of one explanation, with the same window, planes and scales.
 
@@ -108,6 +115,24 @@ class Panels:
     def image(self, image: Image, alt: str, outlined: bool = False) -> tuple[FigurePanel, ...]:
         """Show an image in every plane, on request with the regions' outlines."""
         return tuple(self._panel(plane, self._grey(plane, image), alt, outlined) for plane in self.planes)
+
+    def overview(self, image: Image, place: Place) -> tuple[FigurePanel, ...]:
+        """Show the larger image that a patch lies in, with the patch outlined."""
+        (plane,) = planes_through(image.geometry, 2, (0, 0, 0))
+        assert place.patch_low is not None
+        assert place.patch_high is not None
+        whole, shape = np.array(place.shape), np.array(image.geometry.shape)
+        low, high = (np.array(edge) * shape / whole for edge in (place.patch_low, place.patch_high))
+        unit = 100 / max(plane.width_mm, plane.height_mm)
+        width, height = plane.width_mm * unit, plane.height_mm * unit
+        left, right = extent(plane.columns, plane.flip_columns, low, high, image)
+        top, bottom = extent(plane.rows, plane.flip_rows, low, high, image)
+        corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
+        d = "M" + "L".join(f"{x * width:.2f} {y * height:.2f}" for x, y in corners) + "Z"
+        outline = Outline(1, d, 100 * left + 0.6, 100 * top + 2.5, True)
+        pixels = figures.grey(figures.reduce(plane.cut(image.array)), self.window)
+        source = figures.data_uri(figures.png(pixels))
+        return (FigurePanel(source, "The whole image with the patch outlined", width, height, outlines=(outline,)),)
 
     def seen(self, image: Image) -> tuple[FigurePanel, ...]:
         """Show what the classifier saw, on its own grid, black at 0 and white at 1; of a volume the middle planes."""

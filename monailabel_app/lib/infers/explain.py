@@ -8,11 +8,11 @@ from typing import Any, cast
 
 from monailabel.interfaces.tasks.infer_v2 import InferType
 
-from lib.infers.find import MOST_FINDS, PatchScoreCache
+from lib.infers.find import MOST_FINDS, SCAN_OPTIONS, PatchScoreCache, scan_of, scan_params
 from lib.infers.task import Answer, HostedTask, Report
 from lib.runtime.host import Host
 from lib.runtime.worker import Cancelled
-from lib.settings.params import AUTO, MAX_SEED, Params, number, one_of, place, whole_number
+from lib.settings.params import AUTO, MAX_SEED, Params, number, one_of, place, whole_number, yes_or_no
 from lib.storage.explanation_store import StorageError, read_content
 from otherwise.explain.explainer import Explainer
 from otherwise.explain.explanation import Explanation
@@ -47,7 +47,7 @@ class Explain(HostedTask):
             InferType.SEGMENTATION,
             REGION_NAMES,
             f"Regions that would make {host.classifier.name} decide otherwise",
-            {**options, "find": 1, "centre": AUTO} if looks else options,
+            {**options, "find": 1, "centre": AUTO, "whole": False, **SCAN_OPTIONS} if looks else options,
         )
         self.looks = looks
         self.with_names, self.on_saved = with_names, on_saved
@@ -63,6 +63,8 @@ class Explain(HostedTask):
         if self.looks:
             checked["find"] = whole_number(params, "find", 1, MOST_FINDS) or 1
             checked["centre"] = place(params, "centre")
+            checked["whole"] = yes_or_no(params, "whole")
+            checked |= scan_params(params, self.host)
         return checked
 
     def answer(self, image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report) -> Answer:
@@ -85,6 +87,8 @@ class Explain(HostedTask):
 
     def _explain(self, image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report) -> Explanation:
         score = self.looks.score if self.looks else Finder.score
+        scan = scan_of(arguments)
+        arguments = {name: value for name, value in arguments.items() if name not in SCAN_OPTIONS} | {"scan": scan}
         return explain_request(
             cast(Explainer, self.host.explainer), image, ExplainRequest(**arguments), report, cancelled, score
         )

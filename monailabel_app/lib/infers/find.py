@@ -12,14 +12,43 @@ from monailabel.interfaces.tasks.infer_v2 import InferType
 from lib.infers.task import Answer, HostedTask, Report
 from lib.runtime.host import Host
 from lib.runtime.worker import Cancelled
-from lib.settings.params import MAX_SLICES, Params, refuse_unknown, whole_number
-from otherwise.errors import CancelledError
+from lib.settings.params import AUTO, MAX_SLICES, Params, ParamsError, number, refuse_unknown, whole_number
+from otherwise.errors import CancelledError, OtherwiseError
 from otherwise.finding.finder import Finder, PatchScores
+from otherwise.finding.scan import Scan
 from otherwise.images.image import Image
 
 MOST_FINDS = 100
 KEPT = 8
 """Images whose patches' answers are remembered, so that explaining a find need not look at all of them again."""
+
+
+SCAN_OPTIONS: dict[str, Any] = {"overlap": AUTO, "share": AUTO, "foreground": AUTO}
+"""How patches are laid; ``auto``: as the classifier's bundle says."""
+MOST_OVERLAP = 0.95
+
+
+def scan_params(params: Params, host: Host) -> dict[str, float | None]:
+    """Read how patches are laid; None: as the classifier's bundle says.
+
+    Raises:
+        ParamsError: if a value is no number in its range; of the foreground that is the classifier's intensity range.
+    """
+    found = {
+        "overlap": number(params, "overlap", 0.0, MOST_OVERLAP),
+        "share": number(params, "share", 0.0, 1.0),
+        "foreground": number(params, "foreground", -1e6, 1e6),
+    }
+    try:
+        Scan(**found).inputs(host.classifier.inputs)
+    except OtherwiseError as error:
+        raise ParamsError(error.detail, error.hint) from error
+    return found
+
+
+def scan_of(arguments: Mapping[str, Any]) -> Scan:
+    """Return the settings of one search."""
+    return Scan(**{name: arguments.get(name) for name in SCAN_OPTIONS})
 
 
 class PatchScoreCache:
@@ -33,14 +62,16 @@ class PatchScoreCache:
 
     def __init__(self, host: Host) -> None:
         self.host = host
-        self._kept: LRUCache[tuple[str, str, int | None], PatchScores] = LRUCache(KEPT)
+        self._kept: LRUCache[tuple[str, str, int | None, Scan], PatchScores] = LRUCache(KEPT)
 
     @property
     def finder(self) -> Finder:
         """Finds with the classifier that is in use."""
         return Finder(self.host.classifier)
 
-    def get(self, image: Image, slice_index: int | None, cancelled: Cancelled, report: Report) -> PatchScores:
+    def get(
+        self, image: Image, slice_index: int | None, cancelled: Cancelled, report: Report, scan: Scan | None = None
+    ) -> PatchScores:
         """Return the scores of an image's patches for a task of their own.
 
         Raises:
@@ -52,13 +83,13 @@ class PatchScoreCache:
             if cancelled():
                 raise CancelledError("The search for patches was cancelled.", "Ask again when you want it.")
 
-        return self.score(self.finder, image, slice_index, progress)
+        return self.score(Finder(self.host.classifier, scan), image, slice_index, progress)
 
     def score(
         self, finder: Finder, image: Image, slice_index: int | None, progress: Callable[[float], None]
     ) -> PatchScores:
         """Return the scores of an image's patches; the last few images are remembered. See ``Finder.score``."""
-        key = (finder.classifier.version, image.sha256, slice_index)
+        key = (finder.classifier.version, image.sha256, slice_index, finder.scan)
         scores = self._kept.get(key) or finder.score(image, slice_index, progress)
         self._kept[key] = scores
         return scores
@@ -71,7 +102,7 @@ class Find(HostedTask):
         wanted = looks.finder.patches.wanted
         labels = {name: index for index, name in enumerate(wanted)}
         text = f"Patches that {host.classifier.name} calls {' or '.join(wanted)}"
-        super().__init__(host, InferType.DETECTION, labels, text, {"most": 20})
+        super().__init__(host, InferType.DETECTION, labels, text, {"most": 20, **SCAN_OPTIONS})
         self.looks = looks
 
     def check(self, params: Params) -> dict[str, Any]:
@@ -80,14 +111,16 @@ class Find(HostedTask):
         return {
             "slice_index": whole_number(params, "slice_index", 0, MAX_SLICES),
             "most": whole_number(params, "most", 1, MOST_FINDS) or 20,
+            **scan_params(params, self.host),
         }
 
     def answer(self, image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report) -> Answer:
         """Score all patches on the worker's thread."""
         from otherwise.report.finds import describe  # loads matplotlib: not while the server starts
 
-        scores = self.looks.get(image, arguments["slice_index"], cancelled, report)
-        finder = self.looks.finder
+        scan = scan_of(arguments)
+        scores = self.looks.get(image, arguments["slice_index"], cancelled, report, scan)
+        finder = Finder(self.host.classifier, scan)
         window, wanted = finder.inputs.intensity, finder.patches.wanted
         finds = [describe(image, found, window) for found in finder.finds(scores, arguments["most"])]
         return Answer(

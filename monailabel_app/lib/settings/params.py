@@ -120,6 +120,20 @@ def number(params: Params, key: str, low: float, high: float) -> float | None:
     return float(value)
 
 
+def yes_or_no(params: Params, key: str) -> bool:
+    """Read a yes or no; absent or ``auto``: no.
+
+    Raises:
+        ParamsError: if it is something else.
+    """
+    value = params.get(key)
+    if value is None or value == AUTO:
+        return False
+    if not isinstance(value, bool):
+        raise ParamsError(f"{key} {str(value)[:64]!r} is neither true nor false.", "Correct it.")
+    return value
+
+
 def place(params: Params, key: str) -> tuple[float, float, float] | None:
     """Read ``[R, A, S]`` in millimetres; absent or ``auto``: None.
 

@@ -63,21 +63,35 @@ def verdict(content: dict, tr: Translate) -> str:
     threshold = ((content.get("decision") or {}).get("thresholds") or {}).get(before["label"])
     if threshold is not None:
         first += " " + tr("It says so from {threshold:.0%} on.").format(threshold=threshold)
-    if found["valid"]:
-        second = tr("It would say {target} ({probability:.0%}) if {share:.1%} of the image were changed.")
-    else:
-        second = tr(
-            "It was not brought to say {target}: with {share:.1%} of the image changed it reaches {probability:.0%}."
-        )
-    numbers = {"target": target, "probability": found["probabilities"][target], "share": found["changed_fraction"]}
-    text = f"{first} {second.format(**numbers)}"
     place = content.get("place")
     if place:
-        before, after = place["before"], place["after"]
-        whole = tr("In the whole image the most suspicious patch is {label} ({before:.0%}) before, {after:.0%} after.")
-        label = max(before, key=before.get)
-        text += " " + whole.format(label=label, before=before[label], after=after[label])
-    return text
+        second = tr("It would say {target} ({probability:.0%}) if {share:.1%} of the patch were changed.")
+        failed = tr(
+            "It was not brought to say {target}: with {share:.1%} of the patch changed it reaches {probability:.0%}."
+        )
+    else:
+        second = tr("It would say {target} ({probability:.0%}) if {share:.1%} of the image were changed.")
+        failed = tr(
+            "It was not brought to say {target}: with {share:.1%} of the image changed it reaches {probability:.0%}."
+        )
+    if not found["valid"]:
+        second = failed
+    numbers = {"target": target, "probability": found["probabilities"][target], "share": found["changed_fraction"]}
+    text = f"{first} {second.format(**numbers)}"
+    return f"{_whole(place, tr)} {text}" if place else text
+
+
+def _whole(place: dict, tr: Translate) -> str:
+    """Return what the whole image is called before and after a patch of it was changed."""
+    before, after = place["before"], place["after"]
+    label, then = max(before, key=before.get), max(after, key=after.get)
+    if label == then:
+        whole = tr(
+            "Only this patch changes its mind: the whole image stays {label} ({before:.0%} before, {after:.0%} after)."
+        )
+    else:
+        whole = tr("With this patch changed the whole image, {label} ({before:.0%}), would be {then} ({after:.0%}).")
+    return whole.format(label=label, then=then, before=before[label], after=after[then])
 
 
 def warnings(content: dict, tr: Translate) -> list[str]:
