@@ -132,6 +132,21 @@ class Archive:
                     return next((entry for entry in self._images(one) if entry.id == id), None)
         return None
 
+    def path_of(self, uid: str) -> str:
+        """Return the path below the service of a series or instance; of any other UID, that of a study.
+
+        Raises:
+            ArchiveError: if the archive is away or refuses.
+        """
+        for one in self._series({"SeriesInstanceUID": uid}):
+            if one["series"] == uid:  # some archives pass over what they cannot search for
+                return f"studies/{one['study']}/series/{uid}"
+        found = self._ask(lambda client: client.search_for_instances(search_filters={"SOPInstanceUID": uid}, limit=2))
+        for one in found:
+            if one["instance"] == uid:
+                return f"studies/{one['study']}/series/{one['series']}/instances/{uid}"
+        return f"studies/{uid}"
+
     def fetch(self, entry: Entry, folder: Path, most: int) -> int:
         """Write the instances of an image into an empty folder, one file each, as they were stored.
 

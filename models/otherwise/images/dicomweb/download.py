@@ -82,9 +82,7 @@ def download_named(address: str, name: str) -> Path:
     """
     base, place = address.rstrip("/"), name.strip("/")
     if UID.fullmatch(place):
-        entry = Archive(Connection(base)).find(place)
-        found = f"studies/{entry.study}/series/{entry.series}" if entry else f"studies/{place}"
-        place = f"{found}/instances/{entry.instance}" if entry and entry.instance else found
+        place = Archive(Connection(base)).path_of(place)
     fetched = download(f"{base}/{place}")
     if fetched.name.startswith(_TEMPORARY):
         raise ImageError(f"The archive has several images at {name}.", "Name a series or an instance.")
