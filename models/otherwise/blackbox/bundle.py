@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from otherwise.blackbox.configuration import leaves, read_configuration
 from otherwise.errors import BundleError
 from otherwise.images.atomic import atomic_folder, is_occupied
 
@@ -25,8 +23,6 @@ METADATA = "configs/metadata.json"
 INFERENCE = "configs/inference.json"
 INFERENCE_NAMES = (INFERENCE, "configs/inference.yaml", "configs/inference.yml")
 """A bundle has one of them, or none."""
-_MOST_VALUES = 100_000
-"""Of a configuration."""
 CARD = "docs/README.md"
 LICENSE = "LICENSE"
 USUAL_WEIGHTS = tuple(f"models/model.{kind}" for kind in ("safetensors", "ts", "onnx", "pt2", "pt"))
@@ -113,9 +109,9 @@ def read_bundle(folder: str | Path, kind: str | None = None) -> Bundle:
         raise BundleError(f"There is no bundle folder {folder}.", "Check the path.")
     if not (folder / METADATA).is_file():
         raise BundleError(f"{folder} is no bundle: {METADATA} is missing.", "Give the folder that holds configs/.")
-    metadata = _read_configuration(folder / METADATA)
+    metadata = read_configuration(folder / METADATA)
     configuration = _inference_file(folder)
-    inference = _read_configuration(configuration) if configuration else {}
+    inference = read_configuration(configuration) if configuration else {}
     own = metadata.get("otherwise", {})
     if not isinstance(own, dict):
         raise BundleError(f"{folder / METADATA}: 'otherwise' is no object.", "See docs for what belongs there.")
@@ -139,18 +135,6 @@ def refuse_code(bundle: Bundle) -> None:
     for place, value in leaves(bundle.inference):
         if place.split(".")[0] in ("imports", "_import_") or str(value).lstrip().startswith(("$", "%")):
             raise BundleError(f"{bundle.inference_file} wants to run code at {place}: {str(value)[:60]!r}.", hint)
-
-
-def leaves(content: Any, place: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield every value within nested objects and lists, after the place where it stands (``a.b.0``)."""
-    if isinstance(content, Mapping):
-        for key, value in content.items():
-            yield from leaves(value, f"{place}.{key}" if place else str(key))
-    elif isinstance(content, (list, tuple)):
-        for index, value in enumerate(content):
-            yield from leaves(value, f"{place}.{index}")
-    else:
-        yield place, content
 
 
 def bundle_version(bundle: Bundle | str | Path) -> str:
@@ -312,51 +296,6 @@ def _inference_file(folder: Path) -> Path | None:
         names = " and ".join(path.name for path in found)
         raise BundleError(f"{folder / 'configs'} holds {names}.", "Keep the one that is meant.")
     return found[0] if found else None
-
-
-def _read_configuration(path: Path) -> dict[str, Any]:
-    """Read a JSON or YAML file that holds an object.
-
-    Raises:
-        BundleError: naming the line where it is wrong.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-        content = json.loads(text) if path.suffix == ".json" else _read_yaml(text)
-    except json.JSONDecodeError as error:
-        raise BundleError(f"{path} line {error.lineno}: {error.msg}.", "Correct the JSON there.") from error
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise BundleError(f"{path} line {line}: {error.problem}.", "Correct the YAML there.") from error
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        fault = " ".join(str(error).split())[:200]
-        raise BundleError(f"{path} cannot be read: {fault}.", "Copy the bundle again.") from error
-    if not isinstance(content, dict):
-        raise BundleError(f"{path} holds no object.", "It should hold keys and their values.")
-    return content
-
-
-class _YamlReader(yaml.SafeLoader):
-    """Read plain data only; a key that is given twice is an error, as in MONAI."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Build one object."""
-        seen = set()
-        for key, _ in node.value:
-            if str(key.value) in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value} is there twice", key.start_mark
-                )
-            seen.add(str(key.value))
-        return super().construct_mapping(node, deep)
-
-
-def _read_yaml(text: str) -> Any:
-    """Read YAML as what JSON can hold: names are texts, and aliases do not multiply without end."""
-    content = yaml.load(text, _YamlReader)
-    if len(list(islice(leaves(content), _MOST_VALUES + 1))) > _MOST_VALUES:
-        raise ValueError(f"it has more than {_MOST_VALUES} values")
-    return json.loads(json.dumps(content, default=str))
 
 
 def _check_weights(bundle: Bundle) -> None:

@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from monai.transforms import Compose, RandomizableTrait
 
-from otherwise.blackbox.bundle import Bundle, leaves
+from otherwise.blackbox.bundle import Bundle
+from otherwise.blackbox.configuration import leaves
 from otherwise.blackbox.networks import trusted_code
 from otherwise.errors import BundleError
 

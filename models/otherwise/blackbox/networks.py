@@ -21,7 +21,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from otherwise.blackbox.bundle import Bundle, leaves, refuse_code
+from otherwise.blackbox.bundle import Bundle, refuse_code
+from otherwise.blackbox.configuration import leaves
 from otherwise.errors import BundleError
 
 ALLOWED = ("monai.networks.nets", "torch.nn")
