@@ -159,3 +159,34 @@ def test_the_further_an_effect_spreads_the_blunter_it_is_shown() -> None:
     for shown, effect in ((letter, stroke), (nodule, grain)):
         assert shown.sum() == pytest.approx(effect.sum(), rel=1e-3)
     assert not shown_effect(np.zeros((8, 8, 8), np.float32)).any()
+
+
+@pytest.mark.parametrize("needed", [0.0, 0.003, 0.05, 0.4, 0.99, 2.0])
+def test_the_smallest_part_is_found_with_no_question_beyond_it(needed: float) -> None:
+    size = (24, 20)
+    effect = np.arange(480, dtype=np.float32)[::-1].reshape(size) + 1
+    dark, bright = np.zeros((1, *size), np.float32), np.ones((1, *size), np.float32)
+
+    class Share:
+        """Says ``much`` from a share of bright voxels on, and counts what it is asked."""
+
+        name, version, classes, multi_label = "share", "1", ("little", "much"), False
+        inputs = InputSpec(size)
+        asked = 0
+
+        def predict(self, images: np.ndarray) -> np.ndarray:
+            self.asked += len(images)
+            second = np.where(images.mean(axis=(1, 2, 3)) >= needed, 0.9, 0.1)
+            return np.stack([1 - second, second], axis=1)
+
+    classifier = Share()
+    mask = minimal_mask(classifier, dark, bright, effect, target=1)
+    assert classifier.asked <= 16
+    if needed == 0.0:
+        assert classifier.asked <= 4, "the smallest part of each round flips"
+    if needed < 1:
+        near = float(soft(mask).mean())
+        assert near >= needed * 0.8
+        assert near <= max(1.35 * needed + 0.03, 0.02), "no much larger part than needed"
+    else:
+        assert mask.all(), "no part was enough"

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import islice
+
 import numpy as np
 
 from otherwise.blackbox.decision import DecisionRule
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.influence.parts import composite, ranks, soft
+
+AT_ONCE = 2
+"""Parts that are asked about at once: more cost questions beyond the first that flips."""
 
 
 def minimal_mask(
@@ -19,7 +25,8 @@ def minimal_mask(
 ) -> np.ndarray:
     """Grow the part with the strongest effect until it flips the black box.
 
-    Voxels are ranked by their measured effect; the share of voxels taken is bracketed, a batch of shares a round.
+    Voxels are ranked by their measured effect; the share of voxels taken is bracketed, eight shares a round. They are
+    asked about a few at a time, the smallest first, until one flips.
 
     Args:
         classifier: The black box.
@@ -27,7 +34,7 @@ def minimal_mask(
         counterfactual: Likewise; must flip the black box.
         effect: ``size``, see ``measure_effect``.
         target: Index of the target class.
-        rounds: Batches of eight queries.
+        rounds: How often the bracket is narrowed, each time by at most eight queries.
 
     Returns:
         bool ``size``; everything, if no part was enough.
@@ -38,13 +45,23 @@ def minimal_mask(
     low, high = 0.0, 1.0
     shares = np.geomspace(1 / 256, 1, 9)[:-1]
     for _ in range(rounds):
-        masks = [rank < share * rank.size for share in shares]
-        tried = np.stack([composite(image, counterfactual, soft(mask)) for mask in masks])
-        flips = DecisionRule.of(classifier).says(classifier.predict(tried), target)
-        if flips.any():
-            first = int(flips.argmax())
+        parts = (composite(image, counterfactual, soft(rank < share * rank.size)) for share in shares)
+        first = _first_flip(classifier, parts, target)
+        if first is not None:
             high, low = float(shares[first]), float(shares[first - 1]) if first else low
         else:
             low = float(shares[-1])
         shares = np.linspace(low, high, 10)[1:-1]
     return np.asarray(rank < high * rank.size)
+
+
+def _first_flip(classifier: BlackBox, images: Iterable[np.ndarray], target: int) -> int | None:
+    """Return the number of the first image for which the classifier says the target; None: there is none."""
+    rule, remaining = DecisionRule.of(classifier), iter(images)
+    asked = 0
+    while batch := list(islice(remaining, AT_ONCE)):
+        flips = rule.says(classifier.predict(np.stack(batch)), target)
+        if flips.any():
+            return asked + int(flips.argmax())
+        asked += len(batch)
+    return None
