@@ -65,7 +65,7 @@ def test_version_follows_content_and_not_line_endings(make_bundle):
     [
         (lambda folder: (folder / "configs/metadata.json").unlink(), "metadata.json is missing"),
         (lambda folder: (folder / "configs/metadata.json").write_text('{\n "a": 1,\n oh\n}'), "metadata.json line 3"),
-        (lambda folder: (folder / "configs/metadata.json").write_text("[1]"), "no JSON object"),
+        (lambda folder: (folder / "configs/metadata.json").write_text("[1]"), "holds no object"),
         (lambda folder: (folder / "configs/metadata.json").write_bytes(b"\xff\xfe\x00"), "cannot be read"),
         (lambda folder: (folder / "configs/inference.json").write_text("{"), "inference.json line 1"),
         (lambda folder: (folder / "models/model.ts").unlink(), "model.ts are missing"),

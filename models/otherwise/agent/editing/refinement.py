@@ -20,6 +20,7 @@ from otherwise.agent.editing.candidate import Candidate
 from otherwise.agent.editing.rendering import as_images
 from otherwise.agent.flow import StepDone, redraw
 from otherwise.blackbox.decision import DecisionRule
+from otherwise.influence.minimal import AT_ONCE
 from otherwise.influence.parts import composite, ranks, soft
 
 SHARES = tuple(2.0**-halvings for halvings in range(8, 0, -1))
@@ -119,13 +120,18 @@ class Refinement:
         return self.judge(images, [candidate.strength for candidate in candidates])
 
     def _needed_part(self, image: np.ndarray, found: Candidate, target: int, most: float) -> _Part | None:
-        """Return the smallest of ``SHARES`` of the most changed voxels that convinces; None: all of them are needed."""
+        """Return the smallest of ``SHARES`` of the most changed voxels that convinces; None: all of them are needed.
+
+        The shares are asked about a few at a time, until one convinces.
+        """
         change = np.abs(found.image - image).max(axis=0)
         rank = ranks(ndimage.gaussian_filter(change, 1.0), ties=change)
-        masks = [soft(rank < share * rank.size) for share in SHARES]
-        judged = self._parts(image, [found] * len(masks), masks)
-        parts = (_Part(mask, seen) for mask, seen in zip(masks, judged, strict=True))
-        return next((part for part in parts if self._convinces(part.seen, found, target, most)), None)
+        for start in range(0, len(SHARES), AT_ONCE):
+            masks = [soft(rank < share * rank.size) for share in SHARES[start : start + AT_ONCE]]
+            for mask, seen in zip(masks, self._parts(image, [found] * len(masks), masks), strict=True):
+                if self._convinces(seen, found, target, most):
+                    return _Part(mask, seen)
+        return None
 
     def _convinces(self, now: Candidate, before: Candidate, target: int, most: float) -> bool:
         """Return whether it flips, the target is as probable as before or ``most``, and the student is convinced."""
