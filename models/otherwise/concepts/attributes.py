@@ -13,7 +13,7 @@ does one that looks like ordinary tissue, which is learned from places outside a
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -39,7 +39,7 @@ DOUBT = 0.3
 UNLIKE, STRETCH = 0.98, 1.25
 """A region is unlike all labelled ones where it lies farther from them than this quantile of their own distances to
 their nearest neighbour, times the stretch."""
-MISTAKEN = 0.03
+MISTAKEN = 0.02
 """Share of the places of ordinary tissue that may be taken for something else."""
 LIMIT = 4.0
 """Standard scores are cut off here."""
@@ -186,7 +186,11 @@ class AttributeModel:
 
 
 def fit_attributes(
-    regions: Sequence[LabelledRegion], vocabulary: Vocabulary, tissue: np.ndarray | None = None, seed: int = 0
+    regions: Sequence[LabelledRegion],
+    vocabulary: Vocabulary,
+    tissue: np.ndarray | None = None,
+    seed: int = 0,
+    doubted: Collection[int] = (),
 ) -> AttributeModel:
     """Learn findings from labelled regions.
 
@@ -195,6 +199,8 @@ def fit_attributes(
         vocabulary: Says which terms exclude each other; a term that it lacks is an axis of its own.
         tissue: ``(n, features)`` descriptions of places outside all regions, which need no label.
         seed: Of the trees.
+        doubted: Rows of ``regions`` whose terms the other labels do not believe; only coarse terms are learned from
+            them.
 
     Returns:
         A model with a head for each term that at least two regions show, and for what such terms are kinds of. With
@@ -207,10 +213,12 @@ def fit_attributes(
     own = np.stack([region.description for region in regions])
     scaler = StandardScaler().fit(own)
     places = _standard(scaler, own)
-    tissue_head, limit = _fit_tissue(regions, places, _standard(scaler, seeds), seed) if len(seeds) else (None, 1.0)
+    tissue_head, limit = None, 1.0
+    if len(seeds):
+        tissue_head, limit = _fit_tissue(regions, places, _standard(scaler, seeds), seed)
     heads: dict[Key, _Head | _Opposite] = {}
     for term in _terms(regions, vocabulary):
-        head = _fit_term(term, regions, places, vocabulary, seed)
+        head = _fit_term(term, regions, places, vocabulary, seed, doubted)
         if head is not None:
             heads[term.key] = head
         elif tissue_head is not None and _shown_by_all(term, regions, vocabulary):
@@ -272,13 +280,25 @@ def _shown_by_all(term: Term, regions: Sequence[LabelledRegion], vocabulary: Voc
 
 
 def _fit_term(
-    term: Term, regions: Sequence[LabelledRegion], places: np.ndarray, vocabulary: Vocabulary, seed: int
+    term: Term,
+    regions: Sequence[LabelledRegion],
+    places: np.ndarray,
+    vocabulary: Vocabulary,
+    seed: int,
+    doubted: Collection[int],
 ) -> _Head | None:
+    used = {other for region in regions for other in region.present}
+    coarse = any(other != term and vocabulary.is_a(other, term) for other in used)
     rows, answers, counts = answers_for(term, regions, vocabulary)
+    if not coarse:
+        believed = ~np.isin(rows, list(doubted))
+        rows, answers, counts = rows[believed], answers[believed], counts[believed]
     if answers.sum() < LEAST_POSITIVE or answers.all():
         return None
     trees = ExtraTreesClassifier(TREES, random_state=seed).fit(places[rows], answers, sample_weight=counts)
-    return _Head(term, axis_of(term, vocabulary), float(np.average(answers, weights=counts)), trees)
+    # A coarse term is compared with what there is elsewhere, too: labelled regions, and as many places of tissue.
+    prior = float(np.average(answers, weights=counts)) / (2 if coarse else 1)
+    return _Head(term, axis_of(term, vocabulary), prior, trees)
 
 
 def _fit_tissue(

@@ -18,7 +18,7 @@ from otherwise.concepts.description import DescriptionError
 DISBELIEVED = 0.1
 """A label is asked about again where trees that have not seen it give it a smaller probability."""
 UNBELIEVED = 0.15
-"""Labels that get a smaller probability are not learned from. Chosen on train and validation patients of LIDC."""
+"""Labels that get a smaller probability are not learned from, see ``LabelJudgement.unbelieved``."""
 SPOKEN = 3
 """Regions that must show a term before a label of it can be doubted: else nothing speaks for it."""
 TREES = 100
@@ -36,11 +36,13 @@ class DoubtfulLabel:
         region: Its place in the list of labelled regions.
         term: What the reader said.
         probability: What the other labels give it, in [0, 1].
+        share: Of the labelled regions that show the term.
     """
 
     region: int
     term: Term
     probability: float
+    share: float
 
 
 @dataclass(frozen=True)
@@ -59,14 +61,19 @@ class LabelJudgement:
     labels: tuple[DoubtfulLabel, ...] = ()
     skill: float | None = None
 
-    def below(self, limit: float) -> list[DoubtfulLabel]:
-        """Return the labels with a smaller probability, the least likely first."""
-        return [label for label in self.labels if label.probability < limit]
-
     @property
     def doubtful(self) -> list[DoubtfulLabel]:
-        """The labels that are to be asked about again."""
-        return self.below(DISBELIEVED)
+        """The labels that are to be asked about again, the least likely first."""
+        return [label for label in self.labels if label.probability < DISBELIEVED]
+
+    @property
+    def unbelieved(self) -> frozenset[int]:
+        """Rows of the regions whose labels are not to be learned from.
+
+        A word that few regions show is unlikely everywhere: it has to be less likely than half its share.
+        """
+        limits = ((label, min(UNBELIEVED, label.share / 2)) for label in self.labels)
+        return frozenset(label.region for label, limit in limits if label.probability < limit)
 
     @property
     def incoherent(self) -> bool:
@@ -88,9 +95,11 @@ def judge_labels(regions: Sequence[LabelledRegion], vocabulary: Vocabulary, seed
     own = np.stack([region.description for region in regions])
     places = np.clip(StandardScaler().fit_transform(own), -4, 4)
     believed: dict[Term, dict[int, float]] = {}
+    shares: dict[Term, float] = {}
     missed, blind = 0.0, 0.0
     for term in dict.fromkeys(term for region in regions for term in sorted(region.present)):
         rows, answers, counts = answers_for(term, regions, vocabulary)
+        shares[term] = float(answers.mean())
         if answers.sum() < SPOKEN or answers.all():
             continue
         unseen = _unseen(places[rows], answers, counts, seed)
@@ -101,7 +110,7 @@ def judge_labels(regions: Sequence[LabelledRegion], vocabulary: Vocabulary, seed
             missed += float(np.square(unseen - answers).sum())
             blind += float(np.square(share - answers).sum())
     labels = [
-        DoubtfulLabel(number, term, _probability(number, term, believed, vocabulary))
+        DoubtfulLabel(number, term, _probability(number, term, believed, vocabulary), shares[term])
         for number, region in enumerate(regions)
         for term in sorted(region.present)
     ]
@@ -120,11 +129,9 @@ def fit_believed(
 
     Labels that are likely wrong blur what is learned and make every confidence too modest; left out, they do neither
     (confident learning, Northcutt, Jiang & Chuang, Journal of Artificial Intelligence Research 70, 2021). What a reader
-    said of a region holds of that region all the same.
+    said of a region holds of that region all the same, and coarse terms are learned from every label.
     """
-    doubted = {label.region for label in judgement.below(UNBELIEVED)}
-    believed = [region for number, region in enumerate(regions) if number not in doubted]
-    return fit_attributes(believed or regions, vocabulary, tissue, seed)
+    return fit_attributes(regions, vocabulary, tissue, seed, judgement.unbelieved)
 
 
 def _probability(number: int, term: Term, believed: dict[Term, dict[int, float]], vocabulary: Vocabulary) -> float:

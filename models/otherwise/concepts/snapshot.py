@@ -292,11 +292,11 @@ def fit_snapshot(
     )
 
 
-def _spread(tissue: Sequence[np.ndarray]) -> np.ndarray | None:
-    """Return at most ``MOST_TISSUE`` places ``(n, features)``, evenly from all explanations; None: there are none."""
-    if not tissue:
+def _spread(parts: Sequence[np.ndarray]) -> np.ndarray | None:
+    """Return at most ``MOST_TISSUE`` rows ``(n, features)``, evenly from all parts; None: there are none."""
+    if not sum(map(len, parts)):
         return None
-    every = np.concatenate(tissue)
+    every = np.concatenate(parts)
     return every[:: -(-len(every) // MOST_TISSUE)]
 
 

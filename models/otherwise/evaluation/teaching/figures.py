@@ -67,7 +67,7 @@ class TeachingFigures:
             regions, get. Both always answer.
         lung_named: Share of the places of ordinary tissue that are called anything else.
         calibration_error: Expected calibration error of the confidences, ten bins.
-        recall: Recall of each word where its precision is 0.8.
+        recall: Recall of each word among nodules where its precision is 0.8.
         found_mistakes: Share of the wrong labels that are asked about again; None without wrong labels.
         asked_again: Labels asked about again.
         kappa: Of two readers; None with one.
@@ -219,7 +219,9 @@ def _recall(run: ReaderRun, word: str, vocabulary: Vocabulary) -> float:
     term = vocabulary.find(*WORDS[word][0])
     if term not in run.probabilities:
         return 0.0
-    return recall_at(run.probabilities[term].tolist(), [term in region.truth for region in run.regions]) or 0.0
+    nodules = [n for n, region in enumerate(run.regions) if TISSUE not in region.truth]
+    truth = [term in run.regions[n].truth for n in nodules]
+    return recall_at(run.probabilities[term][nodules].tolist(), truth) or 0.0
 
 
 def recall_at(values: Sequence[float], truth: Sequence[bool], precision: float = PRECISION) -> float | None:

@@ -12,7 +12,7 @@ from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.concepts.embedding import region_embeddings
 from otherwise.concepts.questions import RegionRef
-from otherwise.concepts.units import EncoderUnits
+from otherwise.concepts.units import unit_reader
 from otherwise.evaluation.benchmark.methods.own_search import search_with_regions
 from otherwise.evaluation.teaching.curves import TaughtRegion
 from otherwise.evaluation.teaching.lessons import Lesson
@@ -30,14 +30,15 @@ def gather(
     """Return the decisive regions of all lessons.
 
     Args:
-        agent: Explains, and has the units.
-        classifier: The black box.
+        agent: Explains.
+        classifier: The black box; it has the units where it can be read, as on the server.
         lessons: What to explain.
         count: How many there are.
         folder: Where regions are stored, so that an interrupted run can be resumed.
         progress: Called with the share done.
     """
-    reader = EncoderUnits(agent)
+    reader = unit_reader(classifier, agent)
+    assert reader is not None, "an agent always has units"
     folder.mkdir(parents=True, exist_ok=True)
     found = []
     for number, lesson in enumerate(lessons, start=1):
