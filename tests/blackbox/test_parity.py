@@ -197,6 +197,21 @@ def test_the_usual_suspect_is_named_with_its_option(tmp_path: Path, transposed: 
     assert page.count("data:image/png;base64,") == 6
 
 
+def test_a_second_softmax_in_the_other_pipeline_is_named(tmp_path: Path, transposed: Path) -> None:
+    folder, out = tmp_path / "pictures", tmp_path / "said.csv"
+    assert run("classify", folder, "--classifier", transposed, "--out", out).exit_code == 0
+    with out.open(newline="", encoding="utf-8") as file:
+        rows = [(row["id"], [float(row[name]) for name in CLASSES]) for row in csv.DictReader(file)]
+    with out.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["id", *CLASSES])
+        table.writerows([id, *softmax(torch.tensor([answer]))[0]] for id, answer in rows)
+    result = run("classifier", "check", transposed, "--images", folder, "--expected", out)
+    assert result.exit_code == 1
+    assert "Explained by a second softmax in the other pipeline" in result.output
+    assert "leave it out there, and compare again" in result.output
+
+
 def test_a_folder_is_classified_into_a_table_that_is_its_own_expectation(tmp_path: Path, transposed: Path) -> None:
     folder, out = tmp_path / "pictures", tmp_path / "said.csv"
     result = run("classify", folder, "--classifier", transposed, "--out", out)

@@ -205,11 +205,13 @@ def _compared(classifier: BlackBox, folder: Path, comparison: Comparison) -> Ite
     if parity.same:
         yield Finding("expected", "ok", told)
     elif parity.suspect is not None:
+        option = parity.suspect.option
+        mended = f"import it again with {option}." if option else "leave it out there, and compare again."
         yield Finding(
             "expected",
             "fault",
             f"Other answers than expected; {told} Explained by {parity.suspect.name} (leaves {parity.left:.1g}): "
-            f"import it again with {parity.suspect.option}.",
+            f"{mended}",
         )
     else:
         yield Finding(

@@ -113,8 +113,12 @@ def choose(outputs: Any, wanted: str | int | None, strict: bool, rank: int = 2) 
     return parts[fitting[0]]
 
 
-def rows_of(scores: np.ndarray) -> np.ndarray:
-    """Return scores ``(batch, outputs, 1, 1)``, as a convolution at the end leaves them, as ``(batch, outputs)``."""
+def rows_of(scores: Any) -> Any:
+    """Return scores ``(batch, outputs, 1, 1)``, as a convolution at the end leaves them, as ``(batch, outputs)``.
+
+    Args:
+        scores: Array or tensor.
+    """
     if scores.ndim > 2 and len(scores) and set(scores.shape[2:]) == {1}:
         return scores.reshape(scores.shape[:2])
     return scores

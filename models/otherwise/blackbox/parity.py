@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
+from scipy.special import softmax
 
 from otherwise.blackbox.answers import Expected, predict_views
 from otherwise.blackbox.hosted import HostedClassifier
@@ -38,13 +39,16 @@ class Suspect:
 
     Attributes:
         name: In words.
-        option: What to give at import.
+        option: What to give at import; empty: the other pipeline is what has to be mended.
         change: The same classifier, told so.
     """
 
     name: str
     option: str
     change: Change
+
+
+SECOND_SOFTMAX = Suspect("a second softmax in the other pipeline, of probabilities", "", lambda spec: spec)
 
 
 @dataclass(frozen=True)
@@ -92,8 +96,14 @@ def compare(
     agreement = float((answers.argmax(axis=1) == expected.probabilities.argmax(axis=1)).mean())
     auc = _aucs(classifier.classes, answers, expected)
     found = Parity(float(difference.max()), float(difference.mean()), agreement, auc=auc)
+    if found.same:
+        return found
+    if not classifier.multi_label:
+        left = float(np.abs(softmax(answers, axis=1) - expected.probabilities).max())
+        if left <= SAME:
+            return replace(found, suspect=SECOND_SOFTMAX, left=left)
     hosted = _hosted(classifier)
-    if found.same or hosted is None or classifier.inputs.pipeline is not None:
+    if hosted is None or classifier.inputs.pipeline is not None:
         return found
     worst = np.argsort(-difference.max(axis=1))[:MOST_TRIED]
     some = [images[index] for index in worst]
