@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from otherwise.blackbox.decision import DecisionRule
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.blackbox.view import show
 from otherwise.finding.finder import Finder
@@ -14,7 +15,9 @@ from otherwise.images.image import Image
 BEST = 4
 """Finds of each image, the most probable first: what people will have explained."""
 OTHERS = 8
-"""Patches of each image from anywhere else that has foreground."""
+"""Patches of each image from anywhere else that holds tissue, at most."""
+FEWEST = 2
+"""Patches of each image that are called nothing wanted, at least, however rare the wanted classes are."""
 MUCH_LARGER = 1.25
 """An image that is larger than a patch by less is taken for one."""
 
@@ -31,7 +34,9 @@ def patches_to_learn_from(
 
     Returns:
         From an image to arrays ``(channels, *size)`` in [0, 1]: of a whole image its finds and some other patches, of
-        one that is a patch itself that one. It raises ImageError for what the classifier cannot look at.
+        one that is a patch itself that one. Patches are balanced by the classifier's own answers: of an image with
+        something wanted as many as there are up to ``best + others``, and of the rest no more than keeps both alike
+        over the images so far, but ``FEWEST``. It raises ImageError for what the classifier cannot look at.
 
     Raises:
         ClassifierError: if the classifier looks at whole images.
@@ -39,15 +44,30 @@ def patches_to_learn_from(
     finder = Finder(classifier)
     inputs, spacing = finder.inputs, np.array(finder.spacing)
 
+    rule = DecisionRule.of(classifier)
+    wanted = [classifier.classes.index(name) for name in finder.patches.wanted]
+    drawn = {True: 0, False: 0}
+
     def patches(image: Image) -> list[np.ndarray]:
         dims = len(inputs.size)
         extent = (np.array(image.geometry.shape) * image.geometry.spacing)[:dims]
         if (extent <= MUCH_LARGER * spacing * inputs.size).all():
             return [show(image, inputs)]
         scores = finder.score(image)
+        said = rule.said(scores.answers)[:, wanted].any(axis=1)
         chosen = finder.best(scores)[:best]
         left = np.setdiff1d(np.arange(len(scores.starts)), chosen)
-        chosen += rng.choice(left, min(others, len(left)), replace=False).tolist()
+        chosen += _some(rng, left[said[left]], best + others - len(chosen))
+        drawn[True] += int(said[chosen].sum())
+        have = int((~said[chosen]).sum())
+        missing = max(FEWEST, min(others, drawn[True] - drawn[False])) - have
+        chosen += _some(rng, left[~said[left]], missing)
+        drawn[False] += int((~said[chosen]).sum())
         return [finder.voxels(image, scores, number) for number in chosen]
 
     return patches
+
+
+def _some(rng: np.random.Generator, numbers: np.ndarray, most: int) -> list[int]:
+    """Draw some numbers without repetition; none where none are wanted."""
+    return [int(n) for n in rng.choice(numbers, min(max(0, most), len(numbers)), replace=False)]

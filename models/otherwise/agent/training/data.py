@@ -17,6 +17,8 @@ from otherwise.images.image import Image
 from otherwise.images.listing import FoundImage, list_images
 from otherwise.images.reading import read_image
 
+FEWEST_FOLDERS = 8
+"""Folders of images from which on each is taken for a patient."""
 Views = Callable[[Image], list[np.ndarray]]
 """What a classifier sees of an image: the whole of it, or patches."""
 
@@ -46,7 +48,7 @@ def prepare_images(
         cache: Where to keep the prepared images (``.npy``); reused if it belongs to the same files and inputs.
         progress: Called with the share done.
         share: Share held out for validation (16 to 64 images, or a few more): by a hash of their names, so that further
-            images hardly change which. What is seen of one image is held out together.
+            images hardly change which. What is seen of one patient is held out together, see ``patient_groups``.
         views: What is seen of an image, each ``(channels, *size)`` in [0, 1]; None: the whole of it.
 
     Raises:
@@ -64,17 +66,20 @@ def prepare_images(
         skipped = tuple(index.read_text(encoding="utf-8").splitlines()[1:])
     else:
         prepared, skipped_list, names = [], [], []
+        groups = patient_groups(found)
         for number, item in enumerate(found):
             progress(number / len(found))
             try:
                 seen = whole(read_image(item)) if views is None else views(read_image(item))
                 prepared += seen
-                names += [item.name] * len(seen)
+                names += [groups[number]] * len(seen)
             except ImageError as error:
                 skipped_list.append(f"{item.name}: {error.detail}")
         if len(prepared) < 32:
             first = f" (first: {skipped_list[0]})" if skipped_list else ""
-            raise AgentError(f"Only {len(set(names))} of {len(found)} images can be used{first}.", "Give at least 32.")
+            raise AgentError(
+                f"Only {len(found) - len(skipped_list)} of {len(found)} images can be used{first}.", "Give at least 32."
+            )
         skipped = tuple(skipped_list)
         cache.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(cache) as draft, draft.open("wb") as file_out:
@@ -88,8 +93,26 @@ def prepare_images(
     draws = _draws(index, len(images))
     chosen = draws <= np.sort(draws)[held - 1]
     if chosen.all():
-        raise AgentError("All patches are of one image, so that none can be held out.", "Give more images.")
+        raise AgentError(
+            "All patches are of one image or patient, so that none can be held out.", "Give images of more patients."
+        )
     return TrainingImages(images[~chosen], np.array(images[chosen]), skipped)
+
+
+def patient_groups(images: Sequence[Path | FoundImage]) -> list[str]:
+    """Return for each image what is held out together: its patient, as far as that can be told.
+
+    That is the patient of a table, else the DICOM study, else the folder that it lies in where images lie in several
+    folders; else the image by itself.
+    """
+    names = [str(image) if isinstance(image, Path) else image.name for image in images]
+    folders = [name.partition("#")[0].rpartition("/")[0].partition("/")[0] for name in names]
+    several = len(set(folders)) >= FEWEST_FOLDERS
+    groups = []
+    for image, name, folder in zip(images, names, folders, strict=True):
+        known = (image.patient or image.study) if isinstance(image, FoundImage) else ""
+        groups.append(known or (folder if several and folder else name))
+    return groups
 
 
 def _names(index: Path) -> Path:
