@@ -16,10 +16,11 @@ import uvicorn
 from monailabel.config import settings
 from monailabel.interfaces.utils.app import apps
 
-from otherwise.images.image import Image
+from otherwise.images.image import Geometry, Image
 from otherwise.images.writing import write_image
 from otherwise.resources import app_folder
 from support import app_in_process
+from support.attacked_server import AttackedServer
 from support.fake_explainer import FakeExplainer, plane
 
 
@@ -98,3 +99,31 @@ def running(app_class: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     thread.join(10)
     app.close()
     door.close()
+
+
+@pytest.fixture(scope="module")
+def attacked_server(
+    app_class: Any, running: Running, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[AttackedServer]:
+    root = tmp_path_factory.mktemp("attacked")
+    for name, brightness in (("dark", 0.1), ("bright", 0.7)):
+        noise = np.random.default_rng(1).uniform(0, 0.2, (1, 8, 6, 1)).astype(np.float32)
+        image = Image(noise + np.float32(brightness), Geometry((8, 6, 1), np.eye(4)), name, 2)
+        write_image(image, root / "studies" / f"{name}.nrrd")
+    (root / "secret.nrrd").write_bytes((root / "studies" / "dark.nrrd").read_bytes())
+    (root / "studies" / "linked.nrrd").symlink_to(root / "secret.nrrd")
+    (root / "studies" / "dangling.nrrd").symlink_to(root / "planted.nrrd")
+    conf = {"state": str(root / "state"), "device": "cpu", "upload_mib": "1"}
+    with app_in_process.open_app(app_class, root / "studies", conf, type(running.explainer)()) as (client, app):
+        client.raise_server_exceptions = False
+        yield AttackedServer(client, app, root)
+
+
+@pytest.fixture
+def target(attacked_server: AttackedServer) -> Iterator[AttackedServer]:
+    """The server; whatever a test does, nothing may appear or vanish around the studies."""
+    before = attacked_server.files()
+    yield attacked_server
+    for name in ("dark", "bright"):
+        assert attacked_server.client.get("/datastore/image", params={"image": name}).status_code == 200
+    assert attacked_server.files() == before

@@ -30,7 +30,8 @@ from lib.access.authentication import current_user
 from lib.http.caller import user_of
 from lib.http.work_threads import WorkThreads
 from lib.stock_routes.redaction import without_paths
-from lib.stock_routes.rules import RULES, Rule
+from lib.stock_routes.rule import Rule
+from lib.stock_routes.rules import RULES
 from lib.storage.explanation_store import NotFoundError
 from otherwise.errors import OtherwiseError
 
