@@ -153,7 +153,7 @@ def test_the_region_lies_where_the_black_box_looks_and_not_where_most_changes(
 
     original, whole = Candidate(image, answers[0], 0.0), Candidate(edited, answers[1], 0.8)
     search = FlowSearch(agent, judge, classifier, SMALL_REGIONS, original, 1, 0.5, DecisionRule(), 0, lambda: None)
-    _, part = search.smallest_region(whole)
+    _, part = search.best_region(whole)
     assert classifier.predict(part.image[None])[0].argmax() == 1
     change = np.abs(part.image - image)
     assert change[corner].max() < 0.05

@@ -2,8 +2,9 @@
 
 The strength of an edit is the time from which the flow is followed. A bisection finds the least strength that convinces
 the black box. The change of that edit is taken apart by windows, and the effect of each on the black box is measured.
-The smallest region of the strongest effect that still convinces is edited again, held to the image elsewhere at each
-step; of what convinces, the least change counts.
+Of the regions of the strongest effect and the connected parts of the change, the one of the least change that still
+convinces and does not look cut out is edited again, held to the image elsewhere at each step. Of what convinces and
+does not look cut out, the least change counts.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ from otherwise.agent.conditioning import Conditioning, clipped_log_odds
 from otherwise.agent.editing.candidate import Candidate
 from otherwise.agent.editing.direction import evidence_boundary
 from otherwise.agent.editing.flow_edit import FlowStrength, flow_edit
+from otherwise.agent.editing.regions import regions_of_change, regions_of_effect, seam
 from otherwise.agent.editing.rendering import as_images
 from otherwise.agent.flow import StepDone
 from otherwise.blackbox.decision import DecisionRule
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.influence.effect import measure_effect
-from otherwise.influence.parts import composite, ranks, soft
+from otherwise.influence.parts import composite
 
 Judge = Callable[[np.ndarray, Sequence[float]], list[Candidate]]
 """Images ``(n, channels, *size)`` in [0, 1] and their strengths -> candidates with the answers to them."""
@@ -41,6 +43,9 @@ class FlowSettings:
         bisections: Strengths tried after the first convincing one.
         windows: Most windows whose effect is measured to find the region.
         shares: Shares of the voxels that may be edited, ascending.
+        levels: Changes, in [0, 1], above which connected parts of the change are regions too.
+        touched: Shares of the voxels of the strongest effect that such parts have to touch.
+        seam: Greatest seam of an edit in a region, see ``regions.seam``.
         stronger: Factor of the strength of alternatives.
         along: Factors of the strength for the path within the region, ascending.
         steps: Solver steps.
@@ -57,12 +62,15 @@ class FlowSettings:
     stronger: float = 1.1
     along: tuple[float, ...] = (0.7, 0.85, 1.0, 1.1)
     steps: int = 6
+    levels: tuple[float, ...] = (0.3, 0.2, 0.14, 0.1, 0.07, 0.05)
+    touched: tuple[float, ...] = (1 / 64, 1 / 16, 1 / 6)
+    seam: float = 0.06
     border: float = 2.5
     reconstruction_depth: float = 0.5
 
     def most_edits(self, alternatives: int) -> int:
         """Return the greatest number of edits that the black box may be asked about."""
-        of_region = 2 + 2 * self.windows + len(self.shares)
+        of_region = 2 + 2 * self.windows + len(self.shares) + len(self.levels) * len(self.touched)
         of_whole = len(self.guidance_scales) * (1 + self.bisections)
         return of_whole + of_region + len(self.along) + alternatives
 
@@ -144,11 +152,10 @@ class FlowSearch:
         else:
             return None
         progress(0.5)
-        region, part = self.smallest_region(whole)
+        region, part = self.best_region(whole)
         inside = self._edit([factor * whole.strength for factor in self.settings.along], guidance, region)
         progress(0.8)
-        convincing = [candidate for candidate in (part, *inside) if self._convinces(candidate)]
-        best = min(convincing, key=self._change)
+        best = min((part, *(c for c in inside if self._convinces(c) and self._fits(c, whole))), key=self._change)
         tried = [*(c for c in inside if c.strength != best.strength), best]
         others: list[Candidate] = []
         if alternatives:
@@ -183,19 +190,32 @@ class FlowSearch:
             start = (low + high) / 2
         return found
 
-    def smallest_region(self, whole: Candidate) -> tuple[np.ndarray, Candidate]:
-        """Return the smallest region of the strongest effect that convinces, ``size``, and the change within it."""
-        change = np.abs(whole.image - self.original.image).max(axis=0)
+    def best_region(self, whole: Candidate) -> tuple[np.ndarray, Candidate]:
+        """Return the region of the least change that convinces and does not look cut out, and the change within it.
+
+        Args:
+            whole: An edit of the whole image that convinces.
+
+        Returns:
+            A mask ``size`` in [0, 1], and the image with that part of the edit; all of it where no region is enough.
+        """
+        settings, image = self.settings, self.original.image
+        change = np.abs(whole.image - image).max(axis=0)
         effect = measure_effect(
-            self.classifier, self.original.image, whole.image, self.target, most=self.settings.windows, follow=False
+            self.classifier, image, whole.image, self.target, most=settings.windows, follow=False
+        ).values
+        masks = [
+            *regions_of_effect(effect, change, settings.shares, settings.border),
+            *regions_of_change(effect, change, settings.levels, settings.touched),
+        ]
+        parts = self.judge(
+            np.stack([composite(image, whole.image, mask) for mask in masks]), [whole.strength] * len(masks)
         )
-        rank = ranks(effect.values, ties=change)
-        masks = [soft(rank < share * rank.size, self.settings.border) for share in self.settings.shares]
-        parts = np.stack([composite(self.original.image, whole.image, mask) for mask in masks])
-        for mask, part in zip(masks, self.judge(parts, [whole.strength] * len(parts)), strict=True):
-            if self._convinces(part):
-                return mask, part
-        return np.ones(change.shape, np.float32), whole
+        everything = (np.ones(change.shape, np.float32), whole)
+        enough = [
+            pair for pair in zip(masks, parts, strict=True) if self._convinces(pair[1]) and self._fits(pair[1], whole)
+        ]
+        return min([*enough, everything], key=lambda pair: self._change(pair[1]))
 
     def _edit(
         self,
@@ -236,6 +256,10 @@ class FlowSearch:
     def _convinces(self, candidate: Candidate) -> bool:
         flips = bool(self.rule.says(candidate.probabilities, self.target))
         return flips and bool(candidate.probabilities[self.target] >= self.goal)
+
+    def _fits(self, candidate: Candidate, whole: Candidate) -> bool:
+        """Return whether a part of an edit does not look cut out."""
+        return seam(self.original.image, whole.image, candidate.image) <= self.settings.seam
 
     def _moves(self, candidate: Candidate) -> bool:
         """Return whether a candidate is at least half as far as the boundary; if not, more strength is no use."""
