@@ -12,7 +12,7 @@ from torch import Tensor
 from otherwise.agent.bundle import Agent
 from otherwise.agent.conditioning import Conditioning
 from otherwise.agent.editing.candidate import Candidate
-from otherwise.agent.editing.flow_edit import FlowStrength, flow_edit
+from otherwise.agent.editing.flow_edit import FlowStrength, flow_edit, without_grain
 from otherwise.agent.editing.flow_search import FlowSearch, FlowSettings, opposite_evidence
 from otherwise.agent.flow import expand, invert, render
 from otherwise.agent.networks import DiffusionAutoencoder
@@ -102,6 +102,31 @@ def test_a_region_edit_leaves_the_outside_to_the_bit(model: DiffusionAutoencoder
     outside = (mask == 0).expand_as(pixels)
     assert torch.equal(edited[outside], pixels[outside])
     assert not torch.equal(edited, pixels)
+
+
+def test_taking_grain_away_leaves_the_outside_to_the_bit_and_nothing_at_depth_zero(
+    model: DiffusionAutoencoder, images: np.ndarray
+) -> None:
+    pixels = 2 * torch.from_numpy(images[:1]) - 1
+    mask = torch.zeros(1, 1, *pixels.shape[2:])
+    mask[:, :, 2:6, 3:7] = 0.7
+    target = Conditioning.of(torch.zeros(1, model.architecture.latent), torch.tensor([[-1.0, 1.0]])).withheld()
+    noise = torch.randn(pixels.shape, generator=torch.Generator().manual_seed(5))
+    with torch.inference_mode():
+        cleaned = without_grain(model.eval(), pixels, target, noise, 0.3, 2, mask)
+        assert without_grain(model, pixels, target, noise, 0.0, 2, mask) is pixels
+    outside = (mask == 0).expand_as(pixels)
+    assert torch.equal(cleaned[outside], pixels[outside])
+    assert not torch.equal(cleaned, pixels)
+
+
+def test_grain_is_taken_from_images_of_an_exact_flow() -> None:
+    """The flow draws images with a standard deviation of 0.3; a grain of 1.2 shrinks and the mean stays."""
+    pixels = 0.4 + 4 * SPREAD * torch.randn(1, 1, 64, 64, generator=torch.Generator().manual_seed(1))
+    noise = torch.randn(pixels.shape, generator=torch.Generator().manual_seed(2))
+    cleaned = without_grain(GaussianFlow(), pixels, says(0.4), noise, 0.5, 8)
+    assert cleaned.std() < 2.5 * SPREAD
+    assert abs(float(cleaned.mean()) - 0.4) < 0.05
 
 
 def test_a_search_is_the_same_for_the_same_seed_and_stays_within_its_region(

@@ -17,7 +17,7 @@ from otherwise.evaluation.benchmark.localisation import energy_inside, pointing_
 from otherwise.evaluation.benchmark.methods.method import MapMethod
 from otherwise.evaluation.benchmark.methods.registry import MAP_METHODS
 
-METHODS = {method.name: method for method in MAP_METHODS}
+METHODS = {method.name: method for method in MAP_METHODS if not method.control}
 
 
 class Corner(nn.Module):

@@ -19,7 +19,7 @@ from otherwise.agent.bundle import Agent
 from otherwise.agent.conditioning import Conditioning, clipped_log_odds
 from otherwise.agent.editing.candidate import Candidate
 from otherwise.agent.editing.direction import evidence_boundary
-from otherwise.agent.editing.flow_edit import FlowStrength, flow_edit
+from otherwise.agent.editing.flow_edit import FlowStrength, flow_edit, without_grain
 from otherwise.agent.editing.regions import regions_of_change, regions_of_effect, seam
 from otherwise.agent.editing.rendering import as_images
 from otherwise.agent.flow import StepDone
@@ -49,6 +49,8 @@ class FlowSettings:
         stronger: Factor of the strength of alternatives.
         along: Factors of the strength for the path within the region, ascending.
         steps: Solver steps.
+        grain_depth: Time to which an edit is noised to take its grain away, see ``without_grain``.
+        grain_steps: Solver steps of that.
         reconstruction_depth: Time up to which the image is inverted to see what the autoencoder itself loses.
         border: Standard deviation in voxels of the region's soft border.
     """
@@ -62,6 +64,8 @@ class FlowSettings:
     stronger: float = 1.1
     along: tuple[float, ...] = (0.7, 0.85, 1.0, 1.1)
     steps: int = 6
+    grain_depth: float = 0.2
+    grain_steps: int = 2
     levels: tuple[float, ...] = (0.3, 0.2, 0.14, 0.1, 0.07, 0.05)
     touched: tuple[float, ...] = (1 / 64, 1 / 16, 1 / 6)
     seam: float = 0.06
@@ -234,18 +238,21 @@ class FlowSearch:
             each = masks if masks.ndim == pixels.ndim - 1 else masks[None]
             regions = torch.from_numpy(np.asarray(each[:, None], np.float32)).to(pixels)
         strengths = [FlowStrength(start, guidance) for start in starts]
+        model, settings, wanted = self.agent.model, self.settings, self._wanted.expand(count)
         made = flow_edit(
-            self.agent.model,
+            model,
             pixels,
             self._present.expand(count),
-            self._wanted.expand(count),
+            wanted,
             noise,
             strengths,
             regions,
-            self.settings.steps,
+            settings.steps,
             self.step_done,
         )
-        images = as_images(made)
+        images = as_images(
+            without_grain(model, made, wanted, noise, settings.grain_depth, settings.grain_steps, regions)
+        )
         if regions is not None:
             images = np.where(regions.cpu().numpy() > 0, images, self.original.image)
         return self.judge(images, starts)

@@ -38,6 +38,7 @@ class Case:
         counterfactual: ``(channels, *size)``: the true counterfactual; None if unknown.
         marker: bool ``size``: a burned-in marker; None where there is none.
         lesion: bool ``size``: the lesion that has the feature, where that is more than the feature itself.
+        patient: Pseudonym; None where each image is a patient of its own.
 
     Raises:
         ImageError: if the truth lies on another grid.
@@ -50,6 +51,7 @@ class Case:
     counterfactual: np.ndarray | None = None
     marker: np.ndarray | None = None
     lesion: np.ndarray | None = None
+    patient: str | None = None
 
     def __post_init__(self) -> None:
         size = self.image.shape[1:]
@@ -143,7 +145,13 @@ def lidc_cases(folder: Path, inputs: InputSpec, split: str) -> Iterator[Case]:
             k = int(inside.sum(axis=(0, 1)).argmax())
             image, inside = image.slice(k), inside[..., k : k + 1]
         label = CLASSES[nodule.label] if nodule.label is not None else None
-        yield Case(image_name(Path(nodule.file)), _seen(image, inputs), on_grid(inside, image, inputs), label)
+        yield Case(
+            image_name(Path(nodule.file)),
+            _seen(image, inputs),
+            on_grid(inside, image, inputs),
+            label,
+            patient=nodule.patient,
+        )
 
 
 def folder_cases(images: Path, masks: Path, inputs: InputSpec) -> list[Case]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
+from scipy import ndimage, stats
 
 FOLDS = 5
 LEAST_PATIENTS = 10
@@ -20,7 +20,7 @@ LEAST_PATIENTS = 10
 GREY_LEVELS = 16
 RADIUS_BINS = 8
 DRAWS = 1000
-TREES = 300
+TREES = 100
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,6 @@ def told_apart(
         None if there are too few patients.
     """
     from sklearn.ensemble import ExtraTreesClassifier
-    from sklearn.metrics import roc_auc_score
     from sklearn.model_selection import StratifiedGroupKFold
 
     features = np.concatenate([real, made])
@@ -98,9 +97,16 @@ def told_apart(
     for _ in range(DRAWS):
         chosen = np.concatenate([own[patient] for patient in generator.choice(known, len(known))])
         if len(np.unique(labels[chosen])) == 2:
-            drawn.append(roc_auc_score(labels[chosen], scores[chosen]))
+            drawn.append(_area(labels[chosen], scores[chosen]))
     low, high = np.quantile(drawn, [0.025, 0.975])
-    return ToldApart(float(roc_auc_score(labels, scores)), float(low), float(high), len(labels))
+    return ToldApart(_area(labels, scores), float(low), float(high), len(labels))
+
+
+def _area(labels: np.ndarray, scores: np.ndarray) -> float:
+    """Return the area under the ROC curve from ranks (Mann and Whitney 1947); quicker than a curve for many draws."""
+    made = int(labels.sum())
+    ranks = stats.rankdata(scores)[labels == 1].sum()
+    return float((ranks - made * (made + 1) / 2) / (made * (len(labels) - made)))
 
 
 def _middle_slices(channel: np.ndarray) -> list[np.ndarray]:

@@ -15,19 +15,16 @@ from otherwise.blackbox.decision import DecisionRule
 from otherwise.blackbox.model_card import machine_class
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.evaluation.benchmark.cases import Case
-from otherwise.evaluation.benchmark.distances import frechet_distance, kernel_distance
-from otherwise.evaluation.benchmark.features import penultimate
 from otherwise.evaluation.benchmark.gallery import SHOWN, ranked, write_gallery
 from otherwise.evaluation.benchmark.judges import measure_judges
 from otherwise.evaluation.benchmark.lead import LeadOverPeers, lead_over_peers
 from otherwise.evaluation.benchmark.methods.method import EditMethod, MapMethod
-from otherwise.evaluation.benchmark.run import BenchmarkError, Comparison, Row, reconstruction_floor, run, summary
+from otherwise.evaluation.benchmark.run import BenchmarkError, Comparison, reconstruction_floor, run, summary
+from otherwise.evaluation.benchmark.sets import MadeSets, controls_sentence, realism_controls, realism_of, set_distances
 from otherwise.evaluation.benchmark.table import table
 from otherwise.images.atomic import atomic_path
 from otherwise.phantoms.phantom import MALIGNANT
 
-LEAST_IMAGES = 10
-"""Fewer than this of a class make no set to compare with."""
 LEADING = {"average_precision": "Average precision", "average_precision_lesion": "Average precision on the lesion"}
 """Figures in which our map is compared with the best peer's."""
 CONFOUNDED = 0.9
@@ -57,10 +54,13 @@ def run_suite(
     """
     rows = run(comparison, cases, len(cases), out, progress)
     summaries = summary(rows)
-    for method, figures in set_distances(comparison, rows, reference, out).items():
-        summaries[method].update(figures)
+    sets = MadeSets(comparison, rows, cases, out)
+    for figures_of_sets in (set_distances(sets, reference), realism_of(sets)):
+        for method, figures in figures_of_sets.items():
+            summaries[method].update(figures)
+    controls = realism_controls(comparison, cases)
     methods: list[MapMethod | EditMethod] = [*comparison.maps, *comparison.edits]
-    peers = [method.name for method in comparison.maps]
+    peers = [method.name for method in comparison.maps if not method.control]
     leads = {figure: found for figure in LEADING if (found := lead_over_peers(rows, figure, peers)) is not None}
     asked = [judge for judge in (comparison.verifier, *comparison.judges) if judge is not None]
     judges = measure_judges(comparison.classifier, asked, np.stack([case.image for case in cases]))
@@ -75,6 +75,7 @@ def run_suite(
         "threads": torch.get_num_threads(),
         "reconstruction_l1": round(reconstruction_floor(comparison.agent, comparison.classifier, cases), 5),
         "methods": summaries,
+        "realism_controls": {name: found.to_dict() for name, found in controls.items()},
         "lead": {figure: lead.to_dict() for figure, lead in leads.items()},
         "sources": {method.name: method.source for method in methods},
     }
@@ -82,6 +83,8 @@ def run_suite(
     for edit in comparison.edits:
         titles |= edit.maps
     sentences = [f"{judge.sentence}\n" for judge in judges]
+    if controls:
+        sentences.append(controls_sentence(controls) + "\n")
     page = "\n".join(
         [
             table(summaries, titles),
@@ -108,55 +111,6 @@ def _lead_sentence(figure: str, lead: LeadOverPeers, titles: Mapping[str, str]) 
         f"{LEADING[figure]}: {lead.ratio:.2f} x the best peer ({lead.low:.2f} to {lead.high:.2f}): "
         f"ours {lead.ours:.3f}, {peer} {lead.theirs:.3f}, on the same {lead.images} images.\n"
     )
-
-
-def set_distances(
-    comparison: Comparison, rows: Sequence[Row], reference: np.ndarray, out: Path
-) -> dict[str, dict[str, dict[str, float]]]:
-    """Return the distance of each method's counterfactuals from real images of their target class.
-
-    Returns:
-        ``{method: {"fid": {"mean": ...}, "kid": ...}}``: means over the classes that have enough images; nothing
-        without a verifier that can be looked into.
-    """
-    module = getattr(comparison.verifier, "module", None)
-    if module is None:
-        return {}
-    answers = comparison.classifier.predict(reference)
-    real = penultimate(module, reference)
-    distances = {}
-    for method in comparison.edits:
-        figures = _of_one(comparison, method, rows, out, module, answers, real)
-        if figures:
-            distances[method.name] = figures
-    return distances
-
-
-def _of_one(
-    comparison: Comparison,
-    method: EditMethod,
-    rows: Sequence[Row],
-    out: Path,
-    module: torch.nn.Module,
-    answers: np.ndarray,
-    real: np.ndarray,
-) -> dict[str, dict[str, float]]:
-    own = [row for row in rows if row["method"] == method.name]
-    made = np.stack([np.load(out / "edits" / method.name / f"{row['case']}.npy") for row in own])
-    features, targets = penultimate(module, made), np.array([row["target"] for row in own])
-    fid, kid = [], []
-    for target in np.unique(targets):
-        theirs = real[DecisionRule.of(comparison.classifier).says(answers, int(target))]
-        ours = features[targets == target]
-        if min(len(ours), len(theirs)) >= LEAST_IMAGES:
-            fid.append(frechet_distance(ours, theirs))
-            kid.append(kernel_distance(ours, theirs))
-    if not fid:
-        return {}
-    return {
-        name: {"mean": round(float(np.mean(values)), 4), "low": round(min(values), 4), "high": round(max(values), 4)}
-        for name, values in (("fid", fid), ("kid", kid))
-    }
 
 
 def choose(

@@ -24,6 +24,7 @@ EDITS = {
     "validity_of_judge_2": "validity, second judge",
     "ssim_inside": "SSIM to truth, inside",
     "ssim_outside": "SSIM to image, outside",
+    "told_apart": "told from real by texture",
     "l1": "L1",
     "perceptual": "perceptual",
     "fid": "FID",

@@ -31,6 +31,7 @@ class MapMethod:
         draw: See ``Draw``.
         suits: Whether the black box gives what the method needs.
         slow: Whether it is given only every second image.
+        control: Whether it asks nobody, so that it is no peer: it shows what the images' framing gives away.
     """
 
     name: str
@@ -39,6 +40,7 @@ class MapMethod:
     draw: Draw
     suits: Callable[[BlackBox], bool] = lambda classifier: True
     slow: bool = False
+    control: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from otherwise.attribution.methods import METHODS, Method
 from otherwise.blackbox.protocol import BlackBox
+from otherwise.evaluation.benchmark.methods.centre import nearness_to_centre
 from otherwise.evaluation.benchmark.methods.global_direction import global_directions
 from otherwise.evaluation.benchmark.methods.kernel_shap import kernel_shap
 from otherwise.evaluation.benchmark.methods.method import EditMethod, MapMethod, ReferenceImages
@@ -43,6 +44,7 @@ MAP_METHODS: tuple[MapMethod, ...] = (
     MapMethod("occlusion-monai", "Occlusion (MONAI)", "Zeiler & Fergus, arXiv 1311.2901; MONAI", monai_occlusion),
     MapMethod("kernel-shap", "KernelSHAP", "Lundberg & Lee, arXiv 1705.07874; Captum", kernel_shap),
     MapMethod("grad-cam++", "Grad-CAM++", "Chattopadhay et al., arXiv 1710.11063; MONAI", grad_cam_plus, _has_layers),
+    MapMethod("centre", "Nearness to the centre", "a control", nearness_to_centre, control=True),
 )
 
 EDIT_METHODS: tuple[Callable[[ReferenceImages], tuple[EditMethod, ...]], ...] = (
