@@ -49,7 +49,8 @@ class FlowSettings:
         stronger: Factor of the strength of alternatives.
         along: Factors of the strength for the path within the region, ascending.
         steps: Solver steps.
-        grain_depth: Time to which an edit is noised to take its grain away, see ``without_grain``.
+        grain_depths: Times to which the edits of the region are noised to take their grain away, see
+            ``without_grain``. The first one at which an edit still convinces counts; failing that, the grain stays.
         grain_steps: Solver steps of that.
         reconstruction_depth: Time up to which the image is inverted to see what the autoencoder itself loses.
         border: Standard deviation in voxels of the region's soft border.
@@ -64,7 +65,7 @@ class FlowSettings:
     stronger: float = 1.1
     along: tuple[float, ...] = (0.7, 0.85, 1.0, 1.1)
     steps: int = 6
-    grain_depth: float = 0.2
+    grain_depths: tuple[float, ...] = (0.3, 0.2, 0.1)
     grain_steps: int = 2
     levels: tuple[float, ...] = (0.3, 0.2, 0.14, 0.1, 0.07, 0.05)
     touched: tuple[float, ...] = (1 / 64, 1 / 16, 1 / 6)
@@ -76,7 +77,8 @@ class FlowSettings:
         """Return the greatest number of edits that the black box may be asked about."""
         of_region = 2 + 2 * self.windows + len(self.shares) + len(self.levels) * len(self.touched)
         of_whole = len(self.guidance_scales) * (1 + self.bisections)
-        return of_whole + of_region + len(self.along) + alternatives
+        of_grain = len(self.grain_depths) * (1 + len(self.along))
+        return of_whole + of_region + len(self.along) + of_grain + alternatives
 
 
 USUAL_FLOW = FlowSettings()
@@ -159,7 +161,7 @@ class FlowSearch:
         region, part = self.best_region(whole)
         inside = self._edit([factor * whole.strength for factor in self.settings.along], guidance, region)
         progress(0.8)
-        best = min((part, *(c for c in inside if self._convinces(c) and self._fits(c, whole))), key=self._change)
+        best = self._least_grain([part, *inside], region, whole)
         tried = [*(c for c in inside if c.strength != best.strength), best]
         others: list[Candidate] = []
         if alternatives:
@@ -221,6 +223,30 @@ class FlowSearch:
         ]
         return min([*enough, everything], key=lambda pair: self._change(pair[1]))
 
+    def _least_grain(self, edits: Sequence[Candidate], region: np.ndarray, whole: Candidate) -> Candidate:
+        """Return the least edit that convinces and does not look cut out, of those that the most grain is taken from.
+
+        Args:
+            edits: Of the region; the first one convinces and does not look cut out.
+            region: Mask ``size`` in [0, 1].
+            whole: See ``best_region``.
+        """
+        model, settings, wanted = self.agent.model, self.settings, self._wanted.expand(len(edits))
+        pixels = torch.from_numpy(np.stack([edit.image for edit in edits])).to(self._pixels) * 2 - 1
+        noise = self._noise.expand_as(pixels)
+        mask = torch.from_numpy(region)[None, None].to(pixels)
+        for depth in settings.grain_depths:
+            images = as_images(without_grain(model, pixels, wanted, noise, depth, settings.grain_steps, mask))
+            images = np.where(region[None] > 0, images, self.original.image)
+            cleaned = self.judge(images, [edit.strength for edit in edits])
+            enough = [each for each in cleaned if self._convinces(each) and self._fits(each, whole)]
+            if enough:
+                return min(enough, key=self._change)
+        return min(
+            (edits[0], *(each for each in edits[1:] if self._convinces(each) and self._fits(each, whole))),
+            key=self._change,
+        )
+
     def _edit(
         self,
         starts: Sequence[float],
@@ -238,21 +264,18 @@ class FlowSearch:
             each = masks if masks.ndim == pixels.ndim - 1 else masks[None]
             regions = torch.from_numpy(np.asarray(each[:, None], np.float32)).to(pixels)
         strengths = [FlowStrength(start, guidance) for start in starts]
-        model, settings, wanted = self.agent.model, self.settings, self._wanted.expand(count)
         made = flow_edit(
-            model,
+            self.agent.model,
             pixels,
             self._present.expand(count),
-            wanted,
+            self._wanted.expand(count),
             noise,
             strengths,
             regions,
-            settings.steps,
+            self.settings.steps,
             self.step_done,
         )
-        images = as_images(
-            without_grain(model, made, wanted, noise, settings.grain_depth, settings.grain_steps, regions)
-        )
+        images = as_images(made)
         if regions is not None:
             images = np.where(regions.cpu().numpy() > 0, images, self.original.image)
         return self.judge(images, starts)

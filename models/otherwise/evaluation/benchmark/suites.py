@@ -15,6 +15,7 @@ from otherwise.blackbox.decision import DecisionRule
 from otherwise.blackbox.model_card import machine_class
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.evaluation.benchmark.cases import Case
+from otherwise.evaluation.benchmark.contact_sheet import write_contact_sheet
 from otherwise.evaluation.benchmark.gallery import SHOWN, ranked, write_gallery
 from otherwise.evaluation.benchmark.judges import measure_judges
 from otherwise.evaluation.benchmark.lead import LeadOverPeers, lead_over_peers
@@ -96,6 +97,8 @@ def run_suite(
         with atomic_path(out / file) as temporary:
             temporary.write_text(text, encoding="utf-8")
     for edit in comparison.edits:
+        made = out / "edits" / edit.name
+        write_contact_sheet(cases, comparison.classifier, asked, made, out / f"{edit.name}-drawn.png")
         if (out / "effects" / edit.name).is_dir():
             names = ranked(rows, edit.name)
             middle = max(0, (len(names) - SHOWN) // 2)

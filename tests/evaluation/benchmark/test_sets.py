@@ -1,0 +1,86 @@
+"""Figures of whole sets: realism beside its controls, and the contact sheet that is drawn by lot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Picture
+
+from otherwise.blackbox.protocol import BlackBox, InputSpec
+from otherwise.evaluation.benchmark.cases import Case
+from otherwise.evaluation.benchmark.contact_sheet import drawn_by_lot
+from otherwise.evaluation.benchmark.methods.method import Edit, EditMethod
+from otherwise.evaluation.benchmark.run import Comparison
+from otherwise.evaluation.benchmark.suites import run_suite
+from support.square_models import SquareClassifier, eager_agent
+
+
+@pytest.fixture(params=[(16, 16), (12, 12, 12)], ids=["2-D", "3-D"])
+def size(request: pytest.FixtureRequest) -> tuple[int, ...]:
+    return tuple(request.param)
+
+
+def cases_of(size: tuple[int, ...], count: int = 24) -> list[Case]:
+    """Return images whose middle is bright in every second one, two of each patient."""
+    generator = np.random.default_rng(0)
+    middle = tuple(slice(edge // 4, edge - edge // 4) for edge in size)
+    cases = []
+    for number in range(count):
+        image = generator.uniform(0.25, 0.35, (1, *size)).astype(np.float32)
+        image[(0, *middle)] += 0.5 * (number % 2)
+        cases.append(Case(f"case-{number:02}", image, None, patient=f"patient-{number // 2}"))
+    return cases
+
+
+def other_class(noise: float) -> EditMethod:
+    """Return a method that turns the middle bright or dark, and leaves grain everywhere."""
+
+    def make(agent: object, classifier: BlackBox, image: np.ndarray) -> Edit:
+        size = image.shape[1:]
+        middle = (0, *(slice(edge // 4, edge - edge // 4) for edge in size))
+        bright = bool(classifier.predict(image[None])[0].argmax())
+        edited = image.copy()
+        edited[middle] += -0.5 if bright else 0.5
+        seed = int(abs(image.sum()) * 1000) % 2**31
+        edited += noise * np.random.default_rng(seed).standard_normal(image.shape)
+        return Edit(edited.clip(0, 1).astype(np.float32), 1 - int(bright), True)
+
+    return EditMethod(f"noise-{noise:g}", "Noise", "a test", make)
+
+
+def test_realism_stands_beside_its_controls(size: tuple[int, ...], tmp_path: Path) -> None:
+    classifier = SquareClassifier(InputSpec(size))
+    methods = [other_class(0.0), other_class(0.15)]
+    comparison = Comparison(classifier, eager_agent(classifier), None, [], methods, floor=0.01)
+    cases = cases_of(size)
+    results = run_suite("sets", comparison, cases, np.stack([case.image for case in cases]), tmp_path)
+
+    exact, grainy = (results["methods"][method.name]["told_apart"] for method in methods)
+    assert grainy["mean"] > 0.9 > exact["low"]
+    assert exact["mean"] < grainy["mean"]
+    assert {"told_apart_dark", "told_apart_bright"} <= results["methods"]["noise-0.15"].keys()
+    controls = results["realism_controls"]
+    assert set(controls) >= {"two halves of real images", "reconstructions", "own class drawn anew"}
+    assert all(0 <= found["low"] <= found["high"] <= 1 for found in controls.values())
+    page = (tmp_path / "table.md").read_text(encoding="utf-8")
+    assert "told from real by texture" in page
+    assert "two halves of real images" in page
+
+
+def test_the_contact_sheet_shows_twelve_images_by_lot(size: tuple[int, ...], tmp_path: Path) -> None:
+    classifier = SquareClassifier(InputSpec(size))
+    judge = SquareClassifier(InputSpec(size), name="judge")
+    comparison = Comparison(classifier, eager_agent(classifier), judge, [], [other_class(0.0)], floor=0.01)
+    cases = cases_of(size)
+    run_suite("sets", comparison, cases, np.stack([case.image for case in cases]), tmp_path)
+    with Picture.open(tmp_path / "noise-0-drawn.png") as picture:
+        assert picture.width > picture.height > 300
+        assert len(np.unique(np.asarray(picture.convert("L")))) > 50
+
+    drawn = [case.id for case in drawn_by_lot(cases)]
+    assert len(set(drawn)) == 12
+    assert drawn == [case.id for case in drawn_by_lot(cases[::-1])]
+    assert drawn != [case.id for case in cases[:12]]
+    assert [case.id for case in drawn_by_lot(cases[:5])] == [case.id for case in cases[:5]]
