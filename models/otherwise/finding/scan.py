@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.errors import ClassifierError
@@ -34,7 +35,7 @@ class Scan:
             BundleError: if a value is impossible.
         """
         fields = {"overlap": self.overlap, "share": self.share, "foreground": self.foreground}
-        given = {name: value for name, value in fields.items() if value is not None}
+        given: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
         if not given:
             return declared
         if declared.patches is None:

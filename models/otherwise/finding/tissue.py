@@ -48,7 +48,8 @@ class TissueMap:
         if limit is None:
             self.tissue = np.ones(samples.shape[1:], bool)
         else:
-            coarse = Image(samples, Geometry(samples.shape[1:], np.eye(4)), image.id, image.dimension)
+            a, b, c = samples.shape[1:]
+            coarse = Image(samples, Geometry((a, b, c), np.eye(4)), image.id, image.dimension)
             foreground = (suited_channels(coarse, inputs).array > limit).any(axis=0)
             thick_enough = (across / self._step)[wide].min(initial=np.inf) >= FEWEST
             self.tissue = tissue_of(foreground) if thick_enough else foreground

@@ -178,10 +178,10 @@ def _place(content: dict[str, Any] | None) -> Place | None:
     if content is None:
         return None
     shape, low, high = ((i, j, k) for i, j, k in (content[key] for key in ("shape", "low", "high")))
-    labels = {key: content.get(key, "") for key in ("label_before", "label_after")}
-    corners = {key: _tuple(content.get(key)) for key in ("patch_low", "patch_high", "centre_ras")}
+    more: dict[str, Any] = {key: content.get(key, "") for key in ("label_before", "label_after")}
+    more |= {key: _tuple(content.get(key)) for key in ("patch_low", "patch_high", "centre_ras")}
     steps = tuple(WholeStep(**{**step, "centre_ras": tuple(step["centre_ras"])}) for step in content.get("steps", ()))
-    return Place(shape, low, high, content["before"], content["after"], **labels, **corners, steps=steps)
+    return Place(shape, low, high, content["before"], content["after"], **more, steps=steps)
 
 
 def _tuple(numbers: list[float] | None) -> tuple[float, ...] | None:
