@@ -105,5 +105,5 @@ def test_all_patches_of_an_image_are_held_out_together(tmp_path: Path) -> None:
 def test_images_of_one_patient_are_no_data_set(tmp_path: Path) -> None:
     views = patches_to_learn_from(SquareClassifier(FLAT), np.random.default_rng(0), best=1, others=4)
     images = [replace(image, patient="p") for image in list_images(written(tmp_path / "images", 12)).images]
-    with pytest.raises(AgentError, match="one patient"):
+    with pytest.raises(AgentError, match="one image or patient"):
         prepare_images(images, FLAT, tmp_path / "prepared.npy", views=views)
