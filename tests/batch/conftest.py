@@ -72,7 +72,7 @@ def order(tmp_path_factory: pytest.TempPathFactory) -> BatchOrder:
 @pytest.fixture
 def one_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
     """Search by one attempt in this process: an agent that has learned nothing would try everything."""
-    monkeypatch.setattr(EXPLAINER, lambda: ONE_ATTEMPT)
+    monkeypatch.setattr(EXPLAINER, lambda **_: ONE_ATTEMPT)
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ def run(*words: object) -> str:
 def test_real_dicom_is_explained_in_its_own_geometry(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(EXPLAINER, lambda: ONE_ATTEMPT)
+    monkeypatch.setattr(EXPLAINER, lambda **_: ONE_ATTEMPT)
     monkeypatch.setattr(VALIDATION, lambda **_: ONE_ATTEMPT)
     source = read_image(DICOM / name)
     low, high = float(source.array.min()), float(source.array.max())
