@@ -15,6 +15,8 @@ from otherwise.batch.executor import ImageOutcome, InProcess, Task
 from otherwise.batch.run import Summary, run_batch
 from otherwise.batch.worker import BatchOrder
 from otherwise.errors import AgentError, BundleError, ImageError
+from otherwise.explain.explainer import Explainer
+from otherwise.explain.request import ExplainRequest
 from otherwise.images.image import Image
 from otherwise.images.listing import FoundImage
 from otherwise.report.folder import read_explanation
@@ -172,14 +174,14 @@ def test_an_error_that_nobody_expected_is_one_row_without_its_words(
 ) -> None:
     from otherwise.batch import worker
 
-    read = worker.read_image
+    read = worker.read_for_explanation
 
-    def fails(found: FoundImage) -> Image:
+    def fails(explainer: Explainer, found: FoundImage, request: ExplainRequest) -> Image:
         if found.id == "b":
             raise RuntimeError("/somewhere/Jane Doe")
-        return read(found)
+        return read(explainer, found, request)
 
-    monkeypatch.setattr(worker, "read_image", fails)
+    monkeypatch.setattr(worker, "read_for_explanation", fails)
     summary = run(archive, tmp_path / "out", order)
     assert summary.explained == 1
     row = rows(summary)["deep/b.nii.gz"]
