@@ -40,7 +40,7 @@ def scan_params(params: Params, host: Host) -> dict[str, float | None]:
         "foreground": number(params, "foreground", -1e6, 1e6),
     }
     try:
-        Scan(**found).inputs(host.classifier.inputs)
+        scan_of(found).inputs(host.classifier.inputs)
     except OtherwiseError as error:
         raise ParamsError(error.detail, error.hint) from error
     return found
@@ -48,7 +48,7 @@ def scan_params(params: Params, host: Host) -> dict[str, float | None]:
 
 def scan_of(arguments: Mapping[str, Any]) -> Scan:
     """Return the settings of one search."""
-    return Scan(**{name: arguments.get(name) for name in SCAN_OPTIONS})
+    return Scan(arguments.get("overlap"), arguments.get("share"), arguments.get("foreground"))
 
 
 class PatchScoreCache:
