@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import importlib
 import os
-import shutil
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import requests
@@ -18,6 +17,14 @@ from otherwise.images.writing import write_image
 from support.app_in_process import open_app
 
 MIB = 2**20
+
+
+class _Disk(NamedTuple):
+    total: int
+    used: int
+    free: int
+
+
 SIZES = st.lists(st.integers(0, 3 * MIB), max_size=12)
 
 
@@ -98,31 +105,36 @@ def test_the_server_cleans_up_and_asks_again_what_it_forgot(
         assert explain(client, 3)["cached"]
 
 
-@pytest.mark.parametrize("gib", [None, 1.0])
-def test_on_a_disk_that_is_nearly_full_the_oldest_go_until_there_is_room(
-    retention: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gib: float | None
+def test_a_disk_that_is_nearly_full_refuses_explanations_and_loses_none(
+    app_class: Any, new_plane: Any, new_explainer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever may only read can ask for one explanation after the other, and must not fill the disk."""
-    store = importlib.import_module("lib.storage.explanation_store").ExplanationStore(tmp_path)
-    for number in range(6):
-        folder = tmp_path / f"e{number}"
-        folder.mkdir()
-        (folder / "explanation.json").write_bytes(bytes(1000))
-        os.utime(folder / "explanation.json", (time.time() - 10_000 + number,) * 2)
-    limits = retention.RetentionLimits(gib=gib)
-    keeper = retention.Retention(store, limits, lambda: {"e1"})
+    """A reader may ask for one explanation after the other: the disk is not filled, and no explanation of others is lost."""
+    store = importlib.import_module("lib.storage.explanation_store")
+    write_image(new_plane(1, 0.1), tmp_path / "studies" / "dark.nrrd")
+    conf = {"state": str(tmp_path / "state"), "device": "cpu"}
 
     def free(bytes: int) -> None:
-        monkeypatch.setattr(
-            retention.shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**12, 10**12 - bytes, bytes)
-        )
+        monkeypatch.setattr(store.shutil, "disk_usage", lambda folder: _Disk(10**12, 10**12 - bytes, bytes))
 
-    free(retention.LEAST_FREE)
-    assert keeper.clean() == []
-    free(retention.LEAST_FREE - 2500)
-    assert keeper.clean() == ["e0", "e2", "e3"], "annotations refer to e1"
-    free(0)
-    assert keeper.clean() == ["e4", "e5"]
+    def explain(client: Any, seed: int) -> Any:
+        job = client.post("/otherwise/jobs", json={"image": "dark", "params": {"seed": seed}}).json()
+        end = time.monotonic() + 20
+        while job["state"] not in ("done", "failed") and time.monotonic() < end:
+            job = client.get(f"/otherwise/jobs/{job['id']}").json()
+        return job
+
+    with open_app(app_class, tmp_path / "studies", conf, new_explainer()) as (client, app):
+        free(store.LEAST_FREE)
+        first = explain(client, 1)
+        assert first["state"] == "done"
+        free(store.LEAST_FREE - 1)
+        refused = explain(client, 2)
+        assert refused["state"] == "failed"
+        assert refused["error"]["error"] == "storage"
+        assert "nearly full" in refused["error"]["detail"]
+        assert app.host.store.ids() == [first["result"]["id"]]
+        free(store.LEAST_FREE)
+        assert explain(client, 2)["state"] == "done"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from lib.infers.task import Answer, HostedTask, Report
 from lib.runtime.host import Host
 from lib.runtime.worker import Cancelled
 from lib.settings.params import AUTO, MAX_SEED, Params, number, one_of, place, whole_number, yes_or_no
-from lib.storage.explanation_store import StorageError, read_content
+from lib.storage.explanation_store import StorageError, read_content, require_room
 from otherwise.explain.explainer import Explainer
 from otherwise.explain.explanation import Explanation
 from otherwise.explain.request import MOST_NOISE, ExplainRequest, explain_request
@@ -69,6 +69,7 @@ class Explain(HostedTask):
 
     def answer(self, image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report) -> Answer:
         """Explain on the worker's thread, and keep the result."""
+        require_room(self.host.store.root)
         arguments = dict(arguments)
         owner = arguments.pop("owner", None)
         explanation = self.with_names(self._explain(image, arguments, cancelled, report))

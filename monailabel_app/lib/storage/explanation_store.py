@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,10 @@ from otherwise.report.folder import JSON_NAME
 
 NAME = re.compile(r"(?![.])[A-Za-z0-9._-]{1,128}")
 """What an explanation or one of its files may be called: no separators; a leading dot marks unfinished files."""
+
+
+LEAST_FREE, LEAST_FREE_SHARE = 2 * 2**30, 0.1
+"""Bytes, or share if that is less, of the state's disk that explanations leave free for everything else."""
 
 
 class NotFoundError(OtherwiseError):
@@ -33,6 +38,20 @@ class StorageError(OtherwiseError):
 
     code = "storage"
     status = 507
+
+
+def require_room(folder: Path) -> None:
+    """Make sure that a new explanation leaves room on the disk for everything else.
+
+    Raises:
+        StorageError: if the disk of ``folder`` is nearly full. Nothing that is there is removed for a new one.
+    """
+    disk = shutil.disk_usage(folder)
+    if disk.free < min(LEAST_FREE, LEAST_FREE_SHARE * disk.total):
+        raise StorageError(
+            "The disk of the server's state folder is nearly full.",
+            "Ask the administrator to make room, or to limit what is kept (keep_days, keep_gib).",
+        )
 
 
 class ExplanationStore:

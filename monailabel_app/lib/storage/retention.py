@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from lib.storage.explanation_store import ExplanationStore
@@ -24,8 +24,6 @@ GRACE_SECONDS = 600.0
 """Whoever asked for an explanation has this long to fetch it, even if there is no room."""
 LEFTOVER_SECONDS = 24 * 3600.0
 """What was never finished is nobody's after this."""
-LEAST_FREE, LEAST_FREE_SHARE = 2 * 2**30, 0.1
-"""Bytes, or share if that is less, of the state's disk that explanations leave free for everything else."""
 DAY, GIB = 24 * 3600.0, 2.0**30
 
 
@@ -138,7 +136,7 @@ class Retention:
         self._news.set()
 
     def clean(self) -> list[str]:
-        """Remove what was never finished, what is expired, and, where the disk is nearly full, the oldest.
+        """Remove what was never finished and what is expired.
 
         Returns:
             Ids of the explanations that are gone.
@@ -148,17 +146,11 @@ class Retention:
         """
         now = time.time()
         self._sweep(now)
-        missing = missing_room(self.store.root)
-        if self.limits.days is None and self.limits.gib is None and not missing:
+        if self.limits.days is None and self.limits.gib is None:
             return []
         kept = [each for id in self.store.ids() if (each := self._measured(id)) is not None]
-        limits = self.limits
-        if missing:
-            room = (sum(each.size for each in kept) - missing) / GIB
-            limits = replace(limits, gib=room if limits.gib is None else min(room, limits.gib))
-            logger.warning("The disk of the state folder is nearly full; the oldest explanations are removed.")
         gone = []
-        for each in expired(kept, limits, now, self._referred()):
+        for each in expired(kept, self.limits, now, self._referred()):
             if each.id not in self._referred():  # asked again: somebody may have spoken of it a moment ago
                 self._remove(each.id)
                 gone.append(each.id)
@@ -199,12 +191,6 @@ class Retention:
         # Whoever looks for it finds out by themselves; on a full disk room comes before order.
         with suppress(OtherwiseError):
             self._forgotten(id)
-
-
-def missing_room(folder: Path) -> int:
-    """Return how many bytes more should be free on the disk of a folder."""
-    disk = shutil.disk_usage(folder)
-    return max(0, int(min(LEAST_FREE, LEAST_FREE_SHARE * disk.total)) - disk.free)
 
 
 def _delete(path: Path) -> None:
