@@ -108,7 +108,7 @@ def test_the_server_cleans_up_and_asks_again_what_it_forgot(
 def test_a_disk_that_is_nearly_full_refuses_explanations_and_loses_none(
     app_class: Any, new_plane: Any, new_explainer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A reader may ask for one explanation after the other: the disk is not filled, and no explanation of others is lost."""
+    """A reader may ask for explanations without end: the disk is not filled, and those of others are not lost."""
     store = importlib.import_module("lib.storage.explanation_store")
     write_image(new_plane(1, 0.1), tmp_path / "studies" / "dark.nrrd")
     conf = {"state": str(tmp_path / "state"), "device": "cpu"}
