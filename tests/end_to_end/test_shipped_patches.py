@@ -26,7 +26,7 @@ def run(*words: object) -> str:
 CASES = [("whole-mammogram", "mammogram_patch"), ("whole-ct", "nodule_patch")]
 
 
-@pytest.mark.parametrize(("kind", "pair"), CASES, ids=[kind.value for kind, _ in CASES])
+@pytest.mark.parametrize(("kind", "pair"), CASES, ids=[kind for kind, _ in CASES])
 def test_lesions_are_found_and_explained(kind: str, pair: str, tmp_path: Path) -> None:
     whole = next(phantom for phantom in draw_whole(kind, 34, 9) if len(phantom.lesions) > 1)
     path = write_image(whole.image, tmp_path / "whole.nrrd")

@@ -66,6 +66,7 @@ READER = (
     "GET /otherwise/concepts/units",
     "GET /otherwise/concepts/map.png",
     "GET /otherwise/concepts/units/{layer}/{unit}/patches/{number}.png",
+    "GET /otherwise/concepts/units/{layer}/{unit}/contour.png",
     "GET /otherwise/concepts/questions",
     "GET /otherwise/concepts/search",
     "GET /otherwise/concepts/similar",

@@ -90,7 +90,7 @@ def test_what_a_black_box_does_not_give_is_not_offered() -> None:
     from support.square_models import SquareClassifier
 
     closed = SquareClassifier(InputSpec((24, 24)))
-    offered = {method.name for method in MAP_METHODS if method.suits(closed)}
+    offered = {method.name for method in METHODS.values() if method.suits(closed)}
     assert offered == set(METHODS) - {"integrated-gradients", "grad-cam", "grad-cam++"}
     with pytest.raises(ClassifierError, match="no gradients"):
         METHODS["grad-cam++"].draw(closed, bright_image((24, 24)), 1)
