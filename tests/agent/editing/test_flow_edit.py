@@ -14,6 +14,7 @@ from otherwise.agent.conditioning import Conditioning
 from otherwise.agent.editing.candidate import Candidate
 from otherwise.agent.editing.flow_edit import FlowStrength, flow_edit, without_grain
 from otherwise.agent.editing.flow_search import FlowSearch, FlowSettings, opposite_evidence
+from otherwise.agent.editing.regions import edges_nearby
 from otherwise.agent.flow import expand, invert, render
 from otherwise.agent.networks import DiffusionAutoencoder
 from otherwise.blackbox.decision import DecisionRule
@@ -178,7 +179,7 @@ def test_the_region_lies_where_the_black_box_looks_and_not_where_most_changes(
 
     original, whole = Candidate(image, answers[0], 0.0), Candidate(edited, answers[1], 0.8)
     search = FlowSearch(agent, judge, classifier, SMALL_REGIONS, original, 1, 0.5, DecisionRule(), 0, lambda: None)
-    _, part = search.best_region(whole)
+    _, part = search.best_region(whole, edges_nearby(image, edited))
     assert classifier.predict(part.image[None])[0].argmax() == 1
     change = np.abs(part.image - image)
     assert change[corner].max() < 0.05

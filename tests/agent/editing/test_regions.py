@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from otherwise.agent.editing.regions import regions_of_change, regions_of_effect, seam
+from otherwise.agent.editing.regions import edges_nearby, regions_of_change, regions_of_effect, seam
 from otherwise.influence.parts import composite, soft
 
 
@@ -31,17 +31,17 @@ def test_a_hole_in_a_mass_has_a_seam_and_the_whole_mass_gone_has_none(size: tupl
     image, whole = mass_and_no_mass(size)
     hole = composite(image, whole, soft(ball(size, min(size) / 8), 1.0))
     gone = composite(image, whole, soft(ball(size, min(size) / 3 + 2), 1.0))
-    assert seam(image, whole, hole) > 0.06
-    assert seam(image, whole, gone) < 0.03
-    assert seam(image, whole, image) <= 0
-    assert seam(image, whole, whole) <= 0
+    assert seam(edges_nearby(image, whole), hole) > 0.06
+    assert seam(edges_nearby(image, whole), gone) < 0.03
+    assert seam(edges_nearby(image, whole), image) <= 0
+    assert seam(edges_nearby(image, whole), whole) <= 0
 
 
 def test_a_seam_does_not_depend_on_the_order_of_axes(size: tuple[int, ...]) -> None:
     image, whole = mass_and_no_mass(size)
     hole = composite(image, whole, soft(ball(size, min(size) / 8), 1.0))
     turned = [np.ascontiguousarray(np.moveaxis(each, 1, -1)) for each in (image, whole, hole)]
-    assert seam(*turned) == pytest.approx(seam(image, whole, hole), rel=1e-5)
+    assert seam(edges_nearby(*turned[:2]), turned[2]) == pytest.approx(seam(edges_nearby(image, whole), hole), rel=1e-5)
 
 
 def test_parts_of_the_change_end_where_it_ends_and_touch_the_strongest_effect(size: tuple[int, ...]) -> None:

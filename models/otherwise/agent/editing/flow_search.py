@@ -20,7 +20,7 @@ from otherwise.agent.conditioning import Conditioning, clipped_log_odds
 from otherwise.agent.editing.candidate import Candidate
 from otherwise.agent.editing.direction import evidence_boundary
 from otherwise.agent.editing.flow_edit import FlowStrength, flow_edit, without_grain
-from otherwise.agent.editing.regions import regions_of_change, regions_of_effect, seam
+from otherwise.agent.editing.regions import edges_nearby, regions_of_change, regions_of_effect, seam
 from otherwise.agent.editing.rendering import as_images
 from otherwise.agent.flow import StepDone
 from otherwise.blackbox.decision import DecisionRule
@@ -158,10 +158,11 @@ class FlowSearch:
         else:
             return None
         progress(0.5)
-        region, part = self.best_region(whole)
+        edges = edges_nearby(self.original.image, whole.image)
+        region, part = self.best_region(whole, edges)
         inside = self._edit([factor * whole.strength for factor in self.settings.along], guidance, region)
         progress(0.8)
-        best = self._least_grain([part, *inside], region, whole)
+        best = self._least_grain([part, *inside], region, edges)
         tried = [*(c for c in inside if c.strength != best.strength), best]
         others: list[Candidate] = []
         if alternatives:
@@ -196,11 +197,12 @@ class FlowSearch:
             start = (low + high) / 2
         return found
 
-    def best_region(self, whole: Candidate) -> tuple[np.ndarray, Candidate]:
+    def best_region(self, whole: Candidate, edges: np.ndarray) -> tuple[np.ndarray, Candidate]:
         """Return the region of the least change that convinces and does not look cut out, and the change within it.
 
         Args:
             whole: An edit of the whole image that convinces.
+            edges: See ``regions.edges_nearby``.
 
         Returns:
             A mask ``size`` in [0, 1], and the image with that part of the edit; all of it where no region is enough.
@@ -218,18 +220,16 @@ class FlowSearch:
             np.stack([composite(image, whole.image, mask) for mask in masks]), [whole.strength] * len(masks)
         )
         everything = (np.ones(change.shape, np.float32), whole)
-        enough = [
-            pair for pair in zip(masks, parts, strict=True) if self._convinces(pair[1]) and self._fits(pair[1], whole)
-        ]
+        enough = [pair for pair in zip(masks, parts, strict=True) if self._is_enough(pair[1], edges)]
         return min([*enough, everything], key=lambda pair: self._change(pair[1]))
 
-    def _least_grain(self, edits: Sequence[Candidate], region: np.ndarray, whole: Candidate) -> Candidate:
-        """Return the least edit that convinces and does not look cut out, of those that the most grain is taken from.
+    def _least_grain(self, edits: Sequence[Candidate], region: np.ndarray, edges: np.ndarray) -> Candidate:
+        """Return the least edit that is enough, after as much grain is taken as leaves one.
 
         Args:
-            edits: Of the region; the first one convinces and does not look cut out.
+            edits: Of the region; the first one is enough as it is.
             region: Mask ``size`` in [0, 1].
-            whole: See ``best_region``.
+            edges: See ``regions.edges_nearby``.
         """
         model, settings, wanted = self.agent.model, self.settings, self._wanted.expand(len(edits))
         pixels = torch.from_numpy(np.stack([edit.image for edit in edits])).to(self._pixels) * 2 - 1
@@ -239,13 +239,10 @@ class FlowSearch:
             images = as_images(without_grain(model, pixels, wanted, noise, depth, settings.grain_steps, mask))
             images = np.where(region[None] > 0, images, self.original.image)
             cleaned = self.judge(images, [edit.strength for edit in edits])
-            enough = [each for each in cleaned if self._convinces(each) and self._fits(each, whole)]
+            enough = [each for each in cleaned if self._is_enough(each, edges)]
             if enough:
                 return min(enough, key=self._change)
-        return min(
-            (edits[0], *(each for each in edits[1:] if self._convinces(each) and self._fits(each, whole))),
-            key=self._change,
-        )
+        return min((edits[0], *(each for each in edits[1:] if self._is_enough(each, edges))), key=self._change)
 
     def _edit(
         self,
@@ -287,9 +284,9 @@ class FlowSearch:
         flips = bool(self.rule.says(candidate.probabilities, self.target))
         return flips and bool(candidate.probabilities[self.target] >= self.goal)
 
-    def _fits(self, candidate: Candidate, whole: Candidate) -> bool:
-        """Return whether a part of an edit does not look cut out."""
-        return seam(self.original.image, whole.image, candidate.image) <= self.settings.seam
+    def _is_enough(self, part: Candidate, edges: np.ndarray) -> bool:
+        """Return whether a part of an edit convinces and does not look cut out; ``edges``: see ``edges_nearby``."""
+        return self._convinces(part) and seam(edges, part.image) <= self.settings.seam
 
     def _moves(self, candidate: Candidate) -> bool:
         """Return whether a candidate is at least half as far as the boundary; if not, more strength is no use."""

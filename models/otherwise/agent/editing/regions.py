@@ -63,20 +63,28 @@ def regions_of_change(
     return found
 
 
-def seam(image: np.ndarray, whole: np.ndarray, part: np.ndarray) -> float:
-    """Return how strong the borders are that a part of an edit has and neither the image nor the whole edit has nearby.
+def edges_nearby(image: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Return the strongest gradient that an image or its whole edit has within one voxel, ``size``.
 
     Args:
         image: ``(channels, *size)`` in [0, 1].
         whole: The edit without a region, likewise.
-        part: What is kept of it, likewise.
+    """
+    return np.maximum(*(ndimage.maximum_filter(_gradient(each), 3) for each in (image, whole)))
+
+
+def seam(edges: np.ndarray, part: np.ndarray) -> float:
+    """Return how strong the borders are that a part of an edit has and neither the image nor the whole edit has nearby.
+
+    Args:
+        edges: See ``edges_nearby``.
+        part: What is kept of the edit, ``(channels, *size)`` in [0, 1].
 
     Returns:
         Mean over the strongest voxels (``SEAM_SHARE``) of the gradient's magnitude, in units of the range a voxel,
-        beyond what the image or the whole edit has within one voxel; negative where there is no new border.
+        beyond ``edges``; negative where there is no new border.
     """
-    near = np.maximum(*(ndimage.maximum_filter(_gradient(each), 3) for each in (image, whole)))
-    beyond = np.sort((_gradient(part) - near).ravel())
+    beyond = np.sort((_gradient(part) - edges).ravel())
     return float(beyond[-max(1, round(SEAM_SHARE * beyond.size)) :].mean())
 
 

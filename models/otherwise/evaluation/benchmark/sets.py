@@ -33,7 +33,7 @@ Figures = dict[str, dict[str, float]]
 
 @dataclass(frozen=True, eq=False)
 class MadeSets:
-    """What each method made of the cases.
+    """The counterfactuals that each method made of the cases.
 
     Attributes:
         comparison: What was compared.
@@ -56,7 +56,7 @@ class MadeSets:
 
 
 def set_distances(sets: MadeSets, reference: np.ndarray) -> dict[str, Figures]:
-    """Distance of each method's counterfactuals from real images of the class they were made for.
+    """Return the distance of each method's counterfactuals from real images of their target class.
 
     Args:
         sets: The counterfactuals.
@@ -72,7 +72,7 @@ def set_distances(sets: MadeSets, reference: np.ndarray) -> dict[str, Figures]:
         return {}
     rule, answers = DecisionRule.of(comparison.classifier), comparison.classifier.predict(reference)
     real = penultimate(module, reference)
-    told: dict[str, Figures] = {}
+    measured: dict[str, Figures] = {}
     for method in comparison.edits:
         made, targets, _ = sets.of(method)
         features, fid, kid = penultimate(module, made), [], []
@@ -82,12 +82,12 @@ def set_distances(sets: MadeSets, reference: np.ndarray) -> dict[str, Figures]:
                 fid.append(frechet_distance(ours, theirs))
                 kid.append(kernel_distance(ours, theirs))
         if fid:
-            told[method.name] = {"fid": _over_classes(fid), "kid": _over_classes(kid)}
-    return told
+            measured[method.name] = {"fid": _over_classes(fid), "kid": _over_classes(kid)}
+    return measured
 
 
 def realism_of(sets: MadeSets) -> dict[str, Figures]:
-    """How well texture tells each method's counterfactuals from the images they were made of.
+    """Measure how well texture tells each method's counterfactuals from the images they were made of.
 
     Returns:
         ``{method: {"told_apart": ..., "told_apart_<class>": ...}}``: of all images, and of those made for a class from
@@ -98,7 +98,7 @@ def realism_of(sets: MadeSets) -> dict[str, Figures]:
     rule = DecisionRule.of(comparison.classifier)
     answers = comparison.classifier.predict(np.stack([case.image for case in cases]))
     patients = [case.patient or case.id for case in cases]
-    told: dict[str, Figures] = {}
+    measured: dict[str, Figures] = {}
     for method in comparison.edits:
         made, targets, of = sets.of(method)
         features, own = _features(list(made)), [case.patient or case.id for case in of]
@@ -116,12 +116,12 @@ def realism_of(sets: MadeSets) -> dict[str, Figures]:
         found = {name: told_apart(*pair, seed=SEED) for name, pair in pairs.items()}
         figures = {name: each.to_dict() for name, each in found.items() if each is not None}
         if figures:
-            told[method.name] = figures
-    return told
+            measured[method.name] = figures
+    return measured
 
 
 def realism_controls(comparison: Comparison, cases: Sequence[Case]) -> dict[str, ToldApart]:
-    """What the figure of realism is for sets whose realism is known.
+    """Measure the realism of sets whose realism is known.
 
     Returns:
         By name: two halves of the real images by patient; their reconstructions by the autoencoder; what the decoder
