@@ -224,7 +224,7 @@ def test_nothing_is_resolved_anew_at_each_request(running: Running) -> None:
 def test_uploads_of_one_user_are_limited_and_leave_room_on_the_disk(
     running: Running, app_class: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    limits = importlib.import_module("lib.http.body_limits")
+    limits, disk = (importlib.import_module(f"lib.{name}") for name in ("http.body_limits", "storage.disk"))
     uploads = limits.Uploads()
     upload = {"type": "http", "headers": [(b"content-type", b"multipart/form-data; boundary=x")]}
     with contextlib.ExitStack() as under_way:
@@ -237,8 +237,8 @@ def test_uploads_of_one_user_are_limited_and_leave_room_on_the_disk(
         under_way.enter_context(uploads.count({"type": "http", "headers": []}, "greedy"))
     assert not uploads._users
 
-    monkeypatch.setattr(limits, "LEAST_FREE", 2**62)
-    monkeypatch.setattr(limits, "LEAST_FREE_SHARE", 1.0)
+    monkeypatch.setattr(disk, "LEAST_FREE", 2**62)
+    monkeypatch.setattr(disk, "LEAST_FREE_SHARE", 1.0)
     reply = requests.post(f"{running.url}/infer/classify", files={"file": ("a.nii", b"x" * 1000)}, timeout=20)
     assert (reply.status_code, reply.json()["error"]) == (507, "storage")
     assert running.get("/info/").status_code == 200

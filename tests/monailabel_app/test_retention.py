@@ -109,12 +109,12 @@ def test_a_disk_that_is_nearly_full_refuses_explanations_and_loses_none(
     app_class: Any, new_plane: Any, new_explainer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A reader may ask for explanations without end: the disk is not filled, and those of others are not lost."""
-    store = importlib.import_module("lib.storage.explanation_store")
+    disk = importlib.import_module("lib.storage.disk")
     write_image(new_plane(1, 0.1), tmp_path / "studies" / "dark.nrrd")
     conf = {"state": str(tmp_path / "state"), "device": "cpu"}
 
     def free(bytes: int) -> None:
-        monkeypatch.setattr(store.shutil, "disk_usage", lambda folder: _Disk(10**12, 10**12 - bytes, bytes))
+        monkeypatch.setattr(disk.shutil, "disk_usage", lambda folder: _Disk(10**12, 10**12 - bytes, bytes))
 
     def explain(client: Any, seed: int) -> Any:
         job = client.post("/otherwise/jobs", json={"image": "dark", "params": {"seed": seed}}).json()
@@ -124,16 +124,16 @@ def test_a_disk_that_is_nearly_full_refuses_explanations_and_loses_none(
         return job
 
     with open_app(app_class, tmp_path / "studies", conf, new_explainer()) as (client, app):
-        free(store.LEAST_FREE)
+        free(disk.LEAST_FREE)
         first = explain(client, 1)
         assert first["state"] == "done"
-        free(store.LEAST_FREE - 1)
+        free(disk.LEAST_FREE - 1)
         refused = explain(client, 2)
         assert refused["state"] == "failed"
         assert refused["error"]["error"] == "storage"
         assert "nearly full" in refused["error"]["detail"]
         assert app.host.store.ids() == [first["result"]["id"]]
-        free(store.LEAST_FREE)
+        free(disk.LEAST_FREE)
         assert explain(client, 2)["state"] == "done"
 
 

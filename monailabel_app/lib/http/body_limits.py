@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -11,7 +10,9 @@ from contextlib import contextmanager
 from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope
 
+from lib.http.counting import counted
 from lib.runtime.worker import BusyError
+from lib.storage.disk import leaves_room
 from lib.storage.explanation_store import StorageError
 from otherwise.errors import OtherwiseError
 
@@ -27,8 +28,6 @@ keys take seconds; a mask of as many bytes, which is one text, takes no time.
 
 UPLOADS_PER_USER = 8
 """Uploads of one user that arrive or are read at the same time."""
-LEAST_FREE, LEAST_FREE_SHARE = 2 * 2**30, 0.1
-"""Bytes, or share if that is less, of the temporary folder's disk that uploads leave free."""
 LOOK_BYTES = 8 * 2**20
 """Between two looks at the disk while an upload arrives."""
 
@@ -58,13 +57,8 @@ class Uploads:
             return
         if self._users[user] >= UPLOADS_PER_USER:
             raise BusyError(f"{UPLOADS_PER_USER} uploads of yours are under way.", "Wait for one of them.", 5)
-        self._users[user] += 1
-        try:
+        with counted(self._users, user):
             yield
-        finally:
-            self._users[user] -= 1
-            if not self._users[user]:
-                del self._users[user]
 
 
 def is_upload(scope: Scope) -> bool:
@@ -81,8 +75,7 @@ def check_room(more: int) -> None:
     Raises:
         StorageError: if it does.
     """
-    disk = shutil.disk_usage(tempfile.gettempdir())
-    if disk.free - more < min(LEAST_FREE, LEAST_FREE_SHARE * disk.total):
+    if not leaves_room(tempfile.gettempdir(), more):
         raise StorageError("The server has no room for this upload.", "Try again later, or ask its administrator.")
 
 

@@ -17,6 +17,7 @@ from monailabel.config import RBAC_USER
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from lib.http.caller import caller_of, user_of
+from lib.http.counting import counted
 from lib.http.work_threads import WorkThreads
 from lib.infers.kinds import KINDS
 from lib.jobs.model import Job
@@ -164,13 +165,8 @@ class StreamLimit:
     @contextmanager
     def open(self, user: str) -> Iterator[None]:
         """Count a stream while it is open."""
-        self._users[user] += 1
-        try:
+        with counted(self._users, user):
             yield
-        finally:
-            self._users[user] -= 1
-            if not self._users[user]:
-                del self._users[user]
 
     def refuse_if_full(self, user: str) -> None:
         """Refuse what would be one stream too many.

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
+from lib.storage.disk import leaves_room
 from otherwise.errors import OtherwiseError
 from otherwise.explain.explanation import SCHEMA
 from otherwise.report.folder import JSON_NAME
 
 NAME = re.compile(r"(?![.])[A-Za-z0-9._-]{1,128}")
 """What an explanation or one of its files may be called: no separators; a leading dot marks unfinished files."""
-
-
-LEAST_FREE, LEAST_FREE_SHARE = 2 * 2**30, 0.1
-"""Bytes, or share if that is less, of the state's disk that explanations leave free for everything else."""
 
 
 class NotFoundError(OtherwiseError):
@@ -46,8 +42,7 @@ def require_room(folder: Path) -> None:
     Raises:
         StorageError: if the disk of ``folder`` is nearly full. Nothing that is there is removed for a new one.
     """
-    disk = shutil.disk_usage(folder)
-    if disk.free < min(LEAST_FREE, LEAST_FREE_SHARE * disk.total):
+    if not leaves_room(folder):
         raise StorageError(
             "The disk of the server's state folder is nearly full.",
             "Ask the administrator to make room, or to limit what is kept (keep_days, keep_gib).",
