@@ -265,8 +265,8 @@ class JobService:
         left = []
         with self._lock:
             for job in ending:
+                self._counts[result.state] += 1  # first: whoever sees the job ended finds it counted
                 job.result = result
-                self._counts[result.state] += 1
                 # Let go of it, and with it of the image.
                 run, job.run = job.run, None
                 if run is not None:
