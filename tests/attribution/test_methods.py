@@ -10,9 +10,9 @@ from torch import nn
 from otherwise.attribution.methods import METHODS, find_method, offered
 from otherwise.blackbox.checked import CheckedBlackBox, CountingBlackBox, decision_value
 from otherwise.blackbox.hosted import HostedClassifier
+from otherwise.blackbox.hosts.pytorch import module_host
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.blackbox.spec import ClassifierSpec
-from otherwise.blackbox.torch_host import module_host
 from otherwise.errors import CancelledError, ClassifierError
 from support.square_models import SquareClassifier, squares
 

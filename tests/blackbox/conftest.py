@@ -123,8 +123,8 @@ def make_bundle(tmp_path: Path, tiny: Tiny, inputs: InputSpec) -> Callable[..., 
 @pytest.fixture
 def network_bundle(make_bundle: Callable[..., Bundle]) -> Bundle:
     """A MONAI bundle with a residual network and safetensors weights."""
-    from otherwise.blackbox.networks import build_network
-    from otherwise.blackbox.small_networks import small_network
+    from otherwise.blackbox.hosts.networks import build_network
+    from otherwise.blackbox.training.small_networks import small_network
 
     definition = small_network(InputSpec(SIZE), 2)
     torch.manual_seed(0)

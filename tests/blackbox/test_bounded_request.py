@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 import pytest
 import requests
 
-from otherwise.blackbox.bounded_request import TooLongReplyError, bounded_request
+from otherwise.blackbox.hosts.bounded_request import TooLongReplyError, bounded_request
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 Reply = Callable[[Callable[[bytes], None], threading.Event], None]

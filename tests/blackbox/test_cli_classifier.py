@@ -8,8 +8,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from otherwise.blackbox.labelled import read_labelled
 from otherwise.blackbox.protocol import InputSpec
+from otherwise.blackbox.training.labelled_images import read_labelled
 from otherwise.cli import classifier
 from otherwise.errors import OtherwiseError
 from otherwise.images.image import Geometry, Image
@@ -129,7 +129,7 @@ def test_the_epoch_may_be_chosen_by_images_of_another_folder(tmp_path, study):
 
 
 def test_another_build_is_trained_for_verification(tmp_path, study):
-    from otherwise.blackbox.small_networks import NETWORKS
+    from otherwise.blackbox.training.small_networks import NETWORKS
     from otherwise.cli.classifier import Network
 
     assert {network.value for network in Network} == set(NETWORKS)

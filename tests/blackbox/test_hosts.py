@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from otherwise.blackbox.callable_host import callable_host
 from otherwise.blackbox.checked import decision_value
+from otherwise.blackbox.hosts.python_function import callable_host
+from otherwise.blackbox.hosts.pytorch import module_host
 from otherwise.blackbox.loading import load_classifier
 from otherwise.blackbox.protocol import BlackBox, InputSpec
 from otherwise.blackbox.spec import ClassifierSpec
-from otherwise.blackbox.torch_host import module_host
 from otherwise.errors import BundleError, ClassifierError
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from otherwise.blackbox.checking import check_classifier
+from otherwise.blackbox.checks.report import check_classifier
 from otherwise.blackbox.importing import import_classifier, probe_images
 from otherwise.blackbox.loading import load_classifier
 from otherwise.blackbox.outputs import AmbiguousOutputError, read_scores

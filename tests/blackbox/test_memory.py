@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otherwise.blackbox.checked import CheckedBlackBox
+from otherwise.blackbox.hosts.pytorch import module_host
 from otherwise.blackbox.memory import Fitting, device_failed, out_of_memory
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.blackbox.spec import ClassifierSpec
-from otherwise.blackbox.torch_host import module_host
 from otherwise.errors import ClassifierError
 
 

@@ -19,8 +19,8 @@ from monai.networks.nets import DenseNet
 
 from otherwise.blackbox.answers import predict_views
 from otherwise.blackbox.decision import DecisionRule
+from otherwise.blackbox.hosts.monai_config import edge_of
 from otherwise.blackbox.loading import load_classifier
-from otherwise.blackbox.monai_config import edge_of
 from otherwise.blackbox.view import show, view
 from otherwise.errors import BundleError, ImageError
 from otherwise.images.reading import read_image

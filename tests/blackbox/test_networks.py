@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import save
 
+from otherwise.blackbox.hosts.networks import build_network
 from otherwise.blackbox.loading import load_classifier
-from otherwise.blackbox.networks import build_network
 from otherwise.errors import BundleError
 
 CANARY = "import pathlib; pathlib.Path({path!r}).write_text('ran')\n"
@@ -156,7 +156,7 @@ def test_a_pickle_is_never_opened(network_bundle, make_bundle, tmp_path, weights
 
 
 def test_tensors_in_a_pt_file_are_read(network_bundle, make_bundle, tmp_path, images):
-    from otherwise.blackbox.networks import read_weights
+    from otherwise.blackbox.hosts.networks import read_weights
 
     state = read_weights(network_bundle.weights)
     nested = make_bundle(

@@ -5,8 +5,8 @@ import itertools
 import pytest
 import torch
 
-from otherwise.blackbox.augmentation import Augmentation
 from otherwise.blackbox.perturbations import blurred, contrasted, shifted, streaky_noise, turned, white_noise
+from otherwise.blackbox.training.augmentation import Augmentation
 from otherwise.cli.classifier import AUGMENTATION
 
 SIZES = [(40, 32), (20, 16, 24)]

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from otherwise.blackbox.networks import build_network
+from otherwise.blackbox.hosts.networks import build_network
 from otherwise.blackbox.protocol import InputSpec
-from otherwise.blackbox.small_networks import NETWORKS, plain_state, smooth_first_layer
+from otherwise.blackbox.training.small_networks import NETWORKS, plain_state, smooth_first_layer
 
 
 @pytest.mark.parametrize("size", [(32, 32), (16, 16, 16)])

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from otherwise.blackbox.augmentation import Augmentation
 from otherwise.blackbox.bundle import read_bundle
+from otherwise.blackbox.hosts.networks import read_weights
 from otherwise.blackbox.loading import load_classifier
-from otherwise.blackbox.networks import read_weights
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.blackbox.robustness import measure_robustness
-from otherwise.blackbox.training import Recipe, train_classifier, validation_figures
+from otherwise.blackbox.training.augmentation import Augmentation
+from otherwise.blackbox.training.trainer import Recipe, train_classifier, validation_figures
 from otherwise.errors import BundleError
 
 INPUTS = InputSpec((24, 16), modality="MG")

@@ -11,9 +11,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from otherwise.blackbox.hosts.pytorch import module_host
 from otherwise.blackbox.protocol import BlackBox, InputSpec
 from otherwise.blackbox.spec import ClassifierSpec
-from otherwise.blackbox.torch_host import module_host
 from otherwise.concepts.query import NAMING_OVERLAP, answering_limits, best_mask, matching_units, overlaps
 from otherwise.concepts.statistics import UnitStatistics, UnitTable
 from otherwise.concepts.units import EncoderUnits, LayerUnits, UnitError, UnitMaps, readable_layers, telling_layers

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from otherwise.blackbox.labelled import read_labelled
 from otherwise.blackbox.protocol import InputSpec, PatchSpec
+from otherwise.blackbox.training.labelled_images import read_labelled
 from otherwise.errors import ImageError
 from otherwise.evaluation.froc import Marks, judge, measure_finding, sensitivity_at
 from otherwise.evaluation.patches import CLEAR, OFF_CENTRE, Cutting, places, write_patches

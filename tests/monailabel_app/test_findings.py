@@ -13,9 +13,9 @@ import pytest
 import torch
 from PIL import Image as Picture
 
+from otherwise.blackbox.hosts.pytorch import module_host
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.blackbox.spec import ClassifierSpec
-from otherwise.blackbox.torch_host import module_host
 from otherwise.concepts.units import AGENT
 from support.square_models import SquareClassifier, eager_agent
 from support.teachable_server import SPICULATED, TeachableServer, teachable_server

@@ -17,7 +17,7 @@ from otherwise.agent.bundle import load_agent, write_agent
 from otherwise.agent.networks import DiffusionAutoencoder
 from otherwise.blackbox.loading import load_classifier
 from otherwise.blackbox.protocol import InputSpec
-from otherwise.blackbox.training import train_classifier
+from otherwise.blackbox.training.trainer import train_classifier
 from otherwise.images.image import Geometry, Image
 from otherwise.images.writing import write_image
 from otherwise.registry.registry import AGENT, Model, PairVersion, pair_id

@@ -14,10 +14,10 @@ from otherwise.agent.calibration import UNCALIBRATED, Calibration
 from otherwise.agent.guidance_style import EVERYWHERE, STRONGEST_VOXELS, GuidanceStyle
 from otherwise.agent.networks import Architecture, DiffusionAutoencoder
 from otherwise.blackbox.bundle import Bundle, bundle_version, common_metadata, read_bundle, write_bundle
+from otherwise.blackbox.hosts.networks import read_weights
+from otherwise.blackbox.hosts.pytorch import check_device
 from otherwise.blackbox.loading import find_bundle
-from otherwise.blackbox.networks import read_weights
 from otherwise.blackbox.protocol import BlackBox
-from otherwise.blackbox.torch_host import check_device
 from otherwise.errors import BundleError
 
 WEIGHTS = "models/model.safetensors"

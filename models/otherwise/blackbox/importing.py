@@ -302,7 +302,7 @@ def _stressed(hosted: HostedClassifier, images: np.ndarray, batch_size: int | No
 
 def _source(model: str) -> _Source:
     if model.startswith(("http://", "https://")):
-        from otherwise.blackbox.remote_host import RemoteModel
+        from otherwise.blackbox.hosts.remote import RemoteModel
 
         told = {key: value for key, value in asdict(RemoteModel.parse(model)).items() if value is not None}
         return _Source(own={"remote": told})
@@ -360,7 +360,7 @@ def _kind_of(path: Path) -> str:
         return "keras"
     if "data.pkl" not in names:
         return "other"
-    from otherwise.blackbox.networks import read_weights
+    from otherwise.blackbox.hosts.networks import read_weights
 
     try:
         read_weights(path)

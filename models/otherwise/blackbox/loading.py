@@ -29,7 +29,7 @@ def load_classifier(reference: str | Path, *, device: str = "cpu", trust_code: b
     """
     bundle = read_bundle(find_bundle(reference), kind="classifier")
     if "contract" not in bundle.own and {"preprocessing", "network_def"} <= set(bundle.inference):
-        from otherwise.blackbox.monai_host import monai_host
+        from otherwise.blackbox.hosts.monai import monai_host
 
         return CheckedBlackBox(monai_host(bundle, device, trust_code))
     return CheckedBlackBox(host(bundle, read_spec(bundle), device, trust_code))
@@ -56,19 +56,19 @@ def host(bundle: Bundle, spec: ClassifierSpec, device: str = "cpu", trust_code: 
     if not trust_code:
         refuse_code(bundle)
     if "remote" in bundle.own:
-        from otherwise.blackbox.remote_host import RemoteModel, remote_host
+        from otherwise.blackbox.hosts.remote import RemoteModel, remote_host
 
         return remote_host(RemoteModel.of(bundle.own["remote"]), spec)
     if "callable" in bundle.own:
-        from otherwise.blackbox.callable_host import callable_host
+        from otherwise.blackbox.hosts.python_function import callable_host
 
         return callable_host(str(bundle.own["callable"]), spec, folder=bundle.folder, trust_code=trust_code)
     suffix = bundle.weights.suffix.lower() if bundle.weights else ""
     if suffix == ".onnx":
-        from otherwise.blackbox.onnx_host import onnx_host
+        from otherwise.blackbox.hosts.onnx import onnx_host
 
         return onnx_host(bundle, spec, device)
-    from otherwise.blackbox.torch_host import exported_host, network_host, torchscript_host
+    from otherwise.blackbox.hosts.pytorch import exported_host, network_host, torchscript_host
 
     if suffix == ".ts":
         return torchscript_host(bundle, spec, device)

@@ -16,9 +16,9 @@ from otherwise.cli.progress import shown
 from otherwise.cli.source import image_source, is_address, named_images
 
 if TYPE_CHECKING:
-    from otherwise.blackbox.labelled import LabelledImages
     from otherwise.blackbox.protocol import InputSpec
-    from otherwise.blackbox.training import Recipe
+    from otherwise.blackbox.training.labelled_images import LabelledImages
+    from otherwise.blackbox.training.trainer import Recipe
 
 EXIT_NOT_HOSTABLE = 1
 """The classifier was looked at, and cannot be hosted."""
@@ -198,7 +198,7 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Say in words whether a classifier can be hosted, and answers as expected; exit code 1 if not."""
-    from otherwise.blackbox.checking import Comparison, check_classifier
+    from otherwise.blackbox.checks.report import Comparison, check_classifier
 
     if images is None and (expected or page):
         raise UsageError("--expected and --page need the images.", "Give --images DIR.")
@@ -273,10 +273,10 @@ def train(
     Images are disturbed at random (noise, blur, contrast, shifts, mirrors), so that the classifier does not go by
     their grain; 0 leaves a disturbance out. The model card says how robust the result is.
     """
-    from otherwise.blackbox.augmentation import Augmentation
     from otherwise.blackbox.bundle import refuse_existing
-    from otherwise.blackbox.small_networks import NETWORKS
-    from otherwise.blackbox.training import Recipe, train_classifier
+    from otherwise.blackbox.training.augmentation import Augmentation
+    from otherwise.blackbox.training.small_networks import NETWORKS
+    from otherwise.blackbox.training.trainer import Recipe, train_classifier
 
     refuse_existing(out, replace)
     inputs = _inputs(size, intensity, spacing, channels, modality, find, foreground)
@@ -337,7 +337,7 @@ def train(
 
 
 def _read(images: str | Path, labels: Path, inputs: InputSpec, classes: str | None) -> LabelledImages:
-    from otherwise.blackbox.labelled import read_labelled
+    from otherwise.blackbox.training.labelled_images import read_labelled
 
     with shown("Reading images") as advance:
         return read_labelled(

@@ -69,8 +69,8 @@ def register(app: typer.Typer) -> None:
         from otherwise.agent.networks import Architecture
         from otherwise.agent.training.session import TrainingSession, run_session
         from otherwise.agent.training.trainer import TrainingSettings
+        from otherwise.blackbox.hosts.pytorch import check_device
         from otherwise.blackbox.loading import load_classifier
-        from otherwise.blackbox.torch_host import check_device
         from otherwise.finding.patches import patches_to_learn_from
 
         if decoder_only and not start:

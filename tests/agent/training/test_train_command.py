@@ -17,7 +17,7 @@ import otherwise
 from otherwise.agent.bundle import load_agent
 from otherwise.blackbox.loading import load_classifier
 from otherwise.blackbox.protocol import InputSpec
-from otherwise.blackbox.training import train_classifier
+from otherwise.blackbox.training.trainer import train_classifier
 from otherwise.cli import build
 from otherwise.errors import AgentError, BundleError, ImageError
 from support.quick_search import ONE_ATTEMPT, VALIDATION

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from otherwise.blackbox.hosted import HostedClassifier
-from otherwise.blackbox.networks import trusted_code
+from otherwise.blackbox.hosts.networks import trusted_code
 from otherwise.blackbox.spec import ClassifierSpec
 from otherwise.errors import BundleError, ClassifierError
 

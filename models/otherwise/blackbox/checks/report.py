@@ -178,8 +178,8 @@ def _answers(classifier: BlackBox, batch: np.ndarray, real: bool) -> Iterable[Fi
 def _compared(classifier: BlackBox, folder: Path, comparison: Comparison) -> Iterable[Finding]:
     """Compare with expected answers, and write the page of what the network sees."""
     from otherwise.blackbox.answers import read_expected
-    from otherwise.blackbox.parity import compare
-    from otherwise.blackbox.seen_page import MOST_SHOWN, write_seen_page
+    from otherwise.blackbox.checks.parity import compare
+    from otherwise.blackbox.checks.seen_page import MOST_SHOWN, write_seen_page
     from otherwise.images.listing import list_images
     from otherwise.images.reading import read_image
 

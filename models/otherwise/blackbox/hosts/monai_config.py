@@ -18,7 +18,7 @@ from monai.transforms import Compose, RandomizableTrait
 
 from otherwise.blackbox.bundle import Bundle
 from otherwise.blackbox.configuration import leaves
-from otherwise.blackbox.networks import trusted_code
+from otherwise.blackbox.hosts.networks import trusted_code
 from otherwise.errors import BundleError
 
 TRUST = "If you trust whoever made it, allow it with --trust-code."

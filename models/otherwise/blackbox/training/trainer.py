@@ -16,16 +16,16 @@ from safetensors.torch import save
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from otherwise.blackbox.augmentation import Augmentation
 from otherwise.blackbox.bundle import Bundle, refuse_existing, write_bundle
 from otherwise.blackbox.hosted import probabilities
+from otherwise.blackbox.hosts.networks import build_network
+from otherwise.blackbox.hosts.pytorch import check_device
 from otherwise.blackbox.model_card import classifier_card, machine_class
-from otherwise.blackbox.networks import build_network
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.blackbox.robustness import Robustness, measure_robustness
-from otherwise.blackbox.small_networks import plain_state, small_network, smooth_first_layer
 from otherwise.blackbox.spec import classifier_metadata
-from otherwise.blackbox.torch_host import check_device
+from otherwise.blackbox.training.augmentation import Augmentation
+from otherwise.blackbox.training.small_networks import plain_state, small_network, smooth_first_layer
 from otherwise.errors import BundleError
 
 WEIGHTS = "models/model.safetensors"
@@ -302,7 +302,7 @@ def _write(
     settings |= settings.pop("augmentation")
     rows = {
         "Network": f"`{definition['_target_']}`, {figures['parameters'] / 1e6:.2f} million parameters",
-        "Command": f"`{command or 'otherwise.blackbox.training.train_classifier'}`",
+        "Command": f"`{command or 'otherwise.blackbox.training.trainer.train_classifier'}`",
         "Training": f"{count} images, " + ", ".join(f"{key} {value:g}" for key, value in settings.items()),
         "Time": f"{figures['minutes']:g} minutes on {machine_class(device)}",
         "Chosen": f"epoch {figures['epoch']:.0f}, by validation AUC, then Brier score",

@@ -12,7 +12,7 @@ from torch import nn
 
 from otherwise.blackbox.bundle import Bundle
 from otherwise.blackbox.hosted import HostedClassifier, Scores, in_batches
-from otherwise.blackbox.networks import load_network
+from otherwise.blackbox.hosts.networks import load_network
 from otherwise.blackbox.outputs import BYTE, NO_SCORES, InputTypeError, choose, rows_of
 from otherwise.blackbox.spec import ClassifierSpec
 from otherwise.errors import BundleError, ClassifierError

@@ -19,12 +19,12 @@ from torch import nn
 
 from otherwise.blackbox.bundle import Bundle, bundle_version, refuse_code
 from otherwise.blackbox.hosted import HostedClassifier
-from otherwise.blackbox.monai_config import Step, build_inferer, build_steps, edge_of, read_steps, resolved
-from otherwise.blackbox.networks import load_network
+from otherwise.blackbox.hosts.monai_config import Step, build_inferer, build_steps, edge_of, read_steps, resolved
+from otherwise.blackbox.hosts.networks import load_network
+from otherwise.blackbox.hosts.pytorch import check_device
 from otherwise.blackbox.protocol import InputSpec, Prepared
 from otherwise.blackbox.spec import ClassifierSpec
 from otherwise.blackbox.tensor import TensorSpec
-from otherwise.blackbox.torch_host import check_device
 from otherwise.errors import BundleError, ClassifierError, ImageError
 from otherwise.images.image import Geometry, Image
 

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import requests
 
-from otherwise.blackbox.bounded_request import TooLongReplyError, bounded_request
 from otherwise.blackbox.hosted import HostedClassifier, Scores, in_batches
+from otherwise.blackbox.hosts.bounded_request import TooLongReplyError, bounded_request
 from otherwise.blackbox.spec import ClassifierSpec
 from otherwise.errors import BundleError, ClassifierError
 

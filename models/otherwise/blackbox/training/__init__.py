@@ -1,0 +1,1 @@
+"""Train a small classifier on labelled images."""
