@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from conftest import Running
 
 EXAMPLES = int(os.environ.get("OTHERWISE_SCHEMATHESIS", "8"))
+PATIENCE = 120.0
+"""Seconds for one answer. schemathesis gives up after ten, which a busy machine may take."""
 KNOWN = {
     "image": "dark",
     "label": "dark",
@@ -97,7 +99,7 @@ def _ask_often(operation: APIOperation) -> None:
     def ask(case: schemathesis.Case) -> None:
         for values in (case.path_parameters, case.query, case.body):
             _name_what_there_is(values, case.method)
-        reply = case.call()
+        reply = case.call(timeout=PATIENCE)
         if reply.status_code != 503 or "retry-after" not in reply.headers:  # come again: that is an answer
             case.validate_response(reply, checks=[not_a_server_error])
         if reply.status_code >= 400 and case.method != "HEAD":

@@ -139,3 +139,25 @@ def test_an_added_image_is_found_and_a_removed_one_is_gone(studies: Path, serve:
     store.remove_image("added")
     assert "added" not in store.list_images()
     assert not (studies / "added.nrrd").exists()
+
+
+@pytest.mark.parametrize("id", ["UPPER", "n.nrrd", "n.png", "nested", "chest"])
+def test_an_image_is_removed_whatever_its_file_is_called_and_nothing_else(studies: Path, serve: Any, id: str) -> None:
+    store = serve()
+    files, others = set(store.found_images()[id].files), set(store.list_images()) - {id}
+    store.remove_image(id)
+    assert not [file for file in files if file.exists()]
+    assert set(store.list_images()) == others
+    assert set(serve().list_images()) == others, "also for the next server"
+
+
+def test_removing_an_image_spares_another_whose_file_is_called_like_its_id(studies: Path, serve: Any) -> None:
+    store = serve()
+    write_image(volume(9), studies / "nested.nii.gz")
+    store.refresh()
+    (other,) = [id for id, found in store.found_images().items() if found.files[0] == studies / "nested.nii.gz"]
+    assert other != "nested"
+    store.remove_image("nested")
+    assert (studies / "nested.nii.gz").is_file()
+    assert not (studies / "sub" / "nested.nii.gz").exists()
+    assert other in store.list_images()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -61,3 +63,38 @@ def test_a_batch_that_is_waited_for_holds_nobody_up(running: Running) -> None:
         assert time.monotonic() - begun < 5
     batch.join(20)
     assert replies[0].status_code == 200
+
+
+@pytest.mark.parametrize("algorithm", ["SHA256", "SHA512", "MD5"])
+def test_an_image_is_known_by_its_checksum(running: Running, algorithm: str) -> None:
+    right = hashlib.new(algorithm, (running.studies / "dark.nrrd").read_bytes()).hexdigest()
+
+    def ask(checksum: str) -> int:
+        query = {"image": "dark", "check_sum": checksum}
+        return requests.head(f"{running.url}/datastore/image", params=query, timeout=20).status_code
+
+    assert ask(f"{algorithm}:{right}") == 200
+    assert ask(f"{algorithm}:{right.upper()}") == 200
+    assert ask(f"{algorithm}:{'0' * len(right)}") == 404
+    assert ask(right) == (200 if algorithm == "SHA256" else 404), "without a name it is SHA256"
+    assert ask(f"CRC:{right}") == 422
+
+
+@pytest.mark.timing
+def test_batches_that_wait_for_the_worker_leave_images_and_uploads_alone(running: Running) -> None:
+    address, content = f"{running.url}/batch/infer/explain", (running.studies / "dark.nrrd").read_bytes()
+
+    def batch() -> int:
+        query, body = {"run_sync": True}, {"max_batch_size": 1}
+        return requests.post(address, params=query, json=body, timeout=60).status_code
+
+    with ThreadPoolExecutor(6) as clients:
+        with running.explainer.held():
+            batches = [clients.submit(batch) for _ in range(6)]
+            assert running.explainer.entered.wait(20)
+            begun = time.monotonic()
+            assert requests.head(f"{running.url}/datastore/image", params={"image": "dark"}, timeout=20).ok
+            assert requests.put(f"{running.url}/session/", files={"files": ("a.nrrd", content)}, timeout=20).ok
+            assert requests.post(f"{running.url}/activelearning/random", json={}, timeout=20).ok
+            assert time.monotonic() - begun < 5
+        assert {each.result(60) for each in batches} <= {200, 429}

@@ -49,7 +49,7 @@ def install_app(app: OtherwiseApp) -> None:
     reading = WorkThreads("otherwise-reading", threads=8, per_user=4)
     drawing = WorkThreads("otherwise-drawing", threads=2, per_user=8)
     asking = WorkThreads("otherwise-asking", threads=8, per_user=4)
-    long = WorkThreads("otherwise-long", threads=4, per_user=4)
+    loading = WorkThreads("otherwise-loading", threads=1, per_user=2)
     health = Health(app.host, app.options.state, app.teaching.annotations.head, app.authenticator.check)
     routers = [
         infer_router(app, app.tasks, route, app.options.jobs.deadline_seconds, reading),
@@ -59,13 +59,13 @@ def install_app(app: OtherwiseApp) -> None:
         explanations_router(app.host, app.teaching, drawing, route),
         teaching_router(app.teaching, session, asking, drawing, route),
         train_router(app.teaching, route),
-        models_router(app.switcher, long, route),
+        models_router(app.switcher, loading, route),
         studies_router(app, drawing, route),
         *archive_routers(app.datastore(), app.host.reading, reading, route),
         dicom_router(app.datastore(), app.host, app.teaching, drawing, route, app.options.store_to),
         pages_router(server.openapi, route),
         unknown_router(route),
-        guarded_router(app, long, route),
+        guarded_router(app, route),
         closed_router(route),
     ]
     keep_pages(server)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 from fastapi import UploadFile
@@ -12,7 +13,7 @@ from lib.settings.params import ParamsError
 from lib.stock_routes.json_limits import parse_object
 from lib.stock_routes.rule import OVERRIDES, Arguments, Rule, refuse_keys
 from lib.storage.explanation_store import NotFoundError
-from lib.storage.image_sources import IMAGE_ID, READABLE, from_session, unknown_image
+from lib.storage.image_sources import IMAGE_ID, READABLE, from_datastore, from_session, unknown_image
 from lib.storage.names import CHECKSUM, check_new_id, check_tag, image_ending, stem
 from lib.storage.owners import CALLER
 from lib.storage.study_folder import StudyFolder
@@ -106,9 +107,22 @@ def new_tag(app: MONAILabelApp, arguments: Arguments) -> None:
 
 
 def checksum(app: MONAILabelApp, arguments: Arguments) -> None:
-    """Require a checksum of an algorithm that MONAI Label knows."""
-    if arguments["check_sum"] and not CHECKSUM.fullmatch(arguments["check_sum"]):
+    """Require that the image's file has the checksum, if one is given; without an algorithm it is SHA256.
+
+    MONAI Label's own comparison fails for every checksum: it compares digests with and without their algorithm.
+    """
+    given, arguments["check_sum"] = arguments["check_sum"], None
+    if not given:
+        return
+    if not CHECKSUM.fullmatch(given):
         raise ParamsError("The checksum is unknown.", "Send SHA256:, SHA512: or MD5: and hexadecimal digits.")
+    algorithm, _, digest = given.rpartition(":")
+    path = from_datastore(app.datastore(), arguments["image"]).path
+    if not path.is_file():
+        raise NotFoundError("The image is no single file.", "GET /datastore/image sends it as one.")
+    with path.open("rb") as file:
+        if hashlib.file_digest(file, algorithm or "SHA256").hexdigest() != digest.lower():
+            raise NotFoundError("The image has another checksum.", "GET /datastore/image sends it.")
 
 
 def new_image(app: MONAILabelApp, arguments: Arguments) -> None:

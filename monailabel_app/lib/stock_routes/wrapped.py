@@ -48,10 +48,10 @@ CLOSED = {
 """Addresses of MONAI Label that are not offered, with why and what there is instead."""
 
 
-LONG = ("/batch/infer/{model}", "/datastore/dataset", "/activelearning/{strategy}", "/session/", "/datastore/image")
-"""Addresses whose answers wait for the worker, for an archive, or for large files."""
-
-
+FILES = ("/datastore/dataset", "/activelearning/{strategy}", "/session/", "/datastore/image")
+"""Addresses whose answers wait for an archive or for large files."""
+BATCH = "/batch/infer/{model}"
+"""Address whose answer may wait for the worker, once for each image of the studies."""
 REQUEST = "otherwise_request"
 """Name of the argument that holds the request."""
 
@@ -78,19 +78,23 @@ def stock_routes() -> list[APIRoute]:
     return [route for module in modules for route in module.router.routes if isinstance(route, APIRoute)]
 
 
-def guarded_router(app: MONAILabelApp, long: WorkThreads, route: type[APIRoute]) -> APIRouter:
+def guarded_router(app: MONAILabelApp, route: type[APIRoute]) -> APIRouter:
     """Make MONAI Label's routes anew.
 
     Args:
-        app: Who answers.
-        long: Threads for requests that may wait for the worker.
+        app: The app that answers.
         route: Class of the routes.
     """
     router = APIRouter(route_class=route)
-    # Clients ask for /info/ first, and to learn whether the server answers at all.
-    first = WorkThreads("otherwise-info", threads=2, per_user=64)
-    login = WorkThreads("otherwise-login", threads=4, per_user=4)  # waits for another server, and is open to strangers
-    threads = {**dict.fromkeys(LONG, long), "/info/": first, "/auth/token": login}
+    # Requests that wait for different things have separate threads, so that none waits for the others.
+    threads = {
+        **dict.fromkeys(FILES, WorkThreads("otherwise-files", threads=4, per_user=4)),
+        BATCH: WorkThreads("otherwise-batches", threads=2, per_user=2),
+        # Clients ask for /info/ first, and to learn whether the server answers at all.
+        "/info/": WorkThreads("otherwise-info", threads=2, per_user=64),
+        # The log-in waits for the realm, and is open to strangers.
+        "/auth/token": WorkThreads("otherwise-login", threads=4, per_user=4),
+    }
     for stock in stock_routes():
         method = min(stock.methods or {"GET"})  # MONAI Label makes one route a method
         rule = RULES.get(f"{method} {stock.path}")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from monailabel.datastore.local import DataModel, ImageLabelModel
+from monailabel.interfaces.exception import ImageNotFoundException
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 from watchdog.observers.polling import PollingObserver
@@ -108,17 +109,24 @@ class ServedFolder(StudyFolder):
         return id
 
     def remove_image(self, image_id: str) -> None:
-        """Delete an image, all files of it, and its labels.
+        """Delete an image with all its files, wherever they lie in the folder, and its labels.
 
         Raises:
             ParamsError: if the folder is read-only.
+            ImageNotFoundException: if there is no such image.
         """
         if not is_writable(self._images_folder):
             raise ParamsError("The studies are read-only.", "Remove the image where the folder is kept.")
+        # MONAI Label would delete what is called like the id, which may be another image's file.
         with self._door:
-            for file in self._found[image_id].files[1:] if image_id in self._found else ():
+            found = self._found.get(image_id)
+            if found is None:
+                raise ImageNotFoundException(f"Image {image_id} not found")
+            for tag in self.get_labels_by_image_id(image_id):
+                self.remove_label(image_id, tag)
+            for file in found.files:
                 file.unlink(missing_ok=True)
-            super().remove_image(image_id)
+            self.refresh()
 
     def close(self) -> None:
         """Stop following the folder."""
