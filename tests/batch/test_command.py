@@ -10,7 +10,7 @@ import pytest
 
 from otherwise.batch.worker import BatchOrder
 from otherwise.cli import EXIT_REFUSED, build, run
-from otherwise.cli.archive import SOME_FAILED
+from otherwise.cli.explain_all import SOME_FAILED
 
 Say = Callable[..., int]
 

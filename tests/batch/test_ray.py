@@ -23,7 +23,7 @@ from otherwise.batch.ray_executor import RayExecutor
 from otherwise.batch.ray_session import gpu_share
 from otherwise.batch.run import run_batch
 from otherwise.batch.worker import BatchOrder
-from otherwise.cli.archive import SOME_FAILED
+from otherwise.cli.explain_all import SOME_FAILED
 
 
 @pytest.fixture

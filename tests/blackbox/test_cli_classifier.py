@@ -130,7 +130,7 @@ def test_the_epoch_may_be_chosen_by_images_of_another_folder(tmp_path, study):
 
 def test_another_build_is_trained_for_verification(tmp_path, study):
     from otherwise.blackbox.training.small_networks import NETWORKS
-    from otherwise.cli.classifier import Network
+    from otherwise.cli.classifier.train import Network
 
     assert {network.value for network in Network} == set(NETWORKS)
     out = tmp_path / "verifier"

@@ -18,7 +18,7 @@ from otherwise.blackbox.importing import import_classifier
 from otherwise.blackbox.loading import load_classifier
 from otherwise.blackbox.view import show, view, warnings_of
 from otherwise.cli import classifier, classify
-from otherwise.cli.contract import read_contract
+from otherwise.cli.options.input_contract import read_contract
 from otherwise.images.image import Geometry, Image
 from otherwise.images.reading import read_image
 

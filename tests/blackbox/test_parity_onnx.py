@@ -21,7 +21,7 @@ from torch import nn
 from otherwise.blackbox.importing import import_classifier
 from otherwise.blackbox.loading import load_classifier
 from otherwise.blackbox.view import show
-from otherwise.cli.contract import read_contract
+from otherwise.cli.options.input_contract import read_contract
 from otherwise.images.image import Geometry, Image
 from otherwise.images.reading import read_image
 from otherwise.images.writing import write_image

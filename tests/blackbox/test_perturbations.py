@@ -7,7 +7,7 @@ import torch
 
 from otherwise.blackbox.perturbations import blurred, contrasted, shifted, streaky_noise, turned, white_noise
 from otherwise.blackbox.training.augmentation import Augmentation
-from otherwise.cli.classifier import AUGMENTATION
+from otherwise.cli.classifier.train import AUGMENTATION
 
 SIZES = [(40, 32), (20, 16, 24)]
 

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from otherwise.annotations.store import AnnotationStore
-from otherwise.cli import build, checks, run
+from otherwise.cli import build, run
+from otherwise.cli.doctor import checks
 from otherwise.tokens import Role, add_token
 from support.certificates import make_certificate
 

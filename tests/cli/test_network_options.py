@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from otherwise.cli import build, run
-from otherwise.cli.network_options import proxies, tls
+from otherwise.cli.options.network import proxies, tls
 from otherwise.errors import OtherwiseError
 from support.certificates import make_certificate
 

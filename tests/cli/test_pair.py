@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from otherwise.cli.pair import choose_pair
+from otherwise.cli.options.pair import choose_pair
 from otherwise.phantoms.mammogram import MammogramSettings, mammograms
 from otherwise.phantoms.writing import write_phantoms
 

@@ -15,7 +15,7 @@ import requests
 from rich.console import Console
 
 from otherwise.cli.demo import DemoOptionError, chosen_source
-from otherwise.cli.network_options import ServeError, listen, refuse_open_door
+from otherwise.cli.options.network import ServeError, listen, refuse_open_door
 from otherwise.cli.serve import limits
 from otherwise.datasets import lidc
 from otherwise.demo.images import images_of_folder, write_studies

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from otherwise.cli import build, run, security_checks
-from otherwise.cli.checks import CheckResult
-from otherwise.cli.doctor import examine_all
-from otherwise.cli.security_checks import LIVE, CheckedServer
+from otherwise.cli import build, run
+from otherwise.cli.doctor import security_checks
+from otherwise.cli.doctor.checks import CheckResult
+from otherwise.cli.doctor.command import examine_all
+from otherwise.cli.doctor.security_checks import LIVE, CheckedServer
 from otherwise.tokens import Role, add_token
 from support.certificates import make_certificate
 

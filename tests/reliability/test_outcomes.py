@@ -305,7 +305,7 @@ def test_a_second_server_with_the_same_state_folder(serve: Serve, tmp_path: Path
 
 
 def test_a_port_that_is_taken(tmp_path: Path) -> None:
-    door = importlib.import_module("otherwise.cli.network_options")
+    door = importlib.import_module("otherwise.cli.options.network")
     with door.listen("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(OtherwiseError, match=str(port)) as caught:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from otherwise.cli.contract import UsageError
+from otherwise.cli.options.image_source import image_source
+from otherwise.cli.options.input_contract import UsageError
 from otherwise.cli.progress import shown
-from otherwise.cli.source import image_source
 from otherwise.images.kinds import Projection
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from otherwise.cli.source import image_source
+from otherwise.cli.options.image_source import image_source
 from otherwise.errors import OtherwiseError
 
 

@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from otherwise.cli.archive import explain_archive
-from otherwise.cli.pair import choose_pair
-from otherwise.cli.patch_options import Foreground, Overlap, Share
+from otherwise.cli.explain_all import explain_archive
+from otherwise.cli.options.image_source import image_source
+from otherwise.cli.options.pair import choose_pair
+from otherwise.cli.options.patches import Foreground, Overlap, Share
 from otherwise.cli.progress import shown
-from otherwise.cli.source import image_source
 from otherwise.images.kinds import Projection
 
 

@@ -10,10 +10,10 @@ from typing import Annotated
 
 import typer
 
-from otherwise.cli.contract import UsageError
-from otherwise.cli.patch_options import Coarse, Foreground, Overlap, Share
+from otherwise.cli.options.image_source import image_source
+from otherwise.cli.options.input_contract import UsageError
+from otherwise.cli.options.patches import Coarse, Foreground, Overlap, Share
 from otherwise.cli.progress import shown
-from otherwise.cli.source import image_source
 from otherwise.cli.tables import print_table
 from otherwise.images.kinds import Projection
 

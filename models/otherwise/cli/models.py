@@ -46,7 +46,7 @@ def register(app: typer.Typer) -> None:
         trust_code: Annotated[bool, typer.Option("--trust-code", help="Let bundles run Python of their own.")] = False,
     ) -> None:
         """Keep a pair as a version; it is not used before somebody activates it."""
-        from otherwise.cli.pair import load_pair
+        from otherwise.cli.options.pair import load_pair
         from otherwise.explain.explainer import Explainer
         from otherwise.registry.registry import Model, PairVersion, Registry, lasting, now, pair_id
 

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from otherwise.cli.network_options import (
+from otherwise.cli.options.network import (
     ServeError,
     is_loopback,
     listen,

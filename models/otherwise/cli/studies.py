@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from otherwise.cli.listing import Verbose, list_for
-from otherwise.cli.source import image_source
+from otherwise.cli.options.image_listing import Verbose, list_for
+from otherwise.cli.options.image_source import image_source
 from otherwise.cli.tables import print_table
 
 if TYPE_CHECKING:

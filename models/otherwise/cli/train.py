@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from otherwise.cli.listing import Verbose, list_for
-from otherwise.cli.source import image_source
+from otherwise.cli.options.image_listing import Verbose, list_for
+from otherwise.cli.options.image_source import image_source
 from otherwise.errors import AgentError
 
 INTERRUPTED = 130

@@ -10,9 +10,9 @@ from typing import Annotated
 
 import typer
 
-from otherwise.cli import checks
-from otherwise.cli.checks import Check, CheckResult
-from otherwise.cli.security_checks import CheckedServer, security_checks
+from otherwise.cli.doctor import checks
+from otherwise.cli.doctor.checks import Check, CheckResult
+from otherwise.cli.doctor.security_checks import CheckedServer, security_checks
 
 COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 

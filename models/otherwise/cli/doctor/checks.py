@@ -166,7 +166,7 @@ def models(classifier: str, agent: str) -> CheckResult:
 
 def port(host: str, number: int) -> CheckResult:
     """Check whether the server could listen."""
-    from otherwise.cli.network_options import listen
+    from otherwise.cli.options.network import listen
 
     with listen(host, number):
         return CheckResult("port", "ok", f"{host}:{number} is free")
@@ -275,7 +275,7 @@ def certificate(path: Path, key: Path | None, now: datetime | None = None) -> Ch
     """
     from cryptography.x509 import load_pem_x509_certificate
 
-    from otherwise.cli.network_options import tls
+    from otherwise.cli.options.network import tls
 
     tls(path, key)
     until = load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc

@@ -18,8 +18,8 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from otherwise.cli.checks import SECONDS, SOON, Check, CheckResult
-from otherwise.cli.network_options import is_loopback
+from otherwise.cli.doctor.checks import SECONDS, SOON, Check, CheckResult
+from otherwise.cli.options.network import is_loopback
 from otherwise.errors import OtherwiseError
 
 TOKEN = "OTHERWISE_TOKEN"

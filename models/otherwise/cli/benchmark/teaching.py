@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from otherwise.cli.benchmark_suites import Agent, Classifier, Device, Out, Seed
-from otherwise.cli.pair import load_pair
+from otherwise.cli.benchmark.suites import Agent, Classifier, Device, Out, Seed
+from otherwise.cli.options.pair import load_pair
 from otherwise.cli.progress import shown
 
 LIDC_LABELS = (10, 20)

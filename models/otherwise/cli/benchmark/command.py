@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from otherwise.cli import benchmark_suites, teaching
-from otherwise.cli.benchmark_suites import Agent, Classifier, Device
-from otherwise.cli.pair import load_pair
+from otherwise.cli.benchmark import suites, teaching
+from otherwise.cli.benchmark.suites import Agent, Classifier, Device
+from otherwise.cli.options.pair import load_pair
 from otherwise.cli.phantoms import known_whole_kind
 from otherwise.cli.progress import shown
 from otherwise.phantoms.registry import WHOLE_KINDS
@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     benchmark = typer.Typer(help="Measure, and print JSON.", no_args_is_help=True)
     app.add_typer(benchmark, name="benchmark")
-    benchmark_suites.register(benchmark)
+    suites.register(benchmark)
     teaching.register(benchmark)
 
     @benchmark.command("agent")

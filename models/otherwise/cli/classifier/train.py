@@ -1,4 +1,4 @@
-"""``otherwise classifier import | check | train``: make, examine and train black boxes."""
+"""``otherwise classifier train``: train a small classifier on labelled images."""
 
 from __future__ import annotations
 
@@ -11,39 +11,30 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from otherwise.cli.contract import UsageError, read_names, read_numbers, read_patches, read_size
+from otherwise.cli.classifier.options import (
+    AsJson,
+    Channels,
+    Device,
+    Find,
+    Foreground,
+    Intensity,
+    Modality,
+    Replace,
+    Size,
+    Spacing,
+)
+from otherwise.cli.options.image_source import is_address, named_images
+from otherwise.cli.options.input_contract import read_names, read_numbers, read_patches, read_size
 from otherwise.cli.progress import shown
-from otherwise.cli.source import image_source, is_address, named_images
 
 if TYPE_CHECKING:
     from otherwise.blackbox.protocol import InputSpec
     from otherwise.blackbox.training.labelled_images import LabelledImages
     from otherwise.blackbox.training.trainer import Recipe
 
-EXIT_NOT_HOSTABLE = 1
-"""The classifier was looked at, and cannot be hosted."""
 
-Size = Annotated[str, typer.Option(help="Voxels along each axis: columns,rows or columns,rows,slices.")]
-Intensity = Annotated[str, typer.Option(help="low,high in the image's own units, mapped to 0..1.")]
-Spacing = Annotated[str | None, typer.Option(help="Millimetres along each axis; without: whole field of view.")]
-Channels = Annotated[int, typer.Option(min=1, help="Channels of an image.")]
-Modality = Annotated[str, typer.Option(help="DICOM modality, such as MG or CT.")]
-Find = Annotated[
-    str | None, typer.Option(help="It looks at patches of larger images: the classes worth finding there, a,b.")
-]
-Foreground = Annotated[
-    float | None, typer.Option(help="With --find: only patches with values above this are looked at.")
-]
-Overlap = Annotated[
-    float | None, typer.Option(help="With --find: share of its edge that a patch has in common with the next. [0.5]")
-]
-Tissue = Annotated[float | None, typer.Option("--share", help="With --find: least share of tissue in a patch. [0.25]")]
-Trust = Annotated[bool, typer.Option("--trust-code", help="Allow Python code that the bundle brings or names.")]
-Replace = Annotated[bool, typer.Option("--replace", help="Replace an existing bundle.")]
 AUGMENTATION = {"noise": 0.2, "blur": 1.2, "contrast": 0.3, "shift": 0.06, "turn": 10.0, "zoom": 0.05}
 """The defaults of ``augmentation.Augmentation``; a test compares them, since importing it here would import PyTorch."""
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-Device = Annotated[str, typer.Option(help="Where PyTorch runs it: cpu, cuda, cuda:1, auto.")]
 
 
 class Network(StrEnum):
@@ -52,168 +43,6 @@ class Network(StrEnum):
     small = "small"
     dense = "dense"
     plain = "plain"
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    group = typer.Typer(help="Import, check or train a classifier.", no_args_is_help=True)
-    app.add_typer(group, name="classifier")
-    group.command("import")(import_)
-    group.command("check")(check)
-    group.command("train")(train)
-
-
-def import_(
-    model: Annotated[
-        str,
-        typer.Argument(help="TorchScript, .pt2 or ONNX file, package.module:function, or http://.../v2/models/NAME."),
-    ],
-    classes: Annotated[str, typer.Option(help="Class names in the order of the outputs: a,b.")],
-    size: Size,
-    out: Annotated[Path, typer.Option(help="Bundle to write.")],
-    intensity: Annotated[
-        str | None, typer.Option(help="low,high in the image's own units, mapped to 0..1; image: each image's own.")
-    ] = None,
-    spacing: Spacing = None,
-    channels: Channels = 1,
-    modality: Modality = "OT",
-    find: Find = None,
-    foreground: Foreground = None,
-    overlap: Overlap = None,
-    share: Tissue = None,
-    axes: Annotated[
-        str | None,
-        typer.Option(help="The tensor's axes: rows,columns (default), columns,rows, x,y,z or slices,rows,columns."),
-    ] = None,
-    orientation: Annotated[
-        str | None, typer.Option(help="Anatomical directions of columns, rows, slices: LPS, RAS ...; file: as stored.")
-    ] = None,
-    fit: Annotated[
-        str | None, typer.Option("--field-of-view", help="Without a spacing: stretch, pad, crop, crop:256 or native.")
-    ] = None,
-    interpolation: Annotated[
-        str | None, typer.Option(help="linear, antialias, cubic, area, mean, nearest or gaussian.")
-    ] = None,
-    grey: Annotated[str, typer.Option(help="Colour where one channel is wanted: refuse, luma or mean.")] = "refuse",
-    layout: Annotated[str, typer.Option(help="NCHW, or NHWC: channels last, as Keras has it.")] = "NCHW",
-    colours: Annotated[str, typer.Option(help="RGB, or BGR as OpenCV reads it.")] = "RGB",
-    value_range: Annotated[str | None, typer.Option(help="low,high that 0 and 1 become for the network.")] = None,
-    mean: Annotated[str | None, typer.Option(help="Then subtracted, one for all or one per channel.")] = None,
-    deviation: Annotated[str | None, typer.Option(help="Then divided by, one for all or one per channel.")] = None,
-    normalise: Annotated[
-        str, typer.Option(help="none, imagenet, z-score or min-max of each image, z-score-foreground.")
-    ] = "none",
-    dtype: Annotated[str, typer.Option(help="Type of the tensor: float32, float16, float64 or uint8.")] = "float32",
-    activation: Annotated[
-        str, typer.Option(help="softmax, sigmoid, none, log, share, or auto: look at its answers.")
-    ] = "auto",
-    multi_label: Annotated[bool, typer.Option("--multi-label", help="Each class is a yes or no of its own.")] = False,
-    output: Annotated[
-        str | None,
-        typer.Option(
-            help="What its outputs are: logits, sigmoid-logits, probabilities, log-probabilities or quantised; or "
-            "which one is meant, by name, key or number; or both, KEY:logits."
-        ),
-    ] = None,
-    threshold: Annotated[
-        list[str] | None, typer.Option(help="CLASS=0.3: the probability from which a class is said; repeatable.")
-    ] = None,
-    input_name: Annotated[str | None, typer.Option("--input", help="Of several inputs of an ONNX model.")] = None,
-    fill: Annotated[list[str] | None, typer.Option(help="NAME=VALUE of another input; repeatable.")] = None,
-    name: Annotated[str | None, typer.Option(help="Name for people.")] = None,
-    trust_code: Trust = False,
-    replace: Replace = False,
-    as_json: AsJson = False,
-) -> None:
-    """Make a bundle of a bare model, and ask it once."""
-    from otherwise.blackbox.bundle import short_version
-    from otherwise.blackbox.importing import import_classifier
-    from otherwise.cli.contract import read_contract, read_fill, read_thresholds
-
-    names = read_names(classes)
-    contract = read_contract(
-        size=size,
-        channels=channels,
-        spacing=spacing,
-        intensity=intensity,
-        modality=modality,
-        patches=read_patches(find, foreground, overlap, share),
-        axes=axes,
-        orientation=orientation,
-        fit=fit,
-        interpolation=interpolation,
-        grey=grey,
-        layout=layout,
-        colours=colours,
-        value_range=value_range,
-        mean=mean,
-        deviation=deviation,
-        normalise=normalise,
-        dtype=dtype,
-    )
-    imported = import_classifier(
-        model,
-        out,
-        classes=names,
-        inputs=contract.inputs,
-        tensor=contract.tensor,
-        activation=activation,
-        multi_label=multi_label,
-        output=output,
-        thresholds=read_thresholds(threshold or [], names, multi_label),
-        input_name=input_name,
-        fill=read_fill(fill or []),
-        name=name,
-        trust_code=trust_code,
-        replace=replace,
-    )
-    notes = {"assumed": contract.assumed, "found": imported.found}
-    if as_json:
-        content = {"bundle": str(out), "version": imported.version, "activation": imported.activation}
-        typer.echo(json.dumps({**content, **notes}))
-        return
-    version = short_version(imported.version)
-    typer.echo(f"{out}: {imported.bundle.name}, version {version}, activation {imported.activation}.")
-    for title, sentences in notes.items():
-        for sentence in sentences:
-            typer.echo(f"{title.capitalize()}: {sentence}")
-    typer.echo(f"See whether it can be hosted: otherwise classifier check {out}")
-    typer.echo("Compare it with your own pipeline there: --images DIR --expected answers.csv")
-
-
-def check(
-    bundle: Annotated[str, typer.Argument(help="Bundle, or the name of a shipped one.")],
-    images: Annotated[
-        Path | None, typer.Option(help="Images to ask it about: folder, file, CSV or DICOMweb.", parser=image_source)
-    ] = None,
-    expected: Annotated[
-        Path | None, typer.Option(help="CSV with the answers of your own pipeline: id or path, and each class.")
-    ] = None,
-    page: Annotated[
-        Path | None, typer.Option(help="HTML page of what the network sees; with --expected: beside its CSV.")
-    ] = None,
-    slice_index: Annotated[int | None, typer.Option("--slice", help="For a 2-D classifier and volumes.")] = None,
-    device: Device = "cpu",
-    trust_code: Trust = False,
-    as_json: AsJson = False,
-) -> None:
-    """Say in words whether a classifier can be hosted, and answers as expected; exit code 1 if not."""
-    from otherwise.blackbox.checks.report import Comparison, check_classifier
-
-    if images is None and (expected or page):
-        raise UsageError("--expected and --page need the images.", "Give --images DIR.")
-    if expected is not None and page is None:
-        page = expected.with_name(f"{expected.stem}-seen.html")
-    comparison = Comparison(expected, page, slice_index)
-    report = check_classifier(bundle, images, device=device, trust_code=trust_code, comparison=comparison)
-    if as_json:
-        typer.echo(json.dumps(report.as_json()))
-    else:
-        for finding in report.findings:
-            typer.echo(f"{finding.state:8} {finding.topic:11} {finding.text}")
-        typer.secho(report.verdict, fg=typer.colors.GREEN if report.hostable else typer.colors.RED)
-    if not report.hostable:
-        raise typer.Exit(EXIT_NOT_HOSTABLE)
 
 
 def train(

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from otherwise.cli.pair import load_pair
+from otherwise.cli.options.image_source import image_source
+from otherwise.cli.options.pair import load_pair
 from otherwise.cli.progress import shown
-from otherwise.cli.source import image_source
 
 if TYPE_CHECKING:
     from otherwise.blackbox.protocol import BlackBox, InputSpec
