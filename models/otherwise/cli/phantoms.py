@@ -34,8 +34,8 @@ def register(app: typer.Typer) -> None:
         kind: Annotated[
             str,
             typer.Argument(
-                help="Small 2-D mammograms (also with one of several signs), 3-D chest CT nodules, or images of whole "
-                f"size: {', '.join(known.name for known in KINDS)}.",
+                help="Small 2-D mammograms (also with one of several signs), 3-D chest CT nodules, CT slices with a "
+                f"prognosis, or images of whole size: {', '.join(known.name for known in KINDS)}.",
                 callback=known_kind,
             ),
         ],
@@ -49,6 +49,9 @@ def register(app: typer.Typer) -> None:
         ] = None,
         confound: Annotated[
             float | None, typer.Option(min=0, max=1, help="Burn in a marker that follows the class this often.")
+        ] = None,
+        target_risk: Annotated[
+            float | None, typer.Option(min=0, max=1, help="Of a prognosis: risk at the horizon of the counterfactual.")
         ] = None,
         format: Annotated[Format, typer.Option(help="Format of the images; the truth is always NIfTI.")] = Format.nifti,
         oblique: Annotated[bool, typer.Option("--oblique", help="Turn each image's axes at random.")] = False,
@@ -64,7 +67,7 @@ def register(app: typer.Typer) -> None:
         if oblique and drawn.patch is not None:
             raise PhantomOptionError("Whole phantoms are not turned.", "Leave --oblique away.")
         voxels = parse_size(size, drawn) if size else drawn.size
-        series = draw_series(drawn, SeriesOptions(seed, count, voxels, start, confound))
+        series = draw_series(drawn, SeriesOptions(seed, count, voxels, start, confound, target_risk))
         if oblique:
             series = all_turned(series, seed, start)  # type: ignore[arg-type]  # they are not of whole size
         # Progress is for people: results alone go to standard output.

@@ -9,6 +9,7 @@ import numpy as np
 
 from otherwise.errors import ImageError
 from otherwise.images.image import Image
+from otherwise.phantoms.hazard import Outcome
 
 BENIGN = "benign"
 MALIGNANT = "malignant"
@@ -30,7 +31,9 @@ class Phantom:
         attributes: What a reader would say about it (size, margin, density ...), by name; lengths in millimetres.
         masks: For every feature its voxels, bool ``(i, j, k)`` on the image's grid; empty where it is absent.
         decisive: Name of the mask of the feature that makes the class: where the counterfactual differs.
-        counterfactual: The same phantom (background, noise, position, size) with only the decisive feature swapped.
+        counterfactual: The same phantom (background, noise, position, size) with only the decisive feature swapped, or
+            with the least change of its features to a target risk.
+        outcome: Risk, time and event of a phantom of prognosis; None: it has none.
 
     Raises:
         ImageError: if label, decisive feature, a mask or the counterfactual do not fit together.
@@ -43,6 +46,7 @@ class Phantom:
     masks: Mapping[str, np.ndarray]
     decisive: str
     counterfactual: Image
+    outcome: Outcome | None = None
 
     def __post_init__(self) -> None:
         if self.label not in self.classes or self.decisive not in self.masks:

@@ -23,6 +23,7 @@ class SeriesOptions:
         size: Voxels along each axis of the image.
         start: Number of the first one; the n-th depends on ``seed`` and ``n`` alone.
         confound: None: no marker. Otherwise the probability with which a burned-in marker follows the class.
+        target_risk: Risk of the true counterfactual, of kinds with an outcome; None: the kind's own.
     """
 
     seed: int
@@ -30,6 +31,7 @@ class SeriesOptions:
     size: tuple[int, ...]
     start: int = 0
     confound: float | None = None
+    target_risk: float | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class PhantomKind:
             ``patch`` is given, of ``WholePhantom``.
         size: Voxels along each axis, unless others are asked for.
         marker: Whether a marker can be burned in.
+        outcome: Whether it has a prognosis: a risk, and a time to an event.
         patch: For images of whole size, which hold several lesions or none; None: the image is about one lesion.
     """
 
@@ -62,6 +65,7 @@ class PhantomKind:
     module: str
     size: tuple[int, ...]
     marker: bool = False
+    outcome: bool = False
     patch: Patch | None = None
 
 
@@ -69,6 +73,7 @@ KINDS = (
     PhantomKind("mammogram", "mammogram", (96, 96), marker=True),
     PhantomKind("mammogram-signs", "signs", (96, 96)),
     PhantomKind("nodule", "nodule", (48, 48, 24), marker=True),
+    PhantomKind("prognosis", "prognosis", (64, 64), outcome=True),
     PhantomKind("whole-mammogram", "whole_mammogram", (2400, 3000), patch=Patch((96, 96), (0.5, 0.5))),
     PhantomKind("whole-ct", "whole_ct", (256, 256, 128), patch=Patch((32, 32, 24), (1.0, 1.0, 1.25))),
 )
@@ -95,6 +100,8 @@ def draw_series(kind: PhantomKind, options: SeriesOptions) -> Iterator[Phantom] 
     """
     if options.confound is not None and not kind.marker:
         raise ImageError(f"Phantoms of the kind {kind.name} have no marker.", "Leave the confound away.")
+    if options.target_risk is not None and not kind.outcome:
+        raise ImageError(f"Phantoms of the kind {kind.name} have no risk.", "Leave the target risk away.")
     if len(options.size) != len(kind.size):
         raise ImageError(f"A {kind.name} has no size {options.size}.", "Give one number for each axis.")
     drawn: Iterator[Phantom] | Iterator[WholePhantom] = import_module(f"otherwise.phantoms.{kind.module}").series(

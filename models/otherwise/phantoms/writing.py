@@ -17,6 +17,7 @@ from otherwise.images.image import Image
 from otherwise.images.reading import read_image
 from otherwise.images.writing import write_image
 from otherwise.phantoms.dicom import write_dicom
+from otherwise.phantoms.hazard import Outcome
 from otherwise.phantoms.phantom import Lesion, Phantom, WholePhantom
 
 SCHEMA = "otherwise.phantom/1"
@@ -35,7 +36,7 @@ def write_phantoms(
     The folder holds ``images/`` (nothing but images, so that a server can offer it as its studies),
     ``truth/<id>/`` (``truth.json``, ``counterfactual.nii.gz`` and ``mask-<feature>.nii.gz`` of what is present; for a
     whole phantom ``lesions.nii.gz`` and ``foreground.nii.gz``) and ``labels.csv`` (id, file, label; files relative to
-    ``folder``).
+    ``folder``; of a phantom with an outcome also risk, time in days, event as 0 or 1, and each feature).
 
     Args:
         phantoms: What to write; ids must differ.
@@ -56,7 +57,7 @@ def write_phantoms(
         raise ImageError(f"Format {format!r} is unknown.", f"Choose one of {', '.join(FORMATS)}.")
     if is_occupied(folder):
         raise ImageError(f"{folder} is not empty.", "Give a new or an empty folder.")
-    rows: dict[str, tuple[str, str, str]] = {}
+    rows: dict[str, dict[str, str]] = {}
     with atomic_folder(folder) as draft:
         for phantom in phantoms:
             id = phantom.image.id
@@ -69,12 +70,13 @@ def write_phantoms(
                 _write_truth(phantom, draft / "truth" / id, file)
             write = write_image if format == "nifti" else write_dicom
             write(phantom.image, draft / file)
-            rows[id] = (id, file, phantom.label)
+            rows[id] = {"id": id, "file": file, "label": phantom.label, **_outcome_columns(phantom)}
             if progress is not None:
                 progress(len(rows))
         with (draft / "labels.csv").open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(("id", "file", "label"))
+            columns = next(iter(rows.values()), {"id": "", "file": "", "label": ""})
+            writer = csv.DictWriter(stream, list(columns), lineterminator="\n")
+            writer.writeheader()
             writer.writerows(rows.values())
     return list(rows)
 
@@ -113,6 +115,7 @@ def read_truth(folder: Path, id: str) -> Phantom:
             masks=masks,
             decisive=truth_json["decisive"],
             counterfactual=image.with_array(counterfactual.array, f"{id}-counterfactual"),
+            outcome=Outcome(**truth_json["outcome"]) if truth_json.get("outcome") else None,
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ImageError(
@@ -172,6 +175,7 @@ def _write_truth(phantom: Phantom, target: Path, file: str) -> None:
         "attributes": dict(phantom.attributes),
         "masks": list(phantom.masks),
         "present": present,
+        "outcome": asdict(phantom.outcome) if phantom.outcome else None,
     }
     with atomic_folder(target) as temporary:
         (temporary / "truth.json").write_text(json.dumps(truth_json, indent=2) + "\n", encoding="utf-8")
@@ -179,6 +183,19 @@ def _write_truth(phantom: Phantom, target: Path, file: str) -> None:
         for name in present:
             image = phantom.image.with_array(phantom.masks[name][None].astype(np.uint8), name)
             write_image(image, temporary / f"mask-{_checked(name)}.nii.gz")
+
+
+def _outcome_columns(phantom: Phantom | WholePhantom) -> dict[str, str]:
+    """Return what the table says about a prognosis; nothing of a phantom without one."""
+    outcome = phantom.outcome if isinstance(phantom, Phantom) else None
+    if outcome is None:
+        return {}
+    return {
+        "risk": f"{outcome.risk:.5f}",
+        "time": f"{outcome.time:.1f}",
+        "event": str(int(outcome.event)),
+        **{name: f"{value:.5f}" for name, value in outcome.features.items()},
+    }
 
 
 def _file_name(image: Image, format: str) -> str:
