@@ -27,6 +27,7 @@ from lib.runtime.host import ExplainerLike
 from lib.runtime.memory_pools import keep_few_kernels, share_pools
 from lib.runtime.model_switcher import ModelSwitcher
 from lib.runtime.shutdown import let_finish
+from lib.settings.options import MIB
 from lib.storage.image_sources import from_datastore
 from lib.storage.served_folder import ServedFolder
 from lib.storage.sessions import SafeSessions
@@ -94,7 +95,7 @@ class OtherwiseApp(MONAILabelApp):
             if settings.MONAI_LABEL_DATASTORE:  # XNAT, DSA
                 return super().init_datastore()
             options = self.options
-            return open_archive(self.studies, options.archive_search, options.state, options.archive_cache)
+            return open_archive(self.studies, options.dicomweb_search, options.state, options.dicomweb_cache_mib * MIB)
         return ServedFolder(
             self.studies,
             self.options.state,

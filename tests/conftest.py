@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import requests
+from hypothesis import HealthCheck, settings
 
 from otherwise.demo.client import session
 from otherwise.demo.server import server
@@ -23,6 +24,10 @@ from otherwise.phantoms.mammogram import MammogramSettings, mammograms
 from support import forked_python
 
 pytest_plugins = ["support.parallel"]
+
+# How long an example takes says how busy the machine is, not whether the code is right.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 REAL_DICOM = Path(__file__).resolve().parents[2] / "shared" / "data" / "dicom"
 OBLIQUE = np.array([[0.28, -0.96, 0, 12.5], [0.96, 0.28, 0, -7.0], [0, 0, 1.5, 3.25], [0, 0, 0, 1]])

@@ -76,6 +76,41 @@ def test_slips_in_the_options_are_told(options: Any, conf: dict[str, str]) -> No
         options.Options.read(conf, "studies")
 
 
+def test_settings_come_from_the_command_line_the_environment_or_the_default(
+    options: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    given = {
+        "CLASSIFIER": "theirs",
+        "STATE": str(tmp_path / "state"),
+        "TRUST_CODE": "yes",
+        "UPLOAD_MIB": "7",
+        "VOCABULARY": "birads,terms.yaml",
+        "DICOMWEB_SEARCH": "Modality=MG,00100020=1",
+        "STORE_TO": "PACS@archive:104",
+        "KEEP_DAYS": "2.5",
+        "WAITING": "",
+    }
+    for key, value in given.items():
+        monkeypatch.setenv(f"OTHERWISE_{key}", value)
+    read = options.Options.read({"upload_mib": "9", "agent": ""}, "studies")
+    assert (read.classifier, read.state, read.trust_code) == ("theirs", tmp_path / "state", True)
+    assert (read.upload_mib, read.agent, read.waiting) == (9, "mammogram_agent", 32)
+    assert read.vocabulary == ("birads", "terms.yaml")
+    assert read.dicomweb_search == {"Modality": "MG", "00100020": "1"}
+    assert (read.store_to.host, read.keep_days) == ("archive", 2.5)
+    monkeypatch.setenv("OTHERWISE_UPLOAD_MIB", "much")
+    with pytest.raises(options.OptionError, match="OTHERWISE_UPLOAD_MIB") as caught:
+        options.Options.read({}, "studies")
+    assert "\n" not in str(caught.value)
+
+
+def test_all_settings_are_documented(options: Any) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "admin" / "configuration.md").read_text(encoding="utf-8")
+    for key, field in options.Options.model_fields.items():
+        assert field.description
+        assert key == "studies" or f"`{key}`" in page, key
+
+
 def test_studies_on_a_server_need_a_state_folder(options: Any) -> None:
     with pytest.raises(options.OptionError, match="state DIR"):
         options.Options.read({}, "http://localhost/dicom-web")

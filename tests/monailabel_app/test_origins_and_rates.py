@@ -89,13 +89,15 @@ def test_who_asks_too_often_waits_and_nobody_else(client: TestClient, tokens: di
 )
 def test_slips_are_told(running: Running, conf: dict[str, str]) -> None:
     with pytest.raises(OtherwiseError):
-        importlib.import_module("lib.settings.access").AccessOptions.read(conf)
+        importlib.import_module("lib.settings.options").Options.read(conf, "studies")
 
 
 def test_rates_hold_where_people_log_in(running: Running) -> None:
-    options = importlib.import_module("lib.settings.access").AccessOptions
+    def read(**conf: str) -> Any:
+        return importlib.import_module("lib.settings.options").Options.read(conf, "studies")
 
-    assert options.read({}).rate is None
-    assert options.read({"tokens": "tokens.txt"}).rate == 20
-    assert options.read({"tokens": "tokens.txt", "rate": "0"}).rate is None
-    assert options.read({"tokens": "tokens.txt"}).tokens == Path("tokens.txt").absolute()
+    assert read().rate_limit is None
+    assert read(rate="3").rate_limit == 3
+    assert read(tokens="tokens.txt").rate_limit == 20
+    assert read(tokens="tokens.txt", rate="0").rate_limit is None
+    assert read(tokens="tokens.txt").tokens == Path("tokens.txt").absolute()

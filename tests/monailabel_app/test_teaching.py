@@ -291,8 +291,8 @@ def test_an_explanation_of_superseded_models_is_not_named(server: TeachableServe
 
 
 def test_only_its_author_takes_a_word_back(server: TeachableServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lib.storage.owners import Caller
-    from lib.teaching.annotation_requests import AnnotationRequest, NotYoursError, make_annotation
+    from lib.storage.owners import Caller, NotYoursError
+    from lib.teaching.annotation_requests import AnnotationRequest, make_annotation
     from otherwise.tokens import Role
 
     note = Annotation(author="Ada", kind="disagree", image="image-00", explanation="e")

@@ -34,14 +34,15 @@ def register(app: typer.Typer) -> None:
     def serve(
         studies: Annotated[str, typer.Option(help="Folder of images, or address of a DICOMweb server.")],
         classifier: Annotated[
-            str, typer.Option(help="Bundle of the classifier, or a shipped bundle's name.")
+            str,
+            typer.Option(envvar="OTHERWISE_CLASSIFIER", help="Bundle of the classifier, or a shipped bundle's name."),
         ] = "mammogram_classifier",
         agent: Annotated[
-            str, typer.Option(help="Bundle of its agent, or a shipped bundle's name.")
+            str, typer.Option(envvar="OTHERWISE_AGENT", help="Bundle of its agent, or a shipped bundle's name.")
         ] = "mammogram_agent",
         host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
         port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: any free one.")] = 8000,
-        device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+        device: Annotated[str, typer.Option(envvar="OTHERWISE_DEVICE", help="auto, cpu, cuda or cuda:N.")] = "auto",
         state: Annotated[
             Path | None, typer.Option(help="Folder for explanations and uploads. Default: beside the studies.")
         ] = None,
@@ -74,7 +75,11 @@ def register(app: typer.Typer) -> None:
             str | None, typer.Option(help="Archive that explanations are sent to by C-STORE: AET@HOST:PORT.")
         ] = None,
         tokens: Annotated[
-            Path | None, typer.Option(help="File of those who may use it (otherwise tokens add). Needed for --host.")
+            Path | None,
+            typer.Option(
+                envvar="OTHERWISE_TOKENS",
+                help="File of those who may use it (otherwise tokens add). Needed for --host.",
+            ),
         ] = None,
         origin: Annotated[
             list[str] | None, typer.Option(help="Web page whose scripts may use it, as https://viewer.example.")
@@ -87,9 +92,14 @@ def register(app: typer.Typer) -> None:
         proxy: Annotated[
             list[str] | None, typer.Option(help="Address of a reverse proxy whose word on clients is believed.")
         ] = None,
-        log: Annotated[Literal["text", "json"], typer.Option(help="Form of the log: text or json.")] = "text",
+        log: Annotated[
+            Literal["text", "json"], typer.Option(envvar="OTHERWISE_LOG", help="Form of the log: text or json.")
+        ] = "text",
         grace: Annotated[float, typer.Option(min=0, help="Seconds that a running job may go on after SIGTERM.")] = 30.0,
-        trust_code: Annotated[bool, typer.Option("--trust-code", help="Let bundles run Python of their own.")] = False,
+        trust_code: Annotated[
+            bool,
+            typer.Option("--trust-code", envvar="OTHERWISE_TRUST_CODE", help="Let bundles run Python of their own."),
+        ] = False,
     ) -> None:
         """Serve explanations to 3D Slicer and other MONAI Label clients, until Ctrl-C."""
         refuse_open_door(host, tokens, proxy or [])

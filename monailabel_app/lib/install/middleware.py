@@ -31,14 +31,13 @@ def install_middleware(server: FastAPI, options: Options, metrics: Metrics, auth
         authenticator: Knows people by their tokens.
     """
     templates = RouteTemplates(server.router.routes)
-    access = options.access
-    origins = [*access.origins, *(str(origin).rstrip("/") for origin in settings.MONAI_LABEL_CORS_ORIGINS)]
+    origins = [*options.origins, *(str(origin).rstrip("/") for origin in settings.MONAI_LABEL_CORS_ORIGINS)]
     # The first is the outermost. Tokens are out of the address before anything of it is looked at or logged.
     server.user_middleware[:] = [
         Middleware(HeadLimits),
         Middleware(AddressToken),
         Middleware(RequestLog, templates=templates, metrics=metrics),
-        *([Middleware(RefusalDelay)] if access.rate else []),
+        *([Middleware(RefusalDelay)] if options.rate_limit else []),
         Middleware(Origins, allowed=origins),
         Middleware(
             Authentication,
@@ -46,6 +45,6 @@ def install_middleware(server: FastAPI, options: Options, metrics: Metrics, auth
             authenticator=authenticator,
             local_only=isinstance(authenticator, LocalSecret),
         ),
-        *([Middleware(RateLimit, rate=access.rate)] if access.rate else []),
+        *([Middleware(RateLimit, rate=options.rate_limit)] if options.rate_limit else []),
     ]
     server.middleware_stack = None

@@ -57,7 +57,7 @@ def start(
         if _inside_server() or (conf.get("log") and not _is_task()):
             configure(options.log)  # MONAI Label's own logs quote requests
         hold = None if _is_task() else lock_state_folder(options.state)
-        authenticator = choose_authenticator(options.access, options.state)  # before the models, which take longer
+        authenticator = choose_authenticator(options.tokens, options.state)  # before the models, which take longer
         host = start_host(options, explainer)
     except OtherwiseError:
         _end_in_one_line()
@@ -108,7 +108,7 @@ def open_jobs(app: MONAILabelApp, tasks: Mapping[str, HostedTask], host: Host, o
         _end_in_one_line()
         raise
     resolver = JobResolver(app, tasks)
-    return JobService(resolver, host.worker, host.store, record, options.jobs.deadline_seconds)
+    return JobService(resolver, host.worker, host.store, record, options.deadline_seconds)
 
 
 def open_retention(host: Host, options: Options, teaching: TeachingService, jobs: JobService) -> Retention:
@@ -118,7 +118,7 @@ def open_retention(host: Host, options: Options, teaching: TeachingService, jobs
         host.owners.remove(id)
         jobs.forget_answers(id)
 
-    limits = RetentionLimits(options.jobs.keep_days, options.jobs.keep_gib)
+    limits = RetentionLimits(options.keep_days, options.keep_gib)
     return Retention(host.store, limits, References(teaching.annotations), forget)
 
 

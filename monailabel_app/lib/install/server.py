@@ -24,6 +24,7 @@ from lib.routes.pages import pages_router
 from lib.routes.studies import studies_router
 from lib.routes.teaching import teaching_router, train_router
 from lib.runtime.stock_server import stock_server
+from lib.settings.options import MIB
 from lib.stock_routes.wrapped import closed_router, guarded_router
 from lib.storage.image_sources import from_session
 from lib.storage.owners import Caller
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 def install_app(app: OtherwiseApp) -> None:
     """Let MONAI Label's server answer with this app, and with no other any more."""
     server = stock_server()
-    route = route_class(app.options.upload_limit)
+    route = route_class(app.options.upload_mib * MIB)
 
     async def still_known(request: Request) -> bool:
         caller = await app.authenticator.identify(request.state.token)
@@ -52,7 +53,7 @@ def install_app(app: OtherwiseApp) -> None:
     loading = WorkThreads("otherwise-loading", threads=1, per_user=2)
     health = Health(app.host, app.options.state, app.teaching.annotations.head, app.authenticator.check)
     routers = [
-        infer_router(app, app.tasks, route, app.options.jobs.deadline_seconds, reading),
+        infer_router(app, app.tasks, route, app.options.deadline_seconds, reading),
         about_router(app.host, app.options, route),
         observability_router(app.host, health, app.metrics, route),
         jobs_router(app.jobs, reading, route, still_known=still_known),

@@ -12,7 +12,7 @@ from fastapi.routing import APIRoute
 from monailabel.config import RBAC_USER
 
 from lib.runtime.host import Host
-from lib.settings.options import Options
+from lib.settings.options import MIB, Options
 from lib.settings.params import AUTO
 from lib.storage.explanation_store import NotFoundError
 from lib.storage.image_sources import READABLE
@@ -77,10 +77,10 @@ def describe(host: Host, options: Options) -> dict[str, Any]:
             {"name": host.device, "title": torch.cuda.get_device_name(host.device) if "cuda" in host.device else "CPU"}
         ],
         "limits": {
-            "upload_bytes": options.upload_limit,
+            "upload_bytes": options.upload_mib * MIB,
             "waiting": host.worker.limit,
             "waiting_per_user": host.worker.limit_per_user,
-            "deadline_seconds": options.jobs.deadline_seconds,
+            "deadline_seconds": options.deadline_seconds,
             "upload_endings": list(READABLE),
             "targets": [AUTO, *classifier.classes],
         },

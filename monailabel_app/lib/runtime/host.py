@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from lib.runtime.memory_pools import trimmer
 from lib.runtime.worker import Worker
-from lib.settings.options import Options, choose_device
+from lib.settings.options import MIB, Options, choose_device
 from lib.storage.explanation_store import ExplanationStore
 from lib.storage.owners import Owners
 from lib.storage.reading_budget import ReadingBudget, default_budget
@@ -132,6 +132,6 @@ def start_host(options: Options, explainer: ExplainerLike | None = None) -> Host
         from otherwise.explain.loading import load_explainer
 
         explainer = load_explainer(options.classifier, options.agent, device, options.trust_code)
-    worker = Worker(f"otherwise-{device}", options.jobs.waiting, options.jobs.waiting_per_user)
-    reading = ReadingBudget(options.reading_bytes or default_budget(), give_back=trimmer())
+    worker = Worker(f"otherwise-{device}", options.waiting, options.waiting_per_user)
+    reading = ReadingBudget((options.reading_mib or 0) * MIB or default_budget(), give_back=trimmer())
     return Host(explainer, worker, store, device, reading, Owners(options.state / "owners"))

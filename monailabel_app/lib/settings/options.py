@@ -1,149 +1,130 @@
-"""What an administrator may choose: the ``--conf KEY VALUE`` pairs of ``monailabel start_server``."""
+"""The settings of the server: ``--conf KEY VALUE``, or the environment variable ``OTHERWISE_KEY``, or the default.
+
+``otherwise serve`` has an option of its own for each that people need often.
+"""
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, cast
+from typing import Annotated, Any, Literal
 
-from lib.settings.access import KEYS as ACCESS_KEYS
-from lib.settings.access import AccessOptions
+from monailabel.config import settings
+from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from lib.settings.option_values import OptionError, absolute, parse_node, parse_origin, parse_search, split
 from otherwise.annotations.vocabulary import PRESETS
-from otherwise.errors import OtherwiseError
 from otherwise.report.dicom.c_store import Node
 
 LogFormat = Literal["text", "json"]
+Size = Annotated[int, Field(ge=1)]
+"""A whole number of MiB."""
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(split)]
+"""Names, separated by commas."""
 
+MIB = 1024 * 1024
 WAITING = 32
 """Jobs that may wait; each holds its image in memory."""
 WAITING_PER_USER = 16
-CLASSIFIER = "mammogram_classifier"
-AGENT = "mammogram_agent"
-JOB_KEYS = ("waiting", "waiting_per_user", "deadline_seconds", "keep_days", "keep_gib")
-KEYS = (
-    *("classifier", "agent", "device", "state", "trust_code", "upload_mib", "database", "vocabulary", "units"),
-    *("dicomweb_search", "dicomweb_cache_mib", "reading_mib", "store_to"),
-)
-ALL_KEYS = (*KEYS, *JOB_KEYS, *ACCESS_KEYS, "log")
+RATE = 20.0
+"""Requests a second that one user may send where people log in: far more than Slicer needs."""
+NOT_OURS = ("server_mode",)
+"""Keys of ``--conf`` that belong to MONAI Label."""
 
 
-class OptionError(OtherwiseError):
-    """The server was started with something that it does not understand."""
+class Options(BaseSettings):
+    """Settings of a server. The names of the fields are the keys of ``--conf``."""
 
-    code = "option"
+    model_config = SettingsConfigDict(env_prefix="OTHERWISE_", env_ignore_empty=True, extra="forbid", frozen=True)
 
-
-@dataclass(frozen=True)
-class JobOptions:
-    """Limits of jobs.
-
-    Attributes:
-        waiting: How many may wait; each holds its image in memory.
-        waiting_per_user: How many of one user may.
-        deadline_seconds: How long any may take, its waiting included.
-        keep_days: Age at which explanations are removed; None: never.
-        keep_gib: Room that explanations may take in all; None: any.
-    """
-
-    waiting: int = WAITING
-    waiting_per_user: int = WAITING_PER_USER
-    deadline_seconds: float = 6 * 3600.0
-    keep_days: float | None = None
-    keep_gib: float | None = None
-
-    @classmethod
-    def read(cls, conf: Mapping[str, str]) -> JobOptions:
-        """Understand ``conf``.
-
-        Raises:
-            OptionError: if a value is unknown.
-        """
-        return cls(
-            waiting=int(_positive(conf, "waiting", cls.waiting, whole=True)),
-            waiting_per_user=int(_positive(conf, "waiting_per_user", cls.waiting_per_user, whole=True)),
-            deadline_seconds=_positive(conf, "deadline_seconds", cls.deadline_seconds),
-            keep_days=_positive(conf, "keep_days", 0) if conf.get("keep_days") else None,
-            keep_gib=_positive(conf, "keep_gib", 0) if conf.get("keep_gib") else None,
-        )
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to run.
-
-    Attributes:
-        classifier: Bundle of the black box, or a shipped bundle's name.
-        agent: Bundle of the counterfactual agent, or a shipped bundle's name.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        state: Folder for everything that the server keeps.
-        trust_code: Whether bundles may bring Python of their own.
-        upload_limit: Largest request in bytes.
-        reading_bytes: Memory that all images together may take, in bytes; 0: a share of the machine's.
-        database: Path of a SQLite file, or URL, for what people say; None: in the state folder.
-        jobs: How many jobs may wait, how long, and how long their results are kept.
-        units: Layer of the classifier whose units are named; see ``unit_reader``.
-        vocabulary: Names of preset vocabularies, and paths of YAML files.
-        archive_search: Attributes that series of a DICOMweb archive must have to be listed.
-        archive_cache: Bytes of the archive's images to keep on disk.
-        store_to: Archive that explanations are sent to by C-STORE, ``AET@HOST:PORT``; None: by
-            STOW-RS where the studies are an archive's.
-        access: Who may use the server.
-        log: Form of the log of ``monailabel start_server``, ``text`` or ``json``.
-    """
-
-    classifier: str
-    agent: str
-    device: str
-    state: Path
-    trust_code: bool
-    upload_limit: int
-    database: str | None
-    vocabulary: tuple[str, ...]
-    units: str
-    jobs: JobOptions
-    access: AccessOptions
-    log: LogFormat
-    archive_search: Mapping[str, str] = field(default_factory=dict)
-    archive_cache: int = 20 * 1024**3
-    reading_bytes: int = 0
-    store_to: Node | None = None
+    studies: str = Field(description="Folder of images, or address of a DICOMweb server; no key of --conf")
+    classifier: str = Field("mammogram_classifier", description="Bundle of the black box, or a shipped bundle's name")
+    agent: str = Field("mammogram_agent", description="Bundle of its agent, or a shipped bundle's name")
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    state: Annotated[Path, AfterValidator(Path.expanduser)] = Field(
+        default_factory=lambda fields: default_state(fields["studies"]),
+        description="Folder for everything that the server keeps; by default beside the studies",
+    )
+    trust_code: bool = Field(False, description="Whether bundles may run Python code of their own")
+    upload_mib: Size = Field(1024, description="Largest body of a request in MiB")
+    reading_mib: Size | None = Field(
+        None, description="Memory in MiB that all images may take together; by default 40 % of the machine's"
+    )
+    database: str | None = Field(
+        None, description="SQLite file or PostgreSQL URL of the annotations; by default in the state folder"
+    )
+    vocabulary: Names = Field(PRESETS, description="Preset vocabularies and YAML files, separated by commas")
+    units: str = Field("", description="Layer of the classifier whose units are named, or agent")
+    dicomweb_search: Annotated[Mapping[str, str], NoDecode, BeforeValidator(parse_search)] = Field(
+        {}, description="Attributes that series of an archive must have, as Modality=MG,StudyDate=20260101-"
+    )
+    dicomweb_cache_mib: Size = Field(20 * 1024, description="Images of the archive to keep on disk, in MiB")
+    store_to: Annotated[InstanceOf[Node] | None, NoDecode, BeforeValidator(parse_node)] = Field(
+        None, description="Archive that explanations are sent to by C-STORE, AET@HOST:PORT; by default by STOW-RS"
+    )
+    waiting: int = Field(WAITING, ge=1, description="Jobs that may wait")
+    waiting_per_user: int = Field(WAITING_PER_USER, ge=1, description="Jobs of one user that may wait")
+    deadline_seconds: Positive = Field(6 * 3600.0, description="Seconds that a job may take, its waiting included")
+    keep_days: Positive | None = Field(
+        None, description="Age in days at which explanations are removed; by default never"
+    )
+    keep_gib: Positive | None = Field(None, description="Room in GiB for all explanations; by default any")
+    tokens: Annotated[Path | None, AfterValidator(absolute)] = Field(
+        None, description="File of the people who may use the server; by default whoever knows its secret"
+    )
+    origins: Annotated[tuple[Annotated[str, AfterValidator(parse_origin)], ...], NoDecode, BeforeValidator(split)] = (
+        Field((), description="Web pages whose scripts may use the server, as https://viewer.example, by commas")
+    )
+    rate: float | None = Field(
+        None, ge=0, allow_inf_nan=False, description="Requests a second of one user; 0: any; by default 20 with a login"
+    )
+    log: LogFormat = Field("text", description="Form of the log, text or json")
 
     @classmethod
     def read(cls, conf: Mapping[str, str], studies: str) -> Options:
-        """Understand ``conf``.
+        """Read the settings.
+
+        Args:
+            conf: The pairs of ``--conf``; an empty value counts as not given.
+            studies: Folder of images, or address of a DICOMweb server.
 
         Raises:
             OptionError: if a key or a value is unknown.
             NodeError: if ``store_to`` is malformed.
         """
-        unknown = [key for key in conf if key not in (*ALL_KEYS, "server_mode")]  # the last is MONAI Label's own
+        keys = [name for name in cls.model_fields if name != "studies"]
+        unknown = [key for key in conf if key not in (*keys, *NOT_OURS)]
         if unknown:
-            raise OptionError(f"Unknown --conf {', '.join(unknown)}.", f"Known are {', '.join(ALL_KEYS)}.")
-        return cls(
-            classifier=conf.get("classifier") or CLASSIFIER,
-            agent=conf.get("agent") or AGENT,
-            device=conf.get("device") or "auto",
-            state=Path(conf["state"]).expanduser() if conf.get("state") else default_state(studies),
-            trust_code=_switch("trust_code", conf.get("trust_code", "false")),
-            upload_limit=_mebibytes("upload_mib", conf.get("upload_mib", "1024")),
-            database=conf.get("database") or None,
-            vocabulary=tuple(name for name in conf.get("vocabulary", "").split(",") if name) or PRESETS,
-            units=conf.get("units", ""),
-            jobs=JobOptions.read(conf),
-            archive_search=_search("dicomweb_search", conf.get("dicomweb_search", "")),
-            archive_cache=_mebibytes("dicomweb_cache_mib", conf.get("dicomweb_cache_mib", "20480")),
-            access=AccessOptions.read(conf),
-            reading_bytes=_mebibytes("reading_mib", conf["reading_mib"]) if conf.get("reading_mib") else 0,
-            store_to=Node.parse(conf["store_to"]) if conf.get("store_to") else None,
-            log=_form(conf.get("log") or "text"),
-        )
+            raise OptionError(f"Unknown --conf {', '.join(unknown)}.", f"Known are {', '.join(keys)}.")
+        given: dict[str, Any] = {key: value for key, value in conf.items() if key in keys and value != ""}
+        try:
+            return cls(studies=studies, **given)
+        except ValidationError as error:
+            raise _explained(error) from None
+
+    @property
+    def rate_limit(self) -> float | None:
+        """Requests a second that one user may send on average; None: any."""
+        logs_in = self.tokens is not None or settings.MONAI_LABEL_AUTH_ENABLE
+        return (self.rate if self.rate is not None else RATE if logs_in else 0.0) or None
+
+
+def _explained(error: ValidationError) -> OptionError:
+    """Return the first of pydantic's errors in one line."""
+    first = error.errors()[0]
+    key = str(first["loc"][0])
+    reason = first["msg"].removeprefix("Value error, ")
+    about = Options.model_fields[key].description or ""
+    return OptionError(
+        f"--conf {key} (or OTHERWISE_{key.upper()}) cannot be {str(first['input'])[:40]!r}: {reason}.",
+        f"It means: {about}." if about else "Correct it.",
+    )
 
 
 def default_state(studies: str) -> Path:
-    """Name the folder beside the studies: inside, MONAI Label would watch every file that we write.
+    """Return the folder beside the studies: inside, MONAI Label would watch every file that we write.
 
     Raises:
         OptionError: if the studies are no folder.
@@ -155,7 +136,7 @@ def default_state(studies: str) -> Path:
 
 
 def choose_device(name: str) -> str:
-    """Turn ``auto`` into the best device there is.
+    """Return the device of a name, and for ``auto`` the best one there is.
 
     Raises:
         OptionError: if the device does not exist here.
@@ -172,43 +153,3 @@ def choose_device(name: str) -> str:
     if name != "cpu":
         raise OptionError(f"Device {name!r} is unknown.", "Use auto, cpu, cuda or cuda:N.")
     return name
-
-
-def _form(value: str) -> LogFormat:
-    if value in ("text", "json"):
-        return cast(LogFormat, value)
-    raise OptionError(f"--conf log {value[:32]} is unknown.", "Give text or json.")
-
-
-def _switch(key: str, value: str) -> bool:
-    if str(value).lower() in ("true", "yes", "on", "1"):
-        return True
-    if str(value).lower() in ("false", "no", "off", "0"):
-        return False
-    raise OptionError(f"--conf {key} {value} is neither true nor false.", "Give true or false.")
-
-
-def _positive(conf: Mapping[str, str], key: str, default: float, whole: bool = False) -> float:
-    value = str(conf.get(key) or default)
-    try:
-        number = float(value)
-    except ValueError:
-        number = math.nan
-    if not 0 < number < math.inf or (whole and not number.is_integer()):
-        raise OptionError(
-            f"--conf {key} {value[:40]} is no {'whole ' if whole else ''}number above 0.", "Give one, or leave it away."
-        )
-    return number
-
-
-def _search(key: str, value: str) -> dict[str, str]:
-    pairs = [pair.partition("=") for pair in value.split(",") if pair]
-    if not all(re.fullmatch(r"[A-Za-z]+|[0-9A-Fa-f]{8}", name) and wanted for name, _, wanted in pairs):
-        raise OptionError(f"--conf {key} {value} is no search.", "Give Modality=MG,StudyDate=20260101- or the like.")
-    return {name: wanted for name, _, wanted in pairs}
-
-
-def _mebibytes(key: str, value: str) -> int:
-    if not str(value).isdecimal() or int(value) < 1:
-        raise OptionError(f"--conf {key} {value} is not a size.", "Give a whole number of MiB, at least 1.")
-    return int(value) * 1024 * 1024

@@ -15,20 +15,13 @@ from lib.stock_routes.rule import OVERRIDES, Arguments, Rule, refuse_keys
 from lib.storage.explanation_store import NotFoundError
 from lib.storage.image_sources import IMAGE_ID, READABLE, from_datastore, from_session, unknown_image
 from lib.storage.names import CHECKSUM, check_new_id, check_tag, image_ending, stem
-from lib.storage.owners import CALLER
+from lib.storage.owners import CALLER, NotYoursError
 from lib.storage.study_folder import StudyFolder
 from otherwise.errors import OtherwiseError
 
 MOST_FILES = 1000
 AUTHOR = "saved_by"
 """Key of a label's info: the user who saved it."""
-
-
-class NotYoursError(OtherwiseError):
-    """It belongs to somebody else."""
-
-    code = "not-yours"
-    status = 403
 
 
 class ExistsError(OtherwiseError):

@@ -8,8 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lib.storage.explanation_store import NAME, StorageError, no_explanation
+from otherwise.errors import OtherwiseError
 from otherwise.images.atomic import atomic_path
 from otherwise.tokens import Role
+
+
+class NotYoursError(OtherwiseError):
+    """A label or an annotation belongs to somebody else."""
+
+    code = "not-yours"
+    status = 403
 
 
 @dataclass(frozen=True)

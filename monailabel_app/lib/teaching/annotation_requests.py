@@ -10,10 +10,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from lib.settings.params import MAX_SLICES, ParamsError
-from lib.storage.owners import Caller, check_visible
+from lib.storage.owners import Caller, NotYoursError, check_visible
 from lib.teaching.service import TeachingService
 from lib.teaching.superseded import refuse_superseded
-from otherwise.annotations.annotation import Annotation, AnnotationError, ModelVersions, new_id, withdrawal
+from otherwise.annotations.annotation import Annotation, ModelVersions, new_id, withdrawal
 from otherwise.annotations.region import RegionMask
 from otherwise.annotations.store import AnnotationConflictError, UnknownAnnotationError
 from otherwise.annotations.vocabulary import Term, local_term
@@ -221,13 +221,6 @@ def _repeats(teaching: TeachingService, body: AnnotationRequest) -> bool:
         return teaching.annotations.get(body.id).withdraws == body.withdraws
     except UnknownAnnotationError:
         return False
-
-
-class NotYoursError(AnnotationError):
-    """It belongs to somebody else."""
-
-    code = "not-yours"
-    status = 403
 
 
 def answer(
