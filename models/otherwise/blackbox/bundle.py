@@ -303,7 +303,7 @@ def _check_weights(bundle: Bundle) -> None:
         raise BundleError(f"{bundle.folder / METADATA}: otherwise.weights is no path.", "Name a file in models/.")
     weights = bundle.weights
     if weights is None:
-        if "callable" in bundle.own or "remote" in bundle.own:
+        if {"weights", "callable", "remote"} & set(bundle.own):  # weights: null
             return
         raise BundleError(f"{bundle.folder} holds no weights.", f"Put them at one of {', '.join(USUAL_WEIGHTS)}.")
     if not weights.resolve().is_relative_to(bundle.folder.resolve()):

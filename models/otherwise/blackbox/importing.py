@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
-import zipfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from otherwise.blackbox.bundle import METADATA, Bundle, refuse_existing, write_bundle
+from otherwise.blackbox.bundle import Bundle, refuse_existing, write_bundle
 from otherwise.blackbox.hosted import HostedClassifier, in_batches
-from otherwise.blackbox.loading import host
+from otherwise.blackbox.hosts.registry import load_hosted, recognise_model
 from otherwise.blackbox.model_card import classifier_card
 from otherwise.blackbox.outputs import (
     ACTIVATIONS,
@@ -34,21 +32,6 @@ from otherwise.errors import BundleError, ClassifierError, OtherwiseError
 FOREIGN_LICENSE = "This model was imported from elsewhere. Its licence is that of its source; ask whoever made it.\n"
 STRESS = 1e3
 """Inputs are multiplied by this to see whether outputs can leave [0, 1]."""
-
-
-@dataclass(frozen=True)
-class _Source:
-    """Where a model comes from.
-
-    Attributes:
-        weights: Path of the weights within the bundle; None where there are none.
-        copy: Writes the weights to a path.
-        own: Fields under ``otherwise`` that say how to reach it.
-    """
-
-    weights: str | None = None
-    copy: Callable[[Path], None] | None = None
-    own: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -136,7 +119,7 @@ def import_classifier(
     key, said = _output_of(output)
     if said is not None and activation != "auto":
         raise BundleError(f"--output {output} and --activation {activation} both say how to read.", "Give only one.")
-    source = _source(str(model))
+    source = recognise_model(str(model))
     name = name or (Path(str(model)).stem if source.weights else str(model).rpartition("/")[2].rpartition(":")[2])
     plain = TensorSpec("columns,rows" if inputs.spatial_dims == 2 else "x,y,z", value_range=value_range or (0.0, 1.0))
     chosen = tensor or plain
@@ -199,7 +182,7 @@ def import_classifier(
         found.append(f"{reading.why[:1].upper()}{reading.why[1:]}.")
     own = {"output": key, **({"batch_size": answers.batch_size} if answers.batch_size else {})}
     bundle = write(out, reading.activation, answers.scores.shape[1], own, replace)
-    version = host(bundle, read_spec(bundle), trust_code=trust_code).version
+    version = load_hosted(bundle, trust_code=trust_code).version
     return Imported(bundle, version, reading.activation, tuple(found))
 
 
@@ -238,7 +221,7 @@ def probe_images(inputs: InputSpec, count: int = 8) -> np.ndarray:
 
 def _ask(draft: Bundle, trust_code: bool) -> _Answers:
     spec = read_spec(draft)
-    hosted = host(draft, spec, trust_code=trust_code)
+    hosted = load_hosted(draft, trust_code=trust_code)
     images = probe_images(spec.inputs, 16)
     scores, batch_size = _scores_of(hosted, images)
     if scores.shape[1] != len(spec.classes) and (scores.shape[1], len(spec.classes)) != (1, 2):
@@ -298,97 +281,3 @@ def _stressed(hosted: HostedClassifier, images: np.ndarray, batch_size: int | No
         return None
     scores = scores[np.isfinite(scores).all(axis=1)]
     return scores if len(scores) else None
-
-
-def _source(model: str) -> _Source:
-    if model.startswith(("http://", "https://")):
-        from otherwise.blackbox.hosts.remote import RemoteModel
-
-        told = {key: value for key, value in asdict(RemoteModel.parse(model)).items() if value is not None}
-        return _Source(own={"remote": told})
-    module, colon, function = model.partition(":")
-    if colon and function.isidentifier() and all(part.isidentifier() for part in module.split(".")):
-        return _Source(own={"callable": model})
-    path = Path(model)
-    if path.is_dir():
-        raise _a_folder(path)
-    if not path.is_file():
-        raise BundleError(f"There is no model file {path}.", "Check the path.")
-    suffix = path.suffix.lower()
-    if suffix == ".onnx":
-        return _Source("models/model.onnx", lambda target: _copy_with_companions(path, target))
-    kind = _kind_of(path)
-    if kind == "exported":
-        return _Source("models/model.pt2", lambda target: _copy(path, target))
-    if kind != "torchscript":
-        raise _not_a_model(path, kind)
-    return _Source("models/model.ts", lambda target: _copy(path, target))
-
-
-def _a_folder(path: Path) -> BundleError:
-    """Say what a folder is that was given as a model."""
-    if (path / METADATA).is_file():
-        return BundleError(f"{path} is a bundle already.", f"Host it as it is: otherwise classifier check {path}")
-    if (path / "saved_model.pb").is_file():
-        return BundleError(f"{path} is a TensorFlow SavedModel.", "Export it as ONNX (tf2onnx).")
-    return BundleError(f"{path} is a folder.", "Give the model's file.")
-
-
-def _kind_of(path: Path) -> str:
-    """Tell by its content what a file of PyTorch or another library is; nothing is unpickled.
-
-    Returns:
-        ``torchscript``, ``exported``, ``weights``, ``pickle``, ``keras``, ``tensorflow-lite`` or ``other``.
-    """
-    if path.suffix.lower() == ".safetensors":
-        return "weights"
-    with path.open("rb") as file:
-        head = file.read(8)
-    if head.startswith(b"\x89HDF"):
-        return "keras"
-    if head[4:8] == b"TFL3":
-        return "tensorflow-lite"
-    if not zipfile.is_zipfile(path):
-        return "pickle" if head[:1] == b"\x80" else "other"
-    with zipfile.ZipFile(path) as archive:
-        names = [name.partition("/")[2] or name for name in archive.namelist()]
-    if "archive_format" in names or any("exported_program" in name or name.startswith("models/") for name in names):
-        return "exported"
-    if any(name.startswith("code/") for name in names):
-        return "torchscript"
-    if "config.json" in archive.namelist():
-        return "keras"
-    if "data.pkl" not in names:
-        return "other"
-    from otherwise.blackbox.hosts.networks import read_weights
-
-    try:
-        read_weights(path)
-    except BundleError:
-        return "pickle"
-    return "weights"
-
-
-def _not_a_model(path: Path, kind: str) -> BundleError:
-    """Say what a file is that cannot be hosted, and the way out."""
-    export = "Save the model with torch.jit.save, torch.export.save (.pt2) or torch.onnx.export"
-    told = {
-        "weights": (f"{path} holds weights without a network.", f"{export}, or make a MONAI bundle with network_def."),
-        "pickle": (f"{path} is a pickle, which would run code when it is opened.", f"{export}."),
-        "keras": (f"{path} is a Keras model.", "Export it as ONNX (tf2onnx, or model.export(..., format='onnx'))."),
-        "tensorflow-lite": (f"{path} is a TensorFlow Lite model.", "Export the model as ONNX (tf2onnx)."),
-    }
-    return BundleError(*told.get(kind, (f"{path} is no model that is known, or damaged.", f"{export}.")))
-
-
-def _copy(path: Path, target: Path) -> None:
-    shutil.copyfile(path, target)
-
-
-def _copy_with_companions(path: Path, target: Path) -> None:
-    """Copy an ONNX file, and the files beside it that hold its tensors; those keep the names that it knows them by."""
-    _copy(path, target)
-    for suffix in (".data", "_data"):
-        companion = path.with_name(path.name + suffix)
-        if companion.is_file():
-            _copy(companion, target.with_name(companion.name))
