@@ -17,7 +17,8 @@ from otherwise.evaluation.patches import CLEAR, OFF_CENTRE, Cutting, places, wri
 from otherwise.evaluation.placing import changed_outside, geometry_error, measure_placing
 from otherwise.explain.explainer import Explainer
 from otherwise.explain.placed import explain_find
-from otherwise.finding.finder import Find, Finder
+from otherwise.finding.find import Find
+from otherwise.finding.finder import Finder
 from otherwise.images.image import Geometry, Image
 from otherwise.phantoms.phantom import WholePhantom
 from otherwise.phantoms.whole_mammogram import WholeMammogramSettings, whole_mammograms

@@ -124,7 +124,7 @@ def test_looking_slab_by_slab_tells_the_same(monkeypatch: pytest.MonkeyPatch, mo
     image = image_with([(28, 9, 12), (50, 30, 5)], geometry, 3)
     told: list[float] = []
     whole = Finder(SquareClassifier(SOLID)).score(image)
-    monkeypatch.setattr("otherwise.finding.finder.MOST_VOXELS", most)
+    monkeypatch.setattr("otherwise.finding.sampling.MOST_VOXELS", most)
     parts = Finder(SquareClassifier(SOLID)).score(image, progress=told.append)
     order, again = (np.lexsort(scores.starts.T) for scores in (whole, parts))
     np.testing.assert_array_equal(whole.starts[order], parts.starts[again])

@@ -10,7 +10,8 @@ from otherwise.batch.classifying import ClassifyOrder, Progress, RemoteClassifie
 from otherwise.batch.errors import Failure
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.errors import OtherwiseError
-from otherwise.finding.finder import Find, Finder
+from otherwise.finding.find import Find
+from otherwise.finding.finder import Finder
 from otherwise.finding.image_finds import ImageFinds
 from otherwise.finding.scan import Scan
 from otherwise.images.image import Image

@@ -13,7 +13,8 @@ from monai.metrics import compute_froc_curve_data
 from otherwise.agent.editing.search import Progress
 from otherwise.blackbox.model_card import machine_class
 from otherwise.evaluation.costs import resident_gib, timed
-from otherwise.finding.finder import Find, Finder
+from otherwise.finding.find import Find
+from otherwise.finding.finder import Finder
 from otherwise.phantoms.phantom import WholePhantom
 
 FALSE_FINDS = 1.0

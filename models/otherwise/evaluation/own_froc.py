@@ -9,7 +9,7 @@ import numpy as np
 
 from otherwise.evaluation.froc import Marks, sensitivity_at
 from otherwise.evaluation.lesions import KnownLesion
-from otherwise.finding.finder import Find
+from otherwise.finding.find import Find
 from otherwise.images.image import Geometry
 
 RATES = (0.125, 0.25, 0.5, 1, 2, 4, 8)

@@ -12,7 +12,8 @@ from otherwise.evaluation.costs import resident_gib, timed
 from otherwise.explain.explainer import Explainer
 from otherwise.explain.explanation import Explanation
 from otherwise.explain.placed import explain_find
-from otherwise.finding.finder import Find, Finder, PatchScores
+from otherwise.finding.find import Find, PatchScores
+from otherwise.finding.finder import Finder
 from otherwise.images.image import Image
 from otherwise.phantoms.phantom import WholePhantom
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from otherwise.blackbox.decision import DecisionRule
 from otherwise.explain.explanation import Explanation, Place, WholeStep
-from otherwise.finding.finder import Find, Finder, PatchScores
+from otherwise.finding.find import Find, PatchScores
+from otherwise.finding.finder import Finder
 from otherwise.images.image import Image
 from otherwise.images.resampling import model_grid, resample
 

@@ -14,7 +14,8 @@ from otherwise.explain.explainer import Explainer
 from otherwise.explain.explanation import Explanation
 from otherwise.explain.memory import refuse_declared, refuse_too_large
 from otherwise.explain.placed import explain_find
-from otherwise.finding.finder import Finder, PatchScores
+from otherwise.finding.find import PatchScores
+from otherwise.finding.finder import Finder
 from otherwise.finding.scan import Scan
 from otherwise.images.formats.limits import reading_size_checked_by
 from otherwise.images.image import Image

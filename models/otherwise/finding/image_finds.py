@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from otherwise.finding.finder import Find
+from otherwise.finding.find import Find
 from otherwise.images.image import Geometry
 
 

@@ -17,6 +17,7 @@ SNAP = 1e-7
 """Voxels; rounding, not distance."""
 FULL_WIDTH = 2 * np.sqrt(2 * np.log(2))
 """Of a Gaussian at half its height, in standard deviations."""
+_LEAST = 1e-4  # share of a Gaussian's peak below which it is cut off
 
 Kernel = Callable[[np.ndarray, int, float], np.ndarray]
 
@@ -111,12 +112,18 @@ def _keys(x: np.ndarray, a: float = -0.5) -> np.ndarray:
 
 
 def _blurred(centres: np.ndarray, count: int, ratio: float) -> np.ndarray:
-    distance = np.arange(count) - centres[:, None]
-    if ratio <= 1 + SNAP:
-        return (distance == 0).astype(np.float64)
-    weights = np.exp(-0.5 * (distance / blur(ratio)) ** 2)
-    weights[weights < 1e-4] = 0
-    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+    """Return ``(len(centres), count)`` weights of a Gaussian about whole indices; below 1e-4 of its peak it is 0."""
+    deviation = blur(ratio) if ratio > 1 + SNAP else 0.0
+    reach = int(deviation * np.sqrt(-2 * np.log(_LEAST)))
+    offsets = np.arange(-reach, reach + 1)
+    shape = np.exp(-0.5 * (offsets / deviation) ** 2) if deviation else np.ones(1)
+    columns = centres[:, None] + offsets
+    inside = (columns >= 0) & (columns < count)
+    values = shape * inside
+    weights = np.zeros((len(centres), count))
+    rows = np.broadcast_to(np.arange(len(centres))[:, None], columns.shape)
+    weights[rows[inside], columns[inside]] = (values / values.sum(axis=1, keepdims=True))[inside]
+    return weights
 
 
 def blur(ratio: float) -> float:

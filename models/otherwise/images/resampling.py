@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import numpy as np
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff, io_orientation, ornt2axcodes, ornt_transform
-from scipy import ndimage
+from scipy import ndimage, sparse
 
 from otherwise.errors import ImageError
 from otherwise.images.image import Geometry, Image
 from otherwise.images.kernels import KERNELS, SNAP, blur
 
 _EDGE = 1e-6  # voxels; a centre this little outside the field is on its edge
+_SPARSE = 0.1  # share of weights that are not zero, below which a sparse product is faster
 _DAMPING = 0.2  # what keeps less than this share of itself on the way is not worth strengthening
 FITS = ("stretch", "pad", "crop", "native")
 """How a field of view is brought to a size, see :func:`model_grid`."""
@@ -364,6 +365,10 @@ def _weigh(array: np.ndarray, axis: int, weights: np.ndarray) -> np.ndarray:
     window = slice(used[0], used[-1] + 1)
     cut = np.asarray(array[(slice(None),) * axis + (window,)], np.float32)
     matrix = weights[:, window].astype(np.float32)
+    if np.count_nonzero(matrix) < _SPARSE * matrix.size:
+        first = np.moveaxis(cut, axis, 0)
+        rows = sparse.csr_array(matrix) @ first.reshape(len(first), -1)
+        return np.ascontiguousarray(np.moveaxis(rows.reshape(len(matrix), *first.shape[1:]), 0, axis))
     if axis == array.ndim - 1:
         return cut @ matrix.T
     rest = cut.shape[axis + 1 :]

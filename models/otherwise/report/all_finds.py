@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from otherwise.blackbox.protocol import BlackBox
-from otherwise.finding.finder import Find
+from otherwise.finding.find import Find
 from otherwise.finding.image_finds import ImageFinds
 from otherwise.images.atomic import atomic_folder
 from otherwise.images.image import Image

@@ -16,7 +16,7 @@ from PIL import ImageDraw
 
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.explain.placed import around
-from otherwise.finding.finder import Find
+from otherwise.finding.find import Find
 from otherwise.images.atomic import atomic_folder
 from otherwise.images.image import Image
 from otherwise.report import figures, words

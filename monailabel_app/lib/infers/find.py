@@ -14,7 +14,8 @@ from lib.runtime.host import Host
 from lib.runtime.worker import Cancelled
 from lib.settings.params import AUTO, MAX_SLICES, Params, ParamsError, number, refuse_unknown, whole_number
 from otherwise.errors import CancelledError, OtherwiseError
-from otherwise.finding.finder import Finder, PatchScores
+from otherwise.finding.find import PatchScores
+from otherwise.finding.finder import Finder
 from otherwise.finding.scan import Scan
 from otherwise.images.image import Image
 
