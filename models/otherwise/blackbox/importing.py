@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from otherwise.blackbox.bundle import Bundle, refuse_existing, write_bundle
 from otherwise.blackbox.hosted import HostedClassifier, in_batches
 from otherwise.blackbox.hosts.registry import load_hosted, recognise_model
 from otherwise.blackbox.model_card import classifier_card
+from otherwise.blackbox.output_kind import NO_VALUE, SURVIVAL, VALUE_KINDS, OutputKind, describe_kind, with_unit
 from otherwise.blackbox.outputs import (
     ACTIVATIONS,
     READINGS,
@@ -26,6 +28,7 @@ from otherwise.blackbox.outputs import (
 )
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.blackbox.spec import classifier_metadata, read_spec
+from otherwise.blackbox.survival import AUTO, read_survival
 from otherwise.blackbox.tensor import TensorSpec
 from otherwise.errors import BundleError, ClassifierError, OtherwiseError
 
@@ -70,8 +73,9 @@ def import_classifier(
     model: str | Path,
     out: str | Path,
     *,
-    classes: Sequence[str],
+    classes: Sequence[str] = (),
     inputs: InputSpec,
+    answer: OutputKind = NO_VALUE,
     tensor: TensorSpec | None = None,
     activation: str = "auto",
     multi_label: bool = False,
@@ -90,14 +94,16 @@ def import_classifier(
         model: A TorchScript, torch.export (``.pt2``) or ONNX file, ``package.module:function`` (needs ``trust_code``),
             or the address of a model in the Open Inference Protocol, ``http://host:port/v2/models/NAME``.
         out: The bundle to write.
-        classes: Class names in the order of the outputs. One output for two classes stands for the second class.
+        classes: Class names in the order of the outputs. One output for two classes stands for the second class. Of a
+            value they follow from ``answer``.
         inputs: How images are brought to it.
+        answer: What it says, where that is a value.
         tensor: What the network wants of a view; default: columns first, in ``value_range``.
         activation: One of ``outputs.ACTIVATIONS``, or ``auto``: what its answers look like.
         multi_label: Whether each class is a yes or no of its own.
         value_range: The range that the network itself wants its input in, where ``tensor`` is not given.
         output: Key, name or index of the answer where the model returns several things; or what its outputs are, one of
-            ``outputs.READINGS``; or both, ``KEY:READING``.
+            ``outputs.READINGS``; or both, ``KEY:READING``. Of a value the reading is its kind.
         thresholds: See ``ClassifierSpec``.
         input_name: For ONNX models with several inputs: the image.
         fill: Fixed values of the others.
@@ -112,11 +118,18 @@ def import_classifier(
     """
     out = Path(out)
     refuse_existing(out, replace)
+    if answer.is_value:
+        classes = answer.classes
     if inputs.patches is not None:
         inputs.patches.check(classes, multi_label)
     if activation not in (*ACTIVATIONS, "auto"):
         raise BundleError(f"Activation {activation!r} is unknown.", f"Give auto or one of {', '.join(ACTIVATIONS)}.")
-    key, said = _output_of(output)
+    key, said = output_of(output, answer.is_value)
+    if answer.is_value and (multi_label or thresholds or activation != "auto"):
+        raise BundleError(
+            f"A {answer.kind} has no labels, thresholds and activation.",
+            "Leave --multi-label, --threshold and --activation out.",
+        )
     if said is not None and activation != "auto":
         raise BundleError(f"--output {output} and --activation {activation} both say how to read.", "Give only one.")
     source = recognise_model(str(model))
@@ -136,12 +149,15 @@ def import_classifier(
             multi_label=multi_label,
             tensor=chosen,
             outputs=outputs,
+            answer=answer,
             own={**source.own, **extra, **own},
             authors="Unknown (imported)",
             copyright="Unknown (imported)",
         )
         low, high = chosen.value_range
         rows = {"Value range of the network": f"{low:g} to {high:g}", "Origin": "imported"}
+        if answer.is_value:
+            rows = {"Value": describe_kind(answer), **rows}
         card = classifier_card(name, classes, inputs, activation, rows, "How it was trained is not known here.")
         return write_bundle(folder, metadata, {}, source.copy, card, license_text=FOREIGN_LICENSE, replace=replace)
 
@@ -175,6 +191,14 @@ def import_classifier(
     if answers.batch_size:
         found.append("It takes one image at a time, so it is asked one by one.")
     reading = Reading(activation) if activation != "auto" else None
+    if answer.reading == AUTO:
+        how, why = read_survival(answers.scores, len(answer.times) - 1, answers.stressed)
+        answer = dataclasses.replace(answer, reading=how)
+        found.append(f"{why[:1].upper()}{why[1:]} (--reading {how}).")
+    if answer.is_value:
+        values = answer.values(answers.scores)
+        reading = Reading("none", f"on artificial images it says {_between(values, answer)}")
+        found.append(f"{reading.why[:1].upper()}{reading.why[1:]}.")
     if reading is None and said is not None:
         reading = reading_of(said, multi_label, answers.scores.shape[1])
     if reading is None:
@@ -186,14 +210,19 @@ def import_classifier(
     return Imported(bundle, version, reading.activation, tuple(found))
 
 
-def _output_of(output: str | None) -> tuple[str | None, str | None]:
-    """Key and reading of ``--output``."""
+def output_of(output: str | None, value: bool) -> tuple[str | None, str | None]:
+    """Return the key and the reading, of a value the kind, that ``--output`` names; None: it does not say."""
     if output is None:
         return None, None
     key, colon, said = output.rpartition(":")
-    if colon and said in READINGS:
+    known = VALUE_KINDS if value else tuple(READINGS)
+    if colon and said in known:
         return key, said
-    return (None, output) if output in READINGS else (output, None)
+    return (None, output) if output in known else (output, None)
+
+
+def _between(values: np.ndarray, answer: OutputKind) -> str:
+    return f"{with_unit(values.min(), answer.unit)} to {with_unit(values.max(), answer.unit)}"
 
 
 def _of_type(tensor: TensorSpec, dtype: str, value_range: tuple[float, float]) -> TensorSpec:
@@ -224,7 +253,10 @@ def _ask(draft: Bundle, trust_code: bool) -> _Answers:
     hosted = load_hosted(draft, trust_code=trust_code)
     images = probe_images(spec.inputs, 16)
     scores, batch_size = _scores_of(hosted, images)
-    if scores.shape[1] != len(spec.classes) and (scores.shape[1], len(spec.classes)) != (1, 2):
+    if spec.answer.is_value:
+        if spec.answer.kind != SURVIVAL:
+            spec.answer.values(scores)  # refuses what it cannot read
+    elif scores.shape[1] != len(spec.classes) and (scores.shape[1], len(spec.classes)) != (1, 2):
         raise BundleError(
             f"The model has {scores.shape[1]} outputs for {len(spec.classes)} classes ({', '.join(spec.classes)}).",
             "Name one class per output.",

@@ -12,13 +12,16 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from otherwise.blackbox.bundle import Bundle, bundle_version, common_metadata
+from otherwise.blackbox.output_kind import LABELS, NO_VALUE, OutputKind
 from otherwise.blackbox.outputs import ACTIVATIONS
 from otherwise.blackbox.protocol import InputSpec, PatchSpec
 from otherwise.blackbox.tensor import AXES, TensorSpec
 from otherwise.errors import BundleError
 
-CONTRACT = 3
-"""Version of the contract that this package writes; it reads this one and all before."""
+CONTRACT = 4
+"""Latest version of the contract; this package reads it and all before."""
+CLASS_CONTRACT = 3
+"""Version that bundles of classes are written in; those of values are of the latest."""
 LEAST_TISSUE = 0.25
 """Share of tissue in a patch of bundles of contract 1 and 2, which could not choose it."""
 
@@ -30,7 +33,7 @@ class ClassifierSpec:
     Attributes:
         name: Name for people.
         version: Content version, 64 hexadecimal characters.
-        classes: Class names in the order of the outputs.
+        classes: Class names in the order of the outputs; of a value those of ``answer``.
         inputs: How an image is brought to it.
         activation: One of ``outputs.ACTIVATIONS``.
         multi_label: Whether each class is a yes or no of its own.
@@ -40,6 +43,7 @@ class ClassifierSpec:
         thresholds: Probability from which each class is said; None: the most probable class, or 0.5 for each of
             several labels.
         contract: Version of the contract that its bundle was written by.
+        answer: What it says: one of classes, labels, or a value, whose two classes follow from it.
     """
 
     name: str
@@ -53,8 +57,13 @@ class ClassifierSpec:
     batch_size: int | None = None
     thresholds: tuple[float, ...] | None = None
     contract: int = 1
+    answer: OutputKind = NO_VALUE
 
     def __post_init__(self) -> None:
+        if self.multi_label and self.answer == NO_VALUE:
+            object.__setattr__(self, "answer", OutputKind(LABELS))
+        if self.answer.is_value:
+            object.__setattr__(self, "classes", self.answer.classes)
         if self.inputs.spatial_dims == 3 and self.tensor == TensorSpec():
             object.__setattr__(self, "tensor", TensorSpec(axes=AXES[3][0]))
         if len(self.classes) < 2 or len(set(self.classes)) != len(self.classes):
@@ -96,6 +105,7 @@ def read_spec(bundle: Bundle) -> ClassifierSpec:
         "otherwise.activation": own.get("activation", _activation(bundle.inference)),
     }
     missing = [key for key, value in found.items() if value is None]
+    answer = OutputKind.from_dict(own.get("answer", {}))
     if missing:
         raise BundleError(f"{bundle.folder} does not say {', '.join(missing)}.", "Add that to configs/metadata.json.")
     size, channels, classes, intensity, activation = found.values()
@@ -129,7 +139,7 @@ def read_spec(bundle: Bundle) -> ClassifierSpec:
         return ClassifierSpec(
             name=bundle.name,
             version=bundle_version(bundle),
-            classes=_classes(bundle, classes, pred.get("num_channels")),
+            classes=answer.classes if answer.is_value else _classes(bundle, classes, pred.get("num_channels")),
             inputs=inputs,
             activation=str(activation),
             multi_label=bool(own.get("multi_label", False)),
@@ -138,6 +148,7 @@ def read_spec(bundle: Bundle) -> ClassifierSpec:
             batch_size=int(own["batch_size"]) if own.get("batch_size") else None,
             thresholds=_numbers(own.get("thresholds")),
             contract=contract,
+            answer=answer,
         )
     except (TypeError, ValueError, KeyError, OverflowError) as error:
         raise BundleError(
@@ -158,6 +169,7 @@ def classifier_metadata(
     outputs: int | None = None,
     description: str = "",
     own: Mapping[str, Any] | None = None,
+    answer: OutputKind = NO_VALUE,
     **more: Any,
 ) -> dict[str, Any]:
     """Metadata of a classifier's bundle, the reverse of ``read_spec``.
@@ -174,12 +186,14 @@ def classifier_metadata(
         outputs: Number of outputs where that is not the number of classes (1: probability of the second of two).
         description: For people.
         own: Further fields under ``otherwise``, such as ``output``, ``batch_size`` and ``thresholds``.
+        answer: What it says; of a value its classes follow, and ``classes`` are those of ``answer``.
         more: Further top-level fields.
     """
     plain = TensorSpec("columns,rows" if inputs.spatial_dims == 2 else "x,y,z", value_range=value_range or (0.0, 1.0))
     tensor = tensor or plain
+    classes = answer.classes if answer.is_value else classes
     tensor.check(inputs.spatial_dims, inputs.channels)
-    network_data_format = {
+    network_data_format: dict[str, Any] = {
         "inputs": {
             "image": {
                 "type": "image",
@@ -206,15 +220,19 @@ def classifier_metadata(
             }
         },
     }
+    if answer.is_value:
+        network_data_format["outputs"]["pred"].update(_value_format(answer, outputs or 1))
     declared = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(tensor).items()}
     return common_metadata(
         name=name,
-        task=f"Classify {inputs.modality} images: {' against '.join(classes)}",
+        task=f"Say the {answer.name} of {inputs.modality} images"
+        if answer.is_value
+        else f"Classify {inputs.modality} images: {' against '.join(classes)}",
         description=description or f"A classifier of {inputs.modality} images.",
         network_data_format=network_data_format,
         own={
             "kind": "classifier",
-            "contract": CONTRACT,
+            "contract": CONTRACT if answer.is_value else CLASS_CONTRACT,
             "weights": weights,
             "orientation": inputs.orientation,
             "fit": inputs.fit,
@@ -228,10 +246,22 @@ def classifier_metadata(
             "multi_label": multi_label,
             "modality": inputs.modality,
             **({"patches": asdict(inputs.patches)} if inputs.patches else {}),
+            **({"answer": answer.to_dict()} if answer.is_value else {}),
             **(own or {}),
         },
         **more,
     )
+
+
+def _value_format(answer: OutputKind, outputs: int) -> dict[str, Any]:
+    """Return what MONAI's metadata says of the outputs of a model that says a value."""
+    return {
+        "type": answer.kind,
+        "format": answer.unit,
+        "num_channels": outputs,
+        "value_range": list(answer.range or ()),
+        "channel_def": {str(index): answer.name for index in range(outputs)},
+    }
 
 
 def _in_our_order(size: Sequence[Any], tensor: TensorSpec) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ from otherwise.blackbox.decision import DecisionRule
 from otherwise.blackbox.description import describe_contract, describe_field
 from otherwise.blackbox.importing import probe_images
 from otherwise.blackbox.loading import load_classifier
+from otherwise.blackbox.output_kind import OutputKind, describe_kind, output_kind, with_unit
 from otherwise.blackbox.protocol import BlackBox, InputSpec
 from otherwise.blackbox.robustness import measure_robustness
 from otherwise.errors import ImageError, OtherwiseError
@@ -24,6 +25,8 @@ CONSTANT = 1e-9
 """Probabilities that vary by less over images of many kinds do not depend on them."""
 BATCH_TOLERANCE = 1e-4
 """By how much an image's probabilities may depend on its company in the batch, or change when asked again."""
+FEWEST_VALUES = 8
+"""Least number of values for a median and a spread."""
 MOST_IMAGES = 64
 """Images of a folder that are looked at."""
 DRAW_SEED = 0
@@ -141,7 +144,11 @@ def _describe(classifier: BlackBox) -> Iterable[Finding]:
     kind = "each a yes or no of its own" if classifier.multi_label else "one of them for each image"
     gradients = "yes" if getattr(classifier, "module", None) is not None else "no (not needed)"
     yield Finding("model", "ok", f"{classifier.name} loads; version {short_version(classifier.version)}.")
-    yield Finding("classes", "ok", f"{len(classifier.classes)}: {', '.join(classifier.classes)}; {kind}.")
+    said = output_kind(classifier)
+    if said.is_value:
+        yield Finding(said.kind, "ok", f"{describe_kind(said)}.")
+    else:
+        yield Finding("classes", "ok", f"{len(classifier.classes)}: {', '.join(classifier.classes)}; {kind}.")
     yield Finding(
         "input",
         "ok",
@@ -156,6 +163,21 @@ def _answers(classifier: BlackBox, batch: np.ndarray, real: bool) -> Iterable[Fi
     started = time.perf_counter()
     answers = classifier.predict(batch)
     seconds = (time.perf_counter() - started) / len(batch)
+    kind = output_kind(classifier)
+    if kind.is_value:
+        yield from _values(kind, kind.value_of(answers), real)
+    else:
+        yield from _probabilities(classifier, answers, real)
+    if float(np.ptp(answers, axis=0).max()) < CONSTANT:
+        yield Finding("constant", "warning", f"The same answer to all {len(batch)} images: does it look at them?")
+    yield _alike("repeatable", answers, classifier.predict(batch), "Answers differ by {:.2g} when asked again.")
+    alone = np.concatenate([classifier.predict(image[None]) for image in batch])
+    yield _alike("batches", answers, alone, "An image's answer differs by {:.2g} alone and in a batch.")
+    yield Finding("speed", "ok", f"{seconds * 1000:.2g} ms per image in a batch of {len(batch)}.")
+
+
+def _probabilities(classifier: BlackBox, answers: np.ndarray, real: bool) -> Iterable[Finding]:
+    """Describe answers ``(images, classes)``."""
     sums = answers.sum(axis=1)
     yield Finding(
         "answers",
@@ -164,15 +186,37 @@ def _answers(classifier: BlackBox, batch: np.ndarray, real: bool) -> Iterable[Fi
     )
     chosen = DecisionRule.of(classifier).said(answers).sum(axis=0)
     shares = ", ".join(f"{label} {count}" for label, count in zip(classifier.classes, chosen, strict=True))
-    one_sided = real and len(batch) > 4 and bool((chosen % len(batch) == 0).all())
+    one_sided = real and len(answers) > 4 and bool((chosen % len(answers) == 0).all())
     hint = " All the same: is the intensity window right?" if one_sided else ""
-    if float(np.ptp(answers, axis=0).max()) < CONSTANT:
-        yield Finding("constant", "warning", f"The same answer to all {len(batch)} images: does it look at them?")
-    yield Finding("choices", "warning" if one_sided else "ok", f"of {len(batch)} images: {shares}.{hint}")
-    yield _alike("repeatable", answers, classifier.predict(batch), "Answers differ by {:.2g} when asked again.")
-    alone = np.concatenate([classifier.predict(image[None]) for image in batch])
-    yield _alike("batches", answers, alone, "An image's answer differs by {:.2g} alone and in a batch.")
-    yield Finding("speed", "ok", f"{seconds * 1000:.2g} ms per image in a batch of {len(batch)}.")
+    yield Finding("choices", "warning" if one_sided else "ok", f"of {len(answers)} images: {shares}.{hint}")
+
+
+def _values(kind: OutputKind, values: np.ndarray, real: bool) -> Iterable[Finding]:
+    """Describe the distribution of a value; compare it with what the bundle declares."""
+    told = [with_unit(float(value), kind.unit) for value in np.quantile(values, (0, 0.25, 0.5, 0.75, 1))]
+    yield Finding(
+        "values",
+        "ok",
+        f"of {len(values)} images: {told[0]} to {told[4]}, half of them {told[1]} to {told[3]}, median {told[2]}, "
+        f"standard deviation {with_unit(float(values.std()), kind.unit)}.",
+    )
+    low, high = kind.range or (-np.inf, np.inf)
+    outside = int(((values < low) | (values > high)).sum())
+    if outside:
+        yield Finding("range", "warning", f"{outside} of {len(values)} values lie outside of {low:g} to {high:g}.")
+    shares = [kind.category_of(float(value)) for value in values]
+    if kind.categories:
+        counts = ", ".join(f"{name} {shares.count(name)}" for name, _ in kind.categories)
+        yield Finding("categories", "ok", f"{counts}.")
+    median, deviation = float(np.median(values)), float(values.std())
+    near = abs(median - kind.reference) <= kind.spread / 2 and 0.5 <= deviation / kind.spread <= 2
+    if real and len(values) >= FEWEST_VALUES and not near:
+        yield Finding(
+            "reference",
+            "warning",
+            f"Declared are a median of {kind.reference:.4g} and a spread of {kind.spread:.4g}: import it again with "
+            f"--reference {median:.4g} --spread {deviation:.4g} before an agent is trained.",
+        )
 
 
 def _compared(classifier: BlackBox, folder: Path, comparison: Comparison) -> Iterable[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import nn
 from otherwise.blackbox.bundle import Bundle
 from otherwise.blackbox.hosted import HostedClassifier, Scores, in_batches
 from otherwise.blackbox.hosts.networks import load_network
+from otherwise.blackbox.output_kind import SURVIVAL, OutputKind
 from otherwise.blackbox.outputs import BYTE, NO_SCORES, InputTypeError, choose, rows_of
 from otherwise.blackbox.spec import ClassifierSpec
 from otherwise.errors import BundleError, ClassifierError
@@ -40,6 +42,11 @@ class LogOdds(nn.Module):
         """``log p - log(1 - p)`` of each class: ``(batch, classes)``."""
         tensor = self.spec.tensor.of(images).to(getattr(torch, self.spec.tensor.dtype))
         scores = rows_of(choose(self.network(tensor), self.spec.output, self.spec.contract > 1)).float()
+        if self.spec.answer.is_value:
+            second = ((value_of(scores, self.spec.answer) - self.spec.answer.reference) / self.spec.answer.spread)[
+                :, None
+            ]
+            return torch.cat([-second, second], dim=1)
         if self.spec.activation == "share":
             scores = scores / scores.sum(dim=1, keepdim=True)
         if self.spec.activation == "log":
@@ -53,6 +60,31 @@ class LogOdds(nn.Module):
             return scores
         own = torch.eye(scores.shape[1], dtype=torch.bool, device=scores.device)
         return scores - scores[:, None].masked_fill(own, -torch.inf).logsumexp(2)
+
+
+def value_of(scores: torch.Tensor, kind: OutputKind) -> torch.Tensor:
+    """Return the decision value ``(batch,)`` as a differentiable function; see ``OutputKind.values``.
+
+    Args:
+        scores: ``(batch, outputs)`` or, for one output, ``(batch,)``.
+        kind: What they are.
+    """
+    if kind.kind != SURVIVAL:
+        return scores.reshape(len(scores))
+    intervals = len(kind.times) - 1
+    logs: dict[str, Callable[[], torch.Tensor]] = {  # logarithm of the survival at the end of each interval
+        "hazards": lambda: torch.log1p(-scores.clamp(0, 1 - 1e-6)).cumsum(1),
+        "hazard-logits": lambda: nn.functional.logsigmoid(-scores).cumsum(1),
+        "interval-survival": lambda: scores.clamp(1e-6, 1).log().cumsum(1),
+        "event-probabilities": lambda: (1 - scores[:, :intervals].cumsum(1)).clamp_min(1e-6).log(),
+        "event-logits": lambda: (1 - scores.softmax(1)[:, :intervals].cumsum(1)).clamp_min(1e-6).log(),
+        "curve": lambda: scores[:, -intervals:].clamp(1e-6, 1).log(),
+    }
+    log_survival = torch.cat([torch.zeros_like(scores[:, :1]), logs[kind.reading]()], dim=1)
+    horizon, times = float(kind.horizon or 0), kind.times
+    after = next(index for index, time in enumerate(times) if time >= horizon)
+    share = (horizon - times[after - 1]) / (times[after] - times[after - 1])
+    return 100 * (1 - ((1 - share) * log_survival[:, after - 1] + share * log_survival[:, after]).exp())
 
 
 def network_host(

@@ -21,6 +21,24 @@ from otherwise.cli.classifier.options import (
     Tissue,
     Trust,
 )
+from otherwise.cli.classifier.output_kind import (
+    Baseline,
+    Categories,
+    HigherIs,
+    Horizon,
+    Measures,
+    Population,
+    Range,
+    ReadingOption,
+    Reference,
+    Spread,
+    Times,
+    TimeUnit,
+    Tolerance,
+    Unit,
+    assumed_of,
+    read_output_kind,
+)
 from otherwise.cli.options.input_contract import read_names, read_patches
 
 
@@ -29,9 +47,9 @@ def import_model(
         str,
         typer.Argument(help="TorchScript, .pt2 or ONNX file, package.module:function, or http://.../v2/models/NAME."),
     ],
-    classes: Annotated[str, typer.Option(help="Class names in the order of the outputs: a,b.")],
     size: Size,
     out: Annotated[Path, typer.Option(help="Bundle to write.")],
+    classes: Annotated[str | None, typer.Option(help="Class names in the order of the outputs: a,b.")] = None,
     intensity: Annotated[
         str | None, typer.Option(help="low,high in the image's own units, mapped to 0..1; image: each image's own.")
     ] = None,
@@ -72,10 +90,24 @@ def import_model(
     output: Annotated[
         str | None,
         typer.Option(
-            help="What its outputs are: logits, sigmoid-logits, probabilities, log-probabilities or quantised; or "
-            "which one is meant, by name, key or number; or both, KEY:logits."
+            help="What its outputs are: logits, sigmoid-logits, probabilities, log-probabilities or quantised; without "
+            "classes: value, risk or survival; or which one is meant, by name, key or number; or both, KEY:logits."
         ),
     ] = None,
+    unit: Unit = None,
+    value_limits: Range = None,
+    higher_is: HigherIs = None,
+    reference: Reference = None,
+    spread: Spread = None,
+    tolerance: Tolerance = None,
+    category: Categories = None,
+    measures: Measures = None,
+    times: Times = None,
+    horizon: Horizon = None,
+    time_unit: TimeUnit = None,
+    reading: ReadingOption = None,
+    population: Population = None,
+    baseline: Baseline = None,
     threshold: Annotated[
         list[str] | None, typer.Option(help="CLASS=0.3: the probability from which a class is said; repeatable.")
     ] = None,
@@ -89,9 +121,28 @@ def import_model(
     """Make a bundle of a bare model, and ask it once."""
     from otherwise.blackbox.bundle import short_version
     from otherwise.blackbox.importing import import_classifier
+    from otherwise.blackbox.output_kind import describe_kind
     from otherwise.cli.options.input_contract import read_contract, read_fill, read_thresholds
 
-    names = read_names(classes)
+    names = read_names(classes or "")
+    kind = read_output_kind(
+        output,
+        names,
+        unit=unit,
+        value_range=value_limits,
+        higher_is=higher_is,
+        reference=reference,
+        spread=spread,
+        tolerance=tolerance,
+        categories=category or [],
+        measures=measures,
+        times=times,
+        horizon=horizon,
+        time_unit=time_unit,
+        reading=reading,
+        population=population,
+        baseline=baseline,
+    )
     contract = read_contract(
         size=size,
         channels=channels,
@@ -117,6 +168,7 @@ def import_model(
         out,
         classes=names,
         inputs=contract.inputs,
+        answer=kind,
         tensor=contract.tensor,
         activation=activation,
         multi_label=multi_label,
@@ -128,13 +180,14 @@ def import_model(
         trust_code=trust_code,
         replace=replace,
     )
-    notes = {"assumed": contract.assumed, "found": imported.found}
+    notes = {"assumed": (*contract.assumed, *assumed_of(kind, reference, spread)), "found": imported.found}
     if as_json:
         content = {"bundle": str(out), "version": imported.version, "activation": imported.activation}
         typer.echo(json.dumps({**content, **notes}))
         return
     version = short_version(imported.version)
-    typer.echo(f"{out}: {imported.bundle.name}, version {version}, activation {imported.activation}.")
+    told = describe_kind(kind) if kind.is_value else f"activation {imported.activation}"
+    typer.echo(f"{out}: {imported.bundle.name}, version {version}, {told}.")
     for title, sentences in notes.items():
         for sentence in sentences:
             typer.echo(f"{title.capitalize()}: {sentence}")

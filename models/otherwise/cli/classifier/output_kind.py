@@ -1,0 +1,160 @@
+"""Options of ``otherwise classifier import`` for models that say a value, a risk or a survival curve."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from otherwise.cli.options.input_contract import UsageError, read_numbers
+
+if TYPE_CHECKING:
+    from otherwise.blackbox.output_kind import OutputKind
+
+Unit = Annotated[str | None, typer.Option(help="With --output value: unit of the value, such as months; 1: none.")]
+Range = Annotated[str | None, typer.Option("--range", help="low,high that the value can have, such as 0,228.")]
+HigherIs = Annotated[str | None, typer.Option(help="What a higher value means to the patient: worse or better.")]
+Reference = Annotated[
+    float | None, typer.Option(help="Median of the value on real images. [default: the middle of the range]")
+]
+Spread = Annotated[
+    float | None, typer.Option(help="Standard deviation of the value on real images. [default: a sixth of the range]")
+]
+Tolerance = Annotated[
+    float | None, typer.Option(help="Distance within which a target value is reached. [default: a tenth of the spread]")
+]
+Categories = Annotated[
+    list[str] | None, typer.Option("--category", help="NAME=LOWEST of a clinical category; repeatable.")
+]
+Measures = Annotated[str | None, typer.Option(help="What the value is, such as 'head circumference'.")]
+Times = Annotated[str | None, typer.Option(help="With --output survival: boundaries of the intervals, 0 first.")]
+Horizon = Annotated[float | None, typer.Option(help="Time by which an event counts.")]
+TimeUnit = Annotated[str | None, typer.Option(help="Unit of --times and --horizon. [days]")]
+ReadingOption = Annotated[
+    str | None,
+    typer.Option(
+        "--reading",
+        help="With --output survival: hazards, hazard-logits, interval-survival, event-probabilities, event-logits or "
+        "curve. [default: by its answers]",
+    ),
+]
+Population = Annotated[str | None, typer.Option(help="With --output risk: the population that has log hazard 0.")]
+Baseline = Annotated[
+    float | None, typer.Option(help="With --output risk: survival of that population at the horizon, in (0, 1).")
+]
+
+
+def read_output_kind(
+    output: str | None,
+    classes: Sequence[str],
+    *,
+    unit: str | None,
+    value_range: str | None,
+    higher_is: str | None,
+    reference: float | None,
+    spread: float | None,
+    tolerance: float | None,
+    categories: Sequence[str],
+    measures: str | None,
+    times: str | None,
+    horizon: float | None,
+    time_unit: str | None,
+    reading: str | None,
+    population: str | None,
+    baseline: float | None,
+) -> OutputKind:
+    """Read what a model says; each is as it was typed, None where it was not given.
+
+    ``--output`` names an output, too: it is a kind where no classes are given.
+
+    Raises:
+        UsageError: if an option is needed, or does not belong to the kind.
+        BundleError: if a value is impossible.
+    """
+    from otherwise.blackbox.output_kind import NO_VALUE, RISK, SURVIVAL, VALUE, VALUE_KINDS, OutputKind
+    from otherwise.blackbox.survival import AUTO
+
+    kind = (output or "").rpartition(":")[2]
+    given = {
+        "--unit": (unit, (VALUE, RISK)),
+        "--range": (value_range, (VALUE, RISK)),
+        "--higher-is": (higher_is, VALUE_KINDS),
+        "--reference": (reference, VALUE_KINDS),
+        "--spread": (spread, VALUE_KINDS),
+        "--tolerance": (tolerance, VALUE_KINDS),
+        "--category": (categories or None, VALUE_KINDS),
+        "--measures": (measures, VALUE_KINDS),
+        "--times": (times, (SURVIVAL,)),
+        "--horizon": (horizon, (SURVIVAL, RISK)),
+        "--time-unit": (time_unit, (SURVIVAL, RISK)),
+        "--reading": (reading, (SURVIVAL,)),
+        "--population": (population, (RISK,)),
+        "--baseline": (baseline, (RISK,)),
+    }
+    used = [(option, kinds) for option, (value, kinds) in given.items() if value is not None]
+    if kind not in VALUE_KINDS or (classes and not used):
+        if used:
+            option, kinds = used[0]
+            raise UsageError(f"{option} is for {' and '.join(kinds)}.", f"Give --output {kinds[0]} too.")
+        if not classes:
+            raise UsageError(
+                "--classes is missing.", "Name them, or give --output value, risk or survival for a number."
+            )
+        return NO_VALUE
+    if classes:
+        raise UsageError(f"A {kind} has no classes.", "Leave --classes or --output out.")
+    wrong = next((option for option, kinds in used if kind not in kinds), None)
+    if wrong is not None:
+        raise UsageError(f"{wrong} does not belong to a {kind}.", f"Leave {wrong} out.")
+    if kind == SURVIVAL and times is None:
+        raise UsageError("--times is missing.", "Give the boundaries of the intervals, 0 first: --times 0,180,365,730.")
+    numbers = {"reference": reference, "spread": spread, "tolerance": tolerance}
+    return OutputKind(
+        kind,
+        name=measures or "",
+        unit=unit or "",
+        range=_pair("--range", value_range),
+        higher_is=higher_is or "",
+        categories=tuple(_category(text) for text in categories),
+        times=_times(times),
+        horizon=horizon,
+        time_unit=time_unit or "days",
+        reading=(reading or AUTO) if kind == SURVIVAL else "",
+        population=population or "",
+        baseline=baseline,
+        **{key: value for key, value in numbers.items() if value is not None},
+    )
+
+
+def assumed_of(kind: OutputKind, reference: float | None, spread: float | None) -> tuple[str, ...]:
+    """Return what nobody said of a value, one sentence each with the option that says it."""
+    from otherwise.blackbox.output_kind import with_unit
+
+    told = []
+    if kind.is_value and reference is None:
+        told.append(
+            f"images have a median of {with_unit(kind.reference, kind.unit)} (--reference; see check --images)."
+        )
+    if kind.is_value and spread is None:
+        told.append(f"their standard deviation is {with_unit(kind.spread, kind.unit)} (--spread).")
+    return tuple(told)
+
+
+def _pair(option: str, text: str | None) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    low, high = read_numbers(option, text, 2)
+    return low, high
+
+
+def _times(text: str | None) -> tuple[float, ...]:
+    return read_numbers("--times", text, *range(1, 1 + len(text.split(",")))) if text else ()
+
+
+def _category(text: str) -> tuple[str, float]:
+    name, _, number = text.rpartition("=")
+    if not name:
+        raise UsageError(f"--category {text!r} is not NAME=LOWEST.", "Such as --category high=20.")
+    (low,) = read_numbers("--category", number, 1)
+    return name, low
