@@ -36,6 +36,19 @@ def register(app: typer.Typer) -> None:
         what = "volumes" if volumes else "slices"
         typer.echo(f"{out}: " + ", ".join(f"{name} {count}" for name, count in counts.items()) + f" {what}.")
 
+    @prepare.command("hc18")
+    def hc18(
+        path: Annotated[Path, typer.Option(help="Folder with measurements.csv, image/ and mask/.")],
+        out: Annotated[Path, typer.Option(help="New or empty folder.")],
+        copies: Annotated[int, typer.Option(min=1, help="Training images of each head, cut and magnified.")] = 4,
+    ) -> None:
+        """Write the fetal heads of HC18 in millimetres, split by subject, with their circumference."""
+        from otherwise.datasets.hc18 import write_heads
+
+        with shown("Writing") as advance:
+            counts = write_heads(path, out, copies, partial(advance, ""))
+        typer.echo(f"{out}: " + ", ".join(f"{name} {count}" for name, count in counts.items()) + " images.")
+
     @prepare.command("patches")
     def patches(
         kind: Annotated[

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from otherwise.errors import ImageError
@@ -23,6 +23,7 @@ class TableRow:
         patient: Keeps images of one patient together; empty where the table has none.
         id: Name; empty where the table has none.
         line: Number of the line, from 1.
+        columns: Everything that the line says, by the name of its column in lower case.
     """
 
     file: str
@@ -30,6 +31,7 @@ class TableRow:
     patient: str
     id: str
     line: int
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 def is_table(path: Path) -> bool:
@@ -52,7 +54,8 @@ def read_table(path: Path) -> list[TableRow]:
     for line, row in enumerate(rows, start=2):
         if not row[column]:
             raise ImageError(f"{path.name} line {line} names no file.", "Complete or remove that line.")
-        found.append(TableRow(row[column], row.get("label", ""), row.get("patient", ""), row.get("id", ""), line))
+        told = (row.get("label", ""), row.get("patient", ""), row.get("id", ""))
+        found.append(TableRow(row[column], *told, line, row))
     return found
 
 

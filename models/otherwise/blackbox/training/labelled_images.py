@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from otherwise.blackbox.protocol import InputSpec
 from otherwise.blackbox.view import show
 from otherwise.errors import OtherwiseError
 from otherwise.images.reading import read_image
-from otherwise.images.table import read_table
+from otherwise.images.table import TableRow, read_table
 
 
 class LabelsError(OtherwiseError):
@@ -29,8 +30,9 @@ class LabelledImages:
 
     Attributes:
         images: ``(count, channels, *size)`` float32 in [0, 1].
-        labels: ``(count,)`` integers, index into ``classes``.
-        classes: Class names.
+        labels: ``(count,)`` integers, index into ``classes``; or numbers of a table, ``(count,)`` of one column,
+            ``(count, columns)`` of several.
+        classes: Class names; empty for numbers.
         groups: What must not be torn apart by a split, one for each image: the patient, or else the image's id.
     """
 
@@ -92,6 +94,49 @@ def read_labelled(
             f"{table.name} has labels {', '.join(found)}, but the classes are {', '.join(names)}.",
             "Name at least two classes, each label among them.",
         )
+    labels = np.array([names.index(row.label) for row in rows], dtype=np.int64)
+    return LabelledImages(_read_images(folder, rows, inputs, progress), labels, names, _groups(rows))
+
+
+def read_numbered(
+    folder: str | Path | Callable[[str], Path],
+    table: str | Path,
+    inputs: InputSpec,
+    columns: Sequence[str],
+    progress: Callable[[int, int], None] | None = None,
+) -> LabelledImages:
+    """Read the images that a table names, with numbers of one or several of its columns; see ``read_labelled``.
+
+    Args:
+        folder: See ``read_labelled``.
+        table: See ``read_labelled``; the column ``label`` is not needed.
+        inputs: See ``read_labelled``.
+        columns: Names of the columns, upper or lower case.
+        progress: See ``read_labelled``.
+
+    Raises:
+        LabelsError: if a column is missing, or a row has no finite number in it.
+        ImageError: see ``read_labelled``.
+    """
+    table = Path(table)
+    rows = read_table(table)
+    numbers = np.empty((len(rows), len(columns)))
+    for index, row in enumerate(rows):
+        for place, column in enumerate(columns):
+            if column.lower() not in row.columns:
+                known = ", ".join(row.columns)
+                raise LabelsError(f"{table.name} has no column {column!r}.", f"Name one of {known}.")
+            numbers[index, place] = _number(row.columns[column.lower()], f"{table.name} line {row.line}", column)
+    values = numbers[:, 0] if len(columns) == 1 else numbers
+    return LabelledImages(_read_images(folder, rows, inputs, progress), values, (), _groups(rows))
+
+
+def _read_images(
+    folder: str | Path | Callable[[str], Path],
+    rows: Sequence[TableRow],
+    inputs: InputSpec,
+    progress: Callable[[int, int], None] | None,
+) -> np.ndarray:
     locate = folder if callable(folder) else Path(folder).joinpath
     images = np.empty((len(rows), inputs.channels, *inputs.size), dtype=np.float32)
     for index, row in enumerate(rows):
@@ -99,8 +144,21 @@ def read_labelled(
         images[index] = show(image, inputs)
         if progress is not None:
             progress(index + 1, len(rows))
-    labels = np.array([names.index(row.label) for row in rows], dtype=np.int64)
-    return LabelledImages(images, labels, names, tuple(row.patient or row.id or row.file for row in rows))
+    return images
+
+
+def _groups(rows: Sequence[TableRow]) -> tuple[str, ...]:
+    return tuple(row.patient or row.id or row.file for row in rows)
+
+
+def _number(text: str, place: str, column: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise LabelsError(f"{place} has {text!r} as {column}, which is no number.", "Correct or remove that line.")
+    return value
 
 
 def _fraction(text: str) -> float:

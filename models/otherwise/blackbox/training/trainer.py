@@ -1,23 +1,24 @@
-"""Train a small classifier, to have something to explain: phantoms, demonstrations, a first try at new data."""
+"""Train a small network, to have something to explain: phantoms, demonstrations, a first try at new data.
+
+What it is trained for is an ``Objective``: classes, a value, or survival.
+"""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from monai.metrics.rocauc import compute_roc_auc
 from safetensors.torch import save
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from otherwise.blackbox.bundle import Bundle, refuse_existing, write_bundle
-from otherwise.blackbox.hosted import probabilities
 from otherwise.blackbox.hosts.networks import build_network
 from otherwise.blackbox.hosts.pytorch import check_device
 from otherwise.blackbox.model_card import classifier_card, machine_class
@@ -25,25 +26,29 @@ from otherwise.blackbox.protocol import InputSpec
 from otherwise.blackbox.robustness import Robustness, measure_robustness
 from otherwise.blackbox.spec import classifier_metadata
 from otherwise.blackbox.training.augmentation import Augmentation
+from otherwise.blackbox.training.objectives import ClassObjective, Objective
 from otherwise.blackbox.training.small_networks import plain_state, small_network, smooth_first_layer
 from otherwise.errors import BundleError
 
 WEIGHTS = "models/model.safetensors"
 
 Progress = Callable[[int, int, dict[str, float]], None]
-"""Called after each epoch with its number (from 1), the number of epochs, and the figures so far."""
+"""Called after each epoch with its number (from 1), the number of epochs, and the figures so far; the best one yet of
+the figure that comes first is ``best_...``."""
+Set = tuple[np.ndarray, np.ndarray]
+"""Images ``(count, channels, *size)`` float32 in [0, 1], and their truth as the objective wants it."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a classifier is trained.
+    """How a network is trained.
 
     Attributes:
         epochs: Passes over the training images.
         batch_size: Images per step.
         learning_rate: Highest rate of AdamW; a cosine leads it to zero.
         weight_decay: Of AdamW.
-        label_smoothing: Keeps the probabilities off 0 and 1, so that decision values spread.
+        label_smoothing: Of classes: keeps the probabilities off 0 and 1, so that decision values spread.
         average: Decay of the running average of the weights, which is what is kept; 0: the weights themselves.
         coarse: The first layer is kept smooth, so that the network looks at half the images' resolution.
         augmentation: How the images are disturbed, so that the classifier does not go by grain.
@@ -68,116 +73,119 @@ def train_classifier(
     inputs: InputSpec,
     out: str | Path,
     *,
-    validation: tuple[np.ndarray, np.ndarray],
+    validation: Set,
     epochs: int = 20,
     seed: int = 0,
+    recipe: Recipe | None = None,
+    **more: Any,
+) -> dict[str, float]:
+    """Train a classifier of classes that exclude each other; see ``train_network``.
+
+    Args:
+        images: See ``Set``.
+        labels: ``(count,)`` integers, index into ``classes``.
+        classes: Class names.
+        inputs: See ``train_network``.
+        out: See ``train_network``.
+        validation: Images and labels to choose the epoch by.
+        epochs: Passes over the images (overridden by ``recipe``).
+        seed: Decides everything random (overridden by ``recipe``).
+        recipe: All of the settings.
+        more: See ``train_network``.
+    """
+    recipe = recipe or Recipe(epochs=epochs, seed=seed)
+    objective = ClassObjective(classes, recipe.label_smoothing)
+    return train_network((images, labels), objective, inputs, out, validation=validation, recipe=recipe, **more)
+
+
+def train_network(
+    training: Set,
+    objective: Objective,
+    inputs: InputSpec,
+    out: str | Path,
+    *,
+    validation: Set,
+    recipe: Recipe,
     device: str = "cpu",
     name: str | None = None,
-    recipe: Recipe | None = None,
     network: dict[str, Any] | None = None,
     progress: Progress | None = None,
     command: str = "",
     replace: bool = False,
 ) -> dict[str, float]:
-    """Train a classifier and write it as a bundle, with the weights of the epoch of best validation AUC (then Brier).
+    """Train a network and write it as a bundle, with the weights of the epoch that the objective ranks first.
 
     Ctrl-C keeps the best epoch so far as a complete bundle, then raises ``KeyboardInterrupt`` again.
 
     Args:
-        images: ``(count, channels, *size)`` float32 in [0, 1].
-        labels: ``(count,)`` integers, index into ``classes``.
-        classes: Class names.
+        training: Images and truth to learn from.
+        objective: What to learn.
         inputs: What the images are; goes into the bundle.
         out: The bundle to write.
-        validation: Images and labels to choose the epoch by.
-        epochs: Passes over the images (overridden by ``recipe``).
-        seed: Decides everything random (overridden by ``recipe``).
+        validation: Images and truth to choose the epoch by.
+        recipe: All of the settings.
         device: Where to train.
         name: Name for people; default: the bundle's folder.
-        recipe: All of the settings.
         network: ``network_def`` of another network; default: ``small_network``.
         progress: Called after each epoch.
         command: What was typed, for the model card.
         replace: Whether an existing bundle may be replaced.
 
     Returns:
-        ``auc``, ``accuracy`` and ``brier`` on the validation images, ``grain`` (share of the answers there that the
-        worst noise of 0.1 changes), ``epoch``, ``minutes``, ``parameters``.
+        The objective's figures on the validation images, ``grain`` (share of the answers there that the worst noise of
+        0.1 changes), ``epoch``, ``minutes``, ``parameters``.
 
     Raises:
-        BundleError: if the images do not fit the description, a class is absent, or ``out`` cannot be written.
+        BundleError: if the images do not fit the description, nothing can be learned from the truth, or ``out`` cannot
+            be written.
     """
     started = time.monotonic()
-    where = check_device(device)
+    where, cpu = check_device(device), torch.device("cpu")
     refuse_existing(out, replace)
-    for what, pair in (("training", (images, labels)), ("validation", validation)):
-        _check_data(what, *pair, classes, inputs)
-    recipe = recipe or Recipe(epochs=epochs, seed=seed)
-    definition = network or small_network(inputs, len(classes))
+    for what, (images, truth) in (("training", training), ("validation", validation)):
+        _check_images(what, images, truth, inputs)
+        objective.check(what, truth)
+    definition = network or small_network(inputs, objective.outputs)
     # Networks draw first weights and dropout from the global generator: fork it, so that the caller's stays as it was.
     with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):
         torch.manual_seed(recipe.seed)
-        best, weights, stopped = _learn(images, labels, validation, definition, recipe, where, progress)
+        best, weights, stopped = _learn(training, validation, objective, definition, recipe, where, progress)
         chosen = build_network(definition)
     chosen.load_state_dict(weights)
+    objective = objective.finished(chosen, lambda: _outputs(chosen, training[0], cpu))
+    trained = _Trained(definition, plain_state(chosen), objective, inputs, recipe, name or Path(out).name, command)
     best["minutes"] = round((time.monotonic() - started) / 60, 2)
-    best["parameters"] = float(sum(value.numel() for value in weights.values()))
+    best["parameters"] = float(sum(value.numel() for value in trained.weights.values()))
     robustness = measure_robustness(
-        lambda asked: _answers(chosen, asked, torch.device("cpu")), validation[0], classes, seed=recipe.seed
+        lambda asked: objective.answers(_outputs(chosen, asked, cpu)),
+        validation[0],
+        objective.classes,
+        seed=recipe.seed,
     )
     best["grain"] = robustness.worst_grain.share
-    _write(
-        Path(out),
-        definition,
-        weights,
-        classes,
-        inputs,
-        recipe,
-        best,
-        robustness,
-        name,
-        command,
-        str(where),
-        len(images),
-        replace,
-    )
+    _write(Path(out), trained, best, robustness, str(where), len(training[0]), replace)
     if stopped is not None:
         raise stopped
     return best
 
 
-def validation_figures(answers: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Measure how well probabilities fit labels.
+@dataclass(frozen=True, eq=False)
+class _Trained:
+    """A trained network and what is written about it."""
 
-    Args:
-        answers: ``(count, classes)`` probabilities.
-        labels: ``(count,)`` integers.
-
-    Returns:
-        ``auc`` (area under the ROC curve; mean of one-against-rest for more than two classes), ``accuracy``, and
-        ``brier`` (mean squared distance of probabilities from the truth, 0 to 2).
-    """
-    truth = np.eye(answers.shape[1])[labels]
-    auc = compute_roc_auc(torch.from_numpy(answers), torch.from_numpy(truth), average="macro")
-    return {
-        "auc": float(np.mean(np.asarray(auc))),
-        "accuracy": float((answers.argmax(axis=1) == labels).mean()),
-        "brier": float(((answers - truth) ** 2).sum(axis=1).mean()),
-    }
-
-
-def _rank(figures: dict[str, float]) -> tuple[float, float]:
-    """Order of epochs: by AUC; where that is a tie, by how true the probabilities are.
-
-    The area ignores where the boundary lies, but a counterfactual is about crossing it.
-    """
-    return (round(figures["auc"], 2), -figures["brier"])
+    definition: dict[str, Any]
+    weights: dict[str, torch.Tensor]
+    objective: Objective
+    inputs: InputSpec
+    recipe: Recipe
+    name: str
+    command: str
 
 
 def _learn(
-    images: np.ndarray,
-    labels: np.ndarray,
-    validation: tuple[np.ndarray, np.ndarray],
+    training: Set,
+    validation: Set,
+    objective: Objective,
     definition: dict[str, Any],
     recipe: Recipe,
     device: torch.device,
@@ -186,12 +194,13 @@ def _learn(
     """Return the best epoch's figures and weights, and the interrupt that ended the training early, if any."""
     best: dict[str, float] = {}
     weights: dict[str, torch.Tensor] = {}
+    first = objective.shown[0]
     try:
-        for epoch, figures, model in _epochs(images, labels, validation, definition, recipe, device):
-            if not best or _rank(figures) >= _rank(best):
+        for epoch, figures, model in _epochs(training, validation, objective, definition, recipe, device):
+            if not best or objective.rank(figures) >= objective.rank(best):
                 best, weights = {**figures, "epoch": float(epoch)}, plain_state(model)
             if progress is not None:
-                progress(epoch, recipe.epochs, {**figures, "best_auc": best["auc"]})
+                progress(epoch, recipe.epochs, {**figures, f"best_{first}": best[first]})
     except KeyboardInterrupt as interrupt:
         if not best:
             raise
@@ -200,13 +209,13 @@ def _learn(
 
 
 def _epochs(
-    images: np.ndarray,
-    labels: np.ndarray,
-    validation: tuple[np.ndarray, np.ndarray],
+    training: Set,
+    validation: Set,
+    objective: Objective,
     definition: dict[str, Any],
     recipe: Recipe,
     device: torch.device,
-) -> Any:
+) -> Iterator[tuple[int, dict[str, float], nn.Module]]:
     """Yield ``(epoch, figures, network)`` after each epoch."""
     model = build_network(definition).to(device)
     if recipe.coarse:
@@ -214,13 +223,12 @@ def _epochs(
     average = AveragedModel(model, avg_fn=_running(recipe.average), use_buffers=True)
     generator = torch.Generator().manual_seed(recipe.seed)
     optimizer = torch.optim.AdamW(model.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
-    steps = recipe.epochs * math.ceil(len(images) / recipe.batch_size)
+    pixels, truth = torch.from_numpy(np.asarray(training[0], np.float32)), torch.from_numpy(np.asarray(training[1]))
+    steps = recipe.epochs * math.ceil(len(pixels) / recipe.batch_size)
     warmup = max(1, steps // 20)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / warmup, 0.5 + 0.5 * math.cos(math.pi * step / steps))
     )
-    criterion = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
-    pixels, truth = torch.from_numpy(np.asarray(images, np.float32)), torch.from_numpy(np.asarray(labels, np.int64))
     for epoch in range(1, recipe.epochs + 1):
         model.train()
         total = 0.0
@@ -228,15 +236,15 @@ def _epochs(
             if len(chosen) == 1 and len(pixels) > 1:
                 continue  # Batch normalisation cannot learn from one image.
             batch = recipe.augmentation.apply(pixels[chosen], generator).to(device)
-            loss = criterion(model(batch), truth[chosen].to(device))
+            loss = objective.loss(model(batch), truth[chosen].to(device))
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
             schedule.step()
             average.update_parameters(model)
             total += loss.item() * len(chosen)
-        figures = validation_figures(_answers(average.module, validation[0], device), np.asarray(validation[1]))
-        yield epoch, {"loss": total / len(pixels), **figures}, average.module
+        said = _outputs(average.module, validation[0], device)
+        yield epoch, {"loss": total / len(pixels), **objective.figures(said, validation[1])}, average.module
 
 
 def _running(decay: float) -> Callable[[torch.Tensor, torch.Tensor, torch.Tensor | int], torch.Tensor]:
@@ -248,67 +256,63 @@ def _running(decay: float) -> Callable[[torch.Tensor, torch.Tensor, torch.Tensor
     return rule
 
 
-def _answers(model: nn.Module, images: np.ndarray, device: torch.device) -> np.ndarray:
+def _outputs(model: nn.Module, images: np.ndarray, device: torch.device) -> np.ndarray:
+    """Return the network's outputs ``(count, outputs)`` float64."""
     model.eval()
     with torch.inference_mode():
         batches = [
             model(torch.from_numpy(np.asarray(images[start : start + 64], np.float32)).to(device)).cpu().numpy()
             for start in range(0, len(images), 64)
         ]
-    scores = np.concatenate(batches).astype(np.float64)
-    return probabilities(scores, "softmax", scores.shape[1])
+    return np.concatenate(batches).astype(np.float64)
 
 
-def _check_data(what: str, images: np.ndarray, labels: np.ndarray, classes: Sequence[str], inputs: InputSpec) -> None:
+def _check_images(what: str, images: np.ndarray, truth: np.ndarray, inputs: InputSpec) -> None:
     wanted = (inputs.channels, *inputs.size)
-    if images.shape[1:] != wanted or len(images) != len(labels):
+    if images.shape[1:] != wanted or len(images) != len(truth):
         raise BundleError(
-            f"The {what} images have shape {images.shape} for {len(labels)} labels.", f"Give (count, {wanted}) images."
+            f"The {what} images have shape {images.shape} for {len(truth)} labels.", f"Give (count, {wanted}) images."
         )
-    absent = [str(label) for index, label in enumerate(classes) if not (np.asarray(labels) == index).any()]
-    if absent or len(classes) < 2:
-        raise BundleError(f"The {what} images hold none of class {', '.join(absent)}.", "Give images of each class.")
 
 
 def _write(
     out: Path,
-    definition: dict[str, Any],
-    weights: dict[str, torch.Tensor],
-    classes: Sequence[str],
-    inputs: InputSpec,
-    recipe: Recipe,
+    trained: _Trained,
     figures: dict[str, float],
     robustness: Robustness,
-    name: str | None,
-    command: str,
     device: str,
     count: int,
     replace: bool,
 ) -> Bundle:
-    name = name or out.name
+    objective, definition, inputs = trained.objective, trained.definition, trained.inputs
     metadata = classifier_metadata(
-        name=name,
-        classes=classes,
+        name=trained.name,
+        classes=objective.classes,
         inputs=inputs,
         weights=WEIGHTS,
-        description=f"A small network that tells {' from '.join(classes)}.",
-        eval_metrics={key: round(figures[key], 4) for key in ("auc", "accuracy", "brier", "grain")},
+        activation=objective.activation,
+        answer=objective.answer,
+        outputs=objective.outputs,
+        description=objective.title,
+        eval_metrics={key: round(figures[key], 4) for key in (*objective.shown, "grain")},
     )
 
     def write_weights(path: Path) -> None:
-        path.write_bytes(save({key: value.contiguous() for key, value in weights.items()}))
+        path.write_bytes(save({key: value.contiguous() for key, value in trained.weights.items()}))
 
-    settings = asdict(recipe)
+    settings = asdict(trained.recipe)
     settings |= settings.pop("augmentation")
+    if objective.answer.is_value:
+        settings.pop("label_smoothing")
     rows = {
         "Network": f"`{definition['_target_']}`, {figures['parameters'] / 1e6:.2f} million parameters",
-        "Command": f"`{command or 'otherwise.blackbox.training.trainer.train_classifier'}`",
+        "Command": f"`{trained.command or 'otherwise.blackbox.training.trainer.train_network'}`",
         "Training": f"{count} images, " + ", ".join(f"{key} {value:g}" for key, value in settings.items()),
         "Time": f"{figures['minutes']:g} minutes on {machine_class(device)}",
-        "Chosen": f"epoch {figures['epoch']:.0f}, by validation AUC, then Brier score",
-        "Validation": ", ".join(f"{key} {figures[key]:.3f}" for key in ("auc", "accuracy", "brier")),
+        "Chosen": f"epoch {figures['epoch']:.0f}, by validation {objective.chosen_by}",
+        "Validation": ", ".join(f"{key} {figures[key]:.3f}" for key in objective.shown),
         "Robustness": f"share of {robustness.images} validation images on which the answer changes: {robustness.table}",
     }
-    notes = f"{robustness.sentence} The probabilities are those of the training images' class balance."
-    card = classifier_card(name, classes, inputs, "softmax", rows, notes)
+    notes = f"{robustness.sentence} {objective.reading}"
+    card = classifier_card(trained.name, objective.classes, inputs, objective.activation, rows, notes)
     return write_bundle(out, metadata, {"network_def": definition}, write_weights, card, replace=replace)

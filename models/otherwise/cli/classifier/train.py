@@ -1,10 +1,10 @@
-"""``otherwise classifier train``: train a small classifier on labelled images."""
+"""``otherwise classifier train``: train a small network on labelled images."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict
+from dataclasses import replace as replace_task
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -23,13 +23,25 @@ from otherwise.cli.classifier.options import (
     Size,
     Spacing,
 )
-from otherwise.cli.options.image_source import is_address, named_images
-from otherwise.cli.options.input_contract import read_names, read_numbers, read_patches, read_size
+from otherwise.cli.classifier.training_task import (
+    HigherIs,
+    Horizon,
+    Measures,
+    Range,
+    Survival,
+    Times,
+    TimeUnit,
+    Tolerance,
+    Unit,
+    Value,
+    read_task,
+)
+from otherwise.cli.options.image_source import is_address
+from otherwise.cli.options.input_contract import read_numbers, read_patches, read_size
 from otherwise.cli.progress import shown
 
 if TYPE_CHECKING:
     from otherwise.blackbox.protocol import InputSpec
-    from otherwise.blackbox.training.labelled_images import LabelledImages
     from otherwise.blackbox.training.trainer import Recipe
 
 
@@ -51,7 +63,11 @@ def train(
         typer.Option(metavar="PATH", help="Folder of images; or a DICOMweb address, of which the table names UIDs."),
     ],
     labels: Annotated[
-        Path, typer.Option(help="CSV with columns id,file,label; patient keeps a patient's images together.")
+        Path,
+        typer.Option(
+            help="CSV with columns id,file,label; patient keeps a patient's images together. With --value or "
+            "--survival: with those columns instead of label."
+        ),
     ],
     size: Size,
     intensity: Intensity,
@@ -59,6 +75,16 @@ def train(
     classes: Annotated[
         str | None, typer.Option(help="Class names in the order wanted: a,b. Default: alphabetical.")
     ] = None,
+    value: Value = None,
+    unit: Unit = None,
+    value_range: Range = None,
+    survival: Survival = None,
+    times: Times = None,
+    horizon: Horizon = None,
+    time_unit: TimeUnit = None,
+    measures: Measures = None,
+    higher_is: HigherIs = None,
+    tolerance: Tolerance = None,
     spacing: Spacing = None,
     channels: Channels = 1,
     modality: Modality = "OT",
@@ -97,46 +123,61 @@ def train(
     replace: Replace = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train a small classifier on labelled images. Ctrl-C keeps the best epoch so far.
+    """Train a small network on labelled images. Ctrl-C keeps the best epoch so far.
 
-    Images are disturbed at random (noise, blur, contrast, shifts, mirrors), so that the classifier does not go by
-    their grain; 0 leaves a disturbance out. The model card says how robust the result is.
+    It learns classes, a number of the table (--value), or survival by discrete hazards (--survival). Images are
+    disturbed at random (noise, blur, contrast, shifts, mirrors), so that it does not go by their grain; 0 leaves a
+    disturbance out. A length or an area needs --zoom 0. The model card says how robust the result is.
     """
     from otherwise.blackbox.bundle import refuse_existing
     from otherwise.blackbox.training.augmentation import Augmentation
     from otherwise.blackbox.training.small_networks import NETWORKS
-    from otherwise.blackbox.training.trainer import Recipe, train_classifier
+    from otherwise.blackbox.training.trainer import Recipe, train_network
 
     refuse_existing(out, replace)
+    task = read_task(
+        classes=classes,
+        value=value,
+        unit=unit,
+        value_range=value_range,
+        survival=survival,
+        times=times,
+        horizon=horizon,
+        time_unit=time_unit,
+        measures=measures,
+        higher_is=higher_is,
+        tolerance=tolerance,
+    )
     inputs = _inputs(size, intensity, spacing, channels, modality, find, foreground)
-    data = _read(images, labels, inputs, classes)
-    if inputs.patches is not None:
-        inputs.patches.check(data.classes)
+    data = task.read(images, labels, inputs)
     if validation is None:
         training, held_out = data.split(validation_share, seed)
     else:
-        training, held_out = data, _read(validation, validation / "labels.csv", inputs, ",".join(data.classes))
+        task = replace_task(task, classes=data.classes)
+        training, held_out = data, task.read(validation, validation / "labels.csv", inputs)
     augmentation = Augmentation(noise=noise, blur=blur, contrast=contrast, shift=shift, turn=turn, zoom=zoom)
     recipe = Recipe(epochs=epochs, coarse=coarse, augmentation=augmentation, seed=seed)
-    finished = 0
+    objective = task.objective(training, recipe.label_smoothing)
+    if inputs.patches is not None:
+        inputs.patches.check(objective.classes)
+    finished, main = 0, objective.shown[0]
     with shown("Training") as advance:
 
         def progress(epoch: int, epochs: int, figures: dict[str, float]) -> None:
             nonlocal finished
             finished = epoch
-            summary = f"AUC {figures['auc']:.3f}, best {figures['best_auc']:.3f}"
+            summary = f"{main} {figures[main]:.3f}, best {figures[f'best_{main}']:.3f}"
             advance(f"Epoch {epoch} of {epochs}: {summary}", epoch / epochs)
 
         try:
-            figures = train_classifier(
-                training.images,
-                training.labels,
-                data.classes,
+            figures = train_network(
+                (training.images, training.labels),
+                objective,
                 inputs,
                 out,
                 validation=(held_out.images, held_out.labels),
                 recipe=recipe,
-                network=NETWORKS[network.value](inputs, len(data.classes)),
+                network=NETWORKS[network.value](inputs, objective.outputs),
                 device=device,
                 name=name,
                 progress=progress,
@@ -144,7 +185,7 @@ def train(
                     images,
                     labels,
                     inputs,
-                    data.classes,
+                    task.typed or f"--classes {','.join(data.classes)}",
                     recipe,
                     network,
                     f"--validation {validation.name}" if validation else f"--validation-share {validation_share:g}",
@@ -160,29 +201,16 @@ def train(
     if as_json:
         typer.echo(json.dumps({"bundle": str(out), **figures}))
     else:
-        summary = ", ".join(f"{key} {figures[key]:.3f}" for key in ("auc", "accuracy", "brier"))
+        summary = ", ".join(f"{key} {figures[key]:.3f}" for key in objective.shown)
         typer.echo(f"{out}: {summary} on {len(held_out.labels)} held-out images, {figures['minutes']:g} minutes.")
         typer.echo(f"Noise of a tenth of the range changes {100 * figures['grain']:.0f} % of its answers there.")
-
-
-def _read(images: str | Path, labels: Path, inputs: InputSpec, classes: str | None) -> LabelledImages:
-    from otherwise.blackbox.training.labelled_images import read_labelled
-
-    with shown("Reading images") as advance:
-        return read_labelled(
-            named_images(str(images)),
-            labels,
-            inputs,
-            read_names(classes) if classes else None,
-            lambda done, total: advance("", done / total),
-        )
 
 
 def _command(
     images: str,
     labels: Path,
     inputs: InputSpec,
-    names: Sequence[str],
+    learned: str,
     recipe: Recipe,
     network: Network,
     chosen_by: str,
@@ -201,7 +229,7 @@ def _command(
     inside = not is_address(images) and labels.resolve().is_relative_to(folder.resolve())
     table = Path(folder.name, labels.resolve().relative_to(folder.resolve())) if inside else Path(labels.name)
     return (
-        f"otherwise classifier train --images {folder.name} --labels {table.as_posix()} --classes {','.join(names)}"
+        f"otherwise classifier train --images {folder.name} --labels {table.as_posix()} {learned}"
         f" --size {_joined(inputs.size)} --intensity={_joined(inputs.intensity)}{spacing} --channels {inputs.channels}"
         f" --modality {inputs.modality}{found} --epochs {recipe.epochs} {disturbed}{fine}{build} {chosen_by}"
         f" --seed {recipe.seed} --device {device} --out {out.name}"
