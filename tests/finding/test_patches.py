@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from otherwise.agent.training.data import patient_groups, prepare_images
+from otherwise.agent.training.holding_out import hold_out
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.errors import AgentError, ClassifierError, ImageError
 from otherwise.finding.finder import Finder
@@ -90,7 +91,8 @@ def written(folder: Path, count: int) -> Path:
 
 def test_all_patches_of_an_image_are_held_out_together(tmp_path: Path) -> None:
     views = patches_to_learn_from(SquareClassifier(FLAT), np.random.default_rng(0), best=1, others=4)
-    data = prepare_images(written(tmp_path / "images", 12), FLAT, tmp_path / "prepared.npy", views=views)
+    prepared = prepare_images(written(tmp_path / "images", 12), FLAT, tmp_path / "prepared.npy", views=views)
+    data = hold_out(prepared, SquareClassifier(FLAT))
     assert len(data.held_out) >= 16
 
     # An image's grey tells which it is.
@@ -106,4 +108,4 @@ def test_images_of_one_patient_are_no_data_set(tmp_path: Path) -> None:
     views = patches_to_learn_from(SquareClassifier(FLAT), np.random.default_rng(0), best=1, others=4)
     images = [replace(image, patient="p") for image in list_images(written(tmp_path / "images", 12)).images]
     with pytest.raises(AgentError, match="one image or patient"):
-        prepare_images(images, FLAT, tmp_path / "prepared.npy", views=views)
+        hold_out(prepare_images(images, FLAT, tmp_path / "prepared.npy", views=views), SquareClassifier(FLAT))

@@ -121,7 +121,7 @@ def test_an_update_that_is_worse_is_kept_and_not_used(
     from otherwise.agent.training.validation import Figures
 
     figures = iter([Figures(4, 0.01, 0.9, 0.95, 0.01, 20), Figures(4, 0.01, 0.9, 0.5, 0.01, 20)])
-    monkeypatch.setattr(trainer, "validate", lambda *_: next(figures))
+    monkeypatch.setattr(trainer, "validate", lambda *_, **__: next(figures))
     before = in_use(client)
     made = app.train({"model": "agent", "minutes": 0.01})
     assert made["active"] is False

@@ -67,7 +67,8 @@ def register(app: typer.Typer) -> None:
 
         from otherwise.agent.bundle import load_agent
         from otherwise.agent.networks import Architecture
-        from otherwise.agent.training.session import TrainingSession, run_session
+        from otherwise.agent.training.run_options import TrainingSession
+        from otherwise.agent.training.session import run_session
         from otherwise.agent.training.trainer import TrainingSettings
         from otherwise.blackbox.hosts.pytorch import check_device
         from otherwise.blackbox.loading import load_classifier

@@ -18,7 +18,10 @@ from lib.settings.options import Options
 from lib.settings.params import ParamsError
 from otherwise.agent.bundle import Agent, load_agent
 from otherwise.agent.training.data import prepare_images
-from otherwise.agent.training.session import TrainingSession, run_session
+from otherwise.agent.training.finishing import VALIDATION_SHARE
+from otherwise.agent.training.holding_out import hold_out
+from otherwise.agent.training.run_options import TrainingSession
+from otherwise.agent.training.session import run_session
 from otherwise.agent.training.trainer import TrainingSettings
 from otherwise.agent.training.validation import Figures, validate
 from otherwise.blackbox.view import show
@@ -111,8 +114,9 @@ class TrainAgent(TrainTask):
         )
         run_session(session)
         made = load_agent(draft, device=self.host.device)
-        data = prepare_images(images, classifier.inputs, session.folder / "images.npy")
-        before, after = (validate(agent, classifier, data.held_out) for agent in (parent, made))
+        data = hold_out(prepare_images(images, classifier.inputs, session.folder / "images.npy"), classifier)
+        before = validate(parent, classifier, data.held_out, seconds=VALIDATION_SHARE * 60 * minutes)
+        after = validate(made, classifier, data.held_out, most=before.searched)
         worse = is_worse(before, after)
         change = (
             f"validity {before.validity:.3f} before, {after.validity:.3f} after, "
@@ -165,9 +169,11 @@ class TrainAgent(TrainTask):
 
 def is_worse(before: Figures, after: Figures) -> bool:
     """Return whether an agent is worse than its parent, as far as the held-out images can tell."""
-    tolerated = WORSE if after.images >= SUFFICIENT else 0.0
-    falls = before.validity - after.validity, before.agreement - after.agreement
-    return max(falls) > tolerated + 1e-9
+    falls = (
+        (after.searched or after.images, before.validity - after.validity),
+        (after.images, before.agreement - after.agreement),
+    )
+    return any(fall > (WORSE if images >= SUFFICIENT else 0.0) + 1e-9 for images, fall in falls)
 
 
 def _numbers(request: Mapping[str, Any], known: Mapping[str, float]) -> tuple[float, float]:

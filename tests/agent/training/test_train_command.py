@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -97,6 +98,39 @@ def test_a_folder_of_images_becomes_an_agent(classifier_bundle: Path, training_f
     assert load_agent(out).version != ""
     for one, other in zip(agent.model.parameters(), load_agent(out).model.parameters(), strict=True):
         assert np.array_equal(one.numpy(), other.numpy())
+
+
+@pytest.mark.long
+def test_the_log_says_what_is_drawn_from_where_and_figures_stand_beside_the_trivial_ones(
+    classifier_bundle: Path, training_folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "agent"
+    result = CliRunner().invoke(build(), arguments(classifier_bundle, training_folder, out), catch_exceptions=False)
+    said = " ".join(result.output.split())
+    assert re.search(r"\d+ images; \d+ are held out, of \d+ of \d+ patients", said)
+    assert re.search(r"Called bright: \d+ of \d+ images to learn from \(0\.\d+\), \d+ of \d+ held out", said)
+    assert "The bundle is written. Validation searches" in said
+    metadata = json.loads((out / "configs" / "metadata.json").read_text())
+    figures = metadata["eval_metrics"]
+    assert figures["always_balanced"] in (0.5, 1.0)
+    assert 0 <= figures["balanced_agreement"] <= 1
+    assert figures["images_dark"] + figures["images_bright"] == figures["images"]
+    assert "Balanced over the classes" in (out / "docs" / "README.md").read_text()
+
+
+def test_ctrl_c_while_validating_leaves_a_bundle(
+    classifier_bundle: Path, training_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("otherwise.agent.training.finishing.validate", interrupted)
+    out = tmp_path / "agent"
+    result = CliRunner().invoke(build(), arguments(classifier_bundle, training_folder, out), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert "Stopped while validating" in " ".join(result.output.split())
+    assert load_agent(out).classifier_version == load_classifier(classifier_bundle).version
+    assert "| Validation | none" in (out / "docs" / "README.md").read_text()
 
 
 def test_the_checkpoint_of_an_earlier_run_is_not_overwritten(

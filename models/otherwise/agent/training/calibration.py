@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,7 +13,7 @@ from otherwise.agent.calibration import LEVELS, Calibration
 from otherwise.agent.editing.candidate import Candidate
 from otherwise.agent.editing.flow_search import FlowSearch, FlowSettings
 from otherwise.agent.editing.realism import denoising_errors
-from otherwise.agent.training.validation import reconstructions
+from otherwise.agent.training.validation import FEWEST_SEARCHED, reconstructions
 from otherwise.blackbox.decision import DecisionRule
 from otherwise.blackbox.protocol import BlackBox
 
@@ -22,7 +23,9 @@ MOST_EDITS = 24
 """Most images that are edited with the evidence as the only condition."""
 
 
-def calibrate(agent: Agent, classifier: BlackBox, images: np.ndarray, held_out: np.ndarray) -> Calibration:
+def calibrate(
+    agent: Agent, classifier: BlackBox, images: np.ndarray, held_out: np.ndarray, seconds: float | None = None
+) -> Calibration:
     """Measure what convinces, what the decoder draws by itself, and how well it denoises its reconstructions.
 
     ``student_change`` stays unknown: ``validate`` measures it.
@@ -32,13 +35,14 @@ def calibrate(agent: Agent, classifier: BlackBox, images: np.ndarray, held_out: 
         classifier: Its black box.
         images: ``(n, channels, *size)`` float32 in [0, 1], the training images: for what convinces.
         held_out: Images unseen in training: for the rest.
+        seconds: See ``evidence_validity``.
     """
     held_out = np.asarray(held_out, np.float32)
     made = reconstructions(agent, classifier, held_out)
     errors = denoising_errors(agent, made, classifier.predict(made))
     return Calibration(
         convincing(classifier, images),
-        evidence_validity(agent, classifier, held_out[:MOST_EDITS]),
+        evidence_validity(agent, classifier, held_out[:MOST_EDITS], seconds),
         errors=tuple(float(value) for value in np.quantile(errors, LEVELS)),
     )
 
@@ -54,17 +58,24 @@ def convincing(classifier: BlackBox, images: np.ndarray, batch: int = 64) -> tup
     return tuple(medians)
 
 
-def evidence_validity(agent: Agent, classifier: BlackBox, images: np.ndarray) -> float:
-    """Return the share of images that the strongest edit by flow flips, with the evidence as the only condition."""
-    settings, rule, flipped = FlowSettings(), DecisionRule.of(classifier), 0
+def evidence_validity(agent: Agent, classifier: BlackBox, images: np.ndarray, seconds: float | None = None) -> float:
+    """Return the share of images that the strongest edit by flow flips, with the evidence as the only condition.
+
+    No further image is begun after ``seconds``, but ``FEWEST_SEARCHED`` are.
+    """
+    settings, rule, flipped, done = FlowSettings(), DecisionRule.of(classifier), 0, 0
+    started = time.monotonic()
 
     def judge(made: np.ndarray, strengths: Sequence[float]) -> list[Candidate]:
         return [Candidate(*one) for one in zip(made, classifier.predict(made), strengths, strict=True)]
 
     with torch.inference_mode():
         for image, answer in zip(images, classifier.predict(images), strict=True):
+            if seconds is not None and done >= FEWEST_SEARCHED and time.monotonic() - started > seconds:
+                break
             target = rule.nearest_other(answer)
             original = Candidate(image, answer, 0.0)
             search = FlowSearch(agent, judge, classifier, settings, original, target, 0.5, rule, 0, lambda: None)
             flipped += search.flips_at_most()
-    return round(flipped / len(images), 4)
+            done += 1
+    return round(flipped / done, 4)

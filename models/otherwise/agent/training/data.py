@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from otherwise.agent.training.near_duplicates import merged_groups, perceptual_hash
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.blackbox.view import show
 from otherwise.errors import AgentError, ImageError
@@ -19,17 +21,29 @@ from otherwise.images.reading import read_image
 
 FEWEST_FOLDERS = 8
 """Folders of images from which on each is taken for a patient."""
+FORMAT = 2
+"""Of the index beside the prepared images."""
 Views = Callable[[Image], list[np.ndarray]]
 """What a classifier sees of an image: the whole of it, or patches."""
 
 
 @dataclass(frozen=True)
-class TrainingImages:
-    """Images for training and held-out ones for validation: ``(n, channels, *size)`` float32 in [0, 1]."""
+class PreparedImages:
+    """Everything that the classifier sees of the images of a source.
 
-    train: np.ndarray
-    held_out: np.ndarray
+    Attributes:
+        views: ``(n, channels, *size)`` float32 in [0, 1]; memory-mapped.
+        sources: For each view the number of the image that it is of.
+        groups: For each view what is held out together: a patient, and near duplicates.
+        skipped: Images that could not be used, and why.
+        alike: How many images were put into the group of another one, since they are near duplicates.
+    """
+
+    views: np.ndarray
+    sources: tuple[int, ...]
+    groups: tuple[str, ...]
     skipped: tuple[str, ...] = ()
+    alike: int = 0
 
 
 def prepare_images(
@@ -37,66 +51,72 @@ def prepare_images(
     inputs: InputSpec,
     cache: Path,
     progress: Callable[[float], None] = lambda fraction: None,
-    share: float = 0.05,
     views: Views | None = None,
-) -> TrainingImages:
-    """Bring every image of a source into the classifier's form, once; the result is memory-mapped.
+) -> PreparedImages:
+    """Bring every image of a source into the classifier's form, once.
 
     Args:
         source: Folder of images, see ``images.listing``; or the images themselves.
         inputs: What the classifier wants.
         cache: Where to keep the prepared images (``.npy``); reused if it belongs to the same files and inputs.
         progress: Called with the share done.
-        share: Share held out for validation (16 to 64 images, or a few more): by a hash of their names, so that further
-            images hardly change which. What is seen of one patient is held out together, see ``patient_groups``.
         views: What is seen of an image, each ``(channels, *size)`` in [0, 1]; None: the whole of it.
 
     Raises:
         AgentError: if fewer than 32 images can be read.
     """
-
-    def whole(image: Image) -> list[np.ndarray]:
-        return [show(image, inputs)]
-
     found = list_images(source).images if isinstance(source, Path) else source
     key = _fingerprint(found, inputs)
-    index = cache.with_suffix(".txt")
-    if cache.is_file() and index.is_file() and index.read_text(encoding="utf-8").startswith(key):
-        images = np.load(cache, mmap_mode="r")
-        skipped = tuple(index.read_text(encoding="utf-8").splitlines()[1:])
-    else:
-        prepared, skipped_list, names = [], [], []
-        groups = patient_groups(found)
-        for number, item in enumerate(found):
-            progress(number / len(found))
-            try:
-                seen = whole(read_image(item)) if views is None else views(read_image(item))
-                prepared += seen
-                names += [groups[number]] * len(seen)
-            except ImageError as error:
-                skipped_list.append(f"{item.name}: {error.detail}")
-        if len(prepared) < 32:
-            first = f" (first: {skipped_list[0]})" if skipped_list else ""
-            raise AgentError(
-                f"Only {len(found) - len(skipped_list)} of {len(found)} images can be used{first}.", "Give at least 32."
-            )
-        skipped = tuple(skipped_list)
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(cache) as draft, draft.open("wb") as file_out:
-            np.save(file_out, np.stack(prepared))
+    index = cache.with_suffix(".json")
+    known = _read_index(index, key) if cache.is_file() else None
+    if known is None:
+        known = _prepare(found, inputs, cache, progress, views)
         with atomic_path(index) as draft:
-            draft.write_text("\n".join([key, *skipped]), encoding="utf-8")
-        with atomic_path(_names(index)) as draft:
-            draft.write_text("\n".join(names), encoding="utf-8")
-        images = np.load(cache, mmap_mode="r")
-    held = max(16, min(64, round(share * len(images))))
-    draws = _draws(index, len(images))
-    chosen = draws <= np.sort(draws)[held - 1]
-    if chosen.all():
+            draft.write_text(json.dumps({"key": key, **known}), encoding="utf-8")
+    return PreparedImages(
+        np.load(cache, mmap_mode="r"),
+        tuple(known["sources"]),
+        tuple(known["groups"]),
+        tuple(known["skipped"]),
+        known["alike"],
+    )
+
+
+def _prepare(
+    found: Sequence[Path | FoundImage],
+    inputs: InputSpec,
+    cache: Path,
+    progress: Callable[[float], None],
+    views: Views | None,
+) -> dict[str, list[int] | list[str] | int]:
+    """Write the views, and return the rest of ``PreparedImages``."""
+    prepared: list[np.ndarray] = []
+    sources: list[int] = []
+    skipped: list[str] = []
+    hashes: list[np.ndarray | None] = [None] * len(found)
+    for number, item in enumerate(found):
+        progress(number / len(found))
+        try:
+            image = read_image(item)
+            seen = [show(image, inputs)] if views is None else views(image)
+        except ImageError as error:
+            skipped.append(f"{_name(item)}: {error.detail}")
+            continue
+        hashes[number] = perceptual_hash(image)
+        prepared += seen
+        sources += [number] * len(seen)
+    if len(prepared) < 32:
+        first = f" (first: {skipped[0]})" if skipped else ""
         raise AgentError(
-            "All patches are of one image or patient, so that none can be held out.", "Give images of more patients."
+            f"Only {len(found) - len(skipped)} of {len(found)} images can be used{first}.", "Give at least 32."
         )
-    return TrainingImages(images[~chosen], np.array(images[chosen]), skipped)
+    patients = patient_groups(found)
+    groups = merged_groups(patients, hashes)
+    alike = sum(one != other for one, other in zip(patients, groups, strict=True))
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(cache) as draft, draft.open("wb") as stream:
+        np.save(stream, np.stack(prepared))
+    return {"sources": sources, "groups": [groups[n] for n in sources], "skipped": skipped, "alike": alike}
 
 
 def patient_groups(images: Sequence[Path | FoundImage]) -> list[str]:
@@ -105,7 +125,7 @@ def patient_groups(images: Sequence[Path | FoundImage]) -> list[str]:
     That is the patient of a table, else the DICOM study, else the folder that it lies in where images lie in several
     folders; else the image by itself.
     """
-    names = [str(image) if isinstance(image, Path) else image.name for image in images]
+    names = [_name(image) for image in images]
     folders = [name.partition("#")[0].rpartition("/")[0].partition("/")[0] for name in names]
     several = len(set(folders)) >= FEWEST_FOLDERS
     groups = []
@@ -115,20 +135,20 @@ def patient_groups(images: Sequence[Path | FoundImage]) -> list[str]:
     return groups
 
 
-def _names(index: Path) -> Path:
-    return index.with_suffix(".names.txt")
+def _name(image: Path | FoundImage) -> str:
+    return str(image) if isinstance(image, Path) else image.name
 
 
-def _draws(index: Path, count: int) -> np.ndarray:
-    """Return a pseudorandom number for each image that depends on its name alone."""
-    kept = _names(index)
-    names = kept.read_text(encoding="utf-8").splitlines() if kept.is_file() else []
-    names = names if len(names) == count else [str(n) for n in range(count)]
-    return np.array([int(hashlib.sha256(name.encode()).hexdigest()[:12], 16) for name in names])
+def _read_index(index: Path, key: str) -> dict[str, list[int] | list[str] | int] | None:
+    try:
+        content = json.loads(index.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) and content.pop("key", "") == key else None
 
 
 def _fingerprint(images: Sequence[Path | FoundImage], inputs: InputSpec) -> str:
-    digest = hashlib.sha256(repr(inputs).encode())
+    digest = hashlib.sha256(f"{FORMAT}{inputs!r}".encode())
     for image in images:
         for file in image.files if isinstance(image, FoundImage) else (image,):
             status = file.stat()

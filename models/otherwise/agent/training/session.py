@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from torch.utils.tensorboard import SummaryWriter
 
-from otherwise.agent.bundle import Agent, round_weights, write_agent
-from otherwise.agent.calibration import Calibration
-from otherwise.agent.networks import Architecture, DiffusionAutoencoder
-from otherwise.agent.training.calibration import calibrate
-from otherwise.agent.training.data import TrainingImages, Views, prepare_images
+from otherwise.agent.bundle import Agent
+from otherwise.agent.networks import DiffusionAutoencoder
+from otherwise.agent.training.data import prepare_images
 from otherwise.agent.training.distributed import Processes
-from otherwise.agent.training.trainer import LossError, Losses, Trainer, TrainingSettings
-from otherwise.agent.training.validation import Figures, agreement, reconstruction_error, validate
+from otherwise.agent.training.finishing import finish, trainer_agent
+from otherwise.agent.training.holding_out import TrainingImages, hold_out
+from otherwise.agent.training.run_options import TrainingSession
+from otherwise.agent.training.trainer import LossError, Losses, Trainer
+from otherwise.agent.training.validation import Agreement, agreement, reconstruction_error
 from otherwise.blackbox.bundle import refuse_existing
-from otherwise.blackbox.model_card import machine_class
-from otherwise.blackbox.protocol import BlackBox
 from otherwise.errors import AgentError
-from otherwise.images.listing import FoundImage
 
 SAVE_SECONDS = 60.0
 """Training time between two checkpoints."""
@@ -32,38 +29,6 @@ LOG_SECONDS = 15.0
 """Between two lines in a log file."""
 WATCH_SECONDS = 180.0
 """Training time between two looks at the held-out images."""
-
-
-@dataclass(frozen=True)
-class TrainingSession:
-    """The options of a training, from the command line."""
-
-    classifier: BlackBox
-    images: Path | tuple[Path | FoundImage, ...]
-    out: Path
-    architecture: Architecture
-    settings: TrainingSettings
-    epochs: float | None
-    device: str
-    resume: bool
-    replace: bool
-    threads: int | None
-    name: str
-    command: str
-    views: Views | None = None
-    """What the classifier sees of an image; None: the whole of it."""
-    start: Agent | None = None
-    """An agent whose weights are begun with; its architecture is then the one."""
-
-    @property
-    def folder(self) -> Path:
-        """Return the folder of checkpoint, prepared images and TensorBoard logs, beside the bundle."""
-        return self.out.with_name(self.out.name + ".training")
-
-    @property
-    def checkpoint(self) -> Path:
-        """Return the path of the last good checkpoint."""
-        return self.folder / "checkpoint.pt"
 
 
 def run_session(session: TrainingSession) -> bool:
@@ -107,7 +72,7 @@ def run_session(session: TrainingSession) -> bool:
             ) from error
         watch.save()
         if processes.rank == 0:
-            _finish(session, trainer, data, bar)
+            finish(session, trainer, data, bar)
         processes.wait()
     return True
 
@@ -155,7 +120,7 @@ class _Watch:
     def __call__(self, trainer: Trainer, losses: Losses) -> None:
         text = f"step {trainer.step} flow {losses.flow:.4f} student {losses.student:.4f}"
         self.bar.update(self.task, completed=trainer.fraction, description=text)
-        self._say_in_log(f"{100 * min(1.0, trainer.fraction):.0f} % {text}")
+        self._say_in_log(f"{100 * min(1.0, trainer.fraction):.0f} % {text}{_left(trainer)}")
         if self.log is not None and trainer.step % 10 == 0:
             self.log.add_scalar("loss/flow", losses.flow, trainer.step)
             self.log.add_scalar("loss/student", losses.student, trainer.step)
@@ -163,8 +128,10 @@ class _Watch:
             self.save()
         if self.log is not None and trainer.seconds - self.watched > WATCH_SECONDS:
             self.watched = trainer.seconds
-            agent = _agent(self.session, trainer)
-            self.log.add_scalar("held out/agreement", self._agreement(agent), trainer.step)
+            agent = trainer_agent(self.session, trainer)
+            agreed = self._agreement(agent)
+            self.log.add_scalar("held out/agreement", agreed.share, trainer.step)
+            self.log.add_scalar("held out/balanced agreement", agreed.balanced, trainer.step)
             error = reconstruction_error(agent, self.session.classifier, self.data.held_out[:16])
             self.log.add_scalar("held out/l1", error, trainer.step)
             self.log.flush()
@@ -175,10 +142,10 @@ class _Watch:
             self.said = time.monotonic()
             self.bar.console.print(text, soft_wrap=True)
 
-    def _agreement(self, agent: Agent) -> float:
-        share = agreement(agent, self.session.classifier, self.data.held_out)
-        self.bar.console.print(f"step {self.trainer.step}: held-out agreement {share:.3f}")
-        return share
+    def _agreement(self, agent: Agent) -> Agreement:
+        agreed = agreement(agent, self.session.classifier, self.data.held_out)
+        self.bar.console.print(f"step {self.trainer.step}: {agreed.sentence}", soft_wrap=True)
+        return agreed
 
     def save(self) -> None:
         self.saved = self.trainer.seconds
@@ -186,9 +153,11 @@ class _Watch:
             self.trainer.save(self.session.checkpoint)
 
 
-def _agent(session: TrainingSession, trainer: Trainer) -> Agent:
-    model, noise = trainer.average.eval(), session.settings.student_noise
-    return Agent(model, session.name, "", session.classifier.version, trainer.device, noise)
+def _left(trainer: Trainer) -> str:
+    """Return in words how much longer the training takes; empty at its very beginning."""
+    if not 0.01 < trainer.fraction < 1:
+        return ""
+    return f", {trainer.seconds * (1 / trainer.fraction - 1) / 60:.1f} minutes left"
 
 
 def _bar(processes: Processes) -> Progress:
@@ -200,13 +169,14 @@ def _prepare(session: TrainingSession, processes: Processes, bar: Progress) -> T
     task = bar.add_task("read images", total=1.0)
 
     def read() -> TrainingImages:
-        return prepare_images(
+        prepared = prepare_images(
             session.images,
             session.classifier.inputs,
             session.folder / "images.npy",
             lambda part: bar.update(task, completed=part),
             views=session.views,
         )
+        return hold_out(prepared, session.classifier)
 
     # Rank 0 prepares; the others then find the work done.
     data = read() if processes.rank == 0 else None
@@ -216,82 +186,6 @@ def _prepare(session: TrainingSession, processes: Processes, bar: Progress) -> T
     if data.skipped:
         first = data.skipped[0]
         bar.console.print(f"{len(data.skipped)} images were left out, the first because: {first}", soft_wrap=True)
+    for note in data.notes:
+        bar.console.print(note, soft_wrap=True)
     return data
-
-
-def _finish(session: TrainingSession, trainer: Trainer, data: TrainingImages, bar: Progress) -> None:
-    round_weights(trainer.average)
-    agent = _agent(session, trainer)
-    task = bar.add_task("validate", total=1.0)
-
-    def measure(calibration: Calibration) -> Figures:
-        return validate(
-            replace(agent, calibration=calibration),
-            session.classifier,
-            data.held_out,
-            progress=lambda stage, part: bar.update(task, completed=part),
-        )
-
-    calibration = calibrate(agent, session.classifier, data.train, data.held_out)
-    figures = measure(replace(calibration, evidence_validity=None))  # the student guides
-    calibration = replace(calibration, student_change=figures.changed_l1)
-    if calibration.edits_by_flow:
-        figures = measure(calibration)
-    card = _card(session, trainer, len(data.train), figures, calibration)
-    write_agent(
-        session.out,
-        trainer.average,
-        session.classifier,
-        name=session.name,
-        card=card,
-        figures=figures.to_dict(),
-        student_noise=session.settings.student_noise,
-        calibration=calibration,
-        replace=session.replace,
-    )
-
-
-def _steps(trainer: Trainer) -> str:
-    """Return how many steps were taken with how many images each: ``4 steps of 8, then 2 of 16``."""
-    parts = [(steps, batch) for batch, steps in trainer.taken if steps]
-    first, *others = parts or [(0, trainer.settings.batch * trainer.processes.count)]
-    return ", then ".join([f"{first[0]} steps of {first[1]}", *(f"{steps} of {batch}" for steps, batch in others)])
-
-
-def _card(session: TrainingSession, trainer: Trainer, images: int, figures: Figures, calibration: Calibration) -> str:
-    parameters = sum(p.numel() for p in trainer.model.parameters()) / 1e6
-    rows = {
-        "Explains": f"{session.classifier.name}, version `{session.classifier.version[:16]}`",
-        "Networks": f"diffusion autoencoder with linear student, {parameters:.2f} million parameters",
-        "Command": f"`{session.command}`",
-        "Seed": str(session.settings.seed),
-        "Training": f"{images} images without labels, {_steps(trainer)}, {session.settings.precision}",
-        "Time": f"{trainer.seconds / 60:.1f} minutes on {machine_class(str(trainer.device))}, "
-        f"{torch.get_num_threads()} threads, {trainer.processes.count} process(es)",
-        "Held-out images": str(figures.images),
-        "Validity on the black box": f"{figures.validity:.3f}",
-        "Student-teacher agreement": f"{figures.agreement:.3f}",
-        "Reconstruction L1": f"{figures.reconstruction_l1:.4f} of the intensity window",
-    }
-    if figures.changed_l1 is not None:
-        rows["Mean change of a counterfactual (L1)"] = f"{figures.changed_l1:.4f} of the intensity window"
-    rows |= {
-        f"Convincing probability of {name}": f"{value:.3f}, the black box's median on real images that it calls so"
-        for name, value in zip(session.classifier.classes, calibration.convincing, strict=True)
-        if value is not None
-    }
-    if calibration.evidence_validity is not None:
-        rows["Other classes drawn by the decoder alone"] = f"{calibration.evidence_validity:.2f} of held-out images"
-    return "\n".join(
-        [
-            f"# {session.name}",
-            "",
-            "A counterfactual agent. For research only; not for clinical use. After DiffExplainer (arXiv 2406.15182).",
-            "",
-            "| | |",
-            "|---|---|",
-            *(f"| {title} | {text} |" for title, text in rows.items()),
-            "",
-            "The weights are the running average of the training. The black box alone decides what is valid.",
-        ]
-    )

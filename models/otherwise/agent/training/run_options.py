@@ -1,0 +1,45 @@
+"""The options of one training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from otherwise.agent.bundle import Agent
+from otherwise.agent.networks import Architecture
+from otherwise.agent.training.data import Views
+from otherwise.agent.training.trainer import TrainingSettings
+from otherwise.blackbox.protocol import BlackBox
+from otherwise.images.listing import FoundImage
+
+
+@dataclass(frozen=True)
+class TrainingSession:
+    """The options of a training, from the command line."""
+
+    classifier: BlackBox
+    images: Path | tuple[Path | FoundImage, ...]
+    out: Path
+    architecture: Architecture
+    settings: TrainingSettings
+    epochs: float | None
+    device: str
+    resume: bool
+    replace: bool
+    threads: int | None
+    name: str
+    command: str
+    views: Views | None = None
+    """What the classifier sees of an image; None: the whole of it."""
+    start: Agent | None = None
+    """An agent whose weights are begun with; its architecture is then the one."""
+
+    @property
+    def folder(self) -> Path:
+        """Return the folder of checkpoint, prepared images and TensorBoard logs, beside the bundle."""
+        return self.out.with_name(self.out.name + ".training")
+
+    @property
+    def checkpoint(self) -> Path:
+        """Return the path of the last good checkpoint."""
+        return self.folder / "checkpoint.pt"
