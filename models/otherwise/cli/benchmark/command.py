@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from otherwise.cli.benchmark import suites, teaching
+from otherwise.cli.benchmark import suites, teaching, values
 from otherwise.cli.benchmark.suites import Agent, Classifier, Device
 from otherwise.cli.options.pair import load_pair
 from otherwise.cli.phantoms import known_whole_kind
@@ -30,6 +30,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(benchmark, name="benchmark")
     suites.register(benchmark)
     teaching.register(benchmark)
+    values.register(benchmark)
 
     @benchmark.command("agent")
     def agent_(

@@ -1,0 +1,180 @@
+"""A suite of values: every image explained, what came out judged by others, and effects beside those of peers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from otherwise.agent.editing.search import Progress
+from otherwise.blackbox.output_kind import output_kind
+from otherwise.blackbox.protocol import BlackBox, InputSpec
+from otherwise.blackbox.view import grid_of, show
+from otherwise.errors import OtherwiseError
+from otherwise.evaluation.benchmark.localisation import average_precision
+from otherwise.evaluation.benchmark.methods.method import MapMethod
+from otherwise.evaluation.benchmark.run import Row, summary
+from otherwise.evaluation.benchmark.values.cases import ValueCase, value_of
+from otherwise.evaluation.costs import timed
+from otherwise.explain.explainer import Explainer
+from otherwise.images.atomic import atomic_path
+from otherwise.images.image import Image
+from otherwise.images.resampling import resample
+from otherwise.influence.parts import composite
+
+PEERS = ("occlusion", "integrated-gradients", "kernel-shap")
+"""Names of the maps that stand beside the measured effect; each attributes the value itself."""
+HALF = 0.5
+"""A verifier follows if its value moves by at least this share of the model's own change."""
+
+
+def run_values(
+    name: str,
+    explainer: Explainer,
+    verifier: BlackBox | None,
+    peers: Sequence[MapMethod],
+    cases: Iterable[ValueCase],
+    count: int,
+    out: Path,
+    progress: Progress = lambda stage, part: None,
+) -> dict[str, Any]:
+    """Explain every image, and write ``results.json`` and ``table.md``.
+
+    Args:
+        name: Of the suite.
+        explainer: Of the model and its agent.
+        verifier: Another model of the same value; None: no figure.
+        peers: Methods that draw maps.
+        cases: The images, unseen in any training.
+        count: How many there are.
+        out: Folder; ``rows/`` keeps what is done, so that an interrupted run goes on.
+        progress: Called with the stage and the share done.
+
+    Returns:
+        What ``results.json`` holds.
+    """
+    (out / "rows").mkdir(parents=True, exist_ok=True)
+    rows = []
+    for number, case in enumerate(cases, start=1):
+        kept = out / "rows" / f"{case.image.id}.json"
+        if not kept.is_file():
+            with atomic_path(kept) as draft:
+                draft.write_text(json.dumps(measure_case(explainer, verifier, peers, case)), encoding="utf-8")
+        rows.append(json.loads(kept.read_text(encoding="utf-8")))
+        progress(case.image.id, number / count)
+    results = {
+        "suite": name,
+        "images": len(rows),
+        "classifier": explainer.classifier.version,
+        "agent": explainer.agent.version,
+        "verifier": verifier.version if verifier is not None else None,
+        "unit": output_kind(explainer.classifier).unit,
+        "figures": summarised(rows),
+    }
+    page = "\n".join(
+        ["| figure | mean | 95 % | images |", "|---|---|---|---|"]
+        + [
+            f"| {key} | {each['mean']:.3f} | {each['low']:.3f} to {each['high']:.3f} | {each['images']} |"
+            for key, each in results["figures"].items()
+        ]
+    )
+    for file, text in (("results.json", json.dumps(results, indent=2) + "\n"), ("table.md", page + "\n")):
+        with atomic_path(out / file) as draft:
+            draft.write_text(text, encoding="utf-8")
+    return results
+
+
+def measure_case(
+    explainer: Explainer, verifier: BlackBox | None, peers: Sequence[MapMethod], case: ValueCase
+) -> dict[str, Any]:
+    """Explain one image, and judge what came out.
+
+    Returns:
+        ``value`` before, ``target`` and ``value_after``; ``reached`` (1 or 0, within the model's tolerance), ``l1``,
+        ``seconds``; ``verifier_follows``; ``average_precision`` by method; ``effects`` of features: measured and true
+        ones; ``measured_error``: distance of the target from what another method measures in the counterfactual, and
+        ``measured_before``: of what the model says from what that method measures in the original. ``refused``: the
+        reason for which there is no explanation.
+    """
+    classifier, kind = explainer.classifier, output_kind(explainer.classifier)
+    before = value_of(classifier, case.image)
+    row: dict[str, Any] = {"case": case.image.id, "value": before, "target": case.target}
+    try:
+        found, seconds = timed(lambda: explainer.explain(case.image, f"={case.target:g}"))
+    except OtherwiseError as error:
+        return {**row, "refused": error.detail, "reached": float(abs(before - case.target) <= kind.tolerance)}
+    made = found.volumes.counterfactual
+    after = value_of(classifier, made)
+    image, changed = show(case.image, classifier.inputs), show(made, classifier.inputs)
+    row |= {
+        "value_after": after,
+        "reached": float(abs(after - case.target) <= kind.tolerance),
+        "l1": float(np.abs(changed - image).mean()),
+        "seconds": seconds,
+        "queries": found.queries,
+    }
+    if verifier is not None:
+        moved = value_of(verifier, made) - value_of(verifier, case.image)
+        row["verifier_follows"] = float(moved / (after - before) >= HALF) if after != before else 0.0
+    effect = np.abs(_on_grid(found.volumes.effect, classifier.inputs))
+    row["average_precision"] = {"ours": average_precision(effect, case.truth)}
+    for peer in peers:
+        drawn = np.abs(peer.draw(classifier, image, 1))
+        row["average_precision"][peer.name] = average_precision(drawn, case.truth)
+    row["effects"] = {
+        name: (_effect_of(classifier, image, changed, place, before), case.effects[name])
+        for name, place in case.places.items()
+    }
+    if case.measured is not None:
+        first, then = case.measured(case.image), case.measured(made)
+        row["measured_error"] = abs(then - case.target) if then is not None else None
+        row["measured_before"] = abs(first - before) if first is not None else None
+        row["measured_within_6"] = float(then is not None and abs(then - case.target) <= 6)
+    return row
+
+
+def summarised(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Return mean and 95 % interval of each figure, and the rank correlation of effects over images and features."""
+    flat: list[Row] = []
+    for row in rows:
+        plain = {
+            key: value for key, value in row.items() if not isinstance(value, dict) and key not in ("refused", "case")
+        }
+        maps = {f"average precision, {name}": each for name, each in row.get("average_precision", {}).items()}
+        flat.append({"method": "values", "case": row["case"], **plain, **maps, "refused": float("refused" in row)})
+    figures = summary(flat).get("values", {})
+    pairs = np.array([pair for row in rows for pair in row.get("effects", {}).values()])
+    if len(pairs) > 2:
+        found = float(spearmanr(pairs[:, 0], pairs[:, 1]).statistic)
+        within = [
+            float(spearmanr(*np.array(list(row["effects"].values())).T).statistic)
+            for row in rows
+            if row.get("effects") and np.ptp(np.array(list(row["effects"].values())), axis=0).min() > 0
+        ]
+        figures["rank correlation of effects"] = _single(found, len(rows))
+        figures["rank correlation of effects within an image"] = _single(float(np.mean(within)), len(within))
+        sizes = np.abs(pairs)
+        figures["rank correlation of their sizes"] = _single(
+            float(spearmanr(sizes[:, 0], sizes[:, 1]).statistic), len(rows)
+        )
+    return figures
+
+
+def _single(value: float, images: int) -> dict[str, float]:
+    return {"mean": round(value, 5), "low": float("nan"), "high": float("nan"), "images": images}
+
+
+def _on_grid(volume: Image, inputs: InputSpec) -> np.ndarray:
+    """Return a map on the classifier's grid, ``size``."""
+    resampled = resample(volume, grid_of(volume.geometry, inputs)).array[0]
+    return np.asarray(resampled[..., 0] if inputs.spatial_dims == 2 else resampled)
+
+
+def _effect_of(classifier: BlackBox, image: np.ndarray, changed: np.ndarray, place: np.ndarray, before: float) -> float:
+    """Return what the change within a place alone does to the value."""
+    part = composite(image, changed, place.astype(np.float32))
+    return float(output_kind(classifier).value_of(classifier.predict(part[None]))[0]) - before
