@@ -19,27 +19,47 @@ from otherwise.errors import BundleError
 
 
 class Objective(Protocol):
-    """What a network is trained for.
+    """What a network is trained for."""
 
-    Attributes:
-        outputs: Number of the network's outputs.
-        answer: The kind of output, for the bundle.
-        classes: Names of the classes as which the trained model answers.
-        activation: How its outputs become probabilities; see ``outputs.ACTIVATIONS``.
-        shown: The figures for the model card and the command line, the one that ranks epochs first.
-        chosen_by: How the epoch is chosen, for the model card.
-        title: What the model does, in one sentence.
-        reading: How the answers are read, in one sentence.
-    """
+    @property
+    def outputs(self) -> int:
+        """Return the number of the network's outputs."""
+        ...
 
-    outputs: int
-    answer: OutputKind
-    classes: tuple[str, ...]
-    activation: str
-    shown: tuple[str, ...]
-    chosen_by: str
-    title: str
-    reading: str
+    @property
+    def answer(self) -> OutputKind:
+        """Return the kind of output, for the bundle."""
+        ...
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Return the names of the classes as which the trained model answers."""
+        ...
+
+    @property
+    def activation(self) -> str:
+        """Return how its outputs become probabilities; see ``outputs.ACTIVATIONS``."""
+        ...
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """Return the figures for the model card and the command line, the one that ranks epochs first."""
+        ...
+
+    @property
+    def chosen_by(self) -> str:
+        """Return how the epoch is chosen, for the model card."""
+        ...
+
+    @property
+    def title(self) -> str:
+        """Return what the model does, in one sentence."""
+        ...
+
+    @property
+    def reading(self) -> str:
+        """Return how the answers are read, in one sentence."""
+        ...
 
     def check(self, what: str, truth: np.ndarray) -> None:
         """Refuse truth that nothing can be learned from.

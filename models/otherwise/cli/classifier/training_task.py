@@ -121,7 +121,7 @@ def read_task(
         if not wanted and stray:
             raise UsageError(f"{stray} belongs to {main}.", f"Give {main} too, or leave {stray} out.")
     common = {"name": measures, "higher_is": higher_is, "tolerance": tolerance}
-    fields = {key: typed for key, typed in common.items() if typed is not None}
+    fields: dict[str, Any] = {key: typed for key, typed in common.items() if typed is not None}
     if value:
         if unit is None:
             raise UsageError("The unit of the value is missing.", "Give --unit, such as mm; 1 if it has none.")

@@ -66,6 +66,7 @@ def run_values(
                 draft.write_text(json.dumps(measure_case(explainer, verifier, peers, case)), encoding="utf-8")
         rows.append(json.loads(kept.read_text(encoding="utf-8")))
         progress(case.image.id, number / count)
+    figures = summarised(rows)
     results = {
         "suite": name,
         "images": len(rows),
@@ -73,13 +74,13 @@ def run_values(
         "agent": explainer.agent.version,
         "verifier": verifier.version if verifier is not None else None,
         "unit": output_kind(explainer.classifier).unit,
-        "figures": summarised(rows),
+        "figures": figures,
     }
     page = "\n".join(
         ["| figure | mean | 95 % | images |", "|---|---|---|---|"]
         + [
             f"| {key} | {each['mean']:.3f} | {each['low']:.3f} to {each['high']:.3f} | {each['images']} |"
-            for key, each in results["figures"].items()
+            for key, each in figures.items()
         ]
     )
     for file, text in (("results.json", json.dumps(results, indent=2) + "\n"), ("table.md", page + "\n")):
@@ -104,7 +105,7 @@ def measure_case(
     before = value_of(classifier, case.image)
     row: dict[str, Any] = {"case": case.image.id, "value": before, "target": case.target}
     try:
-        found, seconds = timed(lambda: explainer.explain(case.image, f"={case.target:g}"))
+        found, seconds = timed(lambda: explainer.explain(case.image, target=f"={case.target:g}"))
     except OtherwiseError as error:
         return {**row, "refused": error.detail, "reached": float(abs(before - case.target) <= kind.tolerance)}
     made = found.volumes.counterfactual
