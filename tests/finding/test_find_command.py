@@ -15,6 +15,7 @@ from otherwise.blackbox.protocol import PatchSpec
 from otherwise.cli import build
 from otherwise.errors import ClassifierError, ImageError, OtherwiseError
 from otherwise.images.image import Geometry, Image
+from otherwise.images.reading import read_image
 from otherwise.images.writing import write_image
 from support.patch_models import save_middle
 
@@ -139,3 +140,16 @@ def test_a_volume_is_seen_through_where_somebody_says_so(bundle: Path, tmp_path:
         for more in (("--project", "max"), ("--slice", "1"))
     }
     assert min(probability.values()) > 0.9
+
+
+def test_a_check_asks_about_what_is_found_in_whole_images(bundle: Path, image: Path, tmp_path: Path) -> None:
+    """The bright place is not in the middle; a check that looked there only would hear one and the same answer."""
+    folder = tmp_path / "images"
+    for number in range(6):
+        array = read_image(image).array + np.float32(number)
+        write_image(read_image(image).with_array(array), folder / f"{number}.nrrd")
+    report = json.loads(run("classifier", "check", bundle, "--images", folder, "--json").stdout)
+    said = {finding["topic"]: finding for finding in report["findings"]}
+    assert "6 read, 24 patches of them" in said["images"]["text"]
+    assert said["choices"]["state"] == "ok", said["choices"]["text"]
+    assert "calm 12, alarm 12" in said["choices"]["text"]

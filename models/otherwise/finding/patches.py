@@ -1,4 +1,4 @@
-"""Patches of whole images for an agent to learn from, where the classifier looks at patches."""
+"""Patches of whole images for an agent to learn from, or for a check, where the classifier looks at patches."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ OTHERS = 8
 """Patches of each image from anywhere else that holds tissue, at most."""
 FEWEST = 2
 """Patches of each image that are called nothing wanted, at least, however rare the wanted classes are."""
+CHECKED = 2
+"""Finds, and other patches, of each image that a check asks about."""
 MUCH_LARGER = 1.25
 """An image that is larger than a patch by less is taken for one."""
 
@@ -66,6 +68,11 @@ def patches_to_learn_from(
         return [finder.voxels(image, scores, number) for number in chosen]
 
     return patches
+
+
+def patches_to_check(classifier: BlackBox) -> Callable[[Image], list[np.ndarray]]:
+    """Make the function that takes a few patches out of an image, to ask a classifier about; always the same ones."""
+    return patches_to_learn_from(classifier, np.random.default_rng(0), best=CHECKED, others=CHECKED)
 
 
 def _some(rng: np.random.Generator, numbers: np.ndarray, most: int) -> list[int]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -12,14 +10,12 @@ from otherwise.errors import ImageError
 from otherwise.evaluation.benchmark.cases import (
     Case,
     confounded_cases,
-    folder_cases,
     mammogram_cases,
     nodule_cases,
     on_grid,
     phantom_case,
 )
 from otherwise.images.image import Geometry, Image
-from otherwise.images.writing import write_image
 from otherwise.phantoms.mammogram import MammogramSettings, mammograms
 
 
@@ -80,24 +76,3 @@ def test_truth_on_another_grid_is_refused() -> None:
     case = phantom_case(phantom, InputSpec((32, 32)))
     with pytest.raises(ImageError, match="grid"):
         Case("x", case.image, np.zeros((8, 8), bool))
-
-
-def test_images_of_a_folder_come_with_their_masks(tmp_path: Path) -> None:
-    for phantom in mammograms(3, 2, MammogramSettings()):
-        write_image(phantom.image, tmp_path / "images" / f"{phantom.image.id}.nii.gz")
-        mask = phantom.image.with_array(phantom.masks[phantom.decisive][None].astype(np.uint8))
-        write_image(mask, tmp_path / "masks" / f"{phantom.image.id}.nrrd")
-    inputs = InputSpec((96, 96))
-    cases = folder_cases(tmp_path / "images", tmp_path / "masks", inputs)
-    for case, phantom in zip(cases, mammograms(3, 2, MammogramSettings()), strict=True):
-        assert case.truth is not None
-        np.testing.assert_array_equal(case.truth, phantom_case(phantom, inputs).truth)
-    (tmp_path / "masks" / f"{cases[0].id}.nrrd").unlink()
-    with pytest.raises(ImageError, match=f"1 images have no mask, such as {cases[0].id}"):
-        folder_cases(tmp_path / "images", tmp_path / "masks", inputs)
-    (tmp_path / "none").mkdir()
-    with pytest.raises(ImageError, match="no image in none"):
-        folder_cases(tmp_path / "none", tmp_path / "masks", inputs)
-    write_image(mask.with_array(np.zeros_like(mask.array)), tmp_path / "masks" / f"{cases[0].id}.nrrd")
-    with pytest.raises(ImageError, match="is empty"):
-        folder_cases(tmp_path / "images", tmp_path / "masks", inputs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,14 @@ from otherwise.blackbox.output_kind import OutputKind, describe_kind, output_kin
 from otherwise.blackbox.protocol import BlackBox, InputSpec
 from otherwise.blackbox.robustness import measure_robustness
 from otherwise.errors import ImageError, OtherwiseError
+from otherwise.images.image import Image
 from otherwise.images.listing import FoundImage
 
+SeenOf = Callable[[Image], list[np.ndarray]]
+"""From an image to what the classifier is asked about, each ``(channels, *size)`` in [0, 1]."""
+PatchesOf = Callable[[BlackBox], SeenOf]
+LARGER = 1.25
+"""An image that is larger than a patch by less is taken for one."""
 CONSTANT = 1e-9
 """Probabilities that vary by less over images of many kinds do not depend on them."""
 BATCH_TOLERANCE = 1e-4
@@ -106,6 +112,7 @@ def check_classifier(
     device: str = "cpu",
     trust_code: bool = False,
     comparison: Comparison | None = None,
+    patches_of: PatchesOf | None = None,
 ) -> CheckReport:
     """Load a classifier, ask it, and report.
 
@@ -115,6 +122,8 @@ def check_classifier(
         device: Where PyTorch runs it.
         trust_code: Whether Python that the bundle brings or names may be run.
         comparison: What to compare the answers with, and where to show what the network sees.
+        patches_of: Makes the function that takes patches out of a whole image, for a classifier of patches; None: only
+            the patch in the middle of each image is asked about.
 
     Returns:
         The report; a classifier that cannot be loaded or asked is a fault in it, not an exception.
@@ -125,7 +134,9 @@ def check_classifier(
         findings += _describe(classifier)
         batch = probe_images(classifier.inputs)
         if images is not None:
-            batch, found = _read_folder(Path(images), classifier.inputs)
+            wanted = classifier.inputs.patches is not None and patches_of is not None
+            seen = patches_of(classifier) if wanted and patches_of else _whole(classifier.inputs)
+            batch, found = _read_folder(Path(images), seen)
             findings.append(found)
         findings += _answers(classifier, batch, real=images is not None)
         if images is not None:
@@ -234,6 +245,14 @@ def _compared(classifier: BlackBox, folder: Path, comparison: Comparison) -> Ite
         expected = read_expected(comparison.expected, classifier.classes, listing.images)
         chosen = expected.images
     pictures = [read_image(found) for found in chosen]
+    larger = [image for image in pictures if _larger_than_a_patch(image, classifier.inputs)]
+    if larger:
+        yield Finding(
+            "patches",
+            "warning",
+            f"{len(larger)} of {len(pictures)} images are larger than a patch; the page, and the comparison with "
+            "expected answers, take the patch in their middle. Give patches for these.",
+        )
     if comparison.page is not None:
         write_seen_page(classifier, pictures, comparison.page, comparison.slice_index)
         yield Finding("page", "ok", f"{comparison.page} shows what the network sees.")
@@ -263,6 +282,14 @@ def _compared(classifier: BlackBox, folder: Path, comparison: Comparison) -> Ite
         )
 
 
+def _larger_than_a_patch(image: Image, inputs: InputSpec) -> bool:
+    if inputs.patches is None or inputs.spacing is None:
+        return False
+    extent = np.array(image.geometry.shape) * image.geometry.spacing
+    patch = np.array(inputs.size) * inputs.spacing
+    return bool((extent[: len(patch)] > LARGER * patch).any())
+
+
 def _robustness(classifier: BlackBox, batch: np.ndarray) -> Finding:
     found = measure_robustness(classifier.predict, batch, classifier.classes, rule=DecisionRule.of(classifier))
     text = f"{found.sentence} Share of changed answers: {found.table}."
@@ -276,17 +303,23 @@ def _alike(topic: str, first: np.ndarray, second: np.ndarray, fault: str) -> Fin
     return Finding(topic, "ok", f"largest difference {difference:.1g}.")
 
 
-def _read_folder(folder: Path, inputs: InputSpec) -> tuple[np.ndarray, Finding]:
+def _whole(inputs: InputSpec) -> SeenOf:
     from otherwise.blackbox.view import view
+
+    return lambda image: [view(image, inputs).array]
+
+
+def _read_folder(folder: Path, seen: SeenOf) -> tuple[np.ndarray, Finding]:
     from otherwise.images.listing import draw_images, list_images
     from otherwise.images.reading import read_image
 
     listing = list_images(folder)
-    batch, refused = [], ""
+    batch: list[np.ndarray] = []
+    refused, images = "", 0
     for found in draw_images(listing.images, MOST_IMAGES, DRAW_SEED):
         try:
-            image = read_image(found)
-            batch.append(view(image, inputs).array)
+            batch += seen(read_image(found))
+            images += 1
         except OtherwiseError as error:
             refused = refused or f" Skipped others, such as {found.name}: {error.detail}"
     if not batch:
@@ -298,5 +331,6 @@ def _read_folder(folder: Path, inputs: InputSpec) -> tuple[np.ndarray, Finding]:
         refused += f" {other} of other sizes than {' x '.join(str(edge) for edge in usual[1:])} are left out here."
         batch = [array for array in batch if array.shape == usual]
     drawn = f", drawn at random (seed {DRAW_SEED})" if len(listing.images) > MOST_IMAGES else ""
-    text = f"{len(batch)} read{drawn}, of {listing.summary}.{refused}"
+    asked = f", {len(batch)} patches of them" if len(batch) > images else ""
+    text = f"{images} read{drawn}{asked}, of {listing.summary}.{refused}"
     return np.stack(batch), Finding("images", "warning" if refused else "ok", text)

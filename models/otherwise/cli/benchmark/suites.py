@@ -35,8 +35,8 @@ Ablation = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 
-Cases = Callable[["InputSpec", int], "Iterable[Case]"]
-"""What the classifier wants, and how many -> cases."""
+Cases = Callable[["BlackBox", int], "Iterable[Case]"]
+"""From the classifier, and how many, to cases."""
 
 
 @dataclass(frozen=True)
@@ -150,8 +150,8 @@ def register(benchmark: typer.Typer) -> None:
         from otherwise.evaluation.benchmark.cases import confounded_cases, mammogram_cases
         from otherwise.evaluation.benchmark.suites import refuse_unconfounded
 
-        def at_random(inputs: InputSpec, count: int) -> Iterable[Case]:
-            return mammogram_cases(inputs, count, seed + 1, confound=0.0)
+        def at_random(hosted: BlackBox, count: int) -> Iterable[Case]:
+            return mammogram_cases(hosted.inputs, count, seed + 1, confound=0.0)
 
         def check(hosted: BlackBox) -> None:
             refuse_unconfounded(hosted, list(mammogram_cases(hosted.inputs, 200, seed + 2, confound=0.0)))
@@ -175,7 +175,7 @@ def register(benchmark: typer.Typer) -> None:
         from otherwise.evaluation.benchmark.cases import lidc_cases
 
         def of(split: str) -> Cases:
-            return lambda inputs, count: islice(lidc_cases(path, inputs, split), count)
+            return lambda hosted, count: islice(lidc_cases(path, hosted.inputs, split), count)
 
         suite = Suite("lidc", of(split.value), of("train"))
         _run(suite, SuiteOptions(out, classifier, agent, verifier, limit, methods, device))
@@ -193,11 +193,14 @@ def register(benchmark: typer.Typer) -> None:
         device: Device = "auto",
     ) -> None:
         """Compare methods on your own images and masks. Needs pip's extra benchmark."""
-        from otherwise.evaluation.benchmark.cases import folder_cases
+        from otherwise.evaluation.benchmark.own_cases import own_cases
 
         @cache
-        def every(inputs: InputSpec, count: int) -> list[Case]:
-            return folder_cases(images, masks, inputs)
+        def every(hosted: BlackBox, count: int) -> tuple[Case, ...]:
+            found = own_cases(images, masks, hosted)
+            for sentence in found.left_out:
+                typer.echo(f"left out: {sentence}", err=True)
+            return found.cases
 
         # How images of each class look is told by the same ones: there are no others.
         suite = Suite("custom", every, every)
@@ -205,7 +208,7 @@ def register(benchmark: typer.Typer) -> None:
 
 
 def _series(draw: Callable[[InputSpec, int, int], Iterable[Case]], seed: int) -> Cases:
-    return lambda inputs, count: draw(inputs, count, seed)
+    return lambda hosted, count: draw(hosted.inputs, count, seed)
 
 
 def _run(suite: Suite, options: SuiteOptions) -> None:
@@ -220,8 +223,8 @@ def _run(suite: Suite, options: SuiteOptions) -> None:
 
     hosted, taught = load_pair(options.classifier, options.agent, options.device)
     suite.check(hosted)
-    cases = list(suite.cases(hosted.inputs, options.limit))[: options.limit]
-    reference = np.stack([case.image for case in suite.others(hosted.inputs, max(options.limit, 200))])
+    cases = list(suite.cases(hosted, options.limit))[: options.limit]
+    reference = np.stack([case.image for case in suite.others(hosted, max(options.limit, 200))])
     if options.ablation:
         maps, edits = choose(options.methods, (), ablations(taught.student_noise > 0))
     else:

@@ -12,8 +12,7 @@ from otherwise.blackbox.protocol import InputSpec
 from otherwise.blackbox.view import grid_of, show
 from otherwise.datasets.lidc import CLASSES, nodules_of
 from otherwise.errors import ImageError
-from otherwise.images.image import Image
-from otherwise.images.listing import list_images
+from otherwise.images.image import Geometry, Image
 from otherwise.images.reading import image_name, read_image
 from otherwise.images.resampling import resample
 from otherwise.phantoms.mammogram import MammogramSettings, mammograms
@@ -154,43 +153,17 @@ def lidc_cases(folder: Path, inputs: InputSpec, split: str) -> Iterator[Case]:
         )
 
 
-def folder_cases(images: Path, masks: Path, inputs: InputSpec) -> list[Case]:
-    """Return images of a folder, each with the mask of the same name in another one.
-
-    Args:
-        images: Folder of images.
-        masks: Folder of masks: above zero is what should decide. Each lies in its image's space, on any grid.
-        inputs: What the classifier wants.
-
-    Raises:
-        ImageError: if there are no images, one has no mask, or a mask is empty where the classifier looks.
-    """
-    found = {image.id: image for image in list_images(images).images}
-    drawn = {image.id: image for image in list_images(masks, masks=True).images}
-    missing = sorted(set(found) - set(drawn))
-    if missing:
-        raise ImageError(
-            f"{len(missing)} images have no mask, such as {missing[0]}.", "Give each mask its image's name."
-        )
-    cases = []
-    for id, item in found.items():
-        image, mask = read_image(item), read_image(drawn[id])
-        above = mask.with_array((mask.array.max(axis=0, keepdims=True) > 0).astype(np.float32))
-        onto = resample(above, image.geometry).array[0] >= 0.5
-        truth = on_grid(onto, image, inputs)
-        if not truth.any():
-            raise ImageError(f"The mask of {id} is empty where the classifier looks.", "Correct it, or leave it out.")
-        cases.append(Case(id, _seen(image, inputs), truth))
-    return cases
-
-
 def on_grid(mask: np.ndarray, image: Image, inputs: InputSpec) -> np.ndarray:
-    """Return a mask ``(i, j, k)`` of an image on the classifier's grid: bool ``size``.
+    """Return a mask ``(i, j, k)`` of an image on the classifier's grid; see ``share_on_grid``."""
+    return share_on_grid(mask, image, grid_of(image.geometry, inputs), inputs)
 
-    A voxel belongs to it if at least half of it does; where the mask has voxels and none of the classifier's is half
-    covered, those that are covered most do.
+
+def share_on_grid(mask: np.ndarray, image: Image, grid: Geometry, inputs: InputSpec) -> np.ndarray:
+    """Return a mask ``(i, j, k)`` of an image on a grid, bool ``size``.
+
+    A voxel belongs to it if at least half of it does; where the mask has voxels and none of the grid's is half covered,
+    those that are covered most do.
     """
-    grid = grid_of(image.geometry, inputs)
     share = resample(image.with_array(mask[None].astype(np.float32)), grid).array[0]
     found = share >= min(0.5, float(share.max())) if share.max() > 0 else np.zeros(share.shape, bool)
     return np.asarray(found[..., 0] if len(inputs.size) == 2 else found)
