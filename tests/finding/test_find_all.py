@@ -7,7 +7,9 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
+from PIL import Image as Picture
 from typer.testing import CliRunner
 
 from otherwise.cli import build
@@ -15,7 +17,9 @@ from otherwise.errors import ImageError, OtherwiseError
 from otherwise.evaluation.lesions import lesions_of, read_truth
 from otherwise.images.image import Geometry, Image
 from otherwise.images.listing import list_images
+from otherwise.images.reading import read_image
 from otherwise.images.writing import write_image
+from otherwise.phantoms.dicom import write_dicom
 from support.patch_models import save_middle
 
 PLACES = {"p1/left": [(26, 40)], "p1/right": [(50, 20), (20, 30)], "p2/left": []}
@@ -55,7 +59,8 @@ def test_every_image_is_searched_with_one_start_up(bundle: Path, images: Path, t
     said = run(*words)
     assert said.exit_code == 0, said.output
     assert "3 images: 3 searched, 0 failed" in said.output
-    rows = list(csv.DictReader((tmp_path / "out" / "finds.csv").open()))
+    with (tmp_path / "out" / "finds.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
     first = {row["path"]: row for row in rows if row["rank"] == "1"}
     assert set(first) == {f"{name}.nrrd" for name in PLACES}
     one = json.loads(run("find", images / "images/p1/left.nrrd", "--classifier", bundle, "--json").stdout)["finds"][0]
@@ -79,8 +84,48 @@ def test_an_image_that_cannot_be_searched_says_why(bundle: Path, images: Path, t
     write_image(small, tmp_path / "in" / "small.nrrd")
     said = run("find", tmp_path / "in", "--all", "--classifier", bundle, "--out", tmp_path / "out")
     assert said.exit_code == 3
-    rows = {row["path"]: row for row in csv.DictReader((tmp_path / "out" / "finds.csv").open())}
+    with (tmp_path / "out" / "finds.csv").open() as stream:
+        rows = {row["path"]: row for row in csv.DictReader(stream)}
     assert "smaller than the patches" in rows["small.nrrd"]["error"]
+
+
+def without_spacing(path: Path) -> Path:
+    """Write a view that does not say how large its pixels are, as ``path`` is named."""
+    pixels = np.full((60, 80), 10, np.uint8)
+    pixels[20:40, 30:50] = 90
+    if path.suffix == ".dcm":
+        image = Image(pixels.T[None, :, :, None].astype(np.float32) / 100, Geometry((80, 60, 1), AFFINE), "x", 2)
+        data = pydicom.dcmread(write_dicom(image, path))
+        for name in ("PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "FrameOfReferenceUID"):
+            delattr(data, name)
+        data.RescaleSlope = 100 * float(data.RescaleSlope)
+        data.save_as(path)
+    elif path.suffix == ".nrrd":
+        write_image(read_image(without_spacing(path.with_suffix(".png"))), path)
+        path.with_suffix(".png").unlink()
+    else:
+        Picture.fromarray(pixels).save(path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["view.dcm", "view.png", "view.tif", "view.nrrd"])
+def test_an_image_of_unknown_spacing_says_so_wherever_it_is_searched(bundle: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "in").mkdir()
+    image = without_spacing(tmp_path / "in" / name)
+    sentence = "does not say how large its pixels are; 1 mm was assumed"
+    plain = CliRunner().invoke(build(), ["find", str(image), "--classifier", str(bundle)])
+    assert plain.exit_code == 0, plain.stderr
+    assert sentence in " ".join(plain.stderr.split())
+    written = json.loads(run("find", image, "--classifier", bundle, "--json", "--out", tmp_path / "one").stdout)
+    assert [warning["code"] for warning in written["warnings"]] == ["spacing-assumed"]
+    assert json.loads((tmp_path / "one" / "finds.json").read_text())["warnings"] == written["warnings"]
+    assert sentence in (tmp_path / "one" / "finds.html").read_text()
+
+    said = run("find", tmp_path / "in", "--all", "--classifier", bundle, "--out", tmp_path / "all")
+    assert "Warnings for 1, such as" in " ".join(said.output.split())
+    with (tmp_path / "all" / "finds.csv").open() as stream:
+        assert sentence in next(csv.DictReader(stream))["warnings"]
+    assert sentence in (tmp_path / "all" / "finds.html").read_text()
 
 
 @pytest.mark.parametrize("kind", ["masks", "points", "boxes", "voxels"])

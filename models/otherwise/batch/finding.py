@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from otherwise.batch.classifying import ClassifyOrder, Progress, RemoteClassifier, on_ray
 from otherwise.batch.errors import Failure
 from otherwise.blackbox.protocol import BlackBox
+from otherwise.blackbox.view import image_warnings
 from otherwise.errors import OtherwiseError
 from otherwise.finding.find import Find
 from otherwise.finding.finder import Finder
@@ -48,7 +49,12 @@ def find_here(
                 finds = tuple(finder.finds(scores, order.most))
                 picture = order.picture(whole, finds[0], finder.inputs.intensity) if order.picture else ""
                 patches = len(scores.starts)
-                results.append(ImageFinds(found.id, found.name, finds, patches, whole.geometry, picture, whole.unit))
+                warnings = tuple(warning.text for warning in image_warnings(whole, finder.inputs))
+                results.append(
+                    ImageFinds(
+                        found.id, found.name, finds, patches, whole.geometry, picture, whole.unit, warnings=warnings
+                    )
+                )
             except OtherwiseError as error:
                 results.append(ImageFinds(found.id, found.name, error=str(error)))
         else:

@@ -163,7 +163,7 @@ def warnings_of(image: Image, inputs: InputSpec, seen: View) -> tuple[AnswerWarn
         inputs: What the classifier wants.
         seen: Its view.
     """
-    found = list(modality_warning(inputs, image.modality))
+    found = []
     low, high = seen.window
     if seen.clipped > CLIPPED_SHARE:
         side = "below" if seen.below > seen.above else "above"
@@ -178,6 +178,17 @@ def warnings_of(image: Image, inputs: InputSpec, seen: View) -> tuple[AnswerWarn
     if same > SAME_SHARE and seen.clipped <= CLIPPED_SHARE:
         text = f"{100 * same:.1f} % of what the classifier sees has one and the same value."
         found.append(AnswerWarning("constant", text))
+    return (*image_warnings(image, inputs), *found)
+
+
+def image_warnings(image: Image, inputs: InputSpec) -> tuple[AnswerWarning, ...]:
+    """Say what of an image itself makes a classifier's answers doubtful, wherever it looks.
+
+    Args:
+        image: The whole image.
+        inputs: What the classifier wants.
+    """
+    found = list(modality_warning(inputs, image.modality))
     if inputs.spacing is not None and image.unit == "px":
         found.append(
             AnswerWarning("spacing-assumed", "The image does not say how large its pixels are; 1 mm was assumed.")

@@ -71,6 +71,7 @@ def register(app: typer.Typer) -> None:
         from rich.table import Table
 
         from otherwise.blackbox.loading import load_classifier
+        from otherwise.blackbox.view import image_warnings
         from otherwise.finding.finder import Finder
         from otherwise.finding.scan import Scan
         from otherwise.images.projecting import project
@@ -104,12 +105,17 @@ def register(app: typer.Typer) -> None:
                 finds = [finder.patch_at(source, centre, slice_index)]
             else:
                 finds = finder.find(source, slice_index, most, partial(advance, ""))
+        warnings = image_warnings(source, finder.inputs)
         if out is not None:
-            page = write_finds(source, finds, finder.classifier, out)
+            page = write_finds(source, finds, finder.classifier, out, warnings)
         if as_json:
-            typer.echo(
-                json.dumps({"image": source.id, "unit": source.unit, "finds": [asdict(found) for found in finds]})
-            )
+            content = {
+                "image": source.id,
+                "unit": source.unit,
+                "warnings": [asdict(warning) for warning in warnings],
+                "finds": [asdict(found) for found in finds],
+            }
+            typer.echo(json.dumps(content))
             return
         from otherwise.report import words
 
@@ -120,5 +126,7 @@ def register(app: typer.Typer) -> None:
             box = " ".join(f"{a}-{b - 1}" for a, b in zip(found.low, found.high, strict=True))
             table.add_row(str(found.rank), *shares, place, box)
         print_table(table)
+        for warning in warnings:
+            typer.echo(f"Warning: {warning.text}", err=True)
         if out is not None:
             typer.echo(f"Page: {page}")

@@ -121,6 +121,9 @@ def _say(
         typer.echo(f"{left_out[0].upper()}{left_out[1:]}")
     if failed:
         typer.echo(f"Not searched, such as {failed[0].path}: {failed[0].error}", err=True)
+    warned = [each for each in results if each.warnings]
+    if warned:
+        typer.echo(f"Warnings for {len(warned)}, such as {warned[0].path}: {warned[0].warnings[0]}", err=True)
     for method, by_criterion in (figures or {}).items():
         for criterion, told in by_criterion.items():
             rates = told["at_false_finds"]

@@ -19,6 +19,7 @@ class ImageFinds:
         patches: How many patches were asked about.
         geometry: The image's grid; None where it could not be searched.
         unit: Of the image: ``mm`` or ``px``.
+        warnings: Reasons to doubt the finds, each a sentence.
         picture: PNG of the best find with what is around it, as a data URI.
         error: Why it could not be searched; empty where it was.
     """
@@ -31,3 +32,4 @@ class ImageFinds:
     picture: str = ""
     unit: str = "mm"
     error: str = ""
+    warnings: tuple[str, ...] = ()

@@ -53,6 +53,7 @@ def write_all_finds(
             wanted=wanted,
             results=ordered,
             failed=sum(bool(each.error) for each in results),
+            warned=sum(bool(each.warnings) for each in results),
             froc=_rows(froc) if froc else (),
             rates=_rates(froc) if froc else (),
             probability=words.probability,
@@ -70,15 +71,17 @@ def write_all_finds(
 def _write_table(results: Sequence[ImageFinds], classifier: BlackBox, stream: Any) -> None:
     table = csv.writer(stream, lineterminator="\n")
     corners = [f"{axis}_{end}" for end in ("low", "high") for axis in "ijk"]
-    table.writerow(["id", "path", "rank", "probability", *classifier.classes, "r", "a", "s", *corners, "error"])
+    table.writerow(
+        ["id", "path", "rank", "probability", *classifier.classes, "r", "a", "s", *corners, "error", "warnings"]
+    )
     for each in results:
         for find in each.finds:
             said = [repr(find.probabilities[name]) for name in classifier.classes]
             place = [repr(value) for value in find.centre_ras]
-            row = [each.id, each.path, find.rank, repr(find.probability), *said, *place, *find.low, *find.high, ""]
-            table.writerow(row)
+            row = [each.id, each.path, find.rank, repr(find.probability), *said, *place, *find.low, *find.high]
+            table.writerow([*row, "", " ".join(each.warnings)])
         if not each.finds:
-            table.writerow([each.id, each.path, *[""] * (11 + len(classifier.classes)), each.error])
+            table.writerow([each.id, each.path, *[""] * (11 + len(classifier.classes)), each.error, ""])
 
 
 def _rates(froc: Mapping[str, Any]) -> list[str]:

@@ -23,6 +23,7 @@ from otherwise.report import figures, words
 from otherwise.report.pages import pages
 from otherwise.report.panels import FigurePanel, Outline, extent
 from otherwise.report.planes import Voxel, planes_through
+from otherwise.warning import AnswerWarning
 
 CONTEXT = 0.5
 """Share of the patch that its picture shows around it on either side."""
@@ -94,7 +95,13 @@ def box_ras(image: Image, find: Find) -> list[float]:
     return [*places.min(axis=0).tolist(), *places.max(axis=0).tolist()]
 
 
-def write_finds(image: Image, finds: Sequence[Find], classifier: BlackBox, folder: Path) -> Path:
+def write_finds(
+    image: Image,
+    finds: Sequence[Find],
+    classifier: BlackBox,
+    folder: Path,
+    warnings: Sequence[AnswerWarning] = (),
+) -> Path:
     """Write ``finds.json`` and a self-contained page ``finds.html``.
 
     Args:
@@ -102,6 +109,7 @@ def write_finds(image: Image, finds: Sequence[Find], classifier: BlackBox, folde
         finds: Best first.
         classifier: What found them.
         folder: New, or empty.
+        warnings: Reasons to doubt the finds.
 
     Returns:
         The page.
@@ -115,6 +123,7 @@ def write_finds(image: Image, finds: Sequence[Find], classifier: BlackBox, folde
     content = {
         "image": {"id": image.id, "sha256": image.sha256, "unit": image.unit},
         "classifier": {"name": classifier.name, "version": classifier.version},
+        "warnings": [asdict(warning) for warning in warnings],
         "finds": described,
     }
     page = (
@@ -125,6 +134,7 @@ def write_finds(image: Image, finds: Sequence[Find], classifier: BlackBox, folde
             classifier=classifier,
             wanted=wanted,
             result=result(finds, wanted),
+            warnings=[warning.text for warning in warnings],
             overview=_overview(image, finds, window) if image.dimension == 2 else None,
             centre_heading=words.centre_heading(image.unit),
             rows=[

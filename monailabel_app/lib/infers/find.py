@@ -13,6 +13,7 @@ from lib.infers.task import Answer, HostedTask, Report
 from lib.runtime.host import Host
 from lib.runtime.worker import Cancelled
 from lib.settings.params import AUTO, MAX_SLICES, Params, ParamsError, number, refuse_unknown, whole_number
+from otherwise.blackbox.view import image_warnings
 from otherwise.errors import CancelledError, OtherwiseError
 from otherwise.finding.find import PatchScores
 from otherwise.finding.finder import Finder
@@ -132,6 +133,7 @@ class Find(HostedTask):
                 "label_scores": [found["probability"] for found in finds],
                 "finds": finds,
                 "image": {"id": image.id, "sha256": image.sha256},
+                "warnings": [asdict(warning) for warning in image_warnings(image, finder.inputs)],
                 "classifier": asdict(self.host.classifier_ref),
             }
         )
