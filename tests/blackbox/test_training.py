@@ -10,7 +10,8 @@ from otherwise.blackbox.loading import load_classifier
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.blackbox.robustness import measure_robustness
 from otherwise.blackbox.training.augmentation import Augmentation
-from otherwise.blackbox.training.trainer import Recipe, train_classifier, validation_figures
+from otherwise.blackbox.training.objectives import validation_figures
+from otherwise.blackbox.training.trainer import Recipe, train_classifier
 from otherwise.errors import BundleError
 
 INPUTS = InputSpec((24, 16), modality="MG")
