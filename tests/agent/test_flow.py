@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from otherwise.agent.flow import integrate, invert, noised, redraw, render
+from otherwise.agent.flow import draw, integrate, invert, noised, redraw, render
 
 
 def test_the_line_ends_in_image_and_noise() -> None:
@@ -40,6 +40,22 @@ def test_only_the_masked_part_is_drawn_anew() -> None:
     expected = images + 0.5 * (other - images)  # half-way noise still knows half of the image
     torch.testing.assert_close(drawn, torch.where(mask > 0, expected, images))
     assert torch.equal(redraw(lambda x, t: noise - other, images, 0 * mask, noise, 0.5, 3), images)
+
+
+def test_no_noise_is_left_in_what_is_drawn_by_a_network_that_sees_none_at_the_end() -> None:
+    """Of a constant image the best network knows the noise exactly, except at time 0, where it can say 0 at most."""
+
+    def best(x: Tensor, t: Tensor) -> Tensor:
+        time = t.reshape(-1, 1, 1, 1)
+        return torch.where(time > 0, (x - 0.3) / time.clamp_min(1e-6), -0.3 * torch.ones_like(x))
+
+    noise = torch.randn(2, 1, 8, 8)
+    start = noised(torch.full_like(noise, 0.3), noise, torch.full((2,), 0.8))
+    for steps in (1, 6):
+        torch.testing.assert_close(draw(best, start, 0.8, steps), torch.full_like(noise, 0.3))
+    mask = torch.ones(1, 1, 8, 8)
+    torch.testing.assert_close(redraw(best, torch.full_like(noise, 0.3), mask, noise, 0.8, 3), torch.full_like(noise, 0.3))
+    assert float(render(best, start, 0.8, 6).std()) > 0.05, "the reversible rule is for inverted noise"
 
 
 def test_a_step_may_cancel() -> None:

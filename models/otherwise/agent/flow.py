@@ -42,7 +42,8 @@ def integrate(
 ) -> Tensor:
     """Solve ``dx/dt = velocity(x, t)`` from time ``begin`` to ``end`` with Heun's rule.
 
-    Two network calls a step, of second order (Karras et al., arXiv 2206.00364, algorithm 1).
+    Two network calls a step, of second order. The rule is the same in both directions, so that rendering undoes
+    inversion. To draw from fresh noise use ``draw``.
 
     Args:
         velocity: The field.
@@ -72,6 +73,31 @@ def invert(velocity: Velocity, images: Tensor, depth: float, steps: int, step_do
     return integrate(velocity, images, 0.0, depth, steps, step_done)
 
 
+def draw(
+    velocity: Velocity, noise: Tensor, depth: float, steps: int, step_done: StepDone | None = None
+) -> Tensor:
+    """Draw images from fresh noise: Heun's rule, and Euler's for the last step (arXiv 2206.00364, algorithm 1).
+
+    At time 0 a network cannot know the noise. Heun's rule would ask it there, and half of the last noise would stay.
+
+    Args:
+        velocity: The field.
+        noise: ``(batch, ...)`` at time ``depth``.
+        depth: Time in (0, 1].
+        steps: Number of equal steps.
+        step_done: See ``StepDone``.
+
+    Returns:
+        ``(batch, ...)`` at time 0.
+    """
+    last = depth / steps
+    x = integrate(velocity, noise, depth, last, steps - 1, step_done) if steps > 1 else noise
+    x = x - last * velocity(x, torch.full((len(x),), last).to(x))
+    if step_done is not None:
+        step_done()
+    return x
+
+
 def redraw(
     velocity: Velocity,
     images: Tensor,
@@ -94,7 +120,7 @@ def redraw(
     """
     x = noised(images, noise, torch.full((len(images),), depth).to(images))
     for now, after in itertools.pairwise(torch.linspace(depth, 0, steps + 1).tolist()):
-        x = integrate(velocity, x, now, after, 1, step_done)
+        x = integrate(velocity, x, now, after, 1, step_done) if after else draw(velocity, x, now, 1, step_done)
         held = noised(images, noise, torch.full((len(images),), after).to(images))
         x = mask * x + (1 - mask) * held
     return x

@@ -77,7 +77,7 @@ class FlowSettings:
         """Return the greatest number of edits that the black box may be asked about."""
         of_region = 2 + 2 * self.windows + len(self.shares) + len(self.levels) * len(self.touched)
         of_whole = len(self.guidance_scales) * (1 + self.bisections)
-        of_grain = len(self.grain_depths) * (1 + len(self.along))
+        of_grain = len(self.grain_depths) * (1 + len(self.along) + alternatives)
         return of_whole + of_region + len(self.along) + of_grain + alternatives
 
 
@@ -162,13 +162,13 @@ class FlowSearch:
         region, part = self.best_region(whole, edges)
         inside = self._edit([factor * whole.strength for factor in self.settings.along], guidance, region)
         progress(0.8)
-        best = self._least_grain([part, *inside], region, edges)
-        tried = [*(c for c in inside if c.strength != best.strength), best]
+        best, path, depths = self._least_grain([part, *inside], region, edges)
+        tried = [*(c for c in path if c.strength != best.strength), best]
         others: list[Candidate] = []
         if alternatives:
             noise = self._new_noise(alternatives)
             made = self._edit([self.settings.stronger * best.strength] * alternatives, guidance, region, noise)
-            others = [c for c in made if self.rule.says(c.probabilities, self.target)]
+            others = self._flips_with_least_grain(made, region, noise, depths)
         return FlowResult(best, tuple(sorted(tried, key=lambda c: c.strength)), tuple(others))
 
     def flips_at_most(self) -> bool:
@@ -223,26 +223,63 @@ class FlowSearch:
         enough = [pair for pair in zip(masks, parts, strict=True) if self._is_enough(pair[1], edges)]
         return min([*enough, everything], key=lambda pair: self._change(pair[1]))
 
-    def _least_grain(self, edits: Sequence[Candidate], region: np.ndarray, edges: np.ndarray) -> Candidate:
-        """Return the least edit that is enough, after as much grain is taken as leaves one.
+    def _least_grain(
+        self, edits: Sequence[Candidate], region: np.ndarray, edges: np.ndarray
+    ) -> tuple[Candidate, list[Candidate], tuple[float, ...]]:
+        """Take as much grain from edits as leaves one that is enough.
 
         Args:
             edits: Of the region; the first one is enough as it is.
             region: Mask ``size`` in [0, 1].
             edges: See ``regions.edges_nearby``.
+
+        Returns:
+            The least edit that is enough; all edits but the first after the same treatment; and the depths that may be
+            tried on other edits, the one that was used first.
         """
-        model, settings, wanted = self.agent.model, self.settings, self._wanted.expand(len(edits))
-        pixels = torch.from_numpy(np.stack([edit.image for edit in edits])).to(self._pixels) * 2 - 1
-        noise = self._noise.expand_as(pixels)
-        mask = torch.from_numpy(region)[None, None].to(pixels)
-        for depth in settings.grain_depths:
-            images = as_images(without_grain(model, pixels, wanted, noise, depth, settings.grain_steps, mask))
-            images = np.where(region[None] > 0, images, self.original.image)
-            cleaned = self.judge(images, [edit.strength for edit in edits])
+        depths = self.settings.grain_depths
+        for index, depth in enumerate(depths):
+            cleaned = self._cleaned(edits, region, self._noise, depth)
             enough = [each for each in cleaned if self._is_enough(each, edges)]
             if enough:
-                return min(enough, key=self._change)
-        return min((edits[0], *(each for each in edits[1:] if self._is_enough(each, edges))), key=self._change)
+                return min(enough, key=self._change), cleaned[1:], depths[index:]
+        enough = [edits[0], *(each for each in edits[1:] if self._is_enough(each, edges))]
+        return min(enough, key=self._change), list(edits[1:]), ()
+
+    def _flips_with_least_grain(
+        self, edits: Sequence[Candidate], region: np.ndarray, noise: torch.Tensor, depths: Sequence[float]
+    ) -> list[Candidate]:
+        """Return the edits that flip the black box, each without as much grain as lets it.
+
+        Args:
+            edits: ``n`` of the region.
+            region: Mask ``size`` in [0, 1].
+            noise: ``(n, channels, *size)`` of the edits.
+            depths: Depths to try in turn; where none lets an edit flip, it stays as it is.
+        """
+        kept: list[Candidate | None] = [None] * len(edits)
+        for depth in (*depths, 0.0):
+            left = [index for index, each in enumerate(kept) if each is None]
+            if not left:
+                break
+            some = [edits[index] for index in left]
+            cleaned = self._cleaned(some, region, noise[left], depth) if depth else some
+            for index, each in zip(left, cleaned, strict=True):
+                if self.rule.says(each.probabilities, self.target):
+                    kept[index] = each
+        return [each for each in kept if each is not None]
+
+    def _cleaned(
+        self, edits: Sequence[Candidate], region: np.ndarray, noise: torch.Tensor, depth: float
+    ) -> list[Candidate]:
+        """Return edits of a region after ``without_grain``, judged again; outside of it they are the image itself."""
+        wanted = self._wanted.expand(len(edits))
+        pixels = torch.from_numpy(np.stack([edit.image for edit in edits])).to(self._pixels) * 2 - 1
+        mask = torch.from_numpy(region)[None, None].to(pixels)
+        steps = self.settings.grain_steps
+        made = without_grain(self.agent.model, pixels, wanted, noise.expand_as(pixels), depth, steps, mask)
+        images = np.where(region[None] > 0, as_images(made), self.original.image)
+        return self.judge(images, [edit.strength for edit in edits])
 
     def _edit(
         self,

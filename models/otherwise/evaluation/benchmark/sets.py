@@ -11,7 +11,7 @@ import torch
 
 from otherwise.agent.conditioning import Conditioning, clipped_log_odds
 from otherwise.agent.editing.rendering import as_images
-from otherwise.agent.flow import integrate, noised
+from otherwise.agent.flow import draw, invert, noised, render
 from otherwise.blackbox.decision import DecisionRule
 from otherwise.evaluation.benchmark.cases import Case
 from otherwise.evaluation.benchmark.distances import frechet_distance, kernel_distance
@@ -173,9 +173,11 @@ def _drawn(comparison: Comparison, images: np.ndarray, answers: np.ndarray, anew
             if anew:
                 noise = torch.randn(pixels.shape, generator=generator).to(pixels)
                 start = noised(pixels, noise, torch.full((1,), REDRAW_START).to(pixels))
+                made = draw(velocity, start, REDRAW_START, REDRAW_STEPS)
             else:
-                start = integrate(velocity, pixels, 0.0, REDRAW_START, REDRAW_STEPS)
-            drawn.append(as_images(integrate(velocity, start, REDRAW_START, 0.0, REDRAW_STEPS))[0])
+                start = invert(velocity, pixels, REDRAW_START, REDRAW_STEPS)
+                made = render(velocity, start, REDRAW_START, REDRAW_STEPS)
+            drawn.append(as_images(made)[0])
     return drawn
 
 
