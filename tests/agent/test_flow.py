@@ -54,7 +54,9 @@ def test_no_noise_is_left_in_what_is_drawn_by_a_network_that_sees_none_at_the_en
     for steps in (1, 6):
         torch.testing.assert_close(draw(best, start, 0.8, steps), torch.full_like(noise, 0.3))
     mask = torch.ones(1, 1, 8, 8)
-    torch.testing.assert_close(redraw(best, torch.full_like(noise, 0.3), mask, noise, 0.8, 3), torch.full_like(noise, 0.3))
+    torch.testing.assert_close(
+        redraw(best, torch.full_like(noise, 0.3), mask, noise, 0.8, 3), torch.full_like(noise, 0.3)
+    )
     assert float(render(best, start, 0.8, 6).std()) > 0.05, "the reversible rule is for inverted noise"
 
 

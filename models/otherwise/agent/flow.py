@@ -73,9 +73,7 @@ def invert(velocity: Velocity, images: Tensor, depth: float, steps: int, step_do
     return integrate(velocity, images, 0.0, depth, steps, step_done)
 
 
-def draw(
-    velocity: Velocity, noise: Tensor, depth: float, steps: int, step_done: StepDone | None = None
-) -> Tensor:
+def draw(velocity: Velocity, noise: Tensor, depth: float, steps: int, step_done: StepDone | None = None) -> Tensor:
     """Draw images from fresh noise: Heun's rule, and Euler's for the last step (arXiv 2206.00364, algorithm 1).
 
     At time 0 a network cannot know the noise. Heun's rule would ask it there, and half of the last noise would stay.

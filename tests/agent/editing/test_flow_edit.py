@@ -13,7 +13,8 @@ from otherwise.agent.bundle import Agent
 from otherwise.agent.conditioning import Conditioning
 from otherwise.agent.editing.candidate import Candidate
 from otherwise.agent.editing.flow_edit import FlowStrength, flow_edit, without_grain
-from otherwise.agent.editing.flow_search import FlowSearch, FlowSettings, opposite_evidence
+from otherwise.agent.editing.flow_search import FlowSearch, FlowSettings, most_believable, opposite_evidence
+from otherwise.agent.editing.realism import denoising_errors
 from otherwise.agent.editing.regions import edges_nearby
 from otherwise.agent.flow import expand, invert, render
 from otherwise.agent.networks import DiffusionAutoencoder
@@ -158,6 +159,48 @@ def test_a_search_is_the_same_for_the_same_seed_and_stays_within_its_region(
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
     assert (first == image).mean() > 0.5
+
+
+def test_of_small_changes_the_most_realistic_one_counts(agent: Agent, images: np.ndarray) -> None:
+    image, answer = images[0], np.array([0.1, 0.9])
+    rng = np.random.default_rng(3)
+    smooth = (image + 0.1).astype(np.float32)
+    grain = (image + 0.1 * rng.choice([-1, 1], image.shape)).astype(np.float32)
+    far = np.full_like(image, 0.5)
+    made = [Candidate(each, answer, 1.0) for each in (grain, smooth, far)]
+    errors = denoising_errors(agent, np.stack([each.image for each in made]), np.stack([answer] * 3))
+    assert errors[2] < errors[1], "grey is what this agent denoises best, but it is no small change"
+    quiet = made[int(errors[:2].argmin())]
+    assert most_believable(agent, image, made, 1.25) is quiet
+    assert most_believable(agent, image, [made[2], made[0]], 1.25) is made[0]
+
+
+def test_alternatives_and_path_lose_their_grain_where_they_flip_without_it(
+    agent: Agent, classifier: SquareClassifier, images: np.ndarray
+) -> None:
+    image, answer, flipped = images[0], np.array([0.9, 0.1]), np.array([0.01, 0.99])
+
+    def found(flips_until: float) -> tuple[list[np.ndarray], int]:
+        asked = [0]
+
+        def judge(made: np.ndarray, strengths: list[float]) -> list[Candidate]:
+            asked[0] += 1
+            said = flipped if asked[0] <= flips_until else answer
+            return [Candidate(*one) for one in zip(made, [said] * len(made), strengths, strict=True)]
+
+        settings = replace(SMALL_REGIONS, grain_depths=(0.3,), seam=np.inf)
+        original = Candidate(image, answer, 0.0)
+        with torch.inference_mode():
+            search = FlowSearch(agent, judge, classifier, settings, original, 1, 0.9, DecisionRule(), 0, lambda: None)
+            result = search.run(2)
+        assert result is not None
+        return [each.image for each in result.alternatives], asked[0]
+
+    cleaned, asked = found(np.inf)
+    kept, asked_then = found(asked - 1)  # the alternatives flip, and do not once they are cleaned
+    assert asked_then == asked
+    assert len(cleaned) == len(kept) == 2
+    assert not np.array_equal(cleaned, kept)
 
 
 def test_the_region_lies_where_the_black_box_looks_and_not_where_most_changes(

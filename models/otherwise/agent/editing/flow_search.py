@@ -20,6 +20,7 @@ from otherwise.agent.conditioning import Conditioning, clipped_log_odds
 from otherwise.agent.editing.candidate import Candidate
 from otherwise.agent.editing.direction import evidence_boundary
 from otherwise.agent.editing.flow_edit import FlowStrength, flow_edit, without_grain
+from otherwise.agent.editing.realism import denoising_errors
 from otherwise.agent.editing.regions import edges_nearby, regions_of_change, regions_of_effect, seam
 from otherwise.agent.editing.rendering import as_images
 from otherwise.agent.flow import StepDone
@@ -43,6 +44,8 @@ class FlowSettings:
         bisections: Strengths tried after the first convincing one.
         windows: Most windows whose effect is measured to find the region.
         shares: Shares of the voxels that may be edited, ascending.
+        slack: Of the edits of the region that are enough, the most realistic one counts whose change is at most so many
+            times the least change.
         levels: Changes, in [0, 1], above which connected parts of the change are regions too.
         touched: Shares of the voxels of the strongest effect that such parts have to touch.
         seam: Greatest seam of an edit in a region, see ``regions.seam``.
@@ -67,6 +70,7 @@ class FlowSettings:
     steps: int = 6
     grain_depths: tuple[float, ...] = (0.3, 0.2, 0.1)
     grain_steps: int = 2
+    slack: float = 1.25
     levels: tuple[float, ...] = (0.3, 0.2, 0.14, 0.1, 0.07, 0.05)
     touched: tuple[float, ...] = (1 / 64, 1 / 16, 1 / 6)
     seam: float = 0.06
@@ -242,9 +246,9 @@ class FlowSearch:
             cleaned = self._cleaned(edits, region, self._noise, depth)
             enough = [each for each in cleaned if self._is_enough(each, edges)]
             if enough:
-                return min(enough, key=self._change), cleaned[1:], depths[index:]
+                return self._most_believable(enough), cleaned[1:], depths[index:]
         enough = [edits[0], *(each for each in edits[1:] if self._is_enough(each, edges))]
-        return min(enough, key=self._change), list(edits[1:]), ()
+        return self._most_believable(enough), list(edits[1:]), ()
 
     def _flips_with_least_grain(
         self, edits: Sequence[Candidate], region: np.ndarray, noise: torch.Tensor, depths: Sequence[float]
@@ -314,8 +318,11 @@ class FlowSearch:
             images = np.where(regions.cpu().numpy() > 0, images, self.original.image)
         return self.judge(images, starts)
 
+    def _most_believable(self, candidates: Sequence[Candidate]) -> Candidate:
+        return most_believable(self.agent, self.original.image, candidates, self.settings.slack)
+
     def _change(self, candidate: Candidate) -> float:
-        return float(np.abs(candidate.image - self.original.image).mean())
+        return change_of(candidate, self.original.image)
 
     def _convinces(self, candidate: Candidate) -> bool:
         flips = bool(self.rule.says(candidate.probabilities, self.target))
@@ -332,6 +339,29 @@ class FlowSearch:
 
     def _new_noise(self, count: int) -> torch.Tensor:
         return torch.randn(count, *self._pixels.shape[1:], generator=self._generator).to(self._pixels)
+
+
+def change_of(candidate: Candidate, image: np.ndarray) -> float:
+    """Return the mean absolute difference of a candidate from ``image``."""
+    return float(np.abs(candidate.image - image).mean())
+
+
+def most_believable(agent: Agent, image: np.ndarray, candidates: Sequence[Candidate], slack: float) -> Candidate:
+    """Return the most realistic of the candidates whose change is not much greater than the least one.
+
+    Args:
+        agent: Measures realism, see ``realism.denoising_errors``.
+        image: ``(channels, *size)``, the original.
+        candidates: At least one.
+        slack: Changes of at most so many times the least one are small enough, from 1.
+    """
+    least = min(change_of(each, image) for each in candidates)
+    small = [each for each in candidates if change_of(each, image) <= slack * least]
+    if len(small) == 1:
+        return small[0]
+    answers = np.stack([each.probabilities for each in small])
+    errors = denoising_errors(agent, np.stack([each.image for each in small]), answers)
+    return small[int(errors.argmin())]
 
 
 def opposite_evidence(present: torch.Tensor, target: int, multi_label: bool, boundary: float = 0.0) -> torch.Tensor:
