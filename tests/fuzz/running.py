@@ -23,6 +23,8 @@ MEMORY = 768 * 2**20
 """Bytes that the parsers may take beyond what the process has when it is ready."""
 SECONDS = 10
 """For one input, on a machine that is busy with other things."""
+SECONDS_ON_AVERAGE = 1.0
+"""For each input of a block; a block that takes longer hangs where no signal ends it."""
 TESTS = Path(__file__).resolve().parents[1]
 
 
@@ -53,7 +55,7 @@ def run(name: str, first: int, count: int) -> tuple[list[Fault], int]:
     while at < end:
         with tempfile.TemporaryDirectory(prefix="otherwise-fuzz-", dir=_memory_disk()) as folder:
             command = [sys.executable, "-m", "fuzz.running", name, str(at), str(end - at), folder]
-            limit = 120 + SECONDS + 0.1 * (end - at)
+            limit = 120 + SECONDS + SECONDS_ON_AVERAGE * (end - at)
             try:
                 done = subprocess.run(
                     command,

@@ -17,6 +17,7 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.schemas import APIOperation, BaseSchema
+from schemathesis.specs.openapi.checks import response_schema_conformance
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from otherwise.images.image import Geometry, Image
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from conftest import Running
 
 EXAMPLES = int(os.environ.get("OTHERWISE_SCHEMATHESIS", "8"))
+CHECKS = [not_a_server_error, response_schema_conformance]
 PATIENCE = 120.0
 """Seconds for one answer. schemathesis gives up after ten, which a busy machine may take."""
 KNOWN = {
@@ -101,7 +103,7 @@ def _ask_often(operation: APIOperation) -> None:
             _name_what_there_is(values, case.method)
         reply = case.call(timeout=PATIENCE)
         if reply.status_code != 503 or "retry-after" not in reply.headers:  # come again: that is an answer
-            case.validate_response(reply, checks=[not_a_server_error])
+            case.validate_response(reply, checks=CHECKS)
         if reply.status_code >= 400 and case.method != "HEAD":
             assert set(reply.json()) == {"error", "detail", "hint"}
 

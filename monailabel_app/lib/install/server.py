@@ -21,6 +21,7 @@ from lib.routes.jobs import jobs_router
 from lib.routes.models import models_router
 from lib.routes.observability import observability_router
 from lib.routes.pages import pages_router
+from lib.routes.replies.base import ERRORS
 from lib.routes.studies import studies_router
 from lib.routes.teaching import teaching_router, train_router
 from lib.runtime.stock_server import stock_server
@@ -105,7 +106,7 @@ def install(server: FastAPI, routers: Sequence[APIRouter]) -> None:
     routes[:] = [route for route in routes if not any(route is old for old in earlier)]
     kept = len(routes)
     for router in routers:
-        server.include_router(router)
+        server.include_router(router, responses=ERRORS)
     ours = routes[kept:]
     routes[:] = [*ours, *routes[:kept]]
     server.state.otherwise_routes = ours

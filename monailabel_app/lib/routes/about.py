@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request
 from fastapi.routing import APIRoute
 from monailabel.config import RBAC_USER
 
+from lib.routes.replies.about import AboutReply
 from lib.runtime.host import Host
 from lib.settings.options import MIB, Options
 from lib.settings.params import AUTO
@@ -26,7 +27,12 @@ def about_router(host: Host, options: Options, route: type[APIRoute]) -> APIRout
     """Make the route ``/otherwise/about``."""
     router = APIRouter(prefix="/otherwise", tags=["Otherwise"], route_class=route)
 
-    @router.get("/about", summary=f"{RBAC_USER}Versions, classifiers, agents, devices and limits")
+    @router.get(
+        "/about",
+        summary=f"{RBAC_USER}Versions, classifiers, agents, devices and limits",
+        response_model=AboutReply,
+        response_model_exclude_unset=True,
+    )
     async def about(request: Request) -> dict[str, Any]:
         caller = {"user": request.state.user, "role": request.state.role.name.lower()}
         return {**describe(host, options), "caller": caller}

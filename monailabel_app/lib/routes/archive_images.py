@@ -16,6 +16,7 @@ from starlette.background import BackgroundTask
 from lib.dicomweb.datastore import DicomWebDatastore
 from lib.http.caller import user_of
 from lib.http.work_threads import WorkThreads
+from lib.routes.replies.base import binary
 from lib.storage.explanation_store import NotFoundError
 from lib.storage.image_sources import from_datastore
 from lib.storage.reading_budget import ReadingBudget
@@ -30,13 +31,18 @@ def archive_routers(
         return []
     router = APIRouter(tags=["Datastore"], route_class=route)
 
-    @router.head("/datastore/image", summary=f"{RBAC_USER}Check If Image Exists")
+    @router.head("/datastore/image", summary=f"{RBAC_USER}Check If Image Exists", response_class=Response)
     async def exists(image: str, request: Request) -> Response:
         if not await threads.run(lambda: datastore.has(image), user_of(request)):
             raise NotFoundError(f"The studies hold no image {image[:64]!r}.", "GET /datastore/?output=all lists them.")
         return Response()
 
-    @router.get("/datastore/image", summary=f"{RBAC_USER}Download Image, as NRRD in the units of its modality")
+    @router.get(
+        "/datastore/image",
+        summary=f"{RBAC_USER}Download Image, as NRRD in the units of its modality",
+        response_class=Response,
+        responses=binary("application/octet-stream"),
+    )
     async def download(image: str, request: Request) -> FileResponse:
         return await threads.run(lambda: convert(image, user_of(request)), user_of(request))
 

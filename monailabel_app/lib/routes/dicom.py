@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 
 from fastapi import APIRouter, Depends, Request
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import FileResponse, JSONResponse, Response
 from fastapi.routing import APIRoute
 from monailabel.config import RBAC_ANNOTATOR, RBAC_USER
 from monailabel.interfaces.datastore import Datastore
@@ -18,6 +18,8 @@ from lib.dicomweb.storing import DicomObjects, send_back, store_back
 from lib.http.caller import user_of
 from lib.http.work_threads import WorkThreads
 from lib.routes.explanations import FILE_HEADERS, visible_explanation
+from lib.routes.replies.base import binary
+from lib.routes.replies.explanations import StoreReply
 from lib.runtime.host import Host
 from lib.storage.explanation_store import NotFoundError
 from lib.storage.image_sources import from_datastore
@@ -59,7 +61,12 @@ def dicom_router(
         dependencies=[Depends(visible_explanation(host.owners))],
     )
 
-    @router.get("/{id}/dicom.zip", summary=f"{RBAC_USER}Regions, maps and report as DICOM, in one archive")
+    @router.get(
+        "/{id}/dicom.zip",
+        summary=f"{RBAC_USER}Regions, maps and report as DICOM, in one archive",
+        response_class=Response,
+        responses=binary("application/zip"),
+    )
     async def zipped(id: str, request: Request) -> FileResponse:
         return await threads.run(lambda: zip_objects(id), user_of(request))
 
@@ -82,6 +89,8 @@ def dicom_router(
     @router.get(
         "/{id}/dicom/{name}",
         summary=f"{RBAC_USER}One of them: regions.dcm, effect.dcm, change.dcm, report.dcm, page-1.dcm",
+        response_class=Response,
+        responses=binary("application/dicom"),
     )
     async def one(id: str, name: str, request: Request) -> FileResponse:
         return await threads.run(lambda: find_object(id, name), user_of(request))
@@ -92,7 +101,12 @@ def dicom_router(
             raise NotFoundError(f"There is no object {name[:64]!r}.", f"Ask for {', '.join(files)}.")
         return FileResponse(files[name], media_type="application/dicom", filename=name, headers=FILE_HEADERS)
 
-    @router.post("/{id}/store", summary=f"{RBAC_ANNOTATOR}Store them in the archive that the image is from")
+    @router.post(
+        "/{id}/store",
+        summary=f"{RBAC_ANNOTATOR}Store them in the archive that the image is from",
+        response_model=StoreReply,
+        responses={202: {"model": StoreReply}},
+    )
     async def keep(id: str, request: Request) -> JSONResponse:
         return await threads.run(lambda: store_in_archive(id), user_of(request))
 

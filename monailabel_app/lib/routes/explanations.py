@@ -13,6 +13,8 @@ from monailabel.config import RBAC_USER
 
 from lib.http.caller import caller_of, user_of
 from lib.http.work_threads import WorkThreads
+from lib.routes.replies.base import binary
+from lib.routes.replies.explanations import ExplanationReply
 from lib.runtime.host import Host
 from lib.storage.owners import Caller, Owners, check_visible
 from lib.teaching.named_patches import NamedPatches
@@ -68,19 +70,29 @@ def explanations_router(
             similar_cases(teaching, explanation, caller),
         )
 
-    @router.get("/{id}", summary=f"{RBAC_USER}explanation.json")
+    @router.get("/{id}", summary=f"{RBAC_USER}explanation.json", response_model=ExplanationReply)
     def explanation(id: str) -> JSONResponse:
         content = store.content(id)
         names = teaching.names(id)
         return JSONResponse(names.put_into_json(content) if names else content, headers=FILE_HEADERS)
 
-    @router.get("/{id}/files/{name}", summary=f"{RBAC_USER}One file of an explanation")
+    @router.get(
+        "/{id}/files/{name}",
+        summary=f"{RBAC_USER}One file of an explanation",
+        response_class=Response,
+        responses=binary("application/octet-stream"),
+    )
     def file(id: str, name: str) -> FileResponse:
         path = store.file(id, name)
         # Sent as a download, so that a page among the files never runs with this server's address.
         return FileResponse(path, media_type="application/octet-stream", filename=name, headers=FILE_HEADERS)
 
-    @router.get("/{id}/report.html", summary=f"{RBAC_USER}The report, a page that needs no network")
+    @router.get(
+        "/{id}/report.html",
+        summary=f"{RBAC_USER}The report, a page that needs no network",
+        response_class=Response,
+        responses=binary("text/html"),
+    )
     async def report(id: str, request: Request) -> Response:
         return await threads.run(lambda: page(id, caller_of(request)), user_of(request))
 
@@ -91,7 +103,12 @@ def explanations_router(
 
         return HTMLResponse(render_report(*told(id, caller)), headers=REPORT_HEADERS)
 
-    @router.get("/{id}/report.pdf", summary=f"{RBAC_USER}The report as PDF, for the archive and for print")
+    @router.get(
+        "/{id}/report.pdf",
+        summary=f"{RBAC_USER}The report as PDF, for the archive and for print",
+        response_class=Response,
+        responses=binary("application/pdf"),
+    )
     async def printed(id: str, request: Request) -> FileResponse:
         return await threads.run(lambda: pdf(id, caller_of(request)), user_of(request))
 

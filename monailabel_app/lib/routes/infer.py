@@ -24,7 +24,8 @@ from lib.http.caller import caller_of, user_of
 from lib.http.work_threads import WorkThreads
 from lib.infers.task import Answer, HostedTask
 from lib.jobs.model import LATE, DeadlineError
-from lib.routes.stock_reply import Output, refuse_output, reply
+from lib.routes.replies.base import binary
+from lib.routes.stock_reply import NRRD, Output, refuse_output, reply
 from lib.runtime.worker import WorkItem
 from lib.settings.params import ParamsError, parse
 from lib.storage.explanation_store import NotFoundError
@@ -46,7 +47,12 @@ def infer_router(
     """
     router = APIRouter(prefix="/infer", tags=["Infer"], route_class=route)
 
-    @router.post("/{model}", summary=f"{RBAC_USER}Classify or explain one image")
+    @router.post(
+        "/{model}",
+        summary=f"{RBAC_USER}Classify or explain one image",
+        response_class=Response,
+        responses=binary("application/json", "multipart/form-data", NRRD),
+    )
     async def infer(
         request: Request,
         model: str,

@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
+from fastapi.sse import EventSourceResponse, format_sse_event
 from monailabel.config import RBAC_USER
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -23,12 +24,16 @@ from lib.infers.kinds import KINDS
 from lib.jobs.model import Job
 from lib.jobs.service import JobService, no_job
 from lib.jobs.spec import JobSpec
+from lib.routes.replies.base import binary
+from lib.routes.replies.jobs import JobReply
 from lib.runtime.worker import BusyError
 
 LOOK_SECONDS = 0.1
 """Between two looks at jobs whose events somebody follows."""
 HEARTBEAT_SECONDS = 15.0
 """After so long without news, a comment says that the server lives, so that no proxy closes the stream."""
+
+EVENTS = binary("text/event-stream")
 
 STREAMS_PER_USER = 8
 STREAMS = 128
@@ -86,10 +91,10 @@ def jobs_router(
 
     def follow(
         watched: Callable[[], Iterable[Job]], request: Request, until: Callable[[], bool] | None = None
-    ) -> AsyncIterator[str]:
+    ) -> AsyncIterator[bytes]:
         streams.refuse_if_full(user_of(request))
 
-        async def counted() -> AsyncIterator[str]:
+        async def counted() -> AsyncIterator[bytes]:
             with streams.open(user_of(request)):
                 async for event in _follow(watched, request, heartbeat, until, still_known):
                     yield event
@@ -104,40 +109,52 @@ def jobs_router(
             raise no_job(id)
         return job
 
-    @router.post("", status_code=202, summary=f"{RBAC_USER}Start a job")
+    @router.post("", status_code=202, summary=f"{RBAC_USER}Start a job", response_model=JobReply)
     async def start(body: JobBody, request: Request) -> JSONResponse:
         user, caller = user_of(request), caller_of(request)
         job = await threads.run(lambda: jobs.start(JobSpec(**body.model_dump()), user, caller), user)
         return JSONResponse(job.describe(), 202)
 
-    @router.get("", summary=f"{RBAC_USER}Jobs, the newest first")
+    @router.get("", summary=f"{RBAC_USER}Jobs, the newest first", response_model=list[JobReply])
     def list_jobs(
         request: Request, mine: bool = False, state: Annotated[list[State] | None, Query()] = None
     ) -> JSONResponse:
         found = jobs.list(user_of(request) if mine else None, state or ())
         return JSONResponse([job.describe() for job in found if sees(request, job)])
 
-    @router.get("/events", summary=f"{RBAC_USER}Whatever changes about one's own jobs, as server-sent events")
-    async def all_events(request: Request) -> StreamingResponse:
+    @router.get(
+        "/events",
+        summary=f"{RBAC_USER}Whatever changes about one's own jobs, as server-sent events",
+        response_class=Response,
+        responses=EVENTS,
+    )
+    async def all_events(request: Request) -> EventSourceResponse:
         user = user_of(request)
         return _stream(follow(lambda: jobs.list(user), request))
 
-    @router.get("/{id}", summary=f"{RBAC_USER}How far a job is, and what came out")
+    @router.get("/{id}", summary=f"{RBAC_USER}How far a job is, and what came out", response_model=JobReply)
     def look(id: str, request: Request) -> JSONResponse:
         return JSONResponse(find(id, request).describe())
 
-    @router.get("/{id}/events", summary=f"{RBAC_USER}The same whenever it changes, as server-sent events")
-    async def events(id: str, request: Request) -> StreamingResponse:
+    @router.get(
+        "/{id}/events",
+        summary=f"{RBAC_USER}The same whenever it changes, as server-sent events",
+        response_class=Response,
+        responses=EVENTS,
+    )
+    async def events(id: str, request: Request) -> EventSourceResponse:
         job = find(id, request)
         return _stream(follow(lambda: [job], request, lambda: job.finished))
 
-    @router.post("/{id}/repeat", status_code=202, summary=f"{RBAC_USER}Start the same job once more")
+    @router.post(
+        "/{id}/repeat", status_code=202, summary=f"{RBAC_USER}Start the same job once more", response_model=JobReply
+    )
     async def repeat(id: str, request: Request) -> JSONResponse:
         job, user, caller = find(id, request), user_of(request), caller_of(request)
         again = await threads.run(lambda: jobs.repeat(job, user, caller), user)
         return JSONResponse(again.describe(), 202)
 
-    @router.delete("/{id}", status_code=202, summary=f"{RBAC_USER}Cancel a job")
+    @router.delete("/{id}", status_code=202, summary=f"{RBAC_USER}Cancel a job", response_model=JobReply)
     def cancel(id: str, request: Request) -> JSONResponse:
         job = find(id, request)
         jobs.cancel(job)
@@ -152,8 +169,8 @@ def sees(request: Request, job: Job) -> bool:
     return not user or job.user == user or getattr(role, "name", "") == "ADMIN"
 
 
-def _stream(events: AsyncIterator[str]) -> StreamingResponse:
-    return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
+def _stream(events: AsyncIterator[bytes]) -> EventSourceResponse:
+    return EventSourceResponse(events, headers={"Cache-Control": "no-store"})
 
 
 class StreamLimit:
@@ -185,7 +202,7 @@ async def _follow(
     heartbeat: float,
     until: Callable[[], bool] | None = None,
     still_known: Callable[[Request], Awaitable[bool]] | None = None,
-) -> AsyncIterator[str]:
+) -> AsyncIterator[bytes]:
     """Yield server-sent events of what changes.
 
     Args:
@@ -202,7 +219,7 @@ async def _follow(
             if told.get(job.id) != (signature := job.signature):
                 told[job.id], last = signature, time.monotonic()
                 now = job.describe()
-                yield f"event: {now['state']}\ndata: {json.dumps(now)}\n\n"
+                yield format_sse_event(event=now["state"], data_str=json.dumps(now))
         if over:
             return
         if still_known is not None and time.monotonic() - checked >= heartbeat:
@@ -211,5 +228,5 @@ async def _follow(
                 return
         if time.monotonic() - last >= heartbeat:
             last = time.monotonic()
-            yield ": keep-alive\n\n"
+            yield format_sse_event(comment="keep-alive")
         await asyncio.sleep(LOOK_SECONDS)

@@ -76,6 +76,8 @@ def render_reference(description: dict[str, Any]) -> str:
             groups.setdefault(tag, []).append("".join(_operation(method, path, operation)))
     order = sorted(groups, key=lambda tag: (tag != "Otherwise", tag))
     body = "".join(f"<h2>{escape(tag)}</h2>{''.join(groups[tag])}" for tag in order)
+    schemas = description.get("components", {}).get("schemas", {})
+    body += "<h2>Objects</h2>" + "".join("".join(_object(name, schemas[name])) for name in sorted(schemas))
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Otherwise: HTTP interface</title>'
         f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head><body>'
@@ -99,8 +101,35 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> Iterator[st
         yield "</table>"
     for kind, content in operation.get("requestBody", {}).get("content", {}).items():
         yield f"<p>Body: {escape(kind)}, {escape(_type(content.get('schema', {})))}</p>"
-    answers = ", ".join(sorted(operation.get("responses", {})))
-    yield f"<p>Answers: {escape(answers)}</p></details>"
+    for status, answer in sorted(operation.get("responses", {}).items()):
+        kinds = [
+            f"{escape(kind)}, {_linked_type(content.get('schema', {}))}"
+            for kind, content in answer.get("content", {}).items()
+        ]
+        yield f"<p>Answer {escape(status)}: {'; '.join(kinds) or escape(answer.get('description', ''))}</p>"
+    yield "</details>"
+
+
+def _object(name: str, schema: dict[str, Any]) -> Iterator[str]:
+    """Yield the description of a body or reply: one row for each of its fields."""
+    yield f'<details id="{escape(name)}"><summary><code>{escape(name)}</code> '
+    yield f"{escape(schema.get('description', ''))}</summary><table><tr><th>Field</th><th>Type</th><th></th></tr>"
+    for field, about in schema.get("properties", {}).items():
+        cells = (f"<code>{escape(field)}</code>", _linked_type(about), escape(about.get("description", "")))
+        yield f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+    yield "</table></details>"
+
+
+def _linked_type(schema: dict[str, Any]) -> str:
+    """Return the type of a value as HTML; objects are links to their description."""
+    if "$ref" in schema:
+        name = escape(_type(schema))
+        return f'<a href="#{name}">{name}</a>'
+    if schema.get("type") == "array":
+        return f"list of {_linked_type(schema.get('items', {}))}"
+    if "anyOf" in schema:
+        return " or ".join(_linked_type(each) for each in schema["anyOf"])
+    return escape(_type(schema))
 
 
 def _type(schema: dict[str, Any]) -> str:
@@ -108,4 +137,6 @@ def _type(schema: dict[str, Any]) -> str:
         return str(schema["$ref"]).rpartition("/")[2]
     if "anyOf" in schema:
         return " or ".join(_type(each) for each in schema["anyOf"])
-    return str(schema.get("title") if schema.get("type") == "object" else schema.get("type", "any"))
+    if "const" in schema:
+        return repr(schema["const"])
+    return str(schema.get("title", "object") if schema.get("type") == "object" else schema.get("type", "any"))

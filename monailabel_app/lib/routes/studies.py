@@ -13,6 +13,7 @@ from monailabel.interfaces.datastore import Datastore
 from lib.dicomweb.datastore import DicomWebDatastore
 from lib.http.caller import user_of
 from lib.http.work_threads import WorkThreads
+from lib.routes.replies.about import StudiesReply
 from lib.storage.served_folder import ServedFolder
 from otherwise.images.listing import FoundImage
 
@@ -27,7 +28,12 @@ def studies_router(app: MONAILabelApp, threads: WorkThreads, route: type[APIRout
     """
     router = APIRouter(prefix="/otherwise/studies", tags=["Otherwise"], route_class=route)
 
-    @router.get("", summary=f"{RBAC_USER}Studies with their images; explanations are of an image")
+    @router.get(
+        "",
+        summary=f"{RBAC_USER}Studies with their images; explanations are of an image",
+        response_model=StudiesReply,
+        response_model_exclude_unset=True,
+    )
     async def studies(request: Request) -> dict[str, Any]:
         return {"studies": await threads.run(lambda: list_studies(app.datastore()), user_of(request))}
 

@@ -15,6 +15,20 @@ from pydantic import BaseModel, ConfigDict
 from lib.access.authentication import current_user
 from lib.http.caller import caller_of, user_of
 from lib.http.work_threads import WorkThreads
+from lib.routes.replies.base import binary
+from lib.routes.replies.teaching import (
+    ActivatedReply,
+    AnnotationsReply,
+    ConceptsReply,
+    LearningReply,
+    QueryReply,
+    QuestionsReply,
+    RecordedReply,
+    SearchReply,
+    SimilarReply,
+    UnitsReply,
+    VocabularyReply,
+)
 from lib.teaching.activation_cache import NotYetError
 from lib.teaching.annotation_requests import (
     AnnotationRequest,
@@ -68,7 +82,12 @@ def teaching_router(
     """
     router = APIRouter(prefix="/otherwise", tags=["Otherwise"], route_class=route)
 
-    @router.get("/vocabulary", summary=f"{RBAC_USER}Terms to name things by")
+    @router.get(
+        "/vocabulary",
+        summary=f"{RBAC_USER}Terms to name things by",
+        response_model=VocabularyReply,
+        response_model_exclude_unset=True,
+    )
     def vocabulary() -> dict[str, Any]:
         terms = []
         for term in teaching.vocabulary:
@@ -77,7 +96,13 @@ def teaching_router(
             terms.append({**asdict(term), "parent": above, "spurious": teaching.vocabulary.spurious(term)})
         return {"terms": terms}
 
-    @router.post("/annotations", status_code=201, summary=f"{RBAC_ANNOTATOR}Say what something is, or take it back")
+    @router.post(
+        "/annotations",
+        status_code=201,
+        summary=f"{RBAC_ANNOTATOR}Say what something is, or take it back",
+        response_model=RecordedReply,
+        response_model_exclude_unset=True,
+    )
     async def say(
         body: AnnotationRequest, request: Request, user: Annotated[User, Depends(current_user)]
     ) -> dict[str, Any]:
@@ -90,7 +115,12 @@ def teaching_router(
         number = teaching.record(note)
         return {"number": number, "annotation": _without_voxels(note)}
 
-    @router.get("/annotations", summary=f"{RBAC_USER}What has been said, the oldest first")
+    @router.get(
+        "/annotations",
+        summary=f"{RBAC_USER}What has been said, the oldest first",
+        response_model=AnnotationsReply,
+        response_model_exclude_unset=True,
+    )
     def said(request: Request, image: str = "", since: int = Query(0, ge=0, le=MOST_NUMBER)) -> dict[str, Any]:
         found = teaching.annotations.since(since, MOST_ANNOTATIONS)
         withdrawn, caller = teaching.annotations.withdrawn(), caller_of(request)
@@ -108,7 +138,12 @@ def teaching_router(
         ]
         return {"head": teaching.annotations.head(), "annotations": notes}
 
-    @router.post("/concepts/query", summary=f"{RBAC_USER}Which units answer to a region")
+    @router.post(
+        "/concepts/query",
+        summary=f"{RBAC_USER}Which units answer to a region",
+        response_model=QueryReply,
+        response_model_exclude_unset=True,
+    )
     async def query(body: ConceptQuery, request: Request) -> dict[str, Any]:
         def ask_units() -> dict[str, Any]:
             about = resolve_subject(teaching, body, session, caller_of(request))
@@ -118,17 +153,32 @@ def teaching_router(
 
         return await threads.run(ask_units, user_of(request))
 
-    @router.get("/concepts", summary=f"{RBAC_USER}What has been taught so far")
+    @router.get(
+        "/concepts",
+        summary=f"{RBAC_USER}What has been taught so far",
+        response_model=ConceptsReply,
+        response_model_exclude_unset=True,
+    )
     def concepts(request: Request) -> dict[str, Any]:
         return describe(teaching, caller_of(request))
 
-    @router.post("/concepts/activate", summary=f"{RBAC_ADMIN}Use one version of the names")
+    @router.post(
+        "/concepts/activate",
+        summary=f"{RBAC_ADMIN}Use one version of the names",
+        response_model=ActivatedReply,
+        response_model_exclude_unset=True,
+    )
     def activate(body: ActivateBody) -> dict[str, Any]:
         teaching.activate(None if body.version == "latest" else body.version)
         chosen = teaching.versions.get(teaching.versions.chosen)
         return {"active": asdict(chosen) if chosen else "latest"}
 
-    @router.get("/concepts/units", summary=f"{RBAC_USER}All units: a map of them, and their names")
+    @router.get(
+        "/concepts/units",
+        summary=f"{RBAC_USER}All units: a map of them, and their names",
+        response_model=UnitsReply,
+        response_model_exclude_unset=True,
+    )
     def units() -> dict[str, Any]:
         table, names = teaching.activations.table, teaching.taught.units if teaching.taught else {}
         if table is None:
@@ -150,6 +200,8 @@ def teaching_router(
     @router.get(
         "/concepts/map.png",
         summary=f"{RBAC_USER}The map of units as a picture, some of them ringed",
+        response_class=Response,
+        responses=binary("image/png"),
     )
     async def unit_map(
         request: Request, mark: Annotated[tuple[str, ...], Query(max_length=MOST_MARKS)] = ()
@@ -164,6 +216,8 @@ def teaching_router(
     @router.get(
         "/concepts/units/{layer}/{unit}/patches/{number}.png",
         summary=f"{RBAC_USER}A patch that excites a unit",
+        response_class=Response,
+        responses=binary("image/png"),
     )
     async def patch(layer: str, unit: str, number: int, request: Request) -> Response:
         picture = await drawing.run(lambda: draw_unit_patch(teaching, f"{layer}/{unit}", number), user_of(request))
@@ -172,6 +226,8 @@ def teaching_router(
     @router.get(
         "/concepts/units/{layer}/{unit}/contour.png",
         summary=f"{RBAC_USER}What a unit answers to in an explained image",
+        response_class=Response,
+        responses=binary("image/png"),
     )
     async def contour(
         layer: str,
@@ -189,7 +245,12 @@ def teaching_router(
 
         return Response(await drawing.run(draw, user_of(request)), media_type="image/png")
 
-    @router.get("/concepts/questions", summary=f"{RBAC_USER}What would help most to be named")
+    @router.get(
+        "/concepts/questions",
+        summary=f"{RBAC_USER}What would help most to be named",
+        response_model=QuestionsReply,
+        response_model_exclude_unset=True,
+    )
     def questions(
         request: Request,
         strategy: str = "mixed",
@@ -198,7 +259,12 @@ def teaching_router(
     ) -> dict[str, Any]:
         return {"questions": ask(teaching, strategy, count, seed, caller_of(request))}
 
-    @router.get("/concepts/search", summary=f"{RBAC_USER}Regions that show a term")
+    @router.get(
+        "/concepts/search",
+        summary=f"{RBAC_USER}Regions that show a term",
+        response_model=SearchReply,
+        response_model_exclude_unset=True,
+    )
     async def search(
         request: Request,
         scheme: str = Query("", max_length=16),
@@ -211,7 +277,12 @@ def teaching_router(
             lambda: regions_of_term(teaching, scheme, code, words, count, caller), user_of(request)
         )
 
-    @router.get("/concepts/similar", summary=f"{RBAC_USER}Regions that look alike")
+    @router.get(
+        "/concepts/similar",
+        summary=f"{RBAC_USER}Regions that look alike",
+        response_model=SimilarReply,
+        response_model_exclude_unset=True,
+    )
     async def similar(
         request: Request,
         explanation: str = Query(max_length=128),
@@ -224,7 +295,12 @@ def teaching_router(
         )
         return {"regions": found}
 
-    @router.get("/concepts/table.csv", summary=f"{RBAC_USER}All findings of all images as a table")
+    @router.get(
+        "/concepts/table.csv",
+        summary=f"{RBAC_USER}All findings of all images as a table",
+        response_class=Response,
+        responses=binary("text/csv"),
+    )
     async def table(request: Request) -> Response:
         caller = caller_of(request)
         text = await drawing.run(lambda: findings_table(teaching, caller), user_of(request))
@@ -243,6 +319,8 @@ def train_router(teaching: TeachingService, route: type[APIRoute]) -> APIRouter:
     @router.post(
         "/train/concepts",
         summary=f"{RBAC_ADMIN}Learn names from everything that was said",
+        response_model=LearningReply,
+        response_model_exclude_unset=True,
     )
     def train() -> dict[str, Any]:
         teaching.wake()

@@ -1,0 +1,1 @@
+"""Models of the JSON that routes send. ``/docs`` and ``/openapi.json`` describe replies by them."""
