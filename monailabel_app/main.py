@@ -1,4 +1,4 @@
-"""The MONAI Label app: an image comes in, and what would make the classifier decide otherwise goes out."""
+"""The MONAI Label app."""
 
 from __future__ import annotations
 
@@ -77,12 +77,12 @@ class OtherwiseApp(MONAILabelApp):
         install_app(self)
 
     def on_init_complete(self) -> None:
-        """Begin what goes on in the background; a process that trains makes the app, too, and does not call this."""
+        """Start the background work; a training process, which makes the app as well, does not call this."""
         super().on_init_complete()
         self.begin()
 
     def begin(self) -> None:
-        """Keep models and names current from now on, and take up the jobs that a former server left."""
+        """Keep models and names current from now on, and resume the jobs of a former server."""
         share_pools()
         self.switcher.start()
         self.teaching.start()
@@ -90,7 +90,7 @@ class OtherwiseApp(MONAILabelApp):
         self.jobs.resume()
 
     def init_datastore(self) -> Datastore:
-        """The studies: of an archive, or of a folder one whose record is never half written."""
+        """Return the datastore of an archive, or of a folder."""
         if self.studies.startswith(("http://", "https://")):
             if settings.MONAI_LABEL_DATASTORE:  # XNAT, DSA
                 return super().init_datastore()
@@ -107,15 +107,15 @@ class OtherwiseApp(MONAILabelApp):
         return SafeSessions(settings.MONAI_LABEL_SESSION_PATH, settings.MONAI_LABEL_SESSION_EXPIRY) if load else None
 
     def init_infers(self) -> dict[str, HostedTask]:
-        """What may be asked about one image."""
+        """Return the tasks that MONAI Label's clients may ask for."""
         return self.tasks
 
     def init_trainers(self) -> dict[str, TrainTask]:
-        """What may be trained; names are learned by themselves."""
+        """Return the trainings; names are learned without being asked."""
         return {"agent": TrainAgent(self.host, self.options, self.registry)}
 
     def init_strategies(self) -> dict[str, Strategy]:
-        """How the next case is chosen."""
+        """Return the strategies that choose the next case."""
         return {name: QuestionStrategy(name, lambda: self.teaching) for name in STRATEGIES}
 
     def infer(self, request: Mapping[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
@@ -128,24 +128,24 @@ class OtherwiseApp(MONAILabelApp):
         return super().batch_infer({**request, "multi_gpu": False, "max_workers": 1}, datastore)
 
     def _on_saved(self) -> None:
-        """There is a new explanation."""
+        """Tell teaching and retention of a new explanation."""
         self.teaching.wake()
         self.retention.wake()
 
     @property
     def address_path(self) -> str:
-        """What clients append to the server's address so that they are let in; empty where people have tokens."""
+        """Return the path with the secret, which clients append to the address; empty where people have tokens."""
         return f"/token/{self.authenticator.secret}" if isinstance(self.authenticator, LocalSecret) else ""
 
     def close(self, grace: float = 0.0) -> None:
         """Stop the threads.
 
         Args:
-            grace: Seconds that the running job has to come to its end; none that waits begins any more.
+            grace: Seconds that the running job has to end; no waiting job starts any more.
         """
         if grace and not let_finish(self.host.worker, grace):
             logger.warning("The running job did not end within %g s; it is stopped.", grace)
-        # First what the others wait for: names are learned on the worker, between two jobs.
+        # The worker first: names are learned on it, between two jobs.
         self.jobs.close()
         self.switcher.close()
         self.retention.close()
@@ -155,7 +155,7 @@ class OtherwiseApp(MONAILabelApp):
         self.let_go()
 
     def let_go(self) -> None:
-        """Let another server have the state folder."""
+        """Release the state folder for another server."""
         hold, self._hold = self._hold, None
         if hold is not None:
             hold.release()

@@ -3,55 +3,16 @@
 from __future__ import annotations
 
 import importlib
-import json
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from otherwise.errors import OtherwiseError
 from otherwise.tokens import Role
-
-
-class FakeRealm:
-    """A realm on a socket: its keys can be rotated, and it can be away."""
-
-    def __init__(self) -> None:
-        self.keys: dict[str, Any] = {}
-        self.asked = 0
-        self.away = False
-        realm = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                realm.asked += self.path.endswith("certs")
-                content = realm.configuration() if self.path.endswith("openid-configuration") else realm.jwks()
-                self.send_response(503 if realm.away else 200)
-                self.end_headers()
-                self.wfile.write(json.dumps(content).encode())
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/realms/monailabel"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def configuration(self) -> dict[str, str]:
-        return {"issuer": self.url, "jwks_uri": f"{self.url}/protocol/openid-connect/certs"}
-
-    def jwks(self) -> dict[str, Any]:
-        algorithm = jwt.algorithms.RSAAlgorithm
-        keys = [{**algorithm.to_jwk(key.public_key(), as_dict=True), "kid": id} for id, key in self.keys.items()]
-        return {"keys": [*keys, {"kty": "OKP", "kid": "unknown kind", "crv": "X448"}]}
-
-
-KEYS = {name: rsa.generate_private_key(public_exponent=65537, key_size=2048) for name in ("first", "second")}
+from support.fake_realm import KEYS, FakeRealm, signed
 
 
 @pytest.fixture
@@ -69,26 +30,6 @@ def realm(app_class: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeRealm
 @pytest.fixture
 def login(realm: FakeRealm) -> Any:
     return importlib.import_module("lib.access.oidc").Realm()
-
-
-def signed(
-    realm: FakeRealm, key: Any = KEYS["first"], id: str | None = "first", algorithm: str = "RS256", **changed: Any
-) -> str:
-    """An access token as Keycloak issues it, with some claims changed, or left out where None."""
-    typ = changed.pop("header_typ", "JWT")
-    roles = {"roles": ["monailabel-user", "monailabel-annotator", "offline_access"]}
-    claims = {
-        "preferred_username": "Ann",
-        "realm_access": roles,
-        "exp": time.time() + 60,
-        "iss": realm.url,
-        "aud": "account",
-        "azp": "monailabel-app",
-        "typ": "Bearer",
-        **changed,
-    }
-    claims = {name: claim for name, claim in claims.items() if claim is not None}
-    return jwt.encode(claims, key, algorithm, headers={"kid": id, "typ": typ} if id else {"typ": typ})
 
 
 @pytest.mark.anyio

@@ -1,4 +1,4 @@
-"""Let requests in: each has to bring a token, whose holder has to have the role that the route asks for.
+"""Authentication: each request has to bring a token whose holder has the role that the route requires.
 
 The middleware stands before MONAI Label's own routes as well as ours. It is plain ASGI, so that streams pass.
 """
@@ -28,27 +28,27 @@ PROXIED = ("forwarded", "x-forwarded-for")
 
 
 class Authenticator(Protocol):
-    """What knows people by their tokens."""
+    """Identifies users by their tokens."""
 
     def check(self) -> None:
-        """Do nothing if users can be let in, as far as that can be told at once.
+        """Do nothing if users can log in, as far as that can be checked at once.
 
         Raises:
-            OtherwiseError: if nobody can.
+            OtherwiseError: if nobody can log in.
         """
         ...
 
     async def identify(self, token: str) -> Caller | None:
-        """Say whose token it is; None: nobody's.
+        """Return the holder of a token; None if there is none.
 
         Raises:
-            OtherwiseError: if it cannot be told at the moment.
+            OtherwiseError: if the holder cannot be looked up at the moment.
         """
         ...
 
 
 class Tokens:
-    """Knows people by a file of tokens.
+    """Identifies users by a file of tokens.
 
     Args:
         file: The file.
@@ -58,7 +58,7 @@ class Tokens:
         self.file = file
 
     def check(self) -> None:
-        """Look at the file.
+        """Read the file.
 
         Raises:
             TokensError: if it cannot be used.
@@ -66,7 +66,7 @@ class Tokens:
         self.file.holder("")
 
     async def identify(self, token: str) -> Caller | None:
-        """Say whose token it is, by what the file says now."""
+        """Return the holder of a token by the present content of the file."""
         holder = self.file.holder(token)
         return Caller(holder.name, holder.role) if holder else None
 
@@ -79,7 +79,7 @@ class Authentication:
     Args:
         app: The next application.
         templates: The server's routes.
-        authenticator: Knows people by their tokens.
+        authenticator: Identifies users by their tokens.
         local_only: Whether requests have to come from this machine, besides their token.
     """
 
@@ -130,15 +130,17 @@ class Authentication:
 
 
 def refuse_strangers(scope: Scope, headers: Headers) -> None:
-    """Refuse what comes from another machine, however the server was started.
+    """Refuse requests from other machines, however the server was started.
 
-    ``monailabel start_server`` listens everywhere unless told otherwise, and tells no app so; but each request says at
-    which address of this machine it arrived.
+    ``monailabel start_server`` listens on all interfaces by default, and the app is not told so. Each request holds the
+    address of this machine at which it arrived.
 
-    A web page whose name is made to lead here (DNS rebinding) is told by that name, which its browser sends along.
+    A web page whose name was made to resolve to this machine (DNS rebinding) is recognised by that name, which its
+    browser sends.
 
     Raises:
-        ForbiddenError: if it arrived elsewhere than at loopback, by a proxy, or under another machine's name.
+        ForbiddenError: if the request arrived at another address than loopback, through a proxy, or under the name of
+            another machine.
 
     A proxy that rewrites the host and adds nothing passes here; it does not know the secret
     (``lib.access.local_secret``).
@@ -153,7 +155,7 @@ def refuse_strangers(scope: Scope, headers: Headers) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address of this machine is reached from this machine only; so is a socket in its file system."""
+    """Return whether only this machine reaches an address of this machine; true for a socket in its file system."""
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:

@@ -17,7 +17,7 @@ LEAST_LENGTH = 20
 
 
 class LocalSecret:
-    """Knows one secret, whose holder is the administrator.
+    """Identifies the administrator by one secret.
 
     The addresses that a request carries cannot tell whether its client is on this machine: a reverse proxy in its usual
     configuration rewrites the Host header and adds nothing. A secret can.
@@ -30,7 +30,7 @@ class LocalSecret:
         self.secret = secret
 
     def check(self) -> None:
-        """Do nothing: a secret is always at hand."""
+        """Do nothing: the secret is always available."""
 
     async def identify(self, token: str) -> Caller | None:
         """Return the administrator for the secret, and None for anything else."""

@@ -41,7 +41,7 @@ class RealmError(OtherwiseError):
 
 
 class RealmKeys:
-    """The keys by which a realm signs now.
+    """The keys with which a realm signs at present.
 
     Args:
         realm: Address of the realm, as ``MONAI_LABEL_AUTH_REALM_URI`` has it.
@@ -88,20 +88,20 @@ class RealmKeys:
 
 
 class Realm:
-    """Knows people by tokens that a realm has signed for this server."""
+    """Identifies users by tokens that a realm has signed for this server."""
 
     def __init__(self) -> None:
         self.keys = RealmKeys(settings.MONAI_LABEL_AUTH_REALM_URI)
         self._threads = ThreadPoolExecutor(4, "otherwise-realm")
 
     def check(self) -> None:
-        """Do nothing: keys are fetched when somebody comes."""
+        """Do nothing: keys are fetched with the first token."""
 
     async def identify(self, token: str) -> Caller | None:
-        """Return whose token it is; None: nobody's.
+        """Return the holder of a token; None if there is none.
 
         Raises:
-            RealmError: if the realm does not tell its keys.
+            RealmError: if the realm does not send its keys.
         """
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._identify, token)
 
@@ -147,7 +147,7 @@ def is_access_token(header: dict[str, Any], claims: dict[str, Any]) -> bool:
 
 
 def caller_of(claims: dict[str, Any]) -> Caller | None:
-    """Return who the claims of a token speak of; None where they name nobody, or nobody with a role here."""
+    """Return the user of a token's claims; None if they name no user, or a user without a role here."""
     found: Any = claims
     for part in settings.MONAI_LABEL_AUTH_TOKEN_ROLES.split("#"):
         found = found.get(part) if isinstance(found, dict) else None

@@ -1,4 +1,4 @@
-"""Which role each route asks for. A route that is not listed asks for the highest."""
+"""The role that each route requires. A route that is not listed requires the highest."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OPEN = (
     "GET /auth/",
     "POST /auth/token",
 )
-"""What probes and people who log in ask for. It tells nothing about images or people."""
+"""Routes of probes and of the log-in. Their replies hold nothing about images or people."""
 
 READER = (
     "GET /auth/token/valid",
@@ -119,11 +119,11 @@ TABLE: Mapping[str, Role | None] = {
 
 
 def role_for(method: str, template: str | None) -> Role | None:
-    """The least role that a route asks for; None: it is open to all.
+    """Return the lowest role that a route requires; None if it is open to all.
 
     Args:
         method: HTTP method.
-        template: Of the route; None: no route answers, so that there is nothing to guard beyond being known.
+        template: Of the route; None: no route answers, so any logged-in user may get the 404.
     """
     if template is None:
         return Role.READER

@@ -1,4 +1,4 @@
-"""Images that were fetched, on disk: whole or not at all, named after their content, the longest unused removed."""
+"""A cache of fetched images on disk: complete or absent, named by content, the least recently used removed first."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Kept:
 
 
 class Cache:
-    """Folders of DICOM files by image id. What two ids have in common is kept once; several processes may use it.
+    """Folders of DICOM files by image id. Equal content is stored once; several processes may use it.
 
     Args:
         root: Folder of its own; made if missing.
@@ -63,15 +63,15 @@ class Cache:
 
     @property
     def size(self) -> int:
-        """Bytes of all images."""
+        """Return the bytes of all images."""
         return sum({kept.content: kept.size for _, kept in self._all()}.values())
 
     def has(self, id: str) -> bool:
-        """Whether an image is kept, by its record alone."""
+        """Return whether an image is in the cache, by its record alone."""
         return self._record(id).is_file()
 
     def find(self, id: str) -> tuple[Kept, Path] | None:
-        """An image that is kept, and the folder of its files; None if there is none, or it is damaged."""
+        """Return an image of the cache and the folder of its files; None if it is absent or damaged."""
         with self._lock:
             record = self._record(id)
             kept = _read(record)
@@ -134,7 +134,7 @@ class Cache:
             self._tidy()
 
     def _tidy(self) -> None:
-        """Remove what is too much, the longest unused first, and what belongs to no image."""
+        """Remove images beyond the limit, the least recently used first, and files that belong to no image."""
         kept = self._all()
         total = sum({one.content: one.size for _, one in kept}.values())
         while kept and total > self.limit and _age(kept[0][0]) >= self.in_use:
@@ -151,7 +151,7 @@ class Cache:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _all(self) -> list[tuple[Path, Kept]]:
-        """Records of all images, the longest unused first."""
+        """Return the records of all images, the least recently used first."""
         read = [(record, _read(record)) for record in sorted(self._records.glob("*.json"), key=_age, reverse=True)]
         return [(record, kept) for record, kept in read if kept is not None]
 

@@ -1,4 +1,4 @@
-"""The images of an archive as a datastore of MONAI Label; labels and what else clients save stay on this machine."""
+"""The images of an archive as a datastore of MONAI Label; labels and other saved data stay on this machine."""
 
 from __future__ import annotations
 
@@ -59,36 +59,36 @@ class DicomWebDatastore(StudyFolder):
         self.listing.entries()
 
     def name(self) -> str:
-        """The archive's address."""
+        """Return the address of the archive."""
         return self.archive.url
 
     def description(self) -> str:
-        """Whether the archive answers."""
+        """Return whether the archive answers, in words."""
         problem = self.listing.problem
         return problem.detail if problem else "An archive"
 
     def list_images(self) -> list[str]:
-        """Ids of all images; while the archive is away, those that it had."""
+        """Return the ids of all images; of the last list while the archive does not answer."""
         return list(self.listing.entries())
 
     def at_hand(self) -> list[str]:
-        """Ids of images that background work may look at: those fetched already, and a sample that is always the same.
+        """Return the ids of images for background work: those in the cache, and a constant sample.
 
-        Nobody wants a whole archive downloaded because a server was started.
+        The start of a server must not download a whole archive.
         """
         ids = sorted(self.list_images(), key=digest)
         return [*ids[:SAMPLE], *(id for id in ids[SAMPLE:] if self.cache.has(id))]
 
     def get_labeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
-        """Those that have a final label here."""
+        """Return the ids of images with a final label on this machine."""
         return [id for id in self.listing.entries() if DefaultLabelTag.FINAL in self.get_labels_by_image_id(id)]
 
     def get_unlabeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
-        """The others."""
+        """Return the ids of images without a final label on this machine."""
         return [id for id in self.listing.entries() if DefaultLabelTag.FINAL not in self.get_labels_by_image_id(id)]
 
     def has(self, id: str) -> bool:
-        """Whether there is an image; nothing is fetched.
+        """Return whether there is an image; nothing is fetched.
 
         Raises:
             ArchiveError: if the archive is away, and had no such image before.
@@ -96,7 +96,7 @@ class DicomWebDatastore(StudyFolder):
         return bool(UID.fullmatch(id)) and self._entry(id) is not None
 
     def get_image_uri(self, image_id: str) -> str:
-        """Folder of an image's DICOM files, fetched if need be; empty if there is no such image.
+        """Return the folder of an image's DICOM files, fetched if necessary; empty if there is no such image.
 
         Raises:
             ArchiveError: if the archive is away, and the image was not fetched before.
@@ -107,7 +107,7 @@ class DicomWebDatastore(StudyFolder):
         return str(path) if path else ""
 
     def folder(self, id: str) -> Path | None:
-        """See ``get_image_uri``."""
+        """Return the folder of an image's DICOM files as ``get_image_uri`` does; None if there is no such image."""
         with self._gate:
             lock = self._fetching.setdefault(id, threading.Lock())
         if not lock.acquire(timeout=FETCH_WAIT):
@@ -121,11 +121,11 @@ class DicomWebDatastore(StudyFolder):
                     self._fetching.pop(id, None)
 
     def get_image(self, image_id: str, params: Any = None) -> NoReturn:
-        """Not as one file."""
+        """Refuse: an image is a folder of files."""
         raise ReadOnlyError(f"Image {image_id} is a folder of DICOM files.", "GET /datastore/image converts it.")
 
     def get_image_info(self, image_id: str) -> dict[str, Any]:
-        """What is known of an image; nothing of whose it is."""
+        """Return what is known of an image, without data of the patient."""
         return self._info(image_id, self.listing.entries().get(image_id))
 
     def _info(self, id: str, entry: Entry | None) -> dict[str, Any]:
@@ -158,19 +158,19 @@ class DicomWebDatastore(StudyFolder):
         raise ReadOnlyError("Images belong to the archive.", "Export them there.")
 
     def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
-        """Images with a final label, and this label; they are fetched."""
+        """Return images with a final label, and this label; the images are fetched."""
         tag = DefaultLabelTag.FINAL
         return [
             {"image": self.get_image_uri(id), "label": self.get_label_uri(id, tag)} for id in self.get_labeled_images()
         ]
 
     def status(self) -> dict[str, Any]:
-        """Numbers, and whether the archive answers."""
+        """Return counts of images and labels, and whether the archive answers."""
         problem = self.listing.problem
         return {**super().status(), "archive": problem.detail if problem else "ready"}
 
     def json(self) -> dict[str, Any]:
-        """All images with their labels, in MONAI Label's own form."""
+        """Return all images with their labels in MONAI Label's form."""
         content = super().json()
         saved = content["objects"]
         content["name"], content["description"] = self.name(), self.description()
@@ -184,7 +184,7 @@ class DicomWebDatastore(StudyFolder):
         return content
 
     def studies(self) -> list[dict[str, Any]]:
-        """All studies with their images, as ``/otherwise/studies`` lists them; nothing is fetched."""
+        """Return all studies with their images, as ``/otherwise/studies`` lists them; nothing is fetched."""
         found: dict[str, list[dict[str, Any]]] = {}
         for entry in self.listing.entries().values():
             image = {"id": entry.id, "modality": entry.modality, "view": entry.view, "frames": entry.frames}
@@ -219,7 +219,7 @@ class DicomWebDatastore(StudyFolder):
         raise problem
 
     def _unlisted(self, id: str) -> Entry | None:
-        """An image that came in a moment ago, or that is beyond what is listed."""
+        """Return an image that arrived after the last list or was left out of it; None if there is none."""
         with self._slot():
             entry = self.archive.find(id)
         if entry is not None:
@@ -235,7 +235,7 @@ class DicomWebDatastore(StudyFolder):
 
     @contextmanager
     def _slot(self) -> Iterator[None]:
-        """One of the few requests at a time, so that an archive that hangs does not bind all threads of the server."""
+        """Hold one of a few places for requests to the archive, so that one that hangs does not block all threads."""
         if not self._slots.acquire(timeout=FETCH_WAIT):
             raise ArchiveError("The archive is busy with others' images.", "Try again in a minute.")
         try:
@@ -250,7 +250,7 @@ class DicomWebDatastore(StudyFolder):
 
 
 def open_archive(url: str, search: Mapping[str, str], state: Path, cache_limit: int) -> DicomWebDatastore:
-    """The datastore of an archive; one that is away is no reason not to start.
+    """Return the datastore of an archive; the server starts even if the archive does not answer.
 
     Args:
         url: Of its DICOMweb service.

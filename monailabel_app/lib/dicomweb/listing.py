@@ -1,4 +1,4 @@
-"""Which images an archive holds: never older than some seconds while it answers, and as it was while it does not."""
+"""The list of an archive's images: at most some seconds old while the archive answers, else the last one."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ SHOWN = 100
 
 
 class Listing:
-    """The images of an archive, kept on disk so that a server finds its images again when the archive is away.
+    """The images of an archive, stored on disk so that a server knows them while the archive does not answer.
 
-    One thread at a time asks; on the event loop nobody waits for it at all.
+    One thread at a time asks the archive; the event loop never waits for it.
 
     Args:
-        ask: Lists the images; told those of the former list.
+        ask: Lists the images; its argument is the former list.
         file: To keep them in.
         fresh: See ``FRESH``; 0: for every answer.
         wait: See ``WAIT``.
@@ -56,18 +56,18 @@ class Listing:
 
     @property
     def problem(self) -> OtherwiseError | None:
-        """Why the last list could not be had; None if it could."""
+        """Return the error of the last list; None if it succeeded."""
         return self._problem
 
     def entries(self) -> dict[str, Entry]:
-        """The images by id, in the archive's order."""
+        """Return the images by id, in the order of the archive."""
         asking = self._refresh()
         if asking is not None and self._took < QUICK and not _on_event_loop():
             asking.wait(self._wait)
         return self._entries
 
     def add(self, entry: Entry) -> None:
-        """Take note of an image that was found before it was listed."""
+        """Add an image that was found before it was listed."""
         with self._lock:
             self._entries = {**self._entries, entry.id: entry}
 

@@ -1,4 +1,4 @@
-"""Explanations as DICOM objects of their image's study: written when they are asked for, and given to the archive."""
+"""Explanations as DICOM objects of their image's study: written on request, and stored in the archive."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from otherwise.report.dicom.c_store import Node, send
 
 
 class NotStoredError(ArchiveError):
-    """The archive kept nothing of what it was given."""
+    """The archive stored none of the objects."""
 
     code = "archive-refused"
     status = 502
 
 
 class DicomObjects:
-    """The DICOM objects of explanations, with the names that regions have by now.
+    """The DICOM objects of explanations, with the present names of regions.
 
-    They lie in the explanation's folder, so that they are written once for each of their names.
+    They are stored in the explanation's folder, once for each version of the names.
 
     Args:
         store: Of explanations.
@@ -68,18 +68,18 @@ class DicomObjects:
 
 
 def store_back(archive: Archive, files: dict[str, Path]) -> dict[str, Any]:
-    """Give objects to the archive, which keeps each once.
+    """Store objects in the archive, each once.
 
     Args:
-        archive: To keep them.
+        archive: The archive.
         files: By name, see ``DicomObjects.files``.
 
     Returns:
         ``{"stored": [{name, kind, study, series, instance, url}], "failed": [{name, kind, instance, reason}]}``.
 
     Raises:
-        NotStoredError: if it keeps none of them.
-        ArchiveError: if it is away.
+        NotStoredError: if it stores none of them.
+        ArchiveError: if it does not answer.
     """
     reply = _describe(files, {name: archive.store(path) for name, path in files.items()})
     for one in reply["stored"]:
@@ -88,7 +88,7 @@ def store_back(archive: Archive, files: dict[str, Path]) -> dict[str, Any]:
 
 
 def send_back(node: Node, files: dict[str, Path]) -> dict[str, Any]:
-    """Give objects to an archive by C-STORE.
+    """Store objects in an archive by C-STORE.
 
     Args:
         node: The archive.
@@ -98,8 +98,8 @@ def send_back(node: Node, files: dict[str, Path]) -> dict[str, Any]:
         As ``store_back``, with ``archive`` (``AET@HOST:PORT``) in the place of ``url``.
 
     Raises:
-        NotStoredError: if it keeps none of them.
-        ArchiveError: if it is away.
+        NotStoredError: if it stores none of them.
+        ArchiveError: if it does not answer.
         ArchiveRefusedError: if it does not accept us.
     """
     reply = _describe(files, send(files, node))
@@ -109,7 +109,7 @@ def send_back(node: Node, files: dict[str, Path]) -> dict[str, Any]:
 
 
 def _describe(files: dict[str, Path], reasons: dict[str, str]) -> dict[str, Any]:
-    """Return what was stored and what not, by why not; empty: it was."""
+    """Return the stored and the refused objects; the reason of a stored one is empty."""
     stored, failed = [], []
     for name, path in files.items():
         header = pydicom.dcmread(path, stop_before_pixels=True)

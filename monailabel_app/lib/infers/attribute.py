@@ -1,4 +1,4 @@
-"""``attribute``: what a method that users know says of an image that was explained, to compare with."""
+"""``attribute``: the map of a known attribution method for an image that was explained, for comparison."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from otherwise.images.writing import write_image
 
 
 class Attribute(HostedTask):
-    """Attributes the answer that an explanation is about; the map joins the explanation's files.
+    """Attributes the answer of an explanation; the map is added to the explanation's files.
 
-    It is done once for each explanation and method: what is there already is not done again.
+    It is computed once for each explanation and method.
     """
 
     stock = False
@@ -32,7 +32,7 @@ class Attribute(HostedTask):
         super().__init__(host, InferType.OTHERS, {}, "Where other methods say that it looks", {"method": names})
 
     def check(self, params: Params) -> dict[str, Any]:
-        """Which method; slice and class are the explanation's own."""
+        """Return the method; slice and class are those of the explanation."""
         refuse_unknown(params, ["method"])
         method = one_of(params, "method", [method.name for method in offered(self.host.classifier)])
         if method is None:
@@ -40,7 +40,7 @@ class Attribute(HostedTask):
         return {"method": method}
 
     def find_target(self, names: TargetNames, app: MONAILabelApp, caller: Caller) -> Target:
-        """Find the image that an explanation is about, and what has to be known to look at it alike.
+        """Find the image of an explanation, with its slice and class.
 
         Raises:
             NotFoundError: if there is no explanation of this id that the caller may see.

@@ -22,7 +22,7 @@ class Classify(HostedTask):
     """Asks the hosted classifier; replies as MONAI Label's own classification models do."""
 
     def __init__(self, host: Host, looks: PatchScoreCache | None = None) -> None:
-        # Of patches it may have to look at all of them.
+        # A classifier of patches may have to score all of them.
         self.interactive = looks is None
         super().__init__(
             host,
@@ -34,7 +34,7 @@ class Classify(HostedTask):
         self.looks = looks
 
     def check(self, params: Params) -> dict[str, Any]:
-        """Add which patch."""
+        """Add the patch."""
         return {**super().check(params), "centre": place(params, "centre") if self.looks else None}
 
     def answer(self, image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report) -> Answer:
@@ -62,7 +62,7 @@ class Classify(HostedTask):
     def _probabilities(
         self, image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report
     ) -> Mapping[str, float]:
-        """Of the image; for a classifier of patches, of the one that was chosen or of the most suspicious one."""
+        """Return the probabilities of the image, or of its chosen or most suspicious patch."""
         slice_index, centre = arguments["slice_index"], arguments["centre"]
         if self.looks is None:
             return self.host.explainer.classify(image, slice_index).probabilities

@@ -22,7 +22,7 @@ from otherwise.images.image import Image
 from otherwise.report.folder import write_explanation
 
 REGION_NAMES = {f"region {label}": label for label in range(1, 10)}
-"""What regions are called until somebody names what they show; stock clients prepare one segment for each."""
+"""Names of regions until somebody gives them one; stock clients prepare one segment for each."""
 
 
 class Explain(HostedTask):
@@ -53,7 +53,7 @@ class Explain(HostedTask):
         self.with_names, self.on_saved = with_names, on_saved
 
     def check(self, params: Params) -> dict[str, Any]:
-        """Add the class to flip to, the seed, the noise, and which patch."""
+        """Add the target class, the seed, the noise and the patch."""
         checked = {
             **super().check(params),
             "target": one_of(params, "target", self.host.classifier.classes),
@@ -68,7 +68,7 @@ class Explain(HostedTask):
         return checked
 
     def answer(self, image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report) -> Answer:
-        """Explain on the worker's thread, and keep the result."""
+        """Explain on the worker's thread, and store the result."""
         require_room(self.host.store.root)
         arguments = dict(arguments)
         owner = arguments.pop("owner", None)
@@ -100,11 +100,11 @@ class Explain(HostedTask):
 
 
 def response_for(folder: Path) -> dict[str, Any]:
-    """What clients are told of an explanation that is kept.
+    """Return the reply for a stored explanation.
 
     Raises:
         DamagedError: if it cannot be read.
-        OSError: if it is not there (any more).
+        OSError: if it does not exist (any more).
     """
     content = read_content(folder)
     labels = {f"region {region['label']}": region["label"] for region in content["regions"]}

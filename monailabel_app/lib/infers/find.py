@@ -22,7 +22,7 @@ from otherwise.images.image import Image
 
 MOST_FINDS = 100
 KEPT = 8
-"""Images whose patches' answers are remembered, so that explaining a find need not look at all of them again."""
+"""Images whose scores are remembered, so that explaining a find does not score all patches again."""
 
 
 SCAN_OPTIONS: dict[str, Any] = {"overlap": AUTO, "share": AUTO, "foreground": AUTO}
@@ -54,12 +54,12 @@ def scan_of(arguments: Mapping[str, Any]) -> Scan:
 
 
 class PatchScoreCache:
-    """What the classifier said of every patch, for the last few images.
+    """The classifier's scores of all patches of the last few images.
 
     Used by the worker's thread alone.
 
     Args:
-        host: Whose classifier looks.
+        host: Its classifier scores.
     """
 
     def __init__(self, host: Host) -> None:
@@ -68,13 +68,13 @@ class PatchScoreCache:
 
     @property
     def finder(self) -> Finder:
-        """Finds with the classifier that is in use."""
+        """Return a finder with the classifier in use."""
         return Finder(self.host.classifier)
 
     def get(
         self, image: Image, slice_index: int | None, cancelled: Cancelled, report: Report, scan: Scan | None = None
     ) -> PatchScores:
-        """Return the scores of an image's patches for a task of their own.
+        """Return the scores of an image's patches for a task that needs all of them.
 
         Raises:
             CancelledError: if ``cancelled`` says so.
@@ -108,7 +108,7 @@ class Find(HostedTask):
         self.looks = looks
 
     def check(self, params: Params) -> dict[str, Any]:
-        """Slice, and how many."""
+        """Return the slice, the number of finds, and the scan."""
         refuse_unknown(params, self.config())
         return {
             "slice_index": whole_number(params, "slice_index", 0, MAX_SLICES),

@@ -16,7 +16,7 @@ from otherwise.explain.explanation import Explanation
 
 @dataclass(frozen=True)
 class TaskParts:
-    """What tasks are made of.
+    """The parts that tasks need.
 
     Attributes:
         host: Models, worker and stores.

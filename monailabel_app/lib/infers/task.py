@@ -22,7 +22,7 @@ from otherwise.errors import OtherwiseError
 from otherwise.images.image import Image, check_content
 
 Report = Callable[[str, float], None]
-"""Told the stage and the share of the whole that is done."""
+"""Called with the stage and the share of the work that is done."""
 
 
 @dataclass(frozen=True)
@@ -39,31 +39,31 @@ class Answer:
 
 
 class TargetNames(Protocol):
-    """Names of what a job is about, as the client sent them; empty: not given."""
+    """Ids that a client sent with a job; empty: not given."""
 
     @property
     def image(self) -> str:
-        """Id of an image of the studies."""
+        """Return the id of an image of the studies."""
         ...
 
     @property
     def session(self) -> str:
-        """Id of a session."""
+        """Return the id of a session."""
         ...
 
     @property
     def explanation(self) -> str:
-        """Id of an explanation."""
+        """Return the id of an explanation."""
         ...
 
 
 @dataclass(frozen=True)
 class Target:
-    """What a job is about.
+    """The image of a job.
 
     Attributes:
-        source: Its image.
-        arguments: What the task has to know of it, beyond what the params say.
+        source: The image.
+        arguments: Arguments of the task that follow from the image.
         name: Id of the image if it is one of the studies, else empty. Two images of the studies are two images even if
             they look alike; what was uploaded is what it shows.
     """
@@ -85,7 +85,7 @@ class HostedTask(InferTask):
     """
 
     interactive = False
-    """Whether it takes a moment only, so that it goes before others' long work."""
+    """Whether it takes a moment only, so that it goes before long work."""
     stock = True
     """Whether MONAI Label's clients can ask for it at ``/infer``; else by jobs only."""
     keeps_result = False
@@ -99,7 +99,7 @@ class HostedTask(InferTask):
         self.host = host
 
     def is_valid(self) -> bool:
-        """Hosted models were checked when they were loaded."""
+        """Return true: hosted models were checked when they were loaded."""
         return True
 
     def check(self, params: Params) -> dict[str, Any]:
@@ -112,7 +112,7 @@ class HostedTask(InferTask):
         return {"slice_index": whole_number(params, "slice_index", 0, MAX_SLICES)}
 
     def find_target(self, names: TargetNames, app: MONAILabelApp, caller: Caller) -> Target:
-        """Find what a job is about: the image of a session, or else of the studies.
+        """Find the image of a job: of a session, or else of the studies.
 
         Raises:
             OtherwiseError: if it is not there, or nothing is named.
@@ -160,10 +160,10 @@ class HostedTask(InferTask):
         )
 
     def run(self, image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report) -> Answer:
-        """Do the work as far as memory goes; called on the worker's thread.
+        """Do the work, on the CPU if the device's memory is too small; called on the worker's thread.
 
         Raises:
-            MemoryShortError: if it goes nowhere.
+            MemoryShortError: if the memory of both is too small.
         """
         answer: Answer = self.host.with_fallback(lambda: self.answer(image, arguments, cancelled, report))
         return answer
@@ -173,7 +173,7 @@ class HostedTask(InferTask):
         """Do the work; called on the worker's thread."""
 
     def __call__(self, request: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
-        """Answer MONAI Label's own callers (batch inference), whose requests carry many keys that are not for us."""
+        """Answer MONAI Label's own callers (batch inference); unknown keys of their requests are ignored."""
         source = Source(Path(request["image"]), str(request.get("image_id", "image")))
         arguments = self.check({key: request[key] for key in self.config() if key in request})
         answer = self.start(source, arguments).future.result()

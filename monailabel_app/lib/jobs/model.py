@@ -16,14 +16,14 @@ from otherwise.errors import CancelledError, OtherwiseError
 FINAL = ("done", "failed", "cancelled", "interrupted")
 STATES = ("queued", "running", *FINAL)
 LEAST_FRACTION = 0.05
-"""Before this much is done, nobody can tell how long the rest takes."""
+"""Share of the work before which the remaining time is not estimated."""
 
 
 LATE = "It was not done by its deadline."
 
 
 class DeadlineError(OtherwiseError):
-    """Something took longer than it was given."""
+    """A deadline has passed."""
 
     code = "deadline"
     status = 504
@@ -38,12 +38,12 @@ class Progress:
     begun: float | None = None
 
     def __call__(self, stage: str, fraction: float) -> None:
-        """Take note."""
+        """Record the stage and the share of the work that is done."""
         self.begun = self.begun or time.monotonic()
         self.stage, self.fraction = stage, max(self.fraction, min(1.0, fraction))
 
     def seconds_left(self) -> float | None:
-        """A guess by proportion; None while it is too early."""
+        """Return an estimate by proportion; None while it is too early."""
         if self.begun is None or self.fraction < LEAST_FRACTION:
             return None
         spent = time.monotonic() - self.begun
@@ -66,22 +66,22 @@ class JobResult:
 
     @classmethod
     def failed(cls, error: OtherwiseError) -> JobResult:
-        """For a reason that a person can mend."""
+        """Return the result of a job that failed for a known reason."""
         return cls("failed", {"error": error.code, "detail": error.detail, "hint": error.hint})
 
     @classmethod
     def interrupted(cls, detail: str) -> JobResult:
-        """For a reason that lies in the server."""
+        """Return the result of a job that the server did not complete."""
         hint = "POST /otherwise/jobs/ID/repeat starts it again."
         return cls("interrupted", {"error": "interrupted", "detail": detail, "hint": hint})
 
     @classmethod
     def of(cls, future: Future[Answer], incident: str) -> tuple[JobResult, BaseException | None]:
-        """Of a run that has ended, and what should be logged of it.
+        """Return the result of a run that has ended, and the error to log; None if there is none.
 
         Args:
-            future: What has ended.
-            incident: What the log calls an error that nobody expected.
+            future: The run.
+            incident: Name of an unexpected error in the log.
         """
         try:
             return cls("done", result=future.result().json), None
@@ -96,12 +96,12 @@ class JobResult:
 
 @dataclass(eq=False)
 class SharedRun:
-    """What the device does once for everybody who asks the same.
+    """One computation for all jobs that ask for the same.
 
     Attributes:
         key: See ``ResolvedJob.key``.
         progress: How far it is.
-        wanted: The jobs that wait for it; once there are none, it is stopped.
+        wanted: The jobs that wait for it; without any it is stopped.
         item: Its place in the queue of the worker.
     """
 
@@ -112,7 +112,7 @@ class SharedRun:
 
     @property
     def running(self) -> bool:
-        """Whether it has begun."""
+        """Return whether it has started."""
         return (
             self.item is not None
             and not self.item.future.cancelled()
@@ -128,14 +128,14 @@ class Job:
         id: Made by us.
         user: Who asked.
         created: ISO 8601 time with time zone.
-        spec: What was asked for.
+        spec: The request.
         image: Id of the image, as clients see it.
-        deadline: When it has failed, on the monotonic clock.
-        run: What it waits for; None while it does not, yet or any more.
-        progress: How far that is, or was.
-        result: How it ended; None while it has not.
-        cached: Whether it was answered by what was known.
-        ending: Whether its result is being written down, so that no other comes in between.
+        deadline: Time of the monotonic clock at which it fails.
+        run: The run that it waits for; None before and after.
+        progress: Progress of the run.
+        result: None until it has ended.
+        cached: Whether a stored explanation was the answer.
+        ending: Whether its result is being written, so that no second result is accepted.
     """
 
     id: str
@@ -152,23 +152,23 @@ class Job:
 
     @property
     def state(self) -> str:
-        """One of ``STATES``."""
+        """Return one of ``STATES``."""
         if self.result is not None:
             return self.result.state
         return "running" if self.run is not None and self.run.running else "queued"
 
     @property
     def finished(self) -> bool:
-        """Whether it has ended."""
+        """Return whether it has ended."""
         return self.result is not None
 
     @property
     def signature(self) -> tuple[object, ...]:
-        """What changes when there are news of it."""
+        """Return a value that changes whenever listeners have to be told."""
         return (self.state, self.progress.stage, round(self.progress.fraction, 3))
 
     def describe(self) -> dict[str, Any]:
-        """The job as JSON; ``result`` is the answer's own JSON once it is done."""
+        """Return the job as JSON; ``result`` is the JSON of the answer once the job is done."""
         result, progress = self.result or JobResult(self.state), self.progress
         return {
             "id": self.id,

@@ -26,11 +26,11 @@ from otherwise.images.image import Image
 logger = logging.getLogger(__name__)
 
 KEPT = 256
-"""Finished jobs that are remembered; the oldest are forgotten first, their explanations stay."""
+"""Finished jobs that are remembered. The oldest are forgotten first; their explanations stay."""
 RESUME_PATIENCE = 3600.0
 """Seconds that an accepted job waits for memory after a restart."""
 WATCH_SECONDS = 0.2
-"""Between two looks for jobs whose time is up."""
+"""Seconds between two checks of deadlines."""
 
 
 class NotFinishedError(OtherwiseError):
@@ -47,7 +47,7 @@ class JobService:
         resolver: Finds what a specification is about.
         worker: Does the work.
         store: Where explanations are kept.
-        saved: Record of the jobs on the disk.
+        saved: Record of the jobs on disk.
         longest: Seconds that any job may take, its waiting included.
 
     Attributes:
@@ -70,12 +70,12 @@ class JobService:
         """Accept a job; once this returns, it is on the disk.
 
         Args:
-            spec: What to do.
-            user: Whose turn it takes, see ``lib.http.caller.user_of``.
-            caller: Who asks.
+            spec: The request.
+            user: The user whose turn it takes, see ``lib.http.caller.user_of``.
+            caller: The user whose images it may use.
 
         Raises:
-            OtherwiseError: if the spec or its image cannot be used, too many jobs wait, or the disk is full.
+            OtherwiseError: if the request or its image cannot be used, too many jobs wait, or the disk is full.
         """
         resolved, image = self._resolve(spec, user, caller)
         key = resolved.key(image)
@@ -88,7 +88,7 @@ class JobService:
         else:
             if spec.fresh or key not in self._runs:
                 self._worker.refuse_if_full(user)
-            # Written down first: it may begin, and end, before the next line.
+            # Recorded first: the job may start, and end, before the next line.
             self._saved.add(job)
             try:
                 self._place(job, resolved, image, key)
@@ -122,28 +122,28 @@ class JobService:
         return job
 
     def list(self, user: str | None = None, states: Collection[str] = ()) -> list[Job]:
-        """Jobs, the newest first; of one user, in some states, or all."""
+        """Return jobs, the newest first; of one user, in some states, or all."""
         with self._lock:
             jobs = list(reversed(self._jobs.values()))
         return [job for job in jobs if (user is None or job.user == user) and (not states or job.state in states)]
 
     def cancel(self, job: Job) -> None:
-        """Stop a job; what others wait for as well goes on. One that is over stays as it is."""
+        """Cancel a job. A run that other jobs wait for goes on; a job that has ended stays as it is."""
         with self._lock:
             run = job.run
             alone = run is not None and run.wanted == [job]
             if alone and run is not None:
                 self._drop(run)
         if alone and run is not None and run.item is not None:
-            run.item.abandon()  # its end is told once it has stopped
+            run.item.abandon()  # the job ends once the run has stopped
         else:
             self._end([job], JobResult("cancelled"))
 
     def resume(self) -> None:
-        """Take up what a former server left: what waited waits again, what ran is interrupted.
+        """Resume the jobs of a former server: waiting jobs wait again, running ones become interrupted.
 
         Raises:
-            StorageError: if the saved cannot be used.
+            StorageError: if the record cannot be used.
         """
         waiting = []
         for row in self._saved.all():
@@ -161,22 +161,22 @@ class JobService:
             threading.Thread(target=self._resume, args=(waiting,), name="otherwise-resuming", daemon=True).start()
 
     def forget_answers(self, explanation: str) -> None:
-        """An explanation is no longer there, so it answers nothing.
+        """Forget the keys that a removed explanation answers.
 
         Raises:
-            StorageError: if the saved cannot be written.
+            StorageError: if the record cannot be written.
         """
         self._saved.forget_answers(explanation)
 
     def figures(self) -> dict[str, float]:
-        """How many jobs wait, run, and have ended since the start, and how many needed no run."""
+        """Return the numbers of jobs that wait, run, have ended since the start, and needed no run."""
         states = Counter(job.state for job in self.list())
         ended = {state: self._counts[state] for state in ("done", "failed", "cancelled", "interrupted")}
         saved = {name: self._counts[name] for name in ("cached", "shared", "deadline")}
         return {"queued": states["queued"], "running": states["running"], **ended, **saved}
 
     def close(self, timeout: float = 10.0) -> None:
-        """Stop the worker; what waits or runs is done by the next server."""
+        """Stop the worker; the next server runs the jobs that wait or run."""
         self._closing.set()
         self._worker.close(timeout)
         try:
@@ -197,7 +197,7 @@ class JobService:
         return resolved, resolved.task.read(resolved.source, user, patience)
 
     def _known(self, key: str) -> dict[str, Any] | None:
-        """The answer to a key, if its explanation is still there."""
+        """Return the answer to a key; None if its explanation does not exist."""
         id = self._saved.answer(key)
         if id is None:
             return None
@@ -209,7 +209,7 @@ class JobService:
             return None
 
     def _place(self, job: Job, resolved: ResolvedJob, image: Image, key: str, promised: bool = False) -> None:
-        """Let a job wait for the run that answers it: one that there is, or a new one."""
+        """Let a job wait for the run that answers it: an existing one, or a new one."""
         with self._lock:
             if job.ending:  # somebody cancelled it while its image was read again
                 return
@@ -239,7 +239,7 @@ class JobService:
             self._saved.begun(ids)
 
     def _done(self, run: SharedRun, resolved: ResolvedJob) -> None:
-        """Tell everybody who waits how a run ended."""
+        """End all jobs that wait for a run."""
         with self._lock:
             self._drop(run)
             wanted = list(run.wanted)
@@ -253,7 +253,7 @@ class JobService:
         self._end(wanted, result, resolved)
 
     def _end(self, jobs: Iterable[Job], result: JobResult, resolved: ResolvedJob | None = None) -> None:
-        """Write down how jobs ended, then tell; whoever wants nothing any more leaves its run."""
+        """Record the result of jobs, then show it; a run that no job waits for any more is stopped."""
         with self._lock:
             ending = [job for job in jobs if not job.ending]
             for job in ending:
@@ -267,7 +267,7 @@ class JobService:
             for job in ending:
                 self._counts[result.state] += 1  # first: whoever sees the job ended finds it counted
                 job.result = result
-                # Let go of it, and with it of the image.
+                # The run refers to the image, whose memory is released with it.
                 run, job.run = job.run, None
                 if run is not None:
                     run.wanted.remove(job)
@@ -278,7 +278,7 @@ class JobService:
             item.abandon()
 
     def _drop(self, run: SharedRun) -> None:
-        """Nobody shall join it any more."""
+        """Let no further job join a run."""
         if self._runs.get(run.key) is run:
             del self._runs[run.key]
 
@@ -321,13 +321,13 @@ class JobService:
 
 
 def no_job(id: str) -> NotFoundError:
-    """The error for a job that there is not, any more or at all, or that is none of one's business."""
+    """Return the error for a job that does not exist (any more), or that belongs to somebody else."""
     return NotFoundError(f"There is no job {id[:64]!r}.", "POST /otherwise/jobs starts one; old ones expire.")
 
 
 @contextmanager
 def _logged(consequence: str) -> Iterator[None]:
-    """Go on although the saved cannot be written: the work itself is worth more."""
+    """Continue although the record cannot be written, and log the consequence."""
     try:
         yield
     except OtherwiseError as error:

@@ -1,4 +1,4 @@
-"""What a client asks for: kept as it was sent, so that it can be asked for again."""
+"""Requests of clients, stored as they were sent so that they can be repeated."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from otherwise.images.image import Image
 
 @dataclass(frozen=True)
 class JobSpec:
-    """What to do, and with which image.
+    """The request of a job.
 
     Attributes:
         kind: One of ``lib.infers.kinds.KINDS``.
@@ -29,7 +29,7 @@ class JobSpec:
         explanation: Id of the explanation that an attribution is about.
         params: Options, as the client sent them.
         deadline_seconds: How long it may take, its waiting included; None: as long as the server lets it.
-        fresh: Whether to compute even what is known.
+        fresh: Whether to compute although the answer is stored.
     """
 
     kind: str
@@ -46,18 +46,18 @@ class JobSpec:
         return cls(**json.loads(text))
 
     def to_text(self) -> str:
-        """As JSON."""
+        """Return it as JSON."""
         return json.dumps(asdict(self))
 
 
 @dataclass(frozen=True)
 class ResolvedJob:
-    """A specification that can be carried out.
+    """A request whose image and arguments are known.
 
     Attributes:
         kind: Kind of the job.
-        task: Does it.
-        source: Where the image is.
+        task: Task that does the work.
+        source: The image.
         arguments: Arguments of the task.
         name: Id of the image if it is one of the studies, see ``lib.infers.task.Target``.
     """
@@ -69,14 +69,14 @@ class ResolvedJob:
     name: str = ""
 
     def key(self, image: Image) -> str:
-        """Name what the models in use will make of the image, by all that it depends on."""
+        """Return a hash of all that the answer of the models in use depends on."""
         host = self.task.host
         return self._key(image.sha256, host.classifier_ref.version, host.agent_ref.version)
 
     def answers(self, result: dict[str, Any]) -> list[str]:
-        """Keys that a result answers: one if it is an explanation, which is kept, else none.
+        """Return the keys that a result answers: one if it is a stored explanation, else none.
 
-        The models that made it are named by itself; others may have been in use when it was asked for.
+        The versions of the models are those of the result; other models may have been in use at the request.
         """
         if not self.task.keeps_result:
             return []
@@ -89,7 +89,7 @@ class ResolvedJob:
 
 
 class JobResolver:
-    """Finds what a specification is about.
+    """Resolves requests.
 
     Args:
         app: Owner of the datastore and the sessions.
@@ -100,10 +100,10 @@ class JobResolver:
         self._app, self._tasks = app, tasks
 
     def open(self, spec: JobSpec, caller: Caller) -> ResolvedJob:
-        """Check a specification, and find its image.
+        """Check a request, and find its image.
 
         Raises:
-            OtherwiseError: if it asks for what there is not.
+            OtherwiseError: if it names something that does not exist.
         """
         task = self._tasks.get(spec.kind)
         if task is None:

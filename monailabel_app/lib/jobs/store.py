@@ -70,7 +70,7 @@ ANSWERS = Table(
 
 @dataclass(frozen=True)
 class StoredJob:
-    """A job as it was written down; see ``Job``."""
+    """A recorded job; see ``Job``."""
 
     id: str
     user: str
@@ -85,7 +85,7 @@ class StoredJob:
 class JobStore:
     """Jobs and known answers in one SQLite file; for any number of threads.
 
-    What a method wrote is on the disk when it returns (WAL, ``synchronous = FULL``).
+    Data that a method wrote are on the disk when it returns (WAL, ``synchronous = FULL``).
 
     Args:
         path: The file; made if missing. One that is damaged, or of another version, is set aside.
@@ -100,7 +100,7 @@ class JobStore:
             self._engine = _open(path)
 
     def add(self, job: Job) -> None:
-        """Write down a job that is about to be acknowledged."""
+        """Record a job that is about to be acknowledged."""
         result = job.result or JobResult("queued")
         row = {
             "id": job.id,
@@ -115,18 +115,18 @@ class JobStore:
             connection.execute(insert(JOBS).values(row))
 
     def begun(self, ids: Iterable[str]) -> None:
-        """Write down that queued jobs run."""
+        """Record that queued jobs run."""
         with self._writing() as connection:
             mine = JOBS.c.id.in_(list(ids)) & (JOBS.c.state == "queued")
             connection.execute(update(JOBS).where(mine).values(state="running"))
 
     def ended(self, ids: Iterable[str], result: JobResult, answers: Iterable[str] = ()) -> None:
-        """Write down how jobs ended.
+        """Record how jobs ended.
 
         Args:
-            ids: Of the jobs.
-            result: Of all of them.
-            answers: Keys of which its result, an explanation, is the answer from now on.
+            ids: Ids of the jobs.
+            result: Result of all of them.
+            answers: Keys that the result, an explanation, answers from now on.
         """
         with self._writing() as connection:
             connection.execute(update(JOBS).where(JOBS.c.id.in_(list(ids))).values(_row(result)))
@@ -136,7 +136,7 @@ class JobStore:
                 connection.execute(insert(ANSWERS).prefix_with("OR REPLACE").values(row))
 
     def requeue(self) -> None:
-        """Write down that what runs will run again: the server stops in good spec."""
+        """Record running jobs as queued: the server stops in order, and the next one runs them."""
         with self._writing() as connection:
             connection.execute(update(JOBS).where(JOBS.c.state == "running").values(state="queued"))
 
@@ -146,23 +146,23 @@ class JobStore:
             connection.execute(delete(JOBS).where(JOBS.c.id.in_(list(ids))))
 
     def all(self) -> list[StoredJob]:
-        """All jobs, the oldest first."""
+        """Return all jobs, the oldest first."""
         with _explained(), self._engine.connect() as connection:
             return [_read(row) for row in connection.execute(select(JOBS).order_by(JOBS.c.number))]
 
     def answer(self, key: str) -> str | None:
-        """Id of the explanation that answers a key."""
+        """Return the id of the explanation that answers a key; None if there is none."""
         wanted = select(ANSWERS.c.explanation).where(ANSWERS.c.key == key)
         with _explained(), self._engine.connect() as connection:
             return connection.execute(wanted).scalar_one_or_none()
 
     def forget_answers(self, explanation: str) -> None:
-        """An explanation is no longer there."""
+        """Forget the keys that an explanation answers."""
         with self._writing() as connection:
             connection.execute(delete(ANSWERS).where(ANSWERS.c.explanation == explanation))
 
     def close(self) -> None:
-        """Give back the connections."""
+        """Close the connections."""
         self._engine.dispose()
 
     @contextmanager
@@ -194,7 +194,7 @@ def _prepare(connection: Any, _record: Any) -> None:
 
 
 def _problem(path: Path) -> str:
-    """What is wrong with the file; empty if it can be used."""
+    """Return what is wrong with the file; empty if it can be used."""
     if not path.exists() or not path.stat().st_size:
         return ""
     if not passes_check(path, "rw", PATIENCE):

@@ -1,4 +1,4 @@
-"""Whether the server can work: what a probe, a balancer or an administrator asks."""
+"""Readiness of the server, for probes, load balancers and administrators."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from pathlib import Path
 from lib.runtime.host import Host
 
 SECONDS = 3.0
-"""How long one thing may take to answer before it counts as away."""
+"""Seconds that each check may take."""
 
 Ask = Callable[[], object]
 
 
 class Health:
-    """What the server needs to work.
+    """Checks of what the server needs to work.
 
     Args:
         host: The worker and its device.
-        state: Folder that has to take files.
-        database: Asks the database anything; raises if it is away.
-        access: Looks at what users are known by; raises if nobody can be let in.
+        state: Folder that has to be writable.
+        database: Queries the database; raises if it does not answer.
+        access: Checks the authenticator; raises if nobody can log in.
     """
 
     def __init__(self, host: Host, state: Path, database: Ask, access: Ask = lambda: None) -> None:
         self.host = host
         self.state = state
         self.database, self.access = database, access
-        # Threads of its own: a server that is busy is not one whose disk or database is away.
+        # Threads of its own, so that a busy server is not taken for one whose disk or database does not answer.
         self._disk_threads = ThreadPoolExecutor(2, "otherwise-health-disk")
         self._database_threads = ThreadPoolExecutor(2, "otherwise-health-database")
 
     async def reasons(self) -> list[str]:
-        """Why the server cannot take work, in words without paths; empty: it can."""
+        """Return the reasons why the server cannot work, without paths; empty if it can."""
         said = [] if self.host.worker.alive else ["The worker takes no jobs."]
         if self.host.device_failed:
             said.append("The GPU has failed; start the server anew.")
@@ -55,7 +55,7 @@ def _write(folder: Path) -> None:
 
 
 async def _works(ask: Ask, threads: ThreadPoolExecutor) -> bool:
-    """Return whether something answers without an error within ``SECONDS``; if it hangs, it keeps its own thread."""
+    """Return whether a check succeeds within ``SECONDS``; one that hangs blocks its own thread only."""
     try:
         await asyncio.wait_for(asyncio.get_running_loop().run_in_executor(threads, ask), SECONDS)
     except Exception:

@@ -1,8 +1,8 @@
-"""Logs of a server beside an archive: one line an event, as text or JSON, and never anything about a patient.
+"""The log: one line for each event, as text or JSON, without data of patients.
 
-MONAI Label prints requests with their image ids, files and parameters; libraries that read DICOM print the values that
-they stumble over; messages of exceptions quote what was read. So others are heard only when something is wrong, and of
-an exception we write its kind and where it happened, and its words only where they are about code.
+MONAI Label logs requests with their image ids, files and parameters. Libraries that read DICOM log values that they
+cannot read. Messages of exceptions quote file content. Therefore only errors of other packages are logged; an exception
+is logged by its kind and place, and its message only if it concerns code.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ ABOUT_CODE = (
     TypeError,
     ZeroDivisionError,
 )
-"""Exceptions whose words come from Python itself."""
+"""Exceptions whose messages come from Python itself."""
 
 
 def configure(form: LogFormat) -> None:
@@ -57,7 +57,7 @@ def configure(form: LogFormat) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     known = [logging.getLogger(name) for name in logging.root.manager.loggerDict]
-    for logger in known:  # uvicorn's and MONAI Label's have handlers of their own
+    for logger in known:  # loggers of uvicorn and MONAI Label have handlers of their own
         logger.handlers.clear()
         logger.propagate = True
     logging.root.handlers[:] = [handler]
@@ -66,7 +66,7 @@ def configure(form: LogFormat) -> None:
 
 
 def quieten() -> None:
-    """Let nobody speak who quotes requests, files or tags."""
+    """Silence loggers that quote requests, files or tags."""
     import SimpleITK
 
     for name in QUIET:
@@ -83,7 +83,7 @@ class TextFormatter(logging.Formatter):
     """``2026-11-22T08:00:00.000Z INFO lib.x: words [request]``."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Make the line; what is known of an exception follows in lines of its own."""
+        """Return the line; the trace of an exception follows in further lines."""
         request = REQUEST.get()
         head = f"{_time(record)} {record.levelname} {record.name}: {_one_line(record)}"
         return "\n".join([head + (f" [{request}]" if request else ""), *_trace(record)])
@@ -93,7 +93,7 @@ class JsonFormatter(logging.Formatter):
     """One object a line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Make the line."""
+        """Return the line."""
         said: dict[str, Any] = {
             "time": _time(record),
             "level": record.levelname,
@@ -114,7 +114,7 @@ def _time(record: logging.LogRecord) -> str:
 
 
 def _one_line(record: logging.LogRecord) -> str:
-    # Whoever can put a line's end into a message can write lines of others.
+    # A line break in a message would let its author forge lines.
     return " ".join(record.getMessage().splitlines())
 
 

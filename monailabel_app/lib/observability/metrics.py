@@ -21,18 +21,18 @@ from otherwise.images.image import Image
 
 REQUEST_SECONDS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100)
 TEXT_SECONDS = 0.2
-"""How long the text is sent again before the figures are looked at anew; that takes tens of milliseconds."""
+"""Age at which the text is generated anew, which takes tens of milliseconds."""
 JOB_SECONDS = (0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000)
 
 Figures = Callable[[], dict[str, float]]
 
 
 class Metrics:
-    """What is counted while the server runs.
+    """Metrics of a running server.
 
     Args:
-        host: The worker, the device and the store, which are looked at when somebody asks.
-        figures: How many jobs wait, run, were answered from the cache, and so on.
+        host: The worker, the device and the store, which are read at each request.
+        figures: Returns the numbers of jobs by state, and of jobs that needed no run.
     """
 
     def __init__(self, host: Host, figures: Figures) -> None:
@@ -73,7 +73,7 @@ class Metrics:
         self._requests.labels(method, route, str(status)).observe(seconds)
 
     def watch(self, kind: str, task: HostedTask) -> None:
-        """Time what a task does on the worker; tasks themselves know nothing of metrics.
+        """Time the work of a task; tasks themselves do not know of metrics.
 
         Args:
             kind: Name of the task.
@@ -150,7 +150,7 @@ class _Gauges(Collector):
             free = shutil.disk_usage(self.host.store.root).free
             yield GaugeMetricFamily("otherwise_state_free_bytes", "Room on the disk of the state.", float(free))
         except OSError:
-            pass  # its absence is what the readiness tells
+            pass  # the readiness reports it
         if "cuda" in self.host.device:
             yield from _gpu(self.host.device)
 

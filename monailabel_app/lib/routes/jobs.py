@@ -29,9 +29,9 @@ from lib.routes.replies.jobs import JobReply
 from lib.runtime.worker import BusyError
 
 LOOK_SECONDS = 0.1
-"""Between two looks at jobs whose events somebody follows."""
+"""Seconds between two checks for news of jobs."""
 HEARTBEAT_SECONDS = 15.0
-"""After so long without news, a comment says that the server lives, so that no proxy closes the stream."""
+"""Seconds without news after which a comment is sent, so that no proxy closes the stream."""
 
 EVENTS = binary("text/event-stream")
 
@@ -164,7 +164,7 @@ def jobs_router(
 
 
 def sees(request: Request, job: Job) -> bool:
-    """Whether a job is somebody's own. Administrators see all, and so does everybody where nobody logs in."""
+    """Return whether a job is visible: to its owner, to administrators, and to everybody where nobody logs in."""
     user, role = getattr(request.state, "user", ""), getattr(request.state, "role", None)
     return not user or job.user == user or getattr(role, "name", "") == "ADMIN"
 
@@ -174,7 +174,7 @@ def _stream(events: AsyncIterator[bytes]) -> EventSourceResponse:
 
 
 class StreamLimit:
-    """How many event streams are open; used on the event loop only."""
+    """Counts open event streams; used on the event loop only."""
 
     def __init__(self) -> None:
         self._users: Counter[str] = Counter()
@@ -186,10 +186,10 @@ class StreamLimit:
             yield
 
     def refuse_if_full(self, user: str) -> None:
-        """Refuse what would be one stream too many.
+        """Refuse one more stream if there are too many.
 
         Raises:
-            BusyError: if this user, or everybody together, has too many.
+            BusyError: if this user, or all users together, have too many.
         """
         mine = self._users[user]
         if mine >= STREAMS_PER_USER or (mine and self._users.total() >= STREAMS):
@@ -203,18 +203,20 @@ async def _follow(
     until: Callable[[], bool] | None = None,
     still_known: Callable[[Request], Awaitable[bool]] | None = None,
 ) -> AsyncIterator[bytes]:
-    """Yield server-sent events of what changes.
+    """Yield server-sent events of changes.
 
     Args:
-        watched: The jobs to tell of.
-        request: Of whoever listens.
-        heartbeat: Seconds without news after which to say so.
-        until: When nothing will change any more. Without it the stream goes on, and begins with what has not ended.
+        watched: Returns the jobs.
+        request: Request of the listener.
+        heartbeat: See ``HEARTBEAT_SECONDS``.
+        until: Returns whether nothing will change any more. Without it the stream goes on, and starts with jobs that
+            have not ended.
+        still_known: Returns whether the listener may still be served; asked at every heartbeat.
     """
     told = {} if until else {job.id: job.signature for job in watched() if job.finished}
     last = checked = time.monotonic()
     while not await request.is_disconnected():
-        over = until is not None and until()  # asked first, so that the end is told
+        over = until is not None and until()  # asked first, so that the last change is sent
         for job in watched():
             if told.get(job.id) != (signature := job.signature):
                 told[job.id], last = signature, time.monotonic()

@@ -1,4 +1,4 @@
-"""``/otherwise/studies``: which images of the datastore belong to one examination."""
+"""``/otherwise/studies``: images of the datastore by examination."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def studies_router(app: MONAILabelApp, threads: WorkThreads, route: type[APIRout
 
 
 def list_studies(datastore: Datastore) -> list[dict[str, Any]]:
-    """Studies of DICOM files first, then every other image as one of its own; of an archive what it tells."""
+    """Return studies of DICOM files first, then every other image as a study of its own; of an archive its studies."""
     if isinstance(datastore, DicomWebDatastore):
         return datastore.studies()
     if not isinstance(datastore, ServedFolder):

@@ -1,4 +1,4 @@
-"""Connections that do not go on are closed, nobody takes all of them, and nobody's bytes hold up the others'."""
+"""Limits of connections: of their time, of their number for each address, and of the time to parse their bytes."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class PatientProtocol(H11Protocol):
 
     @classmethod
     def trust(cls, proxies: Iterable[str]) -> None:
-        """Let the addresses of reverse proxies, which speak for many people, have all connections.
+        """Do not limit connections of reverse proxies, which carry requests of many people.
 
         Args:
             proxies: IP addresses or networks.
@@ -65,7 +65,7 @@ class PatientProtocol(H11Protocol):
         cls._proxies = tuple(ipaddress.ip_network(each) for each in proxies)
 
     def connection_made(self, transport: Any) -> None:
-        """Take a connection, or close it if its address, or everybody together, has too many."""
+        """Accept a connection, or close it if its address, or all addresses together, have too many."""
         self._address = ""
         self._timer: asyncio.TimerHandle | None = None
         self._answer_timer: asyncio.TimerHandle | None = None
@@ -84,7 +84,7 @@ class PatientProtocol(H11Protocol):
         self._expect(HEAD_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Give the place back."""
+        """Release the connection's place."""
         self._stop_timer()
         self._stop_answer_timer()
         self._unread.clear()
@@ -98,7 +98,7 @@ class PatientProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes, and parse them in pieces between which others have their turn."""
+        """Accept bytes, and parse them in pieces between which other connections are served."""
         self._unread += data
         if self._resting:
             self.transport.pause_reading()  # uvicorn may have resumed it
@@ -141,12 +141,12 @@ class PatientProtocol(H11Protocol):
             self._expect(HEAD_SECONDS)
 
     def pause_writing(self) -> None:
-        """Wait until the client has taken what was sent; it has to go on taking it."""
+        """Wait until the client has read what was sent; it is closed if it stops reading."""
         super().pause_writing()
         self._expect_reading()
 
     def resume_writing(self) -> None:
-        """Go on."""
+        """Stop the timer of a slow reader."""
         super().resume_writing()
         self._stop_answer_timer()
 

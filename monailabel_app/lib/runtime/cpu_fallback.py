@@ -1,4 +1,4 @@
-"""What happens when the device's memory is too small for a job: it is done again on the CPU."""
+"""Repeat a job on the CPU if the device's memory is too small."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Load = Callable[[str, str], ExplainerLike]
 
 
 def registered_pair_loader(registry: Registry, trust_code: bool) -> Load:
-    """Make what loads a pair from the registry, where the server keeps every pair that it uses."""
+    """Return a loader of registered pairs; the server registers every pair that it uses."""
 
     def load(classifier: str, agent: str) -> ExplainerLike:
         return load_version(registry, registry.get(pair_id(classifier, agent)), "cpu", trust_code)
@@ -29,12 +29,12 @@ def registered_pair_loader(registry: Registry, trust_code: bool) -> Load:
 
 
 class CpuFallback:
-    """The pair of models once more, on the CPU.
+    """A copy of the pair of models on the CPU.
 
     Used by the worker's thread alone.
 
     Args:
-        host: Whose pair.
+        host: Hosts the pair.
         load: See ``Load``.
     """
 

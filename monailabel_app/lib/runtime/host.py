@@ -1,4 +1,4 @@
-"""What the server hosts: one classifier, its agent, the thread that runs both, and the place for what comes out."""
+"""The hosted classifier and agent, the thread that runs them, and the store of explanations."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ from otherwise.images.image import Image
 
 
 class AgentLike(Protocol):
-    """What the server needs to know of an agent."""
+    """The part of an agent that the server uses."""
 
     @property
     def name(self) -> str:
-        """Name for people."""
+        """Return its name for people."""
         ...
 
     @property
     def version(self) -> str:
-        """Content version."""
+        """Return the hash of its content."""
         ...
 
 
 class ExplainerLike(Protocol):
-    """What answers: ``otherwise.explain.explainer.Explainer``, or a stand-in for it in tests."""
+    """The interface of ``otherwise.explain.explainer.Explainer``, which tests replace."""
 
     @property
     def classifier(self) -> BlackBox:
-        """The black box."""
+        """Return the black box."""
         ...
 
     @property
     def agent(self) -> AgentLike:
-        """What searches."""
+        """Return the agent, which searches."""
         ...
 
     def classify(self, image: Image, slice_index: int | None = None) -> Prediction:
@@ -59,7 +59,7 @@ class ExplainerLike(Protocol):
         progress: Callable[[str, float], None] = ...,
         cancelled: Callable[[], bool] = ...,
     ) -> Explanation:
-        """Search for what would make the black box decide otherwise."""
+        """Search for a change that makes the black box decide otherwise."""
         ...
 
     def attribute(
@@ -72,7 +72,7 @@ class ExplainerLike(Protocol):
         progress: Callable[[str, float], None] = ...,
         cancelled: Callable[[], bool] = ...,
     ) -> Image:
-        """Ask a method that users know where the black box looks."""
+        """Compute the map of a known attribution method."""
         ...
 
 
@@ -87,9 +87,9 @@ class Host:
         store: Keeps explanations.
         device: Where it runs.
         reading: Budget of memory for images.
-        owners: Of explanations that are not everybody's.
-        device_failed: Whether it has failed for good, as a GPU may.
-        with_fallback: Does a job, in another way if the device's memory is too small for it.
+        owners: Owners of private explanations.
+        device_failed: Whether the device has failed for good, as a GPU may.
+        with_fallback: Runs a job, on the CPU if the memory of the device is too small.
     """
 
     explainer: ExplainerLike
@@ -103,17 +103,17 @@ class Host:
 
     @property
     def classifier(self) -> BlackBox:
-        """The hosted black box."""
+        """Return the hosted black box."""
         return self.explainer.classifier
 
     @property
     def classifier_ref(self) -> ModelRef:
-        """Which classifier answers."""
+        """Return name and version of the classifier."""
         return ModelRef(self.classifier.name, self.classifier.version)
 
     @property
     def agent_ref(self) -> ModelRef:
-        """Which agent searches."""
+        """Return name and version of the agent."""
         return ModelRef(self.explainer.agent.name, self.explainer.agent.version)
 
 

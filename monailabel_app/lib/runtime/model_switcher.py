@@ -1,4 +1,4 @@
-"""Change the models of a running server: between two jobs, so that no request is dropped or answered by halves."""
+"""Change of the models of a running server: between two jobs, so that every job runs with one pair of models."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from otherwise.registry.registry import AGENT, Model, PairVersion, Registry, Reg
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 2.0
-"""Between two looks at what somebody chose on the command line, or a training has made."""
+"""Seconds between two checks of the choice, which commands and trainings change."""
 
 
 class ModelSwitcher:
-    """Keeps the pair that is hosted and the pair that is chosen the same.
+    """Loads the chosen pair of models whenever the choice changes.
 
     Args:
-        host: What is changed.
-        options: What the server was started with.
+        host: Hosts the pair.
+        options: Settings of the server.
         registry: The versions, and the choice.
-        changed: Told after each change, on a thread of ours.
+        changed: Called after each change, on the switcher's thread.
     """
 
     def __init__(self, host: Host, options: Options, registry: Registry, changed: Callable[[], None]) -> None:
@@ -38,13 +38,13 @@ class ModelSwitcher:
         self._thread = threading.Thread(target=self._run, name="otherwise-models", daemon=True)
 
     def start(self) -> None:
-        """Register what was started with, change over to what is chosen, and go on looking."""
+        """Register the pair that the server was started with, load the chosen one, and watch the choice."""
         try:
             first = self.register()
             active = self.registry.active().id
             chosen = self._chosen(active) if active else None
             if chosen is None or chosen.classifier.version != first.classifier.version:
-                # Another classifier was asked for on the command line: that is the later word.
+                # Another classifier was given on the command line, which is the later choice.
                 self.registry.activate(first.id, "The server was started with it.")
         except OtherwiseError as error:
             self.problem = error.detail
@@ -53,7 +53,7 @@ class ModelSwitcher:
         self._thread.start()
 
     def register(self) -> PairVersion:
-        """Keep what the server was started with as a version."""
+        """Register the pair that the server was started with as a version."""
         classifier, agent = self.host.classifier_ref, self.host.agent_ref
         return self.registry.add(
             PairVersion(
@@ -66,7 +66,7 @@ class ModelSwitcher:
         )
 
     def look(self) -> None:
-        """Change over to what is chosen, if that is another pair than the one in use."""
+        """Load the chosen pair, if another one is in use."""
         with self._door:
             self._look()
 
@@ -93,11 +93,11 @@ class ModelSwitcher:
 
     @property
     def now(self) -> tuple[str, str]:
-        """Content versions of the classifier and the agent in use."""
+        """Return the content versions of the classifier and the agent in use."""
         return self.host.classifier_ref.version, self.host.agent_ref.version
 
     def describe(self) -> dict[str, Any]:
-        """The versions, and which is in use, as JSON."""
+        """Return the versions, and which is in use, as JSON."""
         in_use = pair_id(*self.now)
         versions = [_described(version, version.id == in_use) for version in self.registry.all()]
         choice = self.registry.active()
@@ -153,7 +153,7 @@ def load_version(registry: Registry, version: PairVersion, device: str, trust_co
 
 
 def _described(version: PairVersion, in_use: bool) -> dict[str, Any]:
-    """A version as JSON, without the places of models on this machine."""
+    """Return a version as JSON, without paths of this machine."""
     content = asdict(version)
     for name in ("classifier", "agent"):
         reference = content[name].pop("reference")

@@ -1,4 +1,4 @@
-"""What waits for a device: users take turns, short work goes before long work, and some things go first or last."""
+"""The queue of a device: users take turns, short work goes before long work, and some items go first or last."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class FairQueue(Generic[T]):
         self._lines.setdefault(user, deque()).append(item)
 
     def take(self) -> T | None:
-        """The next item; its user's next turn comes after everybody else's. None if nothing waits."""
+        """Return the next item, or None; its user's next turn comes after those of all others."""
         if not self._lines:
             return None
         user, line = self._lines.popitem(last=False)
@@ -48,12 +48,12 @@ class FairQueue(Generic[T]):
         return True
 
     def of(self, user: str) -> int:
-        """How many items of a user wait."""
+        """Return how many items of a user wait."""
         return len(self._lines.get(user, ()))
 
     @property
     def users(self) -> int:
-        """How many users have something waiting."""
+        """Return how many users have items waiting."""
         return len(self._lines)
 
     def __len__(self) -> int:
@@ -100,7 +100,7 @@ class TaskQueue(Generic[T]):
             self._rounds[-1].queues[urgency].put(user, item)
 
     def take(self) -> T | None:
-        """The item whose turn it is; None if nothing waits."""
+        """Return the next item; None if nothing waits."""
         if self._first:
             return self._first.popleft()
         while True:
@@ -128,12 +128,12 @@ class TaskQueue(Generic[T]):
                 queue.remove(user, item)
 
     def of(self, user: str) -> int:
-        """How many items of a user wait."""
+        """Return how many items of a user wait."""
         return sum(queue.of(user) for each in self._rounds for queue in each.queues.values())
 
     @property
     def users(self) -> int:
-        """How many users have something waiting, in the line in which most have."""
+        """Return how many users have items waiting in the longest of the queues."""
         return max(queue.users for each in self._rounds for queue in each.queues.values())
 
     def __len__(self) -> int:

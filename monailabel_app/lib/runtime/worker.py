@@ -18,10 +18,10 @@ from otherwise.errors import CancelledError, OtherwiseError
 
 T = TypeVar("T")
 Cancelled = Callable[[], bool]
-"""Asked between steps: True once nobody waits for the answer any more."""
+"""Called between steps; returns true once nobody waits for the answer any more."""
 
 REMEMBERED = 16
-"""Jobs from whose duration the next ones' is guessed."""
+"""Jobs whose mean duration is the estimate for the next ones."""
 FIRST_GUESS, LONGEST_GUESS = 10.0, 600.0
 
 
@@ -58,7 +58,7 @@ class WorkItem(Generic[T]):
     _abandoned: threading.Event = field(default_factory=threading.Event)
 
     def abandon(self) -> None:
-        """Say that nobody waits any more: queued work is dropped, running work is asked to stop."""
+        """Drop queued work, or ask running work to stop: nobody waits for it any more."""
         self._abandoned.set()
         self.future.cancel()
 
@@ -146,18 +146,18 @@ class Worker:
 
     @property
     def running(self) -> bool:
-        """Whether a job is being done."""
+        """Return whether a job runs."""
         return self._running.is_set()
 
     @property
     def waiting(self) -> int:
-        """How many jobs wait."""
+        """Return how many jobs wait."""
         with self._news:
             return len(self._waiting)
 
     @property
     def alive(self) -> bool:
-        """Whether jobs are taken."""
+        """Return whether jobs are accepted."""
         return self._thread.is_alive() and not self._closing.is_set()
 
     def close(self, timeout: float = 10.0) -> None:

@@ -106,7 +106,7 @@ class Options(BaseSettings):
 
     @property
     def rate_limit(self) -> float | None:
-        """Requests a second that one user may send on average; None: any."""
+        """Return the requests a second that one user may send on average; None: any."""
         logs_in = self.tokens is not None or settings.MONAI_LABEL_AUTH_ENABLE
         return (self.rate if self.rate is not None else RATE if logs_in else 0.0) or None
 

@@ -1,4 +1,4 @@
-"""Content of a request that JSON can express, and the server could neither keep nor send back."""
+"""Limits of JSON that the server stores and sends back."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def parse_object(name: str, text: str) -> dict[str, Any]:
 
 
 def check_content(value: Any) -> None:
-    """Refuse what Python reads as JSON and nobody else does, and what is out of all proportion.
+    """Refuse values that are no valid JSON although Python reads them, and values beyond the limits.
 
-    Once kept, one NaN or one half of a surrogate pair would make every later reply that holds it fail.
+    Every later reply that holds a stored NaN or half of a surrogate pair would fail.
 
     Raises:
         ParamsError: if a number is not finite or has more than 64 bits, a text is no Unicode, objects lie more than 32
@@ -75,5 +75,5 @@ def _check_leaf(value: Any) -> None:
 
 
 def is_unicode(text: str) -> bool:
-    """Whether a text can be encoded; JSON's escapes can make halves of surrogate pairs, which cannot."""
+    """Return whether a text can be encoded; halves of surrogate pairs, which JSON can escape, cannot."""
     return not any("\ud800" <= letter <= "\udfff" for letter in text)

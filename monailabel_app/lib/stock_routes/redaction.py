@@ -11,7 +11,7 @@ _TRACEBACK = "Traceback (most recent call last):"
 
 
 def without_paths(value: Any) -> Any:
-    """The same JSON: of paths only the last part is left, keys ``path`` are gone, and tracebacks lose their lines."""
+    """Return the JSON with only the last part of each path, without keys ``path`` and without lines of tracebacks."""
     if isinstance(value, dict):
         return {key: without_paths(each) for key, each in value.items() if key != "path"}
     if isinstance(value, str):

@@ -1,6 +1,6 @@
-"""MONAI Label's own routes, made anew: checked, off the event loop, with errors in our form and replies without paths.
+"""Wrappers of MONAI Label's routes: arguments are checked, work leaves the event loop, replies hold no paths.
 
-Its functions are called as they are; what is between them and the network is ours.
+MONAI Label's functions are called unchanged.
 """
 
 from __future__ import annotations
@@ -57,21 +57,21 @@ REQUEST = "otherwise_request"
 
 
 class ClosedError(OtherwiseError):
-    """MONAI Label would answer here, and this server does not."""
+    """A route of MONAI Label that this server does not offer."""
 
     code = "closed"
     status = 403
 
 
 class UpstreamError(OtherwiseError):
-    """A server that this one asks does not answer as it should."""
+    """Another server that this one depends on fails."""
 
     code = "upstream"
     status = 502
 
 
 def stock_routes() -> list[APIRoute]:
-    """Those of MONAI Label that are offered, as MONAI Label made them."""
+    """Return the routes of MONAI Label that are offered, as MONAI Label made them."""
     modules = [info, batch_infer, train, activelearning, scoring, datastore, session]
     if settings.MONAI_LABEL_AUTH_ENABLE:
         modules.append(login)

@@ -1,4 +1,4 @@
-"""The folders of finished explanations, found by id and by nothing else."""
+"""The folders of finished explanations, by id."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ NAME = re.compile(r"(?![.])[A-Za-z0-9._-]{1,128}")
 
 
 class NotFoundError(OtherwiseError):
-    """What was asked for by name does not exist."""
+    """Something that was requested by name does not exist."""
 
     code = "not-found"
     status = 404
 
 
 class DamagedError(NotFoundError):
-    """An explanation is there, but cannot be read."""
+    """An explanation exists, but cannot be read."""
 
     code = "damaged"
 
@@ -40,7 +40,7 @@ def require_room(folder: Path) -> None:
     """Make sure that a new explanation leaves room on the disk for everything else.
 
     Raises:
-        StorageError: if the disk of ``folder`` is nearly full. Nothing that is there is removed for a new one.
+        StorageError: if the disk of ``folder`` is nearly full. Nothing is removed for a new one.
     """
     if not leaves_room(folder):
         raise StorageError(
@@ -90,7 +90,7 @@ class ExplanationStore:
         return folder
 
     def ids(self) -> list[str]:
-        """Ids of all explanations, sorted; what is being written is not among them."""
+        """Return the ids of all complete explanations, sorted."""
         return sorted(path.name for path in self.root.iterdir() if NAME.fullmatch(path.name) and path.is_dir())
 
     def file(self, id: str, name: str) -> Path:
@@ -107,7 +107,7 @@ class ExplanationStore:
         return file
 
     def content(self, id: str) -> dict[str, Any]:
-        """What an explanation's ``explanation.json`` says.
+        """Return the content of an explanation's ``explanation.json``.
 
         Raises:
             NotFoundError: if there is none, or it is damaged.
@@ -127,8 +127,8 @@ def read_content(folder: Path) -> dict[str, Any]:
     """Read ``explanation.json``.
 
     Raises:
-        DamagedError: if it is none.
-        OSError: if it is not there (any more).
+        DamagedError: if it cannot be read.
+        OSError: if it does not exist (any more).
     """
     try:
         content = json.loads((folder / JSON_NAME).read_text(encoding="utf-8"))
@@ -140,7 +140,7 @@ def read_content(folder: Path) -> dict[str, Any]:
 
 
 def no_explanation(id: str) -> NotFoundError:
-    """Return the error for an explanation that is not there, or that is somebody else's."""
+    """Return the error for an explanation that does not exist, or that belongs to somebody else."""
     return NotFoundError(f"There is no explanation {id[:128]!r}.", "Ask /infer/explain for one; ids are in its reply.")
 
 

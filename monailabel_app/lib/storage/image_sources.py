@@ -1,4 +1,4 @@
-"""From what a request calls an image to a file: by id, by session or by upload, never by a path of the server."""
+"""Find the file of an image by id, by session or by upload, never by a path of the server."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Source:
 
     Attributes:
         path: File, or folder of a DICOM series.
-        id: What people call it; the only name that ever leaves the server.
-        owner: Whose it is; None: everybody's, as the images of the studies are.
+        id: Its id, the only name that is sent to clients.
+        owner: User who owns it; None: everybody may see it, as the images of the studies.
     """
 
     path: Path
@@ -78,7 +78,7 @@ def from_datastore(datastore: Datastore, image: str) -> Source:
 
 
 def unknown_image(image: str) -> NotFoundError:
-    """The error that says so."""
+    """Return the error for an id that no image of the studies has."""
     return NotFoundError(
         f"The studies hold no image {image[:255]!r}.",
         "GET /datastore/?output=all lists the ids; paths are not taken.",

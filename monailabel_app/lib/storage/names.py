@@ -1,4 +1,4 @@
-"""How things may be called that MONAI Label joins into paths, environment variables and command lines."""
+"""Grammars of names that MONAI Label joins into paths, environment variables and command lines."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ def check_tag(tag: str) -> str:
 
 
 def image_ending(name: str) -> str:
-    """The ending of a client's file name, lower case; empty where it is none of an image."""
+    """Return the ending of a client's file name in lower case; empty if it is not that of an image."""
     return max((ending for ending in READABLE if name.lower().endswith(ending)), key=len, default="")
 
 
 def stem(name: str) -> str:
-    """A client's file name without folders (of any system) and without the ending of an image."""
+    """Return a client's file name without folders (of any system) and without the ending of an image."""
     base = PurePath(name.replace("\\", "/")).name
     return base[: len(base) - len(image_ending(base))]

@@ -60,7 +60,7 @@ class ReadingBudget:
 
     @property
     def used(self) -> int:
-        """Bytes that are reserved now."""
+        """Return the bytes that are reserved now."""
         with self._changed:
             return self._held.total()
 

@@ -1,4 +1,4 @@
-"""Retention of explanations: the oldest go first, those that annotations refer to never."""
+"""Retention of explanations: the oldest are removed first; those that annotations refer to stay."""
 
 from __future__ import annotations
 
@@ -60,10 +60,10 @@ class StoredExplanation:
 def expired(
     kept: Iterable[StoredExplanation], limits: RetentionLimits, now: float, referred: Collection[str]
 ) -> list[StoredExplanation]:
-    """What should go, the oldest first.
+    """Return the explanations to remove, the oldest first.
 
     Args:
-        kept: All there is.
+        kept: All explanations.
         limits: How much may stay.
         now: In seconds since 1970.
         referred: Ids of those that stay whatever their age; their room counts.
@@ -107,7 +107,7 @@ class Retention:
         store: The explanations.
         limits: How much is kept.
         referred: Ids of explanations that stay whatever their age.
-        forgotten: Told each id that is gone.
+        forgotten: Called with each id that was removed.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class Retention:
         self._thread.start()
 
     def wake(self) -> None:
-        """There is a new explanation."""
+        """Clean up soon: there is a new explanation."""
         self._news.set()
 
     def close(self) -> None:

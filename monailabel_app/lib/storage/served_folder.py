@@ -61,7 +61,7 @@ class ServedFolder(StudyFolder):
 
     @property
     def left_out(self) -> str:
-        """What the folder holds besides images, in one line."""
+        """Return what the folder holds besides images, in one line."""
         return self._told
 
     def found_images(self) -> dict[str, FoundImage]:

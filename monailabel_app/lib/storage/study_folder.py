@@ -1,4 +1,4 @@
-"""MONAI Label's datastore of a folder, whose record survives that the server is killed while it is written.
+"""MONAI Label's datastore of a folder, with a record that survives if the server is killed while writing it.
 
 Nothing outside the folder is read or written, whatever an image, a tag or a link in the folder is called.
 """
@@ -41,23 +41,23 @@ class StudyFolder(LocalDatastore):
         super().__init__(folder, **options)
 
     def get_image_uri(self, image_id: str) -> str:
-        """Path of an image; empty where there is none, or a link leads out of the folder."""
+        """Return the path of an image; empty if there is none, or a link leads out of the folder."""
         return self._contained(super().get_image_uri(image_id))
 
     def get_image_info(self, image_id: str) -> dict[str, Any]:
-        """What is kept beside an image."""
+        """Return the data stored about an image."""
         return dict(super().get_image_info(image_id)) if StudyFolder.has(self, image_id) else {}
 
     def has(self, id: str) -> bool:
-        """Whether there is an image."""
+        """Return whether there is an image."""
         return bool(self._contained(super().get_image_uri(id)))
 
     def get_label_uri(self, label_id: str, label_tag: str) -> str:
-        """Path of a label; empty where there is none, or a link leads out of the folder."""
+        """Return the path of a label; empty if there is none, or a link leads out of the folder."""
         return self._contained(super().get_label_uri(label_id, label_tag))
 
     def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
-        """Images with their final labels, without links that lead out of the folder."""
+        """Return images with their final labels, without links that lead out of the folder."""
         pairs = super().datalist(full_path)
         return [pair for pair in pairs if not full_path or all(self._contained(path) for path in pair.values())]
 
@@ -94,22 +94,22 @@ class StudyFolder(LocalDatastore):
             self.refresh()
 
     def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
-        """Keep something beside an image."""
+        """Store data about an image."""
         with self._door:
             super().update_image_info(image_id, info)
 
     def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
-        """Keep something beside a label."""
+        """Store data about a label."""
         with self._door:
             super().update_label_info(label_id, label_tag, info)
 
     def status(self) -> dict[str, Any]:
-        """How many images there are, and labels of each tag."""
+        """Return the numbers of images and of labels of each tag."""
         with self._door:
             return dict(super().status())
 
     def json(self) -> dict[str, Any]:
-        """The whole record."""
+        """Return the whole record."""
         with self._door:
             return dict(super().json())
 

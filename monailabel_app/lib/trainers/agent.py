@@ -60,7 +60,7 @@ class TrainAgent(TrainTask):
         self.host, self.options, self.registry = host, options, registry
 
     def config(self) -> dict[str, Any]:
-        """What may be asked for; stock clients show it."""
+        """Return the options of a training; stock clients show them."""
         return {"minutes": 30.0, "learning_rate": 0.0003}
 
     def check(self, datastore: Datastore) -> None:
@@ -132,7 +132,7 @@ class TrainAgent(TrainTask):
         return {"version": version.id, "active": not worse, "before": version.before, "after": version.after}
 
     def _pair(self) -> Explainer:
-        """The pair that is in use; this process has loaded the one that the server was started with."""
+        """Return the pair in use; this process has loaded the pair that the server was started with."""
         chosen = self.registry.active().id
         pair = (
             load_version(self.registry, self.registry.get(chosen), self.host.device, self.options.trust_code)
