@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from otherwise.blackbox.checked import decision_value
 from otherwise.blackbox.output_kind import NO_VALUE, OutputKind, two_classes, two_sides, with_unit
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.errors import OtherwiseError
@@ -76,6 +78,10 @@ class Question:
         """Return 1 where the value has to rise, -1 where it has to fall."""
         return 1.0 if self.upwards else -1.0
 
+    def value_of(self, probabilities: np.ndarray) -> np.ndarray:
+        """Return the values ``(...)`` that answers ``(..., 2)`` of the two sides stand for."""
+        return np.asarray(self.cut + self.spread * decision_value(probabilities, 1))
+
     def reached(self, value: float) -> bool:
         """Return whether a value is the target's."""
         return self.low <= value <= self.high
@@ -89,30 +95,24 @@ class QuestionBox:
     """A model that says a value, as a black box of two classes: the sides of a question's cut.
 
     Args:
-        inner: The model.
-        kind: What it says.
+        inner: The model, or the black box of another question about it.
+        value_of: Its answers to values: ``OutputKind.value_of``, or ``Question.value_of`` of the other question.
         question: The question.
     """
 
     answer = NO_VALUE
 
-    def __init__(self, inner: BlackBox, kind: OutputKind, question: Question) -> None:
-        self.inner, self.kind, self.question = inner, kind, question
+    def __init__(self, inner: BlackBox, value_of: Callable[[np.ndarray], np.ndarray], question: Question) -> None:
+        self.inner, self.question = inner, question
+        self._value_of = value_of
         self.name, self.version, self.inputs = inner.name, inner.version, inner.inputs
         self.classes = question.classes
         self.multi_label = False
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Return the probabilities of the two sides; see ``BlackBox.predict``."""
-        values = self.kind.value_of(self.inner.predict(images))
+        values = self._value_of(self.inner.predict(images))
         return two_classes((values - self.question.cut) / self.question.spread)
-
-    def value_of(self, probabilities: np.ndarray) -> np.ndarray:
-        """Return the values that answers ``(..., 2)`` stand for."""
-        question = self.question
-        return np.asarray(self.kind.value_of(probabilities) - self.kind.reference) * (
-            question.spread / self.kind.spread
-        ) + np.float64(question.cut)
 
 
 def ask(kind: OutputKind, value: float, target: str | None = None, tolerance: float | None = None) -> Question:

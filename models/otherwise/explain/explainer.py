@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import time
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 
 from otherwise.agent.bundle import Agent
 from otherwise.agent.editing.rendering import Cancelled
 from otherwise.agent.editing.search import Progress, Search, SearchResult, SearchSettings
+from otherwise.agent.question import agent_at
 from otherwise.attribution.methods import find_method
 from otherwise.blackbox.checked import CountingBlackBox, RememberingBlackBox
 from otherwise.blackbox.decision import DecisionRule
 from otherwise.blackbox.description import describe_contract
+from otherwise.blackbox.output_kind import OutputKind, curves_of, output_kind
 from otherwise.blackbox.protocol import BlackBox
+from otherwise.blackbox.question import Question, QuestionBox, TargetError, ask
 from otherwise.blackbox.smoothed import SmoothedBlackBox
 from otherwise.blackbox.view import show_any, warnings_of
 from otherwise.errors import AgentError, CancelledError, ClassifierError
@@ -33,6 +38,8 @@ from otherwise.explain.native import (
     with_realism,
 )
 from otherwise.explain.notes import notes_of
+from otherwise.explain.reach import ReachedRule, choose_reaching, halfway, settings_for
+from otherwise.explain.value import SurvivalCurves, ValueAnswer
 from otherwise.explain.view import ClassifierView
 from otherwise.images.image import Image
 from otherwise.influence.effect import shown_effect
@@ -47,12 +54,19 @@ class Explainer:
         classifier: The black box.
         agent: The agent taught by it.
         settings: How hard to search.
+        question: Of a model that says a value: what is asked; see ``at``. None: it is asked of each image.
 
     Raises:
         AgentError: if the agent was taught by another classifier or for other images.
     """
 
-    def __init__(self, classifier: BlackBox, agent: Agent, settings: SearchSettings | None = None) -> None:
+    def __init__(
+        self,
+        classifier: BlackBox,
+        agent: Agent,
+        settings: SearchSettings | None = None,
+        question: Question | None = None,
+    ) -> None:
         architecture, inputs = agent.model.architecture, classifier.inputs
         if agent.classifier_version and agent.classifier_version != classifier.version:
             raise AgentError(
@@ -66,13 +80,21 @@ class Explainer:
                 "Give the pair that belongs together.",
             )
         self.classifier = classifier
-        self.rule = DecisionRule.of(classifier)
+        self.rule = ReachedRule(question=question) if question else DecisionRule.of(classifier)
+        self.question = question
         self.agent = agent
         self.settings = settings or SearchSettings()
 
     def under_noise(self, noise: float) -> Explainer:
         """Explain the classifier's mean answer over copies with noise of a share of the range: see ``smoothed``."""
         return Explainer(SmoothedBlackBox(self.classifier, noise), self.agent, self.settings)
+
+    def at(self, question: Question) -> Explainer:
+        """Explain a value as two classes, the sides of a question's cut."""
+        kind = output_kind(self.classifier)
+        box = QuestionBox(self.classifier, kind.value_of, question)
+        agent = agent_at(self.agent, question.shift(kind))
+        return Explainer(box, agent, settings_for(self.settings, question), question)
 
     def classify(self, image: Image, slice_index: int | None = None) -> Prediction:
         """Return the black box's answer.
@@ -88,6 +110,7 @@ class Explainer:
         image: Image,
         *,
         target: str | None = None,
+        tolerance: float | None = None,
         seed: int = 0,
         slice_index: int | None = None,
         centre: tuple[float, float, float] | None = None,
@@ -98,7 +121,8 @@ class Explainer:
 
         Args:
             image: The image, in its own units and geometry.
-            target: The class to flip to; None: the nearest other one.
+            target: The class to flip to; None: the nearest other one. Of a value: see ``question.ask``.
+            tolerance: Of a value: the distance within which it is reached; None: the model's own.
             seed: For the alternatives; the same seed gives the same explanation.
             slice_index: For a 2-D classifier and a volume: which slice.
             centre: For a classifier of patches: the middle of the patch, RAS millimetres; None: the image's middle. The
@@ -109,12 +133,21 @@ class Explainer:
         Raises:
             ImageError: if the image does not suit the classifier.
             ClassifierError: if the target is no class of the classifier, or what it answers is no probability.
+            TargetError: if a target value makes no sense, or a tolerance is given for classes.
             CancelledError: if ``cancelled`` says so.
         """
+        kind = output_kind(self.classifier)
+        if kind.is_value:
+            options: dict[str, Any] = {"seed": seed, "slice_index": slice_index, "centre": centre}
+            return self._explain_value(
+                kind, image, target, tolerance, **options, progress=progress, cancelled=cancelled
+            )
+        if tolerance is not None:
+            raise TargetError(f"{self.classifier.name} says no value.", "Leave --tolerance out.")
         started, created = time.perf_counter(), datetime.now(UTC).isoformat(timespec="seconds")
         view = ClassifierView(image, self.classifier, slice_index, centre)
         counted = RememberingBlackBox(self.classifier)
-        copies = self.classifier.copies if isinstance(self.classifier, SmoothedBlackBox) else 1
+        copies = _copies(self.classifier)
 
         def checkpoint(part: float) -> None:
             progress("influence", 0.6 + 0.25 * part)
@@ -124,8 +157,13 @@ class Explainer:
         result = self._search(view, counted, target, seed, progress, cancelled)
         floor = reconstruction_floor(view.array, result.reconstruction)
         judge = NativeJudge(view, counted, self.rule, result.target, floor)
-        chosen = with_realism(choose_edit(judge, result), judge, self.agent)
+        if self.question is None:
+            chosen = choose_edit(judge, result)
+        else:
+            result, chosen = choose_reaching(judge, result, self.question)
+        chosen = with_realism(chosen, judge, self.agent)
         measured = measure_edit(counted, view.array, chosen.candidate.image, floor, result, checkpoint)
+        measured = measured.in_unit(self.question.spread) if self.question else measured
         progress("geometry", 0.9)
         carried = carry_images(judge, result, chosen, measured)
         warnings = self._warnings(judge, result, chosen, seed)
@@ -147,7 +185,7 @@ class Explainer:
             path=carried.path,
             alternatives=tuple(answer for answer, _ in carried.alternatives),
             regions=describe_regions(measured.regions, carried.regions),
-            notes=notes_of(result, chosen.answer, measured),
+            notes=notes_of(result, chosen.answer, measured, self.question),
             warnings=warnings,
             seen=self._seen(view),
             rule=self.rule,
@@ -155,6 +193,42 @@ class Explainer:
             slice_index=slice_index,
             grid=view.grid,
         )
+
+    def _explain_value(
+        self,
+        kind: OutputKind,
+        image: Image,
+        target: str | None,
+        tolerance: float | None,
+        *,
+        slice_index: int | None,
+        centre: tuple[float, float, float] | None,
+        **options: Any,
+    ) -> Explanation:
+        """Make a question of the target, and explain the model as the two sides of its cut."""
+        view = ClassifierView(image, self.classifier, slice_index, centre)
+        original = float(kind.value_of(self.classifier.predict(view.array[None]))[0])
+        question = ask(kind, original, target, tolerance)
+        found = self.at(question).explain(
+            image, target=question.classes[question.target], slice_index=slice_index, centre=centre, **options
+        )
+        value = ValueAnswer(
+            kind,
+            question,
+            original,
+            float(question.value_of(np.array(list(found.counterfactual.probabilities.values())))),
+            self._curves(kind, view, found),
+        )
+        return replace(found, value=value, rule=DecisionRule(), queries=found.queries + _copies(self.classifier))
+
+    def _curves(self, kind: OutputKind, view: ClassifierView, found: Explanation) -> SurvivalCurves | None:
+        """Return survival of the original and of the counterfactual."""
+        pair = np.stack([view.array, view.see(found.volumes.counterfactual)]).astype(np.float32)
+        curves = curves_of(self.classifier, pair)
+        if curves is None:
+            return None
+        before, after = (tuple(float(value) for value in curve) for curve in curves)
+        return SurvivalCurves(kind.times, before, after, kind.time_unit)
 
     def attribute(
         self,
@@ -232,11 +306,18 @@ class Explainer:
         view, target = judge.view, result.target
         shown = view.see(chosen.image) if chosen.answer.valid else None
         flipped = np.array(list(chosen.answer.probabilities.values()))
-        fragile = fragility_warnings(
-            judge.classifier, view.array, shown, target, seed, result.original.probabilities, flipped
-        )
+        before = result.original.probabilities
+        if self.question is None:
+            fragile = fragility_warnings(judge.classifier, view.array, shown, target, seed, before, flipped)
+        else:
+            middle = halfway(self.question, float(self.question.value_of(before)))
+            nearer = QuestionBox(judge.classifier, self.question.value_of, middle)
+            fragile = fragility_warnings(nearer, view.array, shown, target, seed)
         unbelievable = believability_warnings(
-            self.agent.calibration, chosen.answer, self.classifier.classes[target], result.goal
+            self.agent.calibration,
+            chosen.answer,
+            self.classifier.classes[target],
+            0.0 if self.question else result.goal,  # a value is not convinced, but reached
         )
         return (*warnings_of(view.image, self.classifier.inputs, view.seen), *fragile, *unbelievable)
 
@@ -248,6 +329,16 @@ class Explainer:
 
     def _prediction(self, answer: np.ndarray) -> Prediction:
         return Prediction(self.classifier.classes[self.rule.label(answer)], named(self.classifier, answer))
+
+
+def _copies(classifier: BlackBox) -> int:
+    """Return how many answers one query costs."""
+    while not isinstance(classifier, SmoothedBlackBox):
+        inner = getattr(classifier, "inner", None)
+        if inner is None:
+            return 1
+        classifier = inner
+    return classifier.copies
 
 
 def _volumes(judge: NativeJudge, chosen: ChosenEdit, measured: MeasuredEdit, carried: CarriedImages) -> Volumes:

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 
 from otherwise.annotations.vocabulary import Term
 from otherwise.blackbox.decision import DecisionRule
+from otherwise.explain.value import ValueAnswer
 from otherwise.images.image import Geometry, Image
 from otherwise.warning import AnswerWarning
 
 SCHEMA = "otherwise.explanation/1"
+VALUE_SCHEMA = "otherwise.explanation/2"
+"""Schema of explanations of a value; those of classes are as before."""
 
 LOOKED_AT = {2: 2**20, 3: 2**22}
 """Most voxels, in 2-D and in 3-D, of images that are only looked at: the path, the alternatives, the minimal change."""
@@ -80,7 +83,7 @@ class Region:
         centroid_ras: Centre of mass in RAS millimetres; None where the image does not say how large its pixels are.
         volume_mm3: Volume (for one slice: area times slice thickness); None likewise.
         effect: Measured change of the black box's log-odds towards the target: the mean of putting only this region in
-            and leaving only this region out.
+            and leaving only this region out. Of a value: in its unit.
         sufficient: Putting only this region of the change into the original flips the black box.
         necessary: Leaving only this region out of the change un-flips it.
         above_floor: Its change exceeds the autoencoder's own reconstruction error; below it is no evidence.
@@ -178,7 +181,8 @@ class Volumes:
         original: As given.
         counterfactual: Least valid change (or nearest attempt), original units.
         difference: ``counterfactual - original``, original units.
-        effect: Measured effect on the black box's log-odds at every voxel; positive speaks for the target.
+        effect: Measured effect on the black box's log-odds at every voxel; positive speaks for the target. Of a value:
+            in its unit.
         floor: What the autoencoder changes there without any edit, original units: a smaller difference is no evidence.
         regions: Label map (uint8) of the decisive regions, strongest first; 0 elsewhere.
         minimal: The original with only those regions of the change that are needed to flip.
@@ -279,6 +283,7 @@ class Explanation:
         rule: When the classifier says a class, in the order of ``prediction.probabilities``; None in explanations of
             earlier versions.
         warnings: Reasons to doubt the answer or its explanation, for example that most voxels are clipped.
+        value: Where the model says a value: the question and its answer. The classes are then the sides of its cut.
     """
 
     id: str
@@ -307,6 +312,7 @@ class Explanation:
     seen: Seen | None = None
     overview: Image | None = None
     rule: DecisionRule | None = None
+    value: ValueAnswer | None = None
 
     @property
     def remarks(self) -> tuple[str, ...]:

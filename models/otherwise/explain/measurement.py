@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -31,6 +31,11 @@ class MeasuredEdit:
     minimal: np.ndarray
     regions: list[MeasuredRegion]
     saturated: bool
+
+    def in_unit(self, spread: float) -> MeasuredEdit:
+        """Return effects in a value's unit, of which ``spread`` is one log-odds."""
+        regions = [replace(region, effect=spread * region.effect) for region in self.regions]
+        return replace(self, effect=np.asarray(spread * self.effect, np.float32), regions=regions)
 
 
 def measure_edit(

@@ -99,14 +99,14 @@ def choose_edit(judge: NativeJudge, result: SearchResult) -> ChosenEdit:
     for candidate in result.tried:
         enough = result.valid and candidate.strength >= result.best.strength
         if enough and judge.rule.says(candidate.probabilities, result.target):
-            chosen = _carried(judge, candidate)
+            chosen = carried(judge, candidate)
             if chosen.answer.valid:
                 return chosen
             del chosen  # its voxels, before the next ones are made
-    return _carried(judge, result.best)
+    return carried(judge, result.best)
 
 
-def _carried(judge: NativeJudge, candidate: Candidate) -> ChosenEdit:
+def carried(judge: NativeJudge, candidate: Candidate) -> ChosenEdit:
     """Carry an edit onto the original, and ask the black box about the result."""
     change = judge.view.change(candidate.image)
     native = judge.view.put(change)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from otherwise.agent.editing.search import SearchResult
+from otherwise.blackbox.question import Question
 from otherwise.explain.explanation import Counterfactual
 from otherwise.explain.measurement import MeasuredEdit
 
@@ -13,13 +14,16 @@ SATURATED = (
 )
 
 
-def notes_of(result: SearchResult, best: Counterfactual, measured: MeasuredEdit) -> tuple[str, ...]:
-    """Return the sentences that a reader has to know."""
+def notes_of(
+    result: SearchResult, best: Counterfactual, measured: MeasuredEdit, question: Question | None = None
+) -> tuple[str, ...]:
+    """Return the sentences that a reader has to know; ``question`` is what is asked of a value."""
     notes, regions = [], measured.regions
     if not best.valid:
         reason = "within the budget" if result.exhausted else "with the strongest movement tried"
-        notes.append(f"Nothing was found {reason} for which the black box changes its mind; this is the nearest.")
-    if result.valid and not best.valid:
+        wanted = "the black box changes its mind" if question is None else f"the value is {question.text}"
+        notes.append(f"Nothing was found {reason} for which {wanted}; this is the nearest.")
+    if result.valid and not best.valid and question is None:
         notes.append(f"The change flips the black box on its own grid, but {CARRIED}.")
     if measured.saturated:
         notes.append(SATURATED)

@@ -40,7 +40,7 @@ class ExplainRequest:
     """How to explain an image.
 
     Attributes:
-        target: The class to flip to; None: the nearest other one.
+        target: The class to flip to; None: the nearest other one. Of a value: see ``question.ask``.
         seed: For the alternatives.
         slice_index: For a 2-D classifier and a volume: which slice.
         projection: Explain a projection of the volume along its slices instead.
@@ -49,6 +49,7 @@ class ExplainRequest:
         noise: Explain the mean answer under noise of this share of the range; 0: the answer itself.
         scan: For a classifier of patches: how they are laid, where that is wanted otherwise.
         whole: For a classifier of patches: go on with the next find until the whole image flips.
+        tolerance: Of a value: the distance within which it is reached; None: the model's own.
     """
 
     target: str | None = None
@@ -60,6 +61,7 @@ class ExplainRequest:
     noise: float = 0.0
     scan: Scan = field(default_factory=Scan)
     whole: bool = False
+    tolerance: float | None = None
 
 
 def read_for_explanation(
@@ -110,6 +112,8 @@ def explain_request(
     if request.noise:
         explainer = explainer.under_noise(request.noise)
     options: dict[str, Any] = {"target": request.target, "seed": request.seed, "cancelled": cancelled}
+    if request.tolerance is not None:
+        options["tolerance"] = request.tolerance
     if explainer.classifier.inputs.patches is None:
         request.scan.inputs(explainer.classifier.inputs)  # refuses settings that are for patches
         if request.whole:

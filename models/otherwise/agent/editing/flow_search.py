@@ -57,6 +57,8 @@ class FlowSettings:
         grain_steps: Solver steps of that.
         reconstruction_depth: Time up to which the image is inverted to see what the autoencoder itself loses.
         border: Standard deviation in voxels of the region's soft border.
+        evidence: Size of the evidence of the target that the edit asks for, in (0, 1]; see ``opposite_evidence``.
+        least_move: Change of the target's probability without which more strength is no use.
     """
 
     guidance_scales: tuple[float, ...] = (3.0, 2.0)
@@ -75,6 +77,8 @@ class FlowSettings:
     touched: tuple[float, ...] = (1 / 64, 1 / 16, 1 / 6)
     seam: float = 0.06
     border: float = 2.5
+    evidence: float = 1.0
+    least_move: float = 0.15
     reconstruction_depth: float = 0.5
 
     def most_edits(self, alternatives: int) -> int:
@@ -143,6 +147,8 @@ class FlowSearch:
         latent = torch.zeros(1, agent.model.architecture.latent).to(self._pixels)
         self._present = Conditioning.of(latent, present).withheld()
         wanted = opposite_evidence(present, target, rule.multi_label, evidence_boundary(rule, target))
+        if settings.evidence < 1:
+            wanted = settings.evidence * wanted
         self._wanted = Conditioning.of(latent, wanted).withheld()
 
     def run(self, alternatives: int, progress: Callable[[float], None] = lambda part: None) -> FlowResult | None:
@@ -335,7 +341,7 @@ class FlowSearch:
     def _moves(self, candidate: Candidate) -> bool:
         """Return whether a candidate is at least half as far as the boundary; if not, more strength is no use."""
         before, now = self.original.probabilities[self.target], candidate.probabilities[self.target]
-        return bool(abs(now - before) > 0.15)
+        return bool(abs(now - before) > self.settings.least_move)
 
     def _new_noise(self, count: int) -> torch.Tensor:
         return torch.randn(count, *self._pixels.shape[1:], generator=self._generator).to(self._pixels)

@@ -1,0 +1,135 @@
+"""Bring an edit to the value that is asked for: no further than needed, and within the tolerance.
+
+The search finds edits on either side of the question's cut. Where the one that it chose goes too far, or its value on
+the full image is another one, a blend of it and the last one before the cut is bisected until that value is right.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from otherwise.agent.editing.candidate import Candidate
+from otherwise.agent.editing.search import SearchResult, SearchSettings
+from otherwise.blackbox.decision import DecisionRule
+from otherwise.blackbox.question import Question
+from otherwise.explain.native import ChosenEdit, NativeJudge, carried
+
+BISECTIONS = 10
+"""Blends that are asked about on the classifier's own grid."""
+CORRECTIONS = 4
+"""Blends that are then carried to the full image, where its value is a little another one."""
+CLOSE = 0.4
+"""Share of the tolerance within which a value hits its aim, which lies half of it inside the target."""
+PRECISE = 0.1
+"""The same on the classifier's own grid."""
+FURTHEST = 1.25
+"""Greatest share of the second edit in a blend: a little beyond it, where the full image needs more."""
+ALONG = (0.7, 0.85, 0.93, 1.0, 1.07)
+"""Factors of the strength for the path: closer together than for classes, so that a value lies between two of them."""
+BEYOND = 1.0
+"""Spreads beyond the cut that the evidence asks for: an answer as far away as any would draw another patient."""
+
+
+@dataclass(frozen=True)
+class ReachedRule(DecisionRule):
+    """The rule of a question: the target is said where its value is reached.
+
+    Attributes:
+        question: The question.
+    """
+
+    question: Question | None = None
+
+    def says(self, probabilities: np.ndarray, target: int) -> np.ndarray:
+        """Return whether the value is the target's, ``(...)`` bool; of the other class, whether the target's is not."""
+        assert self.question is not None
+        values = self.question.value_of(probabilities)
+        reached = (values >= self.question.low) & (values <= self.question.high)
+        return np.asarray(reached if target == self.question.target else ~reached)
+
+
+def settings_for(settings: SearchSettings, question: Question) -> SearchSettings:
+    """Return the settings of a search for a value: finer in strength, and convinced at the question's aim."""
+    flow = settings.flow
+    if flow is not None:
+        evidence = min(1.0, (BEYOND + abs(question.aim - question.cut) / question.spread) / 4)
+        flow = replace(flow, bisections=4, along=ALONG, evidence=evidence, least_move=0.01)
+    return replace(settings, confidence=question.confidence, flow=flow)
+
+
+def choose_reaching(judge: NativeJudge, result: SearchResult, question: Question) -> tuple[SearchResult, ChosenEdit]:
+    """Choose the least edit whose value on the full image is the target's; failing that, the nearest.
+
+    Args:
+        judge: Asks about edits on the full image.
+        result: Of the search.
+        question: What is asked.
+
+    Returns:
+        The result with the chosen edit on its path, and that edit.
+    """
+    end, found = result.best, carried(judge, result.best)
+    off = _off(question, found)
+    if not _beyond(question, _value(question, end)) or (found.answer.valid and abs(off) <= CLOSE * question.tolerance):
+        return result, found
+    aim = question.aim
+    for _ in range(CORRECTIONS):
+        blend = _bisected(judge, *_ends(question, result, aim), question, aim)
+        again = carried(judge, blend)
+        off = _off(question, again)
+        if (again.answer.valid, -abs(off)) > (found.answer.valid, -abs(_off(question, found))):
+            found = again
+        if found.answer.valid and abs(off) <= CLOSE * question.tolerance:
+            break
+        aim -= off  # what the way to the full image changes
+    if found.candidate is end:
+        return result, found
+    tried = tuple(sorted([*result.tried, found.candidate], key=lambda c: c.strength))
+    return replace(result, best=found.candidate, tried=tried), found
+
+
+def _ends(question: Question, result: SearchResult, aim: float) -> tuple[Candidate, Candidate]:
+    """Return two edits with ``aim`` between their values; where none is so far, the original and the strongest."""
+    stronger = [result.best, *(c for c in result.tried if c.strength > result.best.strength)]
+    end = next((c for c in stronger if question.sign * (_value(question, c) - aim) >= 0), None)
+    if end is None:
+        return result.original, stronger[-1]
+    before = [c for c in result.tried if c.strength < end.strength and question.sign * (_value(question, c) - aim) < 0]
+    return max(before, key=lambda c: question.sign * _value(question, c), default=result.original), end
+
+
+def _bisected(judge: NativeJudge, start: Candidate, end: Candidate, question: Question, aim: float) -> Candidate:
+    """Return the blend of two edits whose value on the classifier's grid is nearest to ``aim``."""
+    low, high = 0.0, FURTHEST
+    blends: list[Candidate] = []
+    for _ in range(BISECTIONS):
+        share = (low + high) / 2
+        image = np.asarray(((1 - share) * start.image + share * end.image).clip(0, 1), np.float32)
+        strength = (1 - share) * start.strength + share * end.strength
+        blend = Candidate(image, judge.classifier.predict(image[None])[0], strength)
+        blends.append(blend)
+        off = _value(question, blend) - aim
+        if abs(off) <= PRECISE * question.tolerance:
+            break
+        low, high = (low, share) if question.sign * off > 0 else (share, high)
+    return min(blends, key=lambda each: abs(_value(question, each) - aim))
+
+
+def halfway(question: Question, original: float) -> Question:
+    """Return the question whether a value is nearer to the target than to the original: for doubts by noise."""
+    return replace(question, cut=(original + question.cut) / 2)
+
+
+def _value(question: Question, candidate: Candidate) -> float:
+    return float(question.value_of(candidate.probabilities))
+
+
+def _off(question: Question, chosen: ChosenEdit) -> float:
+    """Return how far the value on the full image is from the question's aim."""
+    return float(question.value_of(np.array(list(chosen.answer.probabilities.values())))) - question.aim
+
+
+def _beyond(question: Question, value: float) -> bool:
+    return question.sign * (value - question.cut) >= 0
