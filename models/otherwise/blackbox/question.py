@@ -63,6 +63,14 @@ class Question:
     aim: float
     classes: tuple[str, str]
 
+    @classmethod
+    def of(cls, kind: OutputKind, *, text: str, low: float, high: float, upwards: bool, tolerance: float) -> Question:
+        """Return the question for the values from ``low`` to ``high``, one of which may be infinite."""
+        cut, exact = (low if upwards else high), math.isfinite(low) and math.isfinite(high)
+        aim = cut + DEEP * tolerance * (1 if upwards else -1)
+        aim = min(max(aim, low), high)
+        return cls(text, low, high, cut, upwards, exact, kind.spread, tolerance, aim, two_sides(kind, cut))
+
     @property
     def target(self) -> int:
         """Return the index of the class to reach."""
@@ -137,21 +145,7 @@ def ask(kind: OutputKind, value: float, target: str | None = None, tolerance: fl
         raise TargetError(
             f"The model says {with_unit(value, kind.unit)} already, which is {text}.", "Choose another target."
         )
-    upwards = value < low
-    cut, exact = (low if upwards else high), math.isfinite(low) and math.isfinite(high)
-    inside = DEEP * within * (1 if upwards else -1)
-    return Question(
-        text=text,
-        low=low,
-        high=high,
-        cut=cut,
-        upwards=upwards,
-        exact=exact,
-        spread=kind.spread,
-        tolerance=within,
-        aim=cut + inside,
-        classes=two_sides(kind, cut),
-    )
+    return Question.of(kind, text=text, low=low, high=high, upwards=value < low, tolerance=within)
 
 
 def _wanted(kind: OutputKind, value: float, target: str | None, within: float) -> tuple[float, float, str]:

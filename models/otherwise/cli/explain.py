@@ -43,7 +43,16 @@ def register(app: typer.Typer) -> None:
         agent: Annotated[
             str | None, typer.Option(help="Bundle folder, or name of a shipped bundle. [default: the classifier's]")
         ] = None,
-        target: Annotated[str | None, typer.Option(help="Class to flip to; default: the nearest other one.")] = None,
+        target: Annotated[
+            str | None,
+            typer.Option(
+                help="Class to flip to; default: the nearest other one. Of a value: '<10', '>=50', '-20' (so "
+                "much less), '=200' or a category."
+            ),
+        ] = None,
+        tolerance: Annotated[
+            float | None, typer.Option(help="Of a value: distance within which it is reached. [default: the model's]")
+        ] = None,
         part: Annotated[
             str | None,
             typer.Option("--image", help="ID of the image, if the folder has several (otherwise studies)."),
@@ -98,7 +107,7 @@ def register(app: typer.Typer) -> None:
 
         classifier, agent = choose_pair(image, classifier, agent)
         scan = Scan(overlap, share, foreground)
-        request = ExplainRequest(target, seed, slice_index, projection, find, centre, noise, scan, whole)
+        request = ExplainRequest(target, seed, slice_index, projection, find, centre, noise, scan, whole, tolerance)
         if every:
             from otherwise.batch.worker import BatchOrder
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from otherwise.explain.explanation import Counterfactual, Explanation, Probabilities, Seen, Volumes
 from otherwise.images.image import Image
-from otherwise.report import words
+from otherwise.report import value_words, words
 from otherwise.report.headline import ShownChange, headline_change, other_change, part_name
 from otherwise.report.panels import WEAK, ColourBar, FigurePanel, Panels
 
@@ -42,7 +42,7 @@ def cards(explanation: Explanation, panels: Panels) -> list[Card]:
         ),
         Card(
             "Measured effect",
-            f"Change of the log-odds of {explanation.target} by each voxel of the full change, measured by changing "
+            f"Change of the {value_words.measured(explanation)} by each voxel of the full change, measured by changing "
             f"one place at a time and by leaving one out. Grey: below {WEAK:.0%} of the strongest.",
             panels.effect("Measured effect over the original"),
             panels.effect_bar,
@@ -95,13 +95,16 @@ def seen_size(seen: Seen) -> str:
 
 def change_sentence(found: Counterfactual, explanation: Explanation) -> str:
     """Return what the model says of a changed image, and how much of it changed."""
-    unchanged = "" if found.valid else "; the model keeps its answer"
+    kept = "the model keeps its answer" if explanation.value is None else "the target is not reached"
+    unchanged = "" if found.valid else f"; {kept}"
     changed = f"{words.share(found.changed_fraction)} of the {part_name(explanation)} changed"
     return f"{class_answers(found.probabilities, explanation)}{unchanged}. {changed}."
 
 
 def class_answers(probabilities: Probabilities, explanation: Explanation) -> str:
-    """Return the probabilities of the first answer and of the target."""
+    """Return the probabilities of the first answer and of the target; of a value that, with its unit."""
+    if explanation.value is not None:
+        return value_words.said(explanation, probabilities)
     names = dict.fromkeys((explanation.prediction.label, explanation.target))
     return ", ".join(f"{name} {words.probability(probabilities[name])}" for name in names if name in probabilities)
 

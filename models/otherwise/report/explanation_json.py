@@ -13,6 +13,7 @@ from otherwise.annotations.vocabulary import Term
 from otherwise.blackbox.decision import DecisionRule
 from otherwise.explain.explanation import (
     SCHEMA,
+    VALUE_SCHEMA,
     ConceptEntry,
     Concepts,
     Counterfactual,
@@ -21,12 +22,14 @@ from otherwise.explain.explanation import (
     PathPoint,
     Place,
     Prediction,
+    Probabilities,
     Region,
     Seen,
     Volumes,
     WholeStep,
 )
 from otherwise.images.image import Geometry
+from otherwise.report.value_json import value_from_json, value_json
 from otherwise.warning import AnswerWarning
 
 SEEN_NAME = "seen.nrrd"
@@ -43,7 +46,7 @@ def explanation_json(explanation: Explanation) -> dict[str, Any]:
     """
     found, geometry = explanation.counterfactual, explanation.volumes.original.geometry
     content = {
-        "schema": SCHEMA,
+        "schema": VALUE_SCHEMA if explanation.value else SCHEMA,
         "id": explanation.id,
         "image": {"id": explanation.image_id, "sha256": explanation.image_sha256},
         "classifier": asdict(explanation.classifier),
@@ -58,10 +61,14 @@ def explanation_json(explanation: Explanation) -> dict[str, Any]:
         "counterfactual": {
             **asdict(found),
             "reconstruction_l1": explanation.reconstruction_l1,
-            "path": [asdict(point) for point in explanation.path],
+            "path": [{**asdict(point), **_value_of(explanation, point.probabilities)} for point in explanation.path],
+            **_value_of(explanation, found.probabilities),
         },
-        "minimal": asdict(explanation.minimal),
-        "alternatives": [asdict(alternative) for alternative in explanation.alternatives],
+        "minimal": {**asdict(explanation.minimal), **_value_of(explanation, explanation.minimal.probabilities)},
+        "alternatives": [
+            {**asdict(alternative), **_value_of(explanation, alternative.probabilities)}
+            for alternative in explanation.alternatives
+        ],
         "regions": [asdict(region) for region in explanation.regions],
         "notes": list(explanation.notes),
         "warnings": [asdict(warning) for warning in explanation.warnings],
@@ -77,8 +84,15 @@ def explanation_json(explanation: Explanation) -> dict[str, Any]:
             "alternatives": [f"alternative-{number + 1}.nrrd" for number in range(len(explanation.alternatives))],
         },
     }
+    if explanation.value:
+        content["value"] = value_json(explanation.value)
     plain: dict[str, Any] = json.loads(json.dumps(content, allow_nan=False, default=np.generic.item))
     return plain
+
+
+def _value_of(explanation: Explanation, probabilities: Probabilities) -> dict[str, float]:
+    """Return the value of an answer; of classes nothing."""
+    return {"value": explanation.value.of(probabilities)} if explanation.value else {}
 
 
 def _decision_json(explanation: Explanation) -> dict[str, Any] | None:
@@ -115,8 +129,8 @@ def explanation_from_json(content: dict[str, Any], volumes: Volumes, seen: Seen 
     Raises:
         ValueError, KeyError, TypeError, AttributeError: if the content is damaged.
     """
-    found = dict(content["counterfactual"])
-    path = tuple(PathPoint(**point) for point in found.pop("path"))
+    found = _without_value(content["counterfactual"])
+    path = tuple(PathPoint(**_without_value(point)) for point in found.pop("path"))
     if len(path) != len(volumes.path) or len(content["alternatives"]) != len(volumes.alternatives):
         raise ValueError("numbers of images and answers differ")
     return Explanation(
@@ -132,9 +146,9 @@ def explanation_from_json(content: dict[str, Any], volumes: Volumes, seen: Seen 
         target=content["target"],
         reconstruction_l1=found.pop("reconstruction_l1"),
         counterfactual=Counterfactual(**found),
-        minimal=Counterfactual(**content["minimal"]),
+        minimal=Counterfactual(**_without_value(content["minimal"])),
         path=path,
-        alternatives=tuple(Counterfactual(**alternative) for alternative in content["alternatives"]),
+        alternatives=tuple(Counterfactual(**_without_value(alternative)) for alternative in content["alternatives"]),
         regions=tuple(
             Region(
                 **{
@@ -154,7 +168,13 @@ def explanation_from_json(content: dict[str, Any], volumes: Volumes, seen: Seen 
         warnings=tuple(AnswerWarning(**warning) for warning in content.get("warnings", ())),
         seen=seen,
         rule=_rule(content.get("decision")),
+        value=value_from_json(content["value"]) if content.get("value") else None,
     )
+
+
+def _without_value(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return an answer without its value, which follows from the probabilities."""
+    return {key: part for key, part in answer.items() if key != "value"}
 
 
 def _rule(content: dict[str, Any] | None) -> DecisionRule | None:

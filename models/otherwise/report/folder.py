@@ -14,7 +14,16 @@ import nrrd
 import numpy as np
 
 from otherwise.errors import OtherwiseError
-from otherwise.explain.explanation import SCHEMA, Explanation, PathPoint, Region, Seen, Volumes, is_large
+from otherwise.explain.explanation import (
+    SCHEMA,
+    VALUE_SCHEMA,
+    Explanation,
+    PathPoint,
+    Region,
+    Seen,
+    Volumes,
+    is_large,
+)
 from otherwise.images.atomic import atomic_folder
 from otherwise.images.formats.nrrd import affine_in
 from otherwise.images.image import Geometry, Image
@@ -116,7 +125,7 @@ def read_explanation(folder: Path) -> Explanation:
     folder = Path(folder)
     try:
         content = json.loads((folder / JSON_NAME).read_text(encoding="utf-8"))
-        if content["schema"] != SCHEMA:
+        if content["schema"] not in (SCHEMA, VALUE_SCHEMA):
             raise ReportError(f"{folder.name} has schema {content['schema']!r}, not {SCHEMA}.", "Update Otherwise.")
         found = explanation_from_json(content, _read_volumes(content, folder), _seen(content.get("seen"), folder))
         return replace(found, overview=_overview(folder, found))

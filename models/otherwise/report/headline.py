@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from otherwise.explain.explanation import Counterfactual, Explanation, Place, Probabilities
 from otherwise.images.image import Image
-from otherwise.report import words
+from otherwise.report import value_words, words
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,8 @@ def other_change(explanation: Explanation) -> ShownChange:
 def question(explanation: Explanation) -> str:
     """Return what the model says now: of a patch of a larger image first what it says of the whole."""
     prediction, thresholds = explanation.prediction, explanation.thresholds
+    if explanation.value is not None and explanation.place is None:
+        return value_words.question(explanation.value)
     said = words.with_probability(prediction.label, prediction.probabilities)
     threshold = f"; its threshold is {words.probability(thresholds[prediction.label])}" if thresholds else ""
     place = explanation.place
@@ -101,16 +103,26 @@ def _answer(explanation: Explanation) -> str:
     target, shown = explanation.target, headline_change(explanation)
     said = words.with_probability(target, shown.found.probabilities)
     of = part_name(explanation)
+    if explanation.value is not None:
+        amount = explanation.value.of(shown.found.probabilities)
+        where = _inside(explanation) if shown.minimal else " looked as shown"
+        part = f"{words.share(shown.found.changed_fraction)} of the {of}"
+        return value_words.answer(explanation.value, amount, part, where)
     if not explanation.counterfactual.valid:
         return f"The nearest attempt{' at the patch' if explanation.place else ''} reaches {said}."
     changed = words.share(shown.found.changed_fraction)
     it = "Of the patch it" if explanation.place else "It"
     if not shown.minimal:
         return f"{it} would say {said} if {changed} of the {of} changed as shown."
+    return f"{it} would say {said} if {changed} of the {of}{_inside(explanation)}."
+
+
+def _inside(explanation: Explanation) -> str:
+    """Return the end of a sentence about a change within the decisive regions."""
     where = "region" if len(explanation.regions) == 1 else "regions"
     names = [name for name in map(words.concept_name, explanation.regions) if name]
     called = f" ({words.few(names)})" if names else ""
-    return f"{it} would say {said} if {changed} of the {of}, inside the outlined {where}{called}, looked as shown."
+    return f", inside the outlined {where}{called}, looked as shown"
 
 
 def part_name(explanation: Explanation) -> str:

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from otherwise.annotations.vocabulary import Key
 from otherwise.explain.explanation import Explanation, Region
 from otherwise.images.atomic import atomic_path
-from otherwise.report import headline, words
+from otherwise.report import headline, value_words, words
 from otherwise.report.cards import cards, change_of, change_sentence
 from otherwise.report.class_table import class_table
 from otherwise.report.concepts import concept_part
@@ -21,6 +21,7 @@ from otherwise.report.panels import FigurePanel, Panels
 from otherwise.report.path_plot import path_plot
 from otherwise.report.provenance import provenance
 from otherwise.report.similar import Similar
+from otherwise.report.value_plot import curves_plot, value_plot
 
 PICTURED_REGIONS = 12
 """Regions beyond these are listed without pictures, so that the page stays small."""
@@ -68,17 +69,25 @@ def render_report(
         similar: Regions of other images that look like those of this one.
     """
     panels = Panels(explanation)
-    plot, positions = path_plot(
-        [point.strength for point in explanation.path],
-        [point.probabilities for point in explanation.path],
-        [explanation.prediction.label, explanation.target],
-        explanation.boundary,
-    )
+    strengths = [point.strength for point in explanation.path]
+    answers = [point.probabilities for point in explanation.path]
+    value = explanation.value
+    if value is None:
+        highlighted = [explanation.prediction.label, explanation.target]
+        plot, positions = path_plot(strengths, answers, highlighted, explanation.boundary)
+    else:
+        plot, positions = value_plot(strengths, [value.of(answer) for answer in answers], value)
     return (
         pages()
         .get_template("report.html.j2")
         .render(
             explanation=explanation,
+            origin=value_words.origin(explanation),
+            target=value_words.target(explanation),
+            nothing_found=value_words.nothing_found(explanation),
+            effect_unit=value_words.effect_unit(explanation),
+            towards=value_words.towards(explanation),
+            curves=Markup(curves_plot(value.curves, value)) if value is not None and value.curves else None,
             question=headline.question(explanation),
             answer=headline.answer(explanation),
             classes=class_table(explanation),

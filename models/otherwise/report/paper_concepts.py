@@ -42,13 +42,14 @@ _LETTER = "#17202b"
 """On a colour of a concept."""
 
 
-def write_concepts(page: Figure, part: ConceptPart, target: str) -> float:
+def write_concepts(page: Figure, part: ConceptPart, towards: str, unit: str) -> float:
     """Lay concepts out on an empty page: warnings, a sentence, the stacked bar, and a row for each.
 
     Args:
         page: Of the size ``A4``.
         part: What to say.
-        target: The class towards which effects are measured.
+        towards: What effects are measured of, see ``value_words.towards``.
+        unit: Of the effects.
 
     Returns:
         Where the next part may begin, as a share of the page's height.
@@ -59,7 +60,7 @@ def write_concepts(page: Figure, part: ConceptPart, target: str) -> float:
     top = write_lines(page, top - 0.004, part.sentence, 9)
     if part.stack:
         top = _stack(page, top - 0.008, part)
-    top = _head(page, top - 0.016)
+    top = _head(page, top - 0.016, unit)
     named, unnamed = ([row for row in part.rows if bool(row.mark) == known] for known in (True, False))
     room = top - BOTTOM - _NOTE - sum(map(_height, unnamed))
     fitting = int(np.searchsorted(np.cumsum([_height(row) for row in named]), room, side="right"))
@@ -70,7 +71,7 @@ def write_concepts(page: Figure, part: ConceptPart, target: str) -> float:
     top = write_lines(
         page,
         top - 0.006,
-        f"Effect: measured change of the model's log-odds towards {target} by the regions that show the concept, and "
+        f"Effect: measured change of the model's {towards} by the regions that show the concept, and "
         "their share of the decisive change. Units: how many units carry the name; activation: their "
         "strongest activation in this image, in standard deviations above the mean of all images; area: overlap "
         "(intersection over union) of their masks with the decisive regions; –: no unit carries the name. A strong "
@@ -99,9 +100,9 @@ def _stack(page: Figure, top: float, part: ConceptPart) -> float:
     return top - height
 
 
-def _head(page: Figure, top: float) -> float:
+def _head(page: Figure, top: float, unit: str) -> float:
     names = {
-        LEFT: "Concept", LEFT + _NAMES: "Looks like", _EFFECT: "Effect (log-odds)\nand share", _UNITS: "Units",
+        LEFT: "Concept", LEFT + _NAMES: "Looks like", _EFFECT: f"Effect ({unit})\nand share", _UNITS: "Units",
         _ACTIVATION: "Activation\n(SD)", _AREA: "Area\n(overlap)", _REGIONS: "Regions",
     }  # fmt: skip
     bottom = top - 2 * line_height(7)

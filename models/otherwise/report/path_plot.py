@@ -15,7 +15,7 @@ from matplotlib.transforms import blended_transform_factory
 
 from otherwise.report.colours import FIRST_ANSWER, OTHER_CLASS, TARGET
 
-_INK = "#123457"
+INK = "#123457"
 """Replaced by the page's own text colour; no other element uses it."""
 
 
@@ -40,15 +40,20 @@ def path_plot(
     figure = Figure(figsize=(6.4, 2.9))
     axes = figure.add_axes((0.1, 0.17, 0.705, 0.76))
     draw_path(axes, strengths, probabilities, highlighted, boundary)
-    axes.axvline(strengths[0] if strengths else 0, color=_INK, linewidth=1.2, alpha=0.7, gid="step")
+    axes.axvline(strengths[0] if strengths else 0, color=INK, linewidth=1.2, alpha=0.7, gid="step")
+    on_page(figure, axes)
+    positions = [float(axes.transData.transform((x, 0))[0] * 72 / figure.dpi) for x in strengths]
+    return inline_svg(figure), positions
+
+
+def on_page(figure: Figure, axes: Axes) -> None:
+    """Draw frame and labels in the page's text colour, on nothing."""
     figure.patch.set_visible(False)
     axes.patch.set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(_INK)
-    axes.tick_params(colors=_INK)
-    axes.xaxis.label.set_color(_INK)
-    axes.yaxis.label.set_color(_INK)
-    positions = [float(axes.transData.transform((x, 0))[0] * 72 / figure.dpi) for x in strengths]
-    return _inline_svg(figure), positions
+    axes.spines[["left", "bottom"]].set_color(INK)
+    axes.tick_params(colors=INK)
+    axes.xaxis.label.set_color(INK)
+    axes.yaxis.label.set_color(INK)
 
 
 def draw_path(
@@ -86,7 +91,7 @@ def draw_path(
     )
     axes.set_xlim(*((strengths[0], strengths[-1]) if len(set(strengths)) > 1 else (-0.5, 0.5)))
     if boundary is not None:
-        axes.axhline(boundary, color=_INK, linewidth=0.6, alpha=0.35)
+        axes.axhline(boundary, color=INK, linewidth=0.6, alpha=0.35)
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.spines[["top", "right"]].set_visible(False)
 
@@ -100,11 +105,11 @@ def _apart(values: Sequence[float], distance: float) -> list[float]:
     return [value - excess for value in placed]
 
 
-def _inline_svg(figure: Figure) -> str:
+def inline_svg(figure: Figure) -> str:
     """Render SVG that may stand inside HTML: real text, no prologue, no namespaces."""
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "otherwise"}):
         FigureCanvasSVG(figure).print_svg(buffer, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     text = buffer.getvalue()
-    text = text[text.index("<svg") :].replace(_INK, "currentColor")
+    text = text[text.index("<svg") :].replace(INK, "currentColor")
     return re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", text)

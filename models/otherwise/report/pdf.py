@@ -16,7 +16,7 @@ from matplotlib.transforms import Bbox
 from otherwise.annotations.vocabulary import Key
 from otherwise.explain.explanation import Explanation, Region
 from otherwise.images.atomic import atomic_path
-from otherwise.report import headline, words
+from otherwise.report import headline, value_words, words
 from otherwise.report.cards import Card, cards, seen_card
 from otherwise.report.class_table import ClassTable, class_table
 from otherwise.report.colours import FIRST_ANSWER, OTHER_CLASS, TARGET
@@ -44,6 +44,7 @@ from otherwise.report.paper_similar import height_of_similar, write_similar
 from otherwise.report.path_plot import draw_path
 from otherwise.report.provenance import provenance
 from otherwise.report.similar import Similar
+from otherwise.report.value_plot import draw_curves, draw_values
 
 _COLUMNS = {
     "No.": 0.04,
@@ -69,6 +70,8 @@ _KIND_COLOURS = {"from": FIRST_ANSWER, "to": TARGET, "other": OTHER_CLASS}
 """By ``ClassRow.kind``."""
 _PATH_HEIGHT = 0.72
 """Share of the page that the path and its provenance need; where less is left they begin a new page."""
+_CURVES_HEIGHT = 0.17
+"""Share of the page that survival curves need."""
 ROWS = 24
 """Regions of a page; further ones are left out, and that is said."""
 DISCLAIMER = (
@@ -129,7 +132,7 @@ def _pages(
     yield _first(explanation, panels)
     page, top = Figure(figsize=A4), TOP
     if concepts:
-        top = write_concepts(page, concepts, explanation.target)
+        top = write_concepts(page, concepts, value_words.towards(explanation), value_words.effect_unit(explanation))
         if top - _height_of_table(explanation) < BOTTOM:
             yield page
             page, top = Figure(figsize=A4), TOP
@@ -138,7 +141,8 @@ def _pages(
         yield page
         page, top = Figure(figsize=A4), TOP
     top = write_similar(page, top, similar)
-    if top < _PATH_HEIGHT:
+    more = _CURVES_HEIGHT if explanation.value is not None and explanation.value.curves else 0.0
+    if top < _PATH_HEIGHT + more:
         yield page
         page, top = Figure(figsize=A4), TOP
     _path(page, top, explanation, panels)
@@ -156,7 +160,7 @@ def _first(explanation: Explanation, panels: Panels) -> Figure:
     sentence = f"{headline.question(explanation)} {headline.answer(explanation)}"
     top = write_lines(page, top - 0.006, sentence, 15, weight="bold")
     if not explanation.counterfactual.valid:
-        warning = "No change was found for which the model changes its mind; below is the nearest attempt."
+        warning = f"{value_words.nothing_found(explanation)}; below is the nearest attempt."
         top = write_lines(page, top - 0.004, warning, 11, ALARM, "bold")
     floor = (
         "Differences below the reconstruction floor are no evidence: the agent makes them even when it changes nothing "
@@ -178,7 +182,7 @@ def _classes(page: Figure, top: float, table: ClassTable) -> float:
     first, step = 0.26, (WIDTH - 0.26) / len(table.columns)
     for column, name in enumerate(table.columns):
         page.text(LEFT + first + column * step, top, name, fontsize=_SMALL, color=MUTED, va="top")
-    page.text(LEFT, top, "Probability", fontsize=_SMALL, color=MUTED, va="top")
+    page.text(LEFT, top, table.title, fontsize=_SMALL, color=MUTED, va="top")
     letters = letters_across(first, 8.5, "bold")
     for row in shown:
         top -= line_height(10.5)
@@ -189,7 +193,7 @@ def _classes(page: Figure, top: float, table: ClassTable) -> float:
             if value is not None:
                 left = LEFT + first + column * step
                 draw_meter(page, left, top - 0.009, 0.6 * step, value, colour)
-                page.text(left + 0.63 * step, top, words.probability(value), fontsize=8.5, va="top")
+                page.text(left + 0.63 * step, top, row.texts[column], fontsize=8.5, va="top", parse_math=False)
     top -= line_height(10.5)
     left_out = len(table.rows) - len(shown)
     return write_lines(page, top, f"{left_out} less probable classes are left out.", 8, MUTED) if left_out else top
@@ -218,6 +222,7 @@ def _regions(page: Figure, top: float, explanation: Explanation) -> float:
         return write_lines(page, top, "No region was found that decides.", 9)
     rows = _rows(explanation)
     own = dict(zip(words.headings("mm"), words.headings(explanation.volumes.original.unit), strict=True))
+    own["Effect (log-odds)"] = f"Effect ({value_words.effect_unit(explanation)})"
     names = [own.get(name, name) for name in _COLUMNS]
     heights = _heights(rows)
     top -= 0.01
@@ -283,13 +288,22 @@ def _height_of_table(explanation: Explanation) -> float:
 def _path(page: Figure, top: float, explanation: Explanation, panels: Panels) -> None:
     """Draw the path, and write how the explanation was made."""
     top = write_lines(
-        page, top - 0.02, f"On the way from {explanation.prediction.label} to {explanation.target}", 13, weight="bold"
+        page,
+        top - 0.02,
+        f"On the way from {value_words.origin(explanation)} to {value_words.target(explanation)}",
+        13,
+        weight="bold",
     )
     seen = seen_card(explanation, panels)
     axes = page.add_axes((LEFT + 0.03, top - 0.2, 0.44 if seen else 0.68, 0.18))
     strengths = [point.strength for point in explanation.path]
     probabilities = [point.probabilities for point in explanation.path]
-    draw_path(axes, strengths, probabilities, [explanation.prediction.label, explanation.target], explanation.boundary)
+    value = explanation.value
+    if value is None:
+        highlighted = [explanation.prediction.label, explanation.target]
+        draw_path(axes, strengths, probabilities, highlighted, explanation.boundary)
+    else:
+        draw_values(axes, strengths, [value.of(answer) for answer in probabilities], value)
     if seen:
         _seen(page, top, seen)
     top -= 0.25
@@ -298,9 +312,13 @@ def _path(page: Figure, top: float, explanation: Explanation, panels: Panels) ->
     for number, step in enumerate(film):
         axes = page.add_axes((LEFT + number * size, top - 0.1, size - 0.008, 0.09))
         draw_panel(axes, step.panel)
-        value = step.point.probabilities.get(explanation.target)
-        says = f"{step.point.strength:.2f}" + (f"\n{words.probability(value)}" if value is not None else "")
+        share = step.point.probabilities.get(explanation.target)
+        told = step.value or (words.probability(share) if share is not None else "")
+        says = f"{step.point.strength:.2f}" + (f"\n{told}" if told else "")
         axes.set_xlabel(says, fontsize=7, fontweight="bold" if step.flipped else "normal", parse_math=False)
+    if value is not None and value.curves:
+        draw_curves(page.add_axes((LEFT + 0.03, top - 0.29, 0.44, 0.12)), value.curves, value)
+        top -= _CURVES_HEIGHT
     top = write_lines(page, top - 0.15, "How this was made", 13, weight="bold")
     for name, text in provenance(explanation):
         top = write_lines(page, top - 0.002, f"{name}: {text}", 7.5, MUTED)

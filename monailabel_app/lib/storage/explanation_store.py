@@ -9,7 +9,7 @@ from typing import Any
 
 from lib.storage.disk import leaves_room
 from otherwise.errors import OtherwiseError
-from otherwise.explain.explanation import SCHEMA
+from otherwise.explain.explanation import SCHEMA, VALUE_SCHEMA
 from otherwise.report.folder import JSON_NAME
 
 NAME = re.compile(r"(?![.])[A-Za-z0-9._-]{1,128}")
@@ -134,7 +134,7 @@ def read_content(folder: Path) -> dict[str, Any]:
         content = json.loads((folder / JSON_NAME).read_text(encoding="utf-8"))
     except ValueError as error:
         raise _damaged(folder) from error
-    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+    if not isinstance(content, dict) or content.get("schema") not in (SCHEMA, VALUE_SCHEMA):
         raise _damaged(folder)
     return content
 

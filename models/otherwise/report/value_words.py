@@ -1,0 +1,87 @@
+"""Sentences about a value in its own unit; of classes the log-odds take its place."""
+
+from __future__ import annotations
+
+from otherwise.blackbox.output_kind import with_unit
+from otherwise.explain.explanation import Explanation, Probabilities
+from otherwise.explain.value import ValueAnswer
+
+
+def told(value: ValueAnswer, amount: float) -> str:
+    """Return a value with its unit and, where there is one, its category."""
+    category = value.kind.category_of(amount)
+    percent = value.kind.percent_at_horizon(amount)
+    more = [category] * bool(category) + ([f"{with_unit(percent, '%')} by the horizon"] if percent is not None else [])
+    return with_unit(amount, value.kind.unit) + (f" ({', '.join(more)})" if more else "")
+
+
+def said(explanation: Explanation, probabilities: Probabilities) -> str:
+    """Return the value of one of an explanation's answers, with its unit."""
+    assert explanation.value is not None
+    return told(explanation.value, explanation.value.of(probabilities))
+
+
+def question(value: ValueAnswer) -> str:
+    """Return what the model says now."""
+    return f"The model says a {value.kind.name} of {told(value, value.original)}."
+
+
+def answer(value: ValueAnswer, amount: float, changed: str, where: str) -> str:
+    """Return what would make it another value.
+
+    Args:
+        value: Of the explanation.
+        amount: The value of the change that is named.
+        changed: How much of what changes, such as ``3 % of the image``.
+        where: The end of the sentence: where, and that it looks as shown.
+    """
+    if not value.reached:
+        return f"The nearest attempt reaches {told(value, amount)}, not {value.question.text}."
+    reached = f", that is {value.question.text}," if value.question.reached(amount) else ""
+    return f"It would say {told(value, amount)}{reached} if {changed}{where}."
+
+
+def effect_unit(explanation: Explanation) -> str:
+    """Return the unit of measured effects."""
+    if explanation.value is None:
+        return "log-odds"
+    unit = explanation.value.kind.unit
+    return {"%": "percentage points", "1": "value"}.get(unit, unit)
+
+
+def measured(explanation: Explanation) -> str:
+    """Return what effects are measured of, in short: ``log-odds of malignant``."""
+    if explanation.value is None:
+        return f"log-odds of {explanation.target}"
+    return f"{explanation.value.kind.name} ({effect_unit(explanation)})"
+
+
+def towards(explanation: Explanation) -> str:
+    """Return what effects are measured of, such as ``log-odds towards malignant``."""
+    if explanation.value is None:
+        return f"log-odds towards {explanation.target}"
+    return f"{explanation.value.kind.name} ({effect_unit(explanation)}) towards the target, {target(explanation)}"
+
+
+def origin(explanation: Explanation) -> str:
+    """Return the first answer for a heading: the class, or the value."""
+    value = explanation.value
+    return explanation.prediction.label if value is None else told(value, value.original)
+
+
+def target(explanation: Explanation) -> str:
+    """Return the target for a heading: the class, or the value in words."""
+    return explanation.target if explanation.value is None else explanation.value.question.text
+
+
+def nothing_found(explanation: Explanation) -> str:
+    """Return that the target was not reached."""
+    if explanation.value is None:
+        return "No change was found for which the model changes its mind"
+    return f"No change was found for which the value is {target(explanation)}"
+
+
+def of_point(explanation: Explanation, probabilities: Probabilities) -> str:
+    """Return a value along the path."""
+    assert explanation.value is not None
+    return with_unit(explanation.value.of(probabilities), explanation.value.kind.unit)
