@@ -65,6 +65,28 @@ def test_cases_of_a_split_carry_the_readers_mask(tmp_path: Path, size: tuple[int
         assert case.label in lidc.CLASSES
 
 
+@pytest.mark.parametrize("size", [(16, 16), (16, 16, 6)])
+def test_the_field_can_be_moved_so_that_nodules_are_not_in_the_middle(tmp_path: Path, size: tuple[int, ...]) -> None:
+    """The field of 16 x 16 voxels of 0.5 mm leaves 3 mm of the image's 14 x 12.6 mm on one side of each axis."""
+    inputs = InputSpec(size, intensity=(-1000.0, 400.0), spacing=(0.5, 0.5, 2.0)[: len(size)])
+    data = study(tmp_path, "abcdefghijkl")
+    plain = list(lidc_cases(data, inputs, lidc.EVERY_SPLIT))
+    moved = list(lidc_cases(data, inputs, lidc.EVERY_SPLIT, off_centre=True))
+    assert [case.id for case in plain] == [case.id for case in moved]
+    corners = set()
+    for before, after in zip(plain, moved, strict=True):
+        assert before.truth is not None
+        assert after.truth is not None
+        assert after.image.min() > 0, "nothing outside the image is seen"
+        assert after.image[0][after.truth].min() > after.image[0][~after.truth].mean() + 0.2
+        shift = np.argwhere(after.truth).mean(axis=0) - np.argwhere(before.truth).mean(axis=0)
+        assert (np.abs(shift[:2]) > 2).all()
+        corners.add(tuple(np.sign(shift[:2])))
+    assert len(corners) > 1
+    with pytest.raises(ImageError, match="cannot be moved"):
+        next(lidc_cases(data, InputSpec(size, intensity=(-1000.0, 400.0)), lidc.EVERY_SPLIT, off_centre=True))
+
+
 def test_slices_lie_where_the_nodule_is_and_in_their_patients_split(tmp_path: Path) -> None:
     patients = "abcdefghijklmnopqrstuvwxyz"
     counts = lidc.write_slices(study(tmp_path / "data", patients), tmp_path / "out")

@@ -14,6 +14,7 @@ from otherwise.evaluation.benchmark.contact_sheet import drawn_by_lot
 from otherwise.evaluation.benchmark.methods.method import Edit, EditMethod
 from otherwise.evaluation.benchmark.run import Comparison
 from otherwise.evaluation.benchmark.suites import run_suite
+from otherwise.images.reading import read_image
 from support.square_models import SquareClassifier, eager_agent
 
 
@@ -50,6 +51,16 @@ def other_class(noise: float) -> EditMethod:
     return EditMethod(f"noise-{noise:g}", "Noise", "a test", make)
 
 
+def folders_of(folder: Path, dimensions: int) -> dict[str, np.ndarray]:
+    """Return what ``image_folders`` wrote of the first method, ``(i, j[, k])`` in [0, 1] by path."""
+    files = sorted((folder / "noise-0").rglob("*.*"))
+    assert len(files) == 24
+    assert len(list((folder / "real").rglob("*.*"))) == 24
+    if dimensions == 2:
+        return {path.as_posix(): np.asarray(Picture.open(path)).T / 255 for path in files}
+    return {path.as_posix(): read_image(path).array[0] / 255 for path in files}
+
+
 def test_realism_stands_beside_its_controls(size: tuple[int, ...], tmp_path: Path) -> None:
     classifier = SquareClassifier(InputSpec(size))
     methods = [other_class(0.0), other_class(0.15)]
@@ -64,6 +75,11 @@ def test_realism_stands_beside_its_controls(size: tuple[int, ...], tmp_path: Pat
     controls = results["realism_controls"]
     assert set(controls) >= {"two halves of real images", "reconstructions", "own class drawn anew"}
     assert all(0 <= found["low"] <= found["high"] <= 1 for found in controls.values())
+    for name, picture in folders_of(tmp_path / "images", len(size)).items():
+        case = next(case for case in cases if case.id in name)
+        made = np.load(tmp_path / "edits" / "noise-0" / f"{case.id}.npy")
+        np.testing.assert_allclose(picture, made[0], atol=0.51 / 255)
+        assert f"/{('bright', 'dark')[int(classifier.predict(case.image[None])[0].argmax())]}/" in name
     page = (tmp_path / "table.md").read_text(encoding="utf-8")
     assert "told from real by texture" in page
     assert "two halves of real images" in page

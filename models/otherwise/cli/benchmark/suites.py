@@ -170,14 +170,17 @@ def register(benchmark: typer.Typer) -> None:
         methods: Methods = None,
         device: Device = "auto",
         split: Annotated[Split, typer.Option(help="Which patients; all of a folder of others.")] = Split.TEST,
+        off_centre: Annotated[
+            bool, typer.Option("--off-centre", help="Move the field of view, so that nodules are not in the middle.")
+        ] = False,
     ) -> None:
         """Compare methods on real CT nodules with the readers' masks. Needs pip's extra benchmark."""
         from otherwise.evaluation.benchmark.cases import lidc_cases
 
         def of(split: str) -> Cases:
-            return lambda hosted, count: islice(lidc_cases(path, hosted.inputs, split), count)
+            return lambda hosted, count: islice(lidc_cases(path, hosted.inputs, split, off_centre), count)
 
-        suite = Suite("lidc", of(split.value), of("train"))
+        suite = Suite("lidc-off-centre" if off_centre else "lidc", of(split.value), of("train"))
         _run(suite, SuiteOptions(out, classifier, agent, verifier, limit, methods, device))
 
     @benchmark.command("custom")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -126,13 +127,15 @@ def confounded_cases(inputs: InputSpec, count: int, seed: int) -> Iterator[Case]
         number += 1
 
 
-def lidc_cases(folder: Path, inputs: InputSpec, split: str) -> Iterator[Case]:
+def lidc_cases(folder: Path, inputs: InputSpec, split: str, off_centre: bool = False) -> Iterator[Case]:
     """Yield real nodules with the readers' mask; for a 2-D classifier the slice in which the nodule is largest.
 
     Args:
         folder: See ``datasets.lidc``.
         inputs: What the classifier wants.
         split: Which patients.
+        off_centre: Move the field of view as far to a side as the image reaches; see ``off_centre_of``. A map that is
+            merely bright in the middle points well at nodules that are all centred.
 
     Raises:
         ImageError: if the folder is not as it should be.
@@ -144,13 +147,37 @@ def lidc_cases(folder: Path, inputs: InputSpec, split: str) -> Iterator[Case]:
             k = int(inside.sum(axis=(0, 1)).argmax())
             image, inside = image.slice(k), inside[..., k : k + 1]
         label = CLASSES[nodule.label] if nodule.label is not None else None
-        yield Case(
-            image_name(Path(nodule.file)),
-            _seen(image, inputs),
-            on_grid(inside, image, inputs),
-            label,
-            patient=nodule.patient,
-        )
+        name = image_name(Path(nodule.file))
+        centre = off_centre_of(image, inputs, name) if off_centre else None
+        grid = grid_of(image.geometry, inputs, centre=centre)
+        truth = share_on_grid(inside, image, grid, inputs)
+        yield Case(name, show(image, inputs, centre=centre), truth, label, patient=nodule.patient)
+
+
+def off_centre_of(image: Image, inputs: InputSpec, name: str) -> tuple[float, float, float]:
+    """Return a centre from which the classifier's field just stays within the image, RAS millimetres.
+
+    Along each axis of the field the image's centre is moved by half of what the image is larger, to a side that is
+    drawn by the name's hash.
+
+    Args:
+        image: One plane or volume.
+        inputs: With a spacing.
+        name: Decides the sides.
+
+    Raises:
+        ImageError: if the classifier has no spacing, so that its field is always all of an image.
+    """
+    if inputs.spacing is None:
+        raise ImageError("The classifier's field is all of an image, and cannot be moved.", "Leave --off-centre out.")
+    sides = hashlib.sha256(name.encode()).digest()
+    index = (np.array(image.geometry.shape) - 1) / 2
+    for axis, (edge, spacing) in enumerate(zip(inputs.size, inputs.spacing, strict=True)):
+        field = edge * spacing / image.geometry.spacing[axis]
+        slack = max(0.0, (image.geometry.shape[axis] - field) / 2)
+        index[axis] += slack if sides[axis] % 2 else -slack
+    i, j, k = image.geometry.to_ras(index)
+    return float(i), float(j), float(k)
 
 
 def on_grid(mask: np.ndarray, image: Image, inputs: InputSpec) -> np.ndarray:

@@ -17,6 +17,7 @@ from otherwise.blackbox.protocol import BlackBox
 from otherwise.evaluation.benchmark.cases import Case
 from otherwise.evaluation.benchmark.contact_sheet import write_contact_sheet
 from otherwise.evaluation.benchmark.gallery import SHOWN, ranked, write_gallery
+from otherwise.evaluation.benchmark.image_folders import write_image_folders
 from otherwise.evaluation.benchmark.judges import measure_judges
 from otherwise.evaluation.benchmark.lead import LeadOverPeers, lead_over_peers
 from otherwise.evaluation.benchmark.methods.method import EditMethod, MapMethod
@@ -40,7 +41,7 @@ def run_suite(
     out: Path,
     progress: Progress = lambda stage, part: None,
 ) -> dict[str, Any]:
-    """Run a suite and write ``results.json``, ``table.md`` and pictures of typical and of the worst images.
+    """Run a suite; write ``results.json``, ``table.md``, ``images/`` and pictures of typical and of the worst images.
 
     Args:
         name: Of the suite.
@@ -96,6 +97,7 @@ def run_suite(
     for file, text in (("results.json", json.dumps(results, indent=2) + "\n"), ("table.md", page)):
         with atomic_path(out / file) as temporary:
             temporary.write_text(text, encoding="utf-8")
+    write_image_folders(sets, reference, out / "images")
     for edit in comparison.edits:
         made = out / "edits" / edit.name
         write_contact_sheet(cases, comparison.classifier, asked, made, out / f"{edit.name}-drawn.png")
