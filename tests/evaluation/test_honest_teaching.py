@@ -14,6 +14,7 @@ from otherwise.blackbox.protocol import InputSpec
 from otherwise.concepts.attributes import TISSUE
 from otherwise.concepts.description import FEATURES
 from otherwise.concepts.feature_store import FeatureEntry
+from otherwise.concepts.places import places_of
 from otherwise.concepts.region_features import RegionFeatures
 from otherwise.concepts.statistics import UnitTable
 from otherwise.evaluation.teaching.decisive import ExplainedNodules, explain_nodules
@@ -22,7 +23,9 @@ from otherwise.evaluation.teaching.figures import ReaderRun, TeachingFigures, is
 from otherwise.evaluation.teaching.readers import WORDS, RatedRegion, ReaderKind, answers
 from otherwise.explain.explainer import Explainer
 from otherwise.images.image import Geometry, Image
+from otherwise.images.reading import read_image
 from otherwise.images.writing import write_image
+from otherwise.report.folder import read_explanation
 from support.square_models import SquareClassifier, eager_agent, squares
 
 UNITS = 8
@@ -64,7 +67,8 @@ def explained(vocabulary: Vocabulary) -> ExplainedNodules:
     names = tuple(f"layer/{n}" for n in range(UNITS))
     zeros = np.zeros(UNITS, np.float32)
     table = UnitTable("1", 60, names, np.zeros((3, UNITS)), zeros, zeros + 1, np.zeros((UNITS, 2)), ((),) * UNITS)
-    return ExplainedNodules(tuple(entries), tuple(regions), patients, table, 60, 100)
+    lung = {entry.source: entry.features.tissue for entry in entries}
+    return ExplainedNodules(tuple(entries), tuple(regions), lung, patients, table, 60, 100)
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +107,14 @@ def test_wrong_labels_are_found_and_readers_who_err_differ(explained: ExplainedN
     text = table({"two": [figures]})
     assert f"| two, {figures.labels} | {figures.own:.2f}" in text
     assert len({line.count("|") for line in text.splitlines()}) == 1
+
+
+def test_a_place_on_the_nodule_does_not_count_as_lung(explained: ExplainedNodules, vocabulary: Vocabulary) -> None:
+    calcified = vocabulary.find(*WORDS["calcified"][0])
+    nodules = np.stack([r.description for r in explained.regions if r.own == calcified])
+    on_it = replace(explained, lung={source: nodules[:3] for source in explained.lung})
+    (clear,), (touching,) = (measure_decisive(each, vocabulary, [40], 1) for each in (explained, on_it))
+    assert clear.lung_named <= 0.1 < 0.9 <= touching.lung_named
 
 
 def test_the_servers_way_of_asking_can_be_followed(explained: ExplainedNodules, vocabulary: Vocabulary) -> None:
@@ -166,6 +178,11 @@ def test_nodules_are_explained_once_and_their_regions_rated(tmp_path: Path, voca
     found = explain_nodules(folder, tmp_path / "out", explainer, vocabulary, count=3)
     assert (found.nodules, found.in_folder, len(found.entries)) == (3, 4, 3)
     assert all(region.own in (TISSUE, vocabulary.find(*WORDS["calcified"][0])) for region in found.regions)
+    for place in (tmp_path / "out").iterdir():
+        explanation = read_explanation(place)
+        nodule = read_image(folder / "mask" / f"{place.name}.nii.gz").array[0, ..., :1] > 0
+        clear = [not (tissue & nodule).any() for tissue in places_of(explanation)]
+        assert len(found.lung[explanation.id]) == sum(clear)
     made = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("explanation.json")}
     again = explain_nodules(folder, tmp_path / "out", explainer, vocabulary, count=3)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("explanation.json")} == made

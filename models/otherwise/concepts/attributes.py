@@ -22,7 +22,7 @@ from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.preprocessing import StandardScaler
 
 from otherwise.annotations.vocabulary import Key, Term, Vocabulary, local_term
-from otherwise.concepts.description import DescriptionError
+from otherwise.concepts.description import OWN_FEATURES, DescriptionError
 
 TISSUE = local_term("Ordinary tissue")
 """What there is outside all regions; readers may say it of a region, too."""
@@ -30,7 +30,7 @@ LEAST_POSITIVE = 2
 """Regions that must show a term before it is told of others."""
 TREES = 80
 """Trees of an ensemble."""
-SURE, DOUBTED, SUREST = 0.35, 6.6, 0.9
+SURE, DOUBTED, SUREST = 0.4, 4.0, 0.9
 """Probability that a finding needs: ``SURE + DOUBTED / labelled regions``, between one half and ``SUREST``."""
 SILENCE = 1.0
 """What a region counts as a "no" for a term that its reader said nothing about, in certain answers."""
@@ -95,7 +95,7 @@ class RegionFinding:
 
 @dataclass(frozen=True, eq=False)
 class _Head:
-    """The trees of one term."""
+    """The trees of one term, which look at the first features that they were fitted to."""
 
     term: Term
     axis: Term
@@ -105,7 +105,7 @@ class _Head:
     def probabilities(self, places: np.ndarray) -> np.ndarray:
         if not len(places):
             return np.zeros(0)
-        return np.asarray(self.trees.predict_proba(places)[:, 1])
+        return np.asarray(self.trees.predict_proba(places[:, : self.trees.n_features_in_])[:, 1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -307,11 +307,12 @@ def _fit_tissue(
     """Tell regions from tissue, and set the limit so that few places of tissue are taken for something else.
 
     Regions and places count alike, however many there are. What readers called tissue is tissue. The limit is read off
-    what trees that have not seen a place say of it.
+    what trees that have not seen a place say of it. Only the region's own features count: in lung the structure that a
+    place touches is a vessel, which looks like a nodule.
     """
     called = np.array([TISSUE in region.present for region in regions], int)
     answers = np.concatenate([called, np.ones(len(seeds), int)])
-    both = np.concatenate([places, seeds])
+    both = np.concatenate([places, seeds])[:, : len(OWN_FEATURES)]
     if answers.all():  # readers have named nothing but tissue
         both, answers = np.concatenate([both, both[:1] + 2 * LIMIT]), np.append(answers, 0)
     trees = ExtraTreesClassifier(

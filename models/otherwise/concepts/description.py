@@ -1,4 +1,7 @@
-"""Describe a region by what radiologists' words mean: intensity in its own unit, size in mm, edge and shape.
+"""Describe a region, and the structure that it touches, by intensity in its own unit, size in mm, edge and shape.
+
+These are what radiologists' words mean. A decisive region holds what a counterfactual changes, and people name the
+structure there: both are described alike. Of a region that somebody has outlined they are much the same.
 
 The features are first-order and shape features as the Image Biomarker Standardisation Initiative defines them
 (Zwanenburg et al., Radiology 295, 2020), and two of the surroundings. They are measured on the image's own voxels, not
@@ -10,10 +13,12 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from otherwise.concepts.neighbourhood import Neighbourhood, neighbourhood
+from otherwise.concepts.structure import structure_of
 from otherwise.errors import OtherwiseError
 from otherwise.images.image import Image
 
-FEATURES = (
+OWN_FEATURES = (
     "mean",
     "deviation",
     "low",
@@ -33,7 +38,10 @@ FEATURES = (
     "roughness",
     "strands",
 )
-"""Names of the features, in their order. Intensities are in the image's unit, lengths in mm, the rest are ratios."""
+"""Names of a region's own features, in their order. Intensities are in the image's unit, lengths in mm, the rest are
+ratios."""
+FEATURES = (*OWN_FEATURES, *(f"structure's {name}" for name in OWN_FEATURES))
+"""Names of all features: the region's own, then those of the structure that it touches."""
 NEAR, FAR = 1.0, 5.0
 """Millimetres from the region at which its surroundings begin and end."""
 
@@ -64,12 +72,13 @@ def describe_region(image: Image, mask: np.ndarray) -> np.ndarray:
         )
     if not mask.any():
         raise DescriptionError("The region is empty.", "Draw it within the image.")
-    return _described(*_around(image, mask))
+    return np.concatenate([_described(neighbourhood(image, each, FAR)) for each in (mask, structure_of(image, mask))])
 
 
-def _described(values: np.ndarray, mask: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+def _described(near: Neighbourhood) -> np.ndarray:
+    values, mask, spacing = near.values, near.mask, near.spacing
     inside = values[mask]
-    depth = ndimage.distance_transform_edt(np.pad(mask, 1), sampling=spacing)[_unpad(mask.ndim)]
+    depth = ndimage.distance_transform_edt(np.pad(mask, 1), sampling=spacing)[(slice(1, -1),) * mask.ndim]
     outside = ndimage.distance_transform_edt(~mask, sampling=spacing)
     border = mask & ~ndimage.binary_erosion(mask)
     core = mask & (depth >= 0.5 * depth.max())
@@ -110,28 +119,6 @@ def _described(values: np.ndarray, mask: np.ndarray, spacing: np.ndarray) -> np.
         np.float32,
     )
     return np.nan_to_num(found)
-
-
-def _around(image: Image, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the voxels within reach of a region, the region there, and the spacing.
-
-    A region on one slice along k, of a picture or drawn on a volume, is described in 2-D on that slice.
-    """
-    spacing = np.asarray(image.geometry.spacing, float)
-    ends = [np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis))) for axis in range(3)]
-    flat = ends[2][0] == ends[2][-1]
-    margin = np.ceil(FAR / spacing).astype(int) + 1
-    margin[2] *= not flat
-    box = tuple(
-        slice(max(0, int(taken[0]) - more), int(taken[-1]) + more + 1)
-        for taken, more in zip(ends, margin.tolist(), strict=True)
-    )
-    values, mask = image.array[(slice(None), *box)].astype(np.float32).mean(0), mask[box]
-    return (values[..., 0], mask[..., 0], spacing[:2]) if flat else (values, mask, spacing)
-
-
-def _unpad(dims: int) -> tuple[slice, ...]:
-    return (slice(1, -1),) * dims
 
 
 def _gradient(values: np.ndarray, spacing: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ import numpy as np
 
 from otherwise.concepts.region_features import RegionFeatures
 
-LAYOUT = 3
+LAYOUT = 4
 """Of the features; those of another layout are gathered again."""
 
 _TABLE = """

@@ -31,9 +31,14 @@ def describe_explanation(explanation: Explanation, labels: np.ndarray) -> tuple[
     """
     image, regions = explanation.volumes.original, explanation.volumes.regions.array[0]
     own = [describe_region(image, regions == label) for label in labels.tolist()]
+    return _stacked(own), _stacked([describe_region(image, place) for place in places_of(explanation)])
+
+
+def places_of(explanation: Explanation) -> list[np.ndarray]:
+    """Return the places of tissue that are taken from an explanation, always the same: masks bool ``(i, j, k)``."""
+    spacing = np.asarray(explanation.volumes.original.geometry.spacing)
     rng = np.random.default_rng(zlib.crc32(explanation.id.encode()))
-    places = tissue_places(regions, np.asarray(image.geometry.spacing), rng)
-    return _stacked(own), _stacked([describe_region(image, place) for place in places])
+    return tissue_places(explanation.volumes.regions.array[0], spacing, rng)
 
 
 def tissue_places(

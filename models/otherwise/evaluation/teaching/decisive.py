@@ -18,6 +18,7 @@ from otherwise.blackbox.view import view_on
 from otherwise.concepts.activations import activations_of_explanation
 from otherwise.concepts.attributes import TISSUE
 from otherwise.concepts.feature_store import FeatureEntry
+from otherwise.concepts.places import places_of
 from otherwise.concepts.region_features import RegionFeatures, features_of_explanation
 from otherwise.concepts.statistics import UnitStatistics, UnitTable
 from otherwise.concepts.units import UnitReader, unit_reader
@@ -43,6 +44,7 @@ class ExplainedNodules:
     Attributes:
         entries: Features, one for each explanation.
         regions: What is known of each region that belongs to a nodule or to ordinary tissue.
+        lung: Descriptions of places outside all regions, by explanation; only those that keep clear of the nodule.
         patients: Of each explanation.
         table: Of the units.
         nodules: How many were explained.
@@ -51,6 +53,7 @@ class ExplainedNodules:
 
     entries: tuple[FeatureEntry, ...]
     regions: tuple[RatedRegion, ...]
+    lung: Mapping[str, np.ndarray]
     patients: Mapping[str, str]
     table: UnitTable
     nodules: int
@@ -118,7 +121,7 @@ def _read(
     explained = [(nodule, read_explanation(out / image_name(Path(nodule.file)))) for nodule in chosen]
     table = _table(explainer, reader, [explanation for _, explanation in explained])
     rated = ratings(folder)
-    entries, regions = [], []
+    entries, regions, lung = [], [], {}
     for nodule, explanation in explained:
         look = activations_of_explanation(classifier, reader, table, explanation)
         if look is None:
@@ -126,10 +129,11 @@ def _read(
         features = features_of_explanation(look, explanation)
         entries.append(FeatureEntry(explanation.id, explanation.image_id, features))
         _, mask = _shown(folder, nodule, classifier.inputs.spatial_dims)
+        lung[explanation.id] = features.tissue[[not (place & mask).any() for place in places_of(explanation)]]
         words = words_of(rated[image_name(Path(nodule.file))], vocabulary)
         regions += _rated(explanation, features, mask, words, nodule.patient)
     patients = {explanation.id: nodule.patient for nodule, explanation in explained}
-    return ExplainedNodules(tuple(entries), tuple(regions), patients, table, len(chosen), in_folder)
+    return ExplainedNodules(tuple(entries), tuple(regions), lung, patients, table, len(chosen), in_folder)
 
 
 def _table(explainer: Explainer, reader: UnitReader, explained: Sequence[Explanation]) -> UnitTable:

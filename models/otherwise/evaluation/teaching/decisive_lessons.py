@@ -172,8 +172,7 @@ class _Lesson:
                 if region is not None:
                     regions.append(region)
                     told.append([(name.term, name.confidence) for name in found])
-        places = [entry.features.tissue for entry in self.tested if len(entry.features.tissue)]
-        lung = taught.attributes.findings(np.concatenate(places)) if places else []
+        lung = taught.attributes.findings(np.concatenate([self.explained.lung[e.source] for e in self.tested]))
         wrong = {
             note.id
             for region in taught.said
