@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otherwise.annotations.vocabulary import Key, Term, Vocabulary, local_term
-from otherwise.concepts.naming import ConceptModel, Example, Space, fit_concepts, kernel, squared_distances
+from otherwise.concepts.naming import (
+    MOST_FITTED,
+    ConceptModel,
+    Example,
+    Space,
+    fit_concepts,
+    kernel,
+    squared_distances,
+)
 from otherwise.concepts.questions import Pool, Question, QuestionError, RegionRef, named_share, next_questions
 
 MASS: Key = ("SCT", "129788004")
@@ -37,7 +45,7 @@ def clouds() -> Clouds:
 
 
 def space(clouds: Clouds) -> Space:
-    return Space.of(np.concatenate(list(clouds.values())))
+    return Space.of(np.concatenate(list(clouds.values())), np.random.default_rng(0))
 
 
 def taught(clouds: Clouds, vocabulary: Vocabulary, labels: dict[Key, int]) -> ConceptModel:
@@ -108,12 +116,22 @@ def test_free_words_are_names_as_well(clouds: Clouds, vocabulary: Vocabulary) ->
 @given(count=st.integers(1, 6), width=st.integers(1, 9), seed=st.integers(0, 1000))
 def test_any_small_pool_has_a_space(count: int, width: int, seed: int) -> None:
     embeddings = np.random.default_rng(seed).normal(size=(count, width)).astype(np.float32)
-    places = Space.of(embeddings).place(embeddings)
+    places = Space.of(embeddings, np.random.default_rng(0)).place(embeddings)
     alike = kernel(places, places)
     assert np.allclose(np.diag(alike), 1, atol=1e-4)
     assert ((alike >= 0) & (alike <= 1)).all()
     direct = np.square(places[:, None] - places[None]).sum(-1)
     assert np.allclose(squared_distances(places, places), direct, atol=1e-3 * max(1.0, direct.max()))
+
+
+def test_a_sample_of_many_regions_tells_the_space_of_all() -> None:
+    rng = np.random.default_rng(0)
+    kinds = rng.normal(size=(8, 40))
+    many = (3 * kinds[rng.integers(0, 8, 3 * MOST_FITTED)] + rng.normal(size=(3 * MOST_FITTED, 40))).astype(np.float32)
+    one, other, again = (Space.of(many, np.random.default_rng(seed)) for seed in (1, 2, 1))
+    alike, otherwise = (kernel(space.place(many[:200]), space.place(many[:200])) for space in (one, other))
+    assert np.corrcoef(alike.ravel(), otherwise.ravel())[0, 1] > 0.99
+    np.testing.assert_array_equal(one.components, again.components)
 
 
 @pytest.mark.parametrize("strategy", ["random", "uncertainty", "influence", "granularity"])

@@ -60,7 +60,7 @@ def explained() -> list[FeatureEntry]:
 def taught(
     notes: list[Annotation], explained: list[FeatureEntry], named: dict[str, FeatureEntry], vocabulary: Vocabulary
 ) -> ConceptSnapshot:
-    return fit_snapshot(notes, explained, named, unit_table(), vocabulary, "1")
+    return fit_snapshot(notes, explained, named, unit_table(), vocabulary, "1", np.random.default_rng(0))
 
 
 def test_a_better_overlap_wins_over_a_worse_one_and_both_are_kept(

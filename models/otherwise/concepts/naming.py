@@ -21,6 +21,8 @@ SURE = 0.7
 """Confidence that a name needs."""
 DIMENSIONS = 12
 """Principal components of the embeddings that the probes see: more than a handful of labels could weigh."""
+MOST_FITTED = 5_000
+"""Regions that the components are fitted to."""
 NEIGHBOURHOOD = 0.08
 """Share of all regions that are neighbours of one: the kernel reaches as far as the last of them lies."""
 PRIOR = 0.25
@@ -87,8 +89,15 @@ class Space:
     reach: float
 
     @classmethod
-    def of(cls, embeddings: np.ndarray) -> Space:
-        """Fit to ``(n, width)`` embeddings, at least one."""
+    def of(cls, embeddings: np.ndarray, rng: np.random.Generator) -> Space:
+        """Fit to embeddings, or to as many of them as tell the components just as well.
+
+        Args:
+            embeddings: ``(n, width)``, at least one.
+            rng: Draws ``MOST_FITTED`` of them where there are more.
+        """
+        if len(embeddings) > MOST_FITTED:
+            embeddings = embeddings[np.sort(rng.choice(len(embeddings), MOST_FITTED, replace=False))]
         mean, scale = embeddings.mean(0), embeddings.std(0)
         scale = np.where(scale > 1e-6, scale, 1.0).astype(np.float32)
         standard = (embeddings - mean) / scale

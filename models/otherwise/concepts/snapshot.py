@@ -237,6 +237,7 @@ def fit_snapshot(
     table: UnitTable,
     vocabulary: Vocabulary,
     version: str,
+    rng: np.random.Generator,
     overlap: float | None = None,
 ) -> ConceptSnapshot:
     """Learn from everything that holds; takes a second or so for ten thousand explanations.
@@ -249,6 +250,7 @@ def fit_snapshot(
         table: Of the units.
         vocabulary: The terms; free ones that it lacks are roots of their own.
         version: What to call it.
+        rng: Draws the regions that the space of embeddings is fitted to; the same state gives the same names.
         overlap: Units that overlap a named region by more than this take its name; None: a limit for each unit.
     """
     entries = sorted(explained, key=lambda entry: entry.source)
@@ -280,7 +282,7 @@ def fit_snapshot(
         version=version,
         examples=tuple(examples),
         labels=len(labels),
-        model=fit_concepts(Space.of(every), examples if len(every) >= LEAST_REGIONS else [], vocabulary),
+        model=fit_concepts(Space.of(every, rng), examples if len(every) >= LEAST_REGIONS else [], vocabulary),
         attributes=fit_believed(labelled, judgement, vocabulary, _spread(tissue)),
         judgement=judgement,
         units=unit_names(votes, vocabulary),

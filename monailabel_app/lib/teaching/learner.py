@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
+import numpy as np
+
 from lib.teaching.versions import Versions, described
 from otherwise.annotations.annotation import Annotation
 from otherwise.annotations.store import AnnotationStore, RecordedAnnotation
@@ -86,7 +88,9 @@ class Learner:
         head = self.recorded[-1].number if self.recorded else 0
 
         def learned(until: int | None, name: str) -> ConceptSnapshot:
-            return fit_snapshot(self.holding(until), explained, entries, table, self.vocabulary, name)
+            return fit_snapshot(
+                self.holding(until), explained, entries, table, self.vocabulary, name, np.random.default_rng(0)
+            )
 
         latest = learned(None, str(head))
         self.versions.take(described(head, latest, self.versions.before(head)))

@@ -77,7 +77,7 @@ def teach(
     labelled = np.zeros(len(pool), bool)
     place = {region.ref: n for n, region in enumerate(pool)}
     examples: list[Example] = []
-    space = Space.of(embeddings)
+    space = Space.of(embeddings, rng)
     model = fit_concepts(space, examples, vocabulary)
     points = []
     for number in range(1, min(labels, len(pool)) + 1):

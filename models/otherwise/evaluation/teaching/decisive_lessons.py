@@ -154,7 +154,9 @@ class _Lesson:
         for key in self.passed:
             notes.append(_note("reader 1", where[key[0]], key, None))
             named[notes[-1].id] = _one_of(where[key[0]], key[1], notes[-1])
-        return fit_snapshot(notes, self.entries, named, self.explained.table, self.vocabulary, "1")
+        return fit_snapshot(
+            notes, self.entries, named, self.explained.table, self.vocabulary, "1", np.random.default_rng(0)
+        )
 
     def examine(self) -> ReaderRun:
         """Teach what was labelled, and look at the held-back patients' regions."""

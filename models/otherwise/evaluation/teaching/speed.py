@@ -143,7 +143,7 @@ def _learn(
     vocabulary: Vocabulary,
 ) -> ConceptSnapshot:
     """Learn, and tell every region's findings and the named share, as for each version of the names."""
-    taught = fit_snapshot(notes, entries, named, table, vocabulary, "1")
+    taught = fit_snapshot(notes, entries, named, table, vocabulary, "1", np.random.default_rng(0))
     taught.named_share()
     return taught
 
