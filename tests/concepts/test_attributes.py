@@ -103,6 +103,28 @@ def test_labels_that_agree_are_not_asked_about_again(labelled: list[LabelledRegi
     assert judge_labels(labelled, VOCABULARY).doubtful == []
 
 
+def dealt(seed: int, count: int, shuffled: bool) -> list[LabelledRegion]:
+    """Label regions of three kinds that overlap in what they look like, half of them of the first kind."""
+    rng = np.random.default_rng(seed)
+    kinds = rng.choice(3, count, p=[0.5, 0.3, 0.2])
+    looks = 0.7 * np.random.default_rng(0).normal(size=(3, 18))[kinds] + rng.normal(size=(count, 18))
+    said = rng.permutation(kinds) if shuffled else kinds
+    return [LabelledRegion(look, frozenset([list(HU)[kind]])) for look, kind in zip(looks, said.tolist(), strict=True)]
+
+
+@pytest.mark.parametrize("count", [40, 80])
+def test_labels_that_mean_nothing_are_told_from_those_that_mean_something(count: int) -> None:
+    right, shuffled = (
+        [judge_labels(dealt(seed, count, each), VOCABULARY).incoherent for seed in range(8)] for each in (False, True)
+    )
+    assert sum(right) == 0
+    assert sum(shuffled) >= 7
+
+
+def test_with_few_labels_nobody_says_that_they_mean_nothing() -> None:
+    assert not any(judge_labels(dealt(seed, 39, True), VOCABULARY).incoherent for seed in range(4))
+
+
 def test_cannot_tell_teaches_nothing(labelled: list[LabelledRegion]) -> None:
     rng = np.random.default_rng(6)
     unsure = [LabelledRegion(row, unknown=frozenset(HU)) for row in described(rng, SOLID, 5)]

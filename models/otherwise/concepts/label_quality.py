@@ -14,6 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from otherwise.annotations.vocabulary import Term, Vocabulary
 from otherwise.concepts.attributes import AttributeModel, LabelledRegion, answers_for, axis_of, fit_attributes
 from otherwise.concepts.description import DescriptionError
+from otherwise.concepts.naming import squared_distances
 
 DISBELIEVED = 0.1
 """A label is asked about again where trees that have not seen it give it a smaller probability."""
@@ -22,10 +23,14 @@ UNBELIEVED = 0.15
 SPOKEN = 3
 """Regions that must show a term before a label of it can be doubted: else nothing speaks for it."""
 TREES = 100
-LEAST_SKILL = 0.02
-"""Labels that foretell each other less well than this have nothing to do with what regions look like."""
-LEAST_LABELLED = 20
-"""Regions that must be labelled before this is said."""
+CHANCE = 0.05
+"""Labels have nothing to do with what regions look like where more than this share of shuffled ones fit as well."""
+LEAST_LABELLED = 40
+"""Regions that must be labelled before this is said: with 20, coherent labels cannot be told from shuffled ones."""
+SHUFFLES = 199
+"""How often labels are dealt out anew to see what chance does."""
+MOST_COMPARED = 400
+"""Labelled regions that are compared with each other."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +57,14 @@ class LabelJudgement:
     Attributes:
         regions: How many were labelled.
         labels: Every label with the probability that the others give it, the least likely first.
-        skill: How much better the other labels foretell a label than its share does (Brier skill score). At most 1; 0
-            or less where labels have nothing to do with what regions look like, as if they were shuffled. None where no
-            term is shown by ``SPOKEN`` regions and not shown by as many.
+        chance: Share of shuffled labels that fit what regions look like at least as well, in (0, 1]. None where fewer
+            than ``LEAST_LABELLED`` regions were labelled, or no term is shown by ``SPOKEN`` regions and not shown by as
+            many.
     """
 
     regions: int = 0
     labels: tuple[DoubtfulLabel, ...] = ()
-    skill: float | None = None
+    chance: float | None = None
 
     @property
     def doubtful(self) -> list[DoubtfulLabel]:
@@ -78,7 +83,7 @@ class LabelJudgement:
     @property
     def incoherent(self) -> bool:
         """Whether labels have nothing to do with what regions look like; False with too few to tell."""
-        return self.regions >= LEAST_LABELLED and self.skill is not None and self.skill < LEAST_SKILL
+        return self.chance is not None and self.chance > CHANCE
 
 
 def judge_labels(regions: Sequence[LabelledRegion], vocabulary: Vocabulary, seed: int = 0) -> LabelJudgement:
@@ -96,7 +101,6 @@ def judge_labels(regions: Sequence[LabelledRegion], vocabulary: Vocabulary, seed
     places = np.clip(StandardScaler().fit_transform(own), -4, 4)
     believed: dict[Term, dict[int, float]] = {}
     shares: dict[Term, float] = {}
-    missed, blind = 0.0, 0.0
     for term in dict.fromkeys(term for region in regions for term in sorted(region.present)):
         rows, answers, counts = answers_for(term, regions, vocabulary)
         shares[term] = float(answers.mean())
@@ -104,18 +108,13 @@ def judge_labels(regions: Sequence[LabelledRegion], vocabulary: Vocabulary, seed
             continue
         unseen = _unseen(places[rows], answers, counts, seed)
         believed[term] = dict(zip(rows.tolist(), unseen.tolist(), strict=True))
-        if len(answers) - answers.sum() >= SPOKEN:
-            # The share without the label itself, or the label would foretell itself.
-            share = (answers.sum() - answers) / (len(answers) - 1)
-            missed += float(np.square(unseen - answers).sum())
-            blind += float(np.square(share - answers).sum())
     labels = [
         DoubtfulLabel(number, term, _probability(number, term, believed, vocabulary), shares[term])
         for number, region in enumerate(regions)
         for term in sorted(region.present)
     ]
     ordered = tuple(sorted(labels, key=lambda label: label.probability))
-    return LabelJudgement(len(regions), ordered, 1 - missed / blind if blind else None)
+    return LabelJudgement(len(regions), ordered, _chance(places, regions, vocabulary, np.random.default_rng(seed)))
 
 
 def fit_believed(
@@ -141,6 +140,34 @@ def _probability(number: int, term: Term, believed: dict[Term, dict[int, float]]
     rivals = [belief for other, belief in believed.items() if other != term and axis_of(other, vocabulary) == axis]
     # A word that hardly anybody uses is judged by what else the region may show on its axis.
     return min([own, *(1 - rival.get(number, 0.0) for rival in rivals)])
+
+
+def _chance(
+    places: np.ndarray, regions: Sequence[LabelledRegion], vocabulary: Vocabulary, rng: np.random.Generator
+) -> float | None:
+    """Return the share of shuffled labels that depend on the places at least as much; see ``LabelJudgement.chance``.
+
+    A permutation test of the Hilbert-Schmidt independence criterion (Gretton et al., Algorithmic Learning Theory 2005),
+    with a Gaussian kernel as wide as the median distance. It needs no trees, so it can afford to shuffle.
+    """
+    if len(regions) < LEAST_LABELLED:
+        return None
+    some = np.sort(rng.permutation(len(regions))[:MOST_COMPARED])
+    shown = [{each for term in regions[n].present for each in (term, *vocabulary.ancestors(term))} for n in some]
+    terms = dict.fromkeys(term for each in shown for term in sorted(each))
+    answers = np.array([[term in each for term in terms] for each in shown], float).reshape(len(some), -1)
+    answers = answers[:, np.minimum(answers.sum(0), (1 - answers).sum(0)) >= SPOKEN]
+    if not answers.shape[1]:
+        return None
+    answers = (answers - answers.mean(0)) / answers.std(0)
+    squares = squared_distances(places[some], places[some])
+    alike = np.exp(-squares / (np.median(squares[np.triu_indices(len(some), 1)]) or 1.0))
+
+    def dependence(order: np.ndarray) -> float:
+        return float((alike[np.ix_(order, order)] @ answers * answers).sum())
+
+    own = dependence(np.arange(len(some)))
+    return (1 + sum(dependence(rng.permutation(len(some))) >= own for _ in range(SHUFFLES))) / (1 + SHUFFLES)
 
 
 def _unseen(places: np.ndarray, answers: np.ndarray, counts: np.ndarray, seed: int) -> np.ndarray:
