@@ -46,3 +46,20 @@ def test_the_units_that_answer_come_with_their_votes_and_pictures(
     assert teaching_app.ui.unitTable.rowCount() == 0, "the answer was about another region"
     assert teaching_app.ui.patchTitle.isHidden()
     assert teaching_app.ui.unitMap.isHidden()
+
+
+def test_the_selected_unit_is_outlined_on_the_image_asked_about(
+    teaching_app: PanelSession, teaching_server: FakeTeachingServer
+) -> None:
+    teaching_app.ui.regionTable.selectRow(0)
+    assert teaching_app.ui.unitContour.isHidden()
+    teaching_app.press("queryButton")
+    teaching_app.until(lambda: not teaching_app.ui.unitContour.isHidden())
+    assert teaching_server.outlined == [("layer3/17", "one", "1")]
+    assert teaching_app.ui.unitContour.pixmap().width() == 300
+    assert teaching_app.widget.minimumSizeHint().width() <= 400
+    teaching_app.ui.unitTable.selectRow(2)
+    teaching_app.until(lambda: len(teaching_server.outlined) == 2 and not teaching_app.ui.unitContour.isHidden())
+    assert teaching_server.outlined[-1] == ("layer3/40", "one", "1")
+    teaching_app.ui.regionTable.selectRow(1)
+    assert teaching_app.ui.unitContour.isHidden(), "it was of another region"

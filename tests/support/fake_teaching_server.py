@@ -75,6 +75,7 @@ class FakeTeachingServer:
     posts: int = 0
     asked: list[dict[str, Any]] = field(default_factory=list)
     marked: list[list[str]] = field(default_factory=list)
+    outlined: list[tuple[str, str | None, str | None]] = field(default_factory=list)
     models: FakeModelVersions = field(default_factory=FakeModelVersions)
     _fresh: bool = True
 
@@ -111,6 +112,9 @@ class FakeTeachingServer:
         elif found := re.fullmatch(r"/otherwise/concepts/units/layer3/(\d+)/patches/(\d)[.]png", parts.path):
             number = int(found[2])
             visit.send(200, patch(int(found[1]), number)) if number < 4 else self._no(visit, 404)
+        elif found := re.fullmatch(r"/otherwise/concepts/units/(layer3/\d+)/contour[.]png", parts.path):
+            self.outlined.append((found[1], query.get("explanation"), query.get("label")))
+            visit.send(200, map_of_units())
         elif parts.path == "/otherwise/concepts/map.png":
             self.marked.append(parse_qs(parts.query).get("mark", []))
             visit.send(200, map_of_units())
@@ -279,7 +283,7 @@ class FakeTeachingServer:
 
 
 def map_of_units() -> bytes:
-    """A picture as large as the real server draws it, as PNG."""
+    """A picture as large as the real server draws the map, or a contour, as PNG."""
     from PIL import Image as Picture
 
     file = io.BytesIO()

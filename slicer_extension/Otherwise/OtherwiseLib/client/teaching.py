@@ -114,6 +114,20 @@ class TeachingClient:
                 break
         return found
 
+    def contour(self, unit: str, explanation: str, label: int, folder: Path) -> Path:
+        """Download an explained image as PNG on which a region, and what a unit answers to there, are outlined.
+
+        Args:
+            unit: Name of the unit, such as ``layer3/17``.
+            explanation: Id.
+            label: Of the region.
+            folder: Gets the file.
+        """
+        if not UNIT.fullmatch(unit):
+            raise broken("the name of a unit")
+        asked = urlencode({"explanation": explanation, "label": label})
+        return self._client.fetch(f"/otherwise/concepts/units/{unit}/contour.png?{asked}", folder / "contour.png")
+
     def unit_map(self, marked: list[str], folder: Path) -> Path:
         """Download the map of all units as PNG, some of them marked, into a folder."""
         marks = urlencode([("mark", unit) for unit in marked])

@@ -41,7 +41,7 @@ class Teacher(WatchedService):
 
     Signals: those of ``WatchedService``; ``saved(answer)``, ``refused(error)`` and ``stuck(error)`` of the outbox;
     ``answered(answer)`` to a query; ``pictured(unit, pictures)``, each a PNG as bytes; ``mapped(picture)``;
-    ``asked(question)``; ``renamed()`` when explanations of the scene have other names.
+    ``outlined(unit, picture)``; ``asked(question)``; ``renamed()`` when explanations of the scene have other names.
 
     Args:
         logic: Knows the server and the scene.
@@ -61,7 +61,7 @@ class Teacher(WatchedService):
     ) -> None:
         super().__init__(logic, new_timer, new_client, TICK_MILLISECONDS)
         self.outbox = Outbox(new_timer, logic.settings)
-        self.answered, self.pictured, self.mapped = Signal(), Signal(), Signal()
+        self.answered, self.pictured, self.mapped, self.outlined = Signal(), Signal(), Signal(), Signal()
         self.asked, self.renamed = Signal(), Signal()
         self.saved, self.refused, self.stuck = Signal(), self.outbox.refused, self.outbox.stuck
         self._reset()
@@ -157,6 +157,17 @@ class Teacher(WatchedService):
 
         if client is not None:
             self._queries.ask("pictures", work, lambda pictures: self.pictured.emit(unit, pictures))
+
+    def outline(self, unit: str, explanation: str, label: int) -> None:
+        """Get a region's image with what a unit answers to outlined; ``outlined(unit, picture)`` follows."""
+        client = self._client
+
+        def work() -> bytes:
+            with tempfile.TemporaryDirectory(prefix="otherwise-") as folder:
+                return client.contour(unit, explanation, label, Path(folder)).read_bytes()
+
+        if client is not None:
+            self._queries.ask("contour", work, lambda picture: self.outlined.emit(unit, picture))
 
     def map_units(self, marked: list[str]) -> None:
         """Get the map of all units, some of them marked; ``mapped(picture)`` follows."""

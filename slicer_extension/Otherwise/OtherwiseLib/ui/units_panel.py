@@ -1,4 +1,4 @@
-"""The part of the Teach section that lists the units that respond to a region, with example patches."""
+"""The part of the Teach section that lists the units that respond to a region, with contours and example patches."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from .connections import Connections
 
 PICTURE = 80
 """Edge of a patch's picture in pixels."""
-MAP = 300
-"""Width of the map of all units. As large as the server draws it, it would widen the panel."""
+WIDE = 300
+"""Width of the contour's picture and of the map of all units. As large as the server draws them, they would widen the
+panel."""
 
 
 class UnitsPanel:
-    """Lists the units that respond; a click shows example patches.
+    """Lists the units that respond; a click shows where in the image a unit does, and example patches.
 
     Args:
         ui: Namespace of the widgets of ``Otherwise.ui``, by name.
@@ -32,10 +33,12 @@ class UnitsPanel:
         self.teacher = teacher
         self._subject = subject
         self._units: list = []
+        self._asked: dict = {}
         self._threshold: float | None = None
         self._connections.add(teacher.answered, self.answered)
         self._connections.add(teacher.pictured, self.pictured)
         self._connections.add(teacher.mapped, self.mapped)
+        self._connections.add(teacher.outlined, self.outlined)
         self._connections.add(ui.queryButton.clicked, self.on_query)
         self._connections.add(ui.unitTable.itemSelectionChanged, self.on_unit)
         self.clear()
@@ -49,17 +52,22 @@ class UnitsPanel:
         subject = self._subject()
         if subject is not None:
             self.clear()
+            self._asked = subject
             self._threshold = float(self.ui.thresholdSpin.value) or None
             self.ui.answerLabel.text = _("Asking …")
             self.ui.answerLabel.visible = True
             self.teacher.query(subject, self._threshold)
 
     def on_unit(self, *_unused: object) -> None:
-        """Get example patches of the selected unit."""
-        rows = [index.row() for index in self.ui.unitTable.selectionModel().selectedRows()]
+        """Get example patches of the selected unit, and its contour if a decisive region was asked about."""
+        unit = self._selected()
         self._pictures([], "")
-        if rows and rows[0] < len(self._units):
-            self.teacher.picture(str(self._units[rows[0]]["unit"]))
+        self._show_contour(None)
+        if unit:
+            self.teacher.picture(unit)
+            explanation, label = self._asked.get("explanation"), self._asked.get("region", {}).get("label")
+            if explanation and label:
+                self.teacher.outline(unit, explanation, label)
 
     def answered(self, answer: dict) -> None:
         """List the units that respond, and select the first one."""
@@ -85,10 +93,15 @@ class UnitsPanel:
         title = _("What excites {unit} most, the place marked:") if pictures else _("There is no picture of {unit}.")
         self._pictures(pictures, title.format(unit=unit))
 
+    def outlined(self, unit: str, picture: bytes) -> None:
+        """Show what the selected unit answers to in the image."""
+        if unit == self._selected():
+            self._show_contour(picture)
+
     def mapped(self, picture: bytes) -> None:
         """Show the map of all units, with those that respond marked."""
         if self._units:
-            self.ui.unitMap.pixmap = _loaded(picture).scaledToWidth(MAP, qt.Qt.SmoothTransformation)
+            self.ui.unitMap.pixmap = _loaded(picture).scaledToWidth(WIDE, qt.Qt.SmoothTransformation)
             self.ui.unitMap.visible = True
 
     def clear(self, *_unused: object) -> None:
@@ -101,6 +114,20 @@ class UnitsPanel:
         self.ui.unitMap.clear()
         self.ui.unitMap.visible = False
         self._pictures([], "")
+        self._show_contour(None)
+
+    def _selected(self) -> str:
+        """Return the name of the selected unit; empty: none is selected."""
+        rows = [index.row() for index in self.ui.unitTable.selectionModel().selectedRows()]
+        return str(self._units[rows[0]]["unit"]) if rows and rows[0] < len(self._units) else ""
+
+    def _show_contour(self, picture: bytes | None) -> None:
+        label = self.ui.unitContour
+        label.visible = picture is not None
+        if picture is None:
+            label.clear()
+        else:
+            label.pixmap = _loaded(picture).scaledToWidth(WIDE, qt.Qt.SmoothTransformation)
 
     def _answers(self, unit: dict) -> bool:
         if self._threshold is None:
