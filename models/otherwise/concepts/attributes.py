@@ -39,8 +39,8 @@ DOUBT = 0.3
 UNLIKE, STRETCH = 0.98, 1.25
 """A region is unlike all labelled ones where it lies farther from them than this quantile of their own distances to
 their nearest neighbour, times the stretch."""
-MISTAKEN = 0.02
-"""Share of the places of ordinary tissue that may be taken for something else."""
+MISTAKEN = 0.05
+"""Share of the places of ordinary tissue that may be taken for something else, at most."""
 LIMIT = 4.0
 """Standard scores are cut off here."""
 
@@ -322,7 +322,7 @@ def _fit_tissue(
         warnings.simplefilter("ignore", UserWarning)  # of a place that all trees have seen
         trees.fit(both, answers)
     unseen = np.nan_to_num(trees.oob_decision_function_[len(places) : len(places) + len(seeds), 1], nan=1.0)
-    return _Head(TISSUE, TISSUE, 0.5, trees), max(0.5, float(np.quantile(unseen, MISTAKEN)))
+    return _Head(TISSUE, TISSUE, 0.5, trees), min(0.5, float(np.quantile(unseen, MISTAKEN)))
 
 
 def _standard(scaler: StandardScaler | None, descriptions: np.ndarray) -> np.ndarray:
