@@ -59,7 +59,11 @@ class Holder:
     digest: str
 
     def __post_init__(self) -> None:
-        """Raises: TokensError: if the name or the digest is malformed."""
+        """Check both.
+
+        Raises:
+            TokensError: if the name or the digest is malformed.
+        """
         if not NAME.fullmatch(self.name):
             raise TokensError(f"{self.name[:64]!r} is no name.", "Use letters, digits and . _ @ -, at most 64.")
         if not re.fullmatch(r"[0-9a-f]{64}", self.digest):

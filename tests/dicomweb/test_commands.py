@@ -19,6 +19,7 @@ from otherwise.images.dicomweb.connection import PASSWORD, USER, ArchiveError
 from otherwise.images.dicomweb.download import download
 from otherwise.images.listing import list_images
 from otherwise.images.reading import read_image
+from support import forked_python
 
 if TYPE_CHECKING:
     from conftest import Orthanc
@@ -27,14 +28,9 @@ Write = Callable[..., list[Path]]
 
 
 def otherwise(*words: str, temporary: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "otherwise", *words],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "TMPDIR": str(temporary), **environment},
-        timeout=120,
-        check=False,
-    )
+    """Run a command in a process of its own, whose temporary files lie in ``temporary``."""
+    command = [sys.executable, "-m", "otherwise", *words]
+    return forked_python.run(command, timeout=120, env={**os.environ, "TMPDIR": str(temporary), **environment})
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from otherwise.resources import app_folder
 from otherwise.tokens import Role, add_token, revoke_token
 from OtherwiseLib.client.client import Client
 from OtherwiseLib.client.errors import ServerError
+from support import forked_python
 from support.certificates import make_certificate
 from support.serve_process import SECONDS, serving
 
@@ -64,7 +64,7 @@ def started_by_monai_label(studies: Path, folder: Path) -> Iterator[int]:
     words += ["--conf", "state", folder / "state"]
     command = [sys.executable, "-m", "monailabel.main", "start_server", *map(str, words)]
     with (folder / "server.log").open("w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
+        process = forked_python.start(command, stdout=log, stderr=log)
         try:
             until = time.monotonic() + SECONDS
             while process.poll() is None and time.monotonic() < until:

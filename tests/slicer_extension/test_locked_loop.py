@@ -55,13 +55,13 @@ def test_the_panel_explains_in_a_loop_that_keeps_the_lock(app: PanelSession, vol
 
 
 @pytest.mark.long
-def test_twenty_rounds_leave_no_node_timer_observer_or_thread(app: PanelSession, volume: Any) -> None:
+def test_further_rounds_leave_no_node_timer_observer_or_thread(app: PanelSession, volume: Any) -> None:
     from support.fake_timer import FakeTimer
 
     app.connect()
     app.choose(volume)
     counts = []
-    for _ in range(20):
+    for _ in range(8):
         app.press("explainButton")
         app.until(lambda: not app.logic.busy)
         app.ui.pathSlider.setValue(2)

@@ -14,6 +14,7 @@ import runpy
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from multiprocessing.reduction import DupFd
 from pathlib import Path
@@ -34,13 +35,18 @@ def start(command: list[Any], **options: Any) -> subprocess.Popen[Any] | ForkedP
     return subprocess.Popen(command, **options)
 
 
-def run(command: list[Any], timeout: float) -> subprocess.CompletedProcess[str]:
+def run(command: list[Any], timeout: float, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run a command of Python to its end and return what it printed.
+
+    Args:
+        command: See ``start``.
+        timeout: Seconds.
+        options: As ``env`` of ``ForkedProcess``.
 
     Raises:
         subprocess.TimeoutExpired: if it takes longer than ``timeout`` seconds; it is killed.
     """
-    process = start(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = start(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
     try:
         out, err = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
@@ -183,6 +189,7 @@ def _begin(words: list[str], out: int, err: int, environment: dict[str, str], fo
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
+    tempfile.tempdir = None  # it is found anew, from this environment
     sys.path[:] = [path for path in sys.path if not _only_for_tests(path)]
     for name in [name for name in sys.modules if name.partition(".")[0] in OWN_SETTINGS]:
         del sys.modules[name]

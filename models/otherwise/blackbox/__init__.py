@@ -1,1 +1,1 @@
-"""Host a classifier: images in, probabilities out; nothing else is asked of it."""
+"""Host a classifier: it gets images and returns probabilities. Nothing else of it is used."""

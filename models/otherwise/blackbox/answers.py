@@ -1,4 +1,4 @@
-"""Ask a classifier about many images: a row for each, whatever became of it; written and read as CSV."""
+"""Classify many images, one row for each, errors included; write and read the rows as CSV."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from otherwise.warning import AnswerWarning
 
 NAMES = ("id", "path")
 BATCH = 16
-"""Images asked about at once."""
+"""Images in one batch."""
 
 
 class AnswersError(OtherwiseError):
@@ -33,14 +33,14 @@ class AnswersError(OtherwiseError):
 
 @dataclass(frozen=True)
 class Answer:
-    """What a classifier says of one image.
+    """The classifier's answer for one image.
 
     Attributes:
-        id: Name of the image, as everywhere.
+        id: ID of the image in its listing.
         path: Its place within the source.
-        label: The class that is said; empty where there is no answer.
+        label: The predicted class; empty where there is no answer.
         probabilities: Of each class; empty where there is no answer.
-        warnings: Why to doubt it.
+        warnings: Reasons to doubt the answer.
         error: Why there is no answer; empty where there is one.
     """
 
@@ -60,14 +60,14 @@ def classify_images(
     prepare: Callable[[Image], Image] = lambda image: image,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Iterator[Answer]:
-    """Ask about every image, some at a time; an image that cannot be used has an answer that says why.
+    """Classify images in batches. An image that cannot be read or classified has an answer with the error.
 
     Args:
         classifier: Looks at whole images.
-        images: Of a listing.
+        images: Images of a listing.
         slice_index: For a 2-D classifier and volumes: which slice.
-        prepare: What is done to each image first, such as a projection.
-        progress: Told how many are done, of how many.
+        prepare: Applied to each image first, such as a projection.
+        progress: Called with the number of images done and the total.
     """
     for start in range(0, len(images), BATCH):
         part = images[start : start + BATCH]
@@ -91,14 +91,14 @@ def classify_images(
 
 
 def predict_views(classifier: BlackBox, views: Sequence[np.ndarray]) -> list[np.ndarray | str]:
-    """Ask about views, of which those of one size are asked about at once.
+    """Classify views; those of the same size form a batch.
 
     Args:
         classifier: Takes views of these sizes.
         views: ``(channels, *size)`` each.
 
     Returns:
-        Of each view its probabilities ``(classes,)``, or why it has none.
+        For each view its probabilities ``(classes,)``, or the error.
     """
     answers: list[np.ndarray | str] = [""] * len(views)
     for shape in dict.fromkeys(each.shape for each in views):
@@ -118,7 +118,7 @@ def predict_views(classifier: BlackBox, views: Sequence[np.ndarray]) -> list[np.
 def answer_of(
     classifier: BlackBox, found: FoundImage, probabilities: np.ndarray, warnings: tuple[AnswerWarning, ...] = ()
 ) -> Answer:
-    """Name probabilities ``(classes,)``, and say the class."""
+    """Return probabilities ``(classes,)`` by class name, with the predicted class."""
     label = classifier.classes[DecisionRule.of(classifier).label(probabilities)]
     named = {name: float(value) for name, value in zip(classifier.classes, probabilities, strict=True)}
     return Answer(found.id, found.name, label, named, warnings)
@@ -137,12 +137,12 @@ def write_answers(answers: Sequence[Answer], classes: Sequence[str], path: Path)
 
 @dataclass(frozen=True, eq=False)
 class Expected:
-    """Answers of somebody's own pipeline.
+    """Answers of the user's own pipeline.
 
     Attributes:
         probabilities: ``(images, classes)``, in the order of the images.
-        images: The images that they are of.
-        truth: Class of each image where the table tells it (column ``truth``), else empty.
+        images: The images, in the same order.
+        truth: Class of each image from the column ``truth``; empty without this column.
     """
 
     probabilities: np.ndarray
@@ -151,11 +151,11 @@ class Expected:
 
 
 def read_expected(path: Path, classes: Sequence[str], images: Sequence[FoundImage]) -> Expected:
-    """Read the answers of somebody's own pipeline for a folder of images.
+    """Read the answers of the user's own pipeline for a folder of images.
 
     Args:
-        path: CSV with a column ``id``, ``path`` or ``file`` and one for each class; of two classes one is enough.
-            Further columns are passed over; ``truth`` holds the true classes.
+        path: CSV with a column ``id``, ``path`` or ``file`` and one for each class; for two classes, one is enough.
+            Further columns are ignored; ``truth`` holds the true classes.
         classes: The classifier's.
         images: The folder's.
 

@@ -22,11 +22,11 @@ from otherwise.images.atomic import atomic_folder, is_occupied
 METADATA = "configs/metadata.json"
 INFERENCE = "configs/inference.json"
 INFERENCE_NAMES = (INFERENCE, "configs/inference.yaml", "configs/inference.yml")
-"""A bundle has one of them, or none."""
+"""Possible names of the configuration; a bundle has at most one of them."""
 CARD = "docs/README.md"
 LICENSE = "LICENSE"
 USUAL_WEIGHTS = tuple(f"models/model.{kind}" for kind in ("safetensors", "ts", "onnx", "pt2", "pt"))
-"""Where weights lie in a bundle that does not say so, in order of preference."""
+"""Places where weights are looked for in a bundle that does not name them, in order of preference."""
 LAID = ("overlap", "foreground", "share")
 """Under ``otherwise.patches``: how patches are laid over an image, see ``protocol.PatchSpec``."""
 SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20220324.json"
@@ -47,10 +47,10 @@ limitations under the License.
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle that has been read and is complete.
+    """A complete bundle, as read.
 
     Attributes:
-        folder: Where it lies.
+        folder: Folder of the bundle.
         metadata: Content of ``configs/metadata.json``.
         inference: Content of ``configs/inference.json`` or ``.yaml``; empty where there is none.
     """
@@ -61,27 +61,27 @@ class Bundle:
 
     @property
     def inference_file(self) -> Path:
-        """Return the file that ``inference`` was read from, or would be."""
+        """Return the path of the configuration, whether it exists or not."""
         return _inference_file(self.folder) or self.folder / INFERENCE
 
     @property
     def own(self) -> dict[str, Any]:
-        """Return what the bundle says for us, under the key ``otherwise``."""
+        """Return the metadata under the key ``otherwise``."""
         return self.metadata.get("otherwise", {})
 
     @property
     def name(self) -> str:
-        """Name for people."""
+        """Return the display name."""
         return str(self.metadata.get("name") or self.folder.resolve().name)
 
     @property
     def kind(self) -> str:
-        """``classifier`` or ``agent``."""
+        """Return ``classifier`` or ``agent``."""
         return str(self.own.get("kind", "classifier"))
 
     @property
     def weights(self) -> Path | None:
-        """File with the weights; None where the model is called by name (a Python function or a server)."""
+        """Return the file of the weights; None where the model is a Python function or on a server."""
         if "weights" in self.own:
             named = self.own["weights"]
             return self.folder / named if named else None
@@ -89,16 +89,16 @@ class Bundle:
 
     @property
     def scripts(self) -> tuple[Path, ...]:
-        """Python files that the bundle brings along, sorted."""
+        """Return the Python files in the bundle, sorted."""
         return tuple(sorted(self.folder.rglob("*.py")))
 
 
 def read_bundle(folder: str | Path, kind: str | None = None) -> Bundle:
-    """Read and check a bundle's texts; weights are not opened.
+    """Read and check a bundle's JSON and YAML files; weights are not opened.
 
     Args:
         folder: The bundle.
-        kind: ``classifier`` or ``agent`` where only that will do.
+        kind: ``classifier`` or ``agent``; other kinds are refused. None: any.
 
     Raises:
         BundleError: if the folder, its metadata or its weights are missing or broken, it is of another kind, or it
@@ -123,12 +123,12 @@ def read_bundle(folder: str | Path, kind: str | None = None) -> Bundle:
 
 
 def refuse_code(bundle: Bundle) -> None:
-    """Refuse a bundle that brings Python of its own, or whose configuration wants Python to be run.
+    """Refuse a bundle that contains Python code or whose configuration runs Python.
 
     Raises:
         BundleError: naming what was found: a script, an import, an expression (``$``) or a macro (``%``).
     """
-    hint = "If you trust whoever made it, allow it with --trust-code."
+    hint = "If you trust its author, allow it with --trust-code."
     if bundle.scripts:
         script = bundle.scripts[0].relative_to(bundle.folder).as_posix()
         raise BundleError(f"{bundle.folder} brings its own Python ({script}).", hint)
@@ -138,19 +138,19 @@ def refuse_code(bundle: Bundle) -> None:
 
 
 def bundle_version(bundle: Bundle | str | Path) -> str:
-    """Return the hash of everything that decides how a bundle's model answers.
+    """Return the hash of everything that affects the answers of a bundle's model.
 
     Covers the weights (and all of ``models/``, since ONNX weights may lie in several files), both configurations and
-    the bundle's own Python. Texts are hashed without regard to line endings, which version control may change. How
-    patches are laid over an image (``LAID``) does not count, except in bundles of contract 1 and 2, which were hashed
-    so when their agents were taught.
+    the bundle's own Python. Line endings of text files are normalised,
+    since version control may change them. The placement of patches (``LAID``) does not count, except in bundles of
+    contract 1 and 2, whose agents refer to hashes that include it.
 
     Returns:
         SHA-256 as 64 hexadecimal characters; ``short_version`` is what people see.
     """
     bundle = bundle if isinstance(bundle, Bundle) else read_bundle(bundle)
     digest = hashlib.sha256()
-    for config in (_answering(bundle.metadata), bundle.inference):
+    for config in (_metadata_of_answers(bundle.metadata), bundle.inference):
         digest.update(json.dumps(config, sort_keys=True, ensure_ascii=True).encode())
     binaries = {path for path in (bundle.folder / "models").rglob("*") if path.is_file()} - set(bundle.scripts)
     for path in sorted(binaries | ({bundle.weights} if bundle.weights else set())):
@@ -163,8 +163,8 @@ def bundle_version(bundle: Bundle | str | Path) -> str:
     return digest.hexdigest()
 
 
-def _answering(metadata: dict[str, Any]) -> dict[str, Any]:
-    """Return metadata without what does not change how a patch is answered."""
+def _metadata_of_answers(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Return the metadata that affects the answer for a patch."""
     own = metadata.get("otherwise", {})
     patches, contract = own.get("patches"), own.get("contract", 1)
     if not isinstance(patches, dict) or not isinstance(contract, int) or contract < 3:
@@ -174,7 +174,7 @@ def _answering(metadata: dict[str, Any]) -> dict[str, Any]:
 
 
 def short_version(version: str) -> str:
-    """First 16 characters of a version, for people."""
+    """Return the first 16 characters of a version, for display."""
     return version[:16]
 
 
@@ -191,7 +191,7 @@ def write_bundle(
     """Write a bundle, all of it or nothing.
 
     Args:
-        folder: Where; its parent is made if need be.
+        folder: Folder to write; missing parents are created.
         metadata: See ``common_metadata``; ``metadata["otherwise"]["weights"]`` names the weights file.
         inference: Content of ``configs/inference.json``.
         write_weights: Called with the path to write the weights to; None for a model that has none.
@@ -201,7 +201,7 @@ def write_bundle(
 
     Raises:
         BundleError: if the folder exists and may not be replaced, or what was written is no complete bundle.
-        WriteError: if writing fails (disk full, no permission). What was there before is then still there, no more.
+        WriteError: if writing fails (disk full, no permission). An existing bundle is then unchanged.
     """
     folder = Path(folder)
     refuse_existing(folder, replace)
@@ -219,7 +219,7 @@ def write_bundle(
 
 
 def refuse_existing(folder: str | Path, replace: bool = False) -> None:
-    """Refuse to write where something is. Ask this before hours of work, not after.
+    """Refuse to write to an existing folder. Call this before a long computation.
 
     Raises:
         BundleError: if the folder exists and is not a bundle that may be replaced.
@@ -245,17 +245,17 @@ def common_metadata(
     intended_use: str = "Research only; not for clinical use.",
     **more: Any,
 ) -> dict[str, Any]:
-    """Metadata by MONAI's schema (``SCHEMA``), with versions of the libraries at hand.
+    """Return metadata by MONAI's schema (``SCHEMA``), with the versions of the installed libraries.
 
     Args:
         name: Name for people.
         task: One line: what the model does.
         description: More about it.
         network_data_format: ``{"inputs": {...}, "outputs": {...}}`` as MONAI's specification has it.
-        own: What stands under ``otherwise``: ``kind``, ``weights`` and what the kind needs.
-        authors: Who made it.
-        copyright: Whose it is.
-        intended_use: What it is for.
+        own: Content of ``otherwise``: ``kind``, ``weights`` and what the kind needs.
+        authors: Authors of the model.
+        copyright: Copyright line.
+        intended_use: Intended use, one sentence.
         more: Further top-level fields, such as ``data_source`` or ``eval_metrics``.
     """
     return {
@@ -286,7 +286,7 @@ def _installed(package: str) -> str:
 
 
 def _inference_file(folder: Path) -> Path | None:
-    """Return the file that says how a bundle is run; None: there is none.
+    """Return the configuration of a bundle; None if there is none.
 
     Raises:
         BundleError: if there are several.

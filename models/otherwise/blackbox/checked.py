@@ -1,4 +1,4 @@
-"""Wrappers round a black box: they check its answers, count what it is asked, and remember what it said."""
+"""Wrappers of a black box: check its answers, count queries, and cache answers."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from otherwise.blackbox.protocol import BlackBox
 from otherwise.errors import ClassifierError, ImageError
 
 LEAST = 1e-300
-"""An exact zero counts as this probability in log-odds."""
+"""Least probability in log-odds."""
 
 
 class CheckedBlackBox:
-    """The same classifier, but what goes in and what comes out is checked.
+    """A black box whose inputs and answers are checked.
 
     Args:
         inner: Any host.
@@ -39,7 +39,7 @@ class CheckedBlackBox:
         self._fitting = Fitting()
 
     def predict(self, images: np.ndarray) -> np.ndarray:
-        """Classify a batch; see ``BlackBox.predict``. One that does not fit into memory is asked in parts.
+        """Classify a batch; see ``BlackBox.predict``. A batch that does not fit into memory is split.
 
         Raises:
             ImageError: if the images are not ``(batch, channels, *size)`` numbers in [0, 1].
@@ -95,11 +95,11 @@ class CheckedBlackBox:
 
 
 class CountingBlackBox:
-    """The same classifier, asked in batches of bounded size, with the number of images asked.
+    """A black box with batches of bounded size, which counts the images that it classifies.
 
     Args:
         inner: Any black box.
-        batch_size: Most images asked at once, which bounds memory.
+        batch_size: Largest batch; it bounds memory.
 
     Attributes:
         inner: The black box.
@@ -120,7 +120,7 @@ class CountingBlackBox:
 
     @property
     def queries(self) -> int:
-        """Number of images asked so far."""
+        """Return the number of images classified so far."""
         with self._lock:
             return self._queries
 
@@ -129,7 +129,7 @@ class CountingBlackBox:
         answers = [np.zeros((0, len(self.classes)))]
         for start in range(0, len(images), self.batch_size):
             batch = images[start : start + self.batch_size]
-            # Counted before the answer: a query that fails has cost as much.
+            # Counted before the answer: a failed query has the same cost.
             with self._lock:
                 self._queries += len(batch)
             answers.append(self.inner.predict(batch))
@@ -137,13 +137,13 @@ class CountingBlackBox:
 
 
 class RememberingBlackBox(CountingBlackBox):
-    """The same classifier, asked about an image only once: equal voxels get the remembered answer.
+    """A black box that caches its answers: an image with equal voxels is classified once.
 
-    Only images that were asked about count as queries.
+    Only images that are classified count as queries.
 
     Args:
         inner: Any black box.
-        batch_size: Most images asked at once.
+        batch_size: Largest batch.
     """
 
     def __init__(self, inner: BlackBox, batch_size: int = 64) -> None:
@@ -168,16 +168,16 @@ def _digest(image: np.ndarray) -> bytes:
 def decision_value(
     probabilities: np.ndarray, target: int, multi_label: bool = False, least: float = LEAST
 ) -> np.ndarray:
-    """Return the log-odds of the target class, ``log p - log(1 - p)``: zero where it is as likely as not.
+    """Return the log-odds of the target class, ``log p - log(1 - p)``; zero at ``p = 1/2``.
 
-    Where classes exclude each other, ``1 - p`` is the sum of the others. Of a network that answers in single precision
-    that keeps its digits where ``p`` itself is exactly 1.
+    For mutually exclusive classes, ``1 - p`` is computed as the sum of the other probabilities. This keeps digits where
+    ``p`` is exactly 1 in single precision.
 
     Args:
         probabilities: ``(..., classes)`` in [0, 1].
         target: Index of the class.
         multi_label: Whether each class is a yes or no of its own.
-        least: What an exact zero counts as; smaller probabilities are raised to it, too.
+        least: Smaller probabilities are raised to this one.
 
     Returns:
         ``(...)`` float64, finite.

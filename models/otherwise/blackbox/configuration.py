@@ -13,11 +13,11 @@ import yaml
 from otherwise.errors import BundleError
 
 _MOST_VALUES = 100_000
-"""Of a configuration."""
+"""Largest size of a configuration."""
 
 
 def leaves(content: Any, place: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield every value within nested objects and lists, after the place where it stands (``a.b.0``)."""
+    """Yield path (``a.b.0``) and value of every leaf of nested objects and lists."""
     if isinstance(content, Mapping):
         for key, value in content.items():
             yield from leaves(value, f"{place}.{key}" if place else str(key))
@@ -51,10 +51,10 @@ def read_configuration(path: Path) -> dict[str, Any]:
 
 
 class _YamlReader(yaml.SafeLoader):
-    """Read plain data only; a key that is given twice is an error, as in MONAI."""
+    """Reader of plain data; a repeated key is an error, as in MONAI."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Build one object."""
+        """Build a dictionary and refuse repeated keys."""
         seen = set()
         for key, _ in node.value:
             if str(key.value) in seen:
@@ -64,7 +64,7 @@ class _YamlReader(yaml.SafeLoader):
 
 
 def _read_yaml(text: str) -> Any:
-    """Read YAML as what JSON can hold: names are texts, and aliases do not multiply without end."""
+    """Read YAML as JSON's types: keys become strings, and expansion of aliases is bounded."""
     content = yaml.load(text, _YamlReader)
     if len(list(islice(leaves(content), _MOST_VALUES + 1))) > _MOST_VALUES:
         raise ValueError(f"it has more than {_MOST_VALUES} values")

@@ -1,4 +1,4 @@
-"""A classifier's declared inputs in words, for checks and reports."""
+"""Describe a classifier's declared inputs in words, for checks and reports."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from otherwise.blackbox.tensor import TensorSpec
 
 
 def tensor_of(classifier: BlackBox) -> TensorSpec:
-    """Return what a classifier's network wants of a view; columns first where nothing is declared."""
+    """Return the tensor specification of a classifier; columns first where none is declared."""
     while (inner := getattr(classifier, "inner", None)) is not None:
         classifier = inner
     spec = getattr(classifier, "spec", None)
@@ -19,7 +19,7 @@ def tensor_of(classifier: BlackBox) -> TensorSpec:
 
 
 def describe_field(inputs: InputSpec) -> str:
-    """Say how much of an image is seen, such as ``64 x 64 at 0.4 x 0.4 mm``."""
+    """Describe the field of view, such as ``64 x 64 at 0.4 x 0.4 mm``."""
     size = " x ".join(str(edge) for edge in inputs.size)
     if inputs.any_size:
         return "images of any size"
@@ -29,7 +29,7 @@ def describe_field(inputs: InputSpec) -> str:
 
 
 def describe_contract(classifier: BlackBox) -> str:
-    """Say everything that a bundle declares beyond size and window, in one sentence."""
+    """Describe in one sentence what a bundle declares beyond size and window."""
     inputs, tensor = classifier.inputs, tensor_of(classifier)
     if inputs.pipeline is not None:
         return _with_thresholds("prepared by the bundle's own preprocessing, which MONAI runs", classifier)
@@ -41,19 +41,19 @@ def describe_contract(classifier: BlackBox) -> str:
         if values is not None:
             steps.append(f"{name} {' '.join(f'{value:g}' for value in values)}")
     field = "" if inputs.spacing else f", field of view {inputs.fit}"
-    told = (
+    contract = (
         f"axes {tensor.axes}, {'NHWC' if tensor.channels_last else 'NCHW'}, {tensor.colours}, orientation "
         f"{inputs.orientation or 'as stored'}{field}, interpolation {inputs.interpolation}, {', '.join(steps)}, "
         f"{tensor.dtype}"
     )
-    return _with_thresholds(told, classifier)
+    return _with_thresholds(contract, classifier)
 
 
 def describe_thresholds(classes: Sequence[str], thresholds: Sequence[float]) -> str:
-    """Say from which probability each class is said."""
+    """Describe the threshold of each class."""
     return ", ".join(f"{name} from {value:g}" for name, value in zip(classes, thresholds, strict=True))
 
 
-def _with_thresholds(told: str, classifier: BlackBox) -> str:
+def _with_thresholds(contract: str, classifier: BlackBox) -> str:
     thresholds = thresholds_of(classifier)
-    return f"{told}; {describe_thresholds(classifier.classes, thresholds)}." if thresholds else f"{told}."
+    return f"{contract}; {describe_thresholds(classifier.classes, thresholds)}." if thresholds else f"{contract}."

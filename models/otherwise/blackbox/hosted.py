@@ -1,4 +1,4 @@
-"""A black box made of a specification and any function that scores images."""
+"""Make a black box of a specification and a function that scores images."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Scores = Callable[[np.ndarray], np.ndarray]
 
 
 class HostedClassifier:
-    """Implements ``BlackBox``; what the model returned is not checked here (see ``CheckedBlackBox``).
+    """A black box of a specification and a function; its answers are not checked (see ``CheckedBlackBox``).
 
     Args:
-        spec: How to ask, and how to read the answer.
+        spec: Inputs and outputs of the model.
         scores: The model.
-        module: Where the model gives gradients: maps images in [0, 1] to the log-odds of each class. An extra that no
-            explanation depends on.
+        module: Maps images in [0, 1] to the log-odds of each class, where the model has gradients; else None. No
+            explanation depends on it.
     """
 
     def __init__(self, spec: ClassifierSpec, scores: Scores, module: nn.Module | None = None) -> None:
@@ -45,14 +45,14 @@ class HostedClassifier:
         return probabilities(self.outputs(images), self.spec.activation, len(self.classes), self.multi_label)
 
     def outputs(self, images: np.ndarray) -> np.ndarray:
-        """Ask the model: ``(batch, channels, *size)`` images in [0, 1] to its raw outputs, float64."""
+        """Return the model's raw outputs, float64, for ``(batch, channels, *size)`` images in [0, 1]."""
         return np.asarray(self.scores(self.spec.tensor.of(images)), dtype=np.float64)
 
 
 def in_batches(scores: Scores, size: int, images: np.ndarray) -> np.ndarray:
-    """Ask for exactly ``size`` images at a time; the last batch is filled up with its last image.
+    """Score images in batches of exactly ``size``; the last batch is padded with its last image.
 
-    For models whose file or server fixes the length of a batch.
+    For models with a fixed batch size.
     """
     answers = []
     for start in range(0, len(images), size):
@@ -72,11 +72,11 @@ def probabilities(scores: np.ndarray, activation: str, classes: int, multi_label
         multi_label: Whether each class is a yes or no of its own.
 
     Returns:
-        ``(batch, classes)`` float64, if ``scores`` was as described; else of whatever shape it had.
+        ``(batch, classes)`` float64 for ``scores`` as described; other shapes are kept.
     """
     single = classes == 2 and not multi_label and (scores.ndim == 1 or scores.shape[1:] == (1,))
     if activation == "sigmoid" or (single and activation == "softmax"):
-        if single:  # each side by itself, since 1 - p loses its digits where p is close to 1
+        if single:  # both sides are computed, since 1 - p loses digits where p is close to 1
             return np.concatenate([expit(-scores.reshape(-1, 1)), expit(scores.reshape(-1, 1))], axis=1)
         scores = expit(scores)
     elif activation == "softmax" and scores.ndim > 1:

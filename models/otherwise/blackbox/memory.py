@@ -1,4 +1,4 @@
-"""When a batch does not fit into the device's memory, smaller ones may."""
+"""Split a batch that does not fit into the device's memory."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class DeviceError(OtherwiseError):
 
 
 def device_failed(error: BaseException) -> bool:
-    """Whether CUDA says that something other than memory is wrong; nothing in this process reaches the GPU any more.
+    """Return whether CUDA has failed for a reason other than memory, so that this process has lost the GPU.
 
     After such an error the process's context is lost for good (CUDA Runtime API, ``cudaErrorIllegalAddress`` and its
     like: "the process must be terminated and relaunched").
@@ -46,48 +46,47 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def _said(error: BaseException) -> Iterator[str]:
-    """Return what libraries that compute said; onnxruntime's errors have no base in common with others."""
+    """Return the message of a numerical library; errors of onnxruntime share no base class with others."""
     for each in _behind(error):
         if isinstance(each, RuntimeError) or type(each).__module__.startswith("onnxruntime"):
             yield str(each)
 
 
 def _behind(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and what it came from: hosts turn whatever a network raises into a line of their own."""
+    """Yield an error and its causes: hosts wrap the errors of a network."""
     while error is not None:
         yield error
         error = error.__cause__
 
 
 def free_memory() -> None:
-    """Give back what PyTorch keeps of a GPU's memory for later, if it is in use at all."""
+    """Release the GPU memory that PyTorch caches, if CUDA is in use."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 
 class Fitting:
-    """Asks for as many images at once as fit into memory.
+    """Function that classifies as many images at once as fit into memory.
 
-    A batch that does not fit is halved, and the size that does is remembered: other programs on the device seldom give
-    their memory back soon, and every failure costs.
+    A batch that does not fit is halved. The size that fits is remembered, since every failure takes time.
 
     Attributes:
-        size: Most images at once; None while every batch fitted.
+        size: Largest batch; None while every batch has fitted.
     """
 
     def __init__(self) -> None:
         self.size: int | None = None
 
     def __call__(self, predict: Predict, images: np.ndarray) -> np.ndarray:
-        """Ask.
+        """Classify images.
 
         Args:
-            predict: One row of answers for each image.
+            predict: Returns one row of answers for each image.
             images: ``(batch, ...)``, at least one.
 
         Raises:
-            Exception: whatever ``predict`` raises, also that a single image does not fit.
+            Exception: any error of ``predict``, also if a single image does not fit.
         """
         answers: list[np.ndarray] = []
         start = 0
@@ -98,7 +97,7 @@ class Fitting:
                 answers.append(answer)
                 start += len(part)
             else:
-                # Not in the handler of the error, which holds on to what did not fit.
+                # Outside the error handler, which keeps the memory of the failed batch.
                 free_memory()
                 self.size = len(part) // 2
         return answers[0] if len(answers) == 1 else np.concatenate(answers)

@@ -1,4 +1,4 @@
-"""The model card of a bundle: what it is, how it was made, how good it is."""
+"""Write the model card of a bundle: inputs, training, figures."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def classifier_card(
     Args:
         name: Name for people.
         classes: Class names.
-        inputs: The images it wants.
+        inputs: The input specification.
         activation: How its outputs become probabilities.
-        rows: Further rows of the table: what to say, by title.
-        notes: What else a reader should know.
+        rows: Further rows of the table: text by title.
+        notes: Remarks below the table.
     """
     size = " x ".join(str(edge) for edge in inputs.size)
     spacing = (
@@ -47,7 +47,7 @@ def classifier_card(
 
 
 def machine_class(device: str) -> str:
-    """Return what kind of machine a device is, without saying which one."""
+    """Return the name of the GPU, or the number and architecture of the CPU cores."""
     if device.startswith("cuda"):
         import torch
 

@@ -1,8 +1,8 @@
-"""Disturbances of images that leave what a radiologist sees as it is: noise, streaks, blur, contrast, shifts, mirrors.
+"""Disturb images without changing their diagnosis: noise, streaks, blur, contrast, shifts, mirrors.
 
-One set of pure functions, for training classifiers, for measuring how robust they are, and for asking about one image.
-Images are ``(batch, channels, *size)`` tensors in [0, 1], and so is what is returned. A level is one number, or one for
-each image, ``(batch,)``. Randomness comes from the generator alone, which lives on the CPU.
+Pure functions, for training classifiers and for measuring their robustness. Images are ``(batch, channels, *size)``
+tensors in [0, 1], and so are results. A level is one number, or one for each image, ``(batch,)``. Randomness comes from
+the generator alone, which is on the CPU.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def streaky_noise(
         images: ``(batch, channels, *size)`` in [0, 1].
         level: Standard deviation, as a share of the range.
         generator: Source of randomness.
-        axes: Spatial axes along which neighbours are alike; 0 is along an image's rows.
+        axes: Spatial axes along which the noise is smoothed; 0 is along an image's rows.
         length: Standard deviation of the smoothing, in voxels.
     """
     kernel = gaussian_1d(torch.tensor(length))
@@ -57,7 +57,7 @@ def streaky_noise(
 
 
 def blurred(images: Tensor, sigma: float) -> Tensor:
-    """Blur with a Gaussian of ``sigma`` voxels; beyond the border the image repeats."""
+    """Blur with a Gaussian of ``sigma`` voxels; border voxels are repeated outwards."""
     kernel = gaussian_1d(torch.tensor(sigma)).to(images.device)
     return separable_filtering(images, [kernel] * (images.ndim - 2), mode="replicate")
 
@@ -77,9 +77,9 @@ def mirrored(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def turned(images: Tensor, degrees: float, zoom: float, generator: torch.Generator) -> Tensor:
-    """Turn each image about its centre and enlarge or shrink it; beyond the border the image repeats.
+    """Rotate each image about its centre and zoom it; border voxels are repeated outwards.
 
-    Voxels are taken as squares or cubes. In 3-D the axis of the turn is drawn at random.
+    Voxels are treated as squares or cubes. In 3-D the axis of rotation is random.
 
     Args:
         images: ``(batch, channels, *size)``.
@@ -106,7 +106,7 @@ def turned(images: Tensor, degrees: float, zoom: float, generator: torch.Generat
 
 
 def shifted(images: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """Move each image by whole voxels along each axis, up to a share of its edge; what comes in repeats the border."""
+    """Shift each image by whole voxels along each axis, up to a share of its edge; border voxels are repeated."""
     size = images.shape[2:]
     reach = [int(share * edge) for edge in size]
     if not any(reach):
@@ -122,7 +122,7 @@ def _normal(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _each(level: Level, images: Tensor) -> Level:
-    """Give a level of each image trailing axes, so that it broadcasts against the images."""
+    """Add trailing axes to a level for each image, so that it broadcasts against the images."""
     if not isinstance(level, Tensor):
         return level
     return level.to(images.device).view(-1, *[1] * (images.ndim - 1))

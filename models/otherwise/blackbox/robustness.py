@@ -1,7 +1,7 @@
-"""How robust a classifier is: what noise, streaks, blur and contrast make of its answers.
+"""Measure how robust a classifier is against noise, streaks, blur and contrast.
 
-A classifier that changes its mind when a little noise is added goes by grain, and what explains it is grain. Measured
-are the images on which it decides otherwise than on the undisturbed one; no label is needed.
+A classifier that depends on grain has explanations that show grain. Measured is the share of images whose predicted
+class changes when they are disturbed; labels are not needed.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from otherwise.blackbox.perturbations import blurred, contrasted, streaky_noise,
 Predict = Callable[[np.ndarray], np.ndarray]
 """``(batch, channels, *size)`` float32 in [0, 1] -> ``(batch, classes)`` probabilities."""
 GRAIN_LEVEL = 0.1
-"""Noise by which a classifier is judged, as a share of the range."""
+"""Noise level of the judgement ``goes_by_grain``, as a share of the range."""
 MOST_FLIPS = 0.1
-"""A classifier that noise of ``GRAIN_LEVEL`` flips on a larger share of the images goes by grain."""
+"""A classifier goes by grain if noise of ``GRAIN_LEVEL`` flips its answer on a larger share of the images."""
 BATCH = 32
 
 
@@ -72,17 +72,17 @@ DISTURBANCES = tuple(
     )
     for level in levels
 )
-"""What is measured of every classifier."""
+"""The disturbances measured for every classifier."""
 
 
 @dataclass(frozen=True)
 class Flips:
-    """What one disturbance does to a classifier's answers.
+    """Effect of one disturbance on a classifier's answers.
 
     Attributes:
-        disturbance: What was done to the images.
-        share: Share of the images on which it decides otherwise, in [0, 1].
-        towards: Share of the images on which it decides for a class that it did not decide for before, by class.
+        disturbance: The disturbance.
+        share: Share of the images whose predicted class changes, in [0, 1].
+        towards: Share of the images that gain a class which was not predicted before, by class.
     """
 
     disturbance: Disturbance
@@ -92,11 +92,11 @@ class Flips:
 
 @dataclass(frozen=True)
 class Robustness:
-    """What all disturbances do to a classifier's answers.
+    """Effect of all disturbances on a classifier's answers.
 
     Attributes:
-        images: Number of images asked about.
-        flips: For each disturbance.
+        images: Number of images.
+        flips: Effect of each disturbance.
     """
 
     images: int
@@ -110,7 +110,7 @@ class Robustness:
 
     @property
     def goes_by_grain(self) -> bool:
-        """Return whether the classifier goes by an image's grain."""
+        """Return whether the classifier depends on an image's grain."""
         return self.worst_grain.share > MOST_FLIPS
 
     @property
@@ -139,7 +139,7 @@ class Robustness:
         )
 
     def to_dict(self) -> dict[str, object]:
-        """Plain values for JSON: number of images, share of flips by name, and the judgement."""
+        """Return plain values for JSON: number of images, share of flips by name, and the judgement."""
         return {
             "images": self.images,
             "flips": {one.disturbance.name: round(one.share, 4) for one in self.flips},
@@ -157,18 +157,18 @@ def measure_robustness(
     seed: int = 0,
     disturbances: Sequence[Disturbance] = DISTURBANCES,
 ) -> Robustness:
-    """Ask a classifier about images and about disturbed ones.
+    """Compare a classifier's answers for images and for disturbed ones.
 
     Args:
         predict: The classifier.
         images: ``(count, channels, *size)`` float32 in [0, 1].
         classes: Class names.
-        rule: When it says a class.
-        seed: Decides the noise.
-        disturbances: What is done to the images.
+        rule: Maps probabilities to predicted classes.
+        seed: Seed of the noise.
+        disturbances: The disturbances to measure.
 
     Returns:
-        The shares of images on which it decides otherwise.
+        The shares of images whose predicted class changes.
     """
     generator = torch.Generator().manual_seed(seed)
     images = np.ascontiguousarray(images, np.float32)

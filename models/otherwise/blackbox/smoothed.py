@@ -1,7 +1,6 @@
-"""The classifier under mild noise: its mean answer over a few noisy copies of an image.
+"""Average a classifier's answers over a few noisy copies of an image.
 
-Randomised smoothing (Cohen et al., arXiv 1902.02918): what misleads a classifier by faint grain no longer does, and
-what is left is what a person can look at.
+Randomised smoothing (Cohen et al., arXiv 1902.02918) removes the effect of faint grain on the answer.
 """
 
 from __future__ import annotations
@@ -14,13 +13,13 @@ from otherwise.blackbox.protocol import BlackBox
 
 
 class SmoothedBlackBox:
-    """The same classifier, asked about noisy copies. The noise is the same each time, so the same image gets the same.
+    """A classifier averaged over noisy copies of each image. The noise is fixed, so equal images get equal answers.
 
     Args:
         inner: Any black box.
         noise: Standard deviation of the noise, as a share of the range.
-        copies: How many copies are asked about; each image costs so many answers.
-        seed: Decides the noise.
+        copies: Number of copies; each image costs as many queries.
+        seed: Seed of the noise.
     """
 
     def __init__(self, inner: BlackBox, noise: float = 0.05, copies: int = 8, seed: int = 0) -> None:

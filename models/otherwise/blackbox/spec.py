@@ -313,7 +313,7 @@ def _classes(bundle: Bundle, channel_def: Any, outputs: int | None) -> tuple[str
 
 
 def _transforms(inference: Mapping[str, Any], *names: str) -> Iterator[Mapping[str, Any]]:
-    """Steps of the bundle's own processing, which we read but never run."""
+    """Yield the steps of the bundle's own processing with these names; they are read but not run."""
     for part in ("preprocessing", "postprocessing"):
         steps = inference.get(part, {})
         listed = steps.get("transforms") if isinstance(steps, Mapping) else None

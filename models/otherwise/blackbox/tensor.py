@@ -1,4 +1,4 @@
-"""From a view in [0, 1] to the tensor that a network wants: axes, colours, range, normalisation, type.
+"""Convert a view in [0, 1] to the input tensor of a network: axes, colours, range, normalisation, type.
 
 Every step is differentiable and works on NumPy arrays and PyTorch tensors alike, so that gradients of a hosted network
 are gradients of the view.
@@ -27,16 +27,16 @@ _PLACE = {"columns": 0, "x": 0, "rows": 1, "y": 1, "slices": 2, "z": 2}
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """What a network wants of a view ``(batch, channels, columns, rows[, slices])`` in [0, 1].
+    """A network's input tensor, made of a view ``(batch, channels, columns, rows[, slices])`` in [0, 1].
 
     Attributes:
         axes: Order of the spatial axes, such as ``rows,columns``; see ``AXES``.
         channels_last: Whether channels are the last axis (NHWC, as Keras has it).
         colours: ``RGB`` or ``BGR``; of networks with three channels.
-        value_range: What 0 and 1 become.
+        value_range: Values that 0 and 1 are mapped to.
         mean: Subtracted per channel (or one for all), after ``value_range``; None: nothing.
         deviation: Divided by, likewise.
-        per_image: How each image is normalised by itself, before ``value_range``: ``none``; ``z-score`` per channel,
+        per_image: Normalisation of each image by itself, before ``value_range``: ``none``; ``z-score`` per channel,
             of all voxels, or of the foreground (above zero; what is zero stays zero); ``min-max``.
         all_channels: Normalise an image by itself over all channels at once, not per channel.
         dtype: Type of the tensor. ``uint8`` is rounded.
@@ -74,14 +74,14 @@ class TensorSpec:
 
     @property
     def order(self) -> tuple[int, ...]:
-        """For each spatial axis of the tensor: which of columns, rows, slices it is."""
+        """Return for each spatial axis of the tensor its index in (columns, rows, slices)."""
         return tuple(_PLACE[axis] for axis in self.axes.split(","))
 
     def check(self, spatial_dims: int, channels: int) -> None:
-        """Refuse what does not fit a view.
+        """Refuse a specification that does not fit a view.
 
         Raises:
-            BundleError: naming it.
+            BundleError: if a field does not fit; the error names it.
         """
         if len(self.order) != spatial_dims:
             raise BundleError(
@@ -97,12 +97,12 @@ class TensorSpec:
             raise BundleError(f"BGR does not fit {channels} channel(s).", "It is for three; leave it out.")
 
     def shape(self, size: tuple[int, ...], channels: int) -> tuple[int, ...]:
-        """Shape of one image's tensor."""
+        """Return the shape of one image's tensor."""
         spatial = tuple(size[axis] for axis in self.order)
         return (*spatial, channels) if self.channels_last else (channels, *spatial)
 
     def of(self, view: Any) -> Any:
-        """Make the tensor.
+        """Convert a view to the tensor.
 
         Args:
             view: ``(batch, channels, columns, rows[, slices])`` in [0, 1]; NumPy array or PyTorch tensor.

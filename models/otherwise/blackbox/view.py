@@ -1,7 +1,6 @@
-"""An image as a classifier sees it: on its grid, in its window, with what a reader should be warned about.
+"""Convert an image to a classifier's view: on its grid, in its window, with warnings.
 
-One place for the whole way from an image to the view ``(channels, *size)`` in [0, 1], for explanations, searches,
-trainings and checks alike.
+Explanations, searches, trainings and checks convert images to views ``(channels, *size)`` in [0, 1] by this module.
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ from otherwise.images.resampling import model_grid, needs_luminance, resample, w
 from otherwise.warning import AnswerWarning
 
 CLIPPED_SHARE = 0.05
-"""More voxels than this beyond the window are worth a warning."""
+"""A larger share of voxels beyond the window gives a warning."""
 SAME_SHARE = 0.99
-"""A view with more voxels of one and the same value is as good as constant."""
+"""A view with a larger share of equal voxels counts as constant."""
 CLIPPED_BY = 0.02
-"""A voxel counts as clipped from this share of the window beyond it: -1024 HU is as good as -1000."""
+"""A voxel counts as clipped if it lies beyond the window by this share of it, so that -1024 HU counts as -1000."""
 MOST_LABELS = 12
-"""An image of whole numbers with at most so many different values, none of them far apart, is taken for a label map."""
+"""An image of whole numbers with at most so many different values, close to each other, counts as a label map."""
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 Window = tuple[float, float]
 Centre = tuple[float, float, float]
@@ -31,14 +30,14 @@ Centre = tuple[float, float, float]
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """What a classifier sees of an image.
+    """A classifier's view of an image.
 
     Attributes:
         array: ``(channels, *size)`` float32 in [0, 1].
-        grid: Where in space these voxels lie.
-        window: ``(low, high)`` in the image's own units that became 0 and 1.
-        below: Share of the voxels that lay under the window and became 0, in [0, 1]; those outside the image count not.
-        above: Share over it that became 1.
+        grid: Position of these voxels in space.
+        window: ``(low, high)`` in the image's own units, mapped to 0 and 1.
+        below: Share of the voxels below the window, in [0, 1]; voxels outside the image do not count.
+        above: Share of the voxels above the window.
     """
 
     array: np.ndarray
@@ -49,39 +48,39 @@ class View:
 
     @property
     def clipped(self) -> float:
-        """Share of the voxels beyond the window."""
+        """Return the share of voxels beyond the window."""
         return self.below + self.above
 
 
 def show(image: Image, inputs: InputSpec, slice_index: int | None = None, centre: Centre | None = None) -> np.ndarray:
-    """Show an image as a classifier wants it, in the declared size; see :func:`view`.
+    """Return an image's view in the declared size; see :func:`view`.
 
     Returns:
         ``(channels, *size)`` float32 in [0, 1].
 
     Raises:
-        ImageError: also if a classifier that takes any size sees the image in another one.
+        ImageError: as :func:`view`; also if a classifier of any size has a view of another size.
     """
     return of_declared_size(image, view(image, inputs, slice_index, centre), inputs).array
 
 
 def show_any(image: Image, inputs: InputSpec, slice_index: int | None = None) -> np.ndarray:
-    """Show an image as a classifier wants it, in whatever size it takes; see :func:`view`."""
+    """Return an image's view in any size that the classifier takes; see :func:`view`."""
     return view(image, inputs, slice_index).array
 
 
 def view(image: Image, inputs: InputSpec, slice_index: int | None = None, centre: Centre | None = None) -> View:
-    """Bring an image to a classifier.
+    """Return a classifier's view of an image.
 
     Args:
         image: Image in its own units.
-        inputs: What the classifier wants.
-        slice_index: For a 2-D classifier and a volume: which slice along k.
-        centre: For a classifier with a spacing: where its field's centre lies, RAS millimetres. None: the image's.
+        inputs: The classifier's input specification.
+        slice_index: Slice along k, for a 2-D classifier and a volume.
+        centre: Centre of the field of view of a classifier with a spacing, RAS millimetres; None: the image's centre.
 
     Raises:
-        ImageError: if voxels are not finite or constant, the window sees nothing, or dimensions (``model_grid``) or
-            channels do not suit.
+        ImageError: if voxels are not finite or constant, all lie beyond the window, or dimensions (``model_grid``) or
+            channels do not fit.
     """
     check_content(image)
     if inputs.pipeline is not None:
@@ -90,13 +89,13 @@ def view(image: Image, inputs: InputSpec, slice_index: int | None = None, centre
 
 
 def of_declared_size(image: Image, seen: View, inputs: InputSpec) -> View:
-    """Refuse a view of another size than the declared one, which is what an agent is made for.
+    """Refuse a view of another size than the declared one; agents exist for that size only.
 
     Returns:
         The same view.
 
     Raises:
-        ImageError: if a classifier that takes any size sees the image in another one.
+        ImageError: if a classifier of any size has a view of another size.
     """
     shape = seen.array.shape[1:]
     if shape != inputs.size:
@@ -111,18 +110,18 @@ def of_declared_size(image: Image, seen: View, inputs: InputSpec) -> View:
 def grid_of(
     geometry: Geometry, inputs: InputSpec, slice_index: int | None = None, centre: Centre | None = None
 ) -> Geometry:
-    """Lay a classifier's grid over an image; see ``model_grid``."""
+    """Return a classifier's grid for an image; see ``model_grid``."""
     return model_grid(geometry, inputs.size, inputs.spacing, slice_index, centre, inputs.orientation, inputs.fit)
 
 
 def view_on(image: Image, grid: Geometry, inputs: InputSpec, window: Window | None = None) -> View:
-    """Show an image on a grid that was laid before.
+    """Return the view of an image on a given grid.
 
     Args:
         image: Image in its own units.
-        grid: From :func:`grid_of`, or of an earlier view.
-        inputs: What the classifier wants.
-        window: Of an earlier view, for an image that was changed since; None: as ``inputs`` says.
+        grid: From :func:`grid_of` or an earlier view.
+        inputs: The classifier's input specification.
+        window: Window of an earlier view, for a changed image; None: by ``inputs``.
 
     Raises:
         ImageError: see :func:`view`.
@@ -135,7 +134,7 @@ def view_on(image: Image, grid: Geometry, inputs: InputSpec, window: Window | No
     own = inputs.own_window and window is None
     low = float(suited.array.min()) if own else (window or inputs.intensity)[0]
     sampled = resample(suited, grid, outside=low, interpolation=inputs.interpolation).array.astype(np.float32)
-    if own:  # a patch is normalised by itself, not with what lies around it
+    if own:  # a patch is normalised by itself, without its surroundings
         source = sampled if inputs.patches is not None else suited.array
         window = (float(source.min()), float(source.max()))
     window = window or inputs.intensity
@@ -143,10 +142,10 @@ def view_on(image: Image, grid: Geometry, inputs: InputSpec, window: Window | No
 
 
 def suited_channels(image: Image, inputs: InputSpec) -> Image:
-    """Give an image the classifier's channels; colour becomes grey only where the classifier says how.
+    """Convert an image to the classifier's channels; colour becomes grey only where the classifier declares how.
 
     Raises:
-        ImageError: if channels would have to be made up or thrown away.
+        ImageError: if channels would have to be invented or dropped.
     """
     if inputs.channels == 1 and image.array.shape[0] == 3 and inputs.grey != "refuse":
         weights = _LUMA if inputs.grey == "luma" else np.full(3, 1 / 3, np.float32)
@@ -156,12 +155,12 @@ def suited_channels(image: Image, inputs: InputSpec) -> Image:
 
 
 def warnings_of(image: Image, inputs: InputSpec, seen: View) -> tuple[AnswerWarning, ...]:
-    """Say what makes a classifier's answer for an image doubtful.
+    """Return reasons to doubt a classifier's answer for an image.
 
     Args:
         image: The image.
-        inputs: What the classifier wants.
-        seen: Its view.
+        inputs: The classifier's input specification.
+        seen: The view of the image.
     """
     found = []
     low, high = seen.window
@@ -186,7 +185,7 @@ def image_warnings(image: Image, inputs: InputSpec) -> tuple[AnswerWarning, ...]
 
     Args:
         image: The whole image.
-        inputs: What the classifier wants.
+        inputs: The classifier's input specification.
     """
     found = list(modality_warning(inputs, image.modality))
     if inputs.spacing is not None and image.unit == "px":
@@ -208,11 +207,11 @@ def image_warnings(image: Image, inputs: InputSpec) -> tuple[AnswerWarning, ...]
 
 
 def modality_warning(inputs: InputSpec, modality: str) -> tuple[AnswerWarning, ...]:
-    """Warn where an image's DICOM modality is another than the classifier's.
+    """Return a warning where an image's DICOM modality is not the classifier's.
 
     Args:
-        inputs: What the classifier wants; ``OT`` stands for any.
-        modality: Of the image; empty where it does not say.
+        inputs: The classifier's input specification; modality ``OT`` stands for any.
+        modality: The image's modality; empty if unknown.
     """
     wanted, alike = inputs.modality.upper(), {"CR", "DX", "DR", "RG"}
     if not modality or wanted in ("OT", "", modality.upper()) or {wanted, modality.upper()} <= alike:

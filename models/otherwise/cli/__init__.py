@@ -1,6 +1,6 @@
-"""``otherwise ...``: the command line. Every command is a thin door to one room."""
+"""``otherwise ...``: the command line. Every command is a thin layer over one room."""
 
-# Without "from __future__ import annotations": it would hide the module of that name from "build".
+# No "from __future__ import annotations": it would hide the module "annotations" from "build".
 import sys
 from collections.abc import Callable, Sequence
 from typing import Annotated
@@ -11,9 +11,9 @@ from otherwise import __version__
 from otherwise.errors import OtherwiseError
 
 EXIT_REFUSED = 2
-"""What was asked cannot be done, or was asked wrongly; the one line on standard error says why."""
+"""Exit code of a refused command; one line on standard error has the reason."""
 EXIT_INTERRUPTED = 130
-"""Ctrl-C; finished work is kept."""
+"""Exit code after Ctrl-C; finished work is kept."""
 
 
 def build() -> typer.Typer:
@@ -69,7 +69,7 @@ def build() -> typer.Typer:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command and leave with its exit code; an error is one line on standard error."""
+    """Run one command and exit with its code; an error is one line on standard error."""
     sys.exit(run(build, arguments))
 
 
@@ -77,8 +77,8 @@ def run(assemble: Callable[[], typer.Typer], arguments: Sequence[str] | None = N
     """Run one command.
 
     Args:
-        assemble: Makes the command tree; called here, so that Ctrl-C while it still imports is caught too.
-        arguments: The words after ``otherwise``; without: this process's own.
+        assemble: Returns the command tree; called here, so that Ctrl-C during its imports is caught too.
+        arguments: The words after ``otherwise``; None: those of this process.
 
     Returns:
         0, the code that the command gave ``typer.Exit``, ``EXIT_REFUSED`` or ``EXIT_INTERRUPTED``.
@@ -97,7 +97,7 @@ def run(assemble: Callable[[], typer.Typer], arguments: Sequence[str] | None = N
 
 
 def _refused(message: str) -> int:
-    # typer reports a call without any command as an error without words: the help has been printed by then.
+    # typer reports a call without a command as an error without a message, after it has printed the help.
     if message:
         typer.secho(f"otherwise: {' '.join(message.splitlines())}", fg=typer.colors.RED, err=True)
     return EXIT_REFUSED
@@ -114,4 +114,4 @@ def _common(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
     ] = False,
 ) -> None:
-    """What would make the model decide otherwise?"""
+    """Take the options that precede a command."""

@@ -1,4 +1,4 @@
-"""``otherwise annotations export | import | list``: what people have said of the images."""
+"""``otherwise annotations export | import | list``: exchange and list annotations of images."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")
 
 
 class PlaceError(OtherwiseError):
-    """It is not said, or wrongly, where the annotations are."""
+    """The place of the annotations is missing or wrong."""
 
     code = "usage"
 
@@ -99,7 +99,7 @@ def _print(annotations: list[Annotation]) -> None:
             str(len(annotation.units) or ""),
             annotation.comment.replace("\n", " "),
         )
-        table.add_row(*map(Text, cells))  # plain text: people's words are no markup
+        table.add_row(*map(Text, cells))  # plain text: annotations may look like markup
     print_table(table)
 
 
@@ -112,7 +112,7 @@ def _store(studies: Path | None, state: Path | None, database: str | None, make:
     if database is not None:
         place = database
     else:
-        # Where the server keeps its state unless told otherwise: monailabel_app/lib/options.py.
+        # The server's default place of its state: monailabel_app/lib/settings/options.py.
         folder = state if studies is None else studies.resolve().with_name(f"{studies.resolve().name}-otherwise")
         place = str(folder / FILE_NAME) if folder else ""
     if not make and "://" not in place and not Path(place).is_file():

@@ -1,4 +1,4 @@
-"""``otherwise classify``: ask a classifier about an image, a folder or a table of images."""
+"""``otherwise classify``: classify an image, a folder or a table of images."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from otherwise.blackbox.answers import Answer
 
 SOME_FAILED = 3
-"""The table says which images have no answer, and why."""
+"""Exit code if some images have no answer; the table has the reasons."""
 
 
 def register(app: typer.Typer) -> None:
@@ -53,7 +53,7 @@ def register(app: typer.Typer) -> None:
         replace: Annotated[bool, typer.Option("--replace", help="Replace an existing table.")] = False,
         as_json: Annotated[bool, typer.Option("--json", help="Print the answers as JSON.")] = False,
     ) -> None:
-        """Say what a classifier says of images; exit code 3 if some have no answer."""
+        """Classify images; exit code 3 if some have no answer."""
         from otherwise.batch.classifying import ClassifyOrder, classify_here, classify_on_ray
         from otherwise.blackbox.answers import write_answers
         from otherwise.blackbox.loading import load_classifier

@@ -1,4 +1,4 @@
-"""``otherwise combine``: several images of one patient as channels of one."""
+"""``otherwise combine``: combine images of one patient as channels of one image."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def register(app: typer.Typer) -> None:
         ],
         out: Annotated[Path, typer.Option(help="File to write: .nrrd, .nii.gz or .mha.")],
     ) -> None:
-        """Put several images, such as MR sequences, onto the grid of the first one as channels of one image."""
+        """Combine images, such as MR sequences, as channels of one image on the grid of the first one."""
         from otherwise.images.combining import as_channels
         from otherwise.images.reading import read_image
         from otherwise.images.writing import write_image

@@ -1,4 +1,4 @@
-"""``otherwise concepts table``: all findings of an archive, with their effect and the model's answer."""
+"""``otherwise concepts table``: write all findings of an archive with their effect and the model's answer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class TableError(OtherwiseError):
-    """There is nothing to make a table of, or the file of truths is none."""
+    """There are no explanations, or the file of truths is invalid."""
 
     code = "table"
 
@@ -71,8 +71,8 @@ def table(
     found = summarise_findings(rows)
     unjudged = sorted({row.image for row in rows if row.wrong is None}) if known is not None else []
     if as_json:
-        told = {"rows": len(rows), "images": len({row.image for row in rows}), "damaged": damaged}
-        typer.echo(json.dumps({**told, "without_truth": len(unjudged), "findings": [asdict(each) for each in found]}))
+        counts = {"rows": len(rows), "images": len({row.image for row in rows}), "damaged": damaged}
+        typer.echo(json.dumps({**counts, "without_truth": len(unjudged), "findings": [asdict(each) for each in found]}))
         return
     for each in found:
         wrong = "" if each.wrong is None else f", the model errs in {each.wrong}"

@@ -1,4 +1,4 @@
-"""``otherwise demo``: the whole job, from images to a report, on this machine."""
+"""``otherwise demo``: make images, start a server, explain one image and write its report."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from otherwise.errors import OtherwiseError
 
 
 class DemoOptionError(OtherwiseError):
-    """Options that do not go together."""
+    """Options contradict each other."""
 
     code = "option"
 
@@ -57,13 +57,13 @@ def register(app: typer.Typer) -> None:
 def chosen_source(
     images: Path | None, classifier: str | None, agent: str | None, data: str | None, path: Path | None
 ) -> tuple[str, Path | None, str]:
-    """Decide what to show.
+    """Choose the images of the demo.
 
     Returns:
         Kind of source, its folder, and the family of the shipped bundles that go with it.
 
     Raises:
-        DemoOptionError: if the options do not go together.
+        DemoOptionError: if the options contradict each other.
     """
     if images is not None and data is not None:
         raise DemoOptionError("--images and --data exclude each other.", "Give one of them.")

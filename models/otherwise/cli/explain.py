@@ -98,7 +98,7 @@ def register(app: typer.Typer) -> None:
         ] = False,
         as_json: Annotated[bool, typer.Option("--json", help="Print explanation.json.")] = False,
     ) -> None:
-        """Find the least change for which the classifier changes its mind; write it with a report."""
+        """Find the least change of an image that changes the classifier's answer; write it with a report."""
         from otherwise.explain.loading import load_explainer
         from otherwise.explain.request import ExplainRequest, explain_request, read_for_explanation
         from otherwise.finding.scan import Scan
@@ -142,10 +142,10 @@ def register(app: typer.Typer) -> None:
 
 
 def _refuse(options: dict[str, object], reason: str) -> None:
-    """Refuse options that were given where they mean nothing.
+    """Refuse options that have no effect here.
 
     Raises:
-        BadParameter: naming the first.
+        BadParameter: for the first of them.
     """
     for name, value in options.items():
         if value is not None and value is not False:
@@ -153,10 +153,10 @@ def _refuse(options: dict[str, object], reason: str) -> None:
 
 
 def _check_dicom(image: Path, part: str | None, projection: Projection | None) -> None:
-    """Refuse before the work what could not be written as DICOM after it.
+    """Refuse early what cannot be written as DICOM.
 
     Raises:
-        DicomError: if it is no DICOM, or a projection, which no instance of the source shows.
+        DicomError: if the image is not DICOM, or is a projection, which no instance of the source shows.
     """
     from otherwise.report.dicom.source import DicomError, locate_source
 

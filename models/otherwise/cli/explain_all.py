@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 SOME_FAILED = 3
-"""The batch went to its end, and the table says which images have no explanation, and why."""
+"""Exit code if some images have no explanation; the table has the reasons."""
 
 
 def explain_archive(
     archive: Path, out: Path, order: BatchOrder, workers: int | None, cluster: str | None, as_json: bool
 ) -> None:
-    """Explain every image of a folder, and say how it went.
+    """Explain every image of a folder, and print a summary.
 
     Args:
-        archive: The folder.
-        out: For the table and the explanations.
-        order: What is asked of every image.
+        archive: Folder of images.
+        out: Folder of the table and the explanations.
+        order: Models and options for every image.
         workers: Processes; None: one, or as many as the cluster has room for.
         cluster: Address of a Ray cluster.
         as_json: Print figures for machines.

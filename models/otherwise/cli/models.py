@@ -1,4 +1,4 @@
-"""``otherwise models``: the versions that a server keeps, and which of them it uses."""
+"""``otherwise models``: list, add, activate and roll back the model versions of a server."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def register(app: typer.Typer) -> None:
         note: Annotated[str, typer.Option(help="A sentence for people.")] = "",
         trust_code: Annotated[bool, typer.Option("--trust-code", help="Let bundles run Python of their own.")] = False,
     ) -> None:
-        """Keep a pair as a version; it is not used before somebody activates it."""
+        """Add a pair as a version; it is used once it is activated."""
         from otherwise.cli.options.pair import load_pair
         from otherwise.explain.explainer import Explainer
         from otherwise.registry.registry import Model, PairVersion, Registry, lasting, now, pair_id
 
         hosted, taught = load_pair(classifier, agent, "cpu", trust_code)
-        Explainer(hosted, taught)  # refuses what does not belong together
+        Explainer(hosted, taught)  # refuses a classifier and an agent that do not match
         version = Registry(state / "models").add(
             PairVersion(
                 id=pair_id(hosted.version, taught.version),
@@ -65,7 +65,7 @@ def register(app: typer.Typer) -> None:
 
     @models.command("activate")
     def activate(version: Annotated[str, typer.Argument(help="Its id.")], state: State) -> None:
-        """Use a version; a running server changes over within seconds, and drops no request."""
+        """Activate a version; a running server switches within seconds and drops no request."""
         from otherwise.registry.registry import Registry
 
         chosen = Registry(state / "models").activate(version, "Chosen on the command line.")
@@ -73,7 +73,7 @@ def register(app: typer.Typer) -> None:
 
     @models.command("rollback")
     def rollback(state: State) -> None:
-        """Use what was in use before."""
+        """Activate the version that was active before."""
         from otherwise.registry.registry import Registry
 
         chosen = Registry(state / "models").roll_back("Rolled back on the command line.")

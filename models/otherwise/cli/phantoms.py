@@ -1,4 +1,4 @@
-"""``otherwise phantoms``: synthetic images whose truth is known."""
+"""``otherwise phantoms``: draw synthetic images with known truth."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from otherwise.phantoms.registry import KINDS, WHOLE_KINDS, PhantomKind, SeriesO
 
 
 class Format(StrEnum):
-    """How to write it."""
+    """File format."""
 
     nifti = "nifti"
     dicom = "dicom"
 
 
 class PhantomOptionError(OtherwiseError):
-    """An option of the command cannot be used."""
+    """An option is invalid."""
 
     code = "option"
 
@@ -70,7 +70,7 @@ def register(app: typer.Typer) -> None:
         series = draw_series(drawn, SeriesOptions(seed, count, voxels, start, confound, target_risk))
         if oblique:
             series = all_turned(series, seed, start)  # type: ignore[arg-type]  # they are not of whole size
-        # Progress is for people: results alone go to standard output.
+        # Standard output is for results only.
         with shown("Drawing") as advance:
             ids = write_phantoms(series, out, format.value, lambda done: advance("", done / count))
         if json:
@@ -81,19 +81,19 @@ def register(app: typer.Typer) -> None:
 
 
 def known_kind(name: str) -> str:
-    """Return the name of a kind of phantom; for options and arguments.
+    """Check the name of a kind of phantom and return it; a callback of options and arguments.
 
     Raises:
-        BadParameter: if there is none of this name.
+        BadParameter: if there is no such kind.
     """
     return _one_of(name, KINDS)
 
 
 def known_whole_kind(name: str) -> str:
-    """Return the name of a kind of whole size; for options and arguments.
+    """Check the name of a kind of whole phantom and return it; a callback of options and arguments.
 
     Raises:
-        BadParameter: if there is none of this name.
+        BadParameter: if there is no such kind.
     """
     return _one_of(name, WHOLE_KINDS)
 

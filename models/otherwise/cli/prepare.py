@@ -1,4 +1,4 @@
-"""``otherwise prepare``: bring a data set into the form that training reads."""
+"""``otherwise prepare``: convert a data set to the files that training reads."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
 
     @prepare.callback()
     def _common() -> None:
-        """Bring a data set into the form that training reads."""
+        """Convert a data set to the files that training reads."""
 
     @prepare.command("lidc")
     def lidc(

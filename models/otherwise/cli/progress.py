@@ -1,4 +1,4 @@
-"""One way to show how far a command is."""
+"""Show the progress of a command."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 LOG_SECONDS = 15.0
-"""Between two lines where standard error is no terminal."""
+"""Seconds between two lines where standard error is not a terminal."""
 
 
 @contextmanager
 def shown(title: str) -> Iterator[Callable[[str, float], None]]:
-    """Show a bar on standard error, which goes when the work is done; in a log file, a line now and then.
+    """Show a progress bar on standard error until the block ends; in a log file, print a line now and then.
 
     Args:
-        title: Shown until the work names a stage.
+        title: Shown until a stage is reported.
 
     Yields:
-        What to tell the stage ("": as it was) and the share done.
+        A function of the stage ("": unchanged) and the share done in [0, 1].
     """
     from rich.console import Console
     from rich.progress import Progress

@@ -1,7 +1,7 @@
-"""Start a process of many imports in less time.
+"""Shorten the start of a process with many imports.
 
-MONAI imports each of its modules with the package, and with them every optional package that is installed. Python
-looks for garbage all the while, in a growing heap in which there is none.
+MONAI imports all its modules and every installed optional package. Meanwhile Python collects garbage in a growing heap
+that contains none.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from types import ModuleType
 UNUSED_BY_SERVERS = frozenset(
     {"ignite", "mlflow", "pandas", "itk", "matplotlib", "sklearn", "tensorboard", "tensorboardX", "transformers"}
 )
-"""Optional packages that MONAI uses in training loops, loggers and readers of files, none of which a server runs."""
+"""Optional packages that MONAI uses in training loops, loggers and readers of files; a server uses none of these."""
 
 
 def import_monai_without(packages: Collection[str]) -> None:
     """Import MONAI without optional packages.
 
-    MONAI takes them for not installed until the process ends. All other code can import them afterwards.
+    MONAI treats them as not installed until the process ends. Other code can import them afterwards.
 
     Args:
         packages: Full names of packages or modules.
@@ -48,7 +48,7 @@ def garbage_collection_paused() -> Iterator[None]:
 
 
 class _Absent(MetaPathFinder):
-    """Raises ImportError for the named modules, as for those that are not installed."""
+    """Import hook that raises ImportError for the named modules, as if they were not installed."""
 
     def __init__(self, names: Collection[str]) -> None:
         self._names = names

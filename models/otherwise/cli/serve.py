@@ -1,4 +1,4 @@
-"""``otherwise serve``: MONAI Label's server with a classifier and its agent."""
+"""``otherwise serve``: run MONAI Label's server with a classifier and its agent."""
 
 from __future__ import annotations
 
@@ -130,10 +130,10 @@ def register(app: typer.Typer) -> None:
 
 
 def limits(pairs: list[str]) -> dict[str, str]:
-    """Read ``KEY=VALUE``; what may be limited, and how far, the server knows.
+    """Read pairs ``KEY=VALUE``; the server checks keys and values.
 
     Raises:
-        ServeError: if one is no pair.
+        ServeError: if a text is not a pair.
     """
     broken = [pair for pair in pairs if not all(pair.partition("="))]
     if broken:
@@ -144,20 +144,20 @@ def limits(pairs: list[str]) -> dict[str, str]:
 def run(door: socket.socket, studies: str, conf: dict[str, str], grace: float, settings: Mapping[str, object]) -> None:
     """Serve on a listening socket until interrupted by Ctrl-C, or by SIGTERM, which lets the running job end.
 
-    MONAI Label's own ``start_server`` writes into the app's folder, which an installed package must not, hence its
-    settings are given here and its server is run as it is.
+    MONAI Label's ``start_server`` writes into the app's folder, which an installed package must not do. So its settings
+    are set here, and its server is run directly.
 
     Args:
-        door: The socket.
+        door: The listening socket.
         studies: Folder of images, or address of a DICOMweb server.
         conf: See the app's ``lib/settings/options.py``.
-        grace: Seconds that the running job may go on after SIGTERM.
-        settings: Further ones, of uvicorn.
+        grace: Seconds for the running job to end after SIGTERM.
+        settings: Further settings of uvicorn.
 
     Raises:
         OtherwiseError: if a model cannot be loaded.
     """
-    # What comes in is patients' data, also while it is staged in the temporary folder: other users see none of it.
+    # Uploads are patients' data, also in the temporary folder: other users cannot read them.
     os.umask(os.umask(0o007) | 0o007)
     host, port = door.getsockname()[:2]
     secure = "ssl_certfile" in settings
@@ -166,28 +166,28 @@ def run(door: socket.socket, studies: str, conf: dict[str, str], grace: float, s
     if not secure and not is_loopback(host):
         warning = "Tokens and images cross the network unencrypted. Give --certificate and --key, or use a proxy."
         typer.echo(warning, err=True)
-    # Settings are read when MONAI Label is first imported; its own subprocesses inherit them.
+    # MONAI Label reads its settings at its first import; its subprocesses inherit them.
     os.environ["MONAI_LABEL_APP_DIR"] = str(app_folder())
     os.environ["MONAI_LABEL_STUDIES"] = studies
     os.environ["MONAI_LABEL_APP_CONF"] = json.dumps(conf)
     os.environ["MONAI_LABEL_SERVER_PORT"] = str(port)
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(app_folder())]))
 
-    # MONAI Label prints while it is imported, among others that every web page may use it, which is not so.
+    # MONAI Label prints at import, for example that every web page may use it, which is not true here.
     with garbage_collection_paused(), contextlib.redirect_stdout(io.StringIO()):
-        if conf.get("trust_code") != "true":  # the code of a bundle may use all that MONAI has
+        if conf.get("trust_code") != "true":  # the code of a bundle may use all of MONAI
             import_monai_without(UNUSED_BY_SERVERS)
         from monailabel.interfaces.utils.app import app_instance
 
         app = app_instance()
         sys.path.append(str(app_folder()))
-        from lib.runtime.shutdown import serve  # not earlier: MONAI Label loads everything of that name anew
+        from lib.runtime.shutdown import serve  # not earlier: MONAI Label imports these modules again
 
-    # It is read by now, and MONAI Label's trainings, which inherit the rest, fail on printing it.
+    # It has been read; MONAI Label's trainings inherit the environment and fail when they print it.
     os.environ.pop("MONAI_LABEL_CORS_ORIGINS", None)
     secret = app.address_path
     typer.echo(f"Serving {studies} at {address}{secret} (this is the address for Slicer). Ctrl-C stops.")
     if secret:
-        typer.echo("Whoever knows this address may do everything; only programs on this machine are let in with it.")
+        typer.echo("Anybody who knows this address may do everything; it is accepted from this machine only.")
     serve(door, app.close, grace, **settings)
     typer.echo("Stopped.")

@@ -1,4 +1,4 @@
-"""``otherwise studies FOLDER``: which images a folder holds."""
+"""``otherwise studies FOLDER``: list the images of a folder."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
         as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False,
         verbose: Verbose = False,
     ) -> None:
-        """List the images of a folder: a series of slices is one, a view is one, other files are one each."""
+        """List the images of a folder: a stack of slices, a view, or another file is one image."""
         from rich.table import Table
 
         listing = list_for(folder, verbose)

@@ -1,4 +1,4 @@
-"""Tables on standard output."""
+"""Print tables on standard output."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def print_table(table: Table) -> None:
-    """Print a table as wide as it is: no path in it is broken, in a pipe or a narrow window either."""
+    """Print a table in its full width, so that no path is broken, neither in a pipe nor in a narrow window."""
     from rich.console import Console
     from rich.measure import Measurement
 

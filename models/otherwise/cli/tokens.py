@@ -1,4 +1,4 @@
-"""``otherwise tokens``: who may use a server."""
+"""``otherwise tokens``: add, list and revoke the tokens of a server's users."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from otherwise.tokens import add_token, read_tokens, revoke_token, role_named
 
 DEFAULT = Path("tokens.txt")
 File = Annotated[Path, typer.Option("--tokens", help="The file of tokens that otherwise serve is given.")]
-Name = Annotated[str, typer.Argument(help="Whose token.")]
+Name = Annotated[str, typer.Argument(help="Name of the token's owner.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
         replace: Annotated[bool, typer.Option("--replace", help="End an older token of theirs.")] = False,
         file: File = DEFAULT,
     ) -> None:
-        """Make a token and print it; it is shown this once."""
+        """Create a token and print it; it is shown only once."""
         token = add_token(file, name, role_named(role), replace)
         typer.echo(f"The token of {name} ({role.lower()}). It is kept nowhere else:", err=True)
         typer.echo(token)
@@ -36,7 +36,7 @@ def register(app: typer.Typer) -> None:
     def list_tokens(
         file: File = DEFAULT, as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False
     ) -> None:
-        """List who has a token."""
+        """List the owners of tokens."""
         holders = read_tokens(file)
         if as_json:
             typer.echo(json.dumps([{"name": each.name, "role": each.role.name.lower()} for each in holders]))
@@ -46,6 +46,6 @@ def register(app: typer.Typer) -> None:
 
     @tokens.command()
     def revoke(name: Name, file: File = DEFAULT) -> None:
-        """End somebody's token; a running server notices at once."""
+        """Revoke a token; a running server refuses it at once."""
         revoke_token(file, name)
         typer.echo(f"The token of {name} is no longer valid.")

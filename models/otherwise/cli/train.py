@@ -1,4 +1,4 @@
-"""``otherwise train agent``: teach a counterfactual agent by a classifier's answers."""
+"""``otherwise train agent``: train a counterfactual agent by a classifier's answers."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Images with geometry: read, write, resample. Knows no other room."""
+"""Read, write and resample images with geometry. Imports no other room."""

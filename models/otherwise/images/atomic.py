@@ -1,4 +1,4 @@
-"""Files and folders that appear complete or not at all."""
+"""Write files and folders so that they appear complete or not at all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from otherwise.errors import OtherwiseError
 
 
 class WriteError(OtherwiseError):
-    """The disk refused a file or folder."""
+    """A file or folder cannot be written."""
 
     code = "write"
     status = 507
@@ -21,7 +21,7 @@ class WriteError(OtherwiseError):
 
 @contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
-    """Lend a temporary name beside ``target`` that becomes ``target`` when the block ends well.
+    """Yield a temporary path beside ``target``, which is renamed to ``target`` when the block succeeds.
 
     The temporary name ends as the target's does (``.nii.gz``, ``.seg.nrrd``), since writers choose a format by it.
     Missing parent folders are made. When the block fails, or is interrupted, the temporary file is removed and an older
@@ -35,7 +35,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(target: Path) -> Iterator[Path]:
-    """Lend an empty temporary folder beside ``target`` that becomes ``target`` when the block ends well.
+    """Yield an empty temporary folder beside ``target``, which is renamed to ``target`` when the block succeeds.
 
     An older folder of that name is replaced as a whole. Otherwise like :func:`atomic_path`.
 
@@ -67,7 +67,7 @@ def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
-        with suppress(OSError):  # the error that brought us here says more
+        with suppress(OSError):  # the original error is more informative
             path.unlink(missing_ok=True)
 
 
@@ -80,7 +80,7 @@ def _replace_file(temporary: Path, target: Path) -> None:
 
 
 def _replace_folder(temporary: Path, target: Path) -> None:
-    """Put the new folder in the old one's place; no system renames onto a folder that has something in it."""
+    """Replace an old folder by the new one; no system renames onto a folder that is not empty."""
     old = temporary.with_name(f"{temporary.name}.old")
     if target.exists():
         target.replace(old)

@@ -1,4 +1,4 @@
-"""Several images of one patient as the channels of one: the sequences of an MR examination, for example."""
+"""Combine images of one patient as channels of one image, such as the sequences of an MR examination."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from otherwise.images.resampling import resample
 
 
 def as_channels(images: Sequence[Image], id: str | None = None) -> Image:
-    """Bring images onto the grid of the first one, and put them behind each other as channels.
+    """Resample images onto the grid of the first one, and stack them as channels.
 
-    They have to lie in the same patient space already: nothing is registered here.
+    They must share the patient space; nothing is registered here.
 
     Args:
         images: At least two, of one channel each.
         id: Name of the result; by default that of the first.
 
     Returns:
-        float32 ``(channels, i, j, k)`` on the grid of the first; what another one does not cover is its smallest value.
+        float32 ``(channels, i, j, k)`` on the grid of the first; uncovered voxels get the least value of
+        their image.
 
     Raises:
         ImageError: if there are fewer than two, one has channels already, or they lie apart in space.

@@ -1,4 +1,4 @@
-"""Words for the status with which a DICOM archive refuses to store an object."""
+"""Describe the status with which a DICOM archive refuses to store an object."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is no image to look at, by its name: hidden files, masks, labels and truth beside images, results of our own."""
+"""Exclude files by name that are not images to explain: hidden files, masks, labels, truth, our own results."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ LINKS = "linked folder or broken link"
 FORBIDDEN = "not readable"
 
 OWN_MANUFACTURER = "Otherwise project"
-"""Manufacturer of the DICOM objects that this software writes; what it says is no image to explain."""
+"""Manufacturer in DICOM objects that this software writes; they are not explained."""
 RESULT_FILES = ("explanation.json", "finds.json", "truth.json")
-"""A folder that holds one of them was written by this software; what is in it is no image to explain."""
+"""A folder with one of these files was written by this software; its images are not explained."""
 
 _WORDS = "masks?|labels?|label[-_ ]?maps?|segs?|segmentations?|annotations?|truths?|ground[-_ ]?truths?|gt|gts"
 _FOLDER = re.compile(rf"({_WORDS}|labels?[-_ ]?t[rs]|seg[-_ ]?masks?|counterfactuals?)", re.IGNORECASE)

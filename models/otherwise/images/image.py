@@ -1,4 +1,4 @@
-"""An image and the grid in space that it is sampled on."""
+"""An image and its grid in space."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Geometry:
     affine: np.ndarray
 
     def __post_init__(self) -> None:
-        affine = np.array(self.affine, dtype=np.float64) + 0.0  # -0.0 is the same place, and would hash as another
+        affine = np.array(self.affine, dtype=np.float64) + 0.0  # -0.0 would have another hash
         affine.setflags(write=False)
         object.__setattr__(self, "affine", affine)
         if len(self.shape) != 3 or min(self.shape) < 1:
@@ -100,10 +100,10 @@ class Image:
     Attributes:
         array: ``(channels, i, j, k)`` in the image's own units (HU, grey values); any real dtype.
         geometry: The grid, shared by all channels.
-        id: Name shown to people; never a patient's name.
+        id: Display name; never a patient's name.
         dimension: 2 where the source is one plane (radiograph, photograph), else 3.
         modality: DICOM's two letters, such as MG; empty where the source does not say.
-        unit: What the geometry counts: "mm"; or "px", pixels, where the source does not say how large they are.
+        unit: Unit of the geometry: "mm", or "px" for pixels of unknown size.
     """
 
     array: np.ndarray

@@ -127,5 +127,5 @@ def _blurred(centres: np.ndarray, count: int, ratio: float) -> np.ndarray:
 
 
 def blur(ratio: float) -> float:
-    """Standard deviation, in old voxels, that widens old voxels to ``ratio`` of theirs (Cardoso et al. 2015)."""
+    """Return the deviation, in old voxels, that widens them to ``ratio`` of theirs (Cardoso et al. 2015)."""
     return float(np.sqrt(ratio**2 - 1) / FULL_WIDTH)

@@ -1,4 +1,4 @@
-"""A volume seen through, as one plane: for a 2-D classifier, where somebody chooses to."""
+"""Project a volume to one plane, for a 2-D classifier."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from otherwise.images.kinds import Projection
 
 
 def project(image: Image, how: Projection) -> Image:
-    """Look along k.
+    """Project a volume along k.
 
     Args:
         image: A volume.
-        how: What becomes of the voxels behind each other.
+        how: How the voxels along k are combined.
 
     Returns:
-        A 2-D image in the place of the middle slice; float32 for a mean, else of the volume's own type.
+        A 2-D image at the position of the middle slice; float32 for a mean, else of the volume's type.
 
     Raises:
-        ImageError: if there is nothing behind each other.
+        ImageError: if there is one slice only.
     """
     count = image.geometry.shape[2]
     if count == 1:

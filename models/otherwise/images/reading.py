@@ -1,4 +1,4 @@
-"""Read an image of any usual format, or say in one line why not."""
+"""Read an image of any usual format, or refuse it with the reason in one line."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def read_image(
 ) -> Image:
     """Read a volume or a plane with its geometry.
 
-    Formats are told by content, not by name: DICOM (one file, or a folder with one series), NIfTI, NRRD, MetaImage,
+    The content decides the format, not the name: DICOM (one file, or a folder with one series), NIfTI, NRRD, MetaImage,
     PNG, JPEG and TIFF. DICOM grey values are in the units of the modality (rescale or modality look-up table applied),
     and MONOCHROME1 is inverted within its stored range (PS3.3 C.7.6.3.1.2), so that bright is dense in every image.
 
     Args:
         source: File, folder of one DICOM series, or an image that ``images.listing`` found.
-        part: For a folder of several images: the one that is meant, see ``images.listing.find_image``.
-        id: Name of the image; by default that of the file or folder, and never anything that DICOM says of a patient.
+        part: ID of the image in a folder of several, see ``images.listing.find_image``.
+        id: Name of the image; by default that of the file or folder; nothing about the patient in DICOM is used.
         max_bytes: Largest image that a header may declare.
 
     Returns:
@@ -47,7 +47,7 @@ def read_image(
     name = id or (found.id if found else image_name(path))
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pydicom and Pillow, about damage that ends in an error here
+            warnings.simplefilter("ignore")  # warnings of pydicom and Pillow about damage that ends in an error here
             if part is not None:
                 found = find_image(path, part)
             if found is not None and found.series:
@@ -62,16 +62,16 @@ def read_image(
     except ImageError as error:
         detail = error.detail[:1].lower() + error.detail[1:]
         raise ImageError(f"{path.name} cannot be used: {detail}", error.hint) from None
-    except OtherwiseError:  # of whoever lends the memory
+    except OtherwiseError:  # by the owner of the memory budget
         raise
     except MemoryError:
         raise ImageError(f"{path.name} does not fit into memory.", "Crop it, or use a larger machine.") from None
-    except Exception as error:  # parsers of damaged files raise anything
+    except Exception as error:  # parsers of damaged files raise errors of any class
         raise ImageError(f"{path.name} cannot be read: {_reason(error)}.", "Copy or export it again.") from error
 
 
 def _reason(error: Exception) -> str:
-    """Return the reason in our words; those of the libraries contain addresses, paths and their own names."""
+    """Return the reason without the addresses, paths and names in messages of the libraries."""
     if isinstance(error, zlib.error | EOFError | gzip.BadGzipFile):
         return "its compressed content is damaged or cut short"
     if isinstance(error, OSError) and error.strerror:

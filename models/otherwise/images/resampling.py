@@ -1,4 +1,4 @@
-"""Between an image's own grid and the grid that a classifier wants.
+"""Resample between an image's grid and a classifier's grid.
 
 A model grid has the image's own directions, turned or flipped, so both ways are one small matrix per axis
 (:mod:`otherwise.images.kernels`). Grids of other directions go through scipy.
@@ -14,11 +14,11 @@ from otherwise.errors import ImageError
 from otherwise.images.image import Geometry, Image
 from otherwise.images.kernels import KERNELS, SNAP, blur
 
-_EDGE = 1e-6  # voxels; a centre this little outside the field is on its edge
+_EDGE = 1e-6  # voxels; a centre outside the field by less is on its edge
 _SPARSE = 0.1  # share of weights that are not zero, below which a sparse product is faster
-_DAMPING = 0.2  # what keeps less than this share of itself on the way is not worth strengthening
+_DAMPING = 0.2  # components that keep a smaller share on the way are not strengthened
 FITS = ("stretch", "pad", "crop", "native")
-"""How a field of view is brought to a size, see :func:`model_grid`."""
+"""Ways to fit a field of view to a size, see :func:`model_grid`."""
 
 
 def model_grid(
@@ -30,15 +30,15 @@ def model_grid(
     orientation: str | None = None,
     fit: str = "stretch",
 ) -> Geometry:
-    """Lay the grid of a classifier over an image.
+    """Return the grid of a classifier over an image.
 
     Args:
         geometry: The image's own grid.
         size: Voxels along i, j and, for a 3-D classifier, k.
         spacing: Millimetres per axis: a field of ``size * spacing`` about the image's centre. None: the whole field of
             view, outer voxel edges on outer voxel edges.
-        slice_index: For a 2-D classifier and a volume: which slice along k. The grid is then that slice's own plane.
-        centre: Where the field's centre lies instead, RAS millimetres (for a 2-D classifier: its foot in the plane).
+        slice_index: Slice along k, for a 2-D classifier and a volume. The grid is that slice's plane.
+        centre: Centre of the field, RAS millimetres (for a 2-D classifier: its foot in the plane); None: the image's.
         orientation: Anatomical directions of the grid's axes, one letter each (``LPS``, ``RAS``; for a 2-D classifier
             two, such as ``LP``). None: those of the image.
         fit: Without a spacing: ``stretch`` the whole field of view; ``pad``: keep its proportions and add a border;
@@ -189,21 +189,21 @@ def resample(
 
 
 def windowed(array: np.ndarray, intensity: tuple[float, float]) -> np.ndarray:
-    """Map float32 values linearly, so that ``(low, high)`` become 0 and 1, and clip them."""
+    """Map ``(low, high)`` linearly to 0 and 1, float32, and clip."""
     low, high = intensity
     return np.clip((array - np.float32(low)) / np.float32(high - low), 0, 1, dtype=np.float32)
 
 
 def change_to_native(change: np.ndarray, grid: Geometry, image: Image, intensity: tuple[float, float]) -> np.ndarray:
-    """Carry a change from the classifier's grid to the image's own.
+    """Resample a change from the classifier's grid to the image's grid.
 
-    Only the change is resampled, never the image, so that all fine detail stays the image's own.
+    Only the change is resampled, not the image, which keeps its fine detail.
 
     Args:
         change: ``(channels, *size)`` difference of two images in [0, 1].
-        grid: What :func:`model_grid` gave for ``image``.
+        grid: Grid of :func:`model_grid` for ``image``.
         image: The image that the change belongs to.
-        intensity: ``(low, high)`` in the image's units, of which the change is a share.
+        intensity: ``(low, high)`` in the image's units; the change is a share of this range.
 
     Returns:
         ``(channels, i, j, k)`` float32 in the image's units and with its channels; zero outside the grid's field. To a
@@ -262,16 +262,16 @@ def precompensated(change: np.ndarray, matrices: tuple[np.ndarray, ...]) -> np.n
 
 
 def _there_and_back(count: int, other: int, step: float, start: float) -> np.ndarray:
-    """Return what becomes of each of ``count`` voxels along an axis, sampled on ``other`` ones and back again.
+    """Return the matrix of sampling ``count`` voxels along an axis on ``other`` voxels and back.
 
     Args:
         count: Voxels of the first grid.
         other: Voxels of the second.
-        step: Distance of the second's voxels in voxels of the first.
-        start: Where the second's first voxel is in the first.
+        step: Spacing of the second grid in voxels of the first.
+        start: Position of the second grid's first voxel in the first.
 
     Returns:
-        ``(count, count)``: column n is what is seen of voxel n.
+        ``(count, count)``; column n is the response to voxel n.
     """
     affine = np.eye(4)
     affine[0, 0], affine[0, 3] = step, start
@@ -299,13 +299,13 @@ _LUMINANCE = np.array([0.299, 0.587, 0.114])
 
 
 def with_channels(image: Image, channels: int | None) -> Image:
-    """Give an image the channels that a classifier wants, where that is a matter of form.
+    """Convert an image to a classifier's channels, where no information is lost or invented.
 
     Grey becomes as many equal channels as are wanted. Red, green and blue become grey: their luminance (ITU-R BT.601)
     where they differ. None: as it is.
 
     Raises:
-        ImageError: if channels would have to be made up or thrown away.
+        ImageError: if channels would have to be invented or dropped.
     """
     own = image.array.shape[0]
     if channels in (None, own):
@@ -322,7 +322,7 @@ def with_channels(image: Image, channels: int | None) -> Image:
 
 
 def needs_luminance(image: Image, channels: int | None) -> bool:
-    """Return whether a classifier of so many channels is shown the luminance of a picture in colour."""
+    """Return whether a colour image is converted to luminance for so many channels."""
     colour = channels == 1 and image.array.shape[0] == 3 and image.dimension == 2
     return colour and not (image.array == image.array[:1]).all()
 
@@ -339,7 +339,7 @@ def _sample_aligned(
     """Sample axis by axis: each axis is a matrix of weights, or an index where no arithmetic is asked."""
     result = array
     inside: list[slice] = [slice(None)] * 4
-    for axis in sorted(range(3), key=lambda axis: shape[axis] / array.shape[axis + 1]):  # shrink first, grow last
+    for axis in sorted(range(3), key=lambda axis: shape[axis] / array.shape[axis + 1]):  # shrink before enlarging
         count, ratio = array.shape[axis + 1], abs(matrix[axis, axis])
         places = matrix[axis, axis] * np.arange(shape[axis]) + shift[axis]
         whole = np.rint(places)
@@ -360,7 +360,7 @@ def _sample_aligned(
 
 
 def _weigh(array: np.ndarray, axis: int, weights: np.ndarray) -> np.ndarray:
-    """Apply ``(new, old)`` weights along one axis; only the old voxels that count are touched."""
+    """Apply ``(new, old)`` weights along one axis; old voxels without weight are skipped."""
     used = np.flatnonzero(weights.any(axis=0))
     window = slice(used[0], used[-1] + 1)
     cut = np.asarray(array[(slice(None),) * axis + (window,)], np.float32)

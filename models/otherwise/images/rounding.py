@@ -1,4 +1,4 @@
-"""Round voxels to a step, so that they compress well: zero bits at the end of a float cost next to nothing."""
+"""Round voxels to a step so that they compress well: trailing zero bits of floats take little space."""
 
 from __future__ import annotations
 

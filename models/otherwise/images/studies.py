@@ -1,7 +1,7 @@
-"""Which DICOM files are one image, and which images are one study.
+"""Group DICOM files to images, and images to studies.
 
-An image is the files of a series that lie behind each other in space, or one file. Ids are digests of DICOM's own,
-which may identify the patient; nothing else that could is read.
+An image is a stack of files of a series, or one file. IDs are digests of DICOM's UIDs, which may identify the patient;
+nothing else that identifies a patient is read.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ class StudyImage:
     Attributes:
         id: 12 hexadecimal digits.
         paths: Its files.
-        modality: DICOM's two letters, such as MG.
-        view: Laterality and view, such as ``R MLO``; empty where DICOM tells none.
+        modality: DICOM modality, such as MG.
+        view: Laterality and view, such as ``R MLO``; empty where unknown.
         frames: Slices, or frames of its one file.
-        number: Of the series; orders a study.
+        number: Number of the series; orders a study.
         copies: Further files that hold slices of ``paths`` again.
     """
 
@@ -46,7 +46,7 @@ class Study:
 
     Attributes:
         id: 12 hexadecimal digits.
-        images: In the order of their series.
+        images: Images in the order of their series.
     """
 
     id: str
@@ -55,7 +55,7 @@ class Study:
 
 @dataclass(frozen=True)
 class DicomFile:
-    """What decides which image a DICOM file belongs to.
+    """Attributes that decide to which image a DICOM file belongs.
 
     Attributes:
         path: The file.
@@ -63,11 +63,11 @@ class DicomFile:
         series: UID.
         instance: UID.
         plane: Rows, columns and orientation (rounded); slices of one volume share them. None: it has no place in space.
-        position: Of the first pixel, in millimetres.
-        modality: DICOM's two letters.
+        position: Position of the first pixel in millimetres.
+        modality: DICOM modality.
         view: Laterality and view.
-        frames: How many.
-        number: Of the series.
+        frames: Number of frames.
+        number: Number of the series.
     """
 
     path: Path
@@ -83,11 +83,11 @@ class DicomFile:
 
 
 def describe_dicom(path: Path) -> DicomFile | None:
-    """Read what decides which image a DICOM file belongs to; None: it has no image.
+    """Read the attributes that decide to which image a DICOM file belongs; return None if it has no image.
 
     Raises:
-        ImageError: if its header does not say what it is.
-        Exception: whatever pydicom raises on a damaged file.
+        ImageError: if its header lacks them.
+        Exception: any error of pydicom for a damaged file.
     """
     header = read_header(path)
     if not is_image(header):
@@ -111,7 +111,7 @@ def describe_dicom(path: Path) -> DicomFile | None:
 
 
 def group_studies(files: Iterable[DicomFile]) -> list[Study]:
-    """Sort DICOM files into images and studies, in the order in which their first file was met."""
+    """Group DICOM files to images and studies, in the order of their first file."""
     studies: dict[str, dict[str, list[DicomFile]]] = {}
     for file in files:
         studies.setdefault(file.study, {}).setdefault(file.series, []).append(file)
@@ -123,7 +123,7 @@ def group_studies(files: Iterable[DicomFile]) -> list[Study]:
 
 
 def digest(uid: str) -> str:
-    """Return an id made of one of DICOM's, which may identify the patient: 12 hexadecimal digits."""
+    """Return 12 hexadecimal digits for a UID of DICOM, which may identify the patient."""
     return hashlib.sha256(uid.encode()).hexdigest()[:12]
 
 
@@ -135,7 +135,7 @@ def _plane(header: Dataset) -> tuple[float, ...] | None:
 
 
 def _images(members: list[DicomFile]) -> list[StudyImage]:
-    """Put slices of one size and orientation together; every other file is an image by itself."""
+    """Group slices of one size and orientation; every other file is an image by itself."""
     if any(member.plane is None or member.frames > 1 for member in members):
         return [_image([member], member.instance) for member in members]
     stacks: dict[tuple[float, ...] | None, list[DicomFile]] = {}

@@ -1,4 +1,4 @@
-"""A table of images: CSV with the file of each, and what else is known of it."""
+"""Read a table of images: CSV with a file and attributes in each row."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from otherwise.errors import ImageError
 
 FILE_COLUMNS = ("file", "path", "image", "filename", "filepath")
-"""Names of the column of paths; the first that is there counts. Upper or lower case."""
+"""Names of the column of paths, in any case; the first one in the table counts."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def read_table(path: Path) -> list[TableRow]:
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """Read a table as texts by the names of its columns, in lower case.
+    """Read the rows of a table as texts by the lower-case names of its columns.
 
     Raises:
         ImageError: if it cannot be read.

@@ -22,11 +22,11 @@ from otherwise.images.itk import is_rectangular
 
 @dataclass(frozen=True)
 class SegmentInfo:
-    """How one value of a label map is shown.
+    """Display of one value of a label map.
 
     Attributes:
-        label: Its value, at least 1.
-        name: For people.
+        label: The value, at least 1.
+        name: Display name.
         color: Red, green, blue in [0, 1].
     """
 
@@ -51,14 +51,14 @@ def write_image(image: Image, path: Path, *, compress: bool = True, step: float 
         image: Voxels of bool or float16, which the formats lack, are written as uint8 and float32.
         path: Target; replaced as a whole or not at all.
         compress: For NRRD; NIfTI is compressed when the name ends in ``.gz``.
-        step: For NRRD: round floats to multiples of it, see ``images.rounding``; None: they are written as they are.
+        step: For NRRD: round floats to multiples of it, see ``images.rounding``; None: do not round.
 
     Returns:
         The path.
 
     Raises:
-        ImageError: if the extension is another one, or the format cannot hold the voxels or the geometry.
-        WriteError: if the disk refuses.
+        ImageError: if the extension is unknown, or the format cannot hold the voxels or the geometry.
+        WriteError: if the file cannot be written.
     """
     path = Path(path)
     name = path.name.lower()
@@ -84,11 +84,11 @@ def write_label_map(labels: Image, path: Path, segments: Sequence[SegmentInfo]) 
     Args:
         labels: ``(1, i, j, k)`` whole numbers, 0 is background.
         path: Target, ends in ``.seg.nrrd``.
-        segments: What each value means, in the order in which Slicer lists them.
+        segments: Name and colour of each value, in the order of Slicer's list.
 
     Raises:
-        ImageError: if it is no label map, a value lacks its segment, or two segments share a value.
-        WriteError: if the disk refuses.
+        ImageError: if it is not a label map, a value lacks its segment, or two segments share a value.
+        WriteError: if the file cannot be written.
     """
     path = _with_ending(path, ".seg.nrrd")
     array = _label_array(labels)
@@ -138,14 +138,14 @@ def write_sequence(
 
     Args:
         images: At least one; all of one shape, type and geometry.
-        index_values: Where each image stands on the sequence's axis; ascending.
+        index_values: Position of each image on the sequence's axis; ascending.
         path: Target, ends in ``.seq.nrrd``.
-        index_name: What the axis means.
-        index_unit: Its unit.
+        index_name: Name of the axis.
+        index_unit: Unit of the axis.
 
     Raises:
         ImageError: if the images differ in grid, channels or type, or the index values do not fit.
-        WriteError: if the disk refuses.
+        WriteError: if the file cannot be written.
     """
     path = _with_ending(path, ".seq.nrrd")
     if not images or len(images) != len(index_values) or not (np.diff(np.asarray(index_values, float)) > 0).all():
@@ -217,7 +217,7 @@ def _write_nifti(path: Path, image: Image) -> None:
             raise ImageError(f"Image {image.id} has numbers too large for NIfTI.", "Write it as .nrrd.")
         array = array.astype(np.int32)
     vector = array.shape[0] > 1
-    # NIfTI keeps vector components on its fifth axis.
+    # NIfTI has vector components on its fifth axis.
     volume = np.moveaxis(array, 0, -1)[:, :, :, None, :] if vector else array[0]
     file = nibabel.Nifti1Image(volume, None)
     if vector:

@@ -1,1 +1,1 @@
-"""Check a classifier before it is used: can it be hosted, does it answer as its own pipeline, what does it see?"""
+"""Check a classifier before use: can it be hosted, does it answer as the original pipeline, what are its inputs?"""

@@ -1,7 +1,7 @@
-"""Compare a hosted classifier with somebody's own pipeline, and find what differs.
+"""Compare a hosted classifier with the user's own pipeline, and find the cause of a difference.
 
-Where answers differ, the usual suspects are tried one by one, then in pairs; the one that explains the difference is
-named with the option that mends it.
+Where answers differ, common causes (suspects) are tried one by one, then in pairs. The one that explains the difference
+is reported with the option that corrects it.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ SAME = 1e-4
 EXPLAINED = 0.1
 """A suspect explains a difference if it leaves at most this share of it."""
 MOST_TRIED = 12
-"""Images that suspects are tried on: those that differ most."""
+"""Number of images on which suspects are tried: those that differ most."""
 
 Change = Callable[[ClassifierSpec], ClassifierSpec]
 
 
 @dataclass(frozen=True)
 class Suspect:
-    """One thing that people do differently.
+    """A common cause of different answers.
 
     Attributes:
-        name: In words.
-        option: What to give at import; empty: the other pipeline is what has to be mended.
-        change: The same classifier, told so.
+        name: Display name.
+        option: Option of the import that corrects it; empty: correct the other pipeline.
+        change: Returns the same classifier with this change.
     """
 
     name: str
@@ -53,14 +53,14 @@ SECOND_SOFTMAX = Suspect("a second softmax in the other pipeline, of probabiliti
 
 @dataclass(frozen=True)
 class Parity:
-    """How a classifier's answers compare with those expected.
+    """Comparison of a classifier's answers with the expected ones.
 
     Attributes:
         largest: Largest difference of a probability.
         mean: Mean difference.
         agreement: Share of the images with the same class.
-        suspect: What explains the difference; None: nothing that was tried, or there is none.
-        left: Largest difference with the suspect's change, on the images tried.
+        suspect: Cause of the difference; None if no suspect explains it, or there is no difference.
+        left: Largest difference that remains with the suspect's change, on the images tried.
         auc: Area under the curve of the last class, hosted and expected; None without true classes.
     """
 
@@ -80,11 +80,11 @@ class Parity:
 def compare(
     classifier: BlackBox, images: Sequence[Image], expected: Expected, slice_index: int | None = None
 ) -> Parity:
-    """Compare answers, and look for what differs.
+    """Compare answers, and look for the cause of a difference.
 
     Args:
-        classifier: As loaded.
-        images: In the order of ``expected``.
+        classifier: The loaded classifier.
+        images: Images in the order of ``expected``.
         expected: Answers of the other pipeline.
         slice_index: For a 2-D classifier and volumes.
 
@@ -133,7 +133,7 @@ def answers_of(classifier: BlackBox, images: Sequence[Image], slice_index: int |
 
     Raises:
         ImageError: if an image does not suit the classifier.
-        ClassifierError: if it does not answer for one.
+        ClassifierError: if the classifier fails for an image.
     """
     answers = predict_views(classifier, [view(image, classifier.inputs, slice_index).array for image in images])
     for image, answer in zip(images, answers, strict=True):
@@ -143,7 +143,7 @@ def answers_of(classifier: BlackBox, images: Sequence[Image], slice_index: int |
 
 
 def usual_suspects(spec: ClassifierSpec) -> Iterator[Suspect]:
-    """Yield what people do differently, apart from what the bundle declares."""
+    """Yield common differences to what the bundle declares."""
     inputs, tensor = spec.inputs, spec.tensor
     for axes in AXES[inputs.spatial_dims]:
         if axes != tensor.axes:
@@ -233,7 +233,7 @@ def _hosted(classifier: BlackBox) -> HostedClassifier | None:
 def _difference(
     hosted: HostedClassifier, change: Change, images: Sequence[Image], wanted: np.ndarray, slice_index: int | None
 ) -> float:
-    """Largest difference that a change leaves; infinite where the model cannot be asked so."""
+    """Return the largest difference that remains with a change; infinite where the model fails."""
     try:
         other = HostedClassifier(change(hosted.spec), hosted.scores)
         answers = other.predict(np.stack([show(image, other.inputs, slice_index) for image in images]))

@@ -1,4 +1,4 @@
-"""Can this classifier be hosted? A report in words."""
+"""Check whether a classifier can be hosted, and report in words."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ PatchesOf = Callable[[BlackBox], SeenOf]
 LARGER = 1.25
 """An image that is larger than a patch by less is taken for one."""
 CONSTANT = 1e-9
-"""Probabilities that vary by less over images of many kinds do not depend on them."""
+"""Probabilities that vary by less over images of many kinds do not depend on the image."""
 BATCH_TOLERANCE = 1e-4
-"""By how much an image's probabilities may depend on its company in the batch, or change when asked again."""
+"""Largest change of a probability with other images in the batch, or at a second query."""
 FEWEST_VALUES = 8
 """Least number of values for a median and a spread."""
 MOST_IMAGES = 64
-"""Images of a folder that are looked at."""
+"""Most images of a folder that are used."""
 DRAW_SEED = 0
-"""Of the draw, where a folder holds more."""
+"""Seed of their random choice where a folder holds more."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """Result of one check.
 
     Attributes:
         topic: A word or two.
@@ -56,11 +56,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """All that was found about a classifier.
+    """Results of all checks of a classifier.
 
     Attributes:
-        reference: What was checked.
-        findings: In the order of looking; the last one may be the fault that ended it.
+        reference: The classifier's folder or name.
+        findings: In the order of the checks; the last one may be the fault that ended them.
     """
 
     reference: str
@@ -68,7 +68,7 @@ class CheckReport:
 
     @property
     def hostable(self) -> bool:
-        """Return whether it can be hosted."""
+        """Return whether the classifier can be hosted."""
         return all(finding.state != "fault" for finding in self.findings)
 
     @property
@@ -92,10 +92,10 @@ class CheckReport:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a check compares with, and what it shows.
+    """What the answers are compared with, and where the inputs are shown.
 
     Attributes:
-        expected: CSV with the answers of somebody's own pipeline; see ``answers.read_expected``.
+        expected: CSV with the answers of the user's own pipeline; see ``answers.read_expected``.
         page: HTML page to write; see ``seen_page``.
         slice_index: For a 2-D classifier and volumes.
     """
@@ -114,19 +114,19 @@ def check_classifier(
     comparison: Comparison | None = None,
     patches_of: PatchesOf | None = None,
 ) -> CheckReport:
-    """Load a classifier, ask it, and report.
+    """Load a classifier, classify images, and report.
 
     Args:
         reference: A bundle's folder, or the name of a shipped bundle.
-        images: Folder of images to ask it about; without one, artificial images.
-        device: Where PyTorch runs it.
-        trust_code: Whether Python that the bundle brings or names may be run.
+        images: Folder of images to classify; None: artificial images.
+        device: Device of PyTorch.
+        trust_code: Whether Python code that the bundle contains or names may be run.
         comparison: What to compare the answers with, and where to show what the network sees.
         patches_of: Makes the function that takes patches out of a whole image, for a classifier of patches; None: only
             the patch in the middle of each image is asked about.
 
     Returns:
-        The report; a classifier that cannot be loaded or asked is a fault in it, not an exception.
+        The report. A classifier that cannot be loaded or fails is a fault in it, not an exception.
     """
     findings: list[Finding] = []
     try:
@@ -231,7 +231,7 @@ def _values(kind: OutputKind, values: np.ndarray, real: bool) -> Iterable[Findin
 
 
 def _compared(classifier: BlackBox, folder: Path, comparison: Comparison) -> Iterable[Finding]:
-    """Compare with expected answers, and write the page of what the network sees."""
+    """Compare with expected answers, and write the page of the network's inputs."""
     from otherwise.blackbox.answers import read_expected
     from otherwise.blackbox.checks.parity import compare
     from otherwise.blackbox.checks.seen_page import MOST_SHOWN, write_seen_page
@@ -259,26 +259,26 @@ def _compared(classifier: BlackBox, folder: Path, comparison: Comparison) -> Ite
     if expected is None:
         return
     parity = compare(classifier, pictures, expected, comparison.slice_index)
-    told = (
+    summary = (
         f"of {len(pictures)} images: largest difference {parity.largest:.2g}, mean {parity.mean:.2g}, "
         f"the same class for {100 * parity.agreement:.0f} %."
     )
     if parity.auc is not None:
-        told += f" AUC {parity.auc[0]:.3f} here, {parity.auc[1]:.3f} expected."
+        summary += f" AUC {parity.auc[0]:.3f} here, {parity.auc[1]:.3f} expected."
     if parity.same:
-        yield Finding("expected", "ok", told)
+        yield Finding("expected", "ok", summary)
     elif parity.suspect is not None:
         option = parity.suspect.option
         mended = f"import it again with {option}." if option else "leave it out there, and compare again."
         yield Finding(
             "expected",
             "fault",
-            f"Other answers than expected; {told} Explained by {parity.suspect.name} (leaves {parity.left:.1g}): "
+            f"Other answers than expected; {summary} Explained by {parity.suspect.name} (leaves {parity.left:.1g}): "
             f"{mended}",
         )
     else:
         yield Finding(
-            "expected", "fault", f"Other answers than expected; {told} None of the usual suspects explains it."
+            "expected", "fault", f"Other answers than expected; {summary} None of the usual suspects explains it."
         )
 
 

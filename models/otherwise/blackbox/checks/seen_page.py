@@ -1,4 +1,4 @@
-"""A page of what a network sees: its input tensors of a few images as pictures, with axes, range and clipped share."""
+"""Write a page of a network's input tensors as pictures, with axes, range and clipped share."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ figcaption { font-size: 13px; color: #555; max-width: 17em } .bad { color: #b000
 
 
 def write_seen_page(classifier: BlackBox, images: Sequence[Image], path: Path, slice_index: int | None = None) -> Path:
-    """Write the page; it appears whole.
+    """Write the page; it appears complete or not at all.
 
     Args:
         classifier: As loaded.
-        images: The first ``MOST_SHOWN`` are shown.
+        images: Images; the first ``MOST_SHOWN`` are shown.
         path: HTML file; an older one is replaced.
         slice_index: For a 2-D classifier and volumes.
 

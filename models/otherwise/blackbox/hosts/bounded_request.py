@@ -1,4 +1,4 @@
-"""Ask another server over HTTP, and believe it neither an endless reply nor an endless wait."""
+"""Send an HTTP request with limits on time and on the size of the reply."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 
 MOST_BYTES = 64 * 1024 * 1024
-"""Of one reply, unpacked. Probabilities of a thousand images with a thousand classes take 20 MiB as JSON."""
+"""Largest reply in bytes, unpacked. A thousand images with a thousand classes take 20 MiB as JSON."""
 CONNECT_SECONDS = 5.0
 _PIECE = 64 * 1024
 
 
 class TooLongReplyError(requests.RequestException):
-    """A reply is longer than it may be."""
+    """A reply exceeds its limit."""
 
 
 def bounded_request(
@@ -26,18 +26,18 @@ def bounded_request(
 ) -> tuple[int, bytes]:
     """Send a request and return the status and the whole body of the reply.
 
-    ``requests`` limits the time between two bytes only, so here the socket is shut at the deadline, wherever the
-    exchange stands. Redirects are not followed: an image goes to the named server and nowhere else.
+    ``requests`` limits only the time between two bytes, so the socket is shut at the deadline. Redirects are not
+    followed: an image goes to the named server only.
 
     Args:
         method: GET or POST.
         address: URL.
-        content: Is sent as JSON; None: nothing.
-        timeout: Seconds for the whole exchange, after the connection is made.
-        most: Bytes of the body at most, unpacked.
+        content: Body, sent as JSON; None: no body.
+        timeout: Seconds for the whole exchange once connected.
+        most: Largest body in bytes, unpacked.
 
     Raises:
-        requests.Timeout: if the time is over.
+        requests.Timeout: if the time is exceeded.
         TooLongReplyError: if the body is longer.
         requests.RequestException: if there is no connection, or it breaks.
     """
@@ -63,7 +63,7 @@ def bounded_request(
                     body += piece
                     if len(body) > most:
                         raise TooLongReplyError(f"more than {most} bytes")
-                if over.is_set():  # the end of a body without a length looks like a whole one
+                if over.is_set():  # a cut body without a length looks complete
                     raise requests.ReadTimeout
                 return reply.status_code, bytes(body)
         except TooLongReplyError:
@@ -77,7 +77,7 @@ def bounded_request(
 
 
 class _ShutAtDeadline(HTTPAdapter):
-    """Remembers the sockets of its connections."""
+    """Adapter that keeps the sockets of its connections, to shut them at the deadline."""
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
         super().init_poolmanager(*arguments, **options)
@@ -88,7 +88,7 @@ class _ShutAtDeadline(HTTPAdapter):
         }
 
     def shut(self) -> None:
-        """End every exchange that is under way."""
+        """End every exchange in progress."""
         for each in self._sockets:
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)

@@ -1,8 +1,8 @@
 """Host a MONAI bundle as MONAI's own evaluator runs it: its preprocessing, network, inferer and postprocessing.
 
-The preprocessing is split in two: its geometric part makes the view that is shown and edited; the intensity steps at
-its end are applied to every view that the network is asked about. Of the postprocessing everything is run that comes
-before an answer is made discrete, since probabilities are what is asked for.
+The preprocessing is split in two: the geometric part makes the view that is shown and edited; the intensity steps at
+its end are applied to every view before the network. The postprocessing is run up to the step that makes answers
+discrete, since probabilities are needed.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from otherwise.errors import BundleError, ClassifierError, ImageError
 from otherwise.images.image import Geometry, Image
 
 _READ_HERE = ("LoadImage", "EnsureChannelFirst")
-"""Steps that this package does itself."""
+"""Steps that this package replaces by its own."""
 _NEUTRAL = ("EnsureType", "ToTensor", "CastToType")
 _INTENSITY = ("NormalizeIntensity", "ScaleIntensity", "ScaleIntensityRange", *_NEUTRAL)
 _WRITING = ("SaveImage", "SaveClassification")
-"""Steps of a postprocessing that change no answer."""
+"""Steps of a postprocessing that do not change the answer."""
 _CT = (-1024.0, 3071.0)
 """Range of Hounsfield units of a 12-bit CT image."""
 
@@ -44,10 +44,10 @@ class MonaiPipeline:
 
     Attributes:
         head: Geometric part.
-        size: What it should give; None: any.
+        size: Size of its result; None: any.
         dims: 2 or 3.
-        channels: What it should give.
-        window: Fixed ``(low, high)``; None: each image's own.
+        channels: Channels of its result.
+        window: Fixed ``(low, high)``; None: the window of each image.
         through_zero: Whether an image's own window has to begin at zero, since zero is background.
     """
 
@@ -59,7 +59,7 @@ class MonaiPipeline:
     through_zero: bool
 
     def prepare(self, image: Image) -> Prepared:
-        """Carry out the geometric part; see ``protocol.Pipeline``."""
+        """Apply the geometric part; see ``protocol.Pipeline``."""
         flat = self.dims == 2
         array = image.array[..., 0] if flat else image.array
         tensor = MetaTensor(
@@ -67,7 +67,7 @@ class MonaiPipeline:
         )
         try:
             done = self.head({"image": tensor})["image"]
-        except Exception as error:  # whatever a transform may raise
+        except Exception as error:  # any error of a transform
             cause = error.__cause__ or error
             fault = (str(cause).strip().splitlines() or [type(cause).__name__])[-1][:200]
             raise ImageError(f"The bundle's preprocessing failed: {fault}", "Give an image of its kind.") from error
@@ -89,13 +89,13 @@ class MonaiPipeline:
 
 @dataclass(frozen=True)
 class _Reading:
-    """How a network's outputs become probabilities.
+    """Conversion of a network's outputs to probabilities.
 
     Attributes:
-        steps: Of the postprocessing, before the answer is made discrete.
-        activation: What is left to do after them, see ``outputs.ACTIVATIONS``.
+        steps: Steps of the postprocessing before the answer is made discrete.
+        activation: Activation after them, see ``outputs.ACTIVATIONS``.
         several: Whether each output is a yes or no of its own.
-        threshold: From which a yes is said; None: one half.
+        threshold: Least probability of a yes; None: one half.
     """
 
     steps: list[Step]
@@ -105,10 +105,10 @@ class _Reading:
 
 
 def monai_host(bundle: Bundle, device: str = "cpu", trust_code: bool = False) -> HostedClassifier:
-    """Host the bundle.
+    """Host a bundle by its own processing.
 
     Raises:
-        BundleError: if a step cannot be followed, or needs a trust that is not given, or something is not declared.
+        BundleError: if a step is not supported or needs ``trust_code``, or a declaration is missing.
     """
     if bundle.scripts and not trust_code:
         refuse_code(bundle)
@@ -171,7 +171,7 @@ class _Evaluator:
     device: torch.device
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """Answer ``(batch, channels, *size)`` with ``(batch, outputs)``; see ``hosted.Scores``."""
+        """Score ``(batch, channels, *size)`` images: ``(batch, outputs)``; see ``hosted.Scores``."""
         try:
             with torch.inference_mode():
                 each = [self.tail({"image": MetaTensor(torch.from_numpy(one))})["image"] for one in images]
@@ -179,7 +179,7 @@ class _Evaluator:
                 answer = self.inferer(tensors.to(self.device), self.network)
                 answer = answer[0] if isinstance(answer, (tuple, list)) else answer
                 answers = [self._processed(one, image) for one, image in zip(answer.double(), tensors, strict=True)]
-        except Exception as error:  # whatever a network's own code may raise
+        except Exception as error:  # any error of the network's own code
             fault = (str(error).strip().splitlines() or [type(error).__name__])[-1]
             raise ClassifierError(f"The network failed: {fault}.", "Check the bundle's size and channels.") from error
         shape = tuple(answers[0].shape)
@@ -201,7 +201,7 @@ def _reading(bundle: Bundle, trust_code: bool) -> _Reading:
     """Read the postprocessing up to the step that makes an answer discrete.
 
     Raises:
-        BundleError: if it does not say how outputs become probabilities, or a step cannot be followed.
+        BundleError: if it does not declare how outputs become probabilities, or a step is not supported.
     """
     every = read_steps(bundle, "postprocessing", True, _WRITING)
     discrete = next((place for place, step in enumerate(every) if step.name == "AsDiscrete"), None)
@@ -245,7 +245,7 @@ def _thresholds(bundle: Bundle, threshold: float | None, classes: int, multi_lab
 
 
 def _network_only(bundle: Bundle, trust_code: bool) -> Bundle:
-    """Return the bundle with its network alone: imports that nothing needs are not run, and need no trust."""
+    """Return the bundle with its network alone, so that unused imports are not run and need no trust."""
     if trust_code:
         return bundle
     definition = dict(resolved(bundle.inference["network_def"], bundle.inference))
@@ -258,9 +258,9 @@ def _network_only(bundle: Bundle, trust_code: bool) -> Bundle:
 def _window(
     bundle: Bundle, head: list[Step], tail: list[Step], modality: str
 ) -> tuple[tuple[float, float] | None, bool]:
-    """Return the window that a view is shown in (None: each image's own), and whether that has to begin at zero.
+    """Return the window of views (None: the window of each image), and whether it has to begin at zero.
 
-    What lies beyond it is lost to the network, so that a step that does not clip gets the range that its images have.
+    The network cannot see beyond the window, so a step that does not clip gets the range of its images.
     """
     step = next((step for step in tail if step.name not in _NEUTRAL), None)
     own = bundle.own.get("intensity")
@@ -292,7 +292,7 @@ def _window(
 
 
 def _size(bundle: Bundle, declared: Any, head: list[Step]) -> tuple[tuple[int, ...], bool]:
-    """Return the size of a view, and whether all views have it: what the last resizing step makes, or is declared."""
+    """Return the size of a view (by the last resizing step or as declared), and whether it is fixed."""
     last = next((step for step in reversed(head) if step.name not in _INTENSITY), None)
     for step in reversed(head):
         edges = step.arguments.get("spatial_size", step.arguments.get("roi_size"))

@@ -1,7 +1,7 @@
-"""The configuration of a MONAI bundle, read without running anything that the bundle brings along.
+"""Read the configuration of a MONAI bundle without running its code.
 
-Deterministic transforms and inferers of MONAI itself with literal arguments need no trust, and neither does a reference
-such as ``@roi_size`` to a literal. Anything else does, and is refused by its name.
+MONAI's own deterministic transforms and inferers with literal arguments need no trust, nor do references such as
+``@roi_size`` to a literal. Anything else needs it and is refused by name.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from otherwise.blackbox.configuration import leaves
 from otherwise.blackbox.hosts.networks import trusted_code
 from otherwise.errors import BundleError
 
-TRUST = "If you trust whoever made it, allow it with --trust-code."
+TRUST = "If you trust its author, allow it with --trust-code."
 _REFUSED = re.compile(r"Lambda|Adaptor|TorchVision|Save|Load|SimulateDelay|Invert|DataStats|TorchIO|Identity")
 _TYPE = re.compile(r"\$\s*(?:np|numpy|torch)\.(float16|float32|float64|uint8|int16|int32|int64)")
 _REFERENCE = re.compile(r"@([\w#:.]+)")
 _MULTIPLE = 64
-"""About so many voxels stand for an edge that may be of several lengths."""
+"""Approximate length, in voxels, chosen for an edge that allows several."""
 _OPERATORS: dict[type, Callable[[int, int], int]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -41,7 +41,7 @@ class Step:
 
     Attributes:
         name: Its name without the ``d`` of dictionary transforms.
-        target: The class, as written.
+        target: The class as named in the configuration.
         arguments: Its arguments.
     """
 
@@ -51,7 +51,7 @@ class Step:
 
     @property
     def of_dictionary(self) -> bool:
-        """Return whether it takes a dictionary."""
+        """Return whether the step takes a dictionary."""
         return self.target.rpartition(".")[2] != self.name
 
 
@@ -61,8 +61,8 @@ def read_steps(bundle: Bundle, part: str, trust_code: bool, skipped: tuple[str, 
     Args:
         bundle: The bundle.
         part: Key of the configuration.
-        trust_code: Whether anything may be run.
-        skipped: Names of steps that are not looked at.
+        trust_code: Whether any code may be run.
+        skipped: Names of steps to ignore.
 
     Raises:
         BundleError: if a step is no deterministic transform of MONAI with literal arguments, and is not trusted.
@@ -101,7 +101,7 @@ def build_steps(bundle: Bundle, steps: list[Step], trust_code: bool) -> Compose:
 
 
 def build_inferer(bundle: Bundle, trust_code: bool) -> Any:
-    """Build the bundle's inferer, any of MONAI's; a plain call of the network where it names none.
+    """Build the bundle's inferer; a plain call of the network where it names none.
 
     Raises:
         BundleError: if it is none of MONAI's with literal arguments, and is not trusted.
@@ -114,7 +114,7 @@ def build_inferer(bundle: Bundle, trust_code: bool) -> Any:
     if not trust_code:
         if not isinstance(definition, Mapping):
             raise BundleError(f"The inferer of {bundle.folder}, {definition!r}, is not followed.", TRUST)
-        devices = ("device", "sw_device")  # where it runs is ours to say
+        devices = ("device", "sw_device")  # the device is chosen by the caller
         definition = {key: value for key, value in definition.items() if key not in devices}
         targets = [str(value) for place, value in leaves(definition) if place.rpartition(".")[2] == "_target_"]
         unknown = next((target for target in targets if not _is_inferer(target)), None)
@@ -126,9 +126,9 @@ def build_inferer(bundle: Bundle, trust_code: bool) -> Any:
 
 
 def resolved(value: Any, config: Mapping[str, Any], depth: int = 0) -> Any:
-    """Replace references ``@name`` to literals of a configuration by what they stand for.
+    """Replace references ``@name`` to literals of a configuration by their values.
 
-    A reference to nothing, to something that refers to itself, or within an expression stays as it is.
+    A reference that is undefined, circular or part of an expression is left unchanged.
     """
     if isinstance(value, Mapping):
         return {key: resolved(each, config, depth) for key, each in value.items()}
@@ -149,7 +149,7 @@ def resolved(value: Any, config: Mapping[str, Any], depth: int = 0) -> Any:
 
 
 def edge_of(declared: Any) -> int | None:
-    """Return an edge in voxels: a number or, of a formula such as ``32*n`` or ``2**p*n``, a length that it allows.
+    """Return an edge in voxels: a number, or a length allowed by a formula such as ``32*n`` or ``2**p*n``.
 
     Returns:
         None if it is neither. For ``*``, any length, it is 64.
@@ -167,7 +167,7 @@ def edge_of(declared: Any) -> int | None:
 
 
 def _value(tree: ast.expr, n: int, p: int) -> int | None:
-    """Work out a formula of whole numbers, ``n`` and ``p``; None where it is something else, or huge."""
+    """Evaluate a formula of whole numbers, ``n`` and ``p``; return None if it is another expression or huge."""
     if isinstance(tree, ast.Constant) and type(tree.value) is int:
         return tree.value
     if isinstance(tree, ast.Name):
@@ -183,7 +183,7 @@ def _value(tree: ast.expr, n: int, p: int) -> int | None:
 
 
 def _risky(arguments: Mapping[str, Any]) -> list[str]:
-    """Return the places of arguments that are no literals."""
+    """Return the paths of arguments that are not literals."""
     return [place for place, value in leaves(arguments) if str(value).lstrip().startswith(("$", "%", "@"))]
 
 
@@ -225,6 +225,6 @@ def _build(bundle: Bundle, definition: Any, what: str, trust_code: bool) -> Any:
             with trusted_code(bundle.folder):
                 return parser.get_parsed_content("_built")
         return parser.get_parsed_content("_built")
-    except Exception as error:  # of many kinds
+    except Exception as error:  # MONAI raises errors of many classes
         fault = " ".join(str(error.__cause__ or error).split())[:200]
         raise BundleError(f"The {what} of {bundle.folder} cannot be built: {fault}", "Correct it.") from error

@@ -1,7 +1,7 @@
-"""Build a bundle's network from its configuration, without running anything that the bundle brings along.
+"""Build a bundle's network from its configuration without running the bundle's code.
 
 Without trust, a configuration is data: one class out of MONAI's or PyTorch's networks, with literal arguments. Weights
-are read as safetensors or by PyTorch's restricted reader; nothing is ever unpickled.
+are read as safetensors or by PyTorch's restricted reader; nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from otherwise.errors import BundleError
 ALLOWED = ("monai.networks.nets", "torch.nn")
 """Modules whose networks may be built without trust."""
 _FUNCTIONS = re.compile(r"resnet\d+|MedNe[xX]t\w+|vista3d\d+")
-"""Functions of those modules that do nothing but build a network."""
+"""Functions of those modules that only build a network."""
 _FETCHING = ("pretrained", "pretrained_url", "path_or_repo_id", "filename", "weights", "checkpoint")
-"""Arguments that make a network fetch or open something."""
-_TRUST = "If you trust whoever made it, allow it with --trust-code."
+"""Arguments that make a network download or open files."""
+_TRUST = "If you trust its author, allow it with --trust-code."
 
 
 def load_network(bundle: Bundle, device: str | torch.device, trust_code: bool = False) -> nn.Module:
@@ -93,7 +93,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     """Read named tensors from ``.safetensors``, or from a ``.pt`` file that holds nothing but tensors.
 
     Raises:
-        BundleError: if the file is damaged, of another kind, or would have to be unpickled.
+        BundleError: if the file is damaged, of another kind, or needs unpickling.
     """
     try:
         if path.suffix == ".safetensors":
@@ -115,7 +115,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 
 @contextmanager
 def trusted_code(folder: Path) -> Iterator[None]:
-    """Let a trusted bundle's own Python be imported, and let the next bundle not see it."""
+    """Allow imports of a trusted bundle's Python code within the block, hidden from other bundles."""
     sys.path.insert(0, str(folder))
     _forget_scripts()
     try:
@@ -167,17 +167,17 @@ def _locate(target: str) -> Any:
 
 
 def _require_torchvision(target: str) -> None:
-    """Refuse a network out of torchvision where that cannot be imported.
+    """Refuse a network of torchvision where torchvision cannot be imported.
 
     Raises:
-        BundleError: with the reason. torchvision that was compiled for another build of PyTorch, such as CUDA beside a
-            CPU build, is installed and cannot be imported.
+        BundleError: with the reason. A torchvision compiled for another build of PyTorch, such as CUDA instead of CPU,
+            cannot be imported.
     """
     if "TorchVision" not in target:
         return
     try:
         importlib.import_module("torchvision.models")
-    except Exception as error:  # RuntimeError where its operators do not fit
+    except Exception as error:  # RuntimeError if its operators do not fit
         fault = (str(error).splitlines() or [type(error).__name__])[0][:120]
         raise BundleError(
             f"{target} needs torchvision, which cannot be imported beside this PyTorch ({torch.__version__}): {fault}.",
@@ -186,7 +186,7 @@ def _require_torchvision(target: str) -> None:
 
 
 def _refuse_fetching(target: str, factory: Any, arguments: Mapping[str, Any]) -> None:
-    """Refuse arguments, given or default, that make a network fetch or open other files."""
+    """Refuse arguments, given or default, that make a network download or open files."""
     defaults = {
         name: parameter.default
         for name, parameter in inspect.signature(factory).parameters.items()

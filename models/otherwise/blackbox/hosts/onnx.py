@@ -29,29 +29,29 @@ def onnx_host(
 ) -> HostedClassifier:
     """Host the ONNX file of a bundle.
 
-    Of several inputs or outputs, ``otherwise.input`` and ``otherwise.output`` name the ones to use; without them, the
-    only input and the first output of floating-point numbers.
+    Where the model has several inputs or outputs, ``otherwise.input`` and ``otherwise.output`` name the ones to use; by
+    default the only input and the first floating-point output.
 
     Args:
-        bundle: With ``.onnx`` weights.
-        spec: How to read the answer.
-        device: ``auto`` and ``cuda`` use the GPU if this onnxruntime can; else the CPU.
-        threads: Threads of one operator; default: ``OMP_NUM_THREADS``, or what onnxruntime thinks best.
+        bundle: Bundle with ``.onnx`` weights.
+        spec: Inputs and outputs of the model.
+        device: ``auto`` and ``cuda`` use the GPU if this onnxruntime supports it; else the CPU.
+        threads: Threads of one operator; default: ``OMP_NUM_THREADS``, or onnxruntime's own choice.
 
     Raises:
         BundleError: if the file is damaged or has no fitting input and output.
     """
     options = onnxruntime.SessionOptions()
-    # Zero: what onnxruntime thinks best. The variable may hold a list, one number for each level of nesting.
+    # Zero leaves the choice to onnxruntime. The variable may hold a list, one number for each level of nesting.
     asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     options.intra_op_num_threads = threads if threads is not None else int(asked) if asked.isdecimal() else 0
     options.log_severity_level = 3
     wanted = [] if device == "cpu" else ["CUDAExecutionProvider"]
     providers = [name for name in (*wanted, "CPUExecutionProvider") if name in onnxruntime.get_available_providers()]
     try:
-        # By path, so that external data is looked for, and only found, beside the file.
+        # By path, so that external data is found beside the file, and only there.
         session = onnxruntime.InferenceSession(str(bundle.weights), options, providers=providers)
-    except Exception as error:  # onnxruntime's exceptions have no common base
+    except Exception as error:  # onnxruntime's exceptions have no common base class
         raise _refusal(str(bundle.weights), str(error)) from error
     source = _source(bundle, spec, session.get_inputs())
     target = _answer(bundle, spec, session.get_outputs())
@@ -75,7 +75,7 @@ def onnx_host(
 
 
 def _refusal(path: str, fault: str) -> BundleError:
-    """Say why a file cannot be loaded, in the words of whoever exported it."""
+    """Return the error for a file that onnxruntime cannot load, with the remedy."""
     opset = re.search(r"[Oo]pset (\d+) is under development.*?till opset (\d+)", fault)
     version = re.search(r"IR version:? (\d+).*?IR version:? (\d+)", fault)
     if opset:
@@ -95,12 +95,12 @@ def _refusal(path: str, fault: str) -> BundleError:
 
 def _source(bundle: Bundle, spec: ClassifierSpec, tensors: list) -> onnxruntime.NodeArg:
     named = bundle.own.get("input")
-    told = ", ".join(f"{tensor.name} {tensor.type} {tensor.shape}" for tensor in tensors)
+    known_tensors = ", ".join(f"{tensor.name} {tensor.type} {tensor.shape}" for tensor in tensors)
     if named is not None and named not in [tensor.name for tensor in tensors]:
-        raise BundleError(f"{bundle.weights} has no input {named} (it has {told}).", "Correct --input.")
+        raise BundleError(f"{bundle.weights} has no input {named} (it has {known_tensors}).", "Correct --input.")
     if named is None and len(tensors) > 1:
         raise BundleError(
-            f"{bundle.weights} has {len(tensors)} inputs ({told}).",
+            f"{bundle.weights} has {len(tensors)} inputs ({known_tensors}).",
             f"Name the image, and a fixed value for each other one: --input {tensors[0].name} "
             + " ".join(f"--fill {tensor.name}=VALUE" for tensor in tensors[1:]),
         )
@@ -118,36 +118,36 @@ def _source(bundle: Bundle, spec: ClassifierSpec, tensors: list) -> onnxruntime.
 
 
 def _answer(bundle: Bundle, spec: ClassifierSpec, tensors: list) -> onnxruntime.NodeArg:
-    told = ", ".join(f"{tensor.name} {tensor.type} {tensor.shape}" for tensor in tensors)
+    known_tensors = ", ".join(f"{tensor.name} {tensor.type} {tensor.shape}" for tensor in tensors)
     wanted = spec.output
     if wanted is not None:
         known = {tensor.name: tensor for tensor in tensors} | {str(n): tensor for n, tensor in enumerate(tensors)}
         if str(wanted) not in known:
-            raise BundleError(f"{bundle.weights} has no output {wanted} (it has {told}).", "Correct --output.")
+            raise BundleError(f"{bundle.weights} has no output {wanted} (it has {known_tensors}).", "Correct --output.")
         return known[str(wanted)]
     fitting = [tensor for tensor in tensors if tensor.type in _ANSWERS]
     if spec.contract > 1:
         fitting = [tensor for tensor in fitting if _fits(list(tensor.shape or ()), "uint8" in tensor.type)]
     if not fitting and all("int" in tensor.type and len(tensor.shape or ()) < 2 for tensor in tensors):
-        raise BundleError(f"{bundle.weights} returns class numbers ({told}).", NO_SCORES)
+        raise BundleError(f"{bundle.weights} returns class numbers ({known_tensors}).", NO_SCORES)
     if not fitting:
         kinds = ", ".join(kind[7:-1] for kind in _ANSWERS)
         raise BundleError(
-            f"{bundle.weights} has no output that could be the answer (it has {told}).",
+            f"{bundle.weights} has no output that could be the answer (it has {known_tensors}).",
             f"Export it so that it returns a row of scores for each image, as {kinds}.",
         )
     if spec.contract > 1 and len(fitting) > 1:
         raise AmbiguousOutputError(
-            f"{bundle.weights} has {len(tensors)} outputs, of which several could be the answer ({told}).",
+            f"{bundle.weights} has {len(tensors)} outputs, of which several could be the answer ({known_tensors}).",
             f"Say which one it is, for example --output {fitting[0].name}.",
         )
     return fitting[0]
 
 
 def _fits(shape: list, whole: bool) -> bool:
-    """Return whether an output may be a row of scores for each image; axes of one voxel at the end do not count.
+    """Return whether an output can be a row of scores for each image; trailing axes of length one do not count.
 
-    One whole number for each image is the class that is said, not a score.
+    One whole number for each image is a class, not a score.
     """
     if whole and (len(shape) < 2 or shape[1] == 1):
         return False
@@ -155,13 +155,13 @@ def _fits(shape: list, whole: bool) -> bool:
 
 
 def _check_shape(source: onnxruntime.NodeArg, spec: ClassifierSpec) -> None:
-    """Refuse a model whose declared input is another than the contract's, with the option that mends it."""
+    """Refuse a model whose declared input is not the contract's, with the option that corrects it."""
     declared = list(source.shape or ())
     wanted = spec.tensor.shape(spec.inputs.size, spec.inputs.channels)
     if len(declared) != len(wanted) + 1:
         if declared:
             raise BundleError(
-                f"The model wants {len(declared) - 1} axes for each image ({_told(declared)}), not {len(wanted)}.",
+                f"The model wants {len(declared) - 1} axes for each image ({_shape(declared)}), not {len(wanted)}.",
                 "Give --size and --channels that fit.",
             )
         return
@@ -175,16 +175,16 @@ def _check_shape(source: onnxruntime.NodeArg, spec: ClassifierSpec) -> None:
     last = declared[-1] in (1, 3, spec.inputs.channels) and declared[1] not in (1, 3, spec.inputs.channels)
     if last and not spec.tensor.channels_last:
         raise BundleError(
-            f"The model has its channels last (NHWC): {_told(declared)}.", "Say so at import: --layout NHWC."
+            f"The model has its channels last (NHWC): {_shape(declared)}.", "Say so at import: --layout NHWC."
         )
     hint = _fitting_options(declared, spec) or "Give --size, --channels and --axes that fit."
     if sorted(str(edge) for edge in wanted) == sorted(str(edge) for edge in declared[1:]):
         hint = "Are --size (columns,rows) and --axes right?"
-    raise BundleError(f"The model wants {_told(declared)}, and the bundle declares {_told(['N', *wanted])}.", hint)
+    raise BundleError(f"The model wants {_shape(declared)}, and the bundle declares {_shape(['N', *wanted])}.", hint)
 
 
 def _fitting_options(declared: list, spec: ClassifierSpec) -> str:
-    """Return the options that fit a declared input; empty where it leaves something open."""
+    """Return the options that fit a declared input; empty where its shape is not fixed."""
     channels, *edges = (declared[-1], *declared[1:-1]) if spec.tensor.channels_last else declared[1:]
     if not all(isinstance(edge, int) for edge in (channels, *edges)):
         return ""
@@ -193,7 +193,7 @@ def _fitting_options(declared: list, spec: ClassifierSpec) -> str:
 
 
 def _constants(bundle: Bundle, source: str, tensors: list) -> dict[str, np.ndarray]:
-    """Return the values of the inputs that are no image, one row each."""
+    """Return fixed values, one row each, for the inputs that are not the image."""
     given, values = dict(bundle.own.get("fill") or {}), {}
     for tensor in tensors:
         if tensor.name == source:
@@ -210,7 +210,7 @@ def _constants(bundle: Bundle, source: str, tensors: list) -> dict[str, np.ndarr
     return values
 
 
-def _told(shape: list) -> str:
+def _shape(shape: list) -> str:
     return " x ".join(str(edge) if isinstance(edge, int) else str(edge or "?") for edge in shape)
 
 

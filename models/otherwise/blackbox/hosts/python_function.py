@@ -26,9 +26,9 @@ def callable_host(
     Args:
         target: ``package.module:function``. It is called with ``(batch, channels, *size)`` float32 in the
             specification's value range.
-        spec: How to read the answer; its version is extended by a hash of the function's file.
-        folder: A bundle whose Python may be imported as well.
-        trust_code: Must be true, since importing a module runs it.
+        spec: Inputs and outputs of the model; its version is extended by a hash of the function's file.
+        folder: Bundle whose Python code may be imported too.
+        trust_code: Must be true, since importing a module runs code.
 
     Raises:
         BundleError: if the code is not trusted, or there is no such function.

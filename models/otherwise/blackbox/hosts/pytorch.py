@@ -1,4 +1,4 @@
-"""Host what PyTorch runs: a MONAI bundle's network, or TorchScript."""
+"""Host models of PyTorch: a bundle's network, TorchScript, an exported program."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from otherwise.errors import BundleError, ClassifierError
 
 _CHANNELS = re.compile(r"to have (\d+) channels, but got (\d+)")
 _USUAL_CHANNELS = 4
-"""More than so many channels that a network meets are no channels, but an edge of the image."""
+"""If a network meets more channels than this, they are probably an edge of the image."""
 
 
 class LogOdds(nn.Module):
@@ -39,7 +39,7 @@ class LogOdds(nn.Module):
         self.training = False
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """``log p - log(1 - p)`` of each class: ``(batch, classes)``."""
+        """Return ``log p - log(1 - p)`` of each class: ``(batch, classes)``."""
         tensor = self.spec.tensor.of(images).to(getattr(torch, self.spec.tensor.dtype))
         scores = rows_of(choose(self.network(tensor), self.spec.output, self.spec.contract > 1)).float()
         if self.spec.answer.is_value:
@@ -99,10 +99,10 @@ def network_host(
 
 
 def torchscript_host(bundle: Bundle, spec: ClassifierSpec, device: str = "cpu") -> HostedClassifier:
-    """Host a TorchScript file. TorchScript is a language of its own, not Python: nothing is unpickled.
+    """Host a TorchScript file. Nothing is unpickled, since TorchScript is not Python.
 
     Raises:
-        BundleError: if the file is no TorchScript, or there is no such device.
+        BundleError: if the file is not TorchScript, or there is no such device.
     """
     where = check_device(device)
     try:
@@ -115,10 +115,10 @@ def torchscript_host(bundle: Bundle, spec: ClassifierSpec, device: str = "cpu") 
 
 
 def exported_host(bundle: Bundle, spec: ClassifierSpec, device: str = "cpu") -> HostedClassifier:
-    """Host a ``.pt2`` file, as ``torch.export.save`` writes it.
+    """Host a ``.pt2`` file of ``torch.export.save``.
 
     Raises:
-        BundleError: if the file is no exported program, or there is no such device.
+        BundleError: if the file is not an exported program, or there is no such device.
     """
     where = check_device(device)
     assert bundle.weights is not None
@@ -126,7 +126,7 @@ def exported_host(bundle: Bundle, spec: ClassifierSpec, device: str = "cpu") -> 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             network = torch.export.load(bundle.weights).module()
-    except Exception as error:  # of many kinds, by the version that wrote it
+    except Exception as error:  # the error depends on the version that wrote the file
         fault = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise BundleError(
             f"{bundle.weights} cannot be loaded as an exported program: {fault[:200]}",
@@ -136,8 +136,8 @@ def exported_host(bundle: Bundle, spec: ClassifierSpec, device: str = "cpu") -> 
 
 
 def module_host(network: nn.Module, spec: ClassifierSpec, device: str = "cpu") -> HostedClassifier:
-    """Host any network in memory."""
-    if not isinstance(network, torch.fx.GraphModule):  # an exported program is of evaluation mode, and cannot be told
+    """Host a network in memory."""
+    if not isinstance(network, torch.fx.GraphModule):  # an exported program is in evaluation mode and has no eval()
         network.eval()
     for parameter in network.parameters():
         parameter.requires_grad_(False)
@@ -145,16 +145,16 @@ def module_host(network: nn.Module, spec: ClassifierSpec, device: str = "cpu") -
     if spec.contract > 1 and spec.tensor.dtype == "float32" and kinds in ({torch.float64}, {torch.float16}):
         raise InputTypeError(str(kinds.pop()).removeprefix("torch."))
     scores = _scores(network, check_device(device), spec)
-    # What is rounded, or asked one by one, has no gradients that could be had for a batch.
+    # A rounded input has no gradients, and neither has a batch that is split.
     differentiable = spec.tensor.dtype != "uint8" and spec.batch_size is None
     return HostedClassifier(spec, scores, LogOdds(network, spec) if differentiable else None)
 
 
 def check_device(device: str) -> torch.device:
-    """Find a device; ``auto`` is CUDA where there is one, else Apple's ``mps``, else the CPU.
+    """Return a device; ``auto`` is CUDA if available, else Apple's ``mps``, else the CPU.
 
     Raises:
-        BundleError: if this machine has none of that name.
+        BundleError: if this machine has no such device.
     """
     if device == "auto":
         if torch.cuda.is_available():
@@ -173,7 +173,7 @@ def _scores(network: nn.Module, device: torch.device, spec: ClassifierSpec) -> S
         try:
             with torch.inference_mode():
                 answer = network(torch.from_numpy(images).to(device))
-        except Exception as error:  # whatever a network's own code may raise
+        except Exception as error:  # any error of the network's own code
             fault = (str(error).strip().splitlines() or [type(error).__name__])[-1].rstrip(".")
             raise ClassifierError(f"The network failed: {shortened(fault)}.", _hint(fault)) from error
         chosen = choose(answer, spec.output, spec.contract > 1)
@@ -192,7 +192,7 @@ def _scores(network: nn.Module, device: torch.device, spec: ClassifierSpec) -> S
 
 
 def shortened(text: str, most: int = 160) -> str:
-    """Return a text of at most so many characters, cut at a space."""
+    """Return a text cut at a space to at most ``most`` characters."""
     return text if len(text) <= most else text[:most].rpartition(" ")[0] + " ..."
 
 
@@ -201,7 +201,7 @@ def _kind(tensor: torch.Tensor) -> str:
 
 
 def _hint(fault: str) -> str:
-    """Return what to do about a network that failed."""
+    """Return the remedy for a network's error."""
     channels = _CHANNELS.search(fault)
     if channels:
         other = " If its channels come last, give --layout NHWC." if int(channels[2]) > _USUAL_CHANNELS else ""

@@ -146,7 +146,7 @@ def recognise_model(model: str) -> ModelSource:
         model: Path of a file, ``package.module:function``, or the address of a model on another server.
 
     Raises:
-        BundleError: if no host recognises it; it says what the model is, where that can be told.
+        BundleError: if no host recognises it; the error names the kind of the file where it is known.
     """
     for host in HOSTS:
         source = host.recognise(model)

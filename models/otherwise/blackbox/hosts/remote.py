@@ -1,4 +1,4 @@
-"""Ask a model on another server, in the Open Inference Protocol v2 (Triton, KServe, OpenVINO Model Server and others).
+"""Host a model on another server by the Open Inference Protocol v2 (Triton, KServe, OpenVINO Model Server and others).
 
 Source: Open Inference Protocol (https://github.com/kserve/open-inference-protocol), REST, tensors as JSON.
 """
@@ -27,14 +27,14 @@ _URL = re.compile(r"(?P<url>https?://[^/?#]+(?:/[^?#]*?)?)/v2/models/(?P<model>[
 
 @dataclass(frozen=True)
 class RemoteModel:
-    """Where a model is served.
+    """Address of a model on a server.
 
     Attributes:
         url: Base address, such as ``http://127.0.0.1:8000``.
-        model: Its name there.
+        model: Name of the model on the server.
         input: Name of the input tensor; None: its only one.
         output: Name of the output tensor; None: its first one of floating-point numbers.
-        batch_size: Most images in one request.
+        batch_size: Largest number of images in one request.
         timeout: Seconds for a whole answer.
     """
 
@@ -74,11 +74,11 @@ class RemoteModel:
 
 
 def remote_host(remote: RemoteModel, spec: ClassifierSpec) -> HostedClassifier:
-    """Host a remote model. Asks for the model's metadata at once, so that a wrong address is known at once.
+    """Host a remote model. Its metadata is requested at once, so that a wrong address fails early.
 
     Args:
-        remote: Where it is.
-        spec: How to read the answer; its version is extended by a hash of what the server says about the model.
+        remote: Address of the model.
+        spec: Inputs and outputs of the model; its version is extended by a hash of the server's metadata.
 
     Raises:
         ClassifierError: if the server cannot be reached, has no such model, or breaks the protocol.
@@ -96,8 +96,10 @@ def remote_host(remote: RemoteModel, spec: ClassifierSpec) -> HostedClassifier:
     shape = source.get("shape") or [-1]
     fixed = shape[0] if len(shape) == len(spec.inputs.size) + 2 and int(shape[0]) > 0 else None
     batched: Scores = partial(in_batches, scores, fixed) if fixed else partial(_split, scores, remote.batch_size)
-    told = json.dumps([metadata.get("name"), metadata.get("versions"), metadata.get("inputs"), metadata.get("outputs")])
-    return HostedClassifier(replace(spec, version=hashlib.sha256((spec.version + told).encode()).hexdigest()), batched)
+    about = json.dumps(
+        [metadata.get("name"), metadata.get("versions"), metadata.get("inputs"), metadata.get("outputs")]
+    )
+    return HostedClassifier(replace(spec, version=hashlib.sha256((spec.version + about).encode()).hexdigest()), batched)
 
 
 def _split(scores: Scores, size: int, images: np.ndarray) -> np.ndarray:

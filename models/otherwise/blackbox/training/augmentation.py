@@ -1,4 +1,4 @@
-"""Disturb training images, so that a classifier learns what an image shows and not its grain."""
+"""Disturb training images, so that a classifier does not learn their grain."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from otherwise.blackbox.perturbations import blurred, contrasted, mirrored, shif
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How strongly training images are disturbed; 0 leaves a kind of disturbance out.
+    """Strength of the disturbances of training images; 0 leaves a kind out.
 
     Every image is mirrored at random. Noise is white in half of the images, and smooth along some of the axes in the
-    others: a classifier that has seen white noise alone still takes streaks for signs.
+    others: a classifier trained with white noise alone still mistakes streaks for signs.
 
     Attributes:
-        noise: Highest standard deviation of the noise, as a share of the range. A fifth of the images stays without.
+        noise: Highest standard deviation of the noise, as a share of the range. A fifth of the images gets none.
         blur: Highest standard deviation of the blur in voxels; half of the images are blurred.
         contrast: Grey values are stretched by a factor between ``1 - contrast`` and ``1 + contrast``.
         shift: Images are moved along each axis by up to this share of its edge.
-        turn: Images are turned by up to so many degrees; 180 where they have no upright.
-        zoom: Images are made larger or smaller by up to this share.
+        turn: Images are rotated by up to so many degrees; 180 for images without an upright orientation.
+        zoom: Images are enlarged or shrunk by up to this share.
     """
 
     noise: float = 0.2
@@ -34,7 +34,7 @@ class Augmentation:
     zoom: float = 0.05
 
     def apply(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Disturb ``(batch, channels, *size)`` images in [0, 1], each in its own way."""
+        """Disturb ``(batch, channels, *size)`` images in [0, 1], each independently."""
         images = shifted(mirrored(images, generator), self.shift, generator)
         if self.turn or self.zoom:
             images = turned(images, self.turn, self.zoom, generator)
@@ -65,6 +65,6 @@ class Augmentation:
 
 
 def _some(share: float, changed: Tensor, images: Tensor, generator: torch.Generator) -> Tensor:
-    """Take the changed ones of about a share of the images."""
+    """Replace about a share of the images by their disturbed versions."""
     chosen = (torch.rand(len(images), generator=generator) < share).to(images.device)
     return torch.where(chosen.view(-1, *[1] * (images.ndim - 1)), changed, images)

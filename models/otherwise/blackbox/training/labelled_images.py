@@ -1,4 +1,4 @@
-"""Labelled images from a folder and a table, on a classifier's grid, split for training and validation."""
+"""Read labelled images from a folder and a table onto a classifier's grid, and split them for validation."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class LabelledImages:
         labels: ``(count,)`` integers, index into ``classes``; or numbers of a table, ``(count,)`` of one column,
             ``(count, columns)`` of several.
         classes: Class names; empty for numbers.
-        groups: What must not be torn apart by a split, one for each image: the patient, or else the image's id.
+        groups: Group of each image, which a split keeps together: the patient, or else the image's ID.
     """
 
     images: np.ndarray
@@ -44,11 +44,11 @@ class LabelledImages:
     def split(self, share: float, seed: int) -> tuple[LabelledImages, LabelledImages]:
         """Split into training and validation images.
 
-        Whether a group is held out depends on its name and the seed only, so it stays put when images are added.
+        Whether a group is held out depends only on its name and the seed, not on the other images.
 
         Args:
-            share: Fraction to hold out, about.
-            seed: Decides which.
+            share: Approximate fraction to hold out.
+            seed: Seed of the choice.
         """
         held_out = np.array([_fraction(f"{seed}:{group}") < share for group in self.groups], dtype=bool)
         return self._only(~held_out), self._only(held_out)
@@ -68,7 +68,7 @@ def read_labelled(
     """Read the images that a table names.
 
     Args:
-        folder: Where the files are; or a function from what the table calls an image to its file or folder.
+        folder: Folder of the files, or a function from a name in the table to its file or folder.
         table: CSV with the columns ``file`` and ``label``, see ``images.table``; a column ``patient`` keeps a patient's
             images together, else a column ``id`` does.
         inputs: The grid and intensity window to bring them to.
@@ -162,5 +162,5 @@ def _number(text: str, place: str, column: str) -> float:
 
 
 def _fraction(text: str) -> float:
-    """A number in [0, 1) that depends on a text only."""
+    """Return a number in [0, 1) that depends only on a text."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) / 2**64

@@ -1,4 +1,4 @@
-"""The networks that ``classifier train`` offers, as configurations of MONAI's, and a first layer that sees no grain."""
+"""Configure the networks of ``classifier train`` by MONAI's classes, and a smooth first layer."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from otherwise.blackbox.protocol import InputSpec
 def small_network(inputs: InputSpec, classes: int) -> dict[str, Any]:
     """Configure a residual network of 0.3 (2-D) or 0.9 (3-D) million parameters, quick on a CPU.
 
-    Group normalisation in front makes it indifferent to an image's overall brightness, and keeps its answers moderate
-    for images unlike any it was taught.
+    Group normalisation of the input makes it invariant to overall brightness and keeps its answers moderate for images
+    unlike the training images.
     """
     return {
         "_target_": "monai.networks.nets.ResNet",
@@ -34,7 +34,7 @@ def small_network(inputs: InputSpec, classes: int) -> dict[str, Any]:
 
 
 def dense_network(inputs: InputSpec, classes: int) -> dict[str, Any]:
-    """Configure a densely connected network of another build, to verify what was found with the small one."""
+    """Configure a densely connected network, an independent verifier of the small one."""
     return {
         "_target_": "monai.networks.nets.DenseNet",
         "spatial_dims": inputs.spatial_dims,
@@ -67,14 +67,14 @@ NETWORKS: dict[str, Callable[[InputSpec, int], dict[str, Any]]] = {
     "dense": dense_network,
     "plain": plain_network,
 }
-"""Networks by the name that people type."""
+"""Networks by the name on the command line."""
 
 
 class Smooth(nn.Module):
-    """Make of a kernel of edge 3 a smooth one of edge ``edge``: convolved with a binomial of edge ``edge - 2``.
+    """Parametrise a smooth kernel of edge ``edge``: a kernel of edge 3 convolved with a binomial of edge ``edge - 2``.
 
-    What such a kernel sees has been blurred before, so a network that begins with it looks at its images at about half
-    their resolution, without being told any finer. It is an ordinary convolution once it is trained.
+    A network that begins with such a kernel sees its images blurred, at about half their resolution. After training it
+    is an ordinary convolution.
     """
 
     kernel: Tensor
@@ -99,7 +99,7 @@ class Smooth(nn.Module):
 
 
 def smooth_first_layer(network: nn.Module) -> None:
-    """Keep the first convolution smooth while the network learns; it has to be of edge 5 or more, otherwise nothing."""
+    """Keep the first convolution smooth during training if its edge is at least 5; else do nothing."""
     first = _first_convolution(network)
     if min(first.kernel_size) < 5 or parametrize.is_parametrized(first):
         return
@@ -110,7 +110,7 @@ def smooth_first_layer(network: nn.Module) -> None:
 
 
 def plain_state(network: nn.Module) -> dict[str, Tensor]:
-    """Return the weights as of an ordinary network, on the CPU: a smooth first layer written out."""
+    """Return the weights on the CPU, with a smooth first layer as an ordinary convolution."""
     first = _first_convolution(network)
     name = next(name for name, module in network.named_modules() if module is first)
     state = {key: value.detach().cpu().clone() for key, value in network.state_dict().items()}

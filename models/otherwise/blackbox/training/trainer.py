@@ -49,10 +49,10 @@ class Recipe:
         learning_rate: Highest rate of AdamW; a cosine leads it to zero.
         weight_decay: Of AdamW.
         label_smoothing: Of classes: keeps the probabilities off 0 and 1, so that decision values spread.
-        average: Decay of the running average of the weights, which is what is kept; 0: the weights themselves.
-        coarse: The first layer is kept smooth, so that the network looks at half the images' resolution.
-        augmentation: How the images are disturbed, so that the classifier does not go by grain.
-        seed: Decides weights, order and disturbances.
+        average: Decay of the running average of the weights, which is kept; 0: the weights themselves.
+        coarse: Keep the first layer smooth, so that the network sees half the images' resolution.
+        augmentation: Disturbances of the images, so that the classifier does not depend on grain.
+        seed: Seed of weights, order and disturbances.
     """
 
     epochs: int = 20
@@ -87,10 +87,10 @@ def train_classifier(
         classes: Class names.
         inputs: See ``train_network``.
         out: See ``train_network``.
-        validation: Images and labels to choose the epoch by.
+        validation: Images and labels that choose the epoch.
         epochs: Passes over the images (overridden by ``recipe``).
-        seed: Decides everything random (overridden by ``recipe``).
-        recipe: All of the settings.
+        seed: Seed of everything random (overridden by ``recipe``).
+        recipe: All settings.
         more: See ``train_network``.
     """
     recipe = recipe or Recipe(epochs=epochs, seed=seed)
@@ -120,15 +120,15 @@ def train_network(
     Args:
         training: Images and truth to learn from.
         objective: What to learn.
-        inputs: What the images are; goes into the bundle.
+        inputs: Specification of the images; written into the bundle.
         out: The bundle to write.
         validation: Images and truth to choose the epoch by.
-        recipe: All of the settings.
-        device: Where to train.
+        recipe: All settings.
+        device: Device of the training.
         name: Name for people; default: the bundle's folder.
         network: ``network_def`` of another network; default: ``small_network``.
         progress: Called after each epoch.
-        command: What was typed, for the model card.
+        command: Command line, for the model card.
         replace: Whether an existing bundle may be replaced.
 
     Returns:
@@ -146,7 +146,7 @@ def train_network(
         _check_images(what, images, truth, inputs)
         objective.check(what, truth)
     definition = network or small_network(inputs, objective.outputs)
-    # Networks draw first weights and dropout from the global generator: fork it, so that the caller's stays as it was.
+    # Networks draw initial weights and dropout from the global generator; a fork leaves the caller's unchanged.
     with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):
         torch.manual_seed(recipe.seed)
         best, weights, stopped = _learn(training, validation, objective, definition, recipe, where, progress)

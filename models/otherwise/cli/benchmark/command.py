@@ -1,4 +1,4 @@
-"""``otherwise benchmark``: figures as JSON, by commands that anybody can run again."""
+"""``otherwise benchmark``: measure figures and print them as JSON."""
 
 from __future__ import annotations
 

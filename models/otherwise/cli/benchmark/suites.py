@@ -1,4 +1,4 @@
-"""``otherwise benchmark SUITE``: our explanations beside what users would take instead."""
+"""``otherwise benchmark SUITE``: compare our explanations with other methods."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ Cases = Callable[["BlackBox", int], "Iterable[Case]"]
 
 @dataclass(frozen=True)
 class Suite:
-    """What a comparison is held on.
+    """Images of a comparison.
 
     Attributes:
-        name: As typed.
-        cases: The images, unseen in any training.
-        others: Of another series: how images of each class look, so that no image is its own neighbour.
-        check: Refuses classifiers for which the suite says nothing.
+        name: Name on the command line.
+        cases: Images that were not used in any training.
+        others: Images of another series, as references of each class, so that no image is its own neighbour.
+        check: Refuses classifiers that the suite cannot test.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Suite:
 
 @dataclass(frozen=True)
 class SuiteOptions:
-    """What all suites are told; ``ablation``: ours without one ingredient at a time, instead of the peers."""
+    """Options of all suites; ``ablation``: our method without one part at a time, instead of other methods."""
 
     out: Path
     classifier: str
@@ -205,7 +205,7 @@ def register(benchmark: typer.Typer) -> None:
                 typer.echo(f"left out: {sentence}", err=True)
             return found.cases
 
-        # How images of each class look is told by the same ones: there are no others.
+        # The same images are the references of each class, since there are no others.
         suite = Suite("custom", every, every)
         _run(suite, SuiteOptions(out, classifier, agent, verifier, limit, methods, device))
 

@@ -1,4 +1,4 @@
-"""``otherwise benchmark teaching``: which way of asking names most with fewest labels."""
+"""``otherwise benchmark teaching``: compare strategies of questions by the share named per label."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from otherwise.cli.options.pair import load_pair
 from otherwise.cli.progress import shown
 
 LIDC_LABELS = (10, 20)
-"""Labels at which figures are told, besides the most."""
+"""Numbers of labels at which figures are reported, besides the largest."""
 
 
 class TeachingSubject(StrEnum):
-    """What the simulated reader knows the truth of."""
+    """Data whose truth the simulated reader knows."""
 
     mammogram = "phantom-mammogram"
     signs = "phantom-signs"
@@ -47,7 +47,7 @@ def register(benchmark: typer.Typer) -> None:
 
     @benchmark.command("teaching")
     def teaching(
-        subject: Annotated[TeachingSubject, typer.Argument(help="What is explained and named.")],
+        subject: Annotated[TeachingSubject, typer.Argument(help="Data to explain and name.")],
         out: Out,
         classifier: Classifier = "mammogram_classifier",
         agent: Agent = "mammogram_agent",

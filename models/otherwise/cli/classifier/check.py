@@ -1,4 +1,4 @@
-"""``otherwise classifier check``: say in words whether a classifier can be hosted."""
+"""``otherwise classifier check``: check whether a classifier can be hosted and answers as expected."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EXIT_NOT_HOSTABLE = 1
 def check(
     bundle: Annotated[str, typer.Argument(help="Bundle, or the name of a shipped one.")],
     images: Annotated[
-        Path | None, typer.Option(help="Images to ask it about: folder, file, CSV or DICOMweb.", parser=image_source)
+        Path | None, typer.Option(help="Images to classify: folder, file, CSV or DICOMweb.", parser=image_source)
     ] = None,
     expected: Annotated[
         Path | None, typer.Option(help="CSV with the answers of your own pipeline: id or path, and each class.")
@@ -32,7 +32,7 @@ def check(
     trust_code: Trust = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say in words whether a classifier can be hosted, and answers as expected; exit code 1 if not."""
+    """Check whether a classifier can be hosted and answers as expected; exit code 1 if not."""
     from otherwise.blackbox.checks.report import Comparison, check_classifier
     from otherwise.finding.patches import patches_to_check
 

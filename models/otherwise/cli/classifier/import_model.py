@@ -118,7 +118,7 @@ def import_model(
     replace: Replace = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a bundle of a bare model, and ask it once."""
+    """Make a bundle of a bare model, and test it with artificial images."""
     from otherwise.blackbox.bundle import short_version
     from otherwise.blackbox.importing import import_classifier
     from otherwise.blackbox.output_kind import describe_kind

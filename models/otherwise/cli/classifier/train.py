@@ -46,11 +46,11 @@ if TYPE_CHECKING:
 
 
 AUGMENTATION = {"noise": 0.2, "blur": 1.2, "contrast": 0.3, "shift": 0.06, "turn": 10.0, "zoom": 0.05}
-"""The defaults of ``augmentation.Augmentation``; a test compares them, since importing it here would import PyTorch."""
+"""Defaults of ``augmentation.Augmentation``, repeated here to avoid the import of PyTorch; a test compares them."""
 
 
 class Network(StrEnum):
-    """Which of ``small_networks.NETWORKS``."""
+    """Name of a network in ``small_networks.NETWORKS``."""
 
     small = "small"
     dense = "dense"
@@ -60,7 +60,7 @@ class Network(StrEnum):
 def train(
     images: Annotated[
         str,
-        typer.Option(metavar="PATH", help="Folder of images; or a DICOMweb address, of which the table names UIDs."),
+        typer.Option(metavar="PATH", help="Folder of images, or a DICOMweb address; the table then names UIDs."),
     ],
     labels: Annotated[
         Path,
@@ -217,7 +217,7 @@ def _command(
     device: str,
     out: Path,
 ) -> str:
-    """Write the command for the model card: names of files and folders, but not where on this machine they are."""
+    """Return the command for the model card, with names of files and folders but without their paths."""
     spacing = f" --spacing {_joined(inputs.spacing)}" if inputs.spacing else ""
     found = f" --find {','.join(inputs.patches.wanted)}" if inputs.patches else ""
     if inputs.patches and inputs.patches.foreground is not None:
@@ -249,7 +249,7 @@ def _inputs(
     find: str | None,
     foreground: float | None,
 ) -> InputSpec:
-    """Return what a classifier that is trained here wants; volumes are turned to LPS, as DICOM has them."""
+    """Return the input specification of the classifier; volumes are turned to LPS, as in DICOM."""
     from otherwise.blackbox.protocol import InputSpec
 
     edges = read_size(size)

@@ -1,4 +1,4 @@
-"""What a server needs, one check each: ``otherwise doctor`` asks them all before somebody else finds out."""
+"""Checks of what a server needs; ``otherwise doctor`` runs them all."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from otherwise.errors import OtherwiseError
 PACKAGE = "slicer-otherwise"
 PYTHONS = ((3, 11), (3, 12))
 NEEDED = ("torch>=2.10", "monai>=1.5.2", "monailabel>=0.8.5", "pydicom<3", "numpy<2")
-"""Bounds that are known; see constraints.txt for a whole set that works."""
+"""Known bounds of versions; constraints.txt has a whole tested set."""
 LITTLE_ROOM, NO_ROOM = 10 * 2**30, 2**30
-"""Bytes on the disk of the state, below which that is worth a warning, and below which it stops work soon."""
+"""Free bytes on the disk of the state below which doctor warns, and below which it fails."""
 LITTLE_GPU = 4 * 2**30
 SOON = timedelta(days=30)
 SECONDS = 5.0
@@ -27,13 +27,13 @@ SECONDS = 5.0
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What a check found.
+    """Result of a check.
 
     Attributes:
-        name: What was looked at.
-        state: ``ok``; ``warn``: it works, but not for long or not well; ``fail``: it does not.
-        what: One line that says what is there.
-        hint: What to do about it; empty where there is nothing to do.
+        name: Name of the check.
+        state: ``ok``; ``warn``: works with a limitation; ``fail``: does not work.
+        what: The finding in one line.
+        hint: Remedy; empty where none is needed.
     """
 
     name: str
@@ -46,7 +46,7 @@ Check = Callable[[], CheckResult]
 
 
 def examine(name: str, check: Check) -> CheckResult:
-    """Run a check; an exception counts as a finding."""
+    """Run a check; an exception is a failure."""
     try:
         return check()
     except OtherwiseError as error:
@@ -92,7 +92,7 @@ def packages(wanted: Iterable[str] | None = None) -> CheckResult:
 def _declared() -> list[str]:
     try:
         return requires(PACKAGE) or []
-    except PackageNotFoundError:  # run from a checkout that is not installed
+    except PackageNotFoundError:  # a checkout that is not installed
         return []
 
 
@@ -111,7 +111,7 @@ def pins(constraints: Path) -> CheckResult:
             try:
                 found = version(pinned.name)
             except PackageNotFoundError:
-                continue  # not everything that is pinned is needed everywhere
+                continue  # not every pinned package is needed on every machine
             if not pinned.specifier.contains(found, prereleases=True):
                 other.append(f"{pinned.name} {found}")
     if other:
@@ -121,7 +121,7 @@ def pins(constraints: Path) -> CheckResult:
 
 
 def device(name: str) -> CheckResult:
-    """Check where models run.
+    """Check the device of the models.
 
     Args:
         name: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.

@@ -1,4 +1,4 @@
-"""``otherwise doctor``: whether a server would work here, or whether one that runs is safe, and what to do if not."""
+"""``otherwise doctor``: check whether a server would work here, or whether a running one is safe."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def register(app: typer.Typer) -> None:
         ] = None,
         as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
     ) -> None:
-        """Look whether otherwise serve would work with these options, or is safe; exit code 1 if not."""
+        """Check whether otherwise serve would work with these options, or is safe; exit code 1 if not."""
         if security:
             server = CheckedServer.at(address or f"http://{host}:{port}", certificate)
             _finish(examine_all(security_checks(server, state or _beside(studies), tokens)), as_json)

@@ -1,6 +1,6 @@
-"""Look at a running server from outside, as a stranger and as the holder of a token.
+"""Check a running server from outside, without and with a token.
 
-Every check asks only for what changes nothing. The kinds of attack are those of docs/admin/security.md.
+No check changes anything on the server. The kinds of attack are those of docs/admin/security.md.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ TOKEN = "OTHERWISE_TOKEN"
 """Environment variable that holds the token, so that it does not appear in the shell's history."""
 LIVE = "/otherwise/health/live"
 GUARDED = ("/", "/docs", "/openapi.json", "/info/", "/datastore/", "/otherwise/about", "/otherwise/jobs")
-"""What no stranger may read."""
+"""Routes that nobody may read without a token."""
 CLOSED = ("/logs/", "/model/any", "/proxy/dicom/any", "/reload")
-"""What MONAI Label offers and nobody may use here."""
+"""Routes of MONAI Label that are closed to everybody."""
 FORWARDED: tuple[Mapping[str, str], ...] = (
     {"X-Forwarded-For": "127.0.0.1"},
     {"X-Real-IP": "127.0.0.1"},
@@ -37,13 +37,13 @@ FORWARDED: tuple[Mapping[str, str], ...] = (
     {"Host": "localhost"},
     {"Authorization": "Bearer x"},
 )
-"""What a proxy might say of a stranger, and what a stranger might say of himself."""
+"""Forwarded headers that a proxy sets and an attacker may forge."""
 ELSEWHERE = "https://elsewhere.invalid"
 HUGE = 10**13
 
 
 class UnreachableError(OtherwiseError):
-    """There is no server to look at."""
+    """The server cannot be reached."""
 
     code = "unreachable"
 
@@ -58,17 +58,17 @@ class Reply:
 
     @property
     def let_in(self) -> bool:
-        """Return whether the reply is no refusal."""
+        """Return whether the reply grants access."""
         return self.status < 400
 
 
 @dataclass(frozen=True)
 class CheckedServer:
-    """A server as seen from here.
+    """Address and credentials of the server under check.
 
     Attributes:
-        scheme, host, port: Where it is.
-        token: To log in with; empty: as a stranger only.
+        scheme, host, port: Address.
+        token: Token; empty: no log-in.
         authority: Certificates to trust besides the system's.
     """
 
@@ -83,7 +83,7 @@ class CheckedServer:
         """Read an address, with or without ``/token/TOKEN``.
 
         Raises:
-            UnreachableError: if it is no address.
+            UnreachableError: if the address is invalid.
         """
         parts = urlsplit(address)
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -130,7 +130,7 @@ class CheckedServer:
             connection.close()
 
     def tls_context(self) -> ssl.SSLContext:
-        """Return what certificates are checked by."""
+        """Return the TLS context that verifies certificates."""
         context = ssl.create_default_context()
         if self.authority:
             context.load_verify_locations(self.authority)
@@ -147,12 +147,12 @@ class CheckedServer:
 
 
 def security_checks(server: CheckedServer, state: Path | None, tokens: Path | None) -> dict[str, Check]:
-    """Name the checks, in the order in which they are done.
+    """Return the checks by name, in their order.
 
     Args:
-        server: To look at.
+        server: The server.
         state: Its state folder, where that is on this machine.
-        tokens: Its file of tokens, likewise.
+        tokens: Its file of tokens, where that is on this machine.
     """
     asked: dict[str, Check] = {
         "server": lambda: reachable(server),
@@ -222,7 +222,7 @@ def certificate(server: CheckedServer, now: datetime | None = None) -> CheckResu
 
 
 def strangers(server: CheckedServer) -> CheckResult:
-    """Return whether somebody without a token is let in."""
+    """Return whether a request without a token is accepted."""
     open_to_all = [path for path in GUARDED if server.ask(path).let_in]
     if open_to_all:
         what = f"Anybody may read {', '.join(open_to_all)}."
@@ -244,7 +244,7 @@ def proxy(server: CheckedServer) -> CheckResult:
 
 
 def origins(server: CheckedServer) -> CheckResult:
-    """Return whether pages of other servers may use this one through somebody's browser."""
+    """Return whether pages of other servers can send requests to this one in a browser (CORS)."""
     asked: tuple[tuple[str, dict[str, str]], ...] = (
         ("GET", {}),
         ("OPTIONS", {"Access-Control-Request-Method": "GET"}),
@@ -302,7 +302,7 @@ def sizes(server: CheckedServer) -> CheckResult:
 
 
 def role(server: CheckedServer) -> CheckResult:
-    """Return whose token it is that was given, and whether it is needed to be that powerful."""
+    """Return owner and role of the given token, and warn of a role that is too powerful."""
     if not server.token:
         return _not_looked_at("role")
     reply = server.ask("/otherwise/about", known=True)
@@ -352,7 +352,7 @@ def _not_looked_at(name: str) -> CheckResult:
 
 
 def _own_addresses() -> list[str]:
-    """Return addresses of this machine that others might reach."""
+    """Return addresses of this machine that other machines may reach."""
     found = set()
     for family, target in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
         try:

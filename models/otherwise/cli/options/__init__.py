@@ -1,1 +1,1 @@
-"""What several commands share: models, sources of images, the input contract, patches, the network."""
+"""Options that several commands share: models, sources of images, the input contract, patches, the network."""

@@ -1,4 +1,4 @@
-"""Find images for a command, and say in one line what was found and what was left out."""
+"""List images for a command, and report in one line what was left out."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def list_for(source: Path, verbose: bool, *, masks: bool = False) -> Listing:
 
     Args:
         source: See ``images.listing.list_images``.
-        verbose: Whether everything that was left out is listed, on standard error.
-        masks: Whether masks are what is looked for.
+        verbose: Whether to list on standard error every file that was left out.
+        masks: Whether to list masks instead of images.
 
     Raises:
         ImageError: if there is none.
@@ -35,7 +35,7 @@ def list_for(source: Path, verbose: bool, *, masks: bool = False) -> Listing:
 
 
 def say_listing(listing: Listing, verbose: bool) -> None:
-    """Print what was found and left out on standard error; nothing where nothing was left out."""
+    """Print a summary on standard error if files were left out."""
     if verbose:
         for item in listing.left_out:
             typer.echo(f"left out ({item.reason}): {item.name}", err=True)

@@ -1,4 +1,4 @@
-"""Where a command's images are: a file, a folder, a table, or an address of a DICOMweb archive."""
+"""Sources of images on the command line: a file, a folder, a table, or the address of a DICOMweb archive."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 
 
 def is_address(text: str) -> bool:
-    """Return whether images are behind an address, and not on a disk."""
+    """Return whether a source is an http address."""
     return text.lower().startswith(("http://", "https://"))
 
 
 def image_source(text: str) -> Path:
-    """Return the path that a command reads; images behind an address are fetched into a temporary folder first.
+    """Return the path that a command reads; images of an address are downloaded to a temporary folder first.
 
     Args:
         text: Path, or address, see ``images.dicomweb.download``.
@@ -31,7 +31,7 @@ def image_source(text: str) -> Path:
 
 
 def named_images(text: str) -> Callable[[str], Path]:
-    """Return where the images lie that a table names: below a folder, or in an archive, from which they are fetched.
+    """Return a function from a name in a table to its file: below a folder, or downloaded from an archive.
 
     Args:
         text: Folder, or address of a DICOMweb archive, see ``images.dicomweb.download.download_named``.

@@ -1,4 +1,4 @@
-"""Where a server listens, by which certificate and behind which proxy: told before models are loaded."""
+"""Address, certificate and proxies of a server, checked before models are loaded."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from otherwise.tokens import read_tokens
 
 
 class ServeError(OtherwiseError):
-    """The server cannot be started as asked."""
+    """The server cannot be started with these options."""
 
     code = "serve"
 
 
 def refuse_open_door(host: str, tokens: Path | None = None, proxy: Sequence[str] = ()) -> None:
-    """Refuse to be reachable from other machines while everybody would be let in.
+    """Refuse to listen to other machines without authentication.
 
     Args:
         host: Address to listen on.
-        tokens: File of those who may.
-        proxy: Addresses of reverse proxies, which bring other machines' requests.
+        tokens: File of tokens.
+        proxy: Addresses of reverse proxies, which forward requests of other machines.
 
     Raises:
-        ServeError: if so.
+        ServeError: if other machines can reach the server and nothing checks who they are.
         TokensError: if the file of tokens cannot be used.
     """
     if tokens:
@@ -44,12 +44,12 @@ def refuse_open_door(host: str, tokens: Path | None = None, proxy: Sequence[str]
 
 
 def reachable_name(host: str) -> str:
-    """Return the name by which others reach a server: of this machine, where it listens at all its addresses."""
+    """Return the host name for other machines; this machine's name if the server listens on all addresses."""
     return socket.gethostname() if _is(host, "is_unspecified") else host
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether only this machine reaches an address."""
+    """Return whether an address can be reached from this machine only."""
     return host == "localhost" or _is(host, "is_loopback")
 
 
@@ -71,7 +71,7 @@ def tls(certificate: Path | None, key: Path | None) -> dict[str, object]:
             raise ServeError("A certificate needs its key, and a key its certificate.", "Give --certificate and --key.")
         return {}
     try:
-        # Without a password of its own, OpenSSL would ask for one on the terminal.
+        # Without a password, OpenSSL would ask for one on the terminal.
         ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key, password=lambda: b"")
     except ssl.SSLError as error:
         reason = (error.reason or "no PEM").lower().replace("_", " ")
@@ -90,7 +90,7 @@ def proxies(addresses: Sequence[str]) -> dict[str, object]:
     """Return Uvicorn's settings for reverse proxies; without any, no forwarded headers are trusted.
 
     Raises:
-        ServeError: if an address is none.
+        ServeError: if an address is invalid.
     """
     try:
         for address in addresses:
@@ -101,15 +101,15 @@ def proxies(addresses: Sequence[str]) -> dict[str, object]:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Take the port at once, so that a taken one is told before models are loaded.
+    """Bind the port, so that a port in use is reported before models are loaded.
 
     Raises:
-        ServeError: if it cannot be had.
+        ServeError: if the port cannot be bound.
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         door = socket.create_server(address[:2], family=family)
-        # Handed down to every connection: asyncio does so only for sockets that it makes itself, and without it each
+        # Inherited by every connection. asyncio sets it only for sockets that it creates; without it each
         # reply on a kept connection waits 40 ms for the client's acknowledgement of its first part.
         door.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return door

@@ -1,4 +1,4 @@
-"""The classifier and the agent that a command names."""
+"""Choose and load the classifier and the agent of a command."""
 
 from __future__ import annotations
 
@@ -13,22 +13,21 @@ if TYPE_CHECKING:
 
 
 _PHANTOMS = ("mammogram", "nodule")
-"""Kinds of our phantoms for which a pair is shipped; their ids begin so."""
+"""Kinds of phantoms with a shipped pair; the IDs of phantoms begin with the kind."""
 
 
 def choose_pair(image: Path, classifier: str | None, agent: str | None) -> tuple[str, str]:
     """Return the classifier and the agent for an image.
 
-    Without a classifier, the shipped pair is taken for a phantom of ours, and only for one. Without an agent, that of
-    a shipped classifier is.
+    By default, phantoms are explained by their shipped pair, and shipped classifiers by their shipped agent.
 
     Args:
         image: File or folder.
-        classifier: As given.
-        agent: As given.
+        classifier: Folder or name; None: not given.
+        agent: Folder or name; None: not given.
 
     Raises:
-        BadParameter: if one has to be given.
+        BadParameter: if there is no default for this image.
     """
     if classifier is None:
         kind = _phantom_kind(image)
@@ -43,7 +42,7 @@ def choose_pair(image: Path, classifier: str | None, agent: str | None) -> tuple
 
 
 def _phantom_kind(image: Path) -> str | None:
-    """Return the kind of a phantom that lies where ``otherwise phantoms`` wrote it; None: it is something else."""
+    """Return the kind of a phantom in a folder of ``otherwise phantoms``; None for other images."""
     image = image.resolve()
     for folder in (image, *image.parents[:2]):
         truths = folder / "truth"
@@ -55,7 +54,7 @@ def _phantom_kind(image: Path) -> str | None:
 
 
 def load_pair(classifier: str, agent: str, device: str, trust_code: bool = False) -> tuple[BlackBox, Agent]:
-    """Load both onto one device; torch is imported no sooner than that, so that the command line starts quickly.
+    """Load both onto one device. PyTorch is imported here, so that the command line starts quickly.
 
     Raises:
         OtherwiseError: see ``load_classifier`` and ``load_agent``.

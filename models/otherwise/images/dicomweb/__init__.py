@@ -1,1 +1,1 @@
-"""An archive that speaks DICOMweb (PS3.18): what it holds, and how its images come here."""
+"""List, fetch and store images of a DICOMweb archive (PS3.18)."""

@@ -1,4 +1,4 @@
-"""What an archive is asked for: which images it holds (QIDO-RS), their instances (WADO-RS), to keep some (STOW-RS)."""
+"""List the images of an archive (QIDO-RS), fetch their instances (WADO-RS), and store objects (STOW-RS)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from otherwise.images.dicomweb.connection import ArchiveError, ArchiveRefusedErr
 from otherwise.images.exclusion import OWN_MANUFACTURER
 
 UID = re.compile(r"(?=.{1,64}$)[0-9]+(\.[0-9]+)*")
-"""PS3.5 9.1; leading zeros, which some devices write, are let pass."""
+"""Pattern of a UID (PS3.5 9.1); leading zeros, which some devices write, are allowed."""
 
 VOLUMES = ("CT", "MR", "PT", "NM")
 """Modalities whose series are one volume; of all others each instance may be an image of its own."""
@@ -29,11 +29,11 @@ NO_IMAGES = (
     *("SEG", "SR", "PR", "KO", "REG", "FID", "RWV", "PLAN", "ANN", "M3D", "DOC", "ECG", "EPS", "HD", "AU", "SM"),
     *("RTSTRUCT", "RTDOSE", "RTPLAN", "RTRECORD", "RTSEGANN"),
 )
-"""Modalities of what is drawn, written or heard, and of whole slides, which nothing here reads."""
+"""Modalities of drawings, documents, waveforms and whole slides, which are not read."""
 
 MOST_IMAGES = 10_000
 _PAGE = 500
-_ANYTHING = (("application/dicom", "*"),)  # as it was stored: an archive that converts it would lose something
+_ANYTHING = (("application/dicom", "*"),)  # as stored, since conversion by the archive can lose data
 _NO_IMAGE_CLASSES = (ParametricMapStorage,)
 _TAGS = {
     "study": "0020000D",
@@ -59,10 +59,10 @@ class Entry:
         id: UID of the series, or of the instance.
         study: UID of its study.
         series: UID of its series.
-        modality: DICOM's letters, such as MG.
+        modality: DICOM modality, such as MG.
         count: Instances of the series.
         instance: UID of the instance; empty if the image is the whole series.
-        view: Laterality and view, such as ``R MLO``; empty where the archive tells none.
+        view: Laterality and view, such as ``R MLO``; empty where unknown.
         frames: Slices, or frames of the instance.
     """
 
@@ -80,7 +80,7 @@ class Archive:
     """An archive's images.
 
     Args:
-        connection: To it.
+        connection: Connection to the archive.
         search: Attributes that series must have, such as ``{"Modality": "MG", "StudyDate": "20260101-"}``.
     """
 
@@ -96,7 +96,7 @@ class Archive:
         """Yield all images, at most ``MOST_IMAGES`` series.
 
         Args:
-            known: What an earlier list said; series that have not grown are not looked into again.
+            known: Entries of an earlier list; unchanged series are not searched again.
 
         Raises:
             ArchiveError: if the archive is away or refuses.
@@ -111,7 +111,7 @@ class Archive:
             for one in new:
                 seen.add(one["series"])
                 yield from before.get((one["series"], one["count"])) or self._images(one)
-            if len(page) < _PAGE or not new:  # some archives know no offset, and say the same again
+            if len(page) < _PAGE or not new:  # some archives ignore the offset and repeat their answer
                 return
 
     def find(self, id: str) -> Entry | None:
@@ -123,7 +123,7 @@ class Archive:
         if not UID.fullmatch(id):
             return None
         for one in self._series({**self.search, "SeriesInstanceUID": id}):
-            if one["series"] == id:  # some archives pass over what they cannot search for
+            if one["series"] == id:  # some archives ignore attributes that they cannot search for
                 return next((entry for entry in self._images(one) if entry.id == id), None)
         found = self._ask(lambda client: client.search_for_instances(search_filters={"SOPInstanceUID": id}, limit=2))
         for series in {str(one["series"]) for one in found if one["instance"] == id}:
@@ -139,7 +139,7 @@ class Archive:
             ArchiveError: if the archive is away or refuses.
         """
         for one in self._series({"SeriesInstanceUID": uid}):
-            if one["series"] == uid:  # some archives pass over what they cannot search for
+            if one["series"] == uid:  # some archives ignore attributes that they cannot search for
                 return f"studies/{one['study']}/series/{uid}"
         found = self._ask(lambda client: client.search_for_instances(search_filters={"SOPInstanceUID": uid}, limit=2))
         for one in found:
@@ -152,16 +152,16 @@ class Archive:
 
         Args:
             entry: The image.
-            folder: Is emptied before another try.
-            most: Bytes at most.
+            folder: Target; emptied before another attempt.
+            most: Largest size in bytes.
 
         Returns:
-            How many files.
+            Number of files.
 
         Raises:
             ArchiveError: if the archive is away, refuses, or sends less than there is.
-            ImageError: if the image is larger.
-            WriteError: if the disk refuses.
+            ImageError: if the image exceeds ``most``.
+            WriteError: if the files cannot be written.
         """
         place = entry.study, entry.series
 
@@ -179,7 +179,7 @@ class Archive:
                 if str(instance.SeriesInstanceUID) != entry.series or (entry.instance and uid != entry.instance):
                     raise ValueError("an instance of another image")
                 name = f"{hashlib.sha256(uid.encode()).hexdigest()[:24]}.dcm"
-                with atomic_path(folder / name) as temporary:  # of a full disk it says that it is full
+                with atomic_path(folder / name) as temporary:  # the error names a full disk
                     instance.save_as(temporary)
                 names.add(name)
                 size += (folder / name).stat().st_size
@@ -195,13 +195,13 @@ class Archive:
         return count
 
     def store(self, file: Path) -> str:
-        """Ask the archive to keep an object, and look whether it does: Orthanc claims so of what its filter drops.
+        """Store an object and verify that it is kept: Orthanc reports success for objects that its filter drops.
 
         Args:
-            file: A DICOM file; storing one again that is there already changes nothing.
+            file: A DICOM file; storing it a second time has no effect.
 
         Returns:
-            Empty if the archive has it, else why not.
+            Empty if the archive has it, else the reason.
 
         Raises:
             ArchiveError: if the archive is away.
@@ -226,7 +226,7 @@ class Archive:
         )
 
     def _images(self, series: Mapping[str, Any]) -> list[Entry]:
-        """Return the images of a series, of which there are none where it holds something else."""
+        """Return the images of a series; none where it holds other objects."""
         uids, modality, count = (series["study"], series["series"]), str(series["modality"] or "OT"), series["count"]
         if not all(uids) or modality in NO_IMAGES or series["manufacturer"] == OWN_MANUFACTURER:
             return []
@@ -251,7 +251,7 @@ class Archive:
 
 
 def _read(item: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the attributes that we look at, of one match in DICOM JSON (PS3.18 F)."""
+    """Return the attributes in use of one match in DICOM JSON (PS3.18 F)."""
     if _TAGS["series"] not in item:
         raise ValueError("no match of a search")
     values = {name: next(iter(item.get(tag, {}).get("Value") or ()), None) for name, tag in _TAGS.items()}
@@ -266,14 +266,14 @@ def _view(one: Mapping[str, Any]) -> str:
 
 
 def _why_not(error: ArchiveRefusedError, instance: str) -> str:
-    """Return what an archive says of an object that it did not store (PS3.18 10.5.3), if it does."""
+    """Return an archive's reason for not storing an object (PS3.18 10.5.3), if it gives one."""
     response = getattr(error.__cause__, "response", None)
     try:
         answer = pydicom.Dataset.from_json(response.json()) if response is not None else pydicom.Dataset()
         for one in answer.get("FailedSOPSequence") or ():
             if str(one.get("ReferencedSOPInstanceUID", instance)) == instance:
                 return _failure(one.get("FailureReason"))
-    except Exception:  # it says nothing that could be understood
+    except Exception:  # the reply is not in DICOM JSON
         return error.detail
     return error.detail
 

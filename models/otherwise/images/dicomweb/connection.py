@@ -1,4 +1,4 @@
-"""A connection to an archive: who we are, how long we wait, how often we try, and when we leave it in peace."""
+"""Connect to an archive: credentials, timeouts, retries, and a pause while it is away."""
 
 from __future__ import annotations
 
@@ -21,38 +21,38 @@ from otherwise.errors import OtherwiseError
 T = TypeVar("T")
 
 USER, PASSWORD = "MONAI_LABEL_DICOMWEB_USERNAME", "MONAI_LABEL_DICOMWEB_PASSWORD"
-"""MONAI Label's own environment variables for HTTP Basic; without them requests asks ``~/.netrc`` (or ``$NETRC``)."""
+"""MONAI Label's environment variables for HTTP Basic; without them requests reads ``~/.netrc`` (or ``$NETRC``)."""
 TOKEN = "OTHERWISE_DICOMWEB_TOKEN"
-"""Environment variable of a bearer token, which goes before a user's name."""
-_CHUNK = 16 * 1024 * 1024  # dicomweb-client looks through a whole part again with every chunk of it
+"""Environment variable of a bearer token, which takes precedence over a user name."""
+_CHUNK = 16 * 1024 * 1024  # dicomweb-client searches a whole part again with every chunk
 _SILENT = "it does not answer"
 _WORTH_ANOTHER_TRY = (408, 425, 429, 500, 502, 503, 504)
 
 
 class ArchiveError(OtherwiseError):
-    """The archive is away, or does not do what it is asked."""
+    """The archive cannot be reached, or a request fails."""
 
     code = "archive"
     status = 503
 
 
 class ArchiveRefusedError(ArchiveError):
-    """The archive answers, and says no: asking again does not help."""
+    """The archive refuses a request, so that a retry is useless."""
 
     status = 502
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to wait for an archive.
+    """Timeouts and retries of requests to an archive.
 
     Attributes:
-        connect: Seconds for a connection.
-        read: Seconds without a byte of an answer.
-        retrieve: The same for an image: Orthanc needs a minute before it begins to send a file of 400 MiB.
-        attempts: Tries of one request, if the archive refuses connections, breaks off, or says that it is busy.
-        backoff: Seconds before the second try; each further one waits twice as long.
-        pause: Seconds for which an archive that was away is not asked again: nobody waits for it in vain meanwhile.
+        connect: Seconds to connect.
+        read: Seconds between two bytes of an answer.
+        retrieve: The same for images: Orthanc takes a minute to start sending a file of 400 MiB.
+        attempts: Attempts of one request, if the archive refuses connections, aborts, or is busy.
+        backoff: Seconds before the second attempt; doubled for each further one.
+        pause: Seconds without requests after an archive was found to be away.
     """
 
     connect: float = 3.0
@@ -64,16 +64,16 @@ class Patience:
 
 
 class Connection:
-    """A DICOMweb client whose requests end in time.
+    """A DICOMweb client with a time limit on every request.
 
-    Used by many threads at once.
+    Safe for use by many threads.
 
     Args:
-        url: Of the DICOMweb service, without credentials.
-        patience: How long to wait.
+        url: Address of the DICOMweb service, without credentials.
+        patience: Timeouts and retries.
 
     Raises:
-        ArchiveError: if the address is none, or carries credentials.
+        ArchiveError: if the address is invalid or contains credentials.
     """
 
     def __init__(self, url: str, patience: Patience | None = None) -> None:
@@ -100,14 +100,14 @@ class Connection:
         self._lock = threading.Lock()
 
     def ask(self, question: Callable[[DICOMwebClient], T]) -> T:
-        """Ask, and ask again if the archive does not answer.
+        """Send a request, and repeat it if the archive does not answer.
 
         Args:
-            question: Asks; asked again, it starts anew.
+            question: Sends the request; each call starts it anew.
 
         Raises:
-            ArchiveError: if the archive is away, or was a moment ago.
-            ArchiveRefusedError: if it says no; its ``__cause__`` is then the ``requests.HTTPError``.
+            ArchiveError: if the archive is away, or was within the last ``pause`` seconds.
+            ArchiveRefusedError: if it refuses; ``__cause__`` is the ``requests.HTTPError``.
         """
         if time.monotonic() < self._rest_until:
             raise _away("it did not answer a moment ago")
@@ -122,11 +122,11 @@ class Connection:
                 reason = f"HTTP status {error.response.status_code}"
             except requests.RequestException as error:
                 reason = _reason(error)
-                if reason == _SILENT:  # whoever asks has waited long enough
+                if reason == _SILENT:  # the caller has waited long enough
                     break
             except OtherwiseError:
                 raise
-            except Exception as error:  # of whoever understands the answer
+            except Exception as error:  # errors of parsing the answer
                 raise ArchiveRefusedError(
                     f"The archive's answer cannot be understood ({type(error).__name__}).",
                     "Check that the address is that of its DICOMweb service.",
@@ -137,7 +137,7 @@ class Connection:
 
 
 class _Timed(HTTPAdapter):
-    """Never waits for ever; dicomweb-client cannot be told how long."""
+    """Session with timeouts, which dicomweb-client does not offer."""
 
     def __init__(self, patience: Patience) -> None:
         super().__init__()
@@ -182,7 +182,7 @@ def _refused(status: int) -> ArchiveRefusedError:
 
 
 def _reason(error: requests.RequestException) -> str:
-    """Return the reason in our words; those of the libraries contain addresses."""
+    """Return the reason without the addresses that messages of the libraries contain."""
     if isinstance(error, requests.exceptions.SSLError):
         return "its certificate is not trusted"
     # While an answer is streamed, a timeout comes as something else.

@@ -1,4 +1,4 @@
-"""Images of an archive as a folder, for commands that read folders."""
+"""Download images of an archive to a folder, for commands that read folders."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from otherwise.images.dicomweb.archive import UID, Archive, Entry
 from otherwise.images.dicomweb.connection import Connection
 
 MOST_BYTES = 32 * 2**30
-"""Of one image."""
+"""Largest image in bytes."""
 _TEMPORARY = "otherwise-archive-"
 _LETTERS = re.compile(r"[^A-Za-z0-9]")
 _PLACE = re.compile(
@@ -23,22 +23,22 @@ _PLACE = re.compile(
 
 
 def download(address: str, progress: Callable[[int, int], None] = lambda done, total: None) -> Path:
-    """Fetch the images behind an address into a temporary folder, which goes when the process ends.
+    """Fetch the images of an address into a temporary folder, which is removed when the process ends.
 
     Args:
-        address: Of a DICOMweb service (all its images), or of a study, series or instance in it
+        address: DICOMweb service (all its images), or a study, series or instance in it
             (``https://HOST/dicom-web/studies/1.2/series/1.3``, PS3.18 10.1.1), without credentials: these are taken
             from the environment, see ``connection``.
-        progress: Called after each image with how many have come, of how many.
+        progress: Called after each image with the number fetched and the total.
 
     Returns:
         A folder that only this user can read, with a folder of DICOM files for each image; of one image its own folder,
         or its one file.
 
     Raises:
-        ImageError: if the address names nothing that can be, or there is no image behind it.
+        ImageError: if the address is invalid or has no image.
         ArchiveError: if the archive is away or refuses.
-        WriteError: if the disk refuses.
+        WriteError: if the files cannot be written.
     """
     found = _PLACE.fullmatch(address.rstrip("/"))
     url = found["url"] if found else address
@@ -69,7 +69,7 @@ def download_named(address: str, name: str) -> Path:
     """Fetch one image of an archive, as a table of labels names it.
 
     Args:
-        address: Of a DICOMweb service, see ``download``.
+        address: DICOMweb service, see ``download``.
         name: Path below the address (``studies/1.2/series/1.3``), or the UID of a study, series or instance.
 
     Returns:
@@ -78,7 +78,7 @@ def download_named(address: str, name: str) -> Path:
     Raises:
         ImageError: if there is no such image, or several.
         ArchiveError: if the archive is away or refuses.
-        WriteError: if the disk refuses.
+        WriteError: if the files cannot be written.
     """
     base, place = address.rstrip("/"), name.strip("/")
     if UID.fullmatch(place):
@@ -90,7 +90,7 @@ def download_named(address: str, name: str) -> Path:
 
 
 def _matching(archive: Archive, wanted: dict[str, str]) -> Iterator[Entry]:
-    """Yield the images of the study, series or instance; some archives answer with more than they were asked for."""
+    """Yield the images of the study, series or instance; some archives return more than requested."""
     for entry in archive.images():
         own = {"study": entry.study, "series": entry.series, "instance": entry.instance or wanted.get("instance", "")}
         if all(own[name] == uid for name, uid in wanted.items()):

@@ -1,1 +1,1 @@
-"""One file format a file. Readers raise whatever their library raises; ``reading`` turns it into one line."""
+"""Readers of file formats, one module each. Errors of their libraries pass; ``reading`` turns them into one line."""

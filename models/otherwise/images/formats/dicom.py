@@ -1,4 +1,4 @@
-"""DICOM images: which files are one, and where their slices lie. Their pixels are the matter of ``dicom_pixels``."""
+"""Read DICOM images: group files to images and locate their slices. ``dicom_pixels`` reads the pixels."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ _READ_SYNTAXES = {
     *(f"1.2.840.10008.1.2.4.{number}" for number in (50, 51, 53, 55, 57, 70, 80, 81, 90, 91)),
     "1.2.840.10008.1.2.5",
 }
-"""Of GDCM: uncompressed, JPEG, JPEG-LS, JPEG 2000 and RLE (PS3.5 A)."""
+"""Transfer syntaxes of GDCM: uncompressed, JPEG, JPEG-LS, JPEG 2000 and RLE (PS3.5 A)."""
 _CENTIMETRES = 3
 _NO_IMAGES = {"SEG", "RTDOSE", "RTSTRUCT", "PR", "KO", "SR", "REG"}
 
 
 @dataclass(frozen=True, eq=False)
 class Slice:
-    """Where one slice of an image comes from.
+    """Source of one slice of an image.
 
     Attributes:
         path: Its file.
-        header: Everything in it but the pixels; frames of one file share it.
+        header: Its header without pixels; frames of one file share it.
         frame: Number of the frame in the file, from 0.
-        plane: Where it lies.
+        plane: Position in space.
     """
 
     path: Path
@@ -64,7 +64,7 @@ class Stack:
     """The slices that are one image.
 
     Attributes:
-        slices: Slice k of the image is the k-th.
+        slices: The slices along k.
         affine: ``(4, 4)`` from voxel index to RAS millimetres.
     """
 
@@ -78,7 +78,7 @@ class Stack:
 
     @property
     def modality(self) -> str:
-        """Return DICOM's two letters; empty if the file has none."""
+        """Return the DICOM modality; empty if the file has none."""
         return str(self.slices[0].header.get("Modality", "") or "")
 
 
@@ -87,7 +87,7 @@ def read_dicom_file(path: Path, id: str, max_bytes: int) -> Image:
 
     Raises:
         ImageError: if it is no image, is damaged or too large, or its frames are no volume.
-        Exception: whatever pydicom or GDCM raise on a damaged file.
+        Exception: any error of pydicom or GDCM for a damaged file.
     """
     stack = locate_file(path, max_bytes)
     with Decoder() as decoder:
@@ -97,21 +97,21 @@ def read_dicom_file(path: Path, id: str, max_bytes: int) -> Image:
 
 
 def read_dicom_folder(folder: Path, id: str, max_bytes: int) -> Image:
-    """Read the one series whose slices lie directly in a folder; other files in it are passed over.
+    """Read the one series whose slices lie directly in a folder; other files are ignored.
 
     Raises:
         ImageError: if there is no series or more than one, or its slices are no volume.
-        Exception: whatever pydicom or GDCM raise on a damaged file.
+        Exception: any error of pydicom or GDCM for a damaged file.
     """
     return read_dicom_series(sorted(islice(folder.iterdir(), MAX_SLICES + 1)), id, max_bytes)
 
 
 def read_dicom_series(files: Sequence[Path], id: str, max_bytes: int) -> Image:
-    """Read the one series that some files are; what is no DICOM image among them is passed over.
+    """Read a series from files; files without a DICOM image are ignored.
 
     Raises:
         ImageError: see ``read_dicom_folder``.
-        Exception: whatever pydicom or GDCM raise on a damaged file.
+        Exception: any error of pydicom or GDCM for a damaged file.
     """
     stack = locate_series(files, max_bytes)
     paths = [one.path for one in stack.slices]
@@ -126,7 +126,7 @@ def read_dicom_series(files: Sequence[Path], id: str, max_bytes: int) -> Image:
 
 
 def locate_file(path: Path, max_bytes: int) -> Stack:
-    """Return where the slices of one DICOM file lie.
+    """Return the slices of one DICOM file with their positions.
 
     Raises:
         ImageError: see ``read_dicom_file``.
@@ -149,7 +149,7 @@ def locate_file(path: Path, max_bytes: int) -> Stack:
 
 
 def locate_series(files: Sequence[Path], max_bytes: int) -> Stack:
-    """Return where the slices of one series of files lie; files without a DICOM image are left out.
+    """Return the slices of one series of files with their positions; files without a DICOM image are ignored.
 
     Raises:
         ImageError: see ``read_dicom_folder``.
@@ -195,17 +195,17 @@ def is_dicom(path: Path) -> bool:
 
 
 def read_header(path: Path) -> Dataset:
-    """Read everything but the pixels; raises whatever pydicom raises for a damaged file."""
+    """Read the header without pixels; errors of pydicom for a damaged file pass."""
     return open_dicom(path)
 
 
 def is_image(header: Dataset) -> bool:
-    """Return whether an object has pixels of its own to look at."""
+    """Return whether an object has pixels of its own."""
     return "Rows" in header and "Columns" in header and str(header.get("Modality", "")) not in _NO_IMAGES
 
 
 def _check_image(header: Dataset) -> None:
-    """Refuse what is no image, and images whose pixels cannot be decoded or are several slices side by side."""
+    """Refuse objects without an image, pixels that cannot be decoded, and several slices side by side."""
     if not is_image(header):
         kind = str(header.get("Modality", "")) or "other"
         raise ImageError(f"It is a DICOM object of kind {kind}, not an image.", "Give the image that it belongs to.")
@@ -294,9 +294,9 @@ def _slice_spacing(header: Dataset) -> tuple[float, float]:
 
 
 def _radiograph_spacing(header: Dataset) -> tuple[float, float] | None:
-    """Return the spacing in the patient if calibrated, else at the detector or scanner (PS3.3 10.7); None: not told.
+    """Return the spacing in the patient if calibrated, else at the detector or scanner (PS3.3 10.7); None if unknown.
 
-    Zeros stand in some files of old film scanners where nothing is known.
+    Some old film scanners write zeros for an unknown spacing.
     """
     for name in RADIOGRAPH_SPACINGS:
         spacing = _numbers(header, name, 2)
@@ -306,7 +306,7 @@ def _radiograph_spacing(header: Dataset) -> tuple[float, float] | None:
 
 
 def _region_spacing(header: Dataset) -> tuple[float, float] | None:
-    """Return the spacing of ultrasound regions in millimetres (PS3.3 C.8.5.5); None: not told, or several."""
+    """Return the spacing of ultrasound regions in millimetres (PS3.3 C.8.5.5); None if unknown or several."""
     found = set()
     for region in header.get("SequenceOfUltrasoundRegions") or ():
         units = {int(region.get(f"PhysicalUnits{axis}Direction", 0) or 0) for axis in "XY"}

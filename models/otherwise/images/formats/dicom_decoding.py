@@ -1,8 +1,7 @@
-"""Decode pixels with GDCM, compressed ones in a process of their own.
+"""Decode pixels with GDCM, compressed ones in a separate process.
 
-What a damaged JPEG or RLE stream can do to a decoder in C++ (division by zero, reading beyond the end) would end the
-whole server, and no exception tells of it. The other process is started for the first compressed file of an image
-(0.3 s) and ends with it.
+A damaged JPEG or RLE stream can crash a decoder in C++ (division by zero, reading beyond the end) without an exception,
+and the server with it. The process is started for the first compressed file of an image (0.3 s) and ends with it.
 """
 
 from __future__ import annotations
@@ -21,24 +20,24 @@ from otherwise.errors import ImageError
 from otherwise.images.itk import quiet_itk
 
 SECONDS = 120.0
-"""For one file; the slowest we know, a breast tomosynthesis of 80 frames in JPEG 2000, takes 20."""
+"""Time limit for one file; a breast tomosynthesis of 80 frames in JPEG 2000 takes 20 s."""
 _HINT = "Convert it to an uncompressed DICOM file, or export it again."
 _SOURCES = Path(__file__).resolve().parents[3]
 
 
 def decode(file: Path, size: int) -> np.ndarray:
-    """Decode a file here.
+    """Decode a file in this process.
 
     Args:
-        file: Of a secondary capture.
-        size: Pixels that it has to have, all frames together.
+        file: Secondary capture.
+        size: Required number of pixels, all frames together.
 
     Returns:
         ``(frames, rows, columns, channels)``.
 
     Raises:
         ImageError: if it has another number of pixels.
-        RuntimeError: of GDCM, on a damaged file.
+        RuntimeError: error of GDCM for a damaged file.
     """
     import SimpleITK as sitk  # noqa: N813  (90 MB: only where it is needed)
 
@@ -55,10 +54,10 @@ def decode(file: Path, size: int) -> np.ndarray:
 
 
 class Decoder:
-    """The other process, for as long as the block lasts.
+    """Decoder process, which lives as long as the block.
 
     Args:
-        seconds: After which a file is given up.
+        seconds: Time limit for one file.
     """
 
     def __init__(self, seconds: float = SECONDS) -> None:
@@ -74,7 +73,7 @@ class Decoder:
         self._end()
 
     def decode(self, file: Path, size: int) -> np.ndarray:
-        """Decode a file there; see the function of that name.
+        """Decode a file in the other process; see the function ``decode``.
 
         Raises:
             ImageError: if it cannot be decoded.
@@ -109,14 +108,14 @@ def _start() -> subprocess.Popen[bytes]:
     path = os.pathsep.join(filter(None, [str(_SOURCES), os.environ.get("PYTHONPATH")]))
     command = [sys.executable, "-m", __name__]
     environment = {**os.environ, "PYTHONPATH": path}
-    # What decoders print about damaged files is nobody's business.
+    # Messages of decoders about damaged files are not shown.
     return subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
     )
 
 
 def _serve() -> None:
-    """Answer in the other process: one line is asked, one line is said."""
+    """Serve in the decoder process: one line of request, one line of reply."""
     for line in sys.stdin:
         size, _, name = line.rstrip("\n").partition(" ")
         file = Path(name)

@@ -1,7 +1,7 @@
-"""Open a DICOM file without believing what it says of its own lengths.
+"""Open a DICOM file without trusting the lengths that it declares.
 
-pydicom reserves as many bytes as an element declares, up to 4 GiB, and decompresses a deflated file (PS3.5 A.5) to
-wherever it leads.
+pydicom reserves as many bytes as an element declares, up to 4 GiB, and decompresses a deflated file (PS3.5 A.5)
+without a limit.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _PIXEL_DATA = 0x7FE00008  # and above: pixels as floats, doubles, and the usual 
 
 
 def begins_dicom(head: bytes) -> bool:
-    """Return whether a file that begins so is DICOM: with the preamble, or as old archives write it without."""
+    """Return whether a file with this beginning is DICOM, with the preamble or without, as old archives write it."""
     if head[128:132] == b"DICM":
         return True
     group, element = int.from_bytes(head[:2], "little"), int.from_bytes(head[2:4], "little")
@@ -46,12 +46,12 @@ def open_dicom(path: Path, max_bytes: int | None = None) -> Dataset:
     """Read a file.
 
     Args:
-        path: Of a DICOM file, with or without the preamble.
+        path: DICOM file, with or without the preamble.
         max_bytes: Limit for the voxels of a deflated file; None: everything but the pixels.
 
     Raises:
-        ImageError: if a deflated file holds more.
-        Exception: whatever pydicom or zlib raise on a damaged file.
+        ImageError: if a deflated file exceeds ``max_bytes``.
+        Exception: any error of pydicom or zlib for a damaged file.
     """
     with path.open("rb") as file:
         bounded: Any = BoundedFile(file)  # to pydicom, a file

@@ -1,8 +1,8 @@
-"""DICOM pixels in the units of their modality.
+"""Read DICOM pixels in the units of their modality.
 
-GDCM (in SimpleITK) knows all transfer syntaxes of PS3.5, but what it makes of the values depends on the SOP class: it
+GDCM (in SimpleITK) supports all transfer syntaxes of PS3.5, but its handling of values depends on the SOP class: it
 rescales some enhanced images by their first frame and others not at all, and refuses signed MONOCHROME1 of 12 bits. So
-it is shown the pixel module alone, as a secondary capture, and what the values mean is applied here.
+GDCM decodes the pixel module alone, as a secondary capture, and the values are converted here.
 """
 
 from __future__ import annotations
@@ -47,16 +47,16 @@ def read_pixels(path: Path, max_bytes: int, decoder: Decoder) -> np.ndarray:
     Padding (C.7.5.1.1.2) is background: it is never brighter than the darkest pixel.
 
     Args:
-        path: Its header has been looked at.
-        max_bytes: Limit for voxels of compressed files.
-        decoder: Decodes compressed ones.
+        path: DICOM file whose header has been checked.
+        max_bytes: Largest size of the voxels of a compressed file.
+        decoder: Decoder of compressed files.
 
     Returns:
         ``(channels, columns, rows, frames)`` integers or float32; colours as RGB.
 
     Raises:
         ImageError: if pixels are missing.
-        Exception: whatever pydicom and GDCM raise on damaged ones.
+        Exception: any error of pydicom or GDCM for a damaged file.
     """
     data = open_dicom(path, max_bytes)
     _check_pixels_present(data)
@@ -93,7 +93,7 @@ def _values(data: Dataset, stored: np.ndarray) -> np.ndarray:
 
 
 def _padding(data: Dataset, stored: np.ndarray) -> np.ndarray | None:
-    """Return which stored pixels are padding; None: none is."""
+    """Return a mask of the padding among stored pixels; None if there is none."""
     value = data.get("PixelPaddingValue")
     if value is None or value == "":
         return None
@@ -104,7 +104,7 @@ def _padding(data: Dataset, stored: np.ndarray) -> np.ndarray | None:
 
 
 def _as_stored(data: Dataset, value: int | bytes) -> int:
-    """Return a padding value in the type of the pixels; some files declare it in the other one (US or SS)."""
+    """Return a padding value in the type of the pixels; some files declare it in the other type (US or SS)."""
     number = int.from_bytes(value, "little") if isinstance(value, bytes) else int(value)
     if int(data.PixelRepresentation) == 1 and number > 2**15 - 1 and int(data.BitsAllocated) == 16:
         return number - 2**16
@@ -112,7 +112,7 @@ def _as_stored(data: Dataset, value: int | bytes) -> int:
 
 
 def functional_group(data: Dataset, frame: int, name: str) -> Dataset:
-    """Return a functional group of one frame (PS3.3 C.7.6.16), its own or the shared one; empty: there is none."""
+    """Return a functional group of one frame (PS3.3 C.7.6.16), its own or the shared one; empty if there is none."""
     for owner in FUNCTIONAL_GROUPS:
         groups = data.get(owner) or []
         at = frame if owner.startswith("Per") else 0
@@ -123,7 +123,7 @@ def functional_group(data: Dataset, frame: int, name: str) -> Dataset:
 
 
 def _check_pixels_present(data: Dataset) -> None:
-    """Refuse a truncated file, for which decoders make up the missing pixels."""
+    """Refuse a truncated file, whose missing pixels decoders would fill."""
     if any(name in data for name in ("FloatPixelData", "DoubleFloatPixelData")):
         raise ImageError("It has float pixels (Float Pixel Data).", "Convert it to NIfTI, or export whole numbers.")
     if "PixelData" not in data:
@@ -164,7 +164,7 @@ def _decode(data: Dataset, decoder: Decoder) -> np.ndarray:
 
 
 def _unpacked_bits(data: Dataset, size: int) -> np.ndarray:
-    """Return pixels of one bit, 0 or 1, which GDCM would make 0 or 255; the first is the lowest bit (PS3.5 8.1.1)."""
+    """Return pixels of one bit as 0 or 1 (GDCM: 0 or 255); the lowest bit comes first (PS3.5 8.1.1)."""
     bits = np.unpackbits(np.frombuffer(data.PixelData, np.uint8), bitorder="little")[:size]
     return bits.reshape((1, -1, int(data.Rows), int(data.Columns))).transpose(0, 3, 2, 1)
 
@@ -187,7 +187,7 @@ def _secondary_capture(data: Dataset) -> Dataset:
 
 
 def _stored_ends(data: Dataset) -> int:
-    """Sum of the lowest and the highest value that may be stored."""
+    """Return the sum of the lowest and the highest value that can be stored."""
     return -1 if int(data.PixelRepresentation) == 1 else 2 ** int(data.BitsStored) - 1
 
 
@@ -206,7 +206,7 @@ def _rescale(data: Dataset, frames: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _small(values: np.ndarray) -> np.ndarray:
-    """Return the same whole numbers in the smallest of int16, uint16 and int32 that holds them."""
+    """Return whole numbers in the smallest of int16, uint16 and int32 that holds them."""
     low, high = int(values.min()), int(values.max())
     for dtype in (np.int16, np.uint16, np.int32):
         if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:

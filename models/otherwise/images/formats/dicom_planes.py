@@ -1,4 +1,4 @@
-"""From planes that lie somewhere in space (DICOM slices or frames) to one regular grid, or why there is none."""
+"""Stack planes in space (DICOM slices or frames) to one regular grid, or refuse them with the reason."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Plane:
         spacing: Millimetres between neighbours along ``right`` and ``down``.
         thickness: Millimetres.
         size: Number of columns and rows.
-        measured: Whether the file says how large a pixel is; if not, spacing is 1 and counts pixels.
+        measured: Whether the file gives the size of a pixel; if not, spacing is 1 and counts pixels.
     """
 
     position: np.ndarray | None

@@ -1,4 +1,4 @@
-"""What compressed pixels say of their own size: decoders reserve that, and not what the DICOM header declares."""
+"""Check the size that compressed pixels declare: decoders reserve this size, not that of the DICOM header."""
 
 from __future__ import annotations
 

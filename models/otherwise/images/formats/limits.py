@@ -1,4 +1,4 @@
-"""What every reader asks of a header before it believes it."""
+"""Checks of headers that every reader makes before it reads voxels."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from otherwise.images.itk import is_rectangular
 from otherwise.images.memory import available_bytes
 
 MAX_BYTES = 2**31
-"""Voxels that a header may declare, in bytes: a 512 x 512 CT of 4000 slices."""
+"""Largest size of the voxels in bytes: a 512 x 512 CT of 4000 slices."""
 MAX_SLICES = 20_000
-"""Frames of a DICOM file, or files of a folder, that are looked at: each one costs time before any voxel is read."""
+"""Most frames of a DICOM file or files of a folder: each takes time before voxels are read."""
 MAX_HEADER = 2**26
-"""Bytes before the voxels of a file that says itself where they begin, or of a compressed DICOM header."""
+"""Most bytes before the voxels of a file that declares their position, or of a compressed DICOM header."""
 
 _TRAILER = 2**20
 _DIGITS = 32
-"""Most characters of a number that is written as text, with what separates it from the next."""
+"""Most characters of a number in text, with its separator."""
 _PIECE = 2**24
 _TRIED = 2**26
-"""Bytes: an image that takes no more is read whatever memory there is."""
+"""An image of at most so many bytes is read regardless of the free memory."""
 
 
 class Readable(Protocol):
@@ -40,19 +40,19 @@ class Readable(Protocol):
 
 
 class BoundedFile:
-    """A file of which no more is read at once, and so reserved by its reader, than there is left.
+    """A file whose reads are limited to the bytes that are left, so that readers reserve no more.
 
     Args:
-        file: Open for binary reading, at its beginning.
+        file: File open for binary reading, at its beginning.
     """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self._size = file, file.seek(0, 2)
-        self.name = ""  # pydicom keeps it; the path is nobody's business
+        self.name = ""  # pydicom keeps the name; the path stays private
         file.seek(0)
 
     def read(self, size: int | None = -1) -> bytes:
-        """Read at most ``size`` bytes; all that are left if it is negative."""
+        """Read at most ``size`` bytes; the whole rest if negative."""
         left = max(0, self._size - self._file.tell())
         return self._file.read(left if size is None or size < 0 else min(size, left))
 
@@ -71,7 +71,7 @@ class BoundedFile:
 
 @dataclass(frozen=True)
 class DeclaredSize:
-    """What a header says of an image whose voxels have not been read.
+    """Size of an image as its header declares it, before voxels are read.
 
     Attributes:
         shape: Number of voxels along every axis, channels included, in the order of the file.
@@ -83,7 +83,7 @@ class DeclaredSize:
 
     @property
     def voxels(self) -> int:
-        """Return how many there are, channels included."""
+        """Return the number of voxels, channels included."""
         return math.prod(self.shape)
 
     @property
@@ -101,10 +101,10 @@ _CHECKS: ContextVar[tuple[SizeCheck, ...]] = ContextVar("_CHECKS", default=())
 
 @contextmanager
 def reading_size_checked_by(check: SizeCheck) -> Iterator[None]:
-    """Call ``check`` with the size of every image that is read inside, before its voxels are read.
+    """Call ``check`` with the size of every image read within the block, before its voxels are read.
 
     Args:
-        check: It may wait, and raises to refuse the image. Checks of an outer context are called first.
+        check: May wait, and raises to refuse the image. Checks of an outer block are called first.
     """
     token = _CHECKS.set((*_CHECKS.get(), check))
     try:
@@ -127,12 +127,12 @@ def peak_bytes(count: int, itemsize: int) -> int:
 
 
 def check_size(shape: Sequence[int], itemsize: int, max_bytes: int) -> None:
-    """Refuse an image before its voxels are read, if it has none or claims too many.
+    """Refuse an image that declares no voxels or too many, before they are read.
 
     Args:
         shape: Number of voxels along every axis, channels included.
         itemsize: Bytes of one voxel.
-        max_bytes: Limit.
+        max_bytes: Largest size of the voxels.
 
     Raises:
         ImageError: if an axis is empty, the product exceeds the limit, or reading takes more memory than there is.
@@ -166,7 +166,7 @@ def _check_memory(declared: DeclaredSize) -> None:
 
 
 def check_slices(count: int, what: str) -> None:
-    """Refuse more frames or files than anybody's image has.
+    """Refuse an implausible number of frames or files.
 
     Raises:
         ImageError: if there are more than ``MAX_SLICES``.
@@ -176,7 +176,7 @@ def check_slices(count: int, what: str) -> None:
 
 
 def check_geometry(shape: Sequence[int], affine: np.ndarray) -> Geometry:
-    """Make a grid, which neither ITK nor Slicer would refuse.
+    """Return a grid that ITK and Slicer accept.
 
     Args:
         shape: Voxels along i, j, k.
@@ -196,14 +196,14 @@ def check_geometry(shape: Sequence[int], affine: np.ndarray) -> Geometry:
 
 
 def read_voxels(file: Readable, size: int) -> bytearray:
-    """Read exactly ``size`` bytes, and to the end of a compressed stream, where its checksum is.
+    """Read exactly ``size`` bytes, then a compressed stream to its end, so that its checksum is verified.
 
     Raises:
-        ImageError: if the file ends before, or goes on for long.
+        ImageError: if the file is shorter, or much longer.
         Exception: zlib.error, EOFError or OSError where compressed content is damaged.
     """
     voxels = bytearray()
-    # Piece by piece: what a header declares is not reserved before it is seen to be there.
+    # In parts, so that memory is reserved only for bytes that exist.
     while piece := file.read(min(_PIECE, size - len(voxels))):
         voxels += piece
     if len(voxels) < size:
@@ -214,15 +214,15 @@ def read_voxels(file: Readable, size: int) -> bytearray:
 
 
 def read_text(file: Readable, count: int, dtype: np.dtype) -> bytes:
-    """Read numbers that are written as text and separated by white space or commas.
+    """Read numbers in text, separated by white space or commas.
 
     Args:
-        file: At the first of them.
-        count: How many there have to be.
+        file: File at the first number.
+        count: Required number of numbers.
         dtype: Their type.
 
     Raises:
-        ImageError: if there are fewer or more, or something else.
+        ImageError: if there are fewer, more, or other characters.
     """
     text = file.read(_DIGITS * count + _TRAILER)
     words = text.replace(b",", b" ").split()
@@ -246,7 +246,7 @@ def check_real(dtype: np.dtype) -> None:
 
 
 def plain(array: np.ndarray) -> np.ndarray:
-    """Return the same voxels as a C-ordered array of native integers or float32."""
+    """Return voxels as a C-ordered array of native integers or float32."""
     if array.dtype.kind == "f":
         return np.ascontiguousarray(array, dtype=np.float32)
     return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))

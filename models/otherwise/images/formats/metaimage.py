@@ -1,6 +1,6 @@
-"""MetaImage (.mha, .mhd), as ITK writes it.
+"""Read MetaImage (.mha, .mhd), as ITK writes it.
 
-Not read by ITK, whose reader prints to the console and returns uninitialised memory for a damaged file.
+ITK's reader is not used, since it returns uninitialised memory for a damaged file.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _HEADER_BYTES = 2**16
 
 
 def begins_metaimage(head: bytes) -> bool:
-    """Return whether a file that begins so is MetaImage."""
+    """Return whether a file with this beginning is MetaImage."""
     return b"NDims" in head and b"=" in head
 
 
@@ -43,7 +43,7 @@ def read_metaimage(path: Path, id: str, max_bytes: int) -> Image:
 
     Raises:
         ImageError: if fields are missing or impossible, or the voxels are truncated or in another folder.
-        Exception: ValueError or zlib.error on damaged content.
+        Exception: ValueError or zlib.error for damaged content.
     """
     with path.open("rb") as beginning:
         fields, start = _read_header(beginning.read(_HEADER_BYTES))
@@ -96,7 +96,7 @@ def _read_header(block: bytes) -> tuple[dict[str, str], int]:
 
 
 def _data_file(path: Path, fields: dict[str, str], start: int) -> tuple[Path, int]:
-    """Return where the voxels are: in the file itself or beside it, but in no other place of this machine."""
+    """Return the file of the voxels: the file itself or one beside it, nothing else on this machine."""
     name = fields["ElementDataFile"].removeprefix("./")
     skip = max(0, int(fields.get("HeaderSize", "0")))
     if name.upper() == "LOCAL":

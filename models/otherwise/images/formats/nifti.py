@@ -1,6 +1,6 @@
-"""NIfTI-1 and NIfTI-2, single files, plain or gzipped.
+"""Read NIfTI-1 and NIfTI-2, single files, plain or gzipped.
 
-Voxels are read here and not by ITK, which returns uninitialised memory for a truncated file without a word.
+ITK is not used, since it returns uninitialised memory for a truncated file.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from otherwise.images.itk import is_rectangular
 
 _MAGIC = {b"n+1\0": nibabel.Nifti1Header, b"n+2\0": nibabel.Nifti2Header}
 _MILLIMETRES = {1: 1000.0, 2: 1.0, 3: 0.001}
-"""By code of the unit of space (xyzt_units): metres, millimetres, micrometres."""
+"""Millimetres by code of the unit of space (xyzt_units): metres, millimetres, micrometres."""
 _COLORS = {128: 3, 2304: 4}  # data types RGB24 and RGBA32
 
 
 def begins_nifti(head: bytes) -> bool:
-    """Return whether a file that begins so is NIfTI in one file."""
+    """Return whether a file with this beginning is NIfTI in one file."""
     return head[344:348] == b"n+1\0" or head[4:8] == b"n+2\0"
 
 
@@ -33,8 +33,8 @@ def read_nifti(path: Path, id: str, max_bytes: int) -> Image:
     """Read one volume or plane; a vector (fifth) axis or RGB becomes the channels.
 
     Raises:
-        ImageError: if it is a series of volumes, complex, truncated, or its header asks for the impossible.
-        Exception: whatever nibabel or gzip raise on a damaged file.
+        ImageError: if it is a series of volumes, complex, truncated, or its header is invalid.
+        Exception: any error of nibabel or gzip for a damaged file.
     """
     with path.open("rb") as probe:
         compressed = probe.read(2) == b"\x1f\x8b"
@@ -58,7 +58,7 @@ def read_nifti(path: Path, id: str, max_bytes: int) -> Image:
 
 
 def _voxels(file: BinaryIO | gzip.GzipFile, header: nibabel.Nifti1Header, size: int) -> bytearray:
-    """Read the voxels from where the header says they begin.
+    """Read the voxels from the offset in the header.
 
     Some writers leave vox_offset at 0. The voxels then follow the header: at 352 bytes as the standard asks (348 and a
     flag of 4 bytes), or at 348, as ITK reads them, where the file is too short for the flag.
@@ -92,7 +92,7 @@ def _read_header(block: bytes) -> nibabel.Nifti1Header:
     for start, length in ((344, 348), (4, 540)):
         kind = _MAGIC.get(block[start : start + 4])
         if kind is not None and len(block) >= length:
-            # check=False: nibabel would mend a spacing of zero to one and tell only its log.
+            # check=False: nibabel would change a spacing of zero to one and only log it.
             return kind(block[:length], check=False)
     raise ImageError("It has no NIfTI header.", "Give a single .nii or .nii.gz file.")
 
@@ -109,7 +109,7 @@ def _volume_shape(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
 
 
 def _affine(header: nibabel.Nifti1Header) -> np.ndarray:
-    """Return the affine to RAS that ITK, and so Slicer, would choose.
+    """Return the affine to RAS that ITK, and so Slicer, chooses.
 
     That is the sform if it has right angles and is of scanner space (code 1) or the only one; else the qform; and with
     neither, NIfTI's "method 1": the voxel sizes along left, posterior, superior.

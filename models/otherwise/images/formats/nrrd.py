@@ -1,4 +1,4 @@
-"""NRRD (teem.sourceforge.net/nrrd/format.html).
+"""Read and write NRRD (teem.sourceforge.net/nrrd/format.html).
 
 Headers are read by pynrrd. Voxels are read here: ITK does not compare the checksum of compressed ones, and pynrrd
 inflates whatever there is before it looks how much was declared. Written here too: pynrrd knows only ASCII names.
@@ -43,7 +43,7 @@ _COMPRESSION = 2  # a sixth of the time of level 6 and a twentieth larger, on CT
 
 
 def begins_nrrd(head: bytes) -> bool:
-    """Return whether a file that begins so is NRRD."""
+    """Return whether a file with this beginning is NRRD."""
     return head.startswith(b"NRRD00")
 
 
@@ -51,8 +51,8 @@ def read_nrrd(path: Path, id: str, max_bytes: int) -> Image:
     """Read one volume or plane; a vector axis becomes the channels.
 
     Raises:
-        ImageError: if it holds a list of volumes, is truncated, or its header asks for the impossible.
-        Exception: whatever pynrrd, gzip or ITK raise on a damaged file.
+        ImageError: if it holds a list of volumes, is truncated, or its header is invalid.
+        Exception: any error of pynrrd, gzip or ITK for a damaged file.
     """
     with path.open("rb") as file:
         beginning = io.BytesIO(file.read(_HEADER_BYTES))
@@ -100,16 +100,16 @@ def write_nrrd(
         array: ``(i, j, k)``, and one axis more, the first, where ``kind`` is given, and for ``list_axis``.
         geometry: Grid of the axes i, j, k; written as left-posterior-superior in as many digits as it takes.
         kind: NRRD kind of a first axis that is not spatial, such as "vector" or "RGB-color".
-        list_axis: Which axis (0 or the last) counts the images of a sequence.
-        labels: One per axis.
-        units: One per axis.
+        list_axis: Axis (0 or the last) of the images of a sequence.
+        labels: Label of each axis.
+        units: Unit of each axis.
         extra: Further ``key:=value`` pairs.
-        compress: gzip, else raw.
-        step: Round floats to multiples of it, see ``images.rounding``; None: they are written as they are.
-        unit: Of the geometry.
+        compress: Whether to compress by gzip.
+        step: Round floats to multiples of it, see ``images.rounding``; None: do not round.
+        unit: Unit of the geometry.
 
     Raises:
-        OSError: if the disk refuses.
+        OSError: if the file cannot be written.
     """
     affine = swap_ras_lps(geometry.affine)
     kinds = ["domain", "domain", "domain"]
@@ -153,7 +153,7 @@ def write_nrrd(
 
 
 def _parts(array: np.ndarray, most: int = 2**18) -> Iterator[np.ndarray]:
-    """Cut an array along its first axis, and where that is not enough the next ones, into parts of ``most`` voxels."""
+    """Split an array along its first axis, and further axes if needed, into parts of at most ``most`` voxels."""
     if array.size <= most or array.ndim == 1:
         yield array
     elif array[0].size > most:
@@ -186,7 +186,7 @@ def _dtype(header: Mapping[str, Any]) -> np.dtype:
 
 
 def _vector_axes(header: Mapping[str, Any], dimension: int) -> list[int]:
-    """Return the axis, if any, that is not of space: its kind or its missing direction says so."""
+    """Return the axis, if any, that is not spatial by its kind or its missing direction."""
     kinds = [str(kind) for kind in header.get("kinds", [])]
     directions = header.get("space directions")
     if kinds and all(kind not in ("???", "none") for kind in kinds):
@@ -212,7 +212,7 @@ def _space_axes(header: Mapping[str, Any]) -> int:
 
 @contextmanager
 def _voxel_file(path: Path, header: Mapping[str, Any], start: int, size: int) -> Iterator[Readable]:
-    """Open the voxels' bytes, from the file itself or one beside it, but from no other place of this machine."""
+    """Open the voxels' bytes in the file itself or one beside it, nothing else on this machine."""
     name = str(header.get("data file", header.get("datafile", ""))).removeprefix("./")
     if name and (Path(name).name != name or "\\" in name or "%" in name or name.startswith("LIST")):
         raise ImageError("Its voxels lie in another folder or in several files.", "Convert it to one .nrrd file.")
@@ -251,7 +251,7 @@ def _affine_of_itk(path: Path) -> np.ndarray:
 
 
 def affine_in(header: Mapping[str, Any]) -> np.ndarray | None:
-    """Return the affine to RAS as a header gives it; None where it lacks a known space or three directions."""
+    """Return the affine to RAS of a header; None where it lacks a known space or three directions."""
     directions, origin = header.get("space directions"), header.get("space origin")
     if directions is None or origin is None:
         return None

@@ -1,4 +1,4 @@
-"""PNG, JPEG and TIFF. Pillow looks whether they are whole, ITK reads them with the spacing that Slicer would show."""
+"""Read PNG, JPEG and TIFF. Pillow checks completeness, ITK reads them with the spacing that Slicer shows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from otherwise.images.itk import from_itk, quiet_itk
 if TYPE_CHECKING:
     import SimpleITK as sitk  # noqa: N813
 
-# Named, since ITK would choose a reader by the ending, and some of them follow paths that stand in a header.
+# Named, since ITK would choose a reader by the ending, and some readers follow paths in a header.
 _READERS = {"PNG": "PNGImageIO", "JPEG": "JPEGImageIO", "TIFF": "TIFFImageIO"}
 _BEGINNINGS = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _GREY = {"1", "L", "I;16", "I"}
@@ -30,7 +30,7 @@ _REFUSED = {"CMYK", "LAB", "HSV", "YCbCr"}
 
 
 def begins_picture(head: bytes) -> bool:
-    """Return whether a file that begins so is PNG, JPEG or TIFF."""
+    """Return whether a file with this beginning is PNG, JPEG or TIFF."""
     return head.startswith(_BEGINNINGS)
 
 
@@ -42,11 +42,11 @@ def read_picture(path: Path, id: str, max_bytes: int) -> Image:
     TIFF whose lowest value is white is inverted, as every viewer shows it.
 
     Raises:
-        ImageError: if it has several pages or colours of print, or is TIFF of a kind that cannot be decoded.
-        Exception: whatever Pillow, tifffile or ITK raise on a damaged file.
+        ImageError: if it has several pages, CMYK colours, or an unsupported kind of TIFF.
+        Exception: any error of Pillow, tifffile or ITK for a damaged file.
     """
     with path.open("rb") as file, warnings.catch_warnings():
-        warnings.simplefilter("error", UserWarning)  # Pillow's word for a damaged TIFF directory
+        warnings.simplefilter("error", UserWarning)  # Pillow's error for a damaged TIFF directory
         try:
             picture = PIL.Image.open(BoundedFile(file), formats=tuple(_READERS))  # type: ignore[arg-type]
         except PIL.UnidentifiedImageError:
@@ -59,7 +59,7 @@ def read_picture(path: Path, id: str, max_bytes: int) -> Image:
             what = f"holds {pages} pages" if pages > 1 else f"has the colours {mode}"
             raise ImageError(f"It {what}.", "Save the one picture you mean in grey or RGB.")
         if isinstance(picture, PIL.TiffImagePlugin.TiffImageFile):
-            if picture.tag_v2.next:  # to itself, as Pillow sees one page only; libtiff would walk in a circle for ever
+            if picture.tag_v2.next:  # it links to itself: Pillow sees one page, libtiff would loop for ever
                 raise ImageError("Its pages lead in a circle.", "Save it again.")
             _check_strips_present(picture, path)
             if is_misread_by_itk(picture.tag_v2):
@@ -77,9 +77,9 @@ def read_picture(path: Path, id: str, max_bytes: int) -> Image:
 
 
 def _unit(geometry: Geometry, picture: PIL.Image.Image) -> Unit:
-    """Return whether the geometry counts millimetres, or pixels since nothing says how large they are.
+    """Return the unit of the geometry: millimetres, or pixels of unknown size.
 
-    ITK, and so Slicer, passes over the resolution of PNG, which mostly is that of a screen.
+    ITK, and so Slicer, ignores the resolution of PNG, which is mostly that of a screen.
     """
     per_inch = tuple(round(float(value), 1) for value in picture.info.get("dpi") or ())
     return "px" if geometry.spacing[:2] == (1.0, 1.0) and per_inch != (25.4, 25.4) else "mm"
@@ -105,13 +105,13 @@ def _read(path: Path, reader_name: str, max_bytes: int) -> sitk.Image:
     reader.SetFileName(str(path))
     with quiet_itk():
         reader.ReadImageInformation()
-        # Asked again: of a tag that is there twice, Pillow believes the last and libtiff the first.
+        # Checked again: for a repeated tag, Pillow takes the last and libtiff the first.
         check_size((*reader.GetSize(), reader.GetNumberOfComponents()), 2, max_bytes)
         return reader.Execute()
 
 
 def _check_strips_present(picture: PIL.TiffImagePlugin.TiffImageFile, path: Path) -> None:
-    """Look for the ends of all strips or tiles; decoding them here would let libtiff print."""
+    """Refuse a file whose strips or tiles reach beyond its end; decoding them would let libtiff print."""
     length = path.stat().st_size
     for offsets, counts in ((273, 279), (324, 325)):
         places = zip(picture.tag_v2.get(offsets, ()), picture.tag_v2.get(counts, ()), strict=True)

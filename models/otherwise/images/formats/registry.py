@@ -1,4 +1,4 @@
-"""The formats that images are read from: one line each. A format is told by content; endings serve damaged files."""
+"""The formats of images, one line each. Content decides the format; endings serve damaged files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from otherwise.images.formats.picture import begins_picture, read_picture
 from otherwise.images.image import Image
 
 HEAD_BYTES = 1024
-"""Bytes at the beginning of a file that tell its format."""
+"""Bytes at the beginning of a file that decide its format."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class ImageFormat:
     """A file format.
 
     Attributes:
-        name: For people.
-        endings: Of file names, in lower case. All of them may be followed by ``.gz`` where ``gzipped``.
+        name: Display name.
+        endings: Endings of file names, in lower case. All of them may be followed by ``.gz`` where ``gzipped``.
         begins: Whether the first ``HEAD_BYTES`` bytes of a file are of this format.
         read: Read a file: path, id of the image, most bytes of voxels.
         gzipped: Whether gzipped files are read.
@@ -54,14 +54,14 @@ ENDINGS = tuple(
 )
 """Endings of file names that promise an image."""
 HEADER_ENDINGS = (".nhdr", ".mhd")
-"""Those of headers, whose voxels lie in a file beside them."""
+"""Endings of headers whose voxels are in a file beside them."""
 
 UNREAD_ENDINGS = {
     **dict.fromkeys((".bmp", ".gif", ".webp", ".jp2", ".j2k", ".heic", ".svs"), "Save it as PNG or TIFF."),
     **dict.fromkeys((".hdr", ".img", ".mgh", ".mgz", ".mnc", ".par", ".rec"), "Convert it to NIfTI (.nii.gz)."),
     **dict.fromkeys((".zip", ".tar", ".tgz", ".7z", ".rar"), "Unpack it, and give the folder."),
 }
-"""Endings of images and archives that are not read, and what to do about it."""
+"""Endings of images and archives that are not read, with the remedy."""
 
 _NAME_ENDINGS = re.compile(
     r"(\.gz)?$|".join(re.escape(ending) for ending in sorted(ENDINGS, key=len, reverse=True)) + r"(\.gz)?$",
@@ -105,7 +105,7 @@ def read_head(path: Path) -> bytes:
 
 
 def format_of(head: bytes) -> ImageFormat | None:
-    """Return the format of a file that begins so; None: no image that is read.
+    """Return the format of a file with this beginning; None if it is not supported.
 
     Args:
         head: Its first ``HEAD_BYTES`` bytes. Where they are gzipped, the content decides, and the format has to be one
@@ -120,7 +120,7 @@ def require_format(path: Path) -> ImageFormat:
     """Return the format of a file.
 
     Raises:
-        ImageError: if it is of none that is read; it says what the file is, where that can be told.
+        ImageError: if it is not supported; the error names the kind of the file where it is known.
         OSError: if it cannot be read.
     """
     head = read_head(path)

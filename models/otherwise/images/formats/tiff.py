@@ -1,4 +1,4 @@
-"""TIFF that ITK misreads or refuses, read by tifffile.
+"""Read by tifffile the kinds of TIFF that ITK misreads or refuses.
 
 These are tiles, colours in planes of their own, transparent grey, floats of 16 and 64 bits, the lowest value as white,
 and pictures that are stored turned or mirrored: through libtiff's RGBA interface ITK gets 8 bits of them, or nothing.
@@ -21,7 +21,7 @@ _BITS, _PHOTOMETRIC, _RESOLUTION_UNIT, _TILE_WIDTH, _SAMPLE_FORMAT = 258, 262, 2
 _ORIENTATION, _SAMPLES, _PLANES = 274, 277, 284
 _MIN_IS_WHITE, _FLOAT, _SEPARATE = 0, 3, 2
 _MILLIMETRES = {2: 25.4, 3: 10.0}
-"""By resolution unit: inch, centimetre."""
+"""Millimetres by resolution unit: inch, centimetre."""
 _BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
@@ -48,8 +48,8 @@ def tiff_image(path: Path, id: str, max_bytes: int) -> Image:
     """Read the one page of a TIFF file.
 
     Raises:
-        ImageError: if it has several pages, colours of print, or cannot be decoded.
-        Exception: whatever tifffile raises on a damaged file.
+        ImageError: if it has several pages, CMYK colours, or cannot be decoded.
+        Exception: any error of tifffile for a damaged file.
     """
     with tifffile.TiffFile(path) as file:
         if len(file.pages) != 1:
@@ -74,8 +74,8 @@ def tiff_image(path: Path, id: str, max_bytes: int) -> Image:
             what = f"{kind}, compressed by {tifffile.COMPRESSION(page.compression).name}"
             raise ImageError(f"It is {what}, which cannot be decoded.", "Save it without compression.") from None
         bits, unit = page.bitspersample, int(page.tags.valueof(_RESOLUTION_UNIT, 1))
-        told = [_spacing(page.tags.valueof(tag), unit) for tag in (282, 283)]
-        spacing = [step or 1.0 for step in told]
+        found = [_spacing(page.tags.valueof(tag), unit) for tag in (282, 283)]
+        spacing = [step or 1.0 for step in found]
         orientation = int(page.tags.valueof(_ORIENTATION, 1))
         if page.shape != pixels.shape or (pixels.ndim == 3 and int(page.planarconfig) == 2):
             pixels = np.moveaxis(pixels, 0, -1)
@@ -92,11 +92,11 @@ def tiff_image(path: Path, id: str, max_bytes: int) -> Image:
     array = np.ascontiguousarray(np.moveaxis(colour, -1, 0).transpose(0, 2, 1)[..., None])
     columns, rows = array.shape[1:3]
     geometry = Geometry((columns, rows, 1), np.diag([-spacing[0], -spacing[1], 1.0, 1.0]))
-    return Image(plain(array), geometry, id, 2, unit="mm" if any(told) else "px")
+    return Image(plain(array), geometry, id, 2, unit="mm" if any(found) else "px")
 
 
 def _upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Turn pixels ``(rows, columns, channels)`` as they are stored (TIFF 6.0, Orientation) until the top is above."""
+    """Turn stored pixels ``(rows, columns, channels)`` upright (TIFF 6.0, Orientation)."""
     if orientation in (5, 6, 7, 8):
         pixels = pixels.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):
@@ -112,7 +112,7 @@ def _check_present(page: tifffile.TiffPage, length: int) -> None:
 
 
 def _spacing(resolution: tuple[int, int] | None, unit: int) -> float | None:
-    """Return millimetres between pixels, as ITK does; None where the file does not say."""
+    """Return millimetres between pixels, as ITK does; None where unknown."""
     if unit not in _MILLIMETRES or not resolution or min(resolution) <= 0:
         return None
     return _MILLIMETRES[unit] * resolution[1] / resolution[0]
