@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Callable
 
 import qt
@@ -10,7 +9,6 @@ import vtk
 from slicer.i18n import tr as _
 
 from ..background.signal import Signal
-from ..client.errors import ServerError
 from ..files.explanation_files import place_of
 from ..logic.logic import Logic
 from ..mrml import display, explanations, layouts, solid_view, tables, view_nodes
@@ -18,6 +16,7 @@ from ..mrml.view_fit import ViewFit
 from ..mrml.volumes import in_world, middle_of
 from . import texts
 from .connections import Connections
+from .report_files import ReportFiles
 
 FLICKER_MILLISECONDS = 250
 SIZE_COLUMN = 3
@@ -50,7 +49,7 @@ class ExplanationPanel:
         self.logic = logic
         self.shown: explanations.ShownExplanation | None = None
         self.looked = Signal()
-        self._open_page, self._ask_path, self._grab = open_page, ask_path, grab
+        self._files = ReportFiles(logic, open_page, ask_path, grab)
         self._flicker = qt.QTimer()
         self._flicker.interval = FLICKER_MILLISECONDS
         self._filling = False
@@ -236,35 +235,15 @@ class ExplanationPanel:
 
     def on_report(self, *_unused: object) -> None:
         """Open the report."""
-        page = self._page()
-        if page:
-            self._open_page(self.shown.id, page)
+        self._files.open(self.shown)
 
     def on_save_report(self, *_unused: object) -> None:
-        """Save the report as HTML, or as PDF, which the server makes."""
-        page = self._page()
-        path = self._ask_path(f"{self.shown.id}.html") if page else ""
-        if path.lower().endswith(".pdf"):
-            self.logic.save_pdf(self.shown, Path(path))
-        elif path:
-            self._save(path, lambda: Path(path).write_bytes(page.encode("utf-8")))
+        """Save the report."""
+        self._files.save(self.shown)
 
     def on_picture(self, *_unused: object) -> None:
         """Save a screenshot of the views."""
-        path = self._ask_path(f"{self.shown.id}.png") if self.shown is not None else ""
-        if path:
-            self._save(path, lambda: self._grab(path))
-
-    def _save(self, path: str, write: Callable[[], object]) -> None:
-        """Write a file, and show that it is there or why it is not."""
-        try:
-            write()
-        except OSError as error:
-            reason = error.strerror or str(error)
-            detail = _("{path} cannot be written: {reason}.").format(path=path, reason=reason)
-            self.logic.failed.emit(ServerError("file", detail, _("Choose another place.")))
-        else:
-            self.logic.saved.emit(Path(path))
+        self._files.save_screenshot(self.shown)
 
     # -- what the widgets show -----------------------------------------------------------------------------------
 
@@ -376,10 +355,6 @@ class ExplanationPanel:
             for column, text in enumerate(cells):
                 table.setItem(row, column, qt.QTableWidgetItem(text))
         table.resizeColumnsToContents()
-
-    def _page(self) -> str:
-        node = self.shown.get("report") if self.shown is not None else None
-        return node.GetText() if node is not None else ""
 
     def _connect(self) -> None:
         ui = self.ui

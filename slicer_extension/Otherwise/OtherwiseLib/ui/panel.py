@@ -17,9 +17,8 @@ from .explanation_panel import ExplanationPanel
 from .finds_panel import FindsPanel
 from .local_server_panel import LocalServerPanel
 from .models_panel import ModelsPanel
+from .saved_choices import SavedChoices
 from .teaching_panel import TeachingPanel
-
-NEAREST = ""
 
 
 class Panel:
@@ -52,18 +51,17 @@ class Panel:
         self.logic = logic
         self.viewer, self.teaching, self.models, self.local = viewer, teaching, models, local
         self.finder = FindsPanel(ui, logic)
-        self._confirm, self._parameters = confirm, parameters
-        self._restoring = False
+        self._confirm = confirm
+        self.choices = SavedChoices(ui, logic, parameters)
         self._slices = False  # whether a slice has to be chosen
         ui.addressEdit.text = logic.address
         self._show_message("")
-        self._bound: Any = None
         self._connect()
         self._hide_results()
-        self._restore()
+        self.choices.restore()
         # The scene may have been loaded before the module was opened, or the module was reloaded.
         self._show_explanations()
-        self._bind()
+        self.choices.bind()
         self.update()
 
     def close(self) -> None:
@@ -73,15 +71,15 @@ class Panel:
         self.teaching.close()
         self.viewer.close()
         self._connections.close()
-        self._unbind()
+        self.choices.unbind()
         self.finder.close()
         self.logic.close(leave=True)
 
     def scene_changed(self) -> None:
         """Show the present scene, after one was closed or loaded."""
         self._hide_results()
-        self._restore()
-        self._bind()
+        self.choices.restore()
+        self.choices.bind()
         self.finder.clear()
         self._show_explanations()
         self.teaching.scene_changed()
@@ -114,7 +112,7 @@ class Panel:
         """Explain the chosen image, or the chosen find."""
         if self._may_send():
             self._show_message("")
-            self.logic.explain(self.source(), self._target(), self.finder.chosen, self.ui.noiseSpin.value)
+            self.logic.explain(self.source(), self.choices.target, self.finder.chosen, self.ui.noiseSpin.value)
 
     def on_cancel(self, *_unused: object) -> None:
         """Cancel the job."""
@@ -144,7 +142,7 @@ class Panel:
 
     def on_image(self, *_unused: object) -> None:
         """Drop the finds of the image or slice before."""
-        if not self._restoring:
+        if not self.choices.restoring:
             self.finder.clear()
         self.on_choice()
 
@@ -156,12 +154,7 @@ class Panel:
 
     def on_choice(self, *_unused: object) -> None:
         """Save the choices in the scene."""
-        scene = self.logic.scene
-        if self._restoring or scene.IsClosing() or scene.IsImporting():
-            return
-        kept, ui = self._parameters(), self.ui
-        kept.volume, kept.region = ui.volumeSelector.currentNode(), ui.roiSelector.currentNode()
-        kept.sliceIndex, kept.study, kept.target = int(ui.sliceSpin.value), ui.studyBox.currentText, self._target()
+        self.choices.save()
 
     def on_next_case(self, *_unused: object) -> None:
         """Get the next image to look at from the server."""
@@ -179,7 +172,7 @@ class Panel:
         # The section is needed again only for another server.
         self.ui.serverSection.text = _("Server: {name}").format(name=about["classifiers"][0]["name"])
         self.ui.serverSection.collapsed = True
-        self._fill(self.ui.targetBox, [_("another class, the nearest"), *self.logic.classes])
+        self.choices.fill(self.ui.targetBox, [_("another class, the nearest"), *self.logic.classes])
         self.viewer.refresh_methods()
         self.finder.clear()
         self.finder.offer()
@@ -188,7 +181,7 @@ class Panel:
 
     def listed(self, images: list) -> None:
         """List the server's images, and take up a job that ran before."""
-        self._fill(self.ui.studyBox, images)
+        self.choices.fill(self.ui.studyBox, images)
         self.update()
         self.logic.resume()
 
@@ -303,50 +296,6 @@ class Panel:
         self._slices = flat
         self.ui.roiSelector.enabled = volume is not None
         self.ui.studyBox.enabled = volume is None
-
-    def _target(self) -> str:
-        """Return the class to flip to; empty: the nearest other one."""
-        # Without a server the list is empty, and the saved choice counts.
-        if self.ui.targetBox.count == 0:
-            return str(self._parameters().target)
-        return self.ui.targetBox.currentText if self.ui.targetBox.currentIndex > 0 else NEAREST
-
-    def _fill(self, box: Any, items: list) -> None:
-        """Fill a box, and restore the choices saved in the scene."""
-        self._restoring = True
-        box.clear()
-        for item in items:
-            box.addItem(item)
-        self._restore()
-
-    def _restore(self) -> None:
-        """Restore the choices saved in the scene, as far as they exist."""
-        kept, ui = self._parameters(), self.ui
-        volume, region, study, slice_index, target = kept.volume, kept.region, kept.study, kept.sliceIndex, kept.target
-        self._restoring = True
-        ui.volumeSelector.setCurrentNode(volume)
-        ui.roiSelector.setCurrentNode(region)
-        if volume is not None:
-            ui.sliceSpin.value = slice_index
-        ui.studyBox.currentIndex = max(0, ui.studyBox.findText(study))
-        ui.targetBox.currentIndex = max(0, ui.targetBox.findText(target)) if target else 0
-        self._restoring = False
-
-    def _bind(self) -> None:
-        """Bind widgets to the parameter node of the present scene.
-
-        Not the others: Slicer's binding takes fixed choices for a box, gives a number its own range, and writes also
-        while a scene is closed or loaded.
-        """
-        self._unbind()
-        kept = self._parameters()
-        self._bound = kept, kept.connectParametersToGui({"noise": self.ui.noiseSpin})
-
-    def _unbind(self) -> None:
-        bound, self._bound = self._bound, None
-        if bound is not None:
-            kept, tag = bound
-            kept.disconnectGui(tag)
 
     def _bars(self, probabilities: dict) -> None:
         table = self.ui.probabilityTable
