@@ -105,6 +105,15 @@ def test_the_walks_of_the_architecture_lead_to_files() -> None:
         assert any((ROOT / room / name).is_file() for room in rooms), name
 
 
+def test_the_registries_named_for_contributors_are_there() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\|[^|]+\| `([\w/]+/)` \| `(\w+)` in `([\w/]+\.py)` \|", page, re.MULTILINE)
+    assert len(rows) >= 7
+    for folder, name, file in rows:
+        assert (ROOT / folder).is_dir(), folder
+        assert re.search(rf"^{name}\b.* = ", (ROOT / file).read_text(encoding="utf-8"), re.MULTILINE), f"{file}: {name}"
+
+
 def test_the_summary_of_the_benchmark_repeats_figures_of_the_suites() -> None:
     """A figure of the summary stands on the page of its suite, so that neither is changed alone."""
     summary = ROOT / "docs" / "benchmark" / "index.md"
