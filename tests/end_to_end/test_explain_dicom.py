@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pydicom
@@ -46,27 +47,31 @@ def run(*words: object) -> str:
     return result.stdout
 
 
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> list[object]:
+    """Options for a classifier of any window, each image's own, and its agent."""
+    place = tmp_path_factory.mktemp("models")
+    torch.jit.script(Middle()).save(str(place / "middle.pt"))
+    options = ["--classes", "dark,bright", "--size", "32,32", "--intensity", "image", "--normalise", "none"]
+    run("classifier", "import", place / "middle.pt", *options, "--out", place / "classifier")
+    for number, array in enumerate(squares((32, 32), 40, seed=3)):
+        image = Image(array[..., None], Geometry((32, 32, 1), np.eye(4)), dimension=2)
+        write_image(image, place / "images" / f"{number}.nii.gz")
+    small = ["--epochs", 1, "--batch", 8, "--channels", "16,16", "--latent", 8, "--device", "cpu"]
+    taught = ["--classifier", place / "classifier", "--images", place / "images"]
+    with mock.patch(VALIDATION, return_value=ONE_ATTEMPT):
+        run("train", "agent", *taught, "--out", place / "agent", *small)
+    return ["--classifier", place / "classifier", "--agent", place / "agent"]
+
+
 @pytest.mark.parametrize("name", IMAGES)
 def test_real_dicom_is_explained_in_its_own_geometry(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, models: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(EXPLAINER, lambda **_: ONE_ATTEMPT)
-    monkeypatch.setattr(VALIDATION, lambda **_: ONE_ATTEMPT)
     source = read_image(DICOM / name)
-    low, high = float(source.array.min()), float(source.array.max())
-    torch.jit.script(Middle()).save(str(tmp_path / "middle.pt"))
-    options = ["--classes", "dark,bright", "--size", "32,32", f"--intensity={low},{high}"]
-    run("classifier", "import", tmp_path / "middle.pt", *options, "--out", tmp_path / "classifier")
-    for number, array in enumerate(squares((32, 32), 40, seed=3)):
-        image = Image((low + (high - low) * array)[..., None], Geometry((32, 32, 1), np.eye(4)), dimension=2)
-        write_image(image, tmp_path / "images" / f"{number}.nii.gz")
-    small = ["--epochs", 1, "--batch", 8, "--channels", "16,16", "--latent", 8, "--device", "cpu"]
-    taught = ["--classifier", tmp_path / "classifier", "--images", tmp_path / "images"]
-    run("train", "agent", *taught, "--out", tmp_path / "agent", *small)
-
     slice_index = IMAGES[name]
     chosen = [] if slice_index is None else ["--slice", slice_index]
-    models = ["--classifier", tmp_path / "classifier", "--agent", tmp_path / "agent"]
     content = json.loads(run("explain", DICOM / name, *models, *chosen, "--dicom", "--out", tmp_path / "out", "--json"))
 
     explanation = read_explanation(tmp_path / "out")

@@ -23,7 +23,7 @@ from otherwise.images.writing import write_image
 from otherwise.registry.registry import AGENT, Model, PairVersion, pair_id
 from support.app_in_process import open_app
 from support.box_images import FLAT, image_with
-from support.quick_search import ONE_ATTEMPT, VALIDATION
+from support.quick_search import ONE_ATTEMPT, VALIDATION, path_for_other_processes
 from support.square_models import architecture, squares
 
 SIZE = (16, 16)
@@ -271,7 +271,7 @@ def test_a_version_that_is_not_there_is_told(server: tuple[TestClient, Any]) -> 
 
 @pytest.mark.long
 def test_the_stock_route_trains_on_the_studies_in_a_process_of_its_own(
-    server: tuple[TestClient, Any], studies: Path, conf: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    server: tuple[TestClient, Any], studies: Path, conf: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     import json
     import os
@@ -281,10 +281,11 @@ def test_the_stock_route_trains_on_the_studies_in_a_process_of_its_own(
 
     client, app = server
     science = str(Path(otherwise.__file__).parents[1])
+    quick = path_for_other_processes(tmp_path / "quick search")
     monkeypatch.setenv("MONAI_LABEL_APP_DIR", str(app_folder()))
     monkeypatch.setenv("MONAI_LABEL_STUDIES", str(studies))
     monkeypatch.setenv("MONAI_LABEL_APP_CONF", json.dumps(conf))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([science, str(app_folder())]))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([quick, science, str(app_folder())]))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     reply = client.post("/train/agent", json={"minutes": 0.02})
     assert reply.status_code == 200, reply.text

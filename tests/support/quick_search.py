@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from otherwise.agent.editing.search import SearchSettings
 
 ONE_ATTEMPT = SearchSettings(rounds=1, attempts=SearchSettings().attempts[:1], strengths=(1.0,), alternatives=0)
@@ -9,3 +12,20 @@ EXPLAINER = "otherwise.explain.loading.SearchSettings"
 """Where the loader of commands, server and batches makes the settings of a search."""
 VALIDATION = "otherwise.agent.training.validation.SearchSettings"
 """Where the validation of a training makes them."""
+
+
+def path_for_other_processes(folder: Path) -> str:
+    """Return the part of PYTHONPATH by which processes that start from now on validate trainings by one attempt.
+
+    Python imports ``sitecustomize`` from there when it starts.
+
+    Args:
+        folder: New folder for ``sitecustomize.py``.
+    """
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(
+        "from unittest import mock\n"
+        "from support.quick_search import ONE_ATTEMPT, VALIDATION\n"
+        "mock.patch(VALIDATION, lambda **_: ONE_ATTEMPT).start()\n"
+    )
+    return os.pathsep.join([str(folder), str(Path(__file__).parents[1])])

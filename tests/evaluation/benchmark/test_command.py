@@ -19,7 +19,7 @@ def run(*words: object):
 
 @pytest.mark.long
 def test_the_shipped_pair_beside_a_peer(tmp_path: Path) -> None:
-    words = ("--limit", 2, "--methods", "grad-cam,ours", "--out", tmp_path, "--device", "cpu")
+    words = ("--limit", 1, "--methods", "grad-cam,ours", "--out", tmp_path, "--device", "cpu")
     told = run(*words)
     assert told.exit_code == 0
     assert "| Grad-CAM |" in told.stdout

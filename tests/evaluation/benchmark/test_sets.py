@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,11 +17,6 @@ from otherwise.evaluation.benchmark.run import Comparison
 from otherwise.evaluation.benchmark.suites import run_suite
 from otherwise.images.reading import read_image
 from support.square_models import SquareClassifier, eager_agent
-
-
-@pytest.fixture(params=[(16, 16), (12, 12, 12)], ids=["2-D", "3-D"])
-def size(request: pytest.FixtureRequest) -> tuple[int, ...]:
-    return tuple(request.param)
 
 
 def cases_of(size: tuple[int, ...], count: int = 24) -> list[Case]:
@@ -61,37 +57,44 @@ def folders_of(folder: Path, dimensions: int) -> dict[str, np.ndarray]:
     return {path.as_posix(): read_image(path).array[0] / 255 for path in files}
 
 
-def test_realism_stands_beside_its_controls(size: tuple[int, ...], tmp_path: Path) -> None:
-    classifier = SquareClassifier(InputSpec(size))
-    methods = [other_class(0.0), other_class(0.15)]
-    comparison = Comparison(classifier, eager_agent(classifier), None, [], methods, floor=0.01)
-    cases = cases_of(size)
-    results = run_suite("sets", comparison, cases, np.stack([case.image for case in cases]), tmp_path)
+Measured = tuple[dict[str, Any], Path, list[Case], BlackBox]
+METHODS = [other_class(0.0), other_class(0.15)]
 
-    exact, grainy = (results["methods"][method.name]["told_apart"] for method in methods)
+
+@pytest.fixture(scope="module", params=[(16, 16), (12, 12, 12)], ids=["2-D", "3-D"])
+def measured(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Measured:
+    """Results of a suite, the folder of its files, its cases and the classifier."""
+    size = tuple(request.param)
+    classifier = SquareClassifier(InputSpec(size))
+    judge = SquareClassifier(InputSpec(size), name="judge")
+    comparison = Comparison(classifier, eager_agent(classifier), judge, [], METHODS, floor=0.01)
+    cases, folder = cases_of(size), tmp_path_factory.mktemp("suite")
+    results = run_suite("sets", comparison, cases, np.stack([case.image for case in cases]), folder)
+    return results, folder, cases, classifier
+
+
+def test_realism_stands_beside_its_controls(measured: Measured) -> None:
+    results, folder, cases, classifier = measured
+    exact, grainy = (results["methods"][method.name]["told_apart"] for method in METHODS)
     assert grainy["mean"] > 0.9 > exact["low"]
     assert exact["mean"] < grainy["mean"]
     assert {"told_apart_dark", "told_apart_bright"} <= results["methods"]["noise-0.15"].keys()
     controls = results["realism_controls"]
     assert set(controls) >= {"two halves of real images", "reconstructions", "own class drawn anew"}
     assert all(0 <= found["low"] <= found["high"] <= 1 for found in controls.values())
-    for name, picture in folders_of(tmp_path / "images", len(size)).items():
+    for name, picture in folders_of(folder / "images", classifier.inputs.spatial_dims).items():
         case = next(case for case in cases if case.id in name)
-        made = np.load(tmp_path / "edits" / "noise-0" / f"{case.id}.npy")
+        made = np.load(folder / "edits" / "noise-0" / f"{case.id}.npy")
         np.testing.assert_allclose(picture, made[0], atol=0.51 / 255)
         assert f"/{('bright', 'dark')[int(classifier.predict(case.image[None])[0].argmax())]}/" in name
-    page = (tmp_path / "table.md").read_text(encoding="utf-8")
+    page = (folder / "table.md").read_text(encoding="utf-8")
     assert "told from real by texture" in page
     assert "two halves of real images" in page
 
 
-def test_the_contact_sheet_shows_twelve_images_by_lot(size: tuple[int, ...], tmp_path: Path) -> None:
-    classifier = SquareClassifier(InputSpec(size))
-    judge = SquareClassifier(InputSpec(size), name="judge")
-    comparison = Comparison(classifier, eager_agent(classifier), judge, [], [other_class(0.0)], floor=0.01)
-    cases = cases_of(size)
-    run_suite("sets", comparison, cases, np.stack([case.image for case in cases]), tmp_path)
-    with Picture.open(tmp_path / "noise-0-drawn.png") as picture:
+def test_the_contact_sheet_shows_twelve_images_by_lot(measured: Measured) -> None:
+    _, folder, cases, _ = measured
+    with Picture.open(folder / "noise-0-drawn.png") as picture:
         assert picture.width > picture.height > 300
         assert len(np.unique(np.asarray(picture.convert("L")))) > 50
 
