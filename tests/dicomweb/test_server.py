@@ -119,7 +119,6 @@ def test_the_archive_is_not_handed_on(served: Served) -> None:
         assert (reply.status_code, reply.json()["error"]) == (403, "closed")
 
 
-@pytest.mark.timing
 @pytest.mark.long
 def test_new_studies_appear_and_the_archive_may_go_away(
     served: Served, orthanc: Orthanc, phantoms: list[Path], volume: Any, uid: Any
@@ -143,7 +142,7 @@ def test_new_studies_appear_and_the_archive_may_go_away(
     begun = time.monotonic()
     assert served.get("/info/").ok
     assert len(served.ids()) == 5
-    assert time.monotonic() - begun < 2, "nobody waits for an archive that is away"
+    assert time.monotonic() - begun < 10, "a request that waits for the archive takes 20 s"
     served.eventually(lambda: "away" in served.get("/datastore/").json()["archive"])
 
     orthanc.start()

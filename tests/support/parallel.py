@@ -8,6 +8,7 @@ runs while no other test does.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,13 +51,26 @@ def pytest_xdist_setupnodes(config: pytest.Config, specs: list[Any]) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist makes names of the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file on one worker, and so the files that ask the shared server."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the tests of a file on one worker, and so the files that ask the shared server; begin with long ones.
+
+    If a long file came last, one worker would run it while the others have nothing to do.
+    """
     for item in items:
         if not item.get_closest_marker("xdist_group"):
             shared = "served" in getattr(item, "fixturenames", ()) and item.path.parent.name != "dicomweb"
             name = "served" if shared else item.path.relative_to(item.config.rootpath).as_posix()
             item.add_marker(pytest.mark.xdist_group(name))
+    if hasattr(config, "workerinput"):
+        counts = Counter(_group(item) for item in items)
+        long = {_group(item) for item in items if item.get_closest_marker("long")}
+        items.sort(key=lambda item: (_group(item) not in long, -counts[_group(item)], _group(item)))
+
+
+def _group(item: pytest.Item) -> str:
+    """Return the name of the group of tests that stay on one worker."""
+    marker = item.get_closest_marker("xdist_group")
+    return str(marker.args[0]) if marker else ""
 
 
 @pytest.hookimpl(wrapper=True)
