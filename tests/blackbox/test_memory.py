@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from otherwise.blackbox.checked import CheckedBlackBox
 from otherwise.blackbox.hosts.pytorch import module_host
-from otherwise.blackbox.memory import Fitting, device_failed, out_of_memory
+from otherwise.blackbox.memory import BatchSplitter, device_failed, out_of_memory
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.blackbox.spec import ClassifierSpec
 from otherwise.errors import ClassifierError
@@ -32,18 +32,18 @@ class Small:
 
 @given(room=st.integers(1, 40), batches=st.lists(st.integers(1, 64), min_size=1, max_size=5))
 def test_answers_are_the_same_however_little_fits(room: int, batches: list[int]) -> None:
-    device, fitting = Small(room), Fitting()
+    device, splitter = Small(room), BatchSplitter()
     for count in batches:
         images = np.random.default_rng(count).uniform(size=(count, 3))
-        np.testing.assert_array_equal(fitting(device, images), images * 2)
-    assert fitting.size is None or 1 <= fitting.size <= room
+        np.testing.assert_array_equal(splitter(device, images), images * 2)
+    assert splitter.size is None or 1 <= splitter.size <= room
     failed = sum(count > room for count in device.asked)
     assert failed <= 6, "the size that fits is remembered: halved once for all batches"
 
 
 def test_a_single_image_that_does_not_fit_is_an_error() -> None:
     with pytest.raises(torch.cuda.OutOfMemoryError):
-        Fitting()(Small(0), np.ones((5, 1)))
+        BatchSplitter()(Small(0), np.ones((5, 1)))
 
 
 def test_other_errors_are_left_alone() -> None:
@@ -51,7 +51,7 @@ def test_other_errors_are_left_alone() -> None:
         raise RuntimeError("shapes do not match")
 
     with pytest.raises(RuntimeError, match="shapes"):
-        Fitting()(broken, np.ones((5, 1)))
+        BatchSplitter()(broken, np.ones((5, 1)))
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ import pytest
 from otherwise.blackbox.protocol import InputSpec, PatchSpec
 from otherwise.blackbox.training.labelled_images import read_labelled
 from otherwise.errors import ImageError
+from otherwise.evaluation.finds_in_place import changed_outside, geometry_error, measure_finds_in_place
 from otherwise.evaluation.froc import Marks, judge, measure_finding, sensitivity_at
-from otherwise.evaluation.patches import CLEAR, OFF_CENTRE, Cutting, places, write_patches
-from otherwise.evaluation.placing import changed_outside, geometry_error, measure_placing
+from otherwise.evaluation.patches import CLEAR, OFF_CENTRE, PatchSampling, places, write_patches
 from otherwise.explain.explainer import Explainer
 from otherwise.explain.placed import explain_find
 from otherwise.finding.find import Find
@@ -26,7 +26,7 @@ from support.square_models import SquareClassifier, eager_agent
 
 COARSE = WholeMammogramSettings(size=(600, 750), spacing=0.4)
 SIZE, SPACING = (96, 96), (0.5, 0.5)
-CUTTING = Cutting(SIZE, SPACING)
+SAMPLING = PatchSampling(SIZE, SPACING)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def phantoms() -> list[WholePhantom]:
 def test_patches_lie_about_lesions_or_clear_of_them(phantoms: list[WholePhantom]) -> None:
     rng = np.random.default_rng(0)
     for phantom in phantoms:
-        found = list(places(phantom, CUTTING, rng))
+        found = list(places(phantom, SAMPLING, rng))
         assert sum(label != "normal" for label, _ in found) == 3 * len(phantom.lesions)
         for label, centre in found:
             offsets = [np.abs(np.array(lesion.centre_ras) - centre)[:2] for lesion in phantom.lesions]
@@ -50,14 +50,14 @@ def test_patches_lie_about_lesions_or_clear_of_them(phantoms: list[WholePhantom]
 
 
 def test_the_table_is_what_training_reads(phantoms: list[WholePhantom], tmp_path: Path) -> None:
-    counts = write_patches(phantoms, tmp_path / "patches", CUTTING, np.random.default_rng(1))
+    counts = write_patches(phantoms, tmp_path / "patches", SAMPLING, np.random.default_rng(1))
     rows = list(csv.DictReader((tmp_path / "patches" / "labels.csv").open()))
     assert len(rows) == sum(counts.values())
     assert {row["patient"] for row in rows} <= {phantom.image.id for phantom in phantoms}
     read = read_labelled(tmp_path / "patches", tmp_path / "patches" / "labels.csv", InputSpec(SIZE, spacing=SPACING))
     assert read.images.shape == (len(rows), 1, 96, 96)
     with pytest.raises(ImageError, match="not empty"):
-        write_patches(phantoms, tmp_path / "patches", CUTTING, np.random.default_rng(1))
+        write_patches(phantoms, tmp_path / "patches", SAMPLING, np.random.default_rng(1))
 
 
 def find_at(phantom: WholePhantom, place: tuple[float, float, float], probability: float) -> Find:
@@ -91,7 +91,7 @@ def test_a_measurement_has_all_figures(phantoms: list[WholePhantom]) -> None:
 def test_a_find_stays_in_its_place_and_costs_what_its_patch_costs(phantoms: list[WholePhantom]) -> None:
     classifier = SquareClassifier(InputSpec((16, 16), spacing=(1.0, 1.0), patches=PatchSpec(("bright",), 0.5, 0.05)))
     explainer = Explainer(classifier, eager_agent(classifier))
-    figures = measure_placing(explainer, Finder(classifier), phantoms[:2], 2)
+    figures = measure_finds_in_place(explainer, Finder(classifier), phantoms[:2], 2)
     assert figures.images == 2
     assert figures.geometry_error_mm < 1e-6
     assert figures.changed_outside == 0

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from otherwise.blackbox.memory import Fitting
+from otherwise.blackbox.memory import BatchSplitter
 from otherwise.blackbox.outputs import TOLERANCE
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.errors import ClassifierError, ImageError
@@ -36,7 +36,7 @@ class CheckedBlackBox:
         self.inputs = inner.inputs
         self.multi_label = inner.multi_label
         self.module: Any = getattr(inner, "module", None)
-        self._fitting = Fitting()
+        self._splitter = BatchSplitter()
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Classify a batch; see ``BlackBox.predict``. A batch that does not fit into memory is split.
@@ -48,7 +48,7 @@ class CheckedBlackBox:
         images = self._check_images(np.asarray(images))
         if len(images) == 0:
             return np.zeros((0, len(self.classes)))
-        return self._check_answer(self._fitting(self.inner.predict, images), len(images))
+        return self._check_answer(self._splitter(self.inner.predict, images), len(images))
 
     def _check_images(self, images: np.ndarray) -> np.ndarray:
         wanted = (self.inputs.channels, *self.inputs.size)

@@ -66,7 +66,7 @@ def free_memory() -> None:
         torch.cuda.empty_cache()
 
 
-class Fitting:
+class BatchSplitter:
     """Function that classifies as many images at once as fit into memory.
 
     A batch that does not fit is halved. The size that fits is remembered, since every failure takes time.

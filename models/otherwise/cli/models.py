@@ -48,7 +48,7 @@ def register(app: typer.Typer) -> None:
         """Add a pair as a version; it is used once it is activated."""
         from otherwise.cli.options.pair import load_pair
         from otherwise.explain.explainer import Explainer
-        from otherwise.registry.registry import Model, PairVersion, Registry, lasting, now, pair_id
+        from otherwise.registry.registry import Model, PairVersion, Registry, lasting_reference, now, pair_id
 
         hosted, taught = load_pair(classifier, agent, "cpu", trust_code)
         Explainer(hosted, taught)  # refuses a classifier and an agent that do not match
@@ -56,8 +56,8 @@ def register(app: typer.Typer) -> None:
             PairVersion(
                 id=pair_id(hosted.version, taught.version),
                 created=now(),
-                classifier=Model(hosted.name, hosted.version, lasting(classifier)),
-                agent=Model(taught.name, taught.version, lasting(agent)),
+                classifier=Model(hosted.name, hosted.version, lasting_reference(classifier)),
+                agent=Model(taught.name, taught.version, lasting_reference(agent)),
                 note=note,
             )
         )

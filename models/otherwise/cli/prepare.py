@@ -67,12 +67,12 @@ def register(app: typer.Typer) -> None:
         """Write labelled patches of whole phantoms: around every lesion, and of normal tissue."""
         import numpy as np
 
-        from otherwise.evaluation.patches import Cutting, write_patches
+        from otherwise.evaluation.patches import PatchSampling, write_patches
 
         patch = find_kind(kind).patch
         assert patch is not None, "only kinds of whole size get here"
-        cutting = Cutting(patch.size, patch.spacing, per_lesion, elsewhere)
+        sampling = PatchSampling(patch.size, patch.spacing, per_lesion, elsewhere)
         with shown("Drawing") as advance:
             phantoms, rng = draw_whole(kind, seed, count), np.random.default_rng(seed)
-            counts = write_patches(phantoms, out, cutting, rng, lambda done: advance("", done / count))
+            counts = write_patches(phantoms, out, sampling, rng, lambda done: advance("", done / count))
         typer.echo(f"{out}: " + ", ".join(f"{name} {number}" for name, number in sorted(counts.items())) + ".")

@@ -25,8 +25,8 @@ INSIDE = 0.3
 
 
 @dataclass(frozen=True)
-class Cutting:
-    """How patches are cut.
+class PatchSampling:
+    """Sizes and numbers of patches.
 
     Attributes:
         size: Voxels of a patch.
@@ -44,7 +44,7 @@ class Cutting:
 def write_patches(
     phantoms: Iterable[WholePhantom],
     out: Path,
-    cutting: Cutting,
+    sampling: PatchSampling,
     rng: np.random.Generator,
     progress: Callable[[int], None] = lambda count: None,
 ) -> dict[str, int]:
@@ -53,8 +53,8 @@ def write_patches(
     Args:
         phantoms: Whole images with their truth.
         out: New or empty folder for ``images/`` and ``labels.csv`` (id, file, label, patient: the whole image).
-        cutting: How.
-        rng: Decides where.
+        sampling: Sizes and numbers of patches.
+        rng: Source of randomness of their places.
         progress: Called with how many phantoms are done.
 
     Returns:
@@ -73,9 +73,9 @@ def write_patches(
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerow(("id", "file", "label", "patient"))
             for done, phantom in enumerate(phantoms, start=1):
-                for number, (label, centre) in enumerate(places(phantom, cutting, rng)):
+                for number, (label, centre) in enumerate(places(phantom, sampling, rng)):
                     id = f"{phantom.image.id}-{number:02d}"
-                    grid = model_grid(phantom.image.geometry, cutting.size, cutting.spacing, centre=centre)
+                    grid = model_grid(phantom.image.geometry, sampling.size, sampling.spacing, centre=centre)
                     patch = resample(phantom.image, grid)
                     write_image(
                         Image(patch.array, grid, id, phantom.image.dimension), draft / "images" / f"{id}.nii.gz"
@@ -87,18 +87,18 @@ def write_patches(
 
 
 def places(
-    phantom: WholePhantom, cutting: Cutting, rng: np.random.Generator
+    phantom: WholePhantom, sampling: PatchSampling, rng: np.random.Generator
 ) -> Iterator[tuple[str, tuple[float, float, float]]]:
     """Return label and centre (RAS millimetres) of each patch to cut."""
     geometry = phantom.image.geometry
-    edge = np.array([*(count * step for count, step in zip(cutting.size, cutting.spacing, strict=True)), 0.0][:3])
+    edge = np.array([*(count * step for count, step in zip(sampling.size, sampling.spacing, strict=True)), 0.0][:3])
     axes = geometry.affine[:3, :3] / np.array(geometry.spacing)
     for lesion in phantom.lesions:
-        for _ in range(cutting.per_lesion):
+        for _ in range(sampling.per_lesion):
             yield lesion.label, _three(np.array(lesion.centre_ras) + axes @ (edge * rng.uniform(-1, 1, 3) * OFF_CENTRE))
     body = np.argwhere(phantom.foreground)
-    left = cutting.elsewhere
-    for _ in range(20 * cutting.elsewhere):
+    left = sampling.elsewhere
+    for _ in range(20 * sampling.elsewhere):
         if not left:
             return
         index = body[rng.integers(len(body))]

@@ -1,4 +1,4 @@
-"""Which images there are: in a folder at every depth, in one file, or in a table. Every command finds them here."""
+"""List the images of a folder at every depth, of one file, or of a table, for all commands."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from otherwise.images.studies import DicomFile, Study, StudyImage, describe_dico
 from otherwise.images.table import is_table, read_table
 
 Progress = Callable[[int, int], None]
-"""Called with how many files have been looked at, of how many."""
+"""Called with the number of files examined and the total."""
 
 _VOXELS = re.compile(rb"^(?:ElementDataFile\s*=|data ?file:)[ \t]*([^\r\n]+)", re.MULTILINE | re.IGNORECASE)
 _SAID_EVERY = 250
@@ -36,11 +36,11 @@ class FoundImage:
     Attributes:
         name: Its place: the path of its file within the source, or the folder of a DICOM series with ``#`` and the id
             that ``otherwise studies`` prints (``chest/ct#5d41402abc4b``).
-        id: Name for people, without a path; unique in its listing. Never anything that DICOM says of a patient.
+        id: Display name, without a path; unique in its listing. It never contains patient data of DICOM.
         files: Its files; of a picture or volume the first is the one to read, and the others hold its voxels.
         series: Whether the files are the slices of one DICOM series.
         study: Id of its DICOM study, else empty.
-        dicom: What DICOM says of it.
+        dicom: Its DICOM attributes; None for other formats.
         label: Class, as a table tells it.
         patient: As a table tells it.
     """
@@ -56,13 +56,13 @@ class FoundImage:
 
     @property
     def key(self) -> str:
-        """Return what ``--image`` takes: 12 hexadecimal digits."""
+        """Return the ID for ``--image``: 12 hexadecimal digits."""
         return self.dicom.id if self.dicom else digest(self.name)
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A file or folder that is no image to look at.
+    """A file or folder that is left out.
 
     Attributes:
         name: Path within the source.
@@ -75,7 +75,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Listing:
-    """The images of a source, sorted by name, and what was left out."""
+    """The images of a source, sorted by name, and the files left out."""
 
     images: tuple[FoundImage, ...]
     left_out: tuple[LeftOut, ...] = ()
@@ -108,7 +108,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class _Look:
-    """What a file is: ``reason`` where it is no image, ``voxels`` the file beside it that belongs to it."""
+    """Result of examining a file: ``reason`` if it is not an image, ``voxels`` a file beside it that belongs to it."""
 
     reason: str = ""
     dicom: DicomFile | None = None
@@ -116,7 +116,7 @@ class _Look:
 
 
 Looks = dict[tuple[str, int, int], _Look]
-"""Files that were looked at, by path, size and time of change. Given again, they are not opened again."""
+"""Results by path, size and time of change of files; unchanged files are not opened again."""
 
 
 def list_images(
@@ -130,8 +130,8 @@ def list_images(
 ) -> Listing:
     """Find the images of a folder, a file or a table.
 
-    A folder is looked through at every depth. DICOM is told by its content and sorted into series: slices that lie
-    behind each other are one image, views are one image each. Other formats are told by content or by ending, in upper
+    A folder is looked through at every depth. DICOM is recognised by its content and sorted into series: slices that lie
+    behind each other are one image, views are one image each. Other formats are recognised by content or by ending, in upper
     or lower case. Left out are, by rule: hidden files; masks, labels and truth by their names (``images.exclusion``);
     folders of explanations; DICOM objects without an image; links to folders. A damaged image is listed.
 
@@ -193,7 +193,7 @@ def find_image(source: Path, key: str) -> FoundImage:
 
 
 def draw_images(images: Sequence[FoundImage], count: int, seed: int) -> tuple[FoundImage, ...]:
-    """Draw images at random, without order; equal seeds and images give equal draws.
+    """Return a random choice of images; equal seeds and images give equal choices.
 
     Args:
         images: To draw from.
@@ -291,7 +291,7 @@ def _look_into(path: Path) -> _Look:
     promised = has_image_ending(path.name)
     try:
         head = read_head(path)
-    except OSError:  # whoever reads it is told why
+    except OSError:  # reading it gives the reason
         return _Look() if promised else _Look(exclusion.FORBIDDEN)
     known = format_of(head)
     if known is not None and known.name == "DICOM":
@@ -306,7 +306,7 @@ def _look_into_dicom(path: Path) -> _Look:
         return _Look(exclusion.NO_IMAGE_OBJECTS)
     try:
         file = describe_dicom(path)
-    except Exception:  # whatever a parser raises of a damaged file; whoever reads it is told why
+    except Exception:  # any error of a parser for a damaged file; reading it gives the reason
         return _Look()
     return _Look(dicom=file) if file is not None else _Look(exclusion.NO_IMAGE_OBJECTS)
 
@@ -329,7 +329,7 @@ def _voxels_beside(path: Path) -> tuple[Path, ...]:
 
 
 def _with_own_ids(images: Sequence[FoundImage]) -> Iterable[FoundImage]:
-    """Tell apart images of one name: by their endings (``n.png``, ``n.nrrd``), else by their folders, else by key."""
+    """Distinguish images of one name: by their endings (``n.png``, ``n.nrrd``), else by their folders, else by key."""
     ways: tuple[Callable[[FoundImage], str], ...] = (
         lambda image: image.id,
         lambda image: image.id if image.series else image.files[0].name,

@@ -200,7 +200,7 @@ class Registry:
         return chosen
 
 
-def lasting(reference: str) -> str:
+def lasting_reference(reference: str) -> str:
     """Return a bundle's folder as an absolute path; the name of a shipped bundle as it is."""
     return str(Path(reference).resolve()) if Path(reference).is_dir() else reference
 

@@ -49,7 +49,7 @@ class DicomObjects:
             WriteError: if the disk refuses.
         """
         # Not before: highdicom takes half a second, which a start need not wait for.
-        from otherwise.report.dicom.making import Making, digest_of
+        from otherwise.report.dicom.creation import Creation, digest_of
         from otherwise.report.dicom.write import write_dicom
 
         parent = self.store.folder(id)
@@ -60,7 +60,7 @@ class DicomObjects:
             if not folder.is_dir():
                 explanation = self.teaching.explanation(id)
                 named = names.put_into(explanation) if names else explanation
-                write_dicom(named, self.source(explanation.image_id), folder, making=Making.of(content))
+                write_dicom(named, self.source(explanation.image_id), folder, creation=Creation.of(content))
                 for older in parent.glob("dicom-*"):
                     if older != folder:
                         shutil.rmtree(older, ignore_errors=True)

@@ -11,7 +11,16 @@ from typing import Any
 from lib.runtime.host import ExplainerLike, Host
 from lib.settings.options import Options
 from otherwise.errors import CancelledError, OtherwiseError
-from otherwise.registry.registry import AGENT, Model, PairVersion, Registry, RegistryError, lasting, now, pair_id
+from otherwise.registry.registry import (
+    AGENT,
+    Model,
+    PairVersion,
+    Registry,
+    RegistryError,
+    lasting_reference,
+    now,
+    pair_id,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -59,8 +68,8 @@ class ModelSwitcher:
             PairVersion(
                 id=pair_id(classifier.version, agent.version),
                 created=now(),
-                classifier=Model(classifier.name, classifier.version, lasting(self.options.classifier)),
-                agent=Model(agent.name, agent.version, lasting(self.options.agent)),
+                classifier=Model(classifier.name, classifier.version, lasting_reference(self.options.classifier)),
+                agent=Model(agent.name, agent.version, lasting_reference(self.options.agent)),
                 note="The server was started with it.",
             )
         )

@@ -29,7 +29,7 @@ from otherwise.errors import AgentError, OtherwiseError
 from otherwise.explain.explainer import Explainer
 from otherwise.finding.patches import patches_to_learn_from
 from otherwise.images.reading import read_image
-from otherwise.registry.registry import AGENT, Model, PairVersion, Registry, lasting, now, pair_id
+from otherwise.registry.registry import AGENT, Model, PairVersion, Registry, lasting_reference, now, pair_id
 
 logger = logging.getLogger(__name__)
 
@@ -148,7 +148,7 @@ class TrainAgent(TrainTask):
     ) -> PairVersion:
         classifier, parent = pair.classifier, pair.agent
         former = pair_id(classifier.version, parent.version)
-        reference = lasting(self.options.classifier)
+        reference = lasting_reference(self.options.classifier)
         if former in {version.id for version in self.registry.all()}:
             reference = self.registry.get(former).classifier.reference
         return self.registry.add(

@@ -22,7 +22,7 @@ from otherwise.images.image import Image
 from otherwise.images.listing import list_images
 from otherwise.images.writing import write_image
 from otherwise.phantoms.dicom import write_dicom as write_phantom
-from otherwise.report.dicom.making import Making
+from otherwise.report.dicom.creation import Creation
 from otherwise.report.dicom.segmentation import explanation_segmentation
 from otherwise.report.dicom.source import match_source
 from otherwise.report.dicom.write import write_dicom
@@ -120,8 +120,8 @@ def test_the_same_identifiers_and_time_give_the_same_bytes(
 
     def write(name: str) -> dict[str, bytes]:
         numbers = count(1)
-        making = Making(lambda: f"2.25.{next(numbers)}", datetime(2026, 11, 22, 9, 30))
-        files = write_dicom(explanation, path, tmp_path / name, making=making)
+        creation = Creation(lambda: f"2.25.{next(numbers)}", datetime(2026, 11, 22, 9, 30))
+        files = write_dicom(explanation, path, tmp_path / name, creation=creation)
         return {name: file.read_bytes() for name, file in files.items()}
 
     first, again = write("first"), write("again")
@@ -274,7 +274,7 @@ def test_an_explanation_always_becomes_the_same_objects_and_with_other_names_oth
     content = explanation_json(explanation)
 
     def write(name: str, content: dict[str, Any]) -> dict[str, str]:
-        files = write_dicom(explanation, path, tmp_path / name, making=Making.of(content))
+        files = write_dicom(explanation, path, tmp_path / name, creation=Creation.of(content))
         return {name: str(pydicom.dcmread(file).SOPInstanceUID) for name, file in files.items()}
 
     first = write("first", content)

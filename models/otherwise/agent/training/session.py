@@ -52,7 +52,7 @@ def run_session(session: TrainingSession) -> bool:
             steps = math.ceil(session.epochs * len(data.train) / (settings.batch * processes.count))
             settings = replace(settings, steps=max(1, steps))
         torch.manual_seed(settings.seed)
-        model = _beginning(session)
+        model = _initial_model(session)
         trainer = Trainer(model, session.classifier, data.train, settings, device, processes)
         if session.resume:
             trainer.resume(session.checkpoint)
@@ -93,7 +93,7 @@ def _refuse_earlier_run(session: TrainingSession) -> None:
         )
 
 
-def _beginning(session: TrainingSession) -> DiffusionAutoencoder:
+def _initial_model(session: TrainingSession) -> DiffusionAutoencoder:
     if session.start is None:
         return DiffusionAutoencoder(session.architecture)
     inputs, known = session.classifier.inputs, session.start.model.architecture

@@ -220,7 +220,7 @@ def _epochs(
     model = build_network(definition).to(device)
     if recipe.coarse:
         smooth_first_layer(model)
-    average = AveragedModel(model, avg_fn=_running(recipe.average), use_buffers=True)
+    average = AveragedModel(model, avg_fn=_average_rule(recipe.average), use_buffers=True)
     generator = torch.Generator().manual_seed(recipe.seed)
     optimizer = torch.optim.AdamW(model.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
     pixels, truth = torch.from_numpy(np.asarray(training[0], np.float32)), torch.from_numpy(np.asarray(training[1]))
@@ -247,7 +247,7 @@ def _epochs(
         yield epoch, {"loss": total / len(pixels), **objective.figures(said, validation[1])}, average.module
 
 
-def _running(decay: float) -> Callable[[torch.Tensor, torch.Tensor, torch.Tensor | int], torch.Tensor]:
+def _average_rule(decay: float) -> Callable[[torch.Tensor, torch.Tensor, torch.Tensor | int], torch.Tensor]:
     """Return the rule of a running average that forgets the first steps more quickly."""
 
     def rule(kept: torch.Tensor, new: torch.Tensor, count: torch.Tensor | int) -> torch.Tensor:

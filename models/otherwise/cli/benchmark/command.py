@@ -115,7 +115,7 @@ def register(app: typer.Typer) -> None:
         device: Device = "auto",
     ) -> None:
         """Compare the explanation of finds in their place with that of the patch alone: time, memory, exactness."""
-        from otherwise.evaluation.placing import measure_placing
+        from otherwise.evaluation.finds_in_place import measure_finds_in_place
         from otherwise.explain.explainer import Explainer
         from otherwise.finding.finder import Finder
         from otherwise.phantoms.registry import draw_whole
@@ -123,7 +123,7 @@ def register(app: typer.Typer) -> None:
         hosted, taught = load_pair(classifier, agent, device)
         images = draw_whole(phantoms, seed, count)
         with shown("Explaining") as advance:
-            figures = measure_placing(Explainer(hosted, taught), Finder(hosted), images, count, advance)
+            figures = measure_finds_in_place(Explainer(hosted, taught), Finder(hosted), images, count, advance)
         typer.echo(json.dumps(figures.to_dict(), indent=2))
 
     @benchmark.command("server")

@@ -15,8 +15,8 @@ from otherwise.images.formats.dicom import Slice
 from otherwise.images.image import Image
 from otherwise.report.dicom.anatomy import frame_anatomy
 from otherwise.report.dicom.codes import EFFECT, official, private
+from otherwise.report.dicom.creation import Creation, equipment, finish
 from otherwise.report.dicom.headers import pixel_measures, plane_orientation, plane_position, references
-from otherwise.report.dicom.making import Making, equipment, finish
 from otherwise.report.dicom.source import SourceSeries
 
 
@@ -42,7 +42,10 @@ class Quantity:
 
 
 def effect_map(
-    explanation: Explanation, source: SourceSeries, making: Making | None = None, frame_of_reference: str | None = None
+    explanation: Explanation,
+    source: SourceSeries,
+    creation: Creation | None = None,
+    frame_of_reference: str | None = None,
 ) -> ParametricMap:
     """Return the measured effect on the classifier's log-odds; positive speaks for the target. See ``change_map``."""
     quantity = Quantity(
@@ -53,11 +56,14 @@ def effect_map(
         derivation=private("PERTURBATION", "Parts of the change put in and left out"),
         series_number=9902,
     )
-    return _map(explanation.volumes.effect, quantity, explanation, source, making or Making(), frame_of_reference)
+    return _map(explanation.volumes.effect, quantity, explanation, source, creation or Creation(), frame_of_reference)
 
 
 def change_map(
-    explanation: Explanation, source: SourceSeries, making: Making | None = None, frame_of_reference: str | None = None
+    explanation: Explanation,
+    source: SourceSeries,
+    creation: Creation | None = None,
+    frame_of_reference: str | None = None,
 ) -> ParametricMap:
     """Return the change from the image to its counterfactual: HU for CT, else stored values; of colours the mean.
 
@@ -66,7 +72,7 @@ def change_map(
     Args:
         explanation: What to write.
         source: Its source.
-        making: Identifiers and time; by default new ones.
+        creation: Identifiers and time; by default new ones.
         frame_of_reference: For sources that lie nowhere in the patient (radiographs): the UID of the frame of reference
             in which the map lies, since maps must have one; by default a new one.
     """
@@ -78,7 +84,9 @@ def change_map(
         derivation=official("DCM", "PixelByPixelSubtraction"),
         series_number=9903,
     )
-    return _map(explanation.volumes.difference, quantity, explanation, source, making or Making(), frame_of_reference)
+    return _map(
+        explanation.volumes.difference, quantity, explanation, source, creation or Creation(), frame_of_reference
+    )
 
 
 def _is_ct(source: SourceSeries) -> bool:
@@ -91,7 +99,7 @@ def _map(
     quantity: Quantity,
     explanation: Explanation,
     source: SourceSeries,
-    making: Making,
+    creation: Creation,
     invented: str | None,
 ) -> ParametricMap:
     low, high = _occupied(image.array)
@@ -99,7 +107,7 @@ def _map(
     # Channels first, then i, j, k, becomes frames, rows, columns.
     values = np.ascontiguousarray(image.array[:, *box].mean(axis=0, dtype=np.float32).T)
     slices = source.slices[low[2] : high[2]]
-    headers = references(source, slices, None if source.placed else (invented or making.uid()))
+    headers = references(source, slices, None if source.placed else (invented or creation.uid()))
     # Every slice where its own header says, as the source's viewers have it.
     corner = (source.low[0] + low[0], source.low[1] + low[1])
     least, most = float(values.min()), float(values.max())
@@ -125,7 +133,7 @@ def _map(
         pixel_measures=pixel_measures(source),
         plane_orientation=plane_orientation(source),
         plane_positions=[plane_position(one, corner) for one in slices],
-        **equipment(explanation, making, quantity.series_number, f"Otherwise: {quantity.label.lower()}"),
+        **equipment(explanation, creation, quantity.series_number, f"Otherwise: {quantity.label.lower()}"),
     )
     # dcmqi reads no parametric map without it (PS3.3 C.7.6.16.2.8). It gives the laterality, so the series must not.
     if "Laterality" in made:
@@ -135,7 +143,7 @@ def _map(
         frame.DerivationImageSequence = [_derivation(one, quantity, source)]
     # The function that highdicom names knows no window narrower than 1 (PS3.3 C.11.2.1.2), and effects are small.
     made.SharedFunctionalGroupsSequence[0].FrameVOILUTSequence[0].VOILUTFunction = "LINEAR_EXACT"
-    finish(made, source, making)
+    finish(made, source, creation)
     return made
 
 

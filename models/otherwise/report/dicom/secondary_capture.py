@@ -6,8 +6,8 @@ from highdicom.sc import SCImage
 from pydicom.valuerep import DA, TM
 
 from otherwise.explain.explanation import Explanation
+from otherwise.report.dicom.creation import Creation, equipment, finish
 from otherwise.report.dicom.headers import decimals, references
-from otherwise.report.dicom.making import Making, equipment, finish
 from otherwise.report.dicom.source import SourceSeries
 from otherwise.report.pdf import draw_pages
 
@@ -17,20 +17,20 @@ DOTS_PER_INCH = 110.0
 MILLIMETRES_PER_INCH = 25.4
 
 
-def report_pages(explanation: Explanation, source: SourceSeries, making: Making | None = None) -> list[SCImage]:
+def report_pages(explanation: Explanation, source: SourceSeries, creation: Creation | None = None) -> list[SCImage]:
     """Draw the pages of the report, in colour, as a series of Secondary Capture images.
 
     Args:
         explanation: What to show.
         source: Its source, whose patient and study the pages belong to.
-        making: Identifiers and time; by default new ones.
+        creation: Identifiers and time; by default new ones.
 
     Returns:
         One image for each page, in their order.
     """
-    making = making or Making()
+    creation = creation or Creation()
     header = references(source, source.slices[:1])[0]
-    about = equipment(explanation, making, SERIES_NUMBER, "Otherwise: report pages")
+    about = equipment(explanation, creation, SERIES_NUMBER, "Otherwise: report pages")
     pages = []
     for number, pixels in enumerate(draw_pages(explanation, DOTS_PER_INCH), start=1):
         page = SCImage.from_ref_dataset(
@@ -41,10 +41,10 @@ def report_pages(explanation: Explanation, source: SourceSeries, making: Making 
             coordinate_system="PATIENT",
             patient_orientation=("L", "F"),
             transfer_syntax_uid="1.2.840.10008.1.2.1",
-            **{**about, "sop_instance_uid": making.uid(), "instance_number": number},
+            **{**about, "sop_instance_uid": creation.uid(), "instance_number": number},
         )
         page.Modality = "OT"
-        page.DateOfSecondaryCapture, page.TimeOfSecondaryCapture = DA(making.time.date()), TM(making.time.time())
+        page.DateOfSecondaryCapture, page.TimeOfSecondaryCapture = DA(creation.time.date()), TM(creation.time.time())
         page.ConversionType = "WSD"
         page.ImageType = ["DERIVED", "SECONDARY"]
         # The id of the image is on the page, and some archives make it of the patient's.
@@ -52,6 +52,6 @@ def report_pages(explanation: Explanation, source: SourceSeries, making: Making 
         page.NominalScannedPixelSpacing = decimals([MILLIMETRES_PER_INCH / DOTS_PER_INCH] * 2)
         page.PatientOrientation = None  # type: ignore[assignment]  # a page of text lies nowhere in the patient
         page.Laterality = None  # type: ignore[assignment]
-        finish(page, source, making)
+        finish(page, source, creation)
         pages.append(page)
     return pages

@@ -7,8 +7,8 @@ from highdicom.seg import SegmentAlgorithmTypeValues, Segmentation, Segmentation
 
 from otherwise.explain.explanation import Explanation, Region
 from otherwise.report.dicom.codes import official, region_code, region_name
+from otherwise.report.dicom.creation import Creation, algorithm, equipment, finish
 from otherwise.report.dicom.headers import references
-from otherwise.report.dicom.making import Making, algorithm, equipment, finish
 from otherwise.report.dicom.source import SourceSeries
 
 SERIES_NUMBER = 9901
@@ -21,7 +21,10 @@ def drawn_regions(explanation: Explanation) -> tuple[Region, ...]:
 
 
 def explanation_segmentation(
-    explanation: Explanation, source: SourceSeries, making: Making | None = None, frame_of_reference: str | None = None
+    explanation: Explanation,
+    source: SourceSeries,
+    creation: Creation | None = None,
+    frame_of_reference: str | None = None,
 ) -> Segmentation | None:
     """Return one binary segment for each decisive region, strongest first, on the source's own pixels.
 
@@ -33,14 +36,14 @@ def explanation_segmentation(
     Args:
         explanation: What to write.
         source: Its source.
-        making: Identifiers and time; by default new ones.
+        creation: Identifiers and time; by default new ones.
         frame_of_reference: For sources that lie nowhere in the patient: the UID of the frame of reference of their
             plane; by default a new one.
 
     Returns:
         The segmentation, or None where no region decides: DICOM knows no segmentation without a segment.
     """
-    making = making or Making()
+    creation = creation or Creation()
     regions = drawn_regions(explanation)
     if not regions:
         return None
@@ -57,23 +60,23 @@ def explanation_segmentation(
     for at, (k, one) in enumerate(zip(filled, slices, strict=True)):
         frames[one.frame if source.multiframe else at, top:bottom, left:right] = labels[:, :, k].T
     segmentation = Segmentation(
-        source_images=references(source, slices, None if source.placed else (frame_of_reference or making.uid())),
+        source_images=references(source, slices, None if source.placed else (frame_of_reference or creation.uid())),
         pixel_array=frames,
         segmentation_type=SegmentationTypeValues.BINARY,
         segment_descriptions=[
-            _segment(explanation, region, number, making) for number, region in enumerate(regions, start=1)
+            _segment(explanation, region, number, creation) for number, region in enumerate(regions, start=1)
         ],
         content_label="REGIONS",
         content_description="Regions whose change makes the classifier decide otherwise",
-        **equipment(explanation, making, SERIES_NUMBER, "Otherwise: decisive regions"),
+        **equipment(explanation, creation, SERIES_NUMBER, "Otherwise: decisive regions"),
     )
     if not source.placed:
         segmentation.PatientOrientation = slices[0].header.get("PatientOrientation")
-    finish(segmentation, source, making)
+    finish(segmentation, source, creation)
     return segmentation
 
 
-def _segment(explanation: Explanation, region: Region, number: int, making: Making) -> SegmentDescription:
+def _segment(explanation: Explanation, region: Region, number: int, creation: Creation) -> SegmentDescription:
     return SegmentDescription(
         segment_number=number,
         segment_label=region_name(region),
@@ -82,6 +85,6 @@ def _segment(explanation: Explanation, region: Region, number: int, making: Maki
         segmented_property_type=region_code(region),
         algorithm_type=SegmentAlgorithmTypeValues.AUTOMATIC,
         algorithm_identification=algorithm(explanation),
-        tracking_uid=making.uid(),
+        tracking_uid=creation.uid(),
         tracking_id=f"{explanation.id} region {region.label}"[-64:],
     )

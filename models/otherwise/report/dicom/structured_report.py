@@ -38,8 +38,8 @@ from otherwise.explain.explanation import Counterfactual, Explanation, Region
 from otherwise.report import headline
 from otherwise.report.dicom import MANUFACTURER, NAME
 from otherwise.report.dicom.codes import EFFECT, class_code, official, private, probability_code, region_code
+from otherwise.report.dicom.creation import Creation, equipment, finish
 from otherwise.report.dicom.headers import references
-from otherwise.report.dicom.making import Making, equipment, finish
 from otherwise.report.dicom.segmentation import drawn_regions
 from otherwise.report.dicom.source import SourceSeries
 
@@ -71,7 +71,7 @@ def explanation_report(
     source: SourceSeries,
     segmentation: Segmentation | None,
     maps: Sequence[Dataset] = (),
-    making: Making | None = None,
+    creation: Creation | None = None,
 ) -> Comprehensive3DSR:
     """Answers before and after, and one measurement group for each decisive region, strongest first.
 
@@ -80,17 +80,17 @@ def explanation_report(
         source: Its source.
         segmentation: Of ``explanation_segmentation``; groups refer to its segments.
         maps: Other objects of the explanation; the report names them as evidence.
-        making: Identifiers and time; by default new ones.
+        creation: Identifiers and time; by default new ones.
 
     Returns:
         A complete but unverified, preliminary report: no physician has seen it.
     """
-    making = making or Making()
+    creation = creation or Creation()
     filled = np.flatnonzero(explanation.volumes.regions.array[0].any(axis=(0, 1)))
     slices = [source.slices[int(k)] for k in filled] or list(source.slices)
     headers = references(source, slices)
     image = SourceImageForMeasurementGroup(slices[0].header.SOPClassUID, slices[0].header.SOPInstanceUID)
-    groups: list[Group] = [*_answers(explanation, image, making)]
+    groups: list[Group] = [*_answers(explanation, image, creation)]
     if segmentation is not None:
         groups += [
             _region(explanation, region, number, source, segmentation)
@@ -106,9 +106,9 @@ def explanation_report(
         evidence=[*headers, *([segmentation] if segmentation is not None else []), *maps],
         content=_content(groups, ObserverContext(CodedConcept.from_code(official("DCM", "Device")), observer), headers),
         is_complete=True,
-        **equipment(explanation, making, SERIES_NUMBER, "Otherwise: report"),
+        **equipment(explanation, creation, SERIES_NUMBER, "Otherwise: report"),
     )
-    finish(report, source, making)
+    finish(report, source, creation)
     return report
 
 
@@ -130,20 +130,22 @@ def _content(groups: Sequence[Group], observer: ObserverContext, headers: list[D
 
 
 def _answers(
-    explanation: Explanation, image: SourceImageForMeasurementGroup, making: Making
+    explanation: Explanation, image: SourceImageForMeasurementGroup, creation: Creation
 ) -> list[MeasurementsAndQualitativeEvaluations]:
     """Return the whole answer: what the classifier said of every image that it was asked about."""
     predicted = QualitativeEvaluation(PREDICTED, class_code(explanation.prediction.label))
     target = QualitativeEvaluation(TARGET, class_code(explanation.target))
     errors = [_number(RECONSTRUCTION, explanation.reconstruction_l1)]
     answers = [
-        _answer(ORIGINAL_ANSWER, explanation, image, making, explanation.prediction.probabilities, errors, [predicted]),
-        _changed(COUNTERFACTUAL_ANSWER, explanation, image, making, explanation.counterfactual, target),
-        _changed(MINIMAL_ANSWER, explanation, image, making, explanation.minimal, target),
+        _answer(
+            ORIGINAL_ANSWER, explanation, image, creation, explanation.prediction.probabilities, errors, [predicted]
+        ),
+        _changed(COUNTERFACTUAL_ANSWER, explanation, image, creation, explanation.counterfactual, target),
+        _changed(MINIMAL_ANSWER, explanation, image, creation, explanation.minimal, target),
     ]
     if explanation.place:
-        answers.append(_answer(WHOLE_BEFORE, explanation, image, making, explanation.place.before))
-        answers.append(_answer(WHOLE_AFTER, explanation, image, making, explanation.place.after))
+        answers.append(_answer(WHOLE_BEFORE, explanation, image, creation, explanation.place.before))
+        answers.append(_answer(WHOLE_AFTER, explanation, image, creation, explanation.place.after))
     sentences = [headline.question(explanation), headline.answer(explanation)]
     if not explanation.counterfactual.valid:
         sentences.insert(1, "No change was found for which the classifier changes its mind.")
@@ -158,20 +160,20 @@ def _changed(
     kind: CodedConcept,
     explanation: Explanation,
     image: SourceImageForMeasurementGroup,
-    making: Making,
+    creation: Creation,
     answer: Counterfactual,
     target: QualitativeEvaluation,
 ) -> MeasurementsAndQualitativeEvaluations:
     numbers = [_number(CHANGED_FRACTION, answer.changed_fraction), _number(MEAN_CHANGE, answer.l1)]
     evaluations = [target, QualitativeEvaluation(VALID, _yes(answer.valid))]
-    return _answer(kind, explanation, image, making, answer.probabilities, numbers, evaluations)
+    return _answer(kind, explanation, image, creation, answer.probabilities, numbers, evaluations)
 
 
 def _answer(
     kind: CodedConcept,
     explanation: Explanation,
     image: SourceImageForMeasurementGroup,
-    making: Making,
+    creation: Creation,
     probabilities: Mapping[str, float],
     numbers: Sequence[Measurement] = (),
     evaluations: Sequence[QualitativeEvaluation] = (),
@@ -179,7 +181,7 @@ def _answer(
     """Return the probabilities of all classes, under the classifier's own names."""
     probability = [_number(probability_code(name), value) for name, value in probabilities.items()]
     return MeasurementsAndQualitativeEvaluations(
-        TrackingIdentifier(making.uid(), f"{explanation.id}: {kind.meaning}"),
+        TrackingIdentifier(creation.uid(), f"{explanation.id}: {kind.meaning}"),
         finding_type=kind,
         algorithm_id=AlgorithmIdentification(explanation.classifier.name, explanation.classifier.version),
         measurements=[*probability, *numbers],

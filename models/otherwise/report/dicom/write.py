@@ -9,8 +9,8 @@ from highdicom.base import SOPClass
 
 from otherwise.explain.explanation import Explanation
 from otherwise.images.atomic import atomic_folder
+from otherwise.report.dicom.creation import Creation
 from otherwise.report.dicom.links import link_images
-from otherwise.report.dicom.making import Making
 from otherwise.report.dicom.parametric_map import change_map, effect_map
 from otherwise.report.dicom.secondary_capture import report_pages
 from otherwise.report.dicom.segmentation import explanation_segmentation
@@ -27,7 +27,7 @@ def write_dicom(
     folder: Path,
     *,
     part: str | None = None,
-    making: Making | None = None,
+    creation: Creation | None = None,
 ) -> dict[str, Path]:
     """Write an explanation's objects as a folder, whole or not at all.
 
@@ -41,7 +41,7 @@ def write_dicom(
         source_path: The DICOM file, or folder of a series, that was explained.
         folder: The folder to make; an older one is replaced.
         part: For a folder of several images: the id of the one that is meant, see ``images.studies``.
-        making: Identifiers and time; by default new ones.
+        creation: Identifiers and time; by default new ones.
 
     Returns:
         The files by name: ``regions`` (absent where no region decides), ``effect``, ``change``, ``report``, and
@@ -52,26 +52,26 @@ def write_dicom(
         ImageError: if the source cannot be read.
         WriteError: if the disk refuses.
     """
-    making = making or Making()
+    creation = creation or Creation()
     folder = Path(folder)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of pydicom, about values of the source, which may be a patient's
         source = match_source(explanation, source_path, part)
         with atomic_folder(folder) as temporary:
-            names = _write(explanation, source, temporary, making)
+            names = _write(explanation, source, temporary, creation)
     return {name: folder / f"{name}.dcm" for name in names}
 
 
-def _write(explanation: Explanation, source: SourceSeries, folder: Path, making: Making) -> list[str]:
-    invented = making.uid()
+def _write(explanation: Explanation, source: SourceSeries, folder: Path, creation: Creation) -> list[str]:
+    invented = creation.uid()
     try:
         images: dict[str, SOPClass] = {}
-        regions = explanation_segmentation(explanation, source, making, invented)
+        regions = explanation_segmentation(explanation, source, creation, invented)
         if regions is not None:
             images["regions"] = regions
-        images["effect"] = effect_map(explanation, source, making, invented)
-        images["change"] = change_map(explanation, source, making, invented)
-        for number, page in enumerate(report_pages(explanation, source, making), start=1):
+        images["effect"] = effect_map(explanation, source, creation, invented)
+        images["change"] = change_map(explanation, source, creation, invented)
+        for number, page in enumerate(report_pages(explanation, source, creation), start=1):
             images[f"page-{number}"] = page
         link_images(images, source)
         for name, image in images.items():
@@ -80,7 +80,7 @@ def _write(explanation: Explanation, source: SourceSeries, folder: Path, making:
                 if pixels in image:  # a map may be as large as the image, and the report does not look at it
                     delattr(image, pixels)
         others = [image for name, image in images.items() if name != "regions"]
-        report = explanation_report(explanation, source, regions, others, making)
+        report = explanation_report(explanation, source, regions, others, creation)
         report.save_as(folder / "report.dcm", write_like_original=False)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         # What highdicom says may quote the patient's data.

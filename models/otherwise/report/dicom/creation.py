@@ -23,7 +23,7 @@ from otherwise.report.dicom.source import SourceSeries
 
 
 @dataclass(frozen=True)
-class Making:
+class Creation:
     """Creator, time and identifiers, which differ between two writings of an explanation.
 
     Attributes:
@@ -35,7 +35,7 @@ class Making:
     time: datetime = field(default_factory=datetime.now)
 
     @classmethod
-    def of(cls, content: Mapping[str, Any]) -> Making:
+    def of(cls, content: Mapping[str, Any]) -> Creation:
         """Derive identifiers and time from an explanation, so that an archive stores it only once.
 
         Args:
@@ -50,7 +50,7 @@ def digest_of(content: Mapping[str, Any]) -> str:
     """Return the SHA-256 of an explanation's content in DICOM objects: with the names of regions, without confidences.
 
     Args:
-        content: See ``Making.of``.
+        content: See ``Creation.of``.
     """
     described = {key: value for key, value in content.items() if key not in ("concepts", "regions")}
     regions = [
@@ -65,12 +65,12 @@ def _called(concept: Mapping[str, Any] | None) -> list[Any] | None:
     return [concept.get(key) for key in ("name", "scheme", "code")] if concept else None
 
 
-def equipment(explanation: Explanation, making: Making, series_number: int, description: str) -> dict[str, Any]:
+def equipment(explanation: Explanation, creation: Creation, series_number: int, description: str) -> dict[str, Any]:
     """Return what highdicom wants to know of any object: a series of its own, and which software made it."""
     return {
-        "series_instance_uid": making.uid(),
+        "series_instance_uid": creation.uid(),
         "series_number": series_number,
-        "sop_instance_uid": making.uid(),
+        "sop_instance_uid": creation.uid(),
         "instance_number": 1,
         "series_description": description,
         "manufacturer": MANUFACTURER,
@@ -95,13 +95,13 @@ def algorithm(explanation: Explanation) -> AlgorithmIdentificationSequence:
     )
 
 
-def finish(dataset: SOPClass, source: SourceSeries, making: Making) -> None:
+def finish(dataset: SOPClass, source: SourceSeries, creation: Creation) -> None:
     """Set what highdicom cannot be told: time, patient's name, letters of all alphabets, who numbers dimensions."""
     dataset.SpecificCharacterSet = "ISO_IR 192"
     dataset.PatientName = source.stack.slices[0].header.get("PatientName")
-    dataset.ContentDate = dataset.SeriesDate = DA(making.time.date())
-    dataset.ContentTime = dataset.SeriesTime = TM(making.time.time())
+    dataset.ContentDate = dataset.SeriesDate = DA(creation.time.date())
+    dataset.ContentTime = dataset.SeriesTime = TM(creation.time.time())
     if "DimensionOrganizationSequence" in dataset:
-        organization = making.uid()
+        organization = creation.uid()
         for item in (*dataset.DimensionOrganizationSequence, *dataset.DimensionIndexSequence):
             item.DimensionOrganizationUID = organization

@@ -19,7 +19,7 @@ from otherwise.phantoms.phantom import WholePhantom
 
 
 @dataclass(frozen=True)
-class Placing:
+class InPlaceFigures:
     """Figures of the first find of each whole phantom.
 
     Attributes:
@@ -47,13 +47,13 @@ class Placing:
         return asdict(self)
 
 
-def measure_placing(
+def measure_finds_in_place(
     explainer: Explainer,
     finder: Finder,
     phantoms: Iterable[WholePhantom],
     count: int,
     progress: Progress = lambda stage, part: None,
-) -> Placing:
+) -> InPlaceFigures:
     """Explain the first find of every phantom in its place and by itself, one after the other.
 
     Args:
@@ -86,7 +86,7 @@ def measure_placing(
         peak = max(peak, resident_gib())
         progress("explain", number / count)
     ratios = [placed / alone for placed, alone in pairs]
-    return Placing(
+    return InPlaceFigures(
         images=len(pairs),
         validity=round(float(np.mean(valid)), 4),
         median_seconds=round(float(np.median([placed for placed, _ in pairs])), 2),
