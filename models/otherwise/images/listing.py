@@ -41,8 +41,8 @@ class FoundImage:
         series: Whether the files are the slices of one DICOM series.
         study: Id of its DICOM study, else empty.
         dicom: Its DICOM attributes; None for other formats.
-        label: Class, as a table tells it.
-        patient: As a table tells it.
+        label: Class from the table; else empty.
+        patient: Patient from the table; else empty.
     """
 
     name: str
@@ -107,7 +107,7 @@ class Listing:
 
 
 @dataclass(frozen=True)
-class _Look:
+class _Examined:
     """Result of examining a file: ``reason`` if it is not an image, ``voxels`` a file beside it that belongs to it."""
 
     reason: str = ""
@@ -115,7 +115,7 @@ class _Look:
     voxels: str = ""
 
 
-Looks = dict[tuple[str, int, int], _Look]
+Looks = dict[tuple[str, int, int], _Examined]
 """Results by path, size and time of change of files; unchanged files are not opened again."""
 
 
@@ -246,12 +246,12 @@ def _list_files(
     entries: Sequence[tuple[str, os.DirEntry[str]]], left_out: list[LeftOut], progress: Progress, looks: Looks
 ) -> Listing:
     names: dict[Path, str] = {}
-    found: dict[Path, _Look] = {}
+    found: dict[Path, _Examined] = {}
     for done, (name, entry) in enumerate(entries):
         if done % _SAID_EVERY == 0:
             progress(done, len(entries))
         path = Path(entry.path)
-        names[path], found[path] = name, _look(entry, looks)
+        names[path], found[path] = name, _examine(entry, looks)
     progress(len(entries), len(entries))
     voxels = {path.parent / look.voxels for path, look in found.items() if look.voxels}
     images = []
@@ -275,40 +275,40 @@ def _list_files(
     return Listing(tuple(_with_own_ids(images)), tuple(sorted(left_out, key=lambda item: item.name)))
 
 
-def _look(entry: os.DirEntry[str], looks: Looks) -> _Look:
+def _examine(entry: os.DirEntry[str], looks: Looks) -> _Examined:
     path = Path(entry.path)
     try:
         status = entry.stat()
     except OSError:
-        return _Look(exclusion.FORBIDDEN)
+        return _Examined(exclusion.FORBIDDEN)
     key = (entry.path, status.st_size, status.st_mtime_ns)
     if key not in looks:
         looks[key] = _look_into(path)
     return looks[key]
 
 
-def _look_into(path: Path) -> _Look:
+def _look_into(path: Path) -> _Examined:
     promised = has_image_ending(path.name)
     try:
         head = read_head(path)
     except OSError:  # reading it gives the reason
-        return _Look() if promised else _Look(exclusion.FORBIDDEN)
+        return _Examined() if promised else _Examined(exclusion.FORBIDDEN)
     known = format_of(head)
     if known is not None and known.name == "DICOM":
-        return _look_into_dicom(path)
+        return _examine_dicom(path)
     if known is None and not promised:
-        return _Look(exclusion.NOT_READ if path.suffix.lower() in UNREAD_ENDINGS else exclusion.NO_IMAGES)
-    return _Look(voxels=_voxels_of(path, head))
+        return _Examined(exclusion.NOT_READ if path.suffix.lower() in UNREAD_ENDINGS else exclusion.NO_IMAGES)
+    return _Examined(voxels=_voxels_of(path, head))
 
 
-def _look_into_dicom(path: Path) -> _Look:
+def _examine_dicom(path: Path) -> _Examined:
     if path.name.upper() == "DICOMDIR":
-        return _Look(exclusion.NO_IMAGE_OBJECTS)
+        return _Examined(exclusion.NO_IMAGE_OBJECTS)
     try:
         file = describe_dicom(path)
     except Exception:  # any error of a parser for a damaged file; reading it gives the reason
-        return _Look()
-    return _Look(dicom=file) if file is not None else _Look(exclusion.NO_IMAGE_OBJECTS)
+        return _Examined()
+    return _Examined(dicom=file) if file is not None else _Examined(exclusion.NO_IMAGE_OBJECTS)
 
 
 def _voxels_of(path: Path, head: bytes) -> str:
