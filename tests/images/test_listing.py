@@ -261,13 +261,13 @@ def test_a_draw_is_random_and_the_same_again(tmp_path: Path) -> None:
 def test_files_are_looked_into_once_where_a_memory_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     picture(tmp_path / "a.png")
     looks: dict = {}
-    before = list_images(tmp_path, looks=looks)
+    before = list_images(tmp_path, examined=looks)
 
     def refuse(path: Path) -> bytes:
         raise AssertionError(f"{path} was opened again")
 
     monkeypatch.setattr("otherwise.images.listing.read_head", refuse)
-    assert list_images(tmp_path, looks=looks).images == before.images
+    assert list_images(tmp_path, examined=looks).images == before.images
 
 
 def test_memory_of_a_listing_does_not_depend_on_pixels(tmp_path: Path, write_dicom: WriteDicom) -> None:

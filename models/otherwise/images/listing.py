@@ -115,7 +115,7 @@ class _Examined:
     voxels: str = ""
 
 
-Looks = dict[tuple[str, int, int], _Examined]
+ExaminedFiles = dict[tuple[str, int, int], _Examined]
 """Results by path, size and time of change of files; unchanged files are not opened again."""
 
 
@@ -124,22 +124,22 @@ def list_images(
     *,
     without: Path | None = None,
     progress: Progress = lambda done, total: None,
-    looks: Looks | None = None,
+    examined: ExaminedFiles | None = None,
     empty: bool = False,
     masks: bool = False,
 ) -> Listing:
     """Find the images of a folder, a file or a table.
 
-    A folder is looked through at every depth. DICOM is recognised by its content and sorted into series: slices that lie
-    behind each other are one image, views are one image each. Other formats are recognised by content or by ending, in upper
-    or lower case. Left out are, by rule: hidden files; masks, labels and truth by their names (``images.exclusion``);
+    A folder is searched at every depth. DICOM is recognised by its content and sorted into series: a stack of slices is
+    one image, a view is one image. Other formats are recognised by content or by ending, in upper or lower case. Left
+    out are, by rule: hidden files; masks, labels and truth by their names (``images.exclusion``);
     folders of explanations; DICOM objects without an image; links to folders. A damaged image is listed.
 
     Args:
         source: Folder, file, or table (CSV, TSV) with the columns ``file`` and perhaps ``label``, ``patient``, ``id``.
         without: A folder in it that is passed over: that of the results.
         progress: Told now and then.
-        looks: Memory of earlier listings; filled here.
+        examined: Results of earlier listings; new ones are added.
         empty: Whether a folder without images is no error.
         masks: Whether masks and labels are what is looked for, so that none is left out for its name.
 
@@ -163,7 +163,7 @@ def list_images(
             left_out.append(LeftOut(name, exclusion.TRUTH))
         else:
             entries.append((name, entry))
-    listing = _list_files(entries, left_out, progress, {} if looks is None else looks)
+    listing = _list_files(entries, left_out, progress, {} if examined is None else examined)
     if not listing.images and not empty:
         reasons = f" ({listing.left_out_line})" if listing.left_out else ""
         raise ImageError(
@@ -243,7 +243,10 @@ def _is_truth(name: str) -> bool:
 
 
 def _list_files(
-    entries: Sequence[tuple[str, os.DirEntry[str]]], left_out: list[LeftOut], progress: Progress, looks: Looks
+    entries: Sequence[tuple[str, os.DirEntry[str]]],
+    left_out: list[LeftOut],
+    progress: Progress,
+    examined: ExaminedFiles,
 ) -> Listing:
     names: dict[Path, str] = {}
     found: dict[Path, _Examined] = {}
@@ -251,7 +254,7 @@ def _list_files(
         if done % _SAID_EVERY == 0:
             progress(done, len(entries))
         path = Path(entry.path)
-        names[path], found[path] = name, _examine(entry, looks)
+        names[path], found[path] = name, _examine(entry, examined)
     progress(len(entries), len(entries))
     voxels = {path.parent / look.voxels for path, look in found.items() if look.voxels}
     images = []
@@ -275,16 +278,16 @@ def _list_files(
     return Listing(tuple(_with_own_ids(images)), tuple(sorted(left_out, key=lambda item: item.name)))
 
 
-def _examine(entry: os.DirEntry[str], looks: Looks) -> _Examined:
+def _examine(entry: os.DirEntry[str], examined: ExaminedFiles) -> _Examined:
     path = Path(entry.path)
     try:
         status = entry.stat()
     except OSError:
         return _Examined(exclusion.FORBIDDEN)
     key = (entry.path, status.st_size, status.st_mtime_ns)
-    if key not in looks:
-        looks[key] = _look_into(path)
-    return looks[key]
+    if key not in examined:
+        examined[key] = _look_into(path)
+    return examined[key]
 
 
 def _look_into(path: Path) -> _Examined:

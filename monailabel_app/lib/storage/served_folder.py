@@ -22,7 +22,7 @@ from watchdog.observers.polling import PollingObserver
 from lib.settings.params import ParamsError
 from lib.storage.study_folder import RECORD, StudyFolder
 from otherwise.images.atomic import atomic_path
-from otherwise.images.listing import FoundImage, Listing, Looks, list_images
+from otherwise.images.listing import ExaminedFiles, FoundImage, Listing, list_images
 from otherwise.images.reading import read_image
 from otherwise.images.writing import write_image
 
@@ -49,7 +49,7 @@ class ServedFolder(StudyFolder):
         self._images_folder = Path(folder).resolve()
         self._state = state
         self._found: dict[str, FoundImage] = {}
-        self._looks: Looks = {}
+        self._examined: ExaminedFiles = {}
         self._told = ""
         if not is_writable(self._images_folder):
             logger.warning("The studies are read-only: labels and the record of images are kept in the state folder.")
@@ -135,7 +135,7 @@ class ServedFolder(StudyFolder):
 
     def _reconcile_datastore(self) -> None:
         with self._door:
-            listing = list_images(self._images_folder, without=self._state, looks=self._looks, empty=True)
+            listing = list_images(self._images_folder, without=self._state, examined=self._examined, empty=True)
             self._found = self._with_stable_ids(_contained(listing, self._images_folder))
             own = (RECORD, ".lock")
             others = (item for item in listing.left_out if item.name not in own and not item.name.startswith("labels/"))
