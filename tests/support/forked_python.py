@@ -7,6 +7,7 @@ folder, output and signals. Where there is no fork server (Windows, macOS), ordi
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import multiprocessing
 import os
@@ -194,12 +195,15 @@ def _begin(words: list[str], out: int, err: int, environment: dict[str, str], fo
     for name in [name for name in sys.modules if name.partition(".")[0] in OWN_SETTINGS]:
         del sys.modules[name]
     option, what, *arguments = words
-    if option == "-m":
-        sys.argv = [what, *arguments]
-        runpy.run_module(what, run_name="__main__", alter_sys=True)
-    else:
-        sys.argv = ["-c", *arguments]
-        exec(what, {"__name__": "__main__"})
+    try:
+        if option == "-m":
+            sys.argv = [what, *arguments]
+            runpy.run_module(what, run_name="__main__", alter_sys=True)
+        else:
+            sys.argv = ["-c", *arguments]
+            exec(what, {"__name__": "__main__"})
+    finally:
+        atexit._run_exitfuncs()  # multiprocessing ends a process without them
 
 
 def _only_for_tests(path: str) -> bool:
