@@ -22,10 +22,11 @@ from otherwise.errors import AgentError
 from support.square_models import SquareClassifier, architecture, squares
 
 
-def trainer(images: np.ndarray, classifier: SquareClassifier, steps: int = 6) -> Trainer:
+def trainer(images: np.ndarray, classifier: SquareClassifier, steps: int = 6, **more: Any) -> Trainer:
     torch.manual_seed(0)
     model = DiffusionAutoencoder(architecture(classifier.inputs.size))
-    settings = TrainingSettings(steps=steps, batch=4, rendered_every=2, rendered_from=0.3, replay=8)
+    given = {"batch": 4, "rendered_every": 2, "rendered_from": 0.3, "replay": 8, **more}
+    settings = TrainingSettings(steps=steps, **given)
     return Trainer(model, classifier, images, settings)
 
 
@@ -46,7 +47,7 @@ def test_a_resumed_run_is_the_same_run(images: np.ndarray, classifier: SquareCla
 @pytest.mark.long
 def test_the_student_learns_from_the_black_box_alone() -> None:
     classifier = SquareClassifier(InputSpec((16, 16)))
-    run = trainer(squares((16, 16), 128, seed=0), classifier, steps=300)
+    run = trainer(squares((16, 16), 128, seed=0), classifier, steps=150, learning_rate=2e-3, rendered_every=4)
     first = run.advance()
     losses = []
     run.run(lambda _, step: losses.append(step.flow))
