@@ -24,9 +24,9 @@ ENV PATH=/venv/bin:$PATH HOME=/state MPLCONFIGDIR=/tmp PYTHONUNBUFFERED=1 PYTHON
 USER 10001:10001
 VOLUME ["/state", "/studies"]
 EXPOSE 8000
-# Behind a proxy that ends https; with --certificate, ask https:// here.
+# Behind a proxy that ends https; with --certificate, ask https:// here. HTTP_PROXY of the container is not for this.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=120s --retries=3 \
-  CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/otherwise/health/ready', timeout=8)"]
+  CMD ["python", "-c", "import urllib.request as u; u.build_opener(u.ProxyHandler({})).open('http://127.0.0.1:8000/otherwise/health/ready', timeout=8)"]
 ENTRYPOINT ["otherwise"]
 # It does not start before there is a token: otherwise tokens add NAME --role admin --tokens /state/tokens.txt
 CMD ["serve", "--studies", "/studies", "--state", "/state", "--host", "0.0.0.0", "--tokens", "/state/tokens.txt", "--log", "json"]

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shutil
 import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +54,31 @@ def test_the_server_is_not_root_and_is_looked_after(steps: list[tuple[str, str]]
     (health,) = words(final, "HEALTHCHECK")
     assert "/otherwise/health/ready" in health
     assert words(final, "ENTRYPOINT") == ['["otherwise"]'], "signals have to reach the server itself"
+
+
+def test_the_health_check_asks_the_server_itself_and_no_proxy(steps: list[tuple[str, str]]) -> None:
+    (health,) = words(steps, "HEALTHCHECK")
+    _, _, code = json.loads(health[health.index("CMD") + 3 :])
+
+    class Ready(BaseHTTPRequestHandler):
+        status = 200
+
+        def do_GET(self) -> None:
+            self.send_response(self.status if self.path == "/otherwise/health/ready" else 404)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Ready) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        code = code.replace(":8000", f":{server.server_port}")
+        environment = {**os.environ, "http_proxy": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}
+        for status, fails in ((200, False), (503, True)):
+            Ready.status = status
+            done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
+            assert bool(done.returncode) == fails, done.stderr
+        server.shutdown()
 
 
 def test_what_is_installed_is_what_was_tested(steps: list[tuple[str, str]]) -> None:
