@@ -1,4 +1,4 @@
-"""Our strategies of asking as MONAI Label's: the answer is an image, and what to name in it and why."""
+"""Our strategies as MONAI Label's: the answer is an image, the region to name, and the reason."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class QuestionStrategy(Strategy):
         self.random = Random()
 
     def __call__(self, request: Mapping[str, Any], datastore: Datastore) -> dict[str, Any]:
-        """Choose."""
+        """Return the next image, with the region to name if there is one."""
         try:
             known = set(datastore.list_images())
             for question in ask(self.teaching(), self.strategy, 10, 0, CALLER.get()):

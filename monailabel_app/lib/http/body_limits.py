@@ -1,4 +1,4 @@
-"""How large the body of a request may be; what is larger is refused before or while it arrives."""
+"""Limits of request bodies; larger ones are refused before or while they arrive."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lib.storage.explanation_store import StorageError
 from otherwise.errors import OtherwiseError
 
 MOST_TEXT = 4 * 1024 * 1024
-"""Bytes of a body that is no upload: it is parsed in memory at once, where JSON takes many times its size."""
+"""Bytes of a body that is no upload. It is parsed in memory, where JSON takes many times its size."""
 MOST_VALUES = 20_000
 """Separators in such a body; a polygon has four for each point.
 
@@ -29,7 +29,7 @@ keys take seconds; a mask of as many bytes, which is one text, takes no time.
 UPLOADS_PER_USER = 8
 """Uploads of one user that arrive or are read at the same time."""
 LOOK_BYTES = 8 * 2**20
-"""Between two looks at the disk while an upload arrives."""
+"""Bytes of an upload between two checks of the disk."""
 
 
 class TooLargeError(OtherwiseError):
@@ -67,31 +67,31 @@ def is_upload(scope: Scope) -> bool:
 
 
 def check_room(more: int) -> None:
-    """Refuse what would leave too little room on the disk of the temporary folder.
+    """Refuse an upload that would leave too little room on the disk of the temporary folder.
 
     Args:
         more: Bytes that are about to be written.
 
     Raises:
-        StorageError: if it does.
+        StorageError: if it would.
     """
     if not leaves_room(tempfile.gettempdir(), more):
         raise StorageError("The server has no room for this upload.", "Try again later, or ask its administrator.")
 
 
 def limited(scope: Scope, receive: Receive, upload_limit: int) -> Receive:
-    """Let no more of a body through than is allowed and the disk has room for.
+    """Pass on no more of a body than the limits and the disk allow.
 
     Args:
-        scope: Of the request.
-        receive: Where the body comes from.
+        scope: Scope of the request.
+        receive: Source of the body.
         upload_limit: Largest upload in bytes.
 
     Returns:
         Used in the place of ``receive``.
 
     Raises:
-        TooLargeError: if the request announces too much; what is returned raises it where too much arrives.
+        TooLargeError: if the request announces too much; the returned function raises it if too much arrives.
         StorageError: if there is no room for an upload, before or while it arrives.
     """
     headers, upload = Headers(scope=scope), is_upload(scope)

@@ -1,4 +1,4 @@
-"""Who makes a request."""
+"""The user who makes a request."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ __all__ = ["Caller", "caller_of", "user_of"]
 
 
 def caller_of(request: HTTPConnection) -> Caller:
-    """Return who asks, as the authentication found out."""
+    """Return the user that the authentication found."""
     state = request.state
     return Caller(getattr(state, "user", ""), getattr(state, "role", ITSELF.role))
 
 
 def user_of(request: HTTPConnection) -> str:
-    """Return the name of whoever asks; where nobody logs in, the machine that asks."""
+    """Return the name of the user; where nobody logs in, the address of the client."""
     user: str = getattr(request.state, "user", "")
     return user or (request.client.host if request.client else "")

@@ -1,4 +1,4 @@
-"""Errors of everything else that the server answers (its pages, unknown addresses) in the same form as ours."""
+"""Errors of pages and unknown addresses in the form of ours."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lib.http.errors import reply_to
 
 
 def install_error_handlers(server: FastAPI) -> None:
-    """Let a server answer in our form, whatever it refuses or stumbles over."""
+    """Let a server send all errors in our form."""
 
     async def answer(request: Request, error: Exception) -> Response:
         return reply_to(error)

@@ -23,34 +23,34 @@ logger = logging.getLogger(__name__)
 
 Handler = Callable[[Request], Awaitable[Response]]
 
-# Names of what FastAPI and MONAI Label themselves refuse; our own errors bring their names along.
+# Names of errors of FastAPI and MONAI Label; our own errors have names.
 NAMES = {401: "unauthorized", 403: "forbidden", 404: "not-found", 405: "method", 413: "too-large", 422: "request"}
 HINTS = {401: "Log in, and send the token.", 403: "Ask the administrator for the role."}
 HEADERS = {401: {"WWW-Authenticate": "Bearer"}}
 
 
 class UnauthorizedError(OtherwiseError):
-    """Nobody knows who asks."""
+    """The request has no valid token."""
 
     code = "unauthorized"
     status = 401
 
 
 class ForbiddenError(OtherwiseError):
-    """Who asks may not."""
+    """The user does not have the role."""
 
     code = "forbidden"
     status = 403
 
 
 MOST_CHARACTERS = 600
-"""Of a text in an error: what a client sent is quoted, and not sent back whole."""
+"""Characters of a text in an error, which may quote what a client sent."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
 _COMMAND_LINE = re.compile(r"(^|\s)--[a-z]|\botherwise [a-z]+\b|\b[A-Z]+_[A-Z_]+=")
 
 
 def error_reply(status: int, error: str, detail: str, hint: str, headers: Mapping[str, str] | None = None) -> Response:
-    """Make the one form of error that all routes answer with."""
+    """Return an error in the form that all routes use."""
     said = {"error": error, "detail": shortened(detail), "hint": shortened(hint_for_clients(hint))}
     # A text out of JSON may hold halves of surrogate pairs, which cannot be sent.
     return JSONResponse({key: text.encode(errors="replace").decode() for key, text in said.items()}, status, headers)
@@ -62,7 +62,7 @@ def shortened(text: str) -> str:
 
 
 def hint_for_clients(hint: str) -> str:
-    """Return a hint without sentences about a command line, which whoever asks over HTTP does not have."""
+    """Return a hint without sentences about a command line, which clients of HTTP do not have."""
     sentences = re.split(r"(?<=[.;!?]) +", hint)
     kept = [sentence for sentence in sentences if not _COMMAND_LINE.search(sentence)]
     if len(kept) == len(sentences):
@@ -85,7 +85,7 @@ def route_class(body_limit: int) -> type[APIRoute]:
     """Make the class of our routes.
 
     Args:
-        body_limit: Largest body in bytes; more is refused while it arrives, before anything of it is kept.
+        body_limit: Largest body in bytes; a larger one is refused while it arrives, before any of it is stored.
     """
 
     uploads = Uploads()
@@ -108,7 +108,7 @@ def route_class(body_limit: int) -> type[APIRoute]:
 
 
 def reply_to(error: Exception) -> Response:
-    """Say what went wrong; what nobody foresaw is a number, under which the log has the traceback."""
+    """Return the reply for an error; an unexpected one is a number, under which the log has the traceback."""
     # FastAPI wraps what happens while it reads the body.
     if isinstance(error, HTTPException) and isinstance(error.__cause__, OtherwiseError):
         error = error.__cause__

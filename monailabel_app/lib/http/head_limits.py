@@ -1,4 +1,4 @@
-"""How long the head of a request may be: everything that looks at a header or a parameter looks through all of them."""
+"""Limits of request heads: a search for one header or parameter takes time in proportion to their number."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which web pages may talk to the server through somebody's browser: its own, and those that were named."""
+"""The web pages that may use the server through a browser: its own, and those of named origins."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ EXPOSED = ("Content-Disposition", "Retry-After", "X-Request-ID")
 
 
 class Origins:
-    """The middleware. A page of another origin is refused whatever it asks for, not only kept from reading the answer.
+    """Middleware that refuses every request of pages of other origins, not only their reading of the answer.
 
     Args:
-        app: What it stands before.
-        allowed: Origins that were named, in lower case.
+        app: The next application.
+        allowed: Allowed origins in lower case.
     """
 
     def __init__(self, app: ASGIApp, allowed: Sequence[str]) -> None:
@@ -35,7 +35,7 @@ class Origins:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, unless it comes from a page that nobody named."""
+        """Pass the request on, unless it comes from a page of another origin."""
         headers = Headers(scope=scope) if scope["type"] == "http" else Headers()
         origin = headers.get("origin", "").lower()
         if not origin or urlsplit(origin).netloc == headers.get("host", "").lower():

@@ -1,4 +1,4 @@
-"""The outermost layer: each request gets an id, a line in the log, and its place in the metrics."""
+"""The id, the line in the log and the metrics of each request."""
 
 from __future__ import annotations
 
@@ -19,23 +19,22 @@ logger = logging.getLogger(__name__)
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 PROBES = ("/otherwise/health", "/otherwise/health/live", "/otherwise/health/ready", "/otherwise/metrics")
-"""Asked every few seconds by machines; only news of them is worth a line."""
+"""Requested every few seconds by machines; only their failures are logged."""
 REFUSED = (401, 403, 429)
-"""Status of refusals, whose lines tell the address of the client so that attacks can be stopped."""
+"""Status of refusals, whose lines hold the address of the client so that attacks can be stopped."""
 HUNG_UP = 499
-"""Status, in log and metrics, of a request whose client left before the answer."""
+"""Status in log and metrics of a request whose client disconnected before the answer."""
 
 
 class RequestLog:
-    """The middleware.
+    """Middleware that logs and counts requests.
 
-    It knows requests by the templates of their routes only: paths and queries name images, and images are often named
-    after patients.
+    It logs the template of the route only: paths and queries name images, which are often named after patients.
 
     Args:
-        app: What it stands before.
+        app: The next application.
         templates: The server's routes.
-        metrics: Where requests are counted.
+        metrics: Counts requests.
     """
 
     def __init__(self, app: ASGIApp, templates: RouteTemplates, metrics: Metrics) -> None:
@@ -44,7 +43,7 @@ class RequestLog:
         self.metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, and note what became of it."""
+        """Pass the request on, and log its outcome."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -64,7 +63,7 @@ class RequestLog:
         try:
             await self.app(scope, receive, tell)
         except Exception as error:
-            if status:  # half of the answer is out, so the server has to break it off
+            if status:  # a part of the answer has been sent, so the connection has to be closed
                 raise
             await reply_to(error)(scope, receive, tell)
         finally:

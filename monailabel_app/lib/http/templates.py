@@ -1,4 +1,4 @@
-"""Which route answers a request, by its template (``/otherwise/jobs/{id}``): what roles, logs and metrics go by."""
+"""The template (``/otherwise/jobs/{id}``) of the route that answers a request, for roles, logs and metrics."""
 
 from __future__ import annotations
 

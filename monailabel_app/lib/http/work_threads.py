@@ -44,14 +44,14 @@ class WorkThreads:
 
         Args:
             work: Called with the context variables of the request.
-            user: Who asks.
+            user: The user whose turn it takes.
 
         Raises:
             BusyError: if this user, or everybody together, has too many requests running or waiting.
         """
         future: Future[T] = Future()
         self._enter(user)
-        # Also where the client has left: work that runs keeps its place until it ends.
+        # Also if the client has disconnected: running work keeps its place until it ends.
         future.add_done_callback(lambda _: self._leave(user))
         context = contextvars.copy_context()
         with self._lock:
@@ -60,7 +60,7 @@ class WorkThreads:
         return await asyncio.wrap_future(future)
 
     def _run_next(self) -> None:
-        """Do what waits of the user whose turn it is."""
+        """Run the next item of the user whose turn it is."""
         with self._lock:
             next = self._waiting.take()
         assert next is not None, "there is one for each call"

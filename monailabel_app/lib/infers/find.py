@@ -127,7 +127,7 @@ class Find(HostedTask):
         finds = [describe(image, found, window) for found in finder.finds(scores, arguments["most"])]
         return Answer(
             {
-                # What MONAI Label's detection models reply with; of an oblique image ``finds`` tell more.
+                # The reply of MONAI Label's detection models; for an oblique image ``finds`` is more exact.
                 "box": [found["box_ras"] for found in finds],
                 "label": [_likeliest(found["probabilities"], wanted) for found in finds],
                 "label_scores": [found["probability"] for found in finds],

@@ -27,7 +27,7 @@ Report = Callable[[str, float], None]
 
 @dataclass(frozen=True)
 class Answer:
-    """What an infer task returns.
+    """The result of an infer task.
 
     Attributes:
         json: Becomes the ``params`` of the reply.
@@ -89,7 +89,7 @@ class HostedTask(InferTask):
     stock = True
     """Whether MONAI Label's clients can ask for it at ``/infer``; else by jobs only."""
     keeps_result = False
-    """Whether its result is an explanation that is kept, and answers later jobs that ask for the same."""
+    """Whether its result is an explanation that is stored and answers later equal jobs."""
 
     def __init__(
         self, host: Host, type: InferType, labels: Mapping[str, int], description: str, config: Mapping[str, Any]
@@ -142,7 +142,7 @@ class HostedTask(InferTask):
             return check_content(image)
         except OtherwiseError as error:
             release_frames(error)
-            del image  # of this frame, which the error keeps as well
+            del image  # the error refers to this frame as well
             raise
 
     def start(self, source: Source, arguments: dict[str, Any], user: str = "") -> WorkItem[Answer]:

@@ -1,4 +1,4 @@
-"""What stands around all routes of the server, MONAI Label's own included."""
+"""The middleware of all routes of the server, MONAI Label's included."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from lib.settings.options import Options
 
 
 def install_middleware(server: FastAPI, options: Options, metrics: Metrics, authenticator: Authenticator) -> None:
-    """Put our middleware in the place of MONAI Label's, which only answers any web page.
+    """Replace MONAI Label's middleware, which only allows all web pages, by ours.
 
     ``monailabel start_server`` makes the app while the server starts, when Starlette adds no middleware any more; so
     the list is changed and the stack built anew, which the next request does.
 
     Args:
-        server: MONAI Label's.
-        options: What the server was started with.
-        metrics: Where requests are counted.
-        authenticator: Knows people by their tokens.
+        server: MONAI Label's server.
+        options: Settings of the server.
+        metrics: Counts requests.
+        authenticator: Identifies users.
     """
     templates = RouteTemplates(server.router.routes)
     origins = [*options.origins, *(str(origin).rstrip("/") for origin in settings.MONAI_LABEL_CORS_ORIGINS)]
-    # The first is the outermost. Tokens are out of the address before anything of it is looked at or logged.
+    # The first is the outermost. Tokens leave the address before it is examined or logged.
     server.user_middleware[:] = [
         Middleware(HeadLimits),
         Middleware(AddressToken),

@@ -1,4 +1,4 @@
-"""What happens before MONAI Label makes the app: options, models, and settings of its own that must be ours."""
+"""Open the parts of the app: settings, state folder, models, teaching, jobs and retention."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def start(
 
 
 def open_teaching(host: Host, options: Options, datastore: Datastore) -> TeachingService:
-    """Open what people have said.
+    """Open the annotations.
 
     Raises:
         OtherwiseError: if the database or the vocabulary cannot be used.
@@ -112,7 +112,7 @@ def open_jobs(app: MONAILabelApp, tasks: Mapping[str, HostedTask], host: Host, o
 
 
 def open_retention(host: Host, options: Options, teaching: TeachingService, jobs: JobService) -> Retention:
-    """Make what removes explanations that need not be kept."""
+    """Return the retention of explanations."""
 
     def forget(id: str) -> None:
         host.owners.remove(id)
@@ -123,14 +123,14 @@ def open_retention(host: Host, options: Options, teaching: TeachingService, jobs
 
 
 def _end_in_one_line() -> None:
-    # Started by `monailabel start_server`, the app is made while the server starts, and what is raised there is printed
-    # with its traceback before the server gives up. Only then, and nothing comes after it.
+    # `monailabel start_server` makes the app while the server starts, prints errors with their traceback and ends.
+    # Only in this case, in which nothing follows, tracebacks are cut.
     if _inside_server():
         sys.tracebacklimit = 0
 
 
 def _is_task() -> bool:
-    # MONAI Label's trainings are processes of their own, whose log is read by whoever watches them.
+    # MONAI Label's trainings are processes of their own, whose log is shown by GET /train/.
     return getattr(sys.modules["__main__"].__spec__, "name", "") == "monailabel.interfaces.utils.app"
 
 

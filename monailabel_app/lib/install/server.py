@@ -1,4 +1,4 @@
-"""Put our routes, and MONAI Label's own as we guard them, into the server as it is."""
+"""Install our routes, and the wrappers of MONAI Label's, in MONAI Label's server."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 def install_app(app: OtherwiseApp) -> None:
-    """Let MONAI Label's server answer with this app, and with no other any more."""
+    """Let MONAI Label's server answer with this app only."""
     server = stock_server()
     route = route_class(app.options.upload_mib * MIB)
 
@@ -74,7 +74,7 @@ def install_app(app: OtherwiseApp) -> None:
     install(server, routers)
     install_error_handlers(server)
     install_middleware(server, app.options, app.metrics, app.authenticator)
-    # There is a former one after POST /reload.
+    # MONAI Label may make the app again in the same process.
     former, server.state.otherwise = getattr(server.state, "otherwise", None), app
     if former is not None:
         former.switcher.close()
@@ -86,20 +86,20 @@ def install_app(app: OtherwiseApp) -> None:
 
 
 PAGES = ("/static", "/favicon.ico")
-"""What is left of MONAI Label's server as it is: files that take nothing."""
+"""Routes of MONAI Label that stay unchanged: static files."""
 
 
 def keep_pages(server: FastAPI) -> None:
-    """Take everything out of the server but MONAI Label's pages, and what ``install`` put there."""
+    """Remove all routes but MONAI Label's static files and those of ``install``."""
     routes = server.router.routes
     ours = getattr(server.state, "otherwise_routes", [])
     routes[:] = [route for route in routes if getattr(route, "path", "") in PAGES or any(route is own for own in ours)]
 
 
 def install(server: FastAPI, routers: Sequence[APIRouter]) -> None:
-    """Add routers before every other route; those of an earlier call are taken out.
+    """Add routers before all other routes; those of an earlier call are removed.
 
-    FastAPI has no way to insert, so they are added at the end and moved.
+    FastAPI cannot insert routes, so they are added at the end and moved.
     """
     routes = server.router.routes
     earlier = getattr(server.state, "otherwise_routes", [])

@@ -164,7 +164,7 @@ class Job:
 
     @property
     def signature(self) -> tuple[object, ...]:
-        """Return a value that changes whenever listeners have to be told."""
+        """Return a value that changes with everything that listeners are sent."""
         return (self.state, self.progress.stage, round(self.progress.fraction, 3))
 
     def describe(self) -> dict[str, Any]:

@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 FILE_NAME = "jobs.sqlite"
 VERSION = 1
-"""Of the tables, kept in SQLite's ``user_version``."""
+"""Version of the tables, stored in SQLite's ``user_version``."""
 PATIENCE = 10.0
 """Seconds to wait for another process that is writing."""
 

@@ -1,4 +1,4 @@
-"""What is running: versions, models and limits."""
+"""``/otherwise/about``: versions, models and limits."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def installed_version(package: str) -> str:
 
 
 def describe(host: Host, options: Options) -> dict[str, Any]:
-    """Say what is running, as JSON."""
+    """Return versions, models and limits as JSON."""
     import torch
 
     classifier = host.classifier

@@ -1,4 +1,4 @@
-"""What MONAI Label's own routes would do on the event loop, or should not do at all, where studies are an archive's."""
+"""Routes for images of an archive, in the place of MONAI Label's, which would fetch on the event loop."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def infer_router(
 
     Args:
         app: Owner of the datastore and the sessions.
-        tasks: What may be asked for, by name.
+        tasks: Tasks by name.
         route: Class of the route.
         longest: Seconds that an answer may take, its waiting included.
         threads: For reading images.
@@ -96,7 +96,7 @@ def infer_router(
 
 
 async def _answer(job: WorkItem[Answer], request: Request, longest: float) -> Answer:
-    """Wait for a job, and abandon it if the client hangs up, or it takes too long."""
+    """Wait for a job, and abandon it if the client disconnects, or it takes too long."""
     answer: asyncio.Future[Any] = asyncio.wrap_future(job.future)
     gone: asyncio.Future[Any] = asyncio.ensure_future(_disconnected(request))
     try:

@@ -56,7 +56,7 @@ State = Literal["queued", "running", "done", "failed", "cancelled", "interrupted
 
 
 class JobBody(BaseModel):
-    """What to do, and with which image."""
+    """The request of a job."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -1,4 +1,4 @@
-"""``/otherwise/models``: which versions there are, and which is in use."""
+"""``/otherwise/models``: versions of the models, and the one in use."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lib.runtime.model_switcher import ModelSwitcher
 
 
 class ChoiceBody(BaseModel):
-    """Why this version."""
+    """The reason for the choice of a version."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -27,7 +27,7 @@ def observability_router(host: Host, health: Health, metrics: Metrics, route: ty
     """
     router = APIRouter(prefix="/otherwise", tags=["Otherwise"], route_class=route)
 
-    # Open to everybody, as probes carry no token; it tells nothing but that the server lives.
+    # Open to everybody, as probes have no token; the reply holds nothing about images or people.
     @router.get(
         "/health",
         summary="Whether the server takes work",

@@ -15,7 +15,7 @@ NRRD = "application/octet-stream"
 
 
 class Output(StrEnum):
-    """What the query parameter ``output`` may ask for; without it, everything there is."""
+    """Values of the query parameter ``output``; without it the reply has all parts."""
 
     image = "image"
     json = "json"
@@ -24,10 +24,10 @@ class Output(StrEnum):
 
 
 def refuse_output(output: Output | None, has_label_map: bool) -> None:
-    """Refuse a form that the task cannot answer in, before any work is done.
+    """Refuse a form of reply that the task does not have, before any work is done.
 
     Raises:
-        ParamsError: saying so.
+        ParamsError: if the task does not have it.
     """
     if output is Output.dicom_seg:
         raise ParamsError("DICOM SEG is not offered.", "Ask for output=image: a label map as .nrrd.")

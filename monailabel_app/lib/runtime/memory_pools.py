@@ -1,4 +1,4 @@
-"""Memory that work needed for a moment goes back to the system, and is not set aside for each thread and shape."""
+"""Return memory to the system after work, and keep few pools and kernels."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _M_ARENA_MAX = -8
 
 
 PRIMITIVES = "256"
-"""Kernels that oneDNN keeps, one for each layer and number of images: as many as explanations need over and over. It
-would keep 1024, which fill in the first minutes and take tens of MiB."""
+"""Kernels that oneDNN caches, one for each layer and batch size: as many as explanations use again and again. Its
+default of 1024 is reached in the first minutes and takes tens of MiB."""
 
 
 def share_pools() -> None:
@@ -36,7 +36,7 @@ def keep_few_kernels() -> None:
 
 
 def trimmer() -> Callable[[], object]:
-    """Find what gives free memory back; does nothing where the C library is not glibc.
+    """Return a function that gives free memory back to the system; it does nothing where the C library is not glibc.
 
     glibc keeps a pool for each of many threads, and pools that are used in turns by large and small requests only ever
     grow (``man 3 malloc_trim``): in ten minutes with eight people a tenth was added, of which nothing was in use.

@@ -65,7 +65,7 @@ class FairQueue(Generic[T]):
 
 
 class Urgency(Enum):
-    """When something has its turn."""
+    """The place of an item in the queue."""
 
     first = auto()
     """Before all that waits."""
@@ -85,7 +85,7 @@ class TaskQueue(Generic[T]):
 
     def __init__(self) -> None:
         self._first: deque[T] = deque()
-        # What comes after something ``between`` waits in a round of its own.
+        # Items that come after one that is ``between`` wait in a round of their own.
         self._rounds: deque[_Round[T]] = deque([_Round()])
         self._in_a_row = 0
 
@@ -149,7 +149,7 @@ class TaskQueue(Generic[T]):
 
 
 class _Round(Generic[T]):
-    """What waits until something that has its turn after all of it."""
+    """Items that wait, and the one that has its turn after all of them."""
 
     def __init__(self) -> None:
         self.queues: dict[Urgency, FairQueue[T]] = {Urgency.interactive: FairQueue(), Urgency.long: FairQueue()}

@@ -1,4 +1,4 @@
-"""A server that ends well: SIGTERM lets the running job come to its end, Ctrl-C stops it, both with exit code 0."""
+"""Orderly shutdown: after SIGTERM the running job may end, Ctrl-C stops it; the exit code is 0 in both cases."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from otherwise.errors import CancelledError
 LOOK_SECONDS = 0.05
 SWITCH_SECONDS = 0.0003
 CLOSING_SECONDS = 10
-"""What threads may take to end."""
+"""Seconds that threads may take to end."""
 MOST_HEAD = 32 * 1024
 """Bytes of a request's head."""
 ACCEPTED_AT_ONCE, WAITING_AT_THE_DOOR = 32, 1024
@@ -36,7 +36,7 @@ Close = Callable[[float], None]
 
 
 class Server(uvicorn.Server):
-    """Ends all work while uvicorn, which takes no connection any more, waits for the answers.
+    """Ends all work while uvicorn, which accepts no further connection, waits for the answers.
 
     Args:
         config: Uvicorn's own.
@@ -86,7 +86,7 @@ def serve(door: socket.socket, close: Close, grace: float, **settings: object) -
     """
     app = stock_server()
     bound_connections()
-    # The thread that answers waits so long for one that computes in Python, and there may be many.
+    # The event loop's thread waits so long for each thread that computes in Python.
     sys.setswitchinterval(SWITCH_SECONDS)
     PatientProtocol.trust(settings.get("forwarded_allow_ips", ()))  # type: ignore[arg-type]
     patience = math.ceil(grace + CLOSING_SECONDS)
@@ -101,7 +101,7 @@ def serve(door: socket.socket, close: Close, grace: float, **settings: object) -
         timeout_graceful_shutdown=patience,
         **settings,  # type: ignore[arg-type]
     )  # fmt: skip
-    # uvicorn raises the signal again once it is done, which would end us before our last lines.
+    # uvicorn raises the signal again at its end, which would end the process before our last lines.
     signal.signal(signal.SIGTERM, lambda sig, frame: None)
     server = Server(config, close, grace)
     with suppress(KeyboardInterrupt):

@@ -1,6 +1,6 @@
-"""The ``params`` of a request: a JSON object of options, in which nothing unknown is let through.
+"""The ``params`` of a request: a JSON object of options, in which unknown keys are refused.
 
-MONAI Label merges them over ``image``, ``model`` and ``device`` of the request; hence the check before anything else.
+MONAI Label lets them override ``image``, ``model`` and ``device`` of the request, so they are checked first.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from otherwise.errors import OtherwiseError
 Params = Mapping[str, Any]
 
 AUTO = "auto"
-"""Stock clients send every option of ``/info`` back, so leaving one to us needs a word of its own."""
+"""The value of an option that is left to the server: stock clients send every option of ``/info`` back."""
 
 STOCK = frozenset({"client_id", "result_extension", "result_dtype", "result_compress", "restore_label_idx"})
-"""What the stock clients (Slicer, OHIF) add by themselves."""
+"""Keys that the stock clients (Slicer, OHIF) add."""
 
 
 MOST_LISTED = 8
@@ -34,7 +34,7 @@ class MalformedError(OtherwiseError):
 
 
 class ParamsError(OtherwiseError):
-    """The request can be read, and asks for what there is not."""
+    """The request can be read, but asks for something that does not exist."""
 
     code = "params"
     status = 422

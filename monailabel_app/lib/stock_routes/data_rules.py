@@ -25,7 +25,7 @@ AUTHOR = "saved_by"
 
 
 class ExistsError(OtherwiseError):
-    """What is to be made is there already."""
+    """Something of the same name exists."""
 
     code = "exists"
     status = 409
@@ -152,7 +152,7 @@ def known_session(app: MONAILabelApp, arguments: Arguments) -> None:
 
 
 def kept(name: str) -> Rule:
-    """Return a rule: the argument is a JSON object that can be kept beside an image or label."""
+    """Return a rule: the argument is a JSON object that can be stored with an image or label."""
 
     def check(app: MONAILabelApp, arguments: Arguments) -> None:
         refuse_keys(parse_object(name, arguments[name]), OVERRIDES)

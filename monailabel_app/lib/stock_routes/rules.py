@@ -1,7 +1,7 @@
-"""What each argument of MONAI Label's own routes may be.
+"""The rule for the arguments of each of MONAI Label's routes.
 
-A route that has no entry here is not offered, whatever MONAI Label has. FastAPI checks numbers, switches and choices;
-the rules check everything that is text, JSON or a file.
+A route without an entry is not offered. FastAPI checks numbers, switches and choices; the rules check text, JSON and
+files.
 """
 
 from __future__ import annotations

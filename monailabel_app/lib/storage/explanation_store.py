@@ -13,7 +13,7 @@ from otherwise.explain.explanation import SCHEMA, VALUE_SCHEMA
 from otherwise.report.folder import JSON_NAME
 
 NAME = re.compile(r"(?![.])[A-Za-z0-9._-]{1,128}")
-"""What an explanation or one of its files may be called: no separators; a leading dot marks unfinished files."""
+"""Names of explanations and of their files: no separators; a leading dot marks unfinished files."""
 
 
 class NotFoundError(OtherwiseError):

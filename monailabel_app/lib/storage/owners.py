@@ -1,4 +1,4 @@
-"""Who owns what is not everybody's: sessions, uploads, and the explanations made of them."""
+"""Owners of sessions, of uploads, and of explanations of uploads."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ class NotYoursError(OtherwiseError):
 
 @dataclass(frozen=True)
 class Caller:
-    """Who makes a request.
+    """The user who makes a request.
 
     Attributes:
         user: Name; empty where nobody logs in, and for the server itself.
-        role: What they may do.
+        role: Role of the user.
     """
 
     user: str
     role: Role
 
     def sees(self, owner: str | None) -> bool:
-        """Return whether this person may see what belongs to ``owner`` (None: to everybody)."""
+        """Return whether this user may see something of ``owner`` (None: everybody may)."""
         return owner is None or self.user == owner or self.role == Role.ADMIN
 
 
 ITSELF = Caller("", Role.ADMIN)
-"""The server itself, and whoever uses a server on which nobody logs in."""
+"""The server itself, and the user of a server on which nobody logs in."""
 
 CALLER: ContextVar[Caller] = ContextVar("CALLER", default=ITSELF)
-"""Who makes the request that is being answered, for MONAI Label's functions that cannot be told in another way."""
+"""The user of the request that is being answered, for code that MONAI Label's functions call."""
 
 
 class Owners:
     """Owners of private explanations, one small file each; for any number of threads.
 
     Args:
-        folder: Where the files are; made on first use.
+        folder: Folder of the files; made on first use.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -84,7 +84,7 @@ class Owners:
             return ""
 
     def remove(self, id: str) -> None:
-        """Forget an explanation that is no longer there."""
+        """Remove the owner of an explanation that was removed."""
         self._file(id).unlink(missing_ok=True)
 
     def _file(self, id: str) -> Path:
@@ -92,7 +92,7 @@ class Owners:
 
 
 def check_visible(owners: Owners, id: str, caller: Caller) -> None:
-    """Refuse an explanation that belongs to somebody else, in the same words as one that is not there.
+    """Refuse an explanation of somebody else, in the same words as one that does not exist.
 
     Raises:
         NotFoundError: if the caller may not see it.

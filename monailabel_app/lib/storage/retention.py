@@ -19,17 +19,17 @@ from otherwise.errors import OtherwiseError
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 3600.0
-"""Between two clean-ups if nothing is explained meanwhile."""
+"""Seconds between two clean-ups without new explanations."""
 GRACE_SECONDS = 600.0
-"""Whoever asked for an explanation has this long to fetch it, even if there is no room."""
+"""Time in which a client can fetch a new explanation, even if there is no room."""
 LEFTOVER_SECONDS = 24 * 3600.0
-"""What was never finished is nobody's after this."""
+"""Age at which unfinished folders are removed."""
 DAY, GIB = 24 * 3600.0, 2.0**30
 
 
 @dataclass(frozen=True)
 class RetentionLimits:
-    """How much is kept.
+    """Limits of age and room.
 
     Attributes:
         days: Age at which an explanation goes; None: it may stay.

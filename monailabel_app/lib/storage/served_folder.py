@@ -81,7 +81,7 @@ class ServedFolder(StudyFolder):
         return str(self._converted(found) if len(found.files) > 1 else found.files[0].resolve())
 
     def get_image_info(self, image_id: str) -> dict[str, Any]:
-        """Return what is kept beside an image."""
+        """Return the data stored about an image."""
         found, record = self._found.get(image_id), self._datastore.objects.get(image_id)
         if found is None or record is None:
             return {}
@@ -197,7 +197,7 @@ class ServedFolder(StudyFolder):
 
 
 class _Watch(FileSystemEventHandler):
-    """Looks through the folder again once nothing has changed in it for a moment."""
+    """Reads the folder again once nothing has changed in it for a moment."""
 
     def __init__(self, folder: ServedFolder) -> None:
         self._folder = folder
@@ -212,7 +212,7 @@ class _Watch(FileSystemEventHandler):
             logger.warning("The studies cannot be watched (%s); new images appear when the server starts.", error.errno)
 
     def on_any_event(self, event: FileSystemEvent) -> None:
-        """Note a change; reading and our own record are none."""
+        """Note a change; reads and changes of our own record are none."""
         name = os.path.basename(os.fsdecode(event.src_path))  # noqa: PTH119
         if event.event_type in ("opened", "closed_no_write") or name.startswith((".", RECORD)) or event.is_directory:
             return

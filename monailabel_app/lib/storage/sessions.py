@@ -1,4 +1,4 @@
-"""MONAI Label's sessions, of which a damaged or crafted one is none, and keeps nobody from anything."""
+"""MONAI Label's sessions; damaged or crafted ones are ignored."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ UPLOAD_SECONDS = 3600
 
 
 class SafeSessions(Sessions):
-    """Joins no id into a path that is none, and believes no record that speaks of files elsewhere."""
+    """Sessions that join no malformed id into a path, and ignore records that name files elsewhere."""
 
     def add_session(
         self, data_file: str, expiry: int = 0, uncompress: bool = False, session_id: str | None = None
     ) -> tuple[str, SessionInfo]:
-        """Keep an upload under an id that cannot be guessed, for the person who makes the request."""
+        """Store an upload of the caller under an id that cannot be guessed."""
         id, session = super().add_session(data_file, expiry, uncompress, session_id or str(uuid.uuid4()))
         session.meta = {"owner": CALLER.get().user}
         self._write_meta_info(id, session)
         return id, session
 
     def get_session(self, session_id: str, update_ts: bool = True, fetch_cache: bool = True) -> SessionInfo | None:
-        """Find a session; None where there is none, or it is damaged."""
+        """Return a session; None if there is none, or it is damaged."""
         if not SESSION_ID.fullmatch(session_id):
             return None
         try:

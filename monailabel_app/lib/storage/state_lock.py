@@ -1,4 +1,4 @@
-"""One server for one state folder: a second one would call the first one's jobs interrupted, and do them once more."""
+"""The lock of the state folder: a second server would take the first one's jobs for interrupted and repeat them."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ FILE_NAME = ".server.lock"
 
 
 class InUseError(OtherwiseError):
-    """Another server keeps its state there."""
+    """Another server uses the state folder."""
 
     code = "in-use"
     status = 503
 
 
 def close_to_others(state: Path) -> None:
-    """Take the rights of other users of the machine from the state folder: patients' images lie in it.
+    """Remove the rights of other users of the machine on the state folder, which holds patients' images.
 
-    Groups keep theirs, since they are how administrators share a folder. On Windows nothing is done.
+    Rights of the group stay, since administrators share folders by them. On Windows nothing is done.
     """
     if os.name == "posix":
         mode = stat.S_IMODE(state.stat().st_mode)
@@ -33,7 +33,7 @@ def close_to_others(state: Path) -> None:
 
 
 def lock_state_folder(state: Path) -> FileLock:
-    """Take a state folder for this process, until it ends in whatever way, or lets go.
+    """Lock a state folder for this process until it ends or releases the lock.
 
     The app may be made again in the same process (``/reload``): each lets go once.
 

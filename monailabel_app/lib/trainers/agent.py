@@ -34,9 +34,9 @@ from otherwise.registry.registry import AGENT, Model, PairVersion, Registry, las
 logger = logging.getLogger(__name__)
 
 STOCK = ("model", "name", "gpus", "local_rank", "bundle_path", "device", "client_id", "train_random_seed")
-"""What MONAI Label and its clients add by themselves."""
+"""Keys of requests that MONAI Label and its clients add."""
 WORSE = 0.02
-"""An agent whose held-out validity or agreement has fallen by more than this is kept, but not used."""
+"""An agent whose held-out validity or agreement has fallen by more than this is registered, but not used."""
 SUFFICIENT = 60
 """On fewer held-out images chance alone moves a share by more than ``WORSE``: there neither may fall at all."""
 LEAST_IMAGES = 32
