@@ -44,11 +44,11 @@ class ImageActivations:
 
     @property
     def size(self) -> tuple[int, ...]:
-        """Voxels of the classifier's grid: two or three edges."""
+        """Return the edges of the classifier's grid in voxels, two or three."""
         return self.levels.shape[1:]
 
     def place(self, region: RegionMask) -> np.ndarray:
-        """A region on the classifier's grid: bool ``size``, at least one voxel.
+        """Return a region on the classifier's grid: bool ``size``, at least one voxel.
 
         Raises:
             RegionError: if it lies outside.
@@ -101,7 +101,7 @@ def activations_of_explanation(
 
 
 def region_on(region: RegionMask, grid: Geometry, spatial_dims: int) -> np.ndarray:
-    """A region on the classifier's grid: bool ``size``, at least one voxel.
+    """Return a region on the classifier's grid: bool ``size``, at least one voxel.
 
     Raises:
         RegionError: if it lies outside.

@@ -89,7 +89,7 @@ class RegionFinding:
 
     @property
     def gain(self) -> float:
-        """By how many log-odds the finding is surer than its prior: how much it sets the region apart."""
+        """Return by how many log-odds the finding is surer than its prior: how much it sets the region apart."""
         return float(logit(np.clip(self.confidence, 1e-3, 1 - 1e-3)) - logit(np.clip(self.prior, 1e-3, 1 - 1e-3)))
 
 

@@ -29,7 +29,7 @@ def region_embeddings(
 
 
 def embeddings_of(maps: UnitMaps, regions: Sequence[np.ndarray]) -> np.ndarray:
-    """The same from the units' maps of both images, ``(2, units, *grid)`` each."""
+    """Return the same from the units' maps of both images, ``(2, units, *grid)`` each."""
     width = 2 * len(maps.names)
     rows = [np.concatenate([within[0], within[1] - within[0]]) for within in map(maps.within, regions)]
     return np.stack(rows).astype(np.float32) if rows else np.zeros((0, width), np.float32)

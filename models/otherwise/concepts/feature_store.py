@@ -65,11 +65,11 @@ class FeatureStore:
             self._entries[entry.source] = entry
 
     def get(self, source: str) -> FeatureEntry | None:
-        """The facts of one source, if they have been gathered."""
+        """Return the facts of one source; None: they have not been gathered."""
         return self._entries.get(source)
 
     def all(self) -> list[FeatureEntry]:
-        """Everything, in the order it came."""
+        """Return everything, in the order it came."""
         with self._lock:
             return list(self._entries.values())
 

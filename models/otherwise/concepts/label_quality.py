@@ -68,12 +68,12 @@ class LabelJudgement:
 
     @property
     def doubtful(self) -> list[DoubtfulLabel]:
-        """The labels that are to be asked about again, the least likely first."""
+        """Return the labels that are to be asked about again, the least likely first."""
         return [label for label in self.labels if label.probability < DISBELIEVED]
 
     @property
     def unbelieved(self) -> frozenset[int]:
-        """Rows of the regions whose labels are not to be learned from.
+        """Return the rows of the regions whose labels are not to be learned from.
 
         A word that few regions show is unlikely everywhere: it has to be less likely than half its share.
         """
@@ -82,7 +82,7 @@ class LabelJudgement:
 
     @property
     def incoherent(self) -> bool:
-        """Whether labels have nothing to do with what regions look like; False with too few to tell."""
+        """Return whether labels have nothing to do with what regions look like; False with too few to tell."""
         return self.chance is not None and self.chance > CHANCE
 
 

@@ -116,12 +116,12 @@ class Space:
 
 
 def kernel(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """How alike places ``(n, d)`` and ``(m, d)`` are: ``(n, m)`` in [0, 1], 1 at no distance."""
+    """Return how alike places ``(n, d)`` and ``(m, d)`` are: ``(n, m)`` in [0, 1], 1 at no distance."""
     return np.exp(squared_distances(one, other) / -2)
 
 
 def squared_distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Squared Euclidean distances ``(n, m)`` of ``(n, d)`` and ``(m, d)``."""
+    """Return the squared Euclidean distances ``(n, m)`` of ``(n, d)`` and ``(m, d)``."""
     squares = np.square(one).sum(1)[:, None] + np.square(other).sum(1)[None] - 2 * one @ other.T
     return np.maximum(squares, 0)
 
@@ -157,7 +157,7 @@ class ConceptModel:
 
     @property
     def terms(self) -> tuple[Term, ...]:
-        """Every term that a region may be given, coarse ones first."""
+        """Return every term that a region may be given, coarse ones first."""
         return tuple(kind for node in self.nodes.values() for kind in node.kinds)
 
     def name(self, embeddings: np.ndarray, sure: float = SURE) -> list[Name | None]:
@@ -173,12 +173,12 @@ class ConceptModel:
         ]
 
     def familiarity(self, embeddings: np.ndarray) -> np.ndarray:
-        """The greatest confidence of any name: ``(n,)`` in [0, 1], 0 where nothing has been labelled."""
+        """Return the greatest confidence of any name: ``(n,)`` in [0, 1], 0 where nothing has been labelled."""
         root = self._answers(embeddings).get(None)
         return np.zeros(len(embeddings)) if root is None else np.asarray(root.max(1))
 
     def _answers(self, embeddings: np.ndarray) -> dict[Key | None, np.ndarray]:
-        """For each node the confidence ``(n, kinds)`` of its kinds, given the node."""
+        """Return for each node the confidence ``(n, kinds)`` of its kinds, given the node."""
         places = self.space.place(embeddings)
         alike = kernel(places, self.places) * self.counts
         found = {}
@@ -247,7 +247,7 @@ def _node(
 
 
 def _reach(places: np.ndarray, most: int = 1000) -> float:
-    """Median distance to the last of the neighbours."""
+    """Return the median distance to the last of the neighbours."""
     some = places[:: max(1, len(places) // most)]
     ordered = np.sort(squared_distances(some, some), axis=1)
     return float(np.sqrt(np.median(ordered[:, math.ceil(NEIGHBOURHOOD * (len(some) - 1))]))) or 1.0

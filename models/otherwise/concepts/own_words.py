@@ -53,7 +53,7 @@ class OwnWords:
 
     @property
     def axes(self) -> frozenset[Key]:
-        """Keys of the axes and terms that somebody has spoken of."""
+        """Return the keys of the axes and terms that somebody has spoken of."""
         return frozenset(name.axis.key for name in self.names if name.axis is not None)
 
 

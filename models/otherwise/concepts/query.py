@@ -72,7 +72,7 @@ def _by_level(levels: np.ndarray, region: np.ndarray) -> np.ndarray:
 def matching_units(
     levels: np.ndarray, names: Sequence[str], region: np.ndarray, threshold: float = NAMING_OVERLAP
 ) -> list[UnitMatch]:
-    """The units whose masks overlap a region, best first.
+    """Return the units whose masks overlap a region, best first.
 
     Args:
         levels: ``(units, *size)``, see ``UnitMaps.levels``.

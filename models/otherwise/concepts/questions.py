@@ -89,7 +89,7 @@ Strategy = Callable[[Pool, ConceptModel, int, np.random.Generator], list[Questio
 
 
 def ask_random(pool: Pool, model: ConceptModel, count: int, rng: np.random.Generator) -> list[Question]:
-    """The strongest region that nobody has named, in images drawn at random: what any strategy must beat."""
+    """Ask about the strongest region that nobody has named, in images drawn at random: what others must beat."""
     images: dict[str, list[int]] = {}
     for n in np.flatnonzero(~pool.labelled):
         images.setdefault(pool.regions[n].image, []).append(int(n))
@@ -102,7 +102,7 @@ def ask_random(pool: Pool, model: ConceptModel, count: int, rng: np.random.Gener
 
 
 def ask_uncertain(pool: Pool, model: ConceptModel, count: int, rng: np.random.Generator) -> list[Question]:
-    """The regions of whose name the model is least sure (least confidence, Lewis & Gale 1994)."""
+    """Ask about regions of whose name the model is least sure (least confidence, Lewis & Gale 1994)."""
     names = model.name(pool.embeddings, 0.0)
     doubt = _doubt(names)
 
@@ -120,7 +120,7 @@ def _doubt(names: Sequence[Name | None]) -> np.ndarray:
 
 
 def ask_influential(pool: Pool, model: ConceptModel, count: int, rng: np.random.Generator) -> list[Question]:
-    """The regions whose names would name most of the decisive change that has none yet."""
+    """Ask about regions whose names would name most of the decisive change that has none yet."""
     unnamed = pool.shares * (1 - model.familiarity(pool.embeddings))
     total = float(pool.shares.sum()) or 1.0
 
@@ -131,7 +131,7 @@ def ask_influential(pool: Pool, model: ConceptModel, count: int, rng: np.random.
 
 
 def ask_finer(pool: Pool, model: ConceptModel, count: int, rng: np.random.Generator) -> list[Question]:
-    """The regions that would split a coarse name: what is named, but no finer than a term that has kinds.
+    """Ask about regions that would split a coarse name: what is named, but no finer than a term that has kinds.
 
     Where there is none, those whose names would name most.
     """
@@ -156,9 +156,10 @@ def ask_finer(pool: Pool, model: ConceptModel, count: int, rng: np.random.Genera
 
 
 def ask_mixed(pool: Pool, model: ConceptModel, count: int, rng: np.random.Generator) -> list[Question]:
-    """First regions that are typical of many, then those whose findings are least sure; weighty ones before others.
+    """Ask first about regions that are typical of many, then about those whose findings are least sure.
 
-    A batch is spread out: what lies near a region that is asked about counts less.
+    Regions of great weight come before others. A batch is spread out: what lies near a region that is asked about
+    counts less.
     """
     places = _places(pool, model)
     free = np.flatnonzero(~pool.labelled)
@@ -253,14 +254,14 @@ def _greedy(
 
 
 def _likely(free: np.ndarray, left: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Half of the candidates by their own worth, half at random."""
+    """Choose half of the candidates by their own worth, half at random."""
     best = free[np.argsort(-left[free], kind="stable")[: CANDIDATES // 2]]
     others = rng.choice(np.setdiff1d(free, best), CANDIDATES - len(best), replace=False)
     return np.concatenate([best, others])
 
 
 def named_share(names: Sequence[Name | None], shares: np.ndarray) -> float:
-    """Share of the decisive change that has a name, in [0, 1]; 0 where nothing decides."""
+    """Return the share of the decisive change that has a name, in [0, 1]; 0 where nothing decides."""
     named = np.array([name is not None for name in names], bool)
     total = float(shares.sum())
     return float(shares[named].sum()) / total if total else 0.0

@@ -49,7 +49,7 @@ class RegionFeatures:
 
     @property
     def shares(self) -> np.ndarray:
-        """``(regions,)``: share of the decisive change."""
+        """Return the share of the decisive change of each region: ``(regions,)`` in [0, 1]."""
         return np.asarray(self.effects / max(float(self.effects.sum()), 1e-12))
 
 

@@ -108,23 +108,23 @@ class ConceptSnapshot:
 
     @cached_property
     def region_findings(self) -> list[tuple[Name, ...]]:
-        """What each region of the pool shows."""
+        """Return what each region of the pool shows."""
         keys = [(region.explanation, region.label) for region in self.pool.regions]
         return self._names(keys, self.pool.embeddings, self.pool.descriptions)
 
     @cached_property
     def doubtful(self) -> list[DoubtfulWord]:
-        """The words that the other labels do not believe, the least likely first."""
+        """Return the words that the other labels do not believe, the least likely first."""
         return doubtful_words(self.said, self.judgement)
 
     @property
     def incoherent(self) -> bool:
-        """Whether labels have nothing to do with what regions look like, as if they had been shuffled."""
+        """Return whether labels have nothing to do with what regions look like, as if they had been shuffled."""
         return self.judgement.incoherent
 
     @cached_property
     def region_names(self) -> list[Name | None]:
-        """What each region of the pool is called first."""
+        """Return what each region of the pool is called first; None: no name."""
         return [found[0] if found else None for found in self.region_findings]
 
     def _names(
@@ -185,7 +185,7 @@ class ConceptSnapshot:
 
     @cached_property
     def questions_pool(self) -> Pool:
-        """All decisive regions, with how unsure their findings are."""
+        """Return all decisive regions, with how unsure their findings are."""
         rows = self.pool.descriptions
         if not self.attributes.heads or not len(rows):
             return self.pool

@@ -91,7 +91,7 @@ class UnitStatistics:
         self._keep_best(peaks, _peak_places(layers), first)
 
     def table(self) -> UnitTable:
-        """What is known so far.
+        """Return what is known so far.
 
         Raises:
             UnitError: if nothing was added.
@@ -182,7 +182,7 @@ class UnitStatistics:
 
 
 def _peak_places(layers: dict[str, np.ndarray]) -> np.ndarray:
-    """Where each unit is strongest, as a share of each axis: ``(b, units, dims)`` float32."""
+    """Return where each unit is strongest, as a share of each axis: ``(b, units, dims)`` float32."""
     found = []
     for values in layers.values():
         grid = values.shape[2:]
@@ -192,7 +192,7 @@ def _peak_places(layers: dict[str, np.ndarray]) -> np.ndarray:
 
 
 def _principal_places(correlation: np.ndarray) -> np.ndarray:
-    """The first two principal components of units described by their correlations: ``(units, 2)`` float32."""
+    """Return the two first principal components of units described by their correlations: ``(units, 2)`` float32."""
     values, vectors = np.linalg.eigh(correlation)
     return (vectors[:, ::-1][:, :2] * np.sqrt(np.maximum(values[::-1][:2], 0))).astype(np.float32)
 

@@ -117,7 +117,7 @@ def summarise(
 
 
 def key_of(term: Term | None) -> Key | None:
-    """What identifies a term, or its absence."""
+    """Return what identifies a term, or its absence."""
     return term.key if term else None
 
 

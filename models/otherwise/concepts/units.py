@@ -44,19 +44,19 @@ class UnitMaps:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """One name for each unit, layer by layer, such as ``layer3/17``; all figures of units are in this order."""
+        """Return a name for each unit, layer by layer, such as ``layer3/17``: the order of all figures of units."""
         return tuple(f"{layer}/{unit}" for layer, maps in self.layers.items() for unit in range(maps.shape[1]))
 
     def first(self) -> UnitMaps:
-        """Those of the first image alone."""
+        """Return the maps of the first image alone."""
         return UnitMaps({layer: maps[:1] for layer, maps in self.layers.items()})
 
     def peaks(self) -> np.ndarray:
-        """The strongest activation of each unit: ``(b, units)``."""
+        """Return the strongest activation of each unit: ``(b, units)``."""
         return np.concatenate([maps.reshape(*maps.shape[:2], -1).max(2) for maps in self.layers.values()], axis=1)
 
     def within(self, region: np.ndarray) -> np.ndarray:
-        """Mean activation of each unit in a region.
+        """Return the mean activation of each unit in a region.
 
         Args:
             region: bool ``size`` on the grid of the images.
@@ -104,7 +104,7 @@ class UnitReader(Protocol):
 
     @property
     def version(self) -> str:
-        """Content version of the network, and of the layers that are read."""
+        """Return the content version of the network, and of the layers that are read."""
         ...
 
     def read(self, images: np.ndarray) -> UnitMaps:
@@ -126,12 +126,12 @@ class EncoderUnits:
 
     @property
     def version(self) -> str:
-        """See ``UnitReader``."""
+        """Return the content version, as ``UnitReader.version`` says."""
         return f"{self.agent.version}:{','.join(self.layers)}"
 
     @torch.inference_mode()
     def read(self, images: np.ndarray) -> UnitMaps:
-        """See ``UnitReader``."""
+        """Ask the units, as ``UnitReader.read`` says."""
         pixels = torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32)).to(self.agent.device)
         levels = self.agent.model.encoder.levels(2 * pixels - 1)
         return UnitMaps({name: _array(levels[name]) for name in self.layers})
@@ -166,12 +166,12 @@ class LayerUnits:
 
     @property
     def version(self) -> str:
-        """See ``UnitReader``."""
+        """Return the content version, as ``UnitReader.version`` says."""
         return f"{self.classifier.version}:{','.join(self.layers)}"
 
     @torch.inference_mode()
     def read(self, images: np.ndarray) -> UnitMaps:
-        """See ``UnitReader``."""
+        """Ask the units, as ``UnitReader.read`` says."""
         kept = _outputs(self.classifier, self.layers, images)
         return UnitMaps({layer: _array(kept[layer]) for layer in self.layers})
 
@@ -202,7 +202,7 @@ def unit_reader(classifier: BlackBox, agent: object, layer: str = "") -> UnitRea
 
 
 def readable_layers(classifier: BlackBox) -> tuple[str, ...]:
-    """Names of a black box's convolutions, in the order they are declared; none where it cannot be looked into."""
+    """Return the names of a black box's convolutions in the order of declaration; none if it cannot be read."""
     module = getattr(classifier, "module", None)
     if not isinstance(module, nn.Module):
         return ()

@@ -50,7 +50,7 @@ def window_centres(size: tuple[int, ...], most: int | None = None) -> tuple[list
 
 
 def windows(size: tuple[int, ...], most: int | None = None) -> Iterator[np.ndarray]:
-    """Smooth windows that sum to one everywhere: products of triangular hats (a partition of unity).
+    """Return smooth windows that sum to one everywhere: products of triangular hats (a partition of unity).
 
     Yields:
         ``size`` float32 in [0, 1].
