@@ -68,7 +68,8 @@ def describe_region(image: Image, mask: np.ndarray) -> np.ndarray:
     """
     if mask.shape != image.geometry.shape:
         raise DescriptionError(
-            f"The region lies on a grid of {mask.shape}, not {image.geometry.shape}.", "Resample it onto the image's grid."
+            f"The region lies on a grid of {mask.shape}, not {image.geometry.shape}.",
+            "Resample it onto the image's grid.",
         )
     if not mask.any():
         raise DescriptionError("The region is empty.", "Draw it within the image.")
