@@ -249,6 +249,8 @@ def test_a_real_server_is_taught(app: PanelSession, served: Any) -> None:
     app.press("queryButton")
     app.until(lambda: not ui.patch0.isHidden(), 60)
     assert ui.patch0.pixmap().width() == 80
+    app.until(lambda: not ui.unitContour.isHidden(), 60)
+    app.until(lambda: not ui.unitMap.isHidden(), 60)
     ui.teachMessage.setVisible(False)
     app.until(lambda: "in use" in rows(ui.versionTable)[0][0], 60)
     app.picture("taught", ui.teachSection)
