@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
 import numpy as np
+import pyarrow.parquet
 import pytest
 
+from otherwise.batch.table import explained_row, write_table
 from otherwise.blackbox.output_kind import OutputKind
-from otherwise.blackbox.question import Question, ask
-from otherwise.explain.explanation import Counterfactual, Explanation, PathPoint, Prediction
-from otherwise.explain.value import SurvivalCurves, ValueAnswer
+from otherwise.explain.explanation import Explanation
 from otherwise.images.image import Geometry
 from otherwise.report import headline
 from otherwise.report.explanation_json import explanation_json, schema
@@ -21,6 +20,7 @@ from otherwise.report.folder import read_explanation, write_explanation
 from otherwise.report.html import render_report
 from otherwise.report.pdf import draw_pages
 from support.square_models import toy_explanation
+from support.value_models import as_value
 
 RISK = OutputKind(
     "survival", times=(0, 180, 365, 730), horizon=730, reading="hazards", reference=30, spread=20, tolerance=2
@@ -28,34 +28,9 @@ RISK = OutputKind(
 MONTHS = OutputKind("value", unit="months", range=(0, 228), name="bone age", categories=(("child", 0), ("adult", 200)))
 
 
-def says(question: Question, value: float) -> dict[str, float]:
-    log_odds = (value - question.cut) / question.spread
-    return dict(zip(question.classes, (1 / (1 + np.exp(log_odds)), 1 / (1 + np.exp(-log_odds))), strict=True))
-
-
 def explained(kind: OutputKind, original: float, target: str, reached: float) -> Explanation:
     """Return an explanation of two regions that brings a value to another one."""
-    toy = toy_explanation(Geometry((12, 10, 1), np.diag([0.5, 0.5, 2, 1])))
-    question = ask(kind, original, target)
-    found = Counterfactual(question.reached(reached), says(question, reached), 0.2, 0.05)
-    curves = None
-    if kind.kind == "survival":
-        before, after = (tuple(np.linspace(1, 1 - value / 100, 4)) for value in (original, reached))
-        curves = SurvivalCurves(kind.times, before, after, kind.time_unit)
-    along = np.linspace(original, reached + 0.4 * (reached - original), len(toy.path))
-    return replace(
-        toy,
-        prediction=Prediction(question.classes[1 - question.target], says(question, original)),
-        target=question.classes[question.target],
-        counterfactual=found,
-        minimal=found,
-        alternatives=(found,),
-        path=tuple(
-            PathPoint(point.strength, says(question, value), question.reached(value))
-            for point, value in zip(toy.path, along, strict=True)
-        ),
-        value=ValueAnswer(kind, question, original, reached, curves),
-    )
+    return as_value(toy_explanation(Geometry((12, 10, 1), np.diag([0.5, 0.5, 2, 1]))), kind, original, target, reached)
 
 
 def test_the_file_of_a_value_has_a_schema_of_its_own_and_comes_back_as_it_was(tmp_path: Path) -> None:
@@ -114,3 +89,24 @@ def test_the_page_speaks_in_the_unit_and_shows_survival_where_there_is_some(
     shown = "Survival of the original and of the counterfactual" in page
     assert shown == (made.value.kind.kind == "survival")
     assert len(list(draw_pages(made, 40))) >= 2
+
+
+def test_a_table_of_a_batch_has_the_values_and_their_unit(tmp_path: Path) -> None:
+    rows = []
+    for name, made in (("a", explained(MONTHS, 150.0, "-20", 131.0)), ("b", explained(MONTHS, 90.0, ">=100", 101.0))):
+        row = explained_row(write_explanation(made, tmp_path / name))
+        assert row is not None
+        rows.append({"image": name, "duplicates": [], **row})
+    rows.append({"image": "c", "duplicates": [], "status": "failed", "error": "image"})
+    table = pyarrow.parquet.read_table(write_table(rows, MONTHS.classes, tmp_path / "t.parquet")).to_pylist()
+    first, second, failed = table
+    assert (first["label"], first["target"], first["unit"]) == ("150 months", "20 months less", "months")
+    assert (first["value"], first["value_after"]) == (150.0, 131.0)
+    assert (second["value_low"], second["value_high"]) == (100.0, None)
+    assert failed["value"] is None
+
+
+def test_a_table_of_classes_has_no_columns_of_values(tmp_path: Path) -> None:
+    row = explained_row(write_explanation(toy_explanation(Geometry((12, 10, 1), np.eye(4))), tmp_path / "e"))
+    table = write_table([{"image": "a", "duplicates": [], **(row or {})}], ("dark", "bright"), tmp_path / "t.parquet")
+    assert "value" not in pyarrow.parquet.read_table(table).column_names

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
+
+from otherwise.blackbox.output_kind import OutputKind, two_classes
+from otherwise.blackbox.question import Question, ask
+from otherwise.explain.explanation import Counterfactual, Explanation, PathPoint, Prediction, Probabilities
+from otherwise.explain.value import SurvivalCurves, ValueAnswer
 
 
 class SquareValue(torch.nn.Module):
@@ -40,3 +47,33 @@ def save(module: torch.nn.Module, path: Path, size: tuple[int, int] = (16, 12)) 
         warnings.simplefilter("ignore", DeprecationWarning)
         torch.jit.trace(module, torch.zeros(1, 1, size[1], size[0]), check_trace=False).save(str(path))
     return path
+
+
+def says(question: Question, value: float) -> Probabilities:
+    """Return the answer to a question that stands for a value."""
+    answer = two_classes(np.array((value - question.cut) / question.spread))
+    return dict(zip(question.classes, answer.tolist(), strict=True))
+
+
+def as_value(made: Explanation, kind: OutputKind, original: float, target: str, reached: float) -> Explanation:
+    """Return an explanation of classes as one that brings a value to another one."""
+    question = ask(kind, original, target)
+    found = Counterfactual(question.reached(reached), says(question, reached), 0.2, 0.05)
+    curves = None
+    if kind.kind == "survival":
+        before, after = (tuple(np.linspace(1, 1 - value / 100, 4).tolist()) for value in (original, reached))
+        curves = SurvivalCurves(kind.times, before, after, kind.time_unit)
+    along = np.linspace(original, reached + 0.4 * (reached - original), len(made.path)).tolist()
+    return replace(
+        made,
+        prediction=Prediction(question.classes[1 - question.target], says(question, original)),
+        target=question.classes[question.target],
+        counterfactual=found,
+        minimal=found,
+        alternatives=(found,) * len(made.alternatives),
+        path=tuple(
+            PathPoint(point.strength, says(question, value), question.reached(value))
+            for point, value in zip(made.path, along, strict=True)
+        ),
+        value=ValueAnswer(kind, question, original, reached, curves),
+    )

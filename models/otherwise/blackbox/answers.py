@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from otherwise.blackbox.decision import DecisionRule
+from otherwise.blackbox.output_kind import output_kind
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.blackbox.view import view, warnings_of
 from otherwise.errors import OtherwiseError
@@ -42,6 +43,8 @@ class Answer:
         probabilities: Of each class; empty where there is no answer.
         warnings: Reasons to doubt the answer.
         error: Why there is no answer; empty where there is one.
+        value: Of a model that says a value: that, in ``unit``; else None.
+        unit: Its unit.
     """
 
     id: str
@@ -50,6 +53,8 @@ class Answer:
     probabilities: Mapping[str, float]
     warnings: tuple[AnswerWarning, ...] = ()
     error: str = ""
+    value: float | None = None
+    unit: str = ""
 
 
 def classify_images(
@@ -121,18 +126,25 @@ def answer_of(
     """Return probabilities ``(classes,)`` by class name, with the predicted class."""
     label = classifier.classes[DecisionRule.of(classifier).label(probabilities)]
     named = {name: float(value) for name, value in zip(classifier.classes, probabilities, strict=True)}
-    return Answer(found.id, found.name, label, named, warnings)
+    kind = output_kind(classifier)
+    value = float(kind.value_of(probabilities)) if kind.is_value else None
+    return Answer(found.id, found.name, label, named, warnings, value=value, unit=kind.unit)
 
 
 def write_answers(answers: Sequence[Answer], classes: Sequence[str], path: Path) -> None:
-    """Write a CSV with the columns id, path, label, one for each class, warnings, error; whole or not at all."""
+    """Write a CSV with the columns id, path, label, one for each class, warnings, error; whole or not at all.
+
+    Of a model that says a value, ``value`` and ``unit`` follow.
+    """
+    valued = any(answer.value is not None for answer in answers)
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
-        table.writerow([*NAMES, "label", *classes, "warnings", "error"])
+        table.writerow([*NAMES, "label", *classes, "warnings", "error", *(["value", "unit"] if valued else [])])
         for answer in answers:
             values = [repr(answer.probabilities[name]) if answer.probabilities else "" for name in classes]
             warned = " ".join(warning.text for warning in answer.warnings)
-            table.writerow([answer.id, answer.path, answer.label, *values, warned, answer.error])
+            value = ["" if answer.value is None else repr(answer.value), answer.unit] if valued else []
+            table.writerow([answer.id, answer.path, answer.label, *values, warned, answer.error, *value])
 
 
 @dataclass(frozen=True, eq=False)

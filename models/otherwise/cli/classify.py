@@ -79,12 +79,18 @@ def register(app: typer.Typer) -> None:
             write_answers(answers, box.classes, out)
         failed = sum(bool(answer.error) for answer in answers)
         if as_json:
-            content = [asdict(answer) for answer in answers]
+            content = [_content(answer) for answer in answers]
             typer.echo(json.dumps(content[0] if len(content) == 1 and out is None else content))
         else:
             _say(answers, out, listing.left_out_line)
         if failed:
             raise typer.Exit(SOME_FAILED)
+
+
+def _content(answer: Answer) -> dict[str, object]:
+    """Return an answer for machines; one of classes has no value."""
+    content = asdict(answer)
+    return content if answer.value is not None else {k: v for k, v in content.items() if k not in ("value", "unit")}
 
 
 def _say(answers: Sequence[Answer], out: Path | None, left_out: str) -> None:
@@ -93,8 +99,13 @@ def _say(answers: Sequence[Answer], out: Path | None, left_out: str) -> None:
         if answer.error:
             typer.echo(f"{answer.id}: {answer.error}", err=True)
             return
-        shares = ", ".join(f"{name} {value:.4f}" for name, value in answer.probabilities.items())
-        typer.echo(f"{answer.id}: {answer.label} ({shares})")
+        if answer.value is not None:
+            from otherwise.blackbox.output_kind import with_unit
+
+            typer.echo(f"{answer.id}: {with_unit(answer.value, answer.unit)}")
+        else:
+            shares = ", ".join(f"{name} {value:.4f}" for name, value in answer.probabilities.items())
+            typer.echo(f"{answer.id}: {answer.label} ({shares})")
         for warning in answer.warnings:
             typer.echo(f"Warning: {warning.text}", err=True)
         return

@@ -70,7 +70,7 @@ _KIND_COLOURS = {"from": FIRST_ANSWER, "to": TARGET, "other": OTHER_CLASS}
 """By ``ClassRow.kind``."""
 _PATH_HEIGHT = 0.72
 """Share of the page that the path and its provenance need; where less is left they begin a new page."""
-_CURVES_HEIGHT = 0.17
+_CURVES_HEIGHT = 0.18
 """Share of the page that survival curves need."""
 ROWS = 24
 """Regions of a page; further ones are left out, and that is said."""
@@ -317,7 +317,7 @@ def _path(page: Figure, top: float, explanation: Explanation, panels: Panels) ->
         says = f"{step.point.strength:.2f}" + (f"\n{told}" if told else "")
         axes.set_xlabel(says, fontsize=7, fontweight="bold" if step.flipped else "normal", parse_math=False)
     if value is not None and value.curves:
-        draw_curves(page.add_axes((LEFT + 0.03, top - 0.29, 0.44, 0.12)), value.curves, value)
+        draw_curves(page.add_axes((LEFT + 0.03, top - 0.275, 0.44, 0.12)), value.curves, value)
         top -= _CURVES_HEIGHT
     top = write_lines(page, top - 0.15, "How this was made", 13, weight="bold")
     for name, text in provenance(explanation):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
@@ -26,7 +27,7 @@ def value_plot(strengths: Sequence[float], values: Sequence[float], answer: Valu
         SVG text and the x of every step in its units, see ``path_plot``.
     """
     figure = Figure(figsize=(6.4, 2.9))
-    axes = figure.add_axes((0.12, 0.17, 0.685, 0.76))
+    axes = figure.add_axes((0.14, 0.17, 0.61, 0.76))
     draw_values(axes, strengths, values, answer)
     axes.axvline(strengths[0] if strengths else 0, color=INK, linewidth=1.2, alpha=0.7, gid="step")
     on_page(figure, axes)
@@ -45,7 +46,7 @@ def draw_values(axes: Axes, strengths: Sequence[float], values: Sequence[float],
     axes.set(
         ylim=(low, high),
         xlabel="strength of the edit (0: the original)",
-        ylabel=answer.kind.name if unit == "1" else f"{answer.kind.name} ({unit})",
+        ylabel=textwrap.fill(answer.kind.name if unit == "1" else f"{answer.kind.name} ({unit})", 24),
     )
     axes.yaxis.label.set_fontsize(9)
     axes.set_xlim(*((strengths[0], strengths[-1]) if len(set(strengths)) > 1 else (-0.5, 0.5)))
@@ -68,7 +69,7 @@ def draw_values(axes: Axes, strengths: Sequence[float], values: Sequence[float],
 def curves_plot(curves: SurvivalCurves, answer: ValueAnswer) -> str:
     """Plot survival before and after; SVG text, see ``path_plot``."""
     figure = Figure(figsize=(6.4, 2.6))
-    axes = figure.add_axes((0.12, 0.19, 0.685, 0.74))
+    axes = figure.add_axes((0.12, 0.19, 0.56, 0.74))
     draw_curves(axes, curves, answer)
     on_page(figure, axes)
     return inline_svg(figure)

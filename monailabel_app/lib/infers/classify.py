@@ -15,6 +15,7 @@ from lib.runtime.host import Host
 from lib.runtime.worker import Cancelled
 from lib.settings.params import AUTO, Params, place
 from otherwise.blackbox.decision import DecisionRule
+from otherwise.blackbox.output_kind import output_kind
 from otherwise.images.image import Image
 
 
@@ -44,8 +45,14 @@ class Classify(HostedTask):
             {"idx": index, "label": name, "score": probabilities[name]}
             for index, name in enumerate(self.host.classifier.classes)
         ]
+        kind = output_kind(self.host.classifier)
+        value = {}
+        if kind.is_value:
+            amount = float(kind.value_of(np.array([score["score"] for score in scores])))
+            value = {"value": {"amount": amount, "unit": kind.unit, "name": kind.name, "kind": kind.kind}}
         return Answer(
             {
+                **value,
                 "prediction": scores,
                 "label": self._label(probabilities),
                 "image": {"id": image.id, "sha256": image.sha256},

@@ -12,8 +12,9 @@ from lib.infers.find import MOST_FINDS, SCAN_OPTIONS, PatchScoreCache, scan_of, 
 from lib.infers.task import Answer, HostedTask, Report
 from lib.runtime.host import Host
 from lib.runtime.worker import Cancelled
-from lib.settings.params import AUTO, MAX_SEED, Params, number, one_of, place, whole_number, yes_or_no
+from lib.settings.params import AUTO, MAX_SEED, Params, number, one_of, place, text, whole_number, yes_or_no
 from lib.storage.explanation_store import StorageError, read_content, require_room
+from otherwise.blackbox.output_kind import output_kind
 from otherwise.explain.explainer import Explainer
 from otherwise.explain.explanation import Explanation
 from otherwise.explain.request import MOST_NOISE, ExplainRequest, explain_request
@@ -21,6 +22,9 @@ from otherwise.finding.finder import Finder
 from otherwise.images.image import Image
 from otherwise.report.folder import write_explanation
 
+MOST_LETTERS = 100
+"""Longest target value as text."""
+MOST_TOLERANCE = 1e12
 REGION_NAMES = {f"region {label}": label for label in range(1, 10)}
 """Names of regions until somebody gives them one; stock clients prepare one segment for each."""
 
@@ -41,7 +45,11 @@ class Explain(HostedTask):
         with_names: Callable[[Explanation], Explanation] = lambda explanation: explanation,
         on_saved: Callable[[], None] = lambda: None,
     ) -> None:
-        options: dict[str, Any] = {"target": [AUTO, *host.classifier.classes], "seed": 0, "noise": 0.0}
+        self.says_value = output_kind(host.classifier).is_value
+        targets: Any = AUTO if self.says_value else [AUTO, *host.classifier.classes]
+        options: dict[str, Any] = {"target": targets, "seed": 0, "noise": 0.0}
+        if self.says_value:
+            options["tolerance"] = AUTO
         super().__init__(
             host,
             InferType.SEGMENTATION,
@@ -56,16 +64,24 @@ class Explain(HostedTask):
         """Add the target class, the seed, the noise and the patch."""
         checked = {
             **super().check(params),
-            "target": one_of(params, "target", self.host.classifier.classes),
+            "target": self._target(params),
             "seed": whole_number(params, "seed", 0, MAX_SEED) or 0,
             "noise": number(params, "noise", 0.0, MOST_NOISE) or 0.0,
         }
+        if self.says_value:
+            checked["tolerance"] = number(params, "tolerance", 0.0, MOST_TOLERANCE)
         if self.looks:
             checked["find"] = whole_number(params, "find", 1, MOST_FINDS) or 1
             checked["centre"] = place(params, "centre")
             checked["whole"] = yes_or_no(params, "whole")
             checked |= scan_params(params, self.host)
         return checked
+
+    def _target(self, params: Params) -> str | None:
+        """Return the target class or, of a value, the target as text, which the explainer reads."""
+        if self.says_value:
+            return text(params, "target", MOST_LETTERS)
+        return one_of(params, "target", self.host.classifier.classes)
 
     def answer(self, image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report) -> Answer:
         """Explain on the worker's thread, and store the result."""

@@ -78,6 +78,22 @@ def listed(keys: Iterable[object]) -> str:
     )
 
 
+def text(params: Params, key: str, most: int) -> str | None:
+    """Read a short text or a number as text; absent or ``auto``: None.
+
+    Raises:
+        ParamsError: if it is something else, or longer than ``most`` letters.
+    """
+    value = params.get(key)
+    if value is None or value == AUTO:
+        return None
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        value = f"{value:g}"
+    if not isinstance(value, str) or len(value) > most:
+        raise ParamsError(f"The parameter {key} is no text of at most {most} letters.", f'Give one, or "{AUTO}".')
+    return value or None
+
+
 def one_of(params: Params, key: str, choices: Sequence[str]) -> str | None:
     """Read a choice; absent or ``auto``: None.
 

@@ -14,8 +14,10 @@ from highdicom.sr import CodedConcept
 from highdicom.sr.utils import find_content_items
 from pydicom.sr.codedict import codes
 
+from otherwise.blackbox.output_kind import OutputKind
 from otherwise.explain.explanation import Explanation
 from otherwise.report.dicom.write import write_dicom
+from support.value_models import as_value
 
 KINDS = ["oblique CT", "plane in space", "mammogram", "enhanced CT"]
 
@@ -174,3 +176,22 @@ def test_names_that_dicom_has_no_room_for_are_shortened_and_stay_apart(
     names = [one.name for one in original.get_measurements() if one.name.meaning.startswith("Probability of a class")]
     assert len({name.value for name in names}) == 2
     assert all(len(name.value) <= 16 and len(name.meaning) <= 64 for name in names)
+
+
+def test_a_value_is_a_measurement_in_its_own_unit(source: Callable, explained: Callable, tmp_path: Path) -> None:
+    path = source("mammogram")
+    kind = OutputKind("value", unit="months", range=(0, 228), name="bone age")
+    explanation = as_value(explained(path), kind, 150.0, "-20", 131.0)
+    content = read(write_dicom(explanation, path, tmp_path / "out")["report"])
+    answers = content.get_image_measurement_groups()
+    before, after = (
+        next(
+            one for group in answers[at : at + 1] for one in group.get_measurements() if one.name.meaning == "bone age"
+        )
+        for at in (0, 1)
+    )
+    assert (before.value, after.value) == pytest.approx((150.0, 131.0))
+    assert (before.unit.value, before.unit.scheme_designator) == ("mo", "UCUM")
+    (first, *_) = region_groups(content)
+    assert number(first, "Measured effect on the value") == pytest.approx(explanation.regions[0].effect)
+    assert any("150 months" in sentence for sentence in comments(content))

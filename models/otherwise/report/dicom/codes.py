@@ -66,6 +66,27 @@ def probability_code(name: str) -> CodedConcept:
     return private(f"P {name}", f"Probability of {name}")
 
 
+def value_code(name: str) -> CodedConcept:
+    """Return a value that a model says."""
+    return private(f"VALUE {name}", name)
+
+
+UCUM = {
+    "1": "1", "%": "%", "mm": "mm", "cm": "cm", "m": "m", "mm2": "mm2", "cm2": "cm2", "mm3": "mm3", "cm3": "cm3",
+    "ml": "mL", "mL": "mL", "days": "d", "weeks": "wk", "months": "mo", "years": "a", "hours": "h", "HU": "[hnsf'U]",
+    "mg": "mg", "g": "g", "kg": "kg", "g/cm2": "g/cm2", "mmHg": "mm[Hg]", "log hazard": "1",
+}  # fmt: skip
+"""Units as people write them -> the Unified Code for Units of Measure."""
+
+
+def unit_code(unit: str) -> CodedConcept:
+    """Return the UCUM code of a unit; one that is unknown becomes an annotation of UCUM's unity, in braces."""
+    plain = "".join(letter if letter.isalnum() or letter in "/._-" else "_" for letter in unit)
+    code = UCUM.get(unit, "{" + plain[: _LONGEST_VALUE - 2] + "}")
+    meaning = "no units" if code == "1" else unit
+    return CodedConcept(code, "UCUM", _plain(meaning)[:_LONGEST_MEANING])
+
+
 def coding_schemes() -> list[CodingSchemeIdentificationItem]:
     """Return who is responsible for the private coding scheme (PS3.3 C.12.1.1.1)."""
     return [

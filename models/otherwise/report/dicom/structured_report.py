@@ -35,9 +35,18 @@ from pydicom.sr.coding import Code
 
 from otherwise import __version__
 from otherwise.explain.explanation import Counterfactual, Explanation, Region
-from otherwise.report import headline
+from otherwise.report import headline, value_words
 from otherwise.report.dicom import MANUFACTURER, NAME
-from otherwise.report.dicom.codes import EFFECT, class_code, official, private, probability_code, region_code
+from otherwise.report.dicom.codes import (
+    EFFECT,
+    class_code,
+    official,
+    private,
+    probability_code,
+    region_code,
+    unit_code,
+    value_code,
+)
 from otherwise.report.dicom.creation import Creation, equipment, finish
 from otherwise.report.dicom.headers import references
 from otherwise.report.dicom.segmentation import drawn_regions
@@ -58,6 +67,8 @@ COUNTERFACTUAL_ANSWER = private("COUNTERFACTUAL", "Answer for the counterfactual
 MINIMAL_ANSWER = private("MINIMAL", "Answer with only the regions needed changed")
 WHOLE_BEFORE = private("WHOLE_BEFORE", "Answer for the whole image as it is")
 WHOLE_AFTER = private("WHOLE_AFTER", "Answer for the whole image once changed")
+NOTHING_FOUND = "No change was found for which the classifier changes its mind."
+VALUE_EFFECT = private("VALUE_EFFECT", "Measured effect on the value")
 Group = (
     MeasurementsAndQualitativeEvaluations
     | PlanarROIMeasurementsAndQualitativeEvaluations
@@ -134,7 +145,7 @@ def _answers(
 ) -> list[MeasurementsAndQualitativeEvaluations]:
     """Return the whole answer: what the classifier said of every image that it was asked about."""
     predicted = QualitativeEvaluation(PREDICTED, class_code(explanation.prediction.label))
-    target = QualitativeEvaluation(TARGET, class_code(explanation.target))
+    target = QualitativeEvaluation(TARGET, class_code(value_words.target(explanation)))
     errors = [_number(RECONSTRUCTION, explanation.reconstruction_l1)]
     answers = [
         _answer(
@@ -148,7 +159,8 @@ def _answers(
         answers.append(_answer(WHOLE_AFTER, explanation, image, creation, explanation.place.after))
     sentences = [headline.question(explanation), headline.answer(explanation)]
     if not explanation.counterfactual.valid:
-        sentences.insert(1, "No change was found for which the classifier changes its mind.")
+        nothing = f"{value_words.nothing_found(explanation)}." if explanation.value else NOTHING_FOUND
+        sentences.insert(1, nothing)
     for sentence in [*sentences, *explanation.remarks]:
         answers[0][0].ContentSequence.append(
             TextContentItem(official("DCM", "Comment"), sentence, relationship_type=RelationshipTypeValues.CONTAINS)
@@ -178,13 +190,17 @@ def _answer(
     numbers: Sequence[Measurement] = (),
     evaluations: Sequence[QualitativeEvaluation] = (),
 ) -> MeasurementsAndQualitativeEvaluations:
-    """Return the probabilities of all classes, under the classifier's own names."""
-    probability = [_number(probability_code(name), value) for name, value in probabilities.items()]
+    """Return the probabilities of all classes, under the classifier's own names; of a value that, in its unit."""
+    if explanation.value is not None and not explanation.place:
+        value = explanation.value
+        said = [Measurement(value_code(value.kind.name), value.of(probabilities), unit_code(value.kind.unit))]
+    else:
+        said = [_number(probability_code(name), value) for name, value in probabilities.items()]
     return MeasurementsAndQualitativeEvaluations(
         TrackingIdentifier(creation.uid(), f"{explanation.id}: {kind.meaning}"),
         finding_type=kind,
         algorithm_id=AlgorithmIdentification(explanation.classifier.name, explanation.classifier.version),
-        measurements=[*probability, *numbers],
+        measurements=[*said, *numbers],
         qualitative_evaluations=list(evaluations),
         source_images=[image],
     )
@@ -198,7 +214,7 @@ def _region(
         "tracking_identifier": TrackingIdentifier(segment.TrackingUID, segment.TrackingID),
         "finding_type": region_code(region),
         "algorithm_id": AlgorithmIdentification(explanation.agent.name, explanation.agent.version),
-        "measurements": [_size(explanation, region, source), _number(EFFECT, region.effect)],
+        "measurements": [_size(explanation, region, source), _effect(explanation, region.effect)],
         "qualitative_evaluations": [
             QualitativeEvaluation(SUFFICIENT, _yes(region.sufficient)),
             QualitativeEvaluation(NECESSARY, _yes(region.necessary)),
@@ -244,6 +260,12 @@ def _size(explanation: Explanation, region: Region, source: SourceSeries) -> Mea
 
 def _number(name: CodedConcept, value: float) -> Measurement:
     return Measurement(name, float(value), official("UCUM", "NoUnits"))
+
+
+def _effect(explanation: Explanation, effect: float) -> Measurement:
+    if explanation.value is None:
+        return _number(EFFECT, effect)
+    return Measurement(VALUE_EFFECT, float(effect), unit_code(explanation.value.kind.unit))
 
 
 def _yes(value: bool) -> Code:

@@ -1,0 +1,54 @@
+"""A server of a model that says a value: targets and tolerances are read as people write them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from otherwise.blackbox.output_kind import OutputKind
+from otherwise.errors import OtherwiseError
+from support.fake_explainer import FakeClassifier
+
+MONTHS = OutputKind("value", unit="months", range=(0, 228), name="bone age")
+
+
+@dataclass(frozen=True)
+class MonthsClassifier(FakeClassifier):
+    """A classifier that says bone age."""
+
+    classes: tuple[str, ...] = MONTHS.classes
+    answer: OutputKind = field(default=MONTHS)
+
+
+@pytest.fixture
+def task() -> Any:
+    from lib.infers.explain import Explain
+
+    return Explain(SimpleNamespace(classifier=MonthsClassifier()))
+
+
+@pytest.mark.parametrize(
+    ("params", "target", "tolerance"),
+    [
+        ({}, None, None),
+        ({"target": "auto", "tolerance": "auto"}, None, None),
+        ({"target": "<120", "tolerance": 2.5}, "<120", 2.5),
+        ({"target": 130}, "130", None),
+        ({"target": "20 months less"}, "20 months less", None),
+    ],
+)
+def test_a_target_of_a_value_is_a_text(task: Any, params: dict, target: str | None, tolerance: float | None) -> None:
+    checked = task.check(params)
+    assert (checked["target"], checked["tolerance"]) == (target, tolerance)
+
+
+@pytest.mark.parametrize(
+    "params", [{"target": ["<3"]}, {"target": True}, {"target": "9" * 200}, {"tolerance": -1}, {"tolerance": "much"}]
+)
+def test_what_is_no_target_is_refused(task: Any, params: dict) -> None:
+    with pytest.raises(OtherwiseError) as refused:
+        task.check(params)
+    assert refused.value.status == 422
