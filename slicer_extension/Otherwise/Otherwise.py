@@ -76,7 +76,7 @@ class OtherwiseLogic(ScriptedLoadableModuleLogic):
     """Makes the logic with Slicer's own parts; usable from Python scripts without the panel."""
 
     def make(self) -> object:
-        """A new ``OtherwiseLib.logic.Logic`` on Slicer's scene."""
+        """Return a new ``OtherwiseLib.logic.Logic`` on Slicer's scene."""
         from OtherwiseLib.logic.logic import Logic
         from OtherwiseLib.ui import application
 
@@ -88,7 +88,7 @@ class OtherwiseLogic(ScriptedLoadableModuleLogic):
         )
 
     def parameters(self) -> object:
-        """What is chosen in the present scene."""
+        """Return the choices saved in the present scene."""
         from OtherwiseLib.logic.parameters import Parameters
 
         return Parameters(self.getParameterNode())

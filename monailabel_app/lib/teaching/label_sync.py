@@ -86,7 +86,7 @@ def mirror(datastore: Datastore, image: Image, notes: Sequence[Annotation]) -> N
 
 
 def label_map(image: Image, notes: Sequence[Annotation]) -> tuple[np.ndarray, list[dict[str, Any]]]:
-    """The named regions of an image: uint8 ``(1, i, j, k)``, and what each value means.
+    """Return the named regions of an image, uint8 ``(1, i, j, k)``, and the name of each value.
 
     Regions that lie outside the image are left out, and what goes beyond 255 names, too.
     """

@@ -60,7 +60,7 @@ class NamedPatches:
         return found
 
     def _patch(self, note: Annotation) -> ExamplePatch | None:
-        """The patch of an annotation; None where its image is no longer there."""
+        """Return the patch of an annotation; None where its image is gone."""
         with self._door:
             if note.id in self._cut:
                 return self._cut[note.id]

@@ -30,7 +30,7 @@ class RegionNames:
         return hashlib.sha256(repr((self.regions, self.concepts)).encode()).hexdigest()[:16]
 
     def put_into(self, explanation: Explanation) -> Explanation:
-        """The explanation with these names."""
+        """Return the explanation with these names."""
         regions = tuple(
             replace(region, concept=self._first(region.label), findings=self.regions.get(region.label, ()))
             for region in explanation.regions
@@ -38,7 +38,7 @@ class RegionNames:
         return replace(explanation, regions=regions, concepts=self.concepts)
 
     def put_into_json(self, content: dict[str, Any]) -> dict[str, Any]:
-        """The same for the content of an ``explanation.json``."""
+        """Return the content of an ``explanation.json`` with these names."""
         regions = [
             {
                 **region,
@@ -55,7 +55,7 @@ class RegionNames:
 
 
 def region_names_of(taught: ConceptSnapshot, entry: FeatureEntry) -> RegionNames:
-    """What an explanation's regions are called by now.
+    """Return the present names of an explanation's regions.
 
     Args:
         taught: What is known.

@@ -130,7 +130,7 @@ class TeachingService:
         return self._idle.wait(timeout)
 
     def with_names(self, explanation: Explanation) -> Explanation:
-        """A new explanation with the names that are known; called on the worker's thread, before it is kept."""
+        """Return a new explanation with the known names; called on the worker's thread, before it is stored."""
         try:
             return self._with_names(explanation)
         except Exception:
@@ -150,12 +150,12 @@ class TeachingService:
         return names.put_into(explanation) if names else explanation
 
     def names(self, id: str) -> RegionNames | None:
-        """What the regions of an explanation are called by now; None where nothing is known of it."""
+        """Return the present names of an explanation's regions; None where none is known."""
         taught, entry = self.taught, self._catalogue.get(id) if self._catalogue else None
         return region_names_of(taught, entry) if taught is not None and entry is not None and taught.labels else None
 
     def explanation(self, id: str) -> Explanation:
-        """An explanation as it was kept.
+        """Return an explanation as it was stored.
 
         Raises:
             OtherwiseError: if there is none.
@@ -314,7 +314,7 @@ class TeachingService:
         return features_of_region(look, look.place(note.region), image, note.region.on(image.geometry).mask)
 
     def holding(self) -> list[Annotation]:
-        """What people said and nobody took back, the oldest first, up to the version of the names in use."""
+        """Return the valid annotations, oldest first, up to the version of the names in use."""
         return self.learner.holding(self.versions.chosen)
 
     def owner_of(self, note: Annotation) -> str | None:

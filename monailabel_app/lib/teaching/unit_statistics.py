@@ -71,7 +71,7 @@ def on_worker(
 
 
 def view_of_image(classifier: BlackBox, image: Image) -> np.ndarray:
-    """An image of the data set as the classifier wants it; of a volume, for a 2-D classifier, the middle slice."""
+    """Return the view of an image of the data set; the middle slice of a volume for a 2-D classifier."""
     return show(image, classifier.inputs, shown_plane(classifier, image))
 
 
@@ -82,7 +82,7 @@ def shown_plane(classifier: BlackBox, image: Image) -> int | None:
 
 
 def view_of_explanation(classifier: BlackBox, explanation: Explanation) -> np.ndarray:
-    """What the classifier saw when it was explained.
+    """Return the view that was explained.
 
     Raises:
         SupersededError: if that was another classifier.

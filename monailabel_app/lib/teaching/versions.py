@@ -63,7 +63,7 @@ class Versions:
         self.since: int = chosen.get("since", sys.maxsize)
 
     def all(self) -> list[Version]:
-        """The newest first."""
+        """Return the versions, newest first."""
         return sorted(self._versions.values(), key=lambda version: -version.version)
 
     def get(self, number: int | None) -> Version | None:
@@ -90,7 +90,7 @@ class Versions:
         )
 
     def before(self, number: int) -> Version | None:
-        """The version before a number."""
+        """Return the version before a number."""
         return next((other for other in self.all() if other.version < number), None)
 
     def choose(self, number: int | None, reason: str = "", since: int = sys.maxsize) -> None:
@@ -112,16 +112,16 @@ class Versions:
 
 
 def described(number: int, taught: ConceptSnapshot, before: Version | None) -> Version:
-    """What a version rests upon, and what it changes.
+    """Return a version of the names: its basis and its changes.
 
     Args:
         number: Of the last annotation that it rests upon.
         taught: What it knows.
         before: The version before it.
     """
-    told = [*taught.model.terms, *(head.term for head in taught.attributes.heads.values())]
+    known = [*taught.model.terms, *(head.term for head in taught.attributes.heads.values())]
     groups = taught.model.vocabulary
-    terms = tuple(dict.fromkeys(term.meaning for term in told if not groups.is_group(term)))
+    terms = tuple(dict.fromkeys(term.meaning for term in known if not groups.is_group(term)))
     former, labels = (before.terms, before.labels) if before else ((), 0)
     return Version(
         version=number,
