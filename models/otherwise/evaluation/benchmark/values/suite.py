@@ -148,25 +148,30 @@ def summarised(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
         maps = {f"average precision, {name}": each for name, each in row.get("average_precision", {}).items()}
         flat.append({"method": "values", "case": row["case"], **plain, **maps, "refused": float("refused" in row)})
     figures = summary(flat).get("values", {})
-    pairs = np.array([pair for row in rows for pair in row.get("effects", {}).values()])
-    if len(pairs) > 2:
-        found = float(spearmanr(pairs[:, 0], pairs[:, 1]).statistic)
-        within = [
-            float(spearmanr(*np.array(list(row["effects"].values())).T).statistic)
-            for row in rows
-            if row.get("effects") and np.ptp(np.array(list(row["effects"].values())), axis=0).min() > 0
+    pairs = [np.array(list(row["effects"].values())) for row in rows if row.get("effects")]
+    if sum(len(each) for each in pairs) > 2:
+        within = [_rank_correlation([each]) for each in pairs if np.ptp(each, axis=0).min() > 0]
+        alone: list[Row] = [
+            {"method": "values", "rank correlation of effects within an image": each} for each in within
         ]
-        figures["rank correlation of effects"] = _single(found, len(rows))
-        figures["rank correlation of effects within an image"] = _single(float(np.mean(within)), len(within))
-        sizes = np.abs(pairs)
-        figures["rank correlation of their sizes"] = _single(
-            float(spearmanr(sizes[:, 0], sizes[:, 1]).statistic), len(rows)
-        )
+        figures |= summary(alone).get("values", {})
+        figures["rank correlation of effects"] = _ranked(pairs)
+        figures["rank correlation of their sizes"] = _ranked([np.abs(each) for each in pairs])
     return figures
 
 
-def _single(value: float, images: int) -> dict[str, float]:
-    return {"mean": round(value, 5), "low": float("nan"), "high": float("nan"), "images": images}
+def _ranked(pairs: Sequence[np.ndarray], draws: int = 300) -> dict[str, float]:
+    """Return the rank correlation over all images and features, with a 95 % interval by drawing whole images."""
+    rng = np.random.default_rng(0)
+    drawn = [_rank_correlation([pairs[n] for n in rng.integers(len(pairs), size=len(pairs))]) for _ in range(draws)]
+    low, high = np.nanquantile(drawn, [0.025, 0.975])
+    found = _rank_correlation(pairs)
+    return {"mean": round(found, 5), "low": round(float(low), 5), "high": round(float(high), 5), "images": len(pairs)}
+
+
+def _rank_correlation(pairs: Sequence[np.ndarray]) -> float:
+    """Return Spearman's correlation of measured and true effects ``(features, 2)`` of several images."""
+    return float(spearmanr(*np.concatenate(pairs).T).statistic)
 
 
 def _on_grid(volume: Image, inputs: InputSpec) -> np.ndarray:
