@@ -1,6 +1,6 @@
-"""From probabilities to the classes that a classifier says, with thresholds where a hospital has its own.
+"""Map probabilities to predicted classes, by thresholds where they are declared.
 
-One rule for everything that asks whether an answer has flipped: the search, the measured regions, reports and tables.
+The search, the measured regions, reports and tables use this one rule for whether an answer has flipped.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from otherwise.blackbox.protocol import BlackBox
 
 @dataclass(frozen=True)
 class DecisionRule:
-    """When a class is said.
+    """Rule by which a class is predicted.
 
     Attributes:
         multi_label: Whether each class is a yes or no of its own.
-        thresholds: Probability from which each class is said, in the order of the classes; None: the most probable
-            class is said or, of several labels, each above one half. Of classes that exclude each other the one is said
-            whose probability is largest in units of its threshold: for two classes with thresholds ``1 - t`` and ``t``
-            that is the second from ``t`` on.
+        thresholds: Threshold of each class, in the order of the classes; None: the most probable class is predicted or,
+            of several labels, each above one half. Of mutually exclusive classes the one with the largest ratio of
+            probability to threshold is predicted: for two classes with thresholds ``1 - t`` and ``t``, the second from
+            ``t`` on.
     """
 
     multi_label: bool = False
@@ -35,23 +35,23 @@ class DecisionRule:
     def label(self, probabilities: np.ndarray) -> int:
         """Return the index of the class to name as the answer, for probabilities ``(classes,)``.
 
-        Of several labels it is the surest one, also where none of them is said.
+        Of several labels it is the surest one, also if none is predicted.
         """
         return int(self._leading(np.asarray(probabilities, np.float64)))
 
     def said(self, probabilities: np.ndarray) -> np.ndarray:
-        """Return which classes are said, ``(..., classes)`` bool, for probabilities of the same shape."""
+        """Return the predicted classes, ``(..., classes)`` bool, for probabilities of the same shape."""
         values = np.asarray(probabilities, np.float64)
         if not self.multi_label:
             return np.asarray(np.arange(values.shape[-1]) == self._leading(values)[..., None])
         return values > 0.5 if self.thresholds is None else values >= np.array(self.thresholds) * (1 - _TIE)
 
     def says(self, probabilities: np.ndarray, target: int) -> np.ndarray:
-        """Return whether the class with the index ``target`` is said, ``(...)`` bool."""
+        """Return whether the class with the index ``target`` is predicted, ``(...)`` bool."""
         return np.asarray(self.said(probabilities)[..., target])
 
     def nearest_other(self, probabilities: np.ndarray) -> int:
-        """Return the class nearest to being said as well or instead, for probabilities ``(classes,)``.
+        """Return the class that is nearest to being predicted, for probabilities ``(classes,)``.
 
         It is the runner-up or, of several labels, the least certain "no".
         """
@@ -59,7 +59,7 @@ class DecisionRule:
         return int(np.where(self.said(probabilities), -1.0, ratios).argmax())
 
     def boundary(self, target: int) -> float | None:
-        """Return the probability from which a class is said; None where that depends on the other classes."""
+        """Return the probability from which a class is predicted; None where it depends on other classes."""
         if self.thresholds is None:
             return 0.5
         return self.thresholds[target] if self.multi_label or len(self.thresholds) == 2 else None
@@ -77,13 +77,13 @@ class DecisionRule:
 
 
 MOST_PROBABLE = DecisionRule()
-"""The rule of a classifier without thresholds whose classes exclude each other."""
+"""The rule of mutually exclusive classes without thresholds."""
 _TIE = 1e-7
 """Relative difference below which a probability counts as equal to its threshold; networks answer in float32."""
 
 
 def thresholds_of(classifier: BlackBox) -> tuple[float, ...] | None:
-    """Return the thresholds that a classifier's bundle declares; None: the most probable class is said."""
+    """Return the thresholds that a classifier's bundle declares; None: the most probable class is predicted."""
     inner = getattr(classifier, "inner", None)
     if inner is not None:
         return thresholds_of(inner)

@@ -34,7 +34,7 @@ from otherwise.errors import BundleError, ClassifierError, OtherwiseError
 
 FOREIGN_LICENSE = "This model was imported from elsewhere. Its licence is that of its source; ask whoever made it.\n"
 STRESS = 1e3
-"""Inputs are multiplied by this to see whether outputs can leave [0, 1]."""
+"""Factor of inputs that shows whether outputs can leave [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ class Imported:
 
     Attributes:
         bundle: The bundle.
-        version: Content version of the classifier, as whoever loads it sees it.
-        activation: How its outputs are read.
-        found: What was seen at the model and follows from it, a sentence each.
+        version: Content version of the classifier.
+        activation: Activation of its outputs.
+        found: What was found out about the model, a sentence each.
     """
 
     bundle: Bundle
@@ -56,12 +56,12 @@ class Imported:
 
 @dataclass(frozen=True)
 class _Answers:
-    """What a model said of probe images.
+    """A model's outputs for probe images.
 
     Attributes:
         scores: ``(images, outputs)``.
-        stressed: The same for inputs far beyond the usual range; None where that cannot be asked.
-        batch_size: 1 where it has to be asked one by one; else None.
+        stressed: The same for inputs far beyond the usual range; None where the model refuses them.
+        batch_size: 1 if the model takes one image at a time; else None.
     """
 
     scores: np.ndarray
@@ -88,7 +88,7 @@ def import_classifier(
     trust_code: bool = False,
     replace: bool = False,
 ) -> Imported:
-    """Make a classifier's bundle of a bare model. The model is asked, to see that it answers as described.
+    """Make a classifier's bundle of a bare model, and check its answers to probe images.
 
     Args:
         model: A TorchScript, torch.export (``.pt2``) or ONNX file, ``package.module:function`` (needs ``trust_code``),
@@ -96,18 +96,18 @@ def import_classifier(
         out: The bundle to write.
         classes: Class names in the order of the outputs. One output for two classes stands for the second class. Of a
             value they follow from ``answer``.
-        inputs: How images are brought to it.
+        inputs: Conversion of images to views.
         answer: What it says, where that is a value.
-        tensor: What the network wants of a view; default: columns first, in ``value_range``.
-        activation: One of ``outputs.ACTIVATIONS``, or ``auto``: what its answers look like.
+        tensor: The network's input tensor; default: columns first, in ``value_range``.
+        activation: One of ``outputs.ACTIVATIONS``, or ``auto``: found by its answers.
         multi_label: Whether each class is a yes or no of its own.
-        value_range: The range that the network itself wants its input in, where ``tensor`` is not given.
+        value_range: The network's input range, if ``tensor`` is not given.
         output: Key, name or index of the answer where the model returns several things; or what its outputs are, one of
             ``outputs.READINGS``; or both, ``KEY:READING``. Of a value the reading is its kind.
         thresholds: See ``ClassifierSpec``.
-        input_name: For ONNX models with several inputs: the image.
-        fill: Fixed values of the others.
-        name: Name for people; default: the model's.
+        input_name: Name of the image among several inputs of an ONNX model.
+        fill: Fixed values of the other inputs.
+        name: Display name; default: the model's.
         trust_code: Whether Python code that ``model`` names may be run.
         replace: Whether an existing bundle may be replaced.
 
@@ -169,7 +169,7 @@ def import_classifier(
             except OtherwiseError as error:
                 if source.weights is None or isinstance(error, InputTypeError):
                     raise
-                # The draft is nothing to whoever imports; the file is.
+                # The user knows the file, not the draft.
                 detail = error.detail.replace(str(draft.weights), str(model))
                 raise type(error)(detail.replace(str(draft.folder), str(model)), error.hint) from error
 
@@ -186,7 +186,7 @@ def import_classifier(
     except AmbiguousOutputError:
         if key is not None or said is None or output is None:
             raise
-        key, said = output, None  # a key that is called as a reading is
+        key, said = output, None  # a key with the name of a reading
         answers = ask(key)
     if answers.batch_size:
         found.append("It takes one image at a time, so it is asked one by one.")
@@ -230,7 +230,7 @@ def _of_type(tensor: TensorSpec, dtype: str, value_range: tuple[float, float]) -
 
 
 def probe_images(inputs: InputSpec, count: int = 8) -> np.ndarray:
-    """Images of many kinds: black, grey, white, ramps along each axis, then noise of growing contrast.
+    """Return images of many kinds: black, grey, white, ramps along each axis, then noise of growing contrast.
 
     Returns:
         ``(count, channels, *size)`` float32 in [0, 1], the same at every call.
@@ -270,7 +270,7 @@ def _ask(draft: Bundle, trust_code: bool) -> _Answers:
 
 
 def _scores_of(hosted: HostedClassifier, images: np.ndarray) -> tuple[np.ndarray, int | None]:
-    """Ask about a batch and about one image; a model that cannot take a batch is asked one by one."""
+    """Score a batch and one image; if the model cannot take a batch, score the images one by one."""
     batch_size = None
     try:
         scores = hosted.outputs(images)
@@ -300,7 +300,7 @@ def _scores_of(hosted: HostedClassifier, images: np.ndarray) -> tuple[np.ndarray
 
 
 def _stressed(hosted: HostedClassifier, images: np.ndarray, batch_size: int | None) -> np.ndarray | None:
-    """Ask about inputs far beyond the usual range: probabilities stay in [0, 1], logits hardly ever do."""
+    """Score inputs far beyond the usual range: probabilities stay in [0, 1], logits hardly ever do."""
     spec = hosted.spec
     if spec.tensor.dtype == "uint8":
         return None

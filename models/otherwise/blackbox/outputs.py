@@ -1,6 +1,6 @@
-"""Which of a network's outputs is its answer, and how to read it.
+"""Choose a network's answer among its outputs, and find how to read it.
 
-Nothing is guessed: where two outputs or two readings fit, the caller has to say which one is meant.
+Nothing is guessed: if two outputs or two readings fit, the caller has to choose.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from otherwise.errors import BundleError
 
 ACTIVATIONS = ("softmax", "sigmoid", "none", "log", "share")
-"""What turns a model's outputs into probabilities. ``none``: they are probabilities already; ``log``: they are
+"""Conversions of a model's outputs to probabilities. ``none``: they are probabilities already; ``log``: they are
 logarithms of probabilities; ``share``: each row is divided by its sum (a quantised softmax)."""
 READINGS = {
     "logits": "softmax",
@@ -23,25 +23,25 @@ READINGS = {
     "log-probabilities": "log",
     "quantised": "share",
 }
-"""What people say a model's outputs are -> the activation that follows."""
+"""Kind of a model's outputs, as the user names it -> its activation."""
 TOLERANCE = 1e-3
-"""By how much probabilities may leave [0, 1], and rows may differ from a sum of one."""
+"""Tolerance of probabilities outside [0, 1], and of sums of rows that are not one."""
 LEAST_SPREAD = 0.02
-"""Answers that differ by less than this over all kinds of images could be anything."""
+"""Answers that vary by less over all kinds of images cannot be read."""
 SATURATED = 7.0
 """Log-odds beyond which an answer is 0 or 1 to three digits."""
 _SCORES = ("float", "double", "uint8")
 """Types of answers, as arrays and tensors name them."""
 QUANTISED = 0.05
-"""By how much rows of a softmax with 8 bits may differ from a sum of one."""
+"""Tolerance of sums of rows of a softmax with 8 bits."""
 
 
 PERCENT = 0.5
-"""By how much rows of rounded percentages may differ from a sum of 100."""
+"""Tolerance of sums of rows of rounded percentages."""
 BYTE = 255.0
 """A probability of one in models that answer in whole numbers of 8 bits without sign."""
 NO_SCORES = "Export it without its last step (argmax), so that it returns a score for each class."
-"""What to do about a model that returns the number of the class that it says."""
+"""Remedy for a model that returns class numbers."""
 
 
 class AmbiguousOutputError(BundleError):
@@ -49,10 +49,10 @@ class AmbiguousOutputError(BundleError):
 
 
 class InputTypeError(BundleError):
-    """A model wants its input in another type than it is given.
+    """A model needs its input in another type.
 
     Args:
-        dtype: The type wanted, one of ``tensor.DTYPES``.
+        dtype: The needed type, one of ``tensor.DTYPES``.
     """
 
     def __init__(self, dtype: str) -> None:
@@ -62,11 +62,11 @@ class InputTypeError(BundleError):
 
 @dataclass(frozen=True)
 class Reading:
-    """How a model's outputs are read.
+    """Reading of a model's outputs.
 
     Attributes:
         activation: One of ``ACTIVATIONS``.
-        why: What was seen, one sentence; empty where somebody said so.
+        why: The observation behind it, one sentence; empty where the user chose it.
     """
 
     activation: str
@@ -74,12 +74,12 @@ class Reading:
 
 
 def choose(outputs: Any, wanted: str | int | None, strict: bool, rank: int = 2) -> Any:
-    """Take the answer out of what a network returned.
+    """Return the answer among the outputs of a network.
 
     Args:
         outputs: An array, or a dictionary, tuple or list of them.
         wanted: Key or index of the answer; None: the only one that fits.
-        strict: Refuse if several fit; else the first one is taken, as bundles of the first version mean it.
+        strict: Refuse if several fit; else the first one is taken, as for bundles of the first version.
         rank: Dimensions of an answer, ``(batch, outputs)``.
 
     Raises:
@@ -127,12 +127,12 @@ def rows_of(scores: Any) -> Any:
 def read_scores(
     scores: np.ndarray, classes: int, multi_label: bool = False, stressed: np.ndarray | None = None
 ) -> Reading:
-    """Say from a model's outputs for several images how they are to be read.
+    """Find the reading of a model's outputs for several images.
 
     Args:
         scores: ``(count, outputs)`` answers to images of many kinds.
         classes: Number of classes named.
-        multi_label: Whether each class is said to be a yes or no of its own.
+        multi_label: Whether each class is a yes or no of its own.
         stressed: Answers to inputs far beyond the usual range: probabilities stay in [0, 1] there, logits do not.
 
     Raises:
@@ -181,7 +181,7 @@ def read_scores(
 
 
 def reading_of(output: str, multi_label: bool, outputs: int) -> Reading | None:
-    """Return what ``--output`` says, if it names a reading.
+    """Return the reading that ``--output`` names.
 
     Returns:
         None if it names something else: an output by its name or index.

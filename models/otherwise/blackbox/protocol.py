@@ -1,4 +1,4 @@
-"""What is asked of a classifier, and nothing more: batches of images in, probabilities out."""
+"""The interface of a classifier: batches of images in, probabilities out."""
 
 from __future__ import annotations
 
@@ -19,17 +19,16 @@ _BODY_AXES = dict(R=0, L=0, A=1, P=1, S=2, I=2)
 
 @dataclass(frozen=True)
 class PatchSpec:
-    """How a classifier of patches is brought over a whole image.
+    """Placement of a classifier's patches over a whole image.
 
     Attributes:
-        wanted: Classes worth finding; patches are ranked by the sum of their probabilities (of several labels: by the
-            largest).
+        wanted: Classes to find; patches are ranked by the sum of their probabilities (multi-label: by the largest).
         overlap: Share of its edge that a patch has in common with the next one, in [0, 1).
         foreground: Voxels above this value, in the image's own units, are foreground; None: all are.
-        share: Patches that hold a smaller share of tissue are not looked at, in [0, 1].
+        share: Least share of tissue in a patch, in [0, 1]; other patches are skipped.
 
     Raises:
-        BundleError: if no class is wanted, one is wanted twice, or a share is none.
+        BundleError: if no class is wanted, one is wanted twice, or a share is out of range.
     """
 
     wanted: tuple[str, ...]
@@ -50,14 +49,14 @@ class PatchSpec:
             )
 
     def check(self, classes: Sequence[str], multi_label: bool = False) -> None:
-        """Refuse to look for what the classifier cannot tell.
+        """Refuse wanted classes that the classifier cannot find.
 
         Args:
-            classes: Of the classifier.
+            classes: Classes of the classifier.
             multi_label: Whether each class is a yes or no of its own.
 
         Raises:
-            BundleError: if a wanted class is none of them, or all are wanted though only one of them is ever true.
+            BundleError: if a wanted class is unknown, or all of mutually exclusive classes are wanted.
         """
         unknown = [name for name in self.wanted if name not in classes]
         if unknown:
@@ -72,10 +71,10 @@ class PatchSpec:
 
 @dataclass(frozen=True)
 class InputSpec:
-    """How an image is brought to a classifier, as declared in its bundle.
+    """Conversion of an image to a classifier's view, as declared in its bundle.
 
-    The result, the *view*, is ``(channels, *size)`` in [0, 1] and always has columns first. What the network wants
-    beyond that is the business of ``TensorSpec``.
+    The result, the *view*, is ``(channels, *size)`` in [0, 1] and always has columns first. ``TensorSpec`` converts
+    it to the network's tensor.
 
     Attributes:
         size: Voxels along columns, rows and, for a 3-D classifier, slices.
@@ -84,19 +83,18 @@ class InputSpec:
             millimetres about the image's centre is resampled (outside the image: ``low``).
         intensity: ``(low, high)`` in the image's own units (for example HU); mapped linearly to [0, 1] and clipped.
         modality: DICOM modality such as "MG" or "CT".
-        patches: Where the classifier looks at patches of a larger image: how they are laid. None: it looks at all of
-            an image at once.
+        patches: Placement of patches, for a classifier of patches of larger images. None: a classifier of whole images.
         orientation: Anatomical directions of columns, rows and slices, such as ``LPS`` (``LP`` for 2-D); see
-            ``images.resampling.model_grid``. None: as the file has them.
-        fit: How the field of view is brought to ``size`` where there is no spacing; see ``model_grid``.
+            ``images.resampling.model_grid``. None: as in the file.
+        fit: How the field of view is fitted to ``size`` without a spacing; see ``model_grid``.
         interpolation: One of ``images.kernels.KERNELS``.
         own_window: Each image's own minimum and maximum are its window, and ``intensity`` is not used. For networks
             that normalise each image by itself.
-        grey: What becomes of a coloured image where one channel is wanted: ``refuse``, ``luma`` (ITU-R BT.601, as
+        grey: Conversion of a coloured image to one channel: ``refuse``, ``luma`` (ITU-R BT.601, as
             Pillow and OpenCV) or ``mean``.
         pipeline: The bundle's own preprocessing where MONAI runs it (see ``monai_pipeline``); the fields above then
             merely describe its result.
-        any_size: Whether views of other sizes than ``size`` are taken, too; ``size`` is then what an agent is made for.
+        any_size: Whether views of other sizes are accepted too; agents are made for ``size``.
     """
 
     size: tuple[int, ...]
@@ -154,7 +152,7 @@ class InputSpec:
 
     @property
     def spatial_dims(self) -> int:
-        """2 or 3."""
+        """Return 2 or 3."""
         return len(self.size)
 
 
@@ -165,7 +163,7 @@ class Prepared:
     Attributes:
         array: ``(channels, i, j, k)`` float32 in units of the window.
         geometry: Its grid.
-        window: ``(low, high)`` that become 0 and 1.
+        window: ``(low, high)``, mapped to 0 and 1.
     """
 
     array: np.ndarray
@@ -174,26 +172,26 @@ class Prepared:
 
 
 class Pipeline(Protocol):
-    """A preprocessing that something else than this package carries out."""
+    """A preprocessing outside of this package."""
 
     def prepare(self, image: Image) -> Prepared:
         """Prepare one plane or volume.
 
         Raises:
-            ImageError: if the image does not suit.
+            ImageError: if the image is not suitable.
         """
         ...
 
 
 @runtime_checkable
 class BlackBox(Protocol):
-    """A classifier that we cannot look into.
+    """A classifier that is only used by its answers.
 
     Attributes:
         name: Name for people.
-        version: Hash of its content; two classifiers with the same version answer alike.
+        version: Hash of its content; classifiers of the same version give the same answers.
         classes: Names in the order of the probabilities; at least two.
-        inputs: The images it wants.
+        inputs: Its input specification.
         multi_label: False: probabilities of a row sum to one. True: each class is a yes or no of its own.
     """
 
@@ -213,6 +211,6 @@ class BlackBox(Protocol):
             ``(batch, len(classes))`` float64 probabilities in [0, 1].
 
         Raises:
-            ClassifierError: if what the model returned is no set of probabilities.
+            ClassifierError: if the model does not return probabilities.
         """
         ...

@@ -1,8 +1,8 @@
-"""What a classifier's bundle says about the classifier: its classes, its inputs, and how to read its outputs.
+"""Read and write a classifier's specification in its bundle: classes, inputs, outputs.
 
 The contract has a version, ``otherwise.contract``. Bundles without one are of the first version: their networks take
 columns first, in the file's own orientation, and are resampled as ``images.kernels.gaussian`` does. From the third
-version on, how patches are laid is no part of a classifier's version; see ``bundle.bundle_version``.
+version on, the placement of patches is not part of a classifier's version; see ``bundle.bundle_version``.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ from otherwise.blackbox.tensor import AXES, TensorSpec
 from otherwise.errors import BundleError
 
 CONTRACT = 4
-"""Latest version of the contract; this package reads it and all before."""
+"""Latest version of the contract; this package reads it and all earlier ones."""
 CLASS_CONTRACT = 3
 """Version that bundles of classes are written in; those of values are of the latest."""
 LEAST_TISSUE = 0.25
-"""Share of tissue in a patch of bundles of contract 1 and 2, which could not choose it."""
+"""Least share of tissue in a patch, for bundles of contract 1 and 2, which do not declare it."""
 
 
 @dataclass(frozen=True)
 class ClassifierSpec:
-    """How to ask a hosted model, and how to read its answer.
+    """Specification of a hosted model: its inputs and outputs.
 
     Attributes:
-        name: Name for people.
+        name: Display name.
         version: Content version, 64 hexadecimal characters.
         classes: Class names in the order of the outputs; of a value those of ``answer``.
-        inputs: How an image is brought to it.
+        inputs: Conversion of an image to its view.
         activation: One of ``outputs.ACTIVATIONS``.
         multi_label: Whether each class is a yes or no of its own.
-        tensor: What the network wants of a view; by default the view's own axes in [0, 1].
+        tensor: The network's input tensor; by default the view's own axes in [0, 1].
         output: Key or index of the answer where the network returns several things; None: the only one.
-        batch_size: Images that it takes at once where that is fixed; None: any number.
-        thresholds: Probability from which each class is said; None: the most probable class, or 0.5 for each of
-            several labels.
-        contract: Version of the contract that its bundle was written by.
+        batch_size: Fixed number of images in a batch; None: any number.
+        thresholds: Least probability of each class for its prediction; None: the most probable class, or 0.5 for each
+            of several labels.
+        contract: Version of the contract of its bundle.
         answer: What it says: one of classes, labels, or a value, whose two classes follow from it.
     """
 
@@ -81,11 +81,10 @@ class ClassifierSpec:
 def read_spec(bundle: Bundle) -> ClassifierSpec:
     """Read a classifier's specification from its bundle.
 
-    A bundle that was not made by this package (no key ``otherwise``) is understood where MONAI's own fields and its
-    preprocessing say enough.
+    A bundle of another origin (no key ``otherwise``) is read where MONAI's fields and its preprocessing are sufficient.
 
     Raises:
-        BundleError: naming the fields that are missing, or that contradict each other, or a later version.
+        BundleError: if fields are missing or contradict each other, or the contract is of a later version.
     """
     own, missing = bundle.own, []
     contract = own.get("contract", 1)
@@ -172,19 +171,19 @@ def classifier_metadata(
     answer: OutputKind = NO_VALUE,
     **more: Any,
 ) -> dict[str, Any]:
-    """Metadata of a classifier's bundle, the reverse of ``read_spec``.
+    """Return the metadata of a classifier's bundle, the inverse of ``read_spec``.
 
     Args:
-        name: Name for people.
+        name: Display name.
         classes: Class names in the order of the outputs.
-        inputs: The images it wants.
+        inputs: Its input specification.
         weights: Path of the weights within the bundle.
         activation: One of ``outputs.ACTIVATIONS``.
         multi_label: Whether each class is a yes or no of its own.
-        value_range: The network's own input range, where nothing else is to be said of its tensor.
-        tensor: What the network wants of a view; default: columns first, in ``value_range``.
+        value_range: The network's input range, if ``tensor`` is not given.
+        tensor: The network's input tensor; default: columns first, in ``value_range``.
         outputs: Number of outputs where that is not the number of classes (1: probability of the second of two).
-        description: For people.
+        description: Description.
         own: Further fields under ``otherwise``, such as ``output``, ``batch_size`` and ``thresholds``.
         answer: What it says; of a value its classes follow, and ``classes`` are those of ``answer``.
         more: Further top-level fields.
@@ -265,8 +264,8 @@ def _value_format(answer: OutputKind, outputs: int) -> dict[str, Any]:
 
 
 def _in_our_order(size: Sequence[Any], tensor: TensorSpec) -> tuple[int, ...]:
-    """Columns, rows and slices of a network's own spatial shape."""
-    if len(size) != len(tensor.order):  # refused by whoever looks at the size
+    """Return columns, rows and slices of a network's own spatial shape."""
+    if len(size) != len(tensor.order):  # refused where the size is checked
         return tuple(int(edge) for edge in size)
     edges = dict(zip(tensor.order, size, strict=True))
     return tuple(int(edges[axis]) for axis in range(len(size)))
