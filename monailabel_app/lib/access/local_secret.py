@@ -1,4 +1,4 @@
-"""The secret of a server without tokens: whoever knows its address may do everything, and nobody else anything."""
+"""The secret of a server without tokens: users who know it are administrators, and nobody else has access."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from otherwise.concepts.questions import STRATEGIES, QuestionError
 
 
 class QuestionStrategy(Strategy):
-    """Asks about a region of an image that has been explained; before there is any, about an image at random.
+    """Chooses a region of an explained image; before there is any, a random image.
 
     Args:
         strategy: Name of one of ``STRATEGIES``.

@@ -1,4 +1,4 @@
-"""Rates of requests and of refusals: a script in an endless loop must not take the server from everybody else."""
+"""Limits of the rates of requests and of refusals, so that one user's loop does not block the others."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MOST_HELD = 1024
 
 
 class TooOftenError(OtherwiseError):
-    """Somebody asks too often.
+    """A user sends too many requests.
 
     Attributes:
         retry_after: Seconds after which the next request is taken.

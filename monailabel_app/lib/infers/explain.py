@@ -30,7 +30,7 @@ REGION_NAMES = {f"region {label}": label for label in range(1, 10)}
 
 
 class Explain(HostedTask):
-    """Searches for what would make the classifier decide otherwise.
+    """Searches for a change that makes the classifier decide otherwise.
 
     Of MONAI Label's types only a segmentation is offered with a button and shown as segments by the stock Slicer
     plug-in (it lists neither ``classification`` nor ``others``), and a label map of regions is just that.

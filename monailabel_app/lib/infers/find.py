@@ -98,7 +98,7 @@ class PatchScoreCache:
 
 
 class Find(HostedTask):
-    """Look at every patch; replies with boxes and scores as MONAI Label's detection models do."""
+    """Scores every patch; replies with boxes and scores as MONAI Label's detection models do."""
 
     def __init__(self, host: Host, looks: PatchScoreCache) -> None:
         wanted = looks.finder.patches.wanted

@@ -1,4 +1,4 @@
-"""The jobs of a server: accepted, shared, cached, cancelled, timed out, and taken up again after a restart."""
+"""The jobs of a server: accepted, shared, cached, cancelled, timed out, and resumed after a restart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MONAI Label's own FastAPI server, imported without what it prints."""
+"""MONAI Label's FastAPI server, imported without its output."""
 
 from __future__ import annotations
 

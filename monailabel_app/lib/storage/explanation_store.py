@@ -30,7 +30,7 @@ class DamagedError(NotFoundError):
 
 
 class StorageError(OtherwiseError):
-    """The server cannot keep a result."""
+    """The server cannot store something."""
 
     code = "storage"
     status = 507

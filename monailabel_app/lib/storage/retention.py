@@ -81,7 +81,7 @@ def expired(
 
 
 class References:
-    """Ids of the explanations that annotations refer to, also those that were taken back: names may go back, too."""
+    """Ids of the explanations that annotations refer to, withdrawn ones included: earlier names can be chosen again."""
 
     def __init__(self, annotations: AnnotationStore) -> None:
         self._annotations = annotations

@@ -28,7 +28,7 @@ RECORD = "datastore_v2.json"
 
 
 class StudyFolder(LocalDatastore):
-    """Replaces its record as a whole; one that is damaged is set aside, and made anew from the files that are there.
+    """Replaces its record as a whole; a damaged record is set aside and made again from the files.
 
     Args:
         folder: The studies.
