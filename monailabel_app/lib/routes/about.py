@@ -19,6 +19,7 @@ from lib.storage.explanation_store import NotFoundError
 from lib.storage.image_sources import READABLE
 from otherwise import __version__
 from otherwise.attribution.methods import offered
+from otherwise.blackbox.output_kind import OutputKind, output_kind
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
@@ -57,11 +58,24 @@ def installed_version(package: str) -> str:
     return version(package)
 
 
+def _value(kind: OutputKind) -> dict[str, Any]:
+    """Return what a model that says a value declares; a target is then a text, see ``question.ask``."""
+    return {
+        "kind": kind.kind,
+        "name": kind.name,
+        "unit": kind.unit,
+        "range": list(kind.range) if kind.range else None,
+        "tolerance": kind.tolerance,
+        "categories": dict(kind.categories),
+    }
+
+
 def describe(host: Host, options: Options) -> dict[str, Any]:
     """Return versions, models and limits as JSON."""
     import torch
 
     classifier = host.classifier
+    said = output_kind(classifier)
     return {
         "versions": {
             "otherwise": __version__,
@@ -72,6 +86,7 @@ def describe(host: Host, options: Options) -> dict[str, Any]:
                 **asdict(host.classifier_ref),
                 "classes": list(classifier.classes),
                 "multi_label": classifier.multi_label,
+                **({"value": _value(said)} if said.is_value else {}),
                 "inputs": {**asdict(classifier.inputs), "spatial_dims": classifier.inputs.spatial_dims},
             }
         ],
@@ -88,6 +103,6 @@ def describe(host: Host, options: Options) -> dict[str, Any]:
             "waiting_per_user": host.worker.limit_per_user,
             "deadline_seconds": options.deadline_seconds,
             "upload_endings": list(READABLE),
-            "targets": [AUTO, *classifier.classes],
+            "targets": [AUTO, *([name for name, _ in said.categories] if said.is_value else classifier.classes)],
         },
     }

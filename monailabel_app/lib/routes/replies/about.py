@@ -16,6 +16,9 @@ class ClassifierReply(Reply):
     version: str = Field(description="Hash of its content")
     classes: list[str]
     multi_label: bool
+    value: dict[str, Any] | None = Field(
+        default=None, description="Of a model that says a value: kind, name, unit, range, tolerance, categories"
+    )
     inputs: dict[str, Any] = Field(description="Its input contract: size, spacing, intensity window and more")
 
 

@@ -13,6 +13,9 @@ import numpy as np
 from . import nrrd
 
 SCHEMA = "otherwise.explanation/1"
+VALUE_SCHEMA = "otherwise.explanation/2"
+"""Of models that say a value."""
+SCHEMAS = (SCHEMA, VALUE_SCHEMA)
 VOLUMES = ("original", "counterfactual", "difference", "effect", "floor", "minimal")
 LOOKED_AT = ("minimal", "path")
 """Roles whose images may have a coarser grid of the same extent."""
@@ -144,7 +147,7 @@ def read_json(folder: Path) -> dict:
     """Read and check ``explanation.json``."""
     try:
         content = json.loads((folder / "explanation.json").read_text(encoding="utf-8"))
-        if content["schema"] != SCHEMA:
+        if content["schema"] not in SCHEMAS:
             raise SceneError(f"The explanation has schema {content['schema']!r}, not {SCHEMA}. Update the module.")
         names = content["files"]
         _ = content["image"]["id"], content["counterfactual"]["path"][0], content["regions"], names["path"]

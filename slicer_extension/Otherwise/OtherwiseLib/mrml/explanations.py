@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import slicer
 
-from ..files.explanation_files import SCHEMA, VOLUMES, ExplanationFiles, Grid, SceneError, read
+from ..files.explanation_files import SCHEMAS, VOLUMES, ExplanationFiles, Grid, SceneError, read
 from . import colours, display, nodes, tables, view_nodes
 from .nodes import UpdateProxies
 from .volumes import geometry_of
@@ -59,7 +59,7 @@ class ShownExplanation:
         self.node = node
         try:
             self.content: dict = json.loads(node.GetText())
-            if self.content["schema"] != SCHEMA:
+            if self.content["schema"] not in SCHEMAS:
                 raise ValueError("schema")
         except (TypeError, ValueError, KeyError) as error:
             raise SceneError("The explanation in this scene is damaged. Explain the image again.") from error

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
+from . import value_texts
+
 Translate = Callable[[str], str]
 
 STAGES = {
@@ -37,7 +39,9 @@ def hosted(about: dict, tr: Translate) -> str:
             tr("Classifier: {name} ({version})").format(
                 name=classifier["name"], version=str(classifier["version"])[:8]
             ),
-            tr("Tells apart: {classes}").format(classes=", ".join(classifier["classes"])),
+            value_texts.hosted(classifier["value"], tr)
+            if classifier.get("value")
+            else tr("Tells apart: {classes}").format(classes=", ".join(classifier["classes"])),
             tr("Looks at: {modality} {dims}-D, {size}").format(
                 modality=inputs.get("modality", ""), dims=inputs["spatial_dims"], size=size
             ),
@@ -56,6 +60,8 @@ def find_text(find: Any, tr: Translate) -> str:
 
 def verdict(content: dict, tr: Translate) -> str:
     """Return the verdict with its probabilities."""
+    if content.get("value") and not content.get("place"):
+        return value_texts.verdict(content, tr)
     before, found, target = content["prediction"], content["counterfactual"], content["target"]
     first = tr("The classifier says {label} ({probability:.0%}).").format(
         label=before["label"], probability=before["probabilities"][before["label"]]
@@ -112,6 +118,8 @@ def warnings(content: dict, tr: Translate) -> list[str]:
 def on_path(content: dict, step: int, tr: Translate) -> str:
     """Return the present step of the path, and the probabilities there."""
     point = content["counterfactual"]["path"][step]
+    if content.get("value"):
+        return value_texts.on_path(content, point, tr)
     text = ", ".join(f"{name} {value:.0%}" for name, value in point["probabilities"].items())
     line = tr("Strength {strength:.2f}: {text}").format(strength=point["strength"], text=text)
     if point.get("flipped"):
@@ -123,7 +131,7 @@ def legend(shown: Any, method: str, tr: Translate) -> str:
     """Return what the last view shows."""
     overlay = shown.overlay(method) if method else None
     if overlay is None:
-        return tr("Last view: measured effect, towards {target}.").format(target=shown.content["target"])
+        return tr("Last view: measured effect, towards {target}.").format(target=value_texts.target_name(shown.content))
     return tr("Last view: {title}. For comparison: no plausible image was put to the classifier.").format(
         title=overlay.GetName()
     )
