@@ -78,19 +78,25 @@ def answer(explanation: Explanation) -> str:
         return f"The whole image stays {before}. {patch}"
     if label != before:
         return f"With this patch changed, the whole image would be {after}. {patch}"
-    kept = f"Only this patch changes its mind; the whole image stays {after}, by its most suspicious patch."
+    kept = f"Only this patch is called otherwise; the whole image stays {after}, by its most suspicious patch."
     return f"{kept} {patch}" + (f" {whole_story(place)}" if place.steps else "")
 
 
 def whole_story(place: Place) -> str:
     """Return what became of the whole image while one patch after the other was changed."""
     label = _called(place, place.before, place.label_before)
-    left = [words.probability(step.after[label]) for step in place.steps]
-    count = sum(step.valid for step in place.steps)
-    last = place.steps[-1]
-    flipped = last.valid and words.answers(last.after, label) is False
-    end = "it changes its mind" if flipped else "it does not change its mind"
-    return f"With {count} patches changed one after the other {end}: {label} {', '.join(left)}."
+    changed = [step for step in place.steps if step.valid]
+    if not changed:
+        return ""
+    left = ", then ".join(words.probability(step.after[label]) for step in changed)
+    count = f"{len(changed)} patches were" if len(changed) > 1 else "one patch was"
+    flipped = words.answers(changed[-1].after, label) is False
+    end = f"no longer called {label}" if flipped else f"still called {label}"
+    stopped = "" if changed[-1] is place.steps[-1] else " For the next patch no change was found."
+    return (
+        f"After {count} changed, one after the other, the whole image is {end}; its probability of {label} after each: "
+        f"{left}.{stopped}"
+    )
 
 
 def _called(place: Place, probabilities: Probabilities, label: str) -> str:

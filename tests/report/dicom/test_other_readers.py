@@ -48,7 +48,7 @@ def test_dcmqi_reads_every_object_in_its_place(
     path = source(kind)
     explanation = explained(path)
     files = write_dicom(explanation, path, tmp_path / "out")
-    for name in ("effect", "change"):
+    for name in ("effect", "change") if kind != "mammogram" else ():  # whose maps are pictures
         (found,) = dcmqi("paramap2itkimage", files[name], tmp_path / name).glob("*.n*rr*")
         image = SimpleITK.ReadImage(str(found))
         assert np.abs(SimpleITK.GetArrayFromImage(image)).max() > 0
@@ -90,13 +90,15 @@ def test_sources_that_leave_things_out_give_objects_that_dcmqi_and_dciodvfy_take
             setattr(data, name, value)
         data.save_as(file)
     files = write_dicom(explained(path), path, tmp_path / "out")
-    dcmqi("paramap2itkimage", files["effect"], tmp_path / "effect")
     dcmqi("segimage2itkimage", files["regions"], tmp_path / "regions")
     if shutil.which("dciodvfy"):
         for file in files.values():
             said = subprocess.run(["dciodvfy", str(file)], capture_output=True, text=True, timeout=60, check=False)
             errors = [line for line in (said.stdout + said.stderr).splitlines() if line.startswith("Error")]
             assert errors == []
+    if kind == "mammogram":  # whose maps are pictures
+        return
+    dcmqi("paramap2itkimage", files["effect"], tmp_path / "effect")
     region = pydicom.dcmread(files["effect"]).SharedFunctionalGroupsSequence[0].FrameAnatomySequence[0]
     assert region.AnatomicRegionSequence[0].CodeMeaning
     if changed == "body part":

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from highdicom.sr import FindingSite
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
+
+from otherwise.report.dicom.codes import official
 
 BODY_PARTS = {
     "ABDOMEN": Code("818983003", "SCT", "Abdomen"),
@@ -46,6 +49,19 @@ def frame_anatomy(header: Dataset) -> Dataset:
     item.FrameLaterality = laterality if laterality in ("R", "L", "B", "U") else "U"
     item.AnatomicRegionSequence = [_region(header)]
     return item
+
+
+def side_of(header: Dataset) -> str:
+    """Return the side of a paired body part, R or L, which the image or the series says; else nothing."""
+    told = str(header.get("ImageLaterality") or header.get("Laterality") or "")
+    return told if told in ("R", "L") else ""
+
+
+def finding_site(header: Dataset) -> FindingSite:
+    """Return the body part, and its side where that is known, for a structured report."""
+    region, side = _region(header), side_of(header)
+    laterality = {"R": official("SCT", "Right"), "L": official("SCT", "Left")}.get(side)
+    return FindingSite(Code(region.CodeValue, region.CodingSchemeDesignator, region.CodeMeaning), laterality)
 
 
 def _region(header: Dataset) -> Dataset:

@@ -41,14 +41,9 @@ class Quantity:
     series_number: int
 
 
-def effect_map(
-    explanation: Explanation,
-    source: SourceSeries,
-    creation: Creation | None = None,
-    frame_of_reference: str | None = None,
-) -> ParametricMap:
-    """Return the measured effect on the classifier's log-odds; positive speaks for the target. See ``change_map``."""
-    quantity = Quantity(
+def effect_quantity(explanation: Explanation) -> Quantity:
+    """Return the measured effect on the classifier's log-odds; positive speaks for the target."""
+    return Quantity(
         label="EFFECT",
         description=f"Measured effect on the log-odds towards {explanation.target}",
         code=EFFECT,
@@ -56,36 +51,17 @@ def effect_map(
         derivation=private("PERTURBATION", "Parts of the change put in and left out"),
         series_number=9902,
     )
-    return _map(explanation.volumes.effect, quantity, explanation, source, creation or Creation(), frame_of_reference)
 
 
-def change_map(
-    explanation: Explanation,
-    source: SourceSeries,
-    creation: Creation | None = None,
-    frame_of_reference: str | None = None,
-) -> ParametricMap:
-    """Return the change from the image to its counterfactual: HU for CT, else stored values; of colours the mean.
-
-    The frames cover the box of all non-zero values, in the map's own geometry.
-
-    Args:
-        explanation: What to write.
-        source: Its source.
-        creation: Identifiers and time; by default new ones.
-        frame_of_reference: For sources that lie nowhere in the patient (radiographs): the UID of the frame of reference
-            in which the map lies, since maps must have one; by default a new one.
-    """
-    quantity = Quantity(
+def change_quantity(explanation: Explanation, source: SourceSeries) -> Quantity:
+    """Return the change from the image to its counterfactual: HU for CT, else stored values."""
+    return Quantity(
         label="CHANGE",
         description=f"Change for which the classifier would say {explanation.target}",
         code=private("CHANGE", "Counterfactual minus original"),
         unit=official("UCUM", "HounsfieldUnit") if _is_ct(source) else official("UCUM", "NoUnits"),
         derivation=official("DCM", "PixelByPixelSubtraction"),
         series_number=9903,
-    )
-    return _map(
-        explanation.volumes.difference, quantity, explanation, source, creation or Creation(), frame_of_reference
     )
 
 
@@ -94,20 +70,24 @@ def _is_ct(source: SourceSeries) -> bool:
     return str(header.get("Modality", "")) == "CT" and str(header.get("RescaleType", "HU") or "HU") == "HU"
 
 
-def _map(
-    image: Image,
-    quantity: Quantity,
-    explanation: Explanation,
-    source: SourceSeries,
-    creation: Creation,
-    invented: str | None,
+def parametric_map(
+    image: Image, quantity: Quantity, explanation: Explanation, source: SourceSeries, creation: Creation
 ) -> ParametricMap:
+    """Return a map whose frames cover the box of all non-zero values, in the map's own geometry.
+
+    Args:
+        image: The map, on the part of the source that was explained; of several channels the mean is taken.
+        quantity: What it shows.
+        explanation: What it is of.
+        source: Lies in the patient; see ``map_image`` for one that does not.
+        creation: Identifiers and time.
+    """
     low, high = _occupied(image.array)
     box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
     # Channels first, then i, j, k, becomes frames, rows, columns.
     values = np.ascontiguousarray(image.array[:, *box].mean(axis=0, dtype=np.float32).T)
     slices = source.slices[low[2] : high[2]]
-    headers = references(source, slices, None if source.placed else (invented or creation.uid()))
+    headers = references(source, slices)
     # Every slice where its own header says, as the source's viewers have it.
     corner = (source.low[0] + low[0], source.low[1] + low[1])
     least, most = float(values.min()), float(values.max())

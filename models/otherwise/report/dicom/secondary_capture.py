@@ -6,6 +6,7 @@ from highdicom.sc import SCImage
 from pydicom.valuerep import DA, TM
 
 from otherwise.explain.explanation import Explanation
+from otherwise.report.dicom.anatomy import side_of
 from otherwise.report.dicom.creation import Creation, equipment, finish
 from otherwise.report.dicom.headers import decimals, references
 from otherwise.report.dicom.source import SourceSeries
@@ -51,7 +52,7 @@ def report_pages(explanation: Explanation, source: SourceSeries, creation: Creat
         page.BurnedInAnnotation = "YES"
         page.NominalScannedPixelSpacing = decimals([MILLIMETRES_PER_INCH / DOTS_PER_INCH] * 2)
         page.PatientOrientation = None  # type: ignore[assignment]  # a page of text lies nowhere in the patient
-        page.Laterality = None  # type: ignore[assignment]
+        page.Laterality = side_of(header) or None
         finish(page, source, creation)
         pages.append(page)
     return pages

@@ -37,6 +37,7 @@ from otherwise import __version__
 from otherwise.explain.explanation import Counterfactual, Explanation, Region
 from otherwise.report import headline, value_words
 from otherwise.report.dicom import MANUFACTURER, NAME
+from otherwise.report.dicom.anatomy import finding_site
 from otherwise.report.dicom.codes import (
     EFFECT,
     class_code,
@@ -214,6 +215,7 @@ def _region(
         "tracking_identifier": TrackingIdentifier(segment.TrackingUID, segment.TrackingID),
         "finding_type": region_code(region),
         "algorithm_id": AlgorithmIdentification(explanation.agent.name, explanation.agent.version),
+        "finding_sites": [finding_site(source.slices[0].header)],
         "measurements": [_size(explanation, region, source), _effect(explanation, region.effect)],
         "qualitative_evaluations": [
             QualitativeEvaluation(SUFFICIENT, _yes(region.sufficient)),

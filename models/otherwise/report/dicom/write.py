@@ -11,7 +11,8 @@ from otherwise.explain.explanation import Explanation
 from otherwise.images.atomic import atomic_folder
 from otherwise.report.dicom.creation import Creation
 from otherwise.report.dicom.links import link_images
-from otherwise.report.dicom.parametric_map import change_map, effect_map
+from otherwise.report.dicom.map_image import map_image
+from otherwise.report.dicom.parametric_map import change_quantity, effect_quantity, parametric_map
 from otherwise.report.dicom.secondary_capture import report_pages
 from otherwise.report.dicom.segmentation import explanation_segmentation
 from otherwise.report.dicom.source import DicomError, SourceSeries, match_source
@@ -32,9 +33,10 @@ def write_dicom(
     """Write an explanation's objects as a folder, whole or not at all.
 
     Regions are a Segmentation, effect and change Parametric Maps, the report a Structured Report, and its pages
-    Secondary Captures for archives and viewers that know nothing else. The objects share patient and study with the
-    source, those with a place in the patient also its frame of reference. They refer to its instances and to each
-    other. All but identifiers and times depends on the explanation and its source alone.
+    Secondary Captures for archives and viewers that know nothing else. The maps of an image that lies nowhere in the
+    patient, such as a radiograph, are Secondary Captures, too, see ``map_image``. The objects share patient and study
+    with the source, those with a place in the patient also its frame of reference. They refer to its instances and to
+    each other. All but identifiers and times depends on the explanation and its source alone.
 
     Args:
         explanation: What to write.
@@ -69,8 +71,12 @@ def _write(explanation: Explanation, source: SourceSeries, folder: Path, creatio
         regions = explanation_segmentation(explanation, source, creation, invented)
         if regions is not None:
             images["regions"] = regions
-        images["effect"] = effect_map(explanation, source, creation, invented)
-        images["change"] = change_map(explanation, source, creation, invented)
+        draw = parametric_map if source.placed else map_image
+        for name, map_of, quantity in (
+            ("effect", explanation.volumes.effect, effect_quantity(explanation)),
+            ("change", explanation.volumes.difference, change_quantity(explanation, source)),
+        ):
+            images[name] = draw(map_of, quantity, explanation, source, creation)
         for number, page in enumerate(report_pages(explanation, source, creation), start=1):
             images[f"page-{number}"] = page
         link_images(images, source)

@@ -93,7 +93,7 @@ def _whole(place: dict, tr: Translate) -> str:
     label, then = max(before, key=before.get), max(after, key=after.get)
     if label == then:
         whole = tr(
-            "Only this patch changes its mind: the whole image stays {label} ({before:.0%} before, {after:.0%} after)."
+            "Only this patch is called otherwise; the whole image stays {label} ({before:.0%} before, {after:.0%} now)."
         )
     else:
         whole = tr("With this patch changed the whole image, {label} ({before:.0%}), would be {then} ({after:.0%}).")
