@@ -80,6 +80,7 @@ def test_finds_come_as_boxes_with_scores(found: tuple[str, requests.Session]) ->
     assert (low < middle).all()
     assert (middle < high).all()
     assert params["label"][0] == "alarm"
+    assert params["warnings"] == []
     assert params["label_scores"] == sorted(params["label_scores"], reverse=True)
     assert params["label_scores"][0] > 0.9
     same = job(url, client, kind="find", params={"most": 1})["result"]["finds"]
@@ -106,6 +107,11 @@ def test_a_find_is_explained_in_its_place_over_http(found: tuple[str, requests.S
     assert all(a <= b for a, b in zip(place["low"], first["low"], strict=True))
     assert all(a >= b for a, b in zip(place["high"], first["high"], strict=True))
     assert place["before"] == pytest.approx(first["probabilities"])
+    whole = job(url, client, kind="explain", params={"find": 1, "whole": True})
+    assert whole["state"] == "done", whole["error"]
+    steps = whole["result"]["place"]["steps"]
+    assert steps[0]["before"] == pytest.approx(first["probabilities"]), "the first step is the first find"
+    assert all(step["valid"] for step in steps[:-1]), "it goes on while patches change"
     chosen = job(url, client, kind="explain", params={"centre": [7 - 0.5 * 20, -3 + 0.5 * 100, 2]})
     assert chosen["state"] == "done", chosen["error"]
     low, high = (np.array(chosen["result"]["place"][key]) for key in ("low", "high"))

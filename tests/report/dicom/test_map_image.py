@@ -51,7 +51,10 @@ def test_the_side_is_that_of_the_source_in_every_object(
     data.save_as(path)
     files = write_dicom(explained(path), path, tmp_path / "out")
     objects = {name: pydicom.dcmread(file, stop_before_pixels=True) for name, file in files.items()}
-    report = objects.pop("report")
+    report, regions = objects.pop("report"), objects.pop("regions")
+    for segment in regions.SegmentSequence:
+        (side,) = segment.AnatomicRegionSequence[0].AnatomicRegionModifierSequence
+        assert side.CodeMeaning == "Left"
     assert {name: one.get("Laterality") for name, one in objects.items()} == dict.fromkeys(objects, "L")
     assert "Left" in str(report), "of the finding site"
 
@@ -59,4 +62,7 @@ def test_the_side_is_that_of_the_source_in_every_object(
 def test_of_an_unknown_side_nothing_is_said(source: Callable, explained: Callable, tmp_path: Path) -> None:
     path = source("mammogram")
     for file in write_dicom(explained(path), path, tmp_path / "out").values():
-        assert not pydicom.dcmread(file, stop_before_pixels=True).get("Laterality")
+        data = pydicom.dcmread(file, stop_before_pixels=True)
+        assert not data.get("Laterality")
+        assert "Left" not in str(data)
+        assert "Right" not in str(data)

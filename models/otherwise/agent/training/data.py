@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -88,7 +89,7 @@ def _prepare(
     cache: Path,
     progress: Callable[[float], None],
     views: Views | None,
-) -> dict[str, list[int] | list[str] | int]:
+) -> dict[str, Any]:
     """Write the views, and return the rest of ``PreparedImages``."""
     prepared: list[np.ndarray] = []
     sources: list[int] = []
@@ -139,7 +140,7 @@ def _name(image: Path | FoundImage) -> str:
     return str(image) if isinstance(image, Path) else image.name
 
 
-def _read_index(index: Path, key: str) -> dict[str, list[int] | list[str] | int] | None:
+def _read_index(index: Path, key: str) -> dict[str, Any] | None:
     try:
         content = json.loads(index.read_text(encoding="utf-8"))
     except (OSError, ValueError):

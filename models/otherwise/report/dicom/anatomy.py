@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from highdicom.sr import FindingSite
+from highdicom.sr import CodedConcept, FindingSite
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 
@@ -59,9 +59,20 @@ def side_of(header: Dataset) -> str:
 
 def finding_site(header: Dataset) -> FindingSite:
     """Return the body part, and its side where that is known, for a structured report."""
-    region, side = _region(header), side_of(header)
-    laterality = {"R": official("SCT", "Right"), "L": official("SCT", "Left")}.get(side)
-    return FindingSite(Code(region.CodeValue, region.CodingSchemeDesignator, region.CodeMeaning), laterality)
+    region = _region(header)
+    return FindingSite(Code(region.CodeValue, region.CodingSchemeDesignator, region.CodeMeaning), _side_code(header))
+
+
+def anatomic_region(header: Dataset) -> Dataset:
+    """Return the body part, with its side where that is known, for a segment (PS3.3 C.8.20.4)."""
+    region, side = _region(header), _side_code(header)
+    if side is not None:
+        region.AnatomicRegionModifierSequence = [CodedConcept.from_code(side)]
+    return region
+
+
+def _side_code(header: Dataset) -> Code | None:
+    return {"R": official("SCT", "Right"), "L": official("SCT", "Left")}.get(side_of(header))
 
 
 def _region(header: Dataset) -> Dataset:

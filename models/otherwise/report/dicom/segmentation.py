@@ -6,7 +6,7 @@ import numpy as np
 from highdicom.seg import SegmentAlgorithmTypeValues, Segmentation, SegmentationTypeValues, SegmentDescription
 
 from otherwise.explain.explanation import Explanation, Region
-from otherwise.report.dicom.anatomy import side_of
+from otherwise.report.dicom.anatomy import anatomic_region
 from otherwise.report.dicom.codes import official, region_code, region_name
 from otherwise.report.dicom.creation import Creation, algorithm, equipment, finish
 from otherwise.report.dicom.headers import references
@@ -71,8 +71,8 @@ def explanation_segmentation(
         content_description="Regions whose change makes the classifier decide otherwise",
         **equipment(explanation, creation, SERIES_NUMBER, "Otherwise: decisive regions"),
     )
-    if side_of(slices[0].header):
-        segmentation.Laterality = side_of(slices[0].header)
+    for segment in segmentation.SegmentSequence:
+        segment.AnatomicRegionSequence = [anatomic_region(slices[0].header)]
     if not source.placed:
         segmentation.PatientOrientation = slices[0].header.get("PatientOrientation")
     finish(segmentation, source, creation)
