@@ -54,8 +54,8 @@ def map_image(
         transfer_syntax_uid="1.2.840.10008.1.2.1",
         **equipment(explanation, creation, quantity.series_number, f"Otherwise: {quantity.label.lower()}"),
     )
-    made.PatientOrientation = orientation or None
-    made.Laterality = side_of(header) or None
+    made.PatientOrientation = orientation or None  # type: ignore[assignment]
+    made.Laterality = side_of(header) or None  # type: ignore[assignment]
     made.RescaleSlope, made.RescaleIntercept = decimals([slope, -slope * middle])
     made.RescaleType = "US"
     made.WindowCenter, made.WindowWidth = decimals([0.0, 2 * largest])

@@ -52,7 +52,7 @@ def report_pages(explanation: Explanation, source: SourceSeries, creation: Creat
         page.BurnedInAnnotation = "YES"
         page.NominalScannedPixelSpacing = decimals([MILLIMETRES_PER_INCH / DOTS_PER_INCH] * 2)
         page.PatientOrientation = None  # type: ignore[assignment]  # a page of text lies nowhere in the patient
-        page.Laterality = side_of(header) or None
+        page.Laterality = side_of(header) or None  # type: ignore[assignment]
         finish(page, source, creation)
         pages.append(page)
     return pages

@@ -72,7 +72,7 @@ def explanation_segmentation(
         **equipment(explanation, creation, SERIES_NUMBER, "Otherwise: decisive regions"),
     )
     for segment in segmentation.SegmentSequence:
-        segment.AnatomicRegionSequence = [anatomic_region(slices[0].header)]
+        segment.AnatomicRegionSequence = [anatomic_region(slices[0].header)]  # type: ignore[list-item]
     if not source.placed:
         segmentation.PatientOrientation = slices[0].header.get("PatientOrientation")
     finish(segmentation, source, creation)
