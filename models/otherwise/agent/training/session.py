@@ -15,6 +15,8 @@ from otherwise.agent.bundle import Agent
 from otherwise.agent.networks import DiffusionAutoencoder
 from otherwise.agent.training.data import prepare_images
 from otherwise.agent.training.distributed import Processes
+from otherwise.agent.training.estimate import estimate
+from otherwise.agent.training.examples import write_examples
 from otherwise.agent.training.finishing import finish, trainer_agent
 from otherwise.agent.training.holding_out import TrainingImages, hold_out
 from otherwise.agent.training.run_options import TrainingSession
@@ -29,6 +31,8 @@ LOG_SECONDS = 15.0
 """Between two lines in a log file."""
 WATCH_SECONDS = 180.0
 """Training time between two looks at the held-out images."""
+EXAMPLE_SECONDS = 10.0
+"""How long examples are searched for at each of these looks; one is drawn in any case."""
 
 
 def run_session(session: TrainingSession) -> bool:
@@ -58,6 +62,9 @@ def run_session(session: TrainingSession) -> bool:
             trainer.resume(session.checkpoint)
             if trainer.fraction >= 1:
                 bar.console.print(f"Nothing is left to train: the checkpoint has {trainer.step} steps already.")
+        if processes.rank == 0 and trainer.fraction < 1:
+            for sentence in estimate(trainer, session.resume or session.start is not None).sentences:
+                bar.console.print(sentence, soft_wrap=True)
         watch = _Watch(session, trainer, data, bar)
         try:
             trainer.run(watch)
@@ -135,6 +142,7 @@ class _Watch:
             error = reconstruction_error(agent, self.session.classifier, self.data.held_out[:16])
             self.log.add_scalar("held out/l1", error, trainer.step)
             self.log.flush()
+            self._draw_examples(agent)
 
     def _say_in_log(self, text: str) -> None:
         """Print a line now and then where standard error is no terminal, on which a bar would appear at the end."""
@@ -146,6 +154,13 @@ class _Watch:
         agreed = agreement(agent, self.session.classifier, self.data.held_out)
         self.bar.console.print(f"step {self.trainer.step}: {agreed.sentence}", soft_wrap=True)
         return agreed
+
+    def _draw_examples(self, agent: Agent) -> None:
+        path = self.session.folder / "examples.png"
+        flips = write_examples(agent, self.session.classifier, self.data.held_out, path, EXAMPLE_SECONDS)
+        self.bar.console.print(
+            f"step {self.trainer.step}: {path.parent.name}/{path.name}, {flips} flip", soft_wrap=True
+        )
 
     def save(self) -> None:
         self.saved = self.trainer.seconds

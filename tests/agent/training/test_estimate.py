@@ -1,0 +1,69 @@
+"""What a training says before it begins, and the examples that it shows while it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image as Picture
+
+from otherwise.agent.networks import Architecture, DiffusionAutoencoder
+from otherwise.agent.training import examples
+from otherwise.agent.training.estimate import Estimate, estimate
+from otherwise.agent.training.trainer import Trainer, TrainingSettings
+from otherwise.blackbox.protocol import InputSpec
+from support.quick_search import ONE_ATTEMPT
+from support.square_models import SquareClassifier, eager_agent, squares
+
+
+def trainer(settings: TrainingSettings) -> Trainer:
+    torch.manual_seed(0)
+    architecture = Architecture(2, (16, 16), latent=8, channels=(16, 16))
+    return Trainer(
+        DiffusionAutoencoder(architecture), SquareClassifier(InputSpec((16, 16))), squares((16, 16), 40), settings
+    )
+
+
+@pytest.mark.parametrize(
+    ("known", "words"),
+    [
+        (Estimate(500, 16, 3000), "mostly noise"),
+        (Estimate(1000, 8, 3000), "mostly noise"),
+        (Estimate(4000, 16, 3000), "rough"),
+        (Estimate(9000, 16, 3000), "as much as the shipped agents"),
+        (Estimate(500, 16, 3000, further=True), "trained before"),
+        (Estimate(9000, 16, 120), "120 images are few"),
+    ],
+)
+def test_the_extent_says_what_to_expect(known: Estimate, words: str) -> None:
+    assert any(words in sentence for sentence in known.sentences)
+    assert f"About {known.steps:,} steps of {known.batch} images" in known.sentences[0]
+
+
+def test_steps_that_are_asked_for_are_known_and_minutes_are_timed() -> None:
+    by_steps = trainer(TrainingSettings(steps=60, batch=4))
+    assert estimate(by_steps, False) == Estimate(60, 4, 40)
+    by_minutes = trainer(TrainingSettings(minutes=1.0, batch=4))
+    before = {name: value.clone() for name, value in by_minutes.model.state_dict().items()}
+    short, long = estimate(by_minutes, False), estimate(trainer(TrainingSettings(minutes=1000.0, batch=4)), False)
+    assert 0 < short.steps < long.steps
+    assert by_minutes.step == 0
+    for name, value in by_minutes.model.state_dict().items():
+        assert torch.equal(value, before[name]), "the training itself has not begun"
+
+
+def test_examples_are_drawn_in_a_row_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(examples, "SearchSettings", lambda **_: ONE_ATTEMPT)
+    classifier = SquareClassifier(InputSpec((16, 16)))
+    agent, images = eager_agent(classifier), squares((16, 16), 3, seed=2)
+    heights = []
+    for seconds in (60.0, 0.0):
+        path = tmp_path / f"{seconds}.png"
+        flips = examples.write_examples(agent, classifier, images, path, seconds)
+        picture = np.asarray(Picture.open(path).convert("RGB"))
+        assert picture.std() > 10
+        heights.append(len(picture))
+        assert 0 <= flips <= (3 if seconds else 1)
+    assert heights[0] == 3 * heights[1], "without time one example is drawn"
