@@ -86,6 +86,16 @@ class Logic:
         return list(self.about["classifiers"][0]["classes"]) if self.about else []
 
     @property
+    def value(self) -> dict:
+        """What the hosted model says where that is a value: kind, name, unit, range, categories; else empty."""
+        return dict(self.about["classifiers"][0].get("value") or {}) if self.about else {}
+
+    @property
+    def targets(self) -> list[str]:
+        """Classes of the hosted classifier or, of a model that says a value, its clinical categories."""
+        return [str(name) for name in self.value["categories"]] if self.value else self.classes
+
+    @property
     def methods(self) -> dict[str, str]:
         """Titles of the attribution methods that the server offers, by name."""
         return {m["name"]: m["title"] for m in (self.about or {}).get("methods", [])}

@@ -172,7 +172,10 @@ class Panel:
         # The section is needed again only for another server.
         self.ui.serverSection.text = _("Server: {name}").format(name=about["classifiers"][0]["name"])
         self.ui.serverSection.collapsed = True
-        self.choices.fill(self.ui.targetBox, [_("another class, the nearest"), *self.logic.classes])
+        says_value = bool(self.logic.value)
+        usual = _("the usual target, or type <10, >=50, -20, =200") if says_value else _("another class, the nearest")
+        self.ui.targetBox.editable = says_value
+        self.choices.fill(self.ui.targetBox, [usual, *self.logic.targets])
         self.viewer.refresh_methods()
         self.finder.clear()
         self.finder.offer()

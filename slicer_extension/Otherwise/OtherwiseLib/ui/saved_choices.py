@@ -29,11 +29,12 @@ class SavedChoices:
 
     @property
     def target(self) -> str:
-        """Return the class to flip to; empty: the nearest other one."""
+        """Return the class to flip to, or the target value as text; empty: the usual one."""
         # Without a server the list is empty, and the saved choice counts.
         if self._ui.targetBox.count == 0:
             return str(self._parameters().target)
-        return self._ui.targetBox.currentText if self._ui.targetBox.currentIndex > 0 else NEAREST
+        text = str(self._ui.targetBox.currentText)  # of a value it can be typed
+        return NEAREST if text == self._ui.targetBox.itemText(0) else text.strip()
 
     def save(self) -> None:
         """Save the choices, unless they are being restored or the scene is closed or loaded."""
