@@ -22,7 +22,10 @@ def trainer(settings: TrainingSettings) -> Trainer:
     torch.manual_seed(0)
     architecture = Architecture(2, (16, 16), latent=8, channels=(16, 16))
     return Trainer(
-        DiffusionAutoencoder(architecture), SquareClassifier(InputSpec((16, 16))), squares((16, 16), 40), settings
+        DiffusionAutoencoder(architecture),
+        SquareClassifier(InputSpec((16, 16))),
+        squares((16, 16), 40, seed=1),
+        settings,
     )
 
 
