@@ -107,11 +107,6 @@ def test_a_find_is_explained_in_its_place_over_http(found: tuple[str, requests.S
     assert all(a <= b for a, b in zip(place["low"], first["low"], strict=True))
     assert all(a >= b for a, b in zip(place["high"], first["high"], strict=True))
     assert place["before"] == pytest.approx(first["probabilities"])
-    whole = job(url, client, kind="explain", params={"find": 1, "whole": True})
-    assert whole["state"] == "done", whole["error"]
-    steps = whole["result"]["place"]["steps"]
-    assert steps[0]["before"] == pytest.approx(first["probabilities"]), "the first step is the first find"
-    assert all(step["valid"] for step in steps[:-1]), "it goes on while patches change"
     chosen = job(url, client, kind="explain", params={"centre": [7 - 0.5 * 20, -3 + 0.5 * 100, 2]})
     assert chosen["state"] == "done", chosen["error"]
     low, high = (np.array(chosen["result"]["place"][key]) for key in ("low", "high"))
