@@ -53,7 +53,8 @@ def _write(folder: Path, images: Iterable[tuple[str, np.ndarray]]) -> None:
     for name, image in images:
         levels = np.round(255 * np.clip(image, 0, 1)).astype(np.uint8)
         if image.ndim == 4:
-            write_image(Image(levels, Geometry(image.shape[1:], np.eye(4)), name), folder / f"{name}.nii.gz")
+            _, i, j, k = image.shape
+            write_image(Image(levels, Geometry((i, j, k), np.eye(4)), name), folder / f"{name}.nii.gz")
             continue
         # Arrays have columns first, pictures rows first.
         planes = levels.transpose(2, 1, 0) if len(levels) == COLOUR else levels[0].T
