@@ -114,7 +114,7 @@ class QuestionBox:
         self.inner, self.question = inner, question
         self._value_of = value_of
         self.name, self.version, self.inputs = inner.name, inner.version, inner.inputs
-        self.classes = question.classes
+        self.classes: tuple[str, ...] = question.classes
         self.multi_label = False
 
     def predict(self, images: np.ndarray) -> np.ndarray:

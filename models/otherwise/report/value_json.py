@@ -61,8 +61,13 @@ def value_from_json(content: dict[str, Any]) -> ValueAnswer:
         question,
         float(content["original"]),
         float(content["counterfactual"]),
-        curves and SurvivalCurves(*(tuple(curves[key]) for key in ("times", "before", "after")), curves["unit"]),
+        _curves(curves) if curves else None,
     )
+
+
+def _curves(content: dict[str, Any]) -> SurvivalCurves:
+    times, before, after = (tuple(float(number) for number in content[key]) for key in ("times", "before", "after"))
+    return SurvivalCurves(times, before, after, str(content["unit"]))
 
 
 def _both(value: ValueAnswer, say: Callable[[float], Any]) -> dict[str, Any]:
