@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -283,6 +284,10 @@ def test_a_target_is_a_threshold_an_amount_a_value_or_a_category(
         ("=42", "already"),
         ("<50", "already"),
         ("high", "already"),
+        ("<0", "it lies within 0 to 100"),
+        (">100", "it lies within 0 to 100"),
+        ("-20 less", "twice"),
+        ("<20 less", "twice"),
     ],
 )
 def test_a_target_that_cannot_be_is_refused_in_one_line(target: str, fault: str) -> None:
@@ -291,12 +296,41 @@ def test_a_target_that_cannot_be_is_refused_in_one_line(target: str, fault: str)
     assert refused.value.hint
 
 
+def test_a_category_begins_at_its_lowest_value_also_where_none_lies_below_it() -> None:
+    kind = replace(PERCENT, categories=(("high", 20),))
+    for target in ("high", None):
+        question = ask(kind, 5.0, target)
+        assert question.text == "high (from 20 %)"
+        assert not question.reached(19.9)
+    with pytest.raises(TargetError, match="already"):
+        ask(kind, 42.0, "high")
+
+
+def test_the_search_does_not_aim_beyond_the_range() -> None:
+    question = ask(PERCENT, 42.0, "<0.5")
+    assert 0 < question.aim < 0.5
+
+
+def test_a_value_near_the_end_of_the_range_has_a_usual_target_too() -> None:
+    question = ask(replace(PERCENT, categories=(), reference=0.5), 0.8)
+    assert question.text == "20 % more"
+
+
+def test_a_threshold_of_zero_is_told_as_zero() -> None:
+    kind = OutputKind("risk", reference=1.0)
+    assert ask(kind, 0.5, "<0").classes == ("at most 0 log hazard", "above 0 log hazard")
+
+
+def test_an_extreme_log_hazard_has_a_percentage() -> None:
+    assert OutputKind("risk", baseline=0.8, horizon=730).percent_at_horizon(1000.0) == 100
+
+
 def test_a_question_is_the_same_model_as_two_classes_at_another_cut(tmp_path: Path) -> None:
     box = load_classifier(imported(SquareValue(), tmp_path, MONTHS))
     asked = images()
     values = MONTHS.value_of(box.predict(asked))
     question = ask(MONTHS, float(values[0]), "<40")
-    two = QuestionBox(box, MONTHS, question)
+    two = QuestionBox(box, MONTHS.value_of, question)
     answers = two.predict(asked)
     assert two.classes == ("at most 40 months", "above 40 months")
     np.testing.assert_allclose(two.value_of(answers), values)

@@ -172,7 +172,9 @@ class OutputKind:
 
         Proportional hazards: ``1 - S0(horizon) ** exp(value)`` (Cox 1972).
         """
-        return 100 * (1 - self.baseline ** math.exp(value)) if self.kind == RISK and self.baseline else None
+        if self.kind != RISK or not self.baseline:
+            return None
+        return 100 * (1 - self.baseline ** math.exp(min(value, 700.0)))  # exp(710) overflows
 
     def _fill_in(self) -> None:
         filled: dict[str, Any] = {}
@@ -257,6 +259,7 @@ def two_sides(kind: OutputKind, cut: float) -> tuple[str, str]:
 def with_unit(value: float, unit: str) -> str:
     """Return a number for people, with its unit."""
     size = abs(value)
+    value = value if size >= np.finfo(float).tiny else 0.0  # next to 0, see question._before
     text = f"{value:.0f}" if size >= 100 else f"{value:.1f}" if size >= 10 else f"{value:.3g}"
     text = text.removesuffix(".0")
     return text if unit in ("", "1") else f"{text} {unit}"

@@ -48,7 +48,7 @@ class Question:
         exact: Whether a value is asked for, so that going too far does not count; else a threshold.
         spread: Value of one log-odds.
         tolerance: See ``OutputKind``.
-        aim: Value that the search goes for: a little beyond the cut.
+        aim: Value that the search goes for: a little beyond the cut, but within the range.
         classes: The two sides of the cut, for people.
     """
 
@@ -67,7 +67,9 @@ class Question:
     def of(cls, kind: OutputKind, *, text: str, low: float, high: float, upwards: bool, tolerance: float) -> Question:
         """Return the question for the values from ``low`` to ``high``, one of which may be infinite."""
         cut, exact = (low if upwards else high), math.isfinite(low) and math.isfinite(high)
-        aim = cut + DEEP * tolerance * (1 if upwards else -1)
+        least, most = kind.range or (-math.inf, math.inf)
+        room = most - cut if upwards else cut - least
+        aim = cut + min(DEEP * tolerance, max(room, 0.0) / 2) * (1 if upwards else -1)
         aim = min(max(aim, low), high)
         return cls(text, low, high, cut, upwards, exact, kind.spread, tolerance, aim, two_sides(kind, cut))
 
@@ -131,7 +133,7 @@ def ask(kind: OutputKind, value: float, target: str | None = None, tolerance: fl
         value: What it says of the image.
         target: ``<10``, ``>=50``, ``-20`` or ``+20`` (an amount), ``200`` or ``=200`` (a value), ``below 10``, ``20
             less``, the name of a category; the unit may follow a number. None: the nearest other category or, where
-            none is named, one spread towards the middle.
+            none is named, one spread towards the reference (away from it where the range ends within the tolerance).
         tolerance: Within which a value counts as reached; None: the model's own.
 
     Raises:
@@ -168,13 +170,18 @@ def _wanted(kind: OutputKind, value: float, target: str | None, within: float) -
     unit, _, word = rest.rpartition(" ")
     amount = _AMOUNTS.get(word.casefold())
     unit = rest if amount is None else unit
+    if amount is not None and (sign or signed):
+        raise TargetError(f"The target {target!r} says twice which way to go.", EXAMPLES)
     if unit and unit.casefold() != kind.unit.casefold():
         raise TargetError(f"The target {target!r} is not in {kind.unit}, the model's unit.", EXAMPLES)
+    least, most = kind.range or (-math.inf, math.inf)
     if sign in ("<", "<="):
         _check_range(kind, number, target)
+        _check_side(kind, target, number <= least and sign == "<")
         return -math.inf, _before(number, -1, sign), f"{'below' if sign == '<' else 'at most'} {_told(kind, number)}"
     if sign in (">", ">="):
         _check_range(kind, number, target)
+        _check_side(kind, target, number >= most and sign == ">")
         return _before(number, 1, sign), math.inf, f"{'above' if sign == '>' else 'at least'} {_told(kind, number)}"
     if not sign and (signed or amount is not None):
         goal = value + number * (amount or 1.0)
@@ -199,7 +206,10 @@ def _usual(kind: OutputKind, value: float, within: float) -> tuple[float, float,
         if names[below] != own:
             return _category(kind, names[below])
     least, most = kind.range or (-math.inf, math.inf)
-    goal = min(max(value - math.copysign(kind.spread, value - kind.reference), least), most)
+    step = -math.copysign(kind.spread, value - kind.reference)
+    goal = min(max(value + step, least), most)
+    if abs(goal - value) <= within:  # the end of the range is too near
+        goal = min(max(value - step, least), most)
     return _around(kind, goal, within, _amount(kind, goal - value))
 
 
@@ -207,7 +217,7 @@ def _category(kind: OutputKind, name: str) -> tuple[float, float, str]:
     """Return the values of a category; it is a side of a threshold for whoever comes from without."""
     index = [known for known, _ in kind.categories].index(name)
     low = kind.categories[index][1]
-    low = -math.inf if index == 0 or (kind.range and low <= kind.range[0]) else low
+    low = -math.inf if kind.range and low <= kind.range[0] else low
     last = index == len(kind.categories) - 1
     high = math.inf if last else _before(kind.categories[index + 1][1], -1, "<")
     ends = [f"from {_told(kind, low)}"] * math.isfinite(low)
@@ -232,6 +242,13 @@ def _check_range(kind: OutputKind, value: float, target: str) -> None:
             f"The target {target!r} asks for {_told(kind, value)}, outside of {low:g} to {high:g}.",
             f"Ask for a {kind.name} within that range.",
         )
+
+
+def _check_side(kind: OutputKind, target: str, empty: bool) -> None:
+    """Refuse a threshold beyond which the range holds no value."""
+    if empty and kind.range:
+        low, high = kind.range
+        raise TargetError(f"No {kind.name} is {target}: it lies within {low:g} to {high:g}.", "Choose another target.")
 
 
 def _told(kind: OutputKind, value: float) -> str:
