@@ -60,6 +60,13 @@ def test_where_nothing_differs_it_is_the_region_itself(size: str) -> None:
     np.testing.assert_array_equal(structure_of(even, ring), ring)
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_ball_that_differs_by_few_steps_of_single_precision_is_found() -> None:
+    image, ball, ring = drawn("picture", 0.0, 0)
+    faint = image.with_array((30_000 + 0.1 * ball)[None].astype(np.float32))
+    np.testing.assert_array_equal(structure_of(faint, ring), ball)
+
+
 def test_a_region_on_one_slice_of_a_volume_has_its_structure_on_that_slice() -> None:
     image, ball, ring = drawn("volume", 900.0, 3)
     k = int(ball.sum(axis=(0, 1)).argmax())

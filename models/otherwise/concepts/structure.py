@@ -41,7 +41,8 @@ def _standing_out(values: np.ndarray, region: np.ndarray, spacing: np.ndarray) -
     reached = ndimage.distance_transform_edt(~region, sampling=spacing) <= REACH
     if np.ptp(values[reached]) <= 0:
         return region
-    bright = reached & (values > threshold_otsu(values[reached]))
+    # The histogram of single precision fails where a large value varies by little.
+    bright = reached & (values > threshold_otsu(values[reached].astype(np.float64)))
     dark = reached & ~bright
     rim = reached & ~ndimage.binary_erosion(reached, border_value=1)
     usual = float(np.median(values[rim if rim.any() else reached]))
