@@ -45,6 +45,12 @@ def followed(bright: np.ndarray, seed: int) -> np.ndarray:
     return np.stack([np.minimum(happens, ends), happens <= ends], axis=1)
 
 
+def test_a_score_that_is_mostly_zero_has_a_reference_within_its_range() -> None:
+    scores = np.array([0.0, 0.0, 0.0, 10.0, 30.0])
+    kind = fitted_to({"kind": "value", "unit": "1", "range": (0.0, 100.0)}, scores)
+    assert kind.reference == 8.0
+
+
 @pytest.mark.parametrize(("reference", "spread"), [(None, None), (100.0, 25.0)])
 def test_a_value_is_said_in_its_unit(tmp_path: Path, reference: float | None, spread: float | None) -> None:
     (images, bright), (others, unseen) = squares(240, 1), squares(80, 2)

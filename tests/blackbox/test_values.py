@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from otherwise.blackbox.importing import import_classifier
 from otherwise.blackbox.loading import load_classifier
 from otherwise.blackbox.output_kind import OutputKind, curves_of, output_kind
+from otherwise.blackbox.perturbations import white_noise
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.blackbox.question import QuestionBox, TargetError, ask
 from otherwise.blackbox.smoothed import SmoothedBlackBox
@@ -158,6 +159,17 @@ def test_a_hosted_value_is_what_its_network_says(tmp_path: Path) -> None:
     np.testing.assert_allclose(log_odds[:, 1], (truth - MONTHS.reference) / MONTHS.spread, rtol=1e-4)
     assert output_kind(SmoothedBlackBox(box)) == MONTHS
     assert curves_of(box, asked) is None
+
+
+def test_under_noise_a_value_is_the_mean_of_values(tmp_path: Path) -> None:
+    kind = replace(MONTHS, spread=1.0)
+    box = load_classifier(imported(SquareValue(), tmp_path, kind))
+    smoothed, asked = SmoothedBlackBox(box, noise=0.2), images(1)
+    copies = torch.from_numpy(np.repeat(asked, smoothed.copies, axis=0))
+    noisy = white_noise(copies, smoothed.noise, torch.Generator().manual_seed(smoothed.seed)).numpy()
+    values = kind.value_of(box.predict(noisy))
+    assert np.ptp(values) > 2
+    np.testing.assert_allclose(kind.value_of(smoothed.predict(asked)), values.mean())
 
 
 def test_a_hosted_survival_network_says_the_risk_at_the_horizon_and_its_curve(tmp_path: Path) -> None:
@@ -333,7 +345,7 @@ def test_a_question_is_the_same_model_as_two_classes_at_another_cut(tmp_path: Pa
     two = QuestionBox(box, MONTHS.value_of, question)
     answers = two.predict(asked)
     assert two.classes == ("at most 40 months", "above 40 months")
-    np.testing.assert_allclose(two.value_of(answers), values)
+    np.testing.assert_allclose(question.value_of(answers), values)
     np.testing.assert_array_equal(answers[:, 0] > answers[:, 1], values < question.cut)
     at_reference = np.diff(np.log(box.predict(asked)), axis=1)
     np.testing.assert_allclose(np.diff(np.log(answers), axis=1) - at_reference, question.shift(MONTHS), atol=1e-9)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -37,12 +38,31 @@ def task() -> Any:
         ({"target": "auto", "tolerance": "auto"}, None, None),
         ({"target": "<120", "tolerance": 2.5}, "<120", 2.5),
         ({"target": 130}, "130", None),
+        ({"target": 1234567.5}, "1234567.5", None),
         ({"target": "20 months less"}, "20 months less", None),
     ],
 )
 def test_a_target_of_a_value_is_a_text(task: Any, params: dict, target: str | None, tolerance: float | None) -> None:
     checked = task.check(params)
     assert (checked["target"], checked["tolerance"]) == (target, tolerance)
+
+
+@pytest.mark.parametrize(("original", "label"), [(100.0, "at most 114 months"), (150.0, "above 114 months")])
+def test_a_map_of_another_method_is_of_the_side_of_the_reference(original: float, label: str) -> None:
+    from lib.infers.attribute import Attribute
+    from lib.storage.owners import ITSELF
+
+    content = {
+        "files": {"original": "original.nrrd"},
+        "image": {"id": "hand"},
+        "slice_index": None,
+        "prediction": {"label": "above 90 months"},
+        "value": {"original": original},
+    }
+    store = SimpleNamespace(content=lambda id: content, file=lambda id, name: Path(name))
+    host = SimpleNamespace(classifier=MonthsClassifier(), store=store, owners=SimpleNamespace(get=lambda id: None))
+    target = Attribute(host).find_target(SimpleNamespace(explanation="1"), None, ITSELF)
+    assert target.arguments["label"] == label
 
 
 @pytest.mark.parametrize(

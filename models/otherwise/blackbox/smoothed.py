@@ -1,4 +1,4 @@
-"""Average a classifier's answers over a few noisy copies of an image.
+"""Average a classifier's answers, or a model's values, over a few noisy copies of an image.
 
 Randomised smoothing (Cohen et al., arXiv 1902.02918) removes the effect of faint grain on the answer.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from otherwise.blackbox.output_kind import output_kind
 from otherwise.blackbox.perturbations import white_noise
 from otherwise.blackbox.protocol import BlackBox
 
@@ -35,11 +36,15 @@ class SmoothedBlackBox:
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Classify a batch; see ``BlackBox.predict``."""
-        images = np.asarray(images, np.float32)
+        images, kind = np.asarray(images, np.float32), output_kind(self.inner)
         answers = [np.zeros((0, len(self.classes)))]
         for image in images:
             generator = torch.Generator().manual_seed(self.seed)
             copies = torch.from_numpy(np.repeat(image[None], self.copies, axis=0))
             noisy = white_noise(copies, self.noise, generator).numpy()
-            answers.append(self.inner.predict(noisy).mean(axis=0, keepdims=True))
+            said = self.inner.predict(noisy)
+            if kind.is_value:  # the mean of the values, not of the probabilities that stand for them
+                answers.append(kind.answer(kind.value_of(said).mean(keepdims=True)))
+            else:
+                answers.append(said.mean(axis=0, keepdims=True))
         return np.concatenate(answers)

@@ -14,6 +14,7 @@ from lib.settings.params import Params, ParamsError, one_of, refuse_unknown
 from lib.storage.image_sources import Source
 from lib.storage.owners import Caller, check_visible
 from otherwise.attribution.methods import find_method, offered
+from otherwise.blackbox.output_kind import output_kind
 from otherwise.images.atomic import atomic_path
 from otherwise.images.image import Image
 from otherwise.images.writing import write_image
@@ -49,7 +50,11 @@ class Attribute(HostedTask):
         check_visible(owners, id, caller)
         content = store.content(id)
         source = Source(store.file(id, content["files"]["original"]), content["image"]["id"], owners.get(id))
-        about = {"explanation": id, "slice_index": content["slice_index"], "label": content["prediction"]["label"]}
+        label = content["prediction"]["label"]
+        if content.get("value"):  # its sides are those of the question's cut, the classifier's those of its reference
+            reference = output_kind(self.host.classifier).reference
+            label = self.host.classifier.classes[int(content["value"]["original"] > reference)]
+        about = {"explanation": id, "slice_index": content["slice_index"], "label": label}
         return Target(source, about)
 
     def answer(self, image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report) -> Answer:

@@ -88,7 +88,7 @@ def text(params: Params, key: str, most: int) -> str | None:
     if value is None or value == AUTO:
         return None
     if isinstance(value, int | float) and not isinstance(value, bool):
-        value = f"{value:g}"
+        value = str(value)
     if not isinstance(value, str) or len(value) > most:
         raise ParamsError(f"The parameter {key} is no text of at most {most} letters.", f'Give one, or "{AUTO}".')
     return value or None

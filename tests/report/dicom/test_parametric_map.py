@@ -10,8 +10,10 @@ import numpy as np
 import pydicom
 import pytest
 
+from otherwise.blackbox.output_kind import OutputKind
 from otherwise.images.reading import read_image
 from otherwise.report.dicom.write import write_dicom
+from support.value_models import as_value
 
 KINDS = ["oblique CT", "plane in space", "enhanced CT"]
 
@@ -50,6 +52,16 @@ def test_maps_come_back_to_the_last_bit_in_their_place(
         assert (mapping.RealWorldValueSlope, mapping.RealWorldValueIntercept) == (1, 0)
         hounsfield = name == "change" and "CT" in kind
         assert mapping.MeasurementUnitsCodeSequence[0].CodeValue == ("[hnsf'U]" if hounsfield else "1")
+
+
+def test_the_effect_on_a_value_is_in_its_unit(source: Callable, explained: Callable, tmp_path: Path) -> None:
+    path = source("oblique CT")
+    kind = OutputKind("value", unit="months", range=(0, 228), name="bone age")
+    explanation = as_value(explained(path), kind, 150.0, "-20", 131.0)
+    data = pydicom.dcmread(write_dicom(explanation, path, tmp_path / "out")["effect"])
+    mapping = data.SharedFunctionalGroupsSequence[0].RealWorldValueMappingSequence[0]
+    assert mapping.MeasurementUnitsCodeSequence[0].CodeValue == "mo"
+    assert mapping.LUTExplanation.startswith("Measured effect on the bone age (months)")
 
 
 def test_maps_hold_only_the_box_outside_of_which_they_are_zero(

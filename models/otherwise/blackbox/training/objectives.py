@@ -302,6 +302,8 @@ class SurvivalObjective(_NumberObjective):
 def fitted_to(answer: dict[str, Any], values: np.ndarray) -> OutputKind:
     """Return a kind of output with the median of training values as its reference, their deviation as its spread.
 
+    Where the median is an end of the range, as of a score that is mostly 0, the mean takes its place.
+
     Args:
         answer: Fields of ``OutputKind``; what is given stays.
         values: ``(count,)`` in its unit.
@@ -313,7 +315,10 @@ def fitted_to(answer: dict[str, Any], values: np.ndarray) -> OutputKind:
         "spread": float(values.std()) or 1.0,
         "range": (low - margin, high + margin),
     }
-    return OutputKind(**{**usual, **answer})
+    fields = {**usual, **answer}
+    if "reference" not in answer and fields["reference"] in fields["range"]:
+        fields["reference"] = float(values.mean())
+    return OutputKind(**fields)
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:

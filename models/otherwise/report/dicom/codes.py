@@ -100,4 +100,5 @@ def _plain(text: str) -> str:
 
 
 EFFECT = private("EFFECT", "Measured effect on the log-odds")
+VALUE_EFFECT = private("VALUE_EFFECT", "Measured effect on the value")
 """Of a region, and of every voxel in the map."""

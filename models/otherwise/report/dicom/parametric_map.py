@@ -13,8 +13,9 @@ from pydicom.sr.coding import Code
 from otherwise.explain.explanation import Explanation
 from otherwise.images.formats.dicom import Slice
 from otherwise.images.image import Image
+from otherwise.report import value_words
 from otherwise.report.dicom.anatomy import frame_anatomy
-from otherwise.report.dicom.codes import EFFECT, official, private
+from otherwise.report.dicom.codes import EFFECT, VALUE_EFFECT, official, private, unit_code
 from otherwise.report.dicom.creation import Creation, equipment, finish
 from otherwise.report.dicom.headers import pixel_measures, plane_orientation, plane_position, references
 from otherwise.report.dicom.source import SourceSeries
@@ -36,18 +37,19 @@ class Quantity:
     label: str
     description: str
     code: CodedConcept
-    unit: Code
+    unit: Code | CodedConcept
     derivation: Code | CodedConcept
     series_number: int
 
 
 def effect_quantity(explanation: Explanation) -> Quantity:
-    """Return the measured effect on the classifier's log-odds; positive speaks for the target."""
+    """Return the measured effect on the classifier's log-odds, or on its value; positive speaks for the target."""
+    value = explanation.value
     return Quantity(
         label="EFFECT",
-        description=f"Measured effect on the log-odds towards {explanation.target}",
-        code=EFFECT,
-        unit=official("UCUM", "NoUnits"),
+        description=f"Measured effect on the {value_words.towards(explanation)}",
+        code=EFFECT if value is None else VALUE_EFFECT,
+        unit=official("UCUM", "NoUnits") if value is None else unit_code(value.kind.unit),
         derivation=private("PERTURBATION", "Parts of the change put in and left out"),
         series_number=9902,
     )
@@ -57,7 +59,7 @@ def change_quantity(explanation: Explanation, source: SourceSeries) -> Quantity:
     """Return the change from the image to its counterfactual: HU for CT, else stored values."""
     return Quantity(
         label="CHANGE",
-        description=f"Change for which the classifier would say {explanation.target}",
+        description=f"Change for which the classifier would say {value_words.target(explanation)}",
         code=private("CHANGE", "Counterfactual minus original"),
         unit=official("UCUM", "HounsfieldUnit") if _is_ct(source) else official("UCUM", "NoUnits"),
         derivation=official("DCM", "PixelByPixelSubtraction"),

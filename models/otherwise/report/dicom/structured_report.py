@@ -40,6 +40,7 @@ from otherwise.report.dicom import MANUFACTURER, NAME
 from otherwise.report.dicom.anatomy import finding_site
 from otherwise.report.dicom.codes import (
     EFFECT,
+    VALUE_EFFECT,
     class_code,
     official,
     private,
@@ -69,7 +70,6 @@ MINIMAL_ANSWER = private("MINIMAL", "Answer with only the regions needed changed
 WHOLE_BEFORE = private("WHOLE_BEFORE", "Answer for the whole image as it is")
 WHOLE_AFTER = private("WHOLE_AFTER", "Answer for the whole image once changed")
 NOTHING_FOUND = "No change was found for which the classifier changes its mind."
-VALUE_EFFECT = private("VALUE_EFFECT", "Measured effect on the value")
 Group = (
     MeasurementsAndQualitativeEvaluations
     | PlanarROIMeasurementsAndQualitativeEvaluations
