@@ -327,6 +327,20 @@ def test_what_was_chosen_is_saved_with_the_scene(app: PanelSession, volume: Any,
     assert b"127.0.0.1" not in saved
 
 
+def test_a_typed_target_stays_when_the_images_are_listed_again(app: PanelSession) -> None:
+    value = {"kind": "value", "name": "age", "unit": "years", "categories": {"old": 60}}
+    app.answers["about"] = {**ABOUT, "classifiers": [{**ABOUT["classifiers"][0], "value": value}]}
+    app.connect()
+    assert [app.ui.targetBox.itemText(n) for n in range(1, app.ui.targetBox.count())] == ["old"]
+    app.ui.targetBox.setEditText("<10")
+    app.press("refreshButton")
+    app.until(lambda: not app.logic.busy)
+    assert app.ui.targetBox.currentText() == "<10"
+    app.press("explainButton")
+    app.until(lambda: not app.logic.busy)
+    assert app.clients[-1].started[-1]["params"]["target"] == "<10"
+
+
 def test_a_volume_that_is_gone_cannot_be_explained(app: PanelSession, volume: Any) -> None:
     from OtherwiseLib.logic.source import Source
 

@@ -352,3 +352,4 @@ class Panel:
         self._connections.add(ui.sliceSpin.valueChanged, self.on_image)
         self._connections.add(ui.studyBox.currentIndexChanged, self.on_image)
         self._connections.add(ui.targetBox.currentIndexChanged, self.on_choice)
+        self._connections.add(ui.targetBox.editTextChanged, self.on_choice)

@@ -58,6 +58,8 @@ class SavedChoices:
             ui.sliceSpin.value = slice_index
         ui.studyBox.currentIndex = max(0, ui.studyBox.findText(study))
         ui.targetBox.currentIndex = max(0, ui.targetBox.findText(target)) if target else 0
+        if ui.targetBox.editable:  # a typed target is no item
+            ui.targetBox.setEditText(target or ui.targetBox.itemText(0))
         self.restoring = False
 
     def fill(self, box: Any, items: list) -> None:
