@@ -77,7 +77,7 @@ def register(app: typer.Typer) -> None:
             written = {"images": str(out / "images"), "labels": str(out / "labels.csv"), "ids": ids}
             typer.echo(codec.dumps(written, indent=2))
         else:
-            typer.echo(f"{out}: {len(ids)} {kind}s with their truth.")
+            typer.echo(f"{out}: {len(ids)} phantoms of kind {kind}, with their truth.")
 
 
 def known_kind(name: str) -> str:
