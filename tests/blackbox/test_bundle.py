@@ -89,6 +89,7 @@ def test_a_broken_bundle_is_refused_in_one_line(make_bundle, spoil, said):
         (lambda m: m["network_data_format"]["outputs"]["pred"].update(channel_def={"0": "a", "1": "a"}), "different"),
         (lambda m: m["network_data_format"]["inputs"]["image"].pop("spatial_shape"), "image.spatial_shape"),
         (lambda m: m["network_data_format"]["inputs"]["image"].update(spatial_shape="large"), "wrong value"),
+        (lambda m: m["otherwise"].update(answer=3), "wrong value"),
         (lambda m: m["network_data_format"]["inputs"]["image"].update(spatial_shape=[8]), "size .* is impossible"),
         (lambda m: m["otherwise"].update(activation="relu"), "'relu' is unknown"),
         (lambda m: m["otherwise"].update(intensity=[1, 1]), "window .* is empty"),

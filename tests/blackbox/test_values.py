@@ -126,7 +126,11 @@ def test_what_is_no_survival_is_refused(outputs: list[list[float]], reading: str
     [
         ({"kind": "value", "range": (0, 1)}, "unit"),
         ({"kind": "value", "unit": "mm"}, "range of the value is missing"),
+        ({"kind": "value", "unit": " ", "range": (0, 1)}, "unit"),
         ({"kind": "value", "unit": "mm", "range": (3, 3)}, "empty"),
+        ({"kind": "value", "unit": "mm", "range": (0, math.inf), "reference": 5.0, "spread": 1.0}, "no end"),
+        ({"kind": "risk", "categories": (("low", -math.inf), ("high", 1))}, "ascend"),
+        ({"kind": "risk", "baseline": 0.8, "horizon": math.inf}, "horizon inf"),
         ({"kind": "value", "unit": "mm", "range": (0, 1), "reference": 2.0}, "reference"),
         ({"kind": "value", "unit": "mm", "range": (0, 1), "spread": -1.0}, "spread"),
         ({"kind": "value", "unit": "mm", "range": (0, 1), "tolerance": math.inf}, "tolerance"),

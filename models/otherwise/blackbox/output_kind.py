@@ -194,11 +194,13 @@ class OutputKind:
             object.__setattr__(self, key, value)
 
     def _check_value(self) -> None:
-        if not self.unit:
+        if not self.unit.strip():
             raise BundleError("The unit of the value is missing.", "Give --unit, such as months; 1 if it has none.")
         if self.range is None and self.kind == VALUE:
             raise BundleError("The range of the value is missing.", "Give --range low,high, such as 0,228.")
         low, high = self.range or (-math.inf, math.inf)
+        if self.range is not None and not np.isfinite(self.range).all():
+            raise BundleError(f"The range {low:g} to {high:g} has no end.", "Give two numbers: --range low,high.")
         if not low < high:
             raise BundleError(f"The range {low:g} to {high:g} is empty.", "Give --range low,high with low < high.")
         if self.higher_is not in DIRECTIONS:
@@ -216,7 +218,8 @@ class OutputKind:
         lows = [low for _, low in self.categories]
         names = [name for name, _ in self.categories]
         least, most = self.range or (-math.inf, math.inf)
-        if lows != sorted(set(lows)) or len(set(names)) < len(names) or not all(names):
+        ascending = np.isfinite(lows).all() and lows == sorted(set(lows))
+        if not ascending or len(set(names)) < len(names) or not all(names):
             raise BundleError(
                 "The categories do not ascend, or a name comes twice.", "Give --category low=0 --category high=10."
             )
@@ -225,6 +228,8 @@ class OutputKind:
             raise BundleError(f"A category begins at {outside[0]:g}, outside of the range.", "Correct --category.")
 
     def _check_time(self) -> None:
+        if self.horizon is not None and not math.isfinite(self.horizon):
+            raise BundleError(f"The horizon {self.horizon:g} is no time.", "Give a number (--horizon).")
         if self.kind == SURVIVAL:
             if self.horizon is None:
                 raise BundleError("The horizon is missing.", "Give the time by which an event counts (--horizon 730).")

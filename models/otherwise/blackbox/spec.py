@@ -104,12 +104,12 @@ def read_spec(bundle: Bundle) -> ClassifierSpec:
         "otherwise.activation": own.get("activation", _activation(bundle.inference)),
     }
     missing = [key for key, value in found.items() if value is None]
-    answer = OutputKind.from_dict(own.get("answer", {}))
     if missing:
         raise BundleError(f"{bundle.folder} does not say {', '.join(missing)}.", "Add that to configs/metadata.json.")
     size, channels, classes, intensity, activation = found.values()
     value_range = own.get("value_range", window.get("value_range", image.get("value_range", (0.0, 1.0))))
     try:
+        answer = OutputKind.from_dict(own.get("answer") or {})
         tensor = TensorSpec(
             axes=str(own.get("axes", "columns,rows" if len(size) == 2 else "x,y,z")),
             channels_last=bool(own.get("channels_last", False)),
