@@ -43,6 +43,7 @@ def settled(running: Running) -> dict[str, int]:
         figures: dict[str, int] = running.app.jobs.figures()
         if not figures["queued"] and not figures["running"]:
             return figures
+        time.sleep(0.05)
     raise AssertionError(f"still busy: {figures}")
 
 
