@@ -161,3 +161,10 @@ def test_removing_an_image_spares_another_whose_file_is_called_like_its_id(studi
     assert (studies / "nested.nii.gz").is_file()
     assert not (studies / "sub" / "nested.nii.gz").exists()
     assert other in store.list_images()
+
+
+def test_a_removed_series_leaves_no_converted_copy(studies: Path, serve: Any, tmp_path: Path) -> None:
+    store = serve()
+    assert Path(store.get_image_uri("chest")).is_relative_to(tmp_path / "state")
+    store.remove_image("chest")
+    assert not list((tmp_path / "state").rglob("*.nrrd"))

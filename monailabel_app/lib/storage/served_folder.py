@@ -109,7 +109,7 @@ class ServedFolder(StudyFolder):
         return id
 
     def remove_image(self, image_id: str) -> None:
-        """Delete an image with all its files, wherever they lie in the folder, and its labels.
+        """Delete an image with all its files, wherever they lie in the folder, its converted copy and its labels.
 
         Raises:
             ParamsError: if the folder is read-only.
@@ -124,7 +124,7 @@ class ServedFolder(StudyFolder):
                 raise ImageNotFoundException(f"Image {image_id} not found")
             for tag in self.get_labels_by_image_id(image_id):
                 self.remove_label(image_id, tag)
-            for file in found.files:
+            for file in (*found.files, *self._copies(found)):
                 file.unlink(missing_ok=True)
             self.refresh()
 
@@ -188,12 +188,16 @@ class ServedFolder(StudyFolder):
         with self._door:
             if not target.is_file():
                 target.parent.mkdir(parents=True, exist_ok=True)
-                for older in target.parent.glob(f"{found.key}-*.nrrd"):
+                for older in self._copies(found):
                     older.unlink(missing_ok=True)
                 image = read_image(found)
                 with atomic_path(target) as draft:
                     write_image(image, draft)
         return target
+
+    def _copies(self, found: FoundImage) -> list[Path]:
+        """Return the converted files of an image."""
+        return list((self._state / "converted").glob(f"{found.key}-*.nrrd"))
 
 
 class _Watch(FileSystemEventHandler):
