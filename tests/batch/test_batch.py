@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -12,10 +13,12 @@ from filelock import FileLock
 
 from otherwise.batch.errors import BatchError
 from otherwise.batch.executor import ImageOutcome, InProcess, Task
-from otherwise.batch.run import Summary, run_batch
-from otherwise.batch.worker import BatchOrder
+from otherwise.batch.run import Summary, _key, run_batch
+from otherwise.batch.table import SCHEMA
+from otherwise.batch.worker import BatchOrder, LoadedModels
 from otherwise.errors import AgentError, BundleError, ImageError
 from otherwise.explain.explainer import Explainer
+from otherwise.explain.explanation import ModelRef
 from otherwise.explain.request import ExplainRequest
 from otherwise.images.image import Image
 from otherwise.images.listing import FoundImage
@@ -39,6 +42,17 @@ class StoppedInTime(InProcess):
         next(super().run(tasks, progress))
         raise KeyboardInterrupt
         yield
+
+
+def test_an_explanation_without_a_tolerance_keeps_the_name_that_earlier_versions_gave() -> None:
+    models = LoadedModels(ModelRef("c", "1"), ModelRef("a", "2"), ("benign", "malignant"))
+    earlier = {
+        "target": None, "seed": 0, "slice_index": None, "projection": None, "find": 1, "centre": None, "noise": 0.0,
+        "scan": {"overlap": None, "share": None, "foreground": None, "fine": True}, "whole": False,
+    }  # fmt: skip
+    parts = json.dumps([SCHEMA, "0" * 64, "1", "2", earlier], sort_keys=True)
+    assert _key("0" * 64, models, ExplainRequest()) == hashlib.sha256(parts.encode()).hexdigest()[:32]
+    assert _key("0" * 64, models, ExplainRequest(tolerance=2.0)) != _key("0" * 64, models, ExplainRequest())
 
 
 def test_what_was_finished_when_the_run_was_stopped_is_in_the_table(

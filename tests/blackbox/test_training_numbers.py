@@ -20,6 +20,7 @@ from otherwise.blackbox.training.concordance import concordance_index
 from otherwise.blackbox.training.objectives import SurvivalObjective, ValueObjective, fitted_to
 from otherwise.blackbox.training.trainer import Recipe, train_network
 from otherwise.cli import classifier
+from otherwise.cli.classifier.training_task import read_task
 from otherwise.errors import BundleError, OtherwiseError
 from otherwise.images.image import Geometry, Image
 from otherwise.images.writing import write_image
@@ -199,6 +200,14 @@ def test_what_cannot_be_learned_is_refused_in_one_line(
     assert hint in told.exception.hint
     assert "\n" not in told.exception.detail
     assert not (tmp_path / "n").exists()
+
+
+def test_impossible_times_are_refused_before_the_images_are_read() -> None:
+    others = dict.fromkeys(
+        ("classes", "value", "unit", "value_range", "time_unit", "measures", "higher_is", "tolerance")
+    )
+    with pytest.raises(BundleError, match="no boundaries"):
+        read_task(survival="time,event", times="0,2,1", horizon=1.0, **others)
 
 
 def test_too_few_events_are_refused() -> None:

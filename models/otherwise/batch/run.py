@@ -201,7 +201,10 @@ class _Batch:
 
 def _key(digest: str, models: LoadedModels, request: ExplainRequest) -> str:
     """Name of the explanation of these bytes by these models: 32 hexadecimal characters."""
-    parts = [SCHEMA, digest, models.classifier.version, models.agent.version, asdict(request)]
+    asked = asdict(request)
+    if asked["tolerance"] is None:  # as before there were values, so that earlier batches go on
+        del asked["tolerance"]
+    parts = [SCHEMA, digest, models.classifier.version, models.agent.version, asked]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 

@@ -149,7 +149,7 @@ def _pair(option: str, text: str | None) -> tuple[float, float] | None:
 
 
 def _times(text: str | None) -> tuple[float, ...]:
-    return read_numbers("--times", text, *range(1, 1 + len(text.split(",")))) if text else ()
+    return read_numbers("--times", text, len(text.split(","))) if text else ()
 
 
 def _category(text: str) -> tuple[str, float]:

@@ -104,7 +104,10 @@ def read_task(
 
     Raises:
         UsageError: if an option is missing, or does not belong to what is learned.
+        BundleError: if times or horizon are impossible.
     """
+    from otherwise.blackbox.output_kind import OutputKind
+
     number = {"--measures": measures, "--higher-is": higher_is, "--tolerance": tolerance}
     of_value = {"--unit": unit, "--range": value_range}
     of_survival = {"--times": times, "--horizon": horizon, "--time-unit": time_unit}
@@ -141,6 +144,7 @@ def read_task(
         bounds = read_numbers("--times", times, len(times.split(",")))
         fields |= {"kind": "survival", "times": bounds, "horizon": horizon, "reading": "hazard-logits"}
         fields["time_unit"] = time_unit or "days"
+        OutputKind(**fields)  # refuses what cannot be before the images are read
         return TrainingTask((), tuple(columns), fields, _typed({"--survival": survival, **of_survival, **number}))
     return TrainingTask(tuple(read_names(classes)) if classes else ())
 
