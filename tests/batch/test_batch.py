@@ -14,11 +14,10 @@ from filelock import FileLock
 from otherwise.batch.errors import BatchError
 from otherwise.batch.executor import ImageOutcome, InProcess, Task
 from otherwise.batch.run import Summary, _key, run_batch
-from otherwise.batch.table import SCHEMA
 from otherwise.batch.worker import BatchOrder, LoadedModels
 from otherwise.errors import AgentError, BundleError, ImageError
 from otherwise.explain.explainer import Explainer
-from otherwise.explain.explanation import ModelRef
+from otherwise.explain.explanation import SCHEMA, ModelRef
 from otherwise.explain.request import ExplainRequest
 from otherwise.images.image import Image
 from otherwise.images.listing import FoundImage
