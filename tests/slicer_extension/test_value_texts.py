@@ -59,3 +59,5 @@ def test_a_server_of_values_says_what_it_measures() -> None:
         "agents": [{"name": "a", "version": "2"}],
     }
     assert "Says: bone age in months" in texts.hosted(about, same)
+    about["classifiers"][0]["value"] = {"name": "ejection fraction", "unit": "1"}
+    assert "Says: ejection fraction\n" in texts.hosted(about, same), "a number without a unit"

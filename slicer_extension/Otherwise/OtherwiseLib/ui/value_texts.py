@@ -49,4 +49,6 @@ def target_name(content: dict) -> str:
 
 def hosted(value: dict, tr: Translate) -> str:
     """Return what a hosted model says."""
+    if value["unit"] == "1":
+        return tr("Says: {name}").format(name=value["name"])
     return tr("Says: {name} in {unit}").format(name=value["name"], unit=value["unit"])
