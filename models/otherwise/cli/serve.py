@@ -50,7 +50,7 @@ def register(app: typer.Typer) -> None:
             list[str] | None,
             typer.Option(
                 metavar="KEY=VALUE",
-                help="waiting, waiting_per_user, deadline_seconds, keep_days or keep_gib; several times for several.",
+                help="waiting, waiting_per_user, deadline_seconds, keep_days, keep_gib or reading_mib; repeatable.",
             ),
         ] = None,
         database: Annotated[
