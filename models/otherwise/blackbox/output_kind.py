@@ -199,10 +199,10 @@ class OutputKind:
         if self.range is None and self.kind == VALUE:
             raise BundleError("The range of the value is missing.", "Give --range low,high, such as 0,228.")
         low, high = self.range or (-math.inf, math.inf)
-        if self.range is not None and not np.isfinite(self.range).all():
-            raise BundleError(f"The range {low:g} to {high:g} has no end.", "Give two numbers: --range low,high.")
         if not low < high:
             raise BundleError(f"The range {low:g} to {high:g} is empty.", "Give --range low,high with low < high.")
+        if self.range is not None and not np.isfinite(self.range).all():
+            raise BundleError(f"The range {low:g} to {high:g} has no end.", "Give two numbers: --range low,high.")
         if self.higher_is not in DIRECTIONS:
             raise BundleError(f"A higher value cannot be {self.higher_is!r}.", "Give worse or better (--higher-is).")
         if not low < self.reference < high:
