@@ -176,6 +176,15 @@ def test_under_noise_a_value_is_the_mean_of_values(tmp_path: Path) -> None:
     np.testing.assert_allclose(kind.value_of(smoothed.predict(asked)), values.mean())
 
 
+def test_under_noise_survival_curves_belong_to_the_value(tmp_path: Path) -> None:
+    kind = OutputKind("survival", times=TIMES, horizon=730, reading="hazard-logits")
+    smoothed = SmoothedBlackBox(load_classifier(imported(SquareHazards(), tmp_path, kind)), noise=0.2)
+    asked = images(2)
+    curves = curves_of(smoothed, asked)
+    assert curves is not None
+    np.testing.assert_allclose(100 * (1 - curves[:, -1]), kind.value_of(smoothed.predict(asked)))
+
+
 def test_a_hosted_survival_network_says_the_risk_at_the_horizon_and_its_curve(tmp_path: Path) -> None:
     kind = OutputKind("survival", times=TIMES, horizon=500, reading="auto")
     box = load_classifier(imported(SquareHazards(), tmp_path, kind))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from otherwise.blackbox.output_kind import output_kind
+from otherwise.blackbox.output_kind import curves_of, output_kind
 from otherwise.blackbox.perturbations import white_noise
 from otherwise.blackbox.protocol import BlackBox
 
@@ -39,12 +39,25 @@ class SmoothedBlackBox:
         images, kind = np.asarray(images, np.float32), output_kind(self.inner)
         answers = [np.zeros((0, len(self.classes)))]
         for image in images:
-            generator = torch.Generator().manual_seed(self.seed)
-            copies = torch.from_numpy(np.repeat(image[None], self.copies, axis=0))
-            noisy = white_noise(copies, self.noise, generator).numpy()
-            said = self.inner.predict(noisy)
+            said = self.inner.predict(self._noisy(image))
             if kind.is_value:  # the mean of the values, not of the probabilities that stand for them
                 answers.append(kind.answer(kind.value_of(said).mean(keepdims=True)))
             else:
                 answers.append(said.mean(axis=0, keepdims=True))
         return np.concatenate(answers)
+
+    def mean_curves(self, images: np.ndarray) -> np.ndarray | None:
+        """Return the mean survival curves of images, see ``output_kind.curves_of``; None where the model says none."""
+        means = []
+        for image in np.asarray(images, np.float32):
+            curves = curves_of(self.inner, self._noisy(image))
+            if curves is None:
+                return None
+            means.append(curves.mean(axis=0))
+        return np.array(means)
+
+    def _noisy(self, image: np.ndarray) -> np.ndarray:
+        """Return the noisy copies of an image, ``(copies, channels, *size)``."""
+        generator = torch.Generator().manual_seed(self.seed)
+        copies = torch.from_numpy(np.repeat(image[None], self.copies, axis=0))
+        return white_noise(copies, self.noise, generator).numpy()
