@@ -13,9 +13,10 @@ from otherwise.blackbox.importing import import_classifier
 from otherwise.blackbox.loading import load_classifier
 from otherwise.blackbox.output_kind import OutputKind, curves_of, output_kind
 from otherwise.blackbox.protocol import BlackBox, InputSpec
-from otherwise.blackbox.question import TargetError
+from otherwise.blackbox.question import TargetError, ask
 from otherwise.explain.explainer import Explainer
 from otherwise.explain.explanation import Explanation
+from otherwise.explain.reach import halfway
 from otherwise.images.image import Geometry, Image
 from support.square_models import SquareClassifier, eager_agent
 from support.value_models import SquareHazards, SquareValue, save
@@ -80,6 +81,12 @@ def test_the_value_that_is_asked_for_is_reached_within_the_tolerance(
     assert along[0] == pytest.approx(value.original)
     assert value.counterfactual == pytest.approx(min(along, key=lambda each: abs(each - value.counterfactual)), abs=0.2)
     assert any(point.flipped for point in found.path)
+
+
+def test_doubts_by_noise_name_the_cut_that_they_are_about() -> None:
+    doubt = halfway(ask(MONTHS, 60.0, "<40"), 60.0)
+    assert doubt.cut == pytest.approx(50)
+    assert doubt.classes == ("at most 50 months", "above 50 months")
 
 
 def test_a_threshold_is_crossed_by_no_more_than_needed(months: Explainer) -> None:

@@ -90,7 +90,7 @@ class OutputKind:
     @property
     def classes(self) -> tuple[str, str]:
         """Return the two classes as which the model answers."""
-        return two_sides(self, self.reference)
+        return two_sides(self.unit, self.reference)
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> OutputKind:
@@ -255,9 +255,9 @@ def two_classes(log_odds: np.ndarray) -> np.ndarray:
     return np.stack([expit(-log_odds), expit(log_odds)], axis=-1)
 
 
-def two_sides(kind: OutputKind, cut: float) -> tuple[str, str]:
+def two_sides(unit: str, cut: float) -> tuple[str, str]:
     """Return names of the two sides of a cut, such as ``at most 10 %`` and ``above 10 %``."""
-    told = with_unit(cut, kind.unit)
+    told = with_unit(cut, unit)
     return f"at most {told}", f"above {told}"
 
 

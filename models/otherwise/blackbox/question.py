@@ -50,6 +50,7 @@ class Question:
         tolerance: See ``OutputKind``.
         aim: Value that the search goes for: a little beyond the cut, but within the range.
         classes: The two sides of the cut, for people.
+        unit: Of the values.
     """
 
     text: str
@@ -62,6 +63,7 @@ class Question:
     tolerance: float
     aim: float
     classes: tuple[str, str]
+    unit: str
 
     @classmethod
     def of(cls, kind: OutputKind, *, text: str, low: float, high: float, upwards: bool, tolerance: float) -> Question:
@@ -71,7 +73,9 @@ class Question:
         room = most - cut if upwards else cut - least
         aim = cut + min(DEEP * tolerance, max(room, 0.0) / 2) * (1 if upwards else -1)
         aim = min(max(aim, low), high)
-        return cls(text, low, high, cut, upwards, exact, kind.spread, tolerance, aim, two_sides(kind, cut))
+        return cls(
+            text, low, high, cut, upwards, exact, kind.spread, tolerance, aim, two_sides(kind.unit, cut), kind.unit
+        )
 
     @property
     def target(self) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 from otherwise.agent.editing.candidate import Candidate
 from otherwise.agent.editing.search import SearchResult, SearchSettings
 from otherwise.blackbox.decision import DecisionRule
+from otherwise.blackbox.output_kind import two_sides
 from otherwise.blackbox.question import Question
 from otherwise.explain.native import ChosenEdit, NativeJudge, carried
 
@@ -119,7 +120,8 @@ def _bisected(judge: NativeJudge, start: Candidate, end: Candidate, question: Qu
 
 def halfway(question: Question, original: float) -> Question:
     """Return the question whether a value is nearer to the target than to the original: for doubts by noise."""
-    return replace(question, cut=(original + question.cut) / 2)
+    middle = (original + question.cut) / 2
+    return replace(question, cut=middle, classes=two_sides(question.unit, middle))
 
 
 def _value(question: Question, candidate: Candidate) -> float:
