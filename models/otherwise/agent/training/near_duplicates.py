@@ -47,7 +47,8 @@ def merged_groups(groups: Sequence[str], hashes: Sequence[np.ndarray | None]) ->
         For each image the first name of all groups that belong together.
     """
     names = list(dict.fromkeys(groups))
-    number = np.array([names.index(name) for name in groups])
+    places = {name: place for place, name in enumerate(names)}
+    number = np.array([places[name] for name in groups])
     pairs = [np.zeros((0, 2), int)]
     for bits in {len(each) for each in hashes if each is not None}:
         chosen = np.array([n for n, each in enumerate(hashes) if each is not None and len(each) == bits])

@@ -36,14 +36,22 @@ def write_image_folders(sets: MadeSets, reference: np.ndarray, out: Path) -> Non
     called = DecisionRule.of(comparison.classifier).said(comparison.classifier.predict(reference))
     with atomic_folder(out) as folder:
         for index, name in enumerate(classes):
-            _write(folder / REAL / name, ((f"real-{n:04}", reference[n]) for n in np.flatnonzero(called[:, index])))
+            _write(
+                folder / REAL / folder_name(name),
+                ((f"real-{n:04}", reference[n]) for n in np.flatnonzero(called[:, index])),
+            )
         for method in comparison.edits:
             made, targets, cases = sets.of(method)
             for index in np.unique(targets):
                 chosen = (
                     (case.id, image) for case, image, goal in zip(cases, made, targets, strict=True) if goal == index
                 )
-                _write(folder / method.name / classes[index], chosen)
+                _write(folder / method.name / folder_name(classes[index]), chosen)
+
+
+def folder_name(name: str) -> str:
+    """Return a class name without what would nest folders."""
+    return name.replace("/", "-").replace("\\", "-")
 
 
 def _write(folder: Path, images: Iterable[tuple[str, np.ndarray]]) -> None:
