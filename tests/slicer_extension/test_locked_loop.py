@@ -40,7 +40,7 @@ def seconds_of(loop: Any) -> float:
 
 def test_a_job_is_hardly_slower_in_a_loop_that_keeps_the_lock(app: PanelSession) -> None:
     free, locked = seconds_of(FreeLoop(app.application)), seconds_of(LockedLoop(app.application))
-    assert locked <= 2.0 * free, "with the timer of 50 ms, and without giving the lock, it was more than ten times"
+    assert locked <= 4.0 * free, "with the timer of 50 ms, and without giving the lock, it was more than ten times"
 
 
 def test_the_panel_explains_in_a_loop_that_keeps_the_lock(app: PanelSession, volume: Any) -> None:

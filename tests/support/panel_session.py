@@ -5,6 +5,7 @@ Needs Slicer's core and PySide6; whoever imports it asks for them first.
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 import threading
@@ -68,7 +69,7 @@ class StandInClient:
 
     address: str
     token: str | None = None
-    about_answer: dict = field(default_factory=lambda: ABOUT)
+    about_answer: dict = field(default_factory=lambda: copy.deepcopy(ABOUT))
     failure: Exception | None = None
     hold: threading.Event = field(default_factory=threading.Event)
     sent: list[Path] = field(default_factory=list)
@@ -241,7 +242,8 @@ def open_panel(scene: Any, tmp_path: Path) -> Iterator[PanelSession]:
 
     widget, ui = fake_slicer_qt.load_ui(scene)
     settings, clients, questions, pages, drawings = Memory(), [], [], [], []
-    answers: dict[str, Any] = {"confirm": True, "path": "", "folder": "", "failure": None, "about": ABOUT}
+    answers: dict[str, Any] = {"confirm": True, "path": "", "folder": "", "failure": None}
+    answers["about"] = copy.deepcopy(ABOUT)  # tests change what they are given
 
     def new_client(address: str, token: str | None) -> Any:
         if answers.get("real"):

@@ -245,9 +245,10 @@ def test_of_a_colour_image_the_change_is_the_mean_of_its_channels(
     explanation = explained(path)
     assert explanation.volumes.original.array.shape[0] == 3
     files = write_dicom(explanation, path, tmp_path / "out")
-    stored = np.frombuffer(pydicom.dcmread(files["change"]).FloatPixelData, "<f4")
+    change_map = pydicom.dcmread(files["change"])
+    stored = change_map.pixel_array * float(change_map.RescaleSlope) + float(change_map.RescaleIntercept)
     mean = explanation.volumes.difference.array.mean(axis=0, dtype=np.float32)
-    assert np.sort(stored[stored != 0]) == pytest.approx(np.sort(mean[mean != 0]))
+    assert stored.T.reshape(mean.shape) == pytest.approx(mean, abs=float(change_map.RescaleSlope))
 
 
 def test_older_objects_are_replaced_as_a_whole(source: Callable, explained: Callable, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +79,9 @@ def send(files: Mapping[str, Path], node: Node) -> dict[str, str]:
         ArchiveRefusedError: if it does not accept the association.
     """
     # Not while a server starts. It logs what it does; errors are reported below, without patient data.
+    from pynetdicom import events
     from pynetdicom.ae import ApplicationEntity
+    from pynetdicom.pdu import A_ASSOCIATE_RJ
     from pynetdicom.presentation import build_context
 
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
@@ -92,9 +95,17 @@ def send(files: Mapping[str, Path], node: Node) -> dict[str, str]:
     here.connection_timeout, here.acse_timeout = CONNECT_SECONDS, REPLY_SECONDS
     here.dimse_timeout = here.network_timeout = REPLY_SECONDS
     contexts = [build_context(kind, offered) for kind, offered in syntaxes.items()]
-    association = here.associate(node.host, node.port, contexts=contexts, ae_title=node.title)
+    rejected = threading.Event()
+
+    def received(event: events.Event) -> None:
+        if isinstance(event.pdu, A_ASSOCIATE_RJ):
+            rejected.set()
+
+    handlers: list[events.EventHandlerType] = [(events.EVT_PDU_RECV, received)]
+    association = here.associate(node.host, node.port, contexts=contexts, ae_title=node.title, evt_handlers=handlers)
     try:
-        if association.is_rejected:
+        # An archive that hangs up at once after it refused us may seem to have broken off.
+        if association.is_rejected or rejected.is_set():
             raise ArchiveRefusedError(
                 f"{node.title} does not accept associations of {OUR_TITLE}.", "Enter our title and address there."
             )
