@@ -14,7 +14,8 @@ from otherwise.images.image import Geometry, Image
 from otherwise.images.writing import write_image
 
 REAL = "real"
-GREY, COLOUR = 1, 3
+COLOUR = 3
+"""Channels of a colour picture."""
 
 
 def write_image_folders(sets: MadeSets, reference: np.ndarray, out: Path) -> None:
