@@ -95,6 +95,15 @@ def test_no_request_makes_the_server_fail(api: BaseSchema) -> None:
     assert not failures, "\n\n".join(failures)
 
 
+def test_events_of_a_job_are_as_described(api: BaseSchema) -> None:
+    started = api["/otherwise/jobs"]["POST"].Case(body={"kind": "classify", "image": "dark"}).call()
+    assert started.status_code == 202, started.text
+    stream = api["/otherwise/jobs/{id}/events"]["GET"].Case(path_parameters={"id": started.json()["id"]})
+    reply = stream.call_and_validate(checks=CHECKS, timeout=PATIENCE)
+    assert "event: done" in reply.text
+    assert '"state": "done"' in reply.text
+
+
 def _ask_often(operation: APIOperation) -> None:
     @given(case=operation.as_strategy())
     @settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))

@@ -24,16 +24,13 @@ from lib.infers.kinds import KINDS
 from lib.jobs.model import Job
 from lib.jobs.service import JobService, no_job
 from lib.jobs.spec import JobSpec
-from lib.routes.replies.base import binary
-from lib.routes.replies.jobs import JobReply
+from lib.routes.replies.jobs import EVENTS, JobReply
 from lib.runtime.worker import BusyError
 
 LOOK_SECONDS = 0.1
 """Seconds between two checks for news of jobs."""
 HEARTBEAT_SECONDS = 15.0
 """Seconds without news after which a comment is sent, so that no proxy closes the stream."""
-
-EVENTS = binary("text/event-stream")
 
 STREAMS_PER_USER = 8
 STREAMS = 128

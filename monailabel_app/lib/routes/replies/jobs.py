@@ -26,3 +26,27 @@ class JobReply(Reply):
     result: dict[str, Any] | None = Field(
         description="The answer once it is done; of an explanation its explanation.json"
     )
+
+
+EVENTS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Server-sent events: the job, whenever it changes",
+        "content": {
+            "text/event-stream": {
+                "itemSchema": {
+                    "type": "object",
+                    "properties": {
+                        "event": {"type": "string", "description": "State of the job"},
+                        "data": {
+                            "type": "string",
+                            "contentMediaType": "application/json",
+                            "contentSchema": {"$ref": "#/components/schemas/JobReply"},
+                        },
+                    },
+                    "required": ["event", "data"],
+                }
+            }
+        },
+    }
+}
+"""Description of a stream of events, in the form of OpenAPI 3.2 that FastAPI uses for its own streams."""
