@@ -31,6 +31,8 @@ EXAMPLES = int(os.environ.get("OTHERWISE_SCHEMATHESIS", "8"))
 CHECKS = [not_a_server_error, response_schema_conformance]
 PATIENCE = 120.0
 """Seconds for one answer. schemathesis gives up after ten, which a busy machine may take."""
+ENDLESS = {"GET /otherwise/jobs/events": 10.0}
+"""Seconds for which a stream without an end is read."""
 KNOWN = {
     "image": "dark",
     "label": "dark",
@@ -110,7 +112,7 @@ def _ask_often(operation: APIOperation) -> None:
     def ask(case: schemathesis.Case) -> None:
         for values in (case.path_parameters, case.query, case.body):
             _name_what_there_is(values, case.method)
-        reply = case.call(timeout=PATIENCE)
+        reply = case.call(timeout=ENDLESS.get(operation.label, PATIENCE))
         if reply.status_code != 503 or "retry-after" not in reply.headers:  # come again: that is an answer
             case.validate_response(reply, checks=CHECKS)
         if reply.status_code >= 400 and case.method != "HEAD":
