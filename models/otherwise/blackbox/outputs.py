@@ -94,20 +94,20 @@ def choose(outputs: Any, wanted: str | int | None, strict: bool, rank: int = 2) 
         if wanted not in (None, 0, "0"):
             raise BundleError(f"The model has a single output, not {wanted!r}.", "Leave --output out.")
         return outputs
-    told = ", ".join(f"{key} {_shape(value)}" for key, value in parts.items())
+    shapes = ", ".join(f"{key} {_shape(value)}" for key, value in parts.items())
     if wanted is not None:
         key = next((key for key in parts if str(key) == str(wanted)), None)
         if key is None:
-            raise BundleError(f"The model returns {kind} ({told}), and none is called {wanted}.", "Correct --output.")
+            raise BundleError(f"The model returns {kind} ({shapes}), and none is called {wanted}.", "Correct --output.")
         return parts[key]
     fitting = [key for key, value in parts.items() if _fits(value, rank)]
     if not fitting:
         deeper = any(isinstance(value, Mapping | tuple | list) for value in parts.values())
         hint = "Save a module that returns the scores alone" + (", not within other things." if deeper else ".")
-        raise BundleError(f"The model returns {kind} ({told}), none of which has a row for each image.", hint)
+        raise BundleError(f"The model returns {kind} ({shapes}), none of which has a row for each image.", hint)
     if len(fitting) > 1 and strict:
         raise AmbiguousOutputError(
-            f"The model returns {kind}, of which several could be the answer ({told}).",
+            f"The model returns {kind}, of which several could be the answer ({shapes}).",
             f"Say which one it is, for example --output {fitting[0]}.",
         )
     return parts[fitting[0]]

@@ -29,10 +29,10 @@ def check_times(times: Sequence[float], horizon: float) -> None:
     Raises:
         BundleError: naming the fault.
     """
-    told = ",".join(f"{time:g}" for time in times)
+    boundaries = ",".join(f"{time:g}" for time in times)
     if len(times) < 2 or not np.isfinite(times).all() or times[0] != 0 or not (np.diff(times) > 0).all():
         raise BundleError(
-            f"The times {told or '(none)'} are no boundaries of intervals.",
+            f"The times {boundaries or '(none)'} are no boundaries of intervals.",
             "Give them ascending, 0 first, such as --times 0,180,365,730.",
         )
     if not 0 < horizon <= times[-1]:

@@ -125,8 +125,8 @@ def _say(
     if warned:
         typer.echo(f"Warnings for {len(warned)}, such as {warned[0].path}: {warned[0].warnings[0]}", err=True)
     for method, by_criterion in (figures or {}).items():
-        for criterion, told in by_criterion.items():
-            rates = told["at_false_finds"]
+        for criterion, curve in by_criterion.items():
+            rates = curve["at_false_finds"]
             values = ", ".join(f"{rate}: {at['sensitivity']:.2f}" for rate, at in rates.items())
             typer.echo(f"{method}, {criterion}: sensitivity at false finds an image {values}")
     typer.echo(f"Page: {out / 'finds.html'}")

@@ -54,8 +54,8 @@ def read_table(path: Path) -> list[TableRow]:
     for line, row in enumerate(rows, start=2):
         if not row[column]:
             raise ImageError(f"{path.name} line {line} names no file.", "Complete or remove that line.")
-        told = (row.get("label", ""), row.get("patient", ""), row.get("id", ""))
-        found.append(TableRow(row[column], *told, line, row))
+        fields = (row.get("label", ""), row.get("patient", ""), row.get("id", ""))
+        found.append(TableRow(row[column], *fields, line, row))
     return found
 
 

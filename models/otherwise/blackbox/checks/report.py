@@ -204,11 +204,12 @@ def _probabilities(classifier: BlackBox, answers: np.ndarray, real: bool) -> Ite
 
 def _values(kind: OutputKind, values: np.ndarray, real: bool) -> Iterable[Finding]:
     """Describe the distribution of a value; compare it with what the bundle declares."""
-    told = [with_unit(float(value), kind.unit) for value in np.quantile(values, (0, 0.25, 0.5, 0.75, 1))]
+    quantiles = np.quantile(values, (0, 0.25, 0.5, 0.75, 1))
+    lowest, lower, median, upper, highest = (with_unit(float(value), kind.unit) for value in quantiles)
     yield Finding(
         "values",
         "ok",
-        f"of {len(values)} images: {told[0]} to {told[4]}, half of them {told[1]} to {told[3]}, median {told[2]}, "
+        f"of {len(values)} images: {lowest} to {highest}, half of them {lower} to {upper}, median {median}, "
         f"standard deviation {with_unit(float(values.std()), kind.unit)}.",
     )
     low, high = kind.range or (-np.inf, np.inf)

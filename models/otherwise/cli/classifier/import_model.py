@@ -186,8 +186,8 @@ def import_model(
         typer.echo(json.dumps({**content, **notes}))
         return
     version = short_version(imported.version)
-    told = describe_kind(kind) if kind.is_value else f"activation {imported.activation}"
-    typer.echo(f"{out}: {imported.bundle.name}, version {version}, {told}.")
+    answer = describe_kind(kind) if kind.is_value else f"activation {imported.activation}"
+    typer.echo(f"{out}: {imported.bundle.name}, version {version}, {answer}.")
     for title, sentences in notes.items():
         for sentence in sentences:
             typer.echo(f"{title.capitalize()}: {sentence}")

@@ -53,8 +53,8 @@ def frame_anatomy(header: Dataset) -> Dataset:
 
 def side_of(header: Dataset) -> str:
     """Return the side of a paired body part, R or L, which the image or the series says; else nothing."""
-    told = str(header.get("ImageLaterality") or header.get("Laterality") or "")
-    return told if told in ("R", "L") else ""
+    side = str(header.get("ImageLaterality") or header.get("Laterality") or "")
+    return side if side in ("R", "L") else ""
 
 
 def finding_site(header: Dataset) -> FindingSite:
