@@ -27,7 +27,10 @@ def register(app: typer.Typer) -> None:
             typer.Option(help="Folder, CSV with files, or DICOMweb; no label is read.", parser=image_source),
         ],
         out: Annotated[Path, typer.Option(help="The agent's bundle.")],
-        minutes: Annotated[float | None, typer.Option(help="Stop after so many minutes of training.")] = None,
+        minutes: Annotated[
+            float | None,
+            typer.Option(help="Stop after so many minutes of training; default: as many steps as the images need."),
+        ] = None,
         epochs: Annotated[float | None, typer.Option(help="Stop after so many passes over the images.")] = None,
         device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
         resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
@@ -35,7 +38,12 @@ def register(app: typer.Typer) -> None:
         batch: Annotated[int, typer.Option(help="Images a step and process.")] = 16,
         learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 6e-4,
         channels: Annotated[str, typer.Option(help="Denoiser's widths per level.")] = "64,96,128",
-        patch: Annotated[int, typer.Option(help="Edge of the cubes folded into channels; 4 is quick in 2-D.")] = 4,
+        patch: Annotated[
+            int | None,
+            typer.Option(
+                help="Edge of the cubes folded into channels, a power of two; default: follows from the size."
+            ),
+        ] = None,
         latent: Annotated[int, typer.Option(help="Width of the semantic latent.")] = 128,
         student_first: Annotated[
             float, typer.Option(help="Share of the training in which the student learns alone: 0.2 helps in 3-D.")
@@ -67,6 +75,7 @@ def register(app: typer.Typer) -> None:
 
         from otherwise.agent.bundle import load_agent
         from otherwise.agent.networks import Architecture
+        from otherwise.agent.training.defaults import default_patch
         from otherwise.agent.training.run_options import TrainingSession
         from otherwise.agent.training.session import run_session
         from otherwise.agent.training.trainer import TrainingSettings
@@ -88,7 +97,7 @@ def register(app: typer.Typer) -> None:
                 image_channels=box.inputs.channels,
                 classes=len(box.classes),
                 latent=latent,
-                patch=patch,
+                patch=patch or default_patch(box.inputs.size),
                 channels=tuple(int(width) for width in channels.split(",")),
             )
         )
@@ -98,7 +107,7 @@ def register(app: typer.Typer) -> None:
             out=out,
             architecture=architecture,
             settings=TrainingSettings(
-                steps=None if epochs is None else 1,
+                steps=None if minutes is not None and epochs is None else 1,
                 minutes=minutes,
                 batch=batch,
                 learning_rate=learning_rate,
@@ -119,7 +128,7 @@ def register(app: typer.Typer) -> None:
             command=(
                 f"otherwise train agent --classifier {Path(classifier).name} --images {images.name} --out {out.name}"
                 f"{f' --minutes {minutes:g}' if minutes else ''}{f' --epochs {epochs:g}' if epochs else ''}"
-                f" --batch {batch} --learning-rate {learning_rate:g} --channels {channels} --patch {patch}"
+                f" --batch {batch} --learning-rate {learning_rate:g} --channels {channels} --patch {architecture.patch}"
                 f" --latent {latent}{f' --mirror {mirror}' if mirror else ''}"
                 f"{f' --student-first {student_first:g}' if student_first else ''}"
                 f"{f' --student-noise {student_noise:g}' if student_noise else ''}"

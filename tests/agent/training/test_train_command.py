@@ -118,6 +118,28 @@ def test_the_log_says_what_is_drawn_from_where_and_figures_stand_beside_the_triv
     assert "Balanced over the classes" in (out / "docs" / "README.md").read_text()
 
 
+def test_without_a_length_the_training_takes_as_many_steps_as_the_images_need(
+    classifier_bundle: Path, training_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def two(images: int, batch: int) -> int:
+        asked.append((images, batch))
+        return 2
+
+    monkeypatch.setattr("otherwise.agent.training.session.default_steps", two)
+    out = tmp_path / "agent"
+    given = arguments(classifier_bundle, training_folder, out)
+    at = given.index("--epochs")
+    result = CliRunner().invoke(build(), [*given[:at], *given[at + 2 :]], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert "About 2 steps of 8 images" in " ".join(result.output.split())
+    ((images, batch),) = asked
+    assert 0 < images < 60
+    assert batch == 8
+    assert load_agent(out).model.architecture.patch == 2, "follows from 16 x 16"
+
+
 def test_ctrl_c_while_validating_leaves_a_bundle(
     classifier_bundle: Path, training_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -139,6 +139,9 @@ def test_on_the_way_to_noise_images_keep_their_share() -> None:
     ("wrong", "told"),
     [
         ({}, "no end"),
+        ({"minutes": 0.0}, "learns nothing"),
+        ({"minutes": -1.0}, "learns nothing"),
+        ({"minutes": float("nan")}, "learns nothing"),
         ({"steps": 1, "student_first": 1.0}, "alone"),
         ({"steps": 1, "student_noise": 1.0}, "noise"),
         ({"steps": 1, "focus": 1.0}, "focused"),

@@ -22,6 +22,7 @@ class TrainingSession:
     out: Path
     architecture: Architecture
     settings: TrainingSettings
+    """Its ``steps``, if it has any, are replaced by those of ``epochs``, or by as many as the images need."""
     epochs: float | None
     device: str
     resume: bool

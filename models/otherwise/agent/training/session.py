@@ -14,6 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 from otherwise.agent.bundle import Agent
 from otherwise.agent.networks import DiffusionAutoencoder
 from otherwise.agent.training.data import prepare_images
+from otherwise.agent.training.defaults import default_steps
 from otherwise.agent.training.distributed import Processes
 from otherwise.agent.training.estimate import estimate
 from otherwise.agent.training.examples import write_examples
@@ -52,9 +53,10 @@ def run_session(session: TrainingSession) -> bool:
     with _bar(processes) as bar:
         data = _prepare(session, processes, bar)
         settings = session.settings
-        if session.epochs is not None:
-            steps = math.ceil(session.epochs * len(data.train) / (settings.batch * processes.count))
-            settings = replace(settings, steps=max(1, steps))
+        if settings.steps is not None:
+            settings = replace(
+                settings, steps=_steps(session.epochs, len(data.train), settings.batch * processes.count)
+            )
         torch.manual_seed(settings.seed)
         model = _initial_model(session)
         trainer = Trainer(model, session.classifier, data.train, settings, device, processes)
@@ -82,6 +84,11 @@ def run_session(session: TrainingSession) -> bool:
             finish(session, trainer, data, bar)
         processes.wait()
     return True
+
+
+def _steps(epochs: float | None, images: int, batch: int) -> int:
+    """Return the steps of so many passes over the images; without a number as many as the images need."""
+    return default_steps(images, batch) if epochs is None else max(1, math.ceil(epochs * images / batch))
 
 
 def _refuse_earlier_run(session: TrainingSession) -> None:

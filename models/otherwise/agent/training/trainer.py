@@ -75,6 +75,8 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         if self.steps is None and self.minutes is None:
             raise AgentError("Training has no end.", "Give --epochs or --minutes.")
+        if self.minutes is not None and not self.minutes > 0:
+            raise AgentError(f"A training of {self.minutes:g} minutes learns nothing.", "Give --minutes above 0.")
         if not 0 <= self.student_first < 1:
             raise AgentError(f"The student cannot learn alone for {self.student_first:g} of the training.", "Give 0.2.")
         if not 0 <= self.student_noise < 1:
