@@ -21,8 +21,9 @@ from fastapi.testclient import TestClient
 
 from otherwise.annotations.database import DamagedDatabaseError
 from otherwise.errors import OtherwiseError
+from otherwise.images.writing import write_image
 from otherwise.resources import app_folder
-from support.fake_explainer import OBLIQUE
+from support.fake_explainer import OBLIQUE, plane
 
 if TYPE_CHECKING:
     from conftest import Serve
@@ -122,6 +123,30 @@ def test_a_full_disk(serve: Serve, tmp_path: Path) -> None:
         assert end(client, start(client).json()["id"])["state"] == "done"
         after = say(client).json()["annotation"]["id"]
         assert said(client) == [before, after]
+
+
+def test_a_full_disk_of_the_studies(serve: Serve, tmp_path: Path) -> None:
+    with disk(tmp_path / "planes") as studies:
+        for name in ("dark", "bright"):
+            write_image(plane(1, 0.5), studies / f"{name}.nrrd")
+        with serve() as (client, _):
+
+            def save(label: bytes) -> Any:
+                return client.put("/datastore/label", params={"image": "dark"}, files={"label": ("l.nrrd", label)})
+
+            def kept() -> bytes:
+                return bytes(client.get("/datastore/label", params={"label": "dark", "tag": "final"}).content)
+
+            assert save(b"finished").status_code == 200
+            ballast = fill(studies)
+            assert refusal(save(bytes(2**20)))[0] == 507
+            assert kept() == b"finished", "the label that was acknowledged"
+            new = {"params": {"image": "new"}, "files": {"file": ("n.nrrd", bytes(2**20))}}
+            assert refusal(client.put("/datastore/image", **new))[0] == 507
+            assert sorted(path.name for path in studies.glob("*.nrrd")) == ["bright.nrrd", "dark.nrrd"]
+            ballast.unlink()
+            assert save(b"corrected").status_code == 200
+            assert kept() == b"corrected"
 
 
 def test_a_server_that_is_started_on_a_full_disk(serve: Serve, tmp_path: Path) -> None:

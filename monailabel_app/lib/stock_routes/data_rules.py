@@ -16,19 +16,11 @@ from lib.storage.explanation_store import NotFoundError
 from lib.storage.image_sources import IMAGE_ID, READABLE, from_datastore, from_session, unknown_image
 from lib.storage.names import CHECKSUM, check_new_id, check_tag, image_ending, stem
 from lib.storage.owners import CALLER, NotYoursError
-from lib.storage.study_folder import StudyFolder
-from otherwise.errors import OtherwiseError
+from lib.storage.study_folder import ExistsError, StudyFolder
 
 MOST_FILES = 1000
 AUTHOR = "saved_by"
 """Key of a label's info: the user who saved it."""
-
-
-class ExistsError(OtherwiseError):
-    """Something of the same name exists."""
-
-    code = "exists"
-    status = 409
 
 
 def _refuse_unknown(app: MONAILabelApp, image: str) -> None:

@@ -114,19 +114,11 @@ class ServedFolder(StudyFolder):
         Raises:
             ParamsError: if the folder is read-only.
             ImageNotFoundException: if there is no such image.
+            StorageError: if the disk refuses; nothing is deleted then.
         """
         if not is_writable(self._images_folder):
             raise ParamsError("The studies are read-only.", "Remove the image where the folder is kept.")
-        # MONAI Label would delete what is called like the id, which may be another image's file.
-        with self._door:
-            found = self._found.get(image_id)
-            if found is None:
-                raise ImageNotFoundException(f"Image {image_id} not found")
-            for tag in self.get_labels_by_image_id(image_id):
-                self.remove_label(image_id, tag)
-            for file in (*found.files, *self._copies(found)):
-                file.unlink(missing_ok=True)
-            self.refresh()
+        super().remove_image(image_id)
 
     def close(self) -> None:
         """Stop following the folder."""
@@ -180,6 +172,13 @@ class ServedFolder(StudyFolder):
                 del model.labels[tag]
                 gone += 1
         return gone
+
+    def _image_files(self, image_id: str) -> list[Path]:
+        # Not what is called like the id, which may be another image's file.
+        found = self._found.get(image_id)
+        if found is None:
+            raise ImageNotFoundException(f"Image {image_id} not found")
+        return [*found.files, *self._copies(found)]
 
     def _converted(self, found: FoundImage) -> Path:
         """Return one NRRD file of an image of several files; it is made once for each state of them."""
