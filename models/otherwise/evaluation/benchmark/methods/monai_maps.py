@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import torch
 from torch import nn
@@ -20,7 +22,9 @@ def monai_occlusion(classifier: BlackBox, image: np.ndarray, label: int) -> np.n
     asked = OcclusionSensitivity(
         _Module(classifier), mask_size=windows, n_batch=32, verbose=False, mode="mean_img", overlap=0.5
     )
-    found, _ = asked(torch.from_numpy(image)[None])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Using a non-tuple sequence")  # MONAI indexes by lists
+        found, _ = asked(torch.from_numpy(image)[None])
     # MONAI returns the class's value where something is covered: low where it matters.
     return np.asarray(-found[0, label].numpy(), dtype=np.float32)
 
