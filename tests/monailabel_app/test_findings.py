@@ -17,6 +17,8 @@ from otherwise.blackbox.hosts.pytorch import module_host
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.blackbox.spec import ClassifierSpec
 from otherwise.concepts.units import AGENT
+from otherwise.images.reading import read_image
+from otherwise.report.folder import read_explanation
 from support.square_models import SquareClassifier, eager_agent
 from support.teachable_server import SPICULATED, TeachableServer, teachable_server
 
@@ -216,6 +218,27 @@ def test_what_a_unit_answers_to_is_outlined_on_the_image_beside_the_region(serve
         assert server.client.get(address, params=wrong).status_code == 404
     nowhere = "/otherwise/concepts/units/layer9/0/contour.png"
     assert server.client.get(nowhere, params={"explanation": id}).status_code == 404
+
+
+def test_what_a_unit_answers_to_is_a_segmentation_on_the_images_own_grid(
+    server: TeachableServer, tmp_path: Path
+) -> None:
+    id = server.explain("image-00")["id"]
+    server.settle()
+    reply = server.client.post("/otherwise/concepts/query", json={"explanation": id, "region": {"label": 1}})
+    best = reply.json()["units"][0]
+    address = f"/otherwise/concepts/units/{best['unit']}/mask.seg.nrrd"
+    file = tmp_path / "mask.seg.nrrd"
+    file.write_bytes(server.client.get(address, params={"explanation": id, "label": 1}).content)
+    mask = read_image(file)
+    folder = server.app.teaching.host.store.folder(id)
+    regions = read_explanation(folder).volumes.regions
+    assert mask.geometry.same_as(read_image(tmp_path / "studies" / "image-00.nrrd").geometry)
+    region, found = regions.array[0] == 1, mask.array[0] > 0
+    assert (region & found).sum() / (region | found).sum() == pytest.approx(best["overlap"], abs=1e-3)
+    assert f"Segment0_Name:={best['unit']}".encode() in file.read_bytes()
+    for wrong in ({"explanation": id, "label": 99}, {"explanation": "nothing", "label": 1}):
+        assert server.client.get(address, params=wrong).status_code == 404
 
 
 def test_units_are_the_classifiers_where_it_can_be_read_and_else_the_agents(app_class: Any) -> None:

@@ -132,6 +132,15 @@ def test_explanations_of_uploads_are_their_owners(shared: Shared, how: str) -> N
         assert (id in shared.ask(name, "GET", "/otherwise/annotations").text) == sees, name
 
 
+@pytest.mark.parametrize("picture", ["contour.png", "mask.seg.nrrd"])
+def test_where_a_unit_answers_in_an_upload_is_shown_to_its_owner_alone(shared: Shared, picture: str) -> None:
+    id = private_explanation(shared, "session")
+    address = f"/otherwise/concepts/units/layer3/0/{picture}?explanation={id}&label=1"
+    # The models of this server have no units, so whoever may see the image is told that these are not there yet.
+    for name, error in (("Ann", "not-yet"), ("Ada", "not-yet"), ("Ben", "not-found"), ("Rea", "not-found")):
+        assert shared.ask(name, "GET", address).json()["error"] == error, name
+
+
 def test_the_same_upload_of_two_people_is_two_explanations(shared: Shared) -> None:
     files = {"files": ("mine.nrrd", shared.upload)}
     ids = []

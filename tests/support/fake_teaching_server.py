@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import tempfile
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,8 @@ from otherwise.annotations.annotation import Annotation
 from otherwise.annotations.region import RegionMask
 from otherwise.annotations.vocabulary import Term, local_term
 from otherwise.images.image import Geometry
+from otherwise.images.reading import read_image
+from otherwise.images.writing import SegmentInfo, write_label_map
 from support.fake_model_versions import FakeModelVersions
 
 EXPLANATION = Path(__file__).parents[1] / "slicer_extension" / "explanation"
@@ -36,6 +39,8 @@ TERMS = [
     {**MARKER, "parent": None, "spurious": True},
 ]
 """Out of order: a child may come before its parent."""
+SILENT = "layer3/4"
+"""A unit that has no mask."""
 OWN_LIMIT = 0.2
 """Overlap from which on every unit answers, where no threshold is sent."""
 SOME_REGION = RegionMask(np.ones((1, 1, 1), bool), Geometry((1, 1, 1), np.eye(4)))
@@ -115,6 +120,11 @@ class FakeTeachingServer:
         elif found := re.fullmatch(r"/otherwise/concepts/units/(layer3/\d+)/contour[.]png", parts.path):
             self.outlined.append((found[1], query.get("explanation"), query.get("label")))
             visit.send(200, map_of_units())
+        elif found := re.fullmatch(r"/otherwise/concepts/units/(layer3/\d+)/mask[.]seg[.]nrrd", parts.path):
+            if found[1] == SILENT:
+                self._no(visit, 404)
+            else:
+                visit.send(200, mask_of_unit(int(found[1].split("/")[1])))
         elif parts.path == "/otherwise/concepts/map.png":
             self.marked.append(parse_qs(parts.query).get("mark", []))
             visit.send(200, map_of_units())
@@ -289,6 +299,16 @@ def map_of_units() -> bytes:
     file = io.BytesIO()
     Picture.new("RGB", (460, 460)).save(file, "PNG")
     return file.getvalue()
+
+
+def mask_of_unit(unit: int) -> bytes:
+    """A box of as many voxels along i as the unit's number, on the grid of the explained image, as a segmentation."""
+    image = read_image(EXPLANATION / "original.nrrd")
+    mask = np.zeros(image.array.shape, np.uint8)
+    mask[0, 3 : 3 + unit, 5:9] = 1
+    with tempfile.TemporaryDirectory() as folder:
+        segment = SegmentInfo(1, f"layer3/{unit}", (0.9, 0.6, 0.0))
+        return write_label_map(image.with_array(mask), Path(folder) / "mask.seg.nrrd", [segment]).read_bytes()
 
 
 def patch(unit: int, number: int) -> bytes:

@@ -67,6 +67,7 @@ READER = (
     "GET /otherwise/concepts/map.png",
     "GET /otherwise/concepts/units/{layer}/{unit}/patches/{number}.png",
     "GET /otherwise/concepts/units/{layer}/{unit}/contour.png",
+    "GET /otherwise/concepts/units/{layer}/{unit}/mask.seg.nrrd",
     "GET /otherwise/concepts/questions",
     "GET /otherwise/concepts/search",
     "GET /otherwise/concepts/similar",

@@ -29,6 +29,7 @@ from lib.routes.replies.teaching import (
     UnitsReply,
     VocabularyReply,
 )
+from lib.storage.owners import Caller
 from lib.teaching.activation_cache import NotYetError
 from lib.teaching.annotation_requests import (
     AnnotationRequest,
@@ -45,8 +46,11 @@ from lib.teaching.search import findings_table, regions_of_term, similar_regions
 from lib.teaching.service import TeachingService
 from lib.teaching.summary import describe
 from lib.teaching.unit_map import draw_units
+from lib.teaching.unit_masks import unit_segmentation
 from lib.teaching.unit_patches import draw_contour, draw_unit_patch, unit_index
 from otherwise.annotations.annotation import Annotation
+from otherwise.concepts.activations import ImageActivations
+from otherwise.images.image import Image
 
 MOST_QUESTIONS = 100
 MOST_MARKS = 512
@@ -237,13 +241,38 @@ def teaching_router(
         label: int | None = Query(None, ge=1, le=255),
     ) -> Response:
         def draw() -> bytes:
-            index = unit_index(teaching.activations.table, f"{layer}/{unit}")
-            reference = SubjectReference(image="", session="", explanation=explanation, slice_index=None)
-            about = resolve_subject(teaching, reference, session, caller_of(request))
-            look = teaching.activations.look(about.key, lambda: about.found, patience=QUERY_SECONDS)
+            index, look, _ = look_at_unit(f"{layer}/{unit}", explanation, caller_of(request))
             return draw_contour(look, index, label)
 
         return Response(await drawing.run(draw, user_of(request)), media_type="image/png")
+
+    @router.get(
+        "/concepts/units/{layer}/{unit}/mask.seg.nrrd",
+        summary=f"{RBAC_USER}What a unit answers to in an explained image, as a segmentation on the image's grid",
+        response_class=Response,
+        responses=binary("application/octet-stream"),
+    )
+    async def mask(
+        layer: str,
+        unit: str,
+        request: Request,
+        explanation: str = Query(max_length=128),
+        label: int | None = Query(None, ge=1, le=255),
+    ) -> Response:
+        def write() -> bytes:
+            name = f"{layer}/{unit}"
+            index, look, image = look_at_unit(name, explanation, caller_of(request))
+            return unit_segmentation(look, index, name, label, image)
+
+        return Response(await drawing.run(write, user_of(request)), media_type="application/octet-stream")
+
+    def look_at_unit(unit: str, explanation: str, caller: Caller) -> tuple[int, ImageActivations, Image]:
+        """Return a unit's place in the table, an explained image as units see it, and the image."""
+        reference = SubjectReference(image="", session="", explanation=explanation, slice_index=None)
+        about = resolve_subject(teaching, reference, session, caller)
+        index = unit_index(teaching.activations.table, unit)
+        look = teaching.activations.look(about.key, lambda: about.found, patience=QUERY_SECONDS)
+        return index, look, about.original
 
     @router.get(
         "/concepts/questions",

@@ -11,8 +11,8 @@ from scipy import ndimage
 from lib.storage.explanation_store import NotFoundError
 from lib.teaching.activation_cache import NotYetError
 from lib.teaching.service import TeachingService
+from lib.teaching.unit_masks import COLOUR, USUAL, region_mask, unit_mask
 from otherwise.concepts.activations import ImageActivations
-from otherwise.concepts.query import best_mask
 from otherwise.concepts.statistics import UnitTable
 
 EDGE = 128
@@ -21,9 +21,7 @@ LARGE = 384
 """Pixels of the longer side of a whole image."""
 SHOWN = 0.5
 """Share of the image's side that is shown about the place."""
-USUAL = 1
-"""Level whose mask is outlined where no region says which level fits, see ``UnitMaps.levels``."""
-UNIT_COLOUR, REGION_COLOUR = (230, 159, 0), (86, 180, 233)
+REGION_COLOUR = (86, 180, 233)
 
 
 def draw_unit_patch(teaching: TeachingService, unit: str, number: int) -> bytes:
@@ -78,7 +76,7 @@ def drawn(view: np.ndarray, place: tuple[float, ...], mask: np.ndarray) -> bytes
     # Within the image: beyond its border there is nothing to show.
     left, top = float(np.clip(x - side / 2, 0, width - side)), float(np.clip(y - side / 2, 0, height - side))
     box = (left, top, left + side, top + side)
-    return _png(_coloured(plane, box, (EDGE, EDGE), [(inside, UNIT_COLOUR)]))
+    return _png(_coloured(plane, box, (EDGE, EDGE), [(inside, COLOUR)]))
 
 
 def draw_contour(look: ImageActivations, index: int, label: int | None) -> bytes:
@@ -93,20 +91,17 @@ def draw_contour(look: ImageActivations, index: int, label: int | None) -> bytes
     Raises:
         NotFoundError: if there is no such region.
     """
-    levels = look.levels[index]
-    if label is not None and label not in look.regions:
-        raise NotFoundError(f"The explanation has no region {label}.", "Its JSON lists them.")
-    region = np.zeros(levels.shape, bool) if label is None else look.regions[label]
-    mask = levels > USUAL if label is None else best_mask(levels, region)
+    mask = unit_mask(look, index, label)
+    region = np.zeros(mask.shape, bool) if label is None else region_mask(look, label)
     depth = 0.0
-    if levels.ndim == 3:
+    if mask.ndim == 3:
         filled = (region if label is not None else mask).sum(axis=(0, 1))
         depth = (int(filled.argmax()) + 0.5) / len(filled)
     plane, inside = _plane(look.seen, mask, depth)
     _, chosen = _plane(look.seen, region, depth)
     scale = LARGE / max(plane.shape)
     size = (round(plane.shape[0] * scale), round(plane.shape[1] * scale))
-    outlines = [(chosen, REGION_COLOUR), (inside, UNIT_COLOUR)]
+    outlines = [(chosen, REGION_COLOUR), (inside, COLOUR)]
     return _png(_coloured(plane, (0.0, 0.0, float(plane.shape[0]), float(plane.shape[1])), size, outlines))
 
 

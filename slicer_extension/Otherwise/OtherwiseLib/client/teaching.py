@@ -123,10 +123,17 @@ class TeachingClient:
             label: Of the region.
             folder: Gets the file.
         """
+        return self._look(unit, explanation, label, folder / "contour.png")
+
+    def mask(self, unit: str, explanation: str, label: int, folder: Path) -> Path:
+        """Download what a unit answers to as a segmentation on the image's own grid; arguments as for ``contour``."""
+        return self._look(unit, explanation, label, folder / "mask.seg.nrrd")
+
+    def _look(self, unit: str, explanation: str, label: int, target: Path) -> Path:
         if not UNIT.fullmatch(unit):
             raise broken("the name of a unit")
         asked = urlencode({"explanation": explanation, "label": label})
-        return self._client.fetch(f"/otherwise/concepts/units/{unit}/contour.png?{asked}", folder / "contour.png")
+        return self._client.fetch(f"/otherwise/concepts/units/{unit}/{target.name}?{asked}", target)
 
     def unit_map(self, marked: list[str], folder: Path) -> Path:
         """Download the map of all units as PNG, some of them marked, into a folder."""

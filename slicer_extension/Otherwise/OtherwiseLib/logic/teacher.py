@@ -16,6 +16,8 @@ from ..background.signal import Signal
 from ..client.errors import ServerError
 from ..client.jobs import fetch
 from ..client.teaching import TeachingClient
+from ..files import nrrd
+from ..files.nrrd import Voxels
 from ..mrml import explanations, region_names
 from .logic import Logic
 from .outbox import Outbox
@@ -41,7 +43,8 @@ class Teacher(WatchedService):
 
     Signals: those of ``WatchedService``; ``saved(answer)``, ``refused(error)`` and ``stuck(error)`` of the outbox;
     ``answered(answer)`` to a query; ``pictured(unit, pictures)``, each a PNG as bytes; ``mapped(picture)``;
-    ``outlined(unit, picture)``; ``asked(question)``; ``renamed()`` when explanations of the scene have other names.
+    ``outlined(unit, picture)``; ``located(unit, explanation, mask)``; ``asked(question)``; ``renamed()`` when
+    explanations of the scene have other names.
 
     Args:
         logic: Knows the server and the scene.
@@ -62,6 +65,7 @@ class Teacher(WatchedService):
         super().__init__(logic, new_timer, new_client, TICK_MILLISECONDS)
         self.outbox = Outbox(new_timer, logic.settings)
         self.answered, self.pictured, self.mapped, self.outlined = Signal(), Signal(), Signal(), Signal()
+        self.located = Signal()
         self.asked, self.renamed = Signal(), Signal()
         self.saved, self.refused, self.stuck = Signal(), self.outbox.refused, self.outbox.stuck
         self._reset()
@@ -168,6 +172,24 @@ class Teacher(WatchedService):
 
         if client is not None:
             self._queries.ask("contour", work, lambda picture: self.outlined.emit(unit, picture))
+
+    def locate(self, unit: str, explanation: str, label: int) -> None:
+        """Get where in the image of a region a unit responds; ``located(unit, explanation, mask)`` follows.
+
+        The mask is ``Voxels`` on the image's grid.
+        """
+        client = self._client
+
+        def work() -> Voxels:
+            with tempfile.TemporaryDirectory(prefix="otherwise-") as folder:
+                return nrrd.read(client.mask(unit, explanation, label, Path(folder)))
+
+        if client is not None:
+            self._queries.ask("mask", work, lambda mask: self.located.emit(unit, explanation, mask))
+
+    def forget_place(self) -> None:
+        """Drop the question where a unit responds, if its answer has not come yet."""
+        self._queries.forget("mask")
 
     def map_units(self, marked: list[str]) -> None:
         """Get the map of all units, some of them marked; ``mapped(picture)`` follows."""

@@ -7,7 +7,9 @@ from typing import Any, Callable
 import qt
 from slicer.i18n import tr as _
 
+from ..files.nrrd import Voxels
 from ..logic.teacher import PICTURES, Teacher
+from ..mrml import explanations, unit_outline
 from . import teaching_texts
 from .connections import Connections
 
@@ -19,7 +21,7 @@ panel."""
 
 
 class UnitsPanel:
-    """Lists the units that respond; a click shows where in the image a unit does, and example patches.
+    """Lists the units that respond; a click outlines where in the image a unit does, and shows example patches.
 
     Args:
         ui: Namespace of the widgets of ``Otherwise.ui``, by name.
@@ -39,13 +41,15 @@ class UnitsPanel:
         self._connections.add(teacher.pictured, self.pictured)
         self._connections.add(teacher.mapped, self.mapped)
         self._connections.add(teacher.outlined, self.outlined)
+        self._connections.add(teacher.located, self.located)
         self._connections.add(ui.queryButton.clicked, self.on_query)
         self._connections.add(ui.unitTable.itemSelectionChanged, self.on_unit)
         self.clear()
 
     def close(self) -> None:
-        """Disconnect everything."""
+        """Disconnect everything, and take the outline out of the scene."""
         self._connections.close()
+        self._remove_outline()
 
     def on_query(self, *_unused: object) -> None:
         """Ask which units respond."""
@@ -59,15 +63,17 @@ class UnitsPanel:
             self.teacher.query(subject, self._threshold)
 
     def on_unit(self, *_unused: object) -> None:
-        """Get example patches of the selected unit, and its contour if a decisive region was asked about."""
+        """Get example patches of the selected unit, and where it responds if a decisive region was asked about."""
         unit = self._selected()
         self._pictures([], "")
         self._show_contour(None)
+        self._remove_outline()
         if unit:
             self.teacher.picture(unit)
             explanation, label = self._asked.get("explanation"), self._asked.get("region", {}).get("label")
             if explanation and label:
                 self.teacher.outline(unit, explanation, label)
+                self.teacher.locate(unit, explanation, label)
 
     def answered(self, answer: dict) -> None:
         """List the units that respond, and select the first one."""
@@ -98,6 +104,13 @@ class UnitsPanel:
         if unit == self._selected():
             self._show_contour(picture)
 
+    def located(self, unit: str, explanation: str, mask: Voxels) -> None:
+        """Outline in the slice views where the selected unit responds."""
+        scene = self.teacher.logic.scene
+        shown = next((each for each in explanations.all_shown(scene) if each.id == explanation), None)
+        if unit == self._selected() and shown is not None:
+            unit_outline.show(scene, shown, unit, mask.voxels, mask.affine)
+
     def mapped(self, picture: bytes) -> None:
         """Show the map of all units, with those that respond marked."""
         if self._units:
@@ -115,6 +128,11 @@ class UnitsPanel:
         self.ui.unitMap.visible = False
         self._pictures([], "")
         self._show_contour(None)
+        self._remove_outline()
+
+    def _remove_outline(self) -> None:
+        self.teacher.forget_place()
+        unit_outline.remove(self.teacher.logic.scene)
 
     def _selected(self) -> str:
         """Return the name of the selected unit; empty: none is selected."""
