@@ -27,7 +27,7 @@ Say = Callable[..., Annotation]
 
 @pytest.fixture
 def say() -> Say:
-    """Make an annotation: a spiculated margin, unless told otherwise."""
+    """Make an annotation: a spiculated margin, by default."""
     mask = np.zeros((8, 6, 4), dtype=bool)
     mask[2:5, 1:4, 2] = True
     affine = [[0.28, -0.96, 0, 12.5], [0.96, 0.28, 0, -7.0], [0, 0, 1.5, 3.25], [0, 0, 0, 1]]

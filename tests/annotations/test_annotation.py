@@ -53,14 +53,14 @@ def test_the_schema_refuses_what_no_annotation_says(say: Say) -> None:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(author=st.text(max_size=140), comment=st.text(max_size=200), meaning=st.text(max_size=70))
 def test_whatever_people_write_is_kept_exactly_or_refused(say: Say, author: str, comment: str, meaning: str) -> None:
-    told = ""
+    message = ""
     try:
         said = say(author=author, comment=comment, term=local_term(meaning))
     except OtherwiseError as error:
-        told = str(error)
+        message = str(error)
     else:
         assert Annotation.from_text(said.to_text().encode()) == said
-    assert len(told.splitlines()) <= 1
+    assert len(message.splitlines()) <= 1
 
 
 def test_the_region_is_kept_on_its_smallest_box_and_finds_its_place_again(say: Say) -> None:

@@ -1,4 +1,4 @@
-"""Databases that are damaged, newer, full, read-only or not there: told in one line, and nothing is lost or deleted."""
+"""Databases that are damaged, newer, full, read-only or missing: reported in one line; nothing is lost or deleted."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def test_an_empty_store_is_an_empty_file(store: AnnotationStore, other: Annotati
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("spoil", "message"),
     [
         (lambda line, all_: b"{}\n", "missing"),
         (lambda line, all_: b"\n", "no JSON"),
@@ -81,7 +81,7 @@ def test_a_wrong_line_is_told_by_its_number_and_nothing_is_imported(
     say: Say,
     tmp_path: Path,
     spoil: Callable[[bytes, list[bytes]], bytes],
-    told: str,
+    message: str,
 ) -> None:
     first = say()
     store.append_all([first, say(), say(), withdrawal(first, "B")])
@@ -91,7 +91,7 @@ def test_a_wrong_line_is_told_by_its_number_and_nothing_is_imported(
     lines[2] = spoil(lines[2], lines)
     file.write_bytes(b"".join(lines))
 
-    with pytest.raises(ExchangeError, match=told) as refused:
+    with pytest.raises(ExchangeError, match=message) as refused:
         import_annotations(other, file)
 
     assert "Line 3 of a.jsonl" in str(refused.value)

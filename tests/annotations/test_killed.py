@@ -1,4 +1,4 @@
-"""A writer is killed at any instant: everything that it was told is recorded is there, and the store opens every time.
+"""A writer is killed at any instant: everything that was acknowledged is there, and the store opens every time.
 
 Six kills here; the full hundred takes two minutes: ``OTHERWISE_KILLS=100 pytest tests/annotations/test_killed.py``.
 """
@@ -23,20 +23,20 @@ Start = Callable[..., "subprocess.Popen[bytes]"]
 
 
 def kill_after(process: subprocess.Popen[bytes], seconds: float) -> list[str]:
-    """Let a writer go, kill it after so many seconds, and tell what it was told is recorded."""
+    """Let a writer go, kill it after so many seconds, and return what was acknowledged."""
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stdout.readline() == b"ready\n"
     process.stdin.write(b"go\n")
     process.stdin.flush()
-    told, deadline = b"", time.monotonic() + seconds
+    acknowledged, deadline = b"", time.monotonic() + seconds
     # Reading all the while: a writer whose pipe is full would stand still.
     while (left := deadline - time.monotonic()) > 0:
         if select.select([process.stdout], [], [], left)[0]:
-            told += os.read(process.stdout.fileno(), 2**16)
+            acknowledged += os.read(process.stdout.fileno(), 2**16)
     process.kill()
-    told += process.communicate()[0]
-    return told.decode().split()
+    acknowledged += process.communicate()[0]
+    return acknowledged.decode().split()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="pipes there cannot be waited for")
@@ -57,6 +57,6 @@ def test_nothing_acknowledged_is_lost(tmp_path: Path, writer: Start) -> None:
         ids = [item.annotation.id for item in recorded]
         assert [item.number for item in recorded] == list(range(1, len(ids) + 1))
         assert [id for id in ids if id in set(acknowledged[database])] == acknowledged[database]
-        assert len(ids) - len(acknowledged[database]) <= kill % 4 + 1, "at most one a kill was not told of in time"
+        assert len(ids) - len(acknowledged[database]) <= kill % 4 + 1, "at most one a kill was not acknowledged in time"
     print(f"{KILLS} kills, {sum(map(len, acknowledged.values()))} acknowledged")
     assert any(acknowledged.values())

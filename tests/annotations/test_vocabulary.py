@@ -1,4 +1,4 @@
-"""Terms: the presets stand on real codes, hierarchies hold, and a wrong file is told by its name and entry."""
+"""Terms: presets have real codes, hierarchies hold, and the message about a wrong file names file and entry."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_own_files_build_upon_presets(write: Write) -> None:
 
 
 @pytest.mark.parametrize(
-    ("entries", "told"),
+    ("entries", "message"),
     [
         (["1 One", "1 Two"], "own.yaml, entry 2: 99X:1 is there already (own.yaml, entry 1)"),
         (["1 One", "2 one"], "own.yaml, entry 2: 99X has the meaning 'one' already (own.yaml, entry 1)"),
@@ -140,10 +140,10 @@ def test_own_files_build_upon_presets(write: Write) -> None:
         (["1 One 1"], "own.yaml, entry 1: 99X:1 is a kind of itself"),
     ],
 )
-def test_a_hierarchy_that_is_none_names_the_file_and_the_entry(write: Write, entries: list[str], told: str) -> None:
+def test_a_hierarchy_that_is_none_names_the_file_and_the_entry(write: Write, entries: list[str], message: str) -> None:
     with pytest.raises(VocabularyError) as refused:
         load_vocabulary([write(*entries)])
-    assert told in str(refused.value)
+    assert message in str(refused.value)
     assert len(str(refused.value).splitlines()) == 1
 
 
@@ -153,7 +153,7 @@ def test_two_files_with_the_same_code_are_refused(write: Write) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("terms: 3", "no list"),
         ("- 3", "entry 1"),
@@ -171,10 +171,10 @@ def test_two_files_with_the_same_code_are_refused(write: Write) -> None:
         ("x" * (2**20 + 1), "1 MiB"),
     ],
 )
-def test_a_damaged_file_is_refused_in_one_line(tmp_path: Path, text: str, told: str) -> None:
+def test_a_damaged_file_is_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "own.yaml"
     file.write_bytes(text.encode("latin-1"))
-    with pytest.raises(VocabularyError, match=told) as refused:
+    with pytest.raises(VocabularyError, match=message) as refused:
         load_vocabulary([file])
     assert "own.yaml" in str(refused.value)
     assert len(str(refused.value).splitlines()) == 1

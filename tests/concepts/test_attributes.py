@@ -1,4 +1,4 @@
-"""Findings of regions: learned from a few labels, told where somebody can tell, and silent elsewhere."""
+"""Findings of regions: learned from a few labels, predicted where they are likely, and left out elsewhere."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def tissue() -> np.ndarray:
 
 def test_intensity_is_in_its_unit_and_size_in_mm() -> None:
     image, mask = ball(np.random.default_rng(0), 500.0)
-    told = dict(zip(FEATURES, describe_region(image, mask), strict=True))
-    assert told["median"] == pytest.approx(500, abs=10)
-    assert told["surroundings"] == pytest.approx(-850, abs=10)
+    features = dict(zip(FEATURES, describe_region(image, mask), strict=True))
+    assert features["median"] == pytest.approx(500, abs=10)
+    assert features["surroundings"] == pytest.approx(-850, abs=10)
     volume = mask.sum() * image.geometry.voxel_volume
-    assert 4 / 3 * np.pi * (np.exp(told["log diameter"]) / 2) ** 3 == pytest.approx(volume, rel=1e-4)
+    assert 4 / 3 * np.pi * (np.exp(features["log diameter"]) / 2) ** 3 == pytest.approx(volume, rel=1e-4)
 
 
 def test_a_description_does_not_depend_on_where_the_region_lies() -> None:
@@ -68,9 +68,9 @@ def test_a_few_labels_tell_the_findings_of_other_regions(
     labelled: list[LabelledRegion], tissue: np.ndarray, term: Term
 ) -> None:
     model = fit_attributes(labelled, VOCABULARY, tissue)
-    told = model.findings(np.stack(described(np.random.default_rng(3), term, 10)))
-    assert np.mean([term in [finding.term for finding in found] for found in told]) >= 0.8
-    assert all(model.sure <= finding.confidence <= 1 for found in told for finding in found)
+    predicted = model.findings(np.stack(described(np.random.default_rng(3), term, 10)))
+    assert np.mean([term in [finding.term for finding in found] for found in predicted]) >= 0.8
+    assert all(model.sure <= finding.confidence <= 1 for found in predicted for finding in found)
 
 
 def test_ordinary_tissue_gets_no_finding(labelled: list[LabelledRegion], tissue: np.ndarray) -> None:
@@ -171,8 +171,8 @@ def test_the_fewer_labels_the_surer_a_finding_has_to_be() -> None:
 
 def test_a_group_of_terms_is_no_finding(labelled: list[LabelledRegion], tissue: np.ndarray) -> None:
     model = fit_attributes(labelled, VOCABULARY, tissue)
-    told = model.findings(np.stack([region.description for region in labelled]), sure=0.0)
-    assert not any(VOCABULARY.is_group(finding.term) for found in told for finding in found)
+    predicted = model.findings(np.stack([region.description for region in labelled]), sure=0.0)
+    assert not any(VOCABULARY.is_group(finding.term) for found in predicted for finding in found)
 
 
 def test_what_a_finding_is_a_kind_of_is_not_told_beside_it() -> None:
@@ -180,8 +180,8 @@ def test_what_a_finding_is_a_kind_of_is_not_told_beside_it() -> None:
     popcorn = VOCABULARY.find("99OTHERWISE", "nodule-popcorn")
     regions = [LabelledRegion(row, frozenset([popcorn])) for row in described(rng, CALCIFIED, 8)]
     regions += [LabelledRegion(row, frozenset([GROUND_GLASS])) for row in described(rng, GROUND_GLASS, 8)]
-    told = fit_attributes(regions, VOCABULARY).findings(np.stack(described(rng, CALCIFIED, 6)), sure=0.5)
-    assert [[finding.term for finding in found] for found in told] == [[popcorn]] * 6
+    predicted = fit_attributes(regions, VOCABULARY).findings(np.stack(described(rng, CALCIFIED, 6)), sure=0.5)
+    assert [[finding.term for finding in found] for found in predicted] == [[popcorn]] * 6
 
 
 def test_a_region_on_one_slice_of_a_volume_is_described_in_two_dimensions() -> None:

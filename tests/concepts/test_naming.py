@@ -33,13 +33,13 @@ Clouds = dict[Key, np.ndarray]
 
 @pytest.fixture
 def clouds() -> Clouds:
-    """Regions of three kinds, told apart by two numbers, of which forty units each see something."""
+    """Regions of three kinds, which differ in two numbers, of which forty units each see something."""
     rng = np.random.default_rng(0)
     seen = rng.normal(size=(2, 40))
 
     def cloud(kind: Key, count: int) -> np.ndarray:
-        told = rng.normal(CENTRES[kind], 1.0, (count, 2))
-        return (told @ seen + rng.normal(0, 0.5, (count, 40))).astype(np.float32)
+        drawn = rng.normal(CENTRES[kind], 1.0, (count, 2))
+        return (drawn @ seen + rng.normal(0, 0.5, (count, 40))).astype(np.float32)
 
     return {kind: cloud(kind, count) for kind, count in COUNTS.items()}
 

@@ -26,39 +26,39 @@ def summed(*notes: Annotation, vocabulary: Vocabulary = VOCABULARY) -> OwnWords:
     return own_words(notes, vocabulary)
 
 
-def told(words: OwnWords) -> dict[str, float]:
+def confidences(words: OwnWords) -> dict[str, float]:
     return {name.term.meaning: round(name.confidence, 3) for name in words.names}
 
 
 def test_one_region_shows_several_findings() -> None:
     words = summed(said("Ada", CALCIFIED), said("Ada", SMOOTH))
-    assert told(words) == {SMOOTH.meaning: 1.0, CALCIFIED.meaning: 1.0}
+    assert confidences(words) == {SMOOTH.meaning: 1.0, CALCIFIED.meaning: 1.0}
     assert not any(name.disputed for name in words.names)
 
 
 def test_who_changes_their_mind_is_told_once() -> None:
-    assert told(summed(said("Ada", SPICULATED), said("Ada", SMOOTH))) == {SMOOTH.meaning: 1.0}
-    assert told(summed(said("Ada", SPICULATED), said("Ada", SPICULATED, "not-this"))) == {}
+    assert confidences(summed(said("Ada", SPICULATED), said("Ada", SMOOTH))) == {SMOOTH.meaning: 1.0}
+    assert confidences(summed(said("Ada", SPICULATED), said("Ada", SPICULATED, "not-this"))) == {}
     again = summed(said("Ada", SPICULATED, "not-this"), said("Ada", SPICULATED))
-    assert told(again) == {SPICULATED.meaning: 1.0}
+    assert confidences(again) == {SPICULATED.meaning: 1.0}
     assert again.denied == frozenset()
 
 
 def test_readers_who_differ_stand_side_by_side_and_neither_is_certain() -> None:
     words = summed(said("Ada", SPICULATED), said("Grace", SMOOTH))
-    assert told(words) == {SPICULATED.meaning: 0.5, SMOOTH.meaning: 0.5}
+    assert confidences(words) == {SPICULATED.meaning: 0.5, SMOOTH.meaning: 0.5}
     assert all(name.disputed for name in words.names)
 
 
 def test_a_coarser_word_is_no_dispute() -> None:
     words = summed(said("Ada", NODULE), said("Grace", SPICULATED))
-    assert told(words)[SPICULATED.meaning] == 1.0
+    assert confidences(words)[SPICULATED.meaning] == 1.0
     assert not any(name.disputed for name in words.names)
 
 
 def test_the_majority_weighs_more() -> None:
     words = summed(said("Ada", SPICULATED), said("Grace", SMOOTH), said("Lise", SMOOTH))
-    assert told(words) == {
+    assert confidences(words) == {
         SMOOTH.meaning: pytest.approx(2 / 3, abs=1e-3),
         SPICULATED.meaning: pytest.approx(1 / 3, abs=1e-3),
     }
@@ -66,13 +66,13 @@ def test_the_majority_weighs_more() -> None:
 
 def test_who_denies_a_word_of_another_disputes_it() -> None:
     words = summed(said("Ada", CALCIFIED), said("Grace", CALCIFIED, "not-this"))
-    assert told(words) == {CALCIFIED.meaning: 0.5}
+    assert confidences(words) == {CALCIFIED.meaning: 0.5}
     assert words.names[0].disputed
     assert words.denied == frozenset(), "somebody says it"
 
 
 def test_an_uncertain_word_is_shown_and_says_so() -> None:
-    assert told(summed(said("Ada", SPICULATED, certain=False))) == {SPICULATED.meaning: 0.5}
+    assert confidences(summed(said("Ada", SPICULATED, certain=False))) == {SPICULATED.meaning: 0.5}
 
 
 def test_who_cannot_tell_leaves_the_region_without_a_name_until_somebody_can() -> None:
@@ -80,9 +80,9 @@ def test_who_cannot_tell_leaves_the_region_without_a_name_until_somebody_can() -
     assert summed(doubt).cannot_tell
     assert not summed(doubt, said("Grace", SMOOTH)).cannot_tell
     assert not summed(doubt, said("Ada", SMOOTH)).cannot_tell
-    assert told(summed(said("Ada", SMOOTH), doubt)) == {}
+    assert confidences(summed(said("Ada", SMOOTH), doubt)) == {}
 
 
 def test_words_that_no_vocabulary_knows_exclude_nothing() -> None:
     words = summed(said("Ada", local_term("early")), said("Ada", local_term("late")), vocabulary=Vocabulary())
-    assert list(told(words)) == ["late", "early"]
+    assert list(confidences(words)) == ["late", "early"]

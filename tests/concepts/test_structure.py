@@ -79,9 +79,9 @@ def test_a_region_on_one_slice_of_a_volume_has_its_structure_on_that_slice() -> 
 
 def test_the_region_and_the_ball_within_it_are_described() -> None:
     image, ball, ring = drawn("picture", 900.0, 0)
-    told = dict(zip(FEATURES, describe_region(image, ring), strict=True))
-    assert told["structure's median"] == pytest.approx(50, abs=25)
-    assert told["structure's surroundings"] == pytest.approx(-850, abs=25)
+    features = dict(zip(FEATURES, describe_region(image, ring), strict=True))
+    assert features["structure's median"] == pytest.approx(50, abs=25)
+    assert features["structure's surroundings"] == pytest.approx(-850, abs=25)
     area, ring_area = ball.sum() * 0.49, ring.sum() * 0.49
-    assert np.pi * (np.exp(told["structure's log diameter"]) / 2) ** 2 == pytest.approx(area, rel=0.1)
-    assert np.pi * (np.exp(told["log diameter"]) / 2) ** 2 == pytest.approx(ring_area, rel=1e-4)
+    assert np.pi * (np.exp(features["structure's log diameter"]) / 2) ** 2 == pytest.approx(area, rel=0.1)
+    assert np.pi * (np.exp(features["log diameter"]) / 2) ** 2 == pytest.approx(ring_area, rel=1e-4)

@@ -126,22 +126,22 @@ def test_right_is_something_true_and_nothing_wrong(vocabulary: Vocabulary) -> No
     calcified, glass = (vocabulary.find(*WORDS[word][0]) for word in ("calcified", "ground glass"))
     nodule = RatedRegion("p", np.zeros(3), frozenset([calcified]), calcified)
     tissue = RatedRegion("p", np.zeros(3), frozenset([TISSUE]), TISSUE)
-    for told, of_nodule, of_tissue in (
+    for terms, of_nodule, of_tissue in (
         ([], False, True),
         ([NODULE], True, False),
         ([calcified], True, False),
         ([calcified, glass], False, False),
         ([TISSUE], False, True),
     ):
-        said = [(term, 0.9) for term in told]
+        said = [(term, 0.9) for term in terms]
         assert is_right(nodule, said, vocabulary) == of_nodule
         assert is_right(tissue, said, vocabulary) == of_tissue
 
 
 def test_a_constant_has_no_lift(vocabulary: Vocabulary, explained: ExplainedNodules) -> None:
     regions = list(explained.regions)
-    for told, sign in (([(NODULE, 1.0)], 0), ([], -1)):
-        run = ReaderRun(regions, [told] * len(regions), regions[:9], [r.own for r in regions[:9]], {}, 0.0)
+    for prediction, sign in (([(NODULE, 1.0)], 0), ([], -1)):
+        run = ReaderRun(regions, [prediction] * len(regions), regions[:9], [r.own for r in regions[:9]], {}, 0.0)
         figures = summarise([run], vocabulary)
         assert np.sign(figures.lift) == sign, "to say nothing is worse than to say nodule"
         assert figures.own == 0

@@ -35,13 +35,13 @@ def test_one_name_makes_the_next_report_finer(server: TeachableServer) -> None:
     assert reply.json()["annotation"]["author"] == "Ada"
     server.settle()
 
-    told = server.get(f"/explanations/{first['id']}")
-    concept = told["regions"][0]["concept"]
+    report = server.get(f"/explanations/{first['id']}")
+    concept = report["regions"][0]["concept"]
     assert (concept["name"], concept["scheme"], concept["code"], concept["confidence"]) == (
         "Spiculated lesion", "SCT", "129742005", 1.0,
     )  # fmt: skip
-    assert told["concepts"]["named_share"] > 0.5
-    assert told["concepts"]["entries"][-1]["term"] is None
+    assert report["concepts"]["named_share"] > 0.5
+    assert report["concepts"]["entries"][-1]["term"] is None
 
     # The same thing in another image is known without anybody having said so.
     other = server.explain(f"image-{COUNT - 1}")

@@ -51,13 +51,13 @@ def test_everything_is_there_again_after_a_restart(tmp_path: Path, app_class: An
         first = before.explain("image-00")
         before.say(kind="name", explanation=first["id"], region={"label": 1}, term=SPICULATED)
         before.settle()
-        told = before.get(f"/explanations/{first['id']}")
+        report = before.get(f"/explanations/{first['id']}")
     (tmp_path / "state" / "concepts" / "facts.sqlite").write_bytes(b"damaged")
     with teachable_server(tmp_path, app_class) as after:
         after.settle()
         again = after.get(f"/explanations/{first['id']}")
-    assert again["regions"] == told["regions"]
-    assert again["concepts"]["version"] == told["concepts"]["version"]
+    assert again["regions"] == report["regions"]
+    assert again["concepts"]["version"] == report["concepts"]["version"]
 
 
 def test_labels_that_were_imported_are_learned_from(tmp_path: Path, app_class: Any) -> None:

@@ -3,37 +3,32 @@
 A region has any number of findings, each on an axis of its own: calcified, and of a smooth margin. Every term has an
 ensemble of extremely randomised trees (Geurts, Ernst & Wehenkel, Machine Learning 63, 2006) on the region's
 description. Of logistic regressions, Gaussian processes, support vector machines, nearest neighbours and forests it
-told most of the readers' own words, with the best calibrated probabilities, in cross-validation by patient.
+found most of the readers' own words, with the best calibrated probabilities, in cross-validation by patient.
 
-Three things keep it honest. A term is told only where it is likely and likelier than among all labelled regions; the
-fewer labels there are, the likelier it has to be. A region that looks like nothing labelled gets no finding. Neither
-does one that looks like ordinary tissue, which is learned from places outside all regions, without labels.
+A term is predicted only where it is likely and likelier than among all labelled regions; the fewer labels there are,
+the likelier it has to be. A region that looks like nothing labelled gets no finding. Neither does one that looks like
+ordinary tissue, which is learned from places outside all regions, without labels.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.special import logit
-from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.preprocessing import StandardScaler
 
 from otherwise.annotations.vocabulary import Key, Term, Vocabulary, local_term
 from otherwise.concepts.description import OWN_FEATURES, DescriptionError
+from otherwise.concepts.forest import Forest, fit_forest
 
 TISSUE = local_term("Ordinary tissue")
 """What there is outside all regions; readers may say it of a region, too."""
 LEAST_POSITIVE = 2
-"""Regions that must show a term before it is told of others."""
-TREES = 80
-"""Trees of an ensemble."""
+"""Regions that must show a term before it is predicted for others."""
 SURE, DOUBTED, SUREST = 0.4, 4.0, 0.9
 """Probability that a finding needs: ``SURE + DOUBTED / labelled regions``, between one half and ``SUREST``."""
-SILENCE = 1.0
-"""What a region counts as a "no" for a term that its reader said nothing about, in certain answers."""
 DOUBT = 0.3
 """What an uncertain label counts, in certain ones."""
 UNLIKE, STRETCH = 0.98, 1.25
@@ -93,32 +88,19 @@ class RegionFinding:
         return float(logit(np.clip(self.confidence, 1e-3, 1 - 1e-3)) - logit(np.clip(self.prior, 1e-3, 1 - 1e-3)))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class _Head:
-    """The trees of one term, which look at the first features that they were fitted to."""
+    """Where the answer about one term stands: in which forest, at which question.
+
+    A term that all labelled regions show is predicted from tissue alone: ``opposite`` of the answer about tissue.
+    """
 
     term: Term
     axis: Term
     prior: float
-    trees: ExtraTreesClassifier
-
-    def probabilities(self, places: np.ndarray) -> np.ndarray:
-        if not len(places):
-            return np.zeros(0)
-        return np.asarray(self.trees.predict_proba(places[:, : self.trees.n_features_in_])[:, 1])
-
-
-@dataclass(frozen=True, eq=False)
-class _Opposite:
-    """A term that all labelled regions show: what is not ordinary tissue shows it, too."""
-
-    term: Term
-    axis: Term
-    tissue: _Head
-    prior: float = 0.5
-
-    def probabilities(self, places: np.ndarray) -> np.ndarray:
-        return 1 - self.tissue.probabilities(places)
+    forest: Forest
+    question: int
+    opposite: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,8 +116,8 @@ class AttributeModel:
     """
 
     vocabulary: Vocabulary
-    heads: Mapping[Key, _Head | _Opposite]
-    tissue: _Head | None
+    heads: Mapping[Key, _Head]
+    tissue: Forest | None
     tissue_limit: float
     sure: float
     _scaler: StandardScaler | None = field(repr=False)
@@ -145,13 +127,15 @@ class AttributeModel:
     def probabilities(self, descriptions: np.ndarray) -> dict[Term, np.ndarray]:
         """Return the probability ``(n,)`` of every taught term for descriptions ``(n, features)``."""
         places = _standard(self._scaler, descriptions)
-        return {head.term: head.probabilities(places) for head in self.heads.values()}
+        found = {forest: forest.probabilities(places) for forest in {head.forest for head in self.heads.values()}}
+        every = {head.term: (found[head.forest][:, head.question], head.opposite) for head in self.heads.values()}
+        return {term: 1 - values if opposite else values for term, (values, opposite) in every.items()}
 
     def tissue_probability(self, descriptions: np.ndarray) -> np.ndarray:
         """Return the probability ``(n,)`` that there is nothing but ordinary tissue; 0 where that was not learned."""
         if self.tissue is None:
             return np.zeros(len(descriptions))
-        return self.tissue.probabilities(_standard(self._scaler, descriptions))
+        return self.tissue.probabilities(_standard(self._scaler, descriptions))[:, 0]
 
     def is_tissue(self, descriptions: np.ndarray) -> np.ndarray:
         """Return bool ``(n,)``: whether there is nothing but ordinary tissue."""
@@ -164,25 +148,25 @@ class AttributeModel:
         return nearest(_standard(self._scaler, descriptions), self._places) > self._reach
 
     def findings(self, descriptions: np.ndarray, sure: float | None = None) -> list[list[RegionFinding]]:
-        """Return the findings of each region, the most telling first; an empty list means that nobody can tell.
+        """Return the findings of each region, the most telling first; an empty list: the model abstains.
 
-        Of terms on one axis the likeliest is told, since they exclude each other. A term is left out where a kind of
-        it is told.
+        Of terms on one axis only the likeliest is returned, since they exclude each other. A term is left out where
+        a kind of it is returned.
 
         Args:
             descriptions: ``(n, features)``.
             sure: Probability that a finding needs; None: the model's own.
         """
         least = self.sure if sure is None else sure
-        told: list[list[RegionFinding]] = [[] for _ in descriptions]
+        found: list[list[RegionFinding]] = [[] for _ in descriptions]
         if not self.heads or not len(descriptions):
-            return told
+            return found
         silent = self.unlike(descriptions) | self.is_tissue(descriptions)
         for term, values in self.probabilities(descriptions).items():
             head = self.heads[term.key]
             for n in np.flatnonzero((values >= least) & (values > head.prior) & ~silent):
-                told[n].append(RegionFinding(term, head.axis, float(values[n]), head.prior))
-        return [_finest(_one_for_each_axis(found), self.vocabulary) for found in told]
+                found[n].append(RegionFinding(term, head.axis, float(values[n]), head.prior))
+        return [_finest(_one_for_each_axis(each), self.vocabulary) for each in found]
 
 
 def fit_attributes(
@@ -204,7 +188,7 @@ def fit_attributes(
 
     Returns:
         A model with a head for each term that at least two regions show, and for what such terms are kinds of. With
-        fewer nobody can tell, and the term is known on its own region only. A term that all regions show is told
+        fewer a term is known on its own region only. A term that all regions show is predicted
         from tissue alone.
     """
     seeds = tissue if tissue is not None else np.zeros((0, 0))
@@ -216,13 +200,11 @@ def fit_attributes(
     tissue_head, limit = None, 1.0
     if len(seeds):
         tissue_head, limit = _fit_tissue(regions, places, _standard(scaler, seeds), seed)
-    heads: dict[Key, _Head | _Opposite] = {}
-    for term in _terms(regions, vocabulary):
-        head = _fit_term(term, regions, places, vocabulary, seed, doubted)
-        if head is not None:
-            heads[term.key] = head
-        elif tissue_head is not None and _shown_by_all(term, regions, vocabulary):
-            heads[term.key] = _Opposite(term, axis_of(term, vocabulary), tissue_head)
+    terms = _terms(regions, vocabulary)
+    heads = _fit_terms(terms, regions, places, vocabulary, seed, doubted)
+    for term in terms:
+        if term.key not in heads and tissue_head is not None and _shown_by_all(term, regions, vocabulary):
+            heads[term.key] = _Head(term, axis_of(term, vocabulary), 0.5, tissue_head, 0, opposite=True)
     return AttributeModel(
         vocabulary, heads, tissue_head, limit, needed_probability(len(regions)), scaler, places, _reach(places)
     )
@@ -254,17 +236,12 @@ def answers_for(
     Returns:
         Rows of ``regions`` that say something, whether they show the term (0 or 1), and what each answer counts.
     """
-    axis = axis_of(term, vocabulary)
-    answers, counts, rows = [], [], []
-    for row, region in enumerate(regions):
-        if term in region.unknown or not (region.present or region.absent):
-            continue
-        shown = any(vocabulary.is_a(other, term) for other in region.present)
-        said = shown or term in region.absent or any(axis_of(t, vocabulary) == axis for t in region.present)
-        rows.append(row)
-        answers.append(int(shown))
-        counts.append((1.0 if said else SILENCE) * (1.0 if region.certain else DOUBT))
-    return np.array(rows, int), np.array(answers, int), np.array(counts)
+    rows = [
+        row for row, region in enumerate(regions) if term not in region.unknown and (region.present or region.absent)
+    ]
+    shown = [any(vocabulary.is_a(other, term) for other in regions[row].present) for row in rows]
+    counts = [1.0 if regions[row].certain else DOUBT for row in rows]
+    return np.array(rows, int), np.array(shown, int), np.array(counts)
 
 
 def _terms(regions: Sequence[LabelledRegion], vocabulary: Vocabulary) -> list[Term]:
@@ -279,31 +256,40 @@ def _shown_by_all(term: Term, regions: Sequence[LabelledRegion], vocabulary: Voc
     return bool(shown.sum() >= LEAST_POSITIVE and shown.all() and term != TISSUE)
 
 
-def _fit_term(
-    term: Term,
+def _fit_terms(
+    terms: Sequence[Term],
     regions: Sequence[LabelledRegion],
     places: np.ndarray,
     vocabulary: Vocabulary,
     seed: int,
     doubted: Collection[int],
-) -> _Head | None:
+) -> dict[Key, _Head]:
+    """Fit the terms that enough regions show and some do not; those that are learned from the same rows together."""
     used = {other for region in regions for other in region.present}
-    coarse = any(other != term and vocabulary.is_a(other, term) for other in used)
-    rows, answers, counts = answers_for(term, regions, vocabulary)
-    if not coarse:
-        believed = ~np.isin(rows, list(doubted))
-        rows, answers, counts = rows[believed], answers[believed], counts[believed]
-    if answers.sum() < LEAST_POSITIVE or answers.all():
-        return None
-    trees = ExtraTreesClassifier(TREES, random_state=seed).fit(places[rows], answers, sample_weight=counts)
-    # A coarse term is compared with what there is elsewhere, too: labelled regions, and as many places of tissue.
-    prior = float(np.average(answers, weights=counts)) / (2 if coarse else 1)
-    return _Head(term, axis_of(term, vocabulary), prior, trees)
+    together: dict[bytes, list[tuple[Term, float, np.ndarray, np.ndarray, np.ndarray]]] = {}
+    for term in terms:
+        coarse = any(other != term and vocabulary.is_a(other, term) for other in used)
+        rows, answers, counts = answers_for(term, regions, vocabulary)
+        if not coarse:
+            believed = ~np.isin(rows, list(doubted))
+            rows, answers, counts = rows[believed], answers[believed], counts[believed]
+        if answers.sum() < LEAST_POSITIVE or answers.all():
+            continue
+        # A coarse term is compared with what there is elsewhere, too: labelled regions, and as many places of tissue.
+        prior = float(np.average(answers, weights=counts)) / (2 if coarse else 1)
+        together.setdefault(rows.tobytes(), []).append((term, prior, rows, answers, counts))
+    heads = {}
+    for group in together.values():
+        _, _, rows, _, counts = group[0]
+        forest = fit_forest(places[rows], np.stack([answers for *_, answers, _ in group], axis=1), counts, seed=seed)
+        for question, (term, prior, *_) in enumerate(group):
+            heads[term.key] = _Head(term, axis_of(term, vocabulary), prior, forest, question)
+    return heads
 
 
 def _fit_tissue(
     regions: Sequence[LabelledRegion], places: np.ndarray, seeds: np.ndarray, seed: int
-) -> tuple[_Head, float]:
+) -> tuple[Forest, float]:
     """Tell regions from tissue, and set the limit so that few places of tissue are taken for something else.
 
     Regions and places count alike, however many there are. What readers called tissue is tissue. The limit is read off
@@ -315,14 +301,9 @@ def _fit_tissue(
     both = np.concatenate([places, seeds])[:, : len(OWN_FEATURES)]
     if answers.all():  # readers have named nothing but tissue
         both, answers = np.concatenate([both, both[:1] + 2 * LIMIT]), np.append(answers, 0)
-    trees = ExtraTreesClassifier(
-        TREES, class_weight="balanced", bootstrap=True, oob_score=True, min_samples_leaf=2, random_state=seed
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of a place that all trees have seen
-        trees.fit(both, answers)
-    unseen = np.nan_to_num(trees.oob_decision_function_[len(places) : len(places) + len(seeds), 1], nan=1.0)
-    return _Head(TISSUE, TISSUE, 0.5, trees), min(0.5, float(np.quantile(unseen, MISTAKEN)))
+    forest = fit_forest(both, answers[:, None], seed=seed, hold_out=True, least_leaf=2, balanced=True)
+    unseen = forest.unseen_probabilities()[len(places) : len(places) + len(seeds), 0]
+    return forest, min(0.5, float(np.quantile(unseen, MISTAKEN)))
 
 
 def _standard(scaler: StandardScaler | None, descriptions: np.ndarray) -> np.ndarray:

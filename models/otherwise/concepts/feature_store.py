@@ -1,4 +1,4 @@
-"""The facts of every explained image and every named region, kept by the version of the units that told them.
+"""The facts of every explained image and every named region, kept by the version of the units that they come from.
 
 Nothing in it is worth a backup: all of it can be gathered again from images and explanations.
 """

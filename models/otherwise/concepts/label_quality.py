@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.metrics import cohen_kappa_score
 from sklearn.preprocessing import StandardScaler
 
 from otherwise.annotations.vocabulary import Term, Vocabulary
 from otherwise.concepts.attributes import AttributeModel, LabelledRegion, answers_for, axis_of, fit_attributes
 from otherwise.concepts.description import DescriptionError
+from otherwise.concepts.forest import fit_forest
 from otherwise.concepts.naming import squared_distances
 
 DISBELIEVED = 0.1
@@ -26,7 +25,7 @@ TREES = 100
 CHANCE = 0.05
 """Labels have nothing to do with what regions look like where more than this share of shuffled ones fit as well."""
 LEAST_LABELLED = 40
-"""Regions that must be labelled before this is said: with 20, coherent labels cannot be told from shuffled ones."""
+"""Regions that must be labelled before this is reported: 20 coherent labels look like 20 shuffled ones."""
 SHUFFLES = 199
 """How often labels are dealt out anew to see what chance does."""
 MOST_COMPARED = 400
@@ -99,15 +98,7 @@ def judge_labels(regions: Sequence[LabelledRegion], vocabulary: Vocabulary, seed
         return LabelJudgement()
     own = np.stack([region.description for region in regions])
     places = np.clip(StandardScaler().fit_transform(own), -4, 4)
-    believed: dict[Term, dict[int, float]] = {}
-    shares: dict[Term, float] = {}
-    for term in dict.fromkeys(term for region in regions for term in sorted(region.present)):
-        rows, answers, counts = answers_for(term, regions, vocabulary)
-        shares[term] = float(answers.mean())
-        if answers.sum() < SPOKEN or answers.all():
-            continue
-        unseen = _unseen(places[rows], answers, counts, seed)
-        believed[term] = dict(zip(rows.tolist(), unseen.tolist(), strict=True))
+    believed, shares = _believed(regions, places, vocabulary, seed)
     labels = [
         DoubtfulLabel(number, term, _probability(number, term, believed, vocabulary), shares[term])
         for number, region in enumerate(regions)
@@ -131,6 +122,30 @@ def fit_believed(
     said of a region holds of that region all the same, and coarse terms are learned from every label.
     """
     return fit_attributes(regions, vocabulary, tissue, seed, judgement.unbelieved)
+
+
+def _believed(
+    regions: Sequence[LabelledRegion], places: np.ndarray, vocabulary: Vocabulary, seed: int
+) -> tuple[dict[Term, dict[int, float]], dict[Term, float]]:
+    """Return what trees that have not seen a region give to each term there, and the share of regions that show it.
+
+    Terms that the same regions speak of are judged by the same trees.
+    """
+    shares: dict[Term, float] = {}
+    together: dict[bytes, list[tuple[Term, np.ndarray, np.ndarray, np.ndarray]]] = {}
+    for term in dict.fromkeys(term for region in regions for term in sorted(region.present)):
+        rows, answers, counts = answers_for(term, regions, vocabulary)
+        shares[term] = float(answers.mean())
+        if answers.sum() >= SPOKEN and not answers.all():
+            together.setdefault(rows.tobytes(), []).append((term, rows, answers, counts))
+    believed = {}
+    for group in together.values():
+        _, rows, _, counts = group[0]
+        every = np.stack([answers for _, _, answers, _ in group], axis=1)
+        unseen = fit_forest(places[rows], every, counts, TREES, seed, hold_out=True).unseen_probabilities()
+        for question, (term, *_) in enumerate(group):
+            believed[term] = dict(zip(rows.tolist(), unseen[:, question].tolist(), strict=True))
+    return believed, shares
 
 
 def _probability(number: int, term: Term, believed: dict[Term, dict[int, float]], vocabulary: Vocabulary) -> float:
@@ -168,15 +183,6 @@ def _chance(
 
     own = dependence(np.arange(len(some)))
     return (1 + sum(dependence(rng.permutation(len(some))) >= own for _ in range(SHUFFLES))) / (1 + SHUFFLES)
-
-
-def _unseen(places: np.ndarray, answers: np.ndarray, counts: np.ndarray, seed: int) -> np.ndarray:
-    """Return the probability that trees which have not seen a label give to the term there; 1 where all have."""
-    trees = ExtraTreesClassifier(TREES, bootstrap=True, oob_score=True, random_state=seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of a label that all trees have seen
-        trees.fit(places, answers, sample_weight=counts)
-    return np.nan_to_num(trees.oob_decision_function_[:, 1], nan=1.0)
 
 
 def agreement(one: Sequence[Collection[Term]], other: Sequence[Collection[Term]]) -> dict[Term, float]:

@@ -42,7 +42,7 @@ class OwnWords:
         readers: Each with their words.
         names: What the region is called for that: the newest word first. Where readers differ, each word has the share
             of those who agree to it, and is marked as disputed.
-        denied: Terms that somebody denies and nobody says; they are not told of this region whatever was learned.
+        denied: Terms that somebody denies and nobody says; they are not predicted for this region whatever was learned.
         cannot_tell: Somebody cannot tell, and nobody says anything: the region has no name.
     """
 

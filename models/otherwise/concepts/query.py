@@ -14,7 +14,7 @@ NAMING_OVERLAP = 0.2
 
 
 LEAST_REGIONS = 20
-"""With fewer regions nobody can tell which overlap is much for a unit: ``NAMING_OVERLAP`` holds for all."""
+"""With fewer regions it is unknown which overlap is much for a unit: ``NAMING_OVERLAP`` holds for all."""
 ANSWERED = 0.9
 """Share of the regions to which some unit is to answer."""
 QUANTILES = (0.995, 0.99, 0.98, 0.96, 0.93, 0.9, 0.85, 0.8, 0.7, 0.5)

@@ -18,7 +18,7 @@ from otherwise.concepts.own_words import OwnWords, own_words
 SPEAKING = ("name", "not-this", "cannot-tell")
 """Kinds of annotations that say something of a region."""
 LEAST_COMMON = 5
-"""Regions that two readers must both have named before their agreement is told."""
+"""Regions that two readers must both have named before their agreement is reported."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -34,9 +34,9 @@ from otherwise.images.image import Image
 
 FOLDS = 5
 LEAST_REGIONS = 4
-"""Among fewer nobody can tell what is near: only what people named has a name."""
+"""Among fewer it is unknown what is near: only what people named has a name."""
 LEAST_LABELS = 10
-"""With fewer labels nobody can tell how often names are right, and findings are left to likeness."""
+"""With fewer labels it is unknown how often names are right, and findings are left to likeness."""
 MOST_REGIONS = 2_000
 """Regions that tell from which overlap on a unit answers."""
 MOST_SHARED = 3_000
@@ -78,7 +78,7 @@ class ConceptSnapshot:
     examples: tuple[Example, ...]
 
     def findings(self, explanation: str, features: RegionFeatures) -> list[tuple[Name, ...]]:
-        """Return what each region of an explanation shows, the most telling first; nothing where nobody can tell.
+        """Return what each region of an explanation shows, the most telling first; nothing where the model abstains.
 
         Own words of the region come first, then findings on other axes. Only where there is neither, a coarse name
         stands that likeness to named regions makes surer than its prior.
@@ -154,15 +154,15 @@ class ConceptSnapshot:
         vocabulary = self.model.vocabulary
         said = own.names if own else ()
         spoken, denied = (own.axes, own.denied) if own else (frozenset(), frozenset())
-        told = [
+        learned_names = [
             Name(each.term, each.confidence, FINDING, axis=each.axis)
             for each in learned
             if each.axis.key not in spoken
             and not any(vocabulary.is_a(each.term, term) for term in denied)
             and not any(vocabulary.is_a(name.term, each.term) for name in said)
         ]
-        if said or told:
-            return (*said, *told)
+        if said or learned_names:
+            return (*said, *learned_names)
         if tissue and self._tissue_is_a_word:
             return (Name(TISSUE, 1.0, FINDING),) if TISSUE not in denied else ()
         coarse = None if silent else self._coarse(near)
@@ -175,7 +175,7 @@ class ConceptSnapshot:
         return any(example.term == TISSUE for example in self.examples)
 
     def _coarse(self, name: Name | None) -> Name | None:
-        """Return a name by likeness, but for terms whose findings are told better by their heads."""
+        """Return a name by likeness, but for terms that their heads predict better."""
         if name is None or len(self.said) < LEAST_LABELS:
             return name
         line = (name.term, *self.model.vocabulary.ancestors(name.term))

@@ -26,7 +26,7 @@ class RegionNames:
 
     @property
     def digest(self) -> str:
-        """Of everything that a report tells of them."""
+        """Of everything that a report says of them."""
         return hashlib.sha256(repr((self.regions, self.concepts)).encode()).hexdigest()[:16]
 
     def put_into(self, explanation: Explanation) -> Explanation:

@@ -35,7 +35,7 @@ from otherwise.report.folder import read_explanation
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 20.0
-"""Between two looks for new images that nobody told us of."""
+"""Between two looks for new images that no request announced."""
 GROWTH = 2.0
 """Statistics of units are taken anew once there are this many times as many images."""
 

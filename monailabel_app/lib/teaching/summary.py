@@ -54,9 +54,9 @@ def _waiting_for(teaching: TeachingService) -> str:
 def concepts_in_use(taught: ConceptSnapshot) -> list[dict[str, Any]]:
     """Return each term with its decisive regions, its units, its labels and its share of all decisive change."""
     findings, shares = taught.region_findings, taught.pool.shares
-    told = [name.term for names in findings for name in names]
-    used = [*(e.term for e in taught.examples), *told, *(n.term for n in taught.units.values())]
-    regions = Counter(term.key for term in told)
+    named = [name.term for names in findings for name in names]
+    used = [*(e.term for e in taught.examples), *named, *(n.term for n in taught.units.values())]
+    regions = Counter(term.key for term in named)
     units = Counter(name.term.key for name in taught.units.values())
     labels = Counter(example.term.key for example in taught.examples)
     share = defaultdict[Key, float](float)

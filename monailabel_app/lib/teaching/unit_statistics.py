@@ -116,7 +116,7 @@ def update_unit_statistics(
         file: Where statistics are kept.
         stop: Says whether the server closes.
         unusable: Ids of images that cannot be used; those that are found are added.
-        progress: Told how many images have been looked at.
+        progress: Called with how many images have been looked at.
 
     Returns:
         None if there is no image that can be used.

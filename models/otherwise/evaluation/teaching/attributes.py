@@ -1,7 +1,7 @@
-"""How well findings are told of real nodules that readers outlined, by patient.
+"""How well findings of real nodules that readers outlined are predicted, by patient.
 
-A simulated reader names the nodules of some patients, in random order; findings are told of other patients' nodules
-and of places of ordinary tissue. The control has its labels shuffled: whatever it seems to know is chance.
+A simulated reader names the nodules of some patients, in random order. Findings are predicted for other patients'
+nodules and for places of ordinary tissue. The control has its labels shuffled: whatever it seems to know is chance.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from otherwise.concepts.description import describe_region
 from otherwise.concepts.label_quality import agreement, fit_believed, judge_labels
 from otherwise.datasets.lidc import all_nodules, ratings
 from otherwise.errors import ImageError
-from otherwise.evaluation.teaching.figures import ReaderRun, TeachingFigures, Told, summarise
+from otherwise.evaluation.teaching.figures import Prediction, ReaderRun, TeachingFigures, summarise
 from otherwise.evaluation.teaching.readers import RatedRegion, ReaderKind, answers, words_of
 from otherwise.images.reading import image_name, read_image
 
@@ -102,7 +102,7 @@ def measure_attributes(
         readers: How many, each of another fold and order.
         kind: How they answer; None: always right and sure.
         seed: Of folds, orders and mistakes.
-        progress: Told the share done.
+        progress: Called with the share done.
     """
     kind = kind or ReaderKind()
     fold_of = folds_of([region.patient for region in nodules], seed)
@@ -143,14 +143,15 @@ def _one_reader(
     weight = len(nodules) / TISSUE_EVERY / max(len(tissue), 1)
     tested = [*nodules, *(replace(region, share=weight) for region in tissue)]
     described = np.stack([region.description for region in tested])
-    told = told_by(model, described)
+    predictions = predict(model, described)
+    of_tissue = [names_more_than_tissue(each) for each in predictions[len(nodules) :]]
     return ReaderRun(
         regions=tested,
-        told=told,
+        predictions=predictions,
         chosen=chosen,
         said=said[0],
         probabilities=model.probabilities(described),
-        lung_named=float(np.mean([names_else(found) for found in told[len(nodules) :]])) if tissue else 0.0,
+        lung_named=float(np.mean(of_tissue)) if of_tissue else 0.0,
         wrong=len(wrong),
         found=len(wrong & doubtful),
         asked=len(doubtful),
@@ -159,14 +160,14 @@ def _one_reader(
     )
 
 
-def told_by(model: AttributeModel, descriptions: np.ndarray) -> list[Told]:
-    """Return what a model tells of regions."""
+def predict(model: AttributeModel, descriptions: np.ndarray) -> list[Prediction]:
+    """Return what a model predicts for regions."""
     return [[(finding.term, finding.confidence) for finding in found] for found in model.findings(descriptions)]
 
 
-def names_else(told: Told) -> bool:
-    """Return whether anything but ordinary tissue is told."""
-    return any(term != TISSUE for term, _ in told)
+def names_more_than_tissue(prediction: Prediction) -> bool:
+    """Return whether anything but ordinary tissue is predicted."""
+    return any(term != TISSUE for term, _ in prediction)
 
 
 def kappa_of(said: Sequence[Sequence[Term | None]]) -> float | None:

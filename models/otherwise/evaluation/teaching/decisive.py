@@ -1,4 +1,4 @@
-"""Explain real nodules, and tell of each decisive region what readers hold of it.
+"""Explain real nodules, and rate each decisive region as readers do.
 
 A region belongs to the nodule where half of it lies in the nodule, or it holds half of the nodule. It is
 ordinary tissue where neither comes to a tenth. Of what is between the two readers cannot tell,
@@ -78,7 +78,7 @@ def explain_nodules(
         vocabulary: Has the words.
         count: Most nodules; which ones, the seed says.
         seed: Of the choice; more nodules are the same ones and others.
-        progress: Told the share done.
+        progress: Called with the share done.
 
     Raises:
         ImageError: if the folder holds no nodule.

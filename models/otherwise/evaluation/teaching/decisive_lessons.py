@@ -19,7 +19,7 @@ from otherwise.concepts.questions import next_questions
 from otherwise.concepts.snapshot import ConceptSnapshot, fit_snapshot
 from otherwise.evaluation.teaching.attributes import FOLDS, folds_of, kappa_of
 from otherwise.evaluation.teaching.decisive import ExplainedNodules
-from otherwise.evaluation.teaching.figures import ReaderRun, TeachingFigures, Told, summarise
+from otherwise.evaluation.teaching.figures import Prediction, ReaderRun, TeachingFigures, summarise
 from otherwise.evaluation.teaching.readers import RatedRegion, ReaderKind, answers
 from otherwise.images.image import Geometry
 
@@ -56,7 +56,7 @@ def measure_decisive(
         kind: How they answer; None: always right and sure.
         strategy: Which region is asked about next, see ``STRATEGIES``; all but "random" learn after each label.
         seed: Of folds, orders and mistakes.
-        progress: Told the share done.
+        progress: Called with the share done.
     """
     kind = kind or ReaderKind()
     fold_of = folds_of([explained.patients[entry.source] for entry in explained.entries], seed)
@@ -85,10 +85,10 @@ def compare_readers(
     found = {}
     for place, (name, (kind, strategy, counts)) in enumerate(runs.items()):
 
-        def told(part: float, place: int = place) -> None:
+        def report(part: float, place: int = place) -> None:
             progress((place + part) / len(runs))
 
-        found[name] = measure_decisive(explained, vocabulary, counts, readers, kind, strategy, seed, told)
+        found[name] = measure_decisive(explained, vocabulary, counts, readers, kind, strategy, seed, report)
     return found
 
 
@@ -165,7 +165,7 @@ class _Lesson:
             for n in range(self.kind.readers)
         ]
         taught = self._teach(said)
-        told: list[Told] = []
+        predictions: list[Prediction] = []
         regions = []
         for entry in self.tested:
             names = taught.findings(entry.source, entry.features)
@@ -173,7 +173,7 @@ class _Lesson:
                 region = self.known.get((entry.source, label))
                 if region is not None:
                     regions.append(region)
-                    told.append([(name.term, name.confidence) for name in found])
+                    predictions.append([(name.term, name.confidence) for name in found])
         lung = taught.attributes.findings(np.concatenate([self.explained.lung[e.source] for e in self.tested]))
         wrong = {
             note.id
@@ -185,7 +185,7 @@ class _Lesson:
         described = np.stack([region.description for region in regions])
         return ReaderRun(
             regions=regions,
-            told=told,
+            predictions=predictions,
             chosen=tuple(self.asked),
             said=said[0],
             probabilities=taught.attributes.probabilities(described),

@@ -17,17 +17,17 @@ NODULE: Key = ("SCT", "27925004")
 """What the constant always says."""
 RESAMPLES = 1000
 """Draws of patients for an interval."""
-Told = Sequence[tuple[Term, float]]
-"""What is told of one region: terms with their confidence; nothing: nobody can tell."""
+Prediction = Sequence[tuple[Term, float]]
+"""Terms predicted for one region, with their confidence; empty: the model abstains."""
 
 
 @dataclass(frozen=True, eq=False)
 class ReaderRun:
-    """What was told of held-back patients' regions after one reader's labels.
+    """Predictions for the regions of held-out patients after one reader's labels.
 
     Attributes:
-        regions: Held back.
-        told: Of each.
+        regions: Of the held-out patients.
+        predictions: One for each region.
         chosen, said: What was labelled, and how; None: cannot tell.
         probabilities: Of every taught term, ``(regions,)``.
         lung_named: Share of the places of ordinary tissue that are called anything else.
@@ -37,7 +37,7 @@ class ReaderRun:
     """
 
     regions: Sequence[RatedRegion]
-    told: Sequence[Told]
+    predictions: Sequence[Prediction]
     chosen: Sequence[RatedRegion]
     said: Sequence[Term | None]
     probabilities: Mapping[Term, np.ndarray]
@@ -57,9 +57,9 @@ class TeachingFigures:
 
     Attributes:
         labels: How many regions a reader labelled, on average.
-        own: Share of the nodule regions with a word of which that word is told.
+        own: Share of the nodule regions with a word for which that word is predicted.
         own_interval: Of ``own``.
-        right: Share of all regions of which something true and nothing wrong is told: of a nodule a true word or
+        right: Share of all regions for which something true and nothing wrong is predicted: of a nodule a true word or
             "nodule", of ordinary tissue nothing else.
         lift: ``right`` less the share for which "nodule", always, is right.
         lift_interval: Of ``lift``.
@@ -123,14 +123,14 @@ def summarise(runs: Sequence[ReaderRun], vocabulary: Vocabulary, seed: int = 0) 
     own, right, lift = _ByPatient(), _ByPatient(), _ByPatient()
     pairs, trivial = list[tuple[float, bool]](), list[tuple[float, float]]()
     for run in runs:
-        for region, told in zip(run.regions, run.told, strict=True):
+        for region, prediction in zip(run.regions, run.predictions, strict=True):
             nodule = TISSUE not in region.truth
             if nodule and region.own is not None:
-                own.add(region, float(any(term == region.own for term, _ in told)))
-            ok = is_right(region, told, vocabulary)
+                own.add(region, float(any(term == region.own for term, _ in prediction)))
+            ok = is_right(region, prediction, vocabulary)
             right.add(region, float(ok))
             lift.add(region, float(ok) - float(nodule))
-            pairs += [(sure, is_true(term, region, vocabulary)) for term, sure in told]
+            pairs += [(sure, is_true(term, region, vocabulary)) for term, sure in prediction]
         trivial.append(_trivial(run))
     rng = np.random.default_rng(seed)
     wrong = sum(run.wrong for run in runs)
@@ -189,9 +189,11 @@ def is_true(term: Term, region: RatedRegion, vocabulary: Vocabulary) -> bool:
     return term.key == NODULE or any(vocabulary.is_a(true, term) for true in region.truth)
 
 
-def is_right(region: RatedRegion, told: Told, vocabulary: Vocabulary) -> bool:
-    """Return whether what is told of a region is right; nothing told is right of ordinary tissue only."""
-    return (bool(told) or TISSUE in region.truth) and all(is_true(term, region, vocabulary) for term, _ in told)
+def is_right(region: RatedRegion, prediction: Prediction, vocabulary: Vocabulary) -> bool:
+    """Return whether a prediction is right; an empty one is right for ordinary tissue only."""
+    return (bool(prediction) or TISSUE in region.truth) and all(
+        is_true(term, region, vocabulary) for term, _ in prediction
+    )
 
 
 def _trivial(run: ReaderRun) -> tuple[float, float]:

@@ -142,7 +142,7 @@ def _learn(
     table: UnitTable,
     vocabulary: Vocabulary,
 ) -> ConceptSnapshot:
-    """Learn, and tell every region's findings and the named share, as for each version of the names."""
+    """Learn, and name every region and measure the named share, as for each version of the names."""
     taught = fit_snapshot(notes, entries, named, table, vocabulary, "1", np.random.default_rng(0))
     taught.named_share()
     return taught
