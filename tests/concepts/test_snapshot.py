@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from otherwise.annotations.annotation import Annotation
 from otherwise.annotations.region import RegionMask
 from otherwise.annotations.vocabulary import Term, Vocabulary, local_term
 from otherwise.concepts.description import FEATURES
-from otherwise.concepts.feature_store import FeatureEntry, FeatureStore
+from otherwise.concepts.feature_store import LAYOUT, FeatureEntry, FeatureStore
 from otherwise.concepts.region_features import RegionFeatures
 from otherwise.concepts.said import reader_agreement
 from otherwise.concepts.snapshot import ConceptSnapshot, fit_snapshot
@@ -155,6 +157,37 @@ def test_facts_come_back_from_the_catalogue_and_other_versions_are_not_seen(
         assert one.dtype == other.dtype
     again.close()
     assert FeatureStore(tmp_path / "features.sqlite", "2").all() == []
+
+
+def test_facts_that_nobody_will_read_again_are_deleted(tmp_path: Path, explained: list[FeatureEntry]) -> None:
+    """Those of an earlier layout, and of fewer images of the same units; other units may come back into use."""
+    path = tmp_path / "features.sqlite"
+    for version in ("units#8", "others#8"):
+        catalogue = FeatureStore(path, version)
+        catalogue.put(explained[0])
+        catalogue.close()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(
+            "INSERT INTO facts SELECT 'units#8/3', source, image, content FROM facts WHERE version LIKE 'u%'"
+        )
+        connection.execute(
+            "INSERT INTO facts SELECT 'others#8/1', source, image, content FROM facts WHERE version LIKE 'o%'"
+        )
+
+    def versions() -> set[str]:
+        with closing(sqlite3.connect(path)) as connection:
+            return {version for (version,) in connection.execute("SELECT version FROM facts")}
+
+    assert len(versions()) == 4
+    same = FeatureStore(path, "units#8")
+    assert [entry.source for entry in same.all()] == [explained[0].source]
+    same.close()
+    assert versions() == {f"units#8/{LAYOUT}", f"others#8/{LAYOUT}"}
+    grown = FeatureStore(path, "units#10")
+    assert grown.all() == []
+    grown.put(explained[0])
+    grown.close()
+    assert versions() == {f"units#10/{LAYOUT}", f"others#8/{LAYOUT}"}
 
 
 def test_a_damaged_catalogue_is_made_anew(tmp_path: Path, explained: list[FeatureEntry]) -> None:

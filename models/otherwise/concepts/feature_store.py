@@ -25,6 +25,9 @@ CREATE TABLE IF NOT EXISTS facts (
 ) WITHOUT ROWID
 """
 
+_CLEAR = "DELETE FROM facts WHERE version NOT LIKE ? OR (version != ? AND substr(version, 1, ?) = ?)"
+"""Delete facts of another layout, and of other images of the same units."""
+
 
 @dataclass(frozen=True, eq=False)
 class FeatureEntry:
@@ -46,13 +49,18 @@ class FeatureStore:
 
     Args:
         path: The file, shared by all versions; made if missing, and made anew where it is damaged.
-        version: See ``UnitTable.version``: facts of other versions are not seen.
+        version: ``UNITS#IMAGES``: see ``UnitTable.version``, and the number of images that the units were gathered
+            from. Facts of other versions are not seen. Those of other units are kept, since these may come back into
+            use; those of another layout, and of other images of the same units, are deleted.
     """
 
     def __init__(self, path: Path, version: str) -> None:
         self.version, self._key = version, f"{version}/{LAYOUT}"
         self._lock = threading.Lock()
         self._connection = _open(path)
+        units = f"{version.partition('#')[0]}#"
+        with self._connection:
+            self._connection.execute(_CLEAR, (f"%/{LAYOUT}", self._key, len(units), units))
         rows = self._connection.execute("SELECT source, image, content FROM facts WHERE version = ?", (self._key,))
         self._entries = {source: FeatureEntry(source, image, _features(content)) for source, image, content in rows}
 
