@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import socket
+import struct
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pydicom
 import pytest
-from pynetdicom import AE, StoragePresentationContexts, evt
+from pynetdicom import AE, StoragePresentationContexts, build_context, evt
 
 from otherwise.demo.server import free_port
 from otherwise.errors import OtherwiseError
@@ -107,6 +109,71 @@ def test_each_refusal_is_told(tmp_path: Path, plane: Any) -> None:
     }
 
 
+REJECTED = bytes.fromhex("03 00 00000004 00 01 01 07")
+"""A-ASSOCIATE-RJ: rejected for good, by the user of the service, who does not know the called title (PS3.8, 9.3.4)."""
+ABORTED = bytes.fromhex("07 00 00000004 00 00 00 00")
+"""A-ABORT of the user of the service (PS3.8, 9.3.8)."""
+
+
+@pytest.mark.parametrize("end", ["closes", "resets"])
+@pytest.mark.parametrize(
+    ("answer", "status", "reason"),
+    [
+        (REJECTED, 502, "does not accept associations of OTHERWISE"),
+        (REJECTED + ABORTED, 502, "does not accept associations of OTHERWISE"),
+        (ABORTED, 502, "does not accept associations of OTHERWISE"),
+        (REJECTED[:5], 503, "did not answer"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", 503, "did not answer"),
+        (b"", 503, "did not answer"),
+    ],
+    ids=["rejection", "rejection and abort", "abort", "part of a rejection", "another protocol", "nothing"],
+)
+def test_a_refusal_is_told_however_the_connection_ends(
+    plane: Any, answer: bytes, status: int, reason: str, end: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as door:
+
+        def refuse() -> None:
+            connection, _ = door.accept()
+            with connection:
+                connection.recv(2**16)
+                connection.sendall(answer)
+                if end == "resets":
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        with pytest.raises(OtherwiseError, match=reason) as refused:
+            send({"a": plane(1)}, Node("CLOSED", "127.0.0.1", door.getsockname()[1]))
+        thread.join()
+    assert refused.value.status == status
+
+
+@contextmanager
+def provider(*handlers: Any, **options: Any) -> Iterator[Node]:
+    """An archive of pynetdicom's own."""
+    server = AE("PROVIDER")
+    server.supported_contexts = [build_context("1.2.840.10008.1.1")]  # echoes only
+    for name, value in options.items():
+        setattr(server, name, value)
+    running = server.start_server(("127.0.0.1", 0), block=False, evt_handlers=list(handlers))
+    try:
+        yield Node("PROVIDER", "127.0.0.1", running.server_address[1])
+    finally:
+        running.shutdown()
+
+
+def test_a_provider_that_refuses_aborts_or_keeps_nothing(plane: Any) -> None:
+    stranger = {"require_calling_aet": ["ANOTHER"]}
+    with provider(**stranger) as node, pytest.raises(OtherwiseError, match="does not accept"):
+        send({"a": plane(1)}, node)
+    aborts = (evt.EVT_REQUESTED, lambda event: event.assoc.abort())
+    with provider(aborts) as node, pytest.raises(OtherwiseError, match="does not accept"):
+        send({"a": plane(1)}, node)
+    with provider() as node:
+        assert send({"a": plane(1)}, node) == {"a": "The archive does not keep objects of this kind."}
+
+
 def test_an_archive_that_takes_connections_and_says_nothing(plane: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from otherwise.report.dicom import c_store
 
@@ -115,10 +182,12 @@ def test_an_archive_that_takes_connections_and_says_nothing(plane: Any, monkeypa
         taken: list[socket.socket] = []
         thread = threading.Thread(target=lambda: taken.append(door.accept()[0]))
         thread.start()
-        with pytest.raises(OtherwiseError, match="cannot be reached"):
+        with pytest.raises(OtherwiseError, match="did not answer"):
             send({"a": plane(1)}, Node("SILENT", "127.0.0.1", door.getsockname()[1]))
         thread.join()
         taken[0].close()
+    with pytest.raises(OtherwiseError, match="cannot be reached"):
+        send({"a": plane(1)}, Node("AWAY", "127.0.0.1", free_port()))
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,13 +74,13 @@ def send(files: Mapping[str, Path], node: Node) -> dict[str, str]:
         By the same names: empty where the archive says that it stored the object, else why not.
 
     Raises:
-        ArchiveError: if it cannot be reached.
-        ArchiveRefusedError: if it does not accept the association.
+        ArchiveError: if it cannot be reached, or does not answer.
+        ArchiveRefusedError: if it does not accept the association, or breaks it off instead of an answer.
     """
     # Not while a server starts. It logs what it does; errors are reported below, without patient data.
     from pynetdicom import events
     from pynetdicom.ae import ApplicationEntity
-    from pynetdicom.pdu import A_ASSOCIATE_RJ
+    from pynetdicom.pdu import A_ABORT_RQ, A_ASSOCIATE_AC, A_ASSOCIATE_RJ
     from pynetdicom.presentation import build_context
 
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
@@ -95,26 +94,37 @@ def send(files: Mapping[str, Path], node: Node) -> dict[str, str]:
     here.connection_timeout, here.acse_timeout = CONNECT_SECONDS, REPLY_SECONDS
     here.dimse_timeout = here.network_timeout = REPLY_SECONDS
     contexts = [build_context(kind, offered) for kind, offered in syntaxes.items()]
-    rejected = threading.Event()
+    heard: set[type] = set()
 
     def received(event: events.Event) -> None:
-        if isinstance(event.pdu, A_ASSOCIATE_RJ):
-            rejected.set()
+        heard.add(type(event.pdu))
 
-    handlers: list[events.EventHandlerType] = [(events.EVT_PDU_RECV, received)]
+    def connected(event: events.Event) -> None:
+        heard.add(type(event))
+
+    handlers: list[events.EventHandlerType] = [(events.EVT_PDU_RECV, received), (events.EVT_CONN_OPEN, connected)]
     association = here.associate(node.host, node.port, contexts=contexts, ae_title=node.title, evt_handlers=handlers)
     try:
-        # An archive that hangs up at once after it refused us may seem to have broken off.
-        if association.is_rejected or rejected.is_set():
-            raise ArchiveRefusedError(
-                f"{node.title} does not accept associations of {OUR_TITLE}.", "Enter our title and address there."
-            )
         if not association.is_established:
-            raise ArchiveError(f"{node} cannot be reached.", "Check title, host and port, and whether it runs.")
+            # Why tells what the archive sent: the association's own state also depends on when it hung up.
+            if A_ASSOCIATE_AC in heard:  # of none of our kinds
+                return dict.fromkeys(files, f"{refusal(NOT_KEPT)}.")
+            raise _not_established(node, heard & {A_ASSOCIATE_RJ, A_ABORT_RQ} != set(), bool(heard))
         return {name: _store(association, path, headers[name]) for name, path in files.items()}
     finally:
         if association.is_established:
             association.release()
+
+
+def _not_established(node: Node, refused: bool, connected: bool) -> OtherwiseError:
+    """Return why there is no association: the archive refused, did not answer, or cannot be reached."""
+    if refused:
+        return ArchiveRefusedError(
+            f"{node.title} does not accept associations of {OUR_TITLE}.", "Enter our title and address there."
+        )
+    if connected:
+        return ArchiveError(f"{node} took the connection and did not answer.", "Look whether DICOM is on this port.")
+    return ArchiveError(f"{node} cannot be reached.", "Check title, host and port, and whether it runs.")
 
 
 def _store(association: Association, path: Path, header: Dataset) -> str:
