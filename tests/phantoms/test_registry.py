@@ -11,7 +11,7 @@ from otherwise.cli import build
 from otherwise.errors import ImageError
 from otherwise.phantoms.registry import KINDS, PhantomKind, SeriesOptions, draw_series, draw_whole, find_kind
 
-SMALL = {"whole-mammogram": (1300, 1400), "whole-ct": (120, 120, 72)}
+SMALL = {"whole-mammogram": (1300, 1400), "whole-mammogram-mlo": (1300, 1400), "whole-ct": (120, 120, 72)}
 
 
 def options(kind: PhantomKind, seed: int = 3, count: int = 2, **more: object) -> SeriesOptions:

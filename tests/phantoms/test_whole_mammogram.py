@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from otherwise.cli import build
 from otherwise.errors import ImageError, OtherwiseError
 from otherwise.phantoms.mammogram import MammogramSettings, mammograms
 from otherwise.phantoms.phantom import WholePhantom
-from otherwise.phantoms.whole_mammogram import APART, WholeMammogramSettings, whole_mammograms
+from otherwise.phantoms.series import numbered_rng
+from otherwise.phantoms.whole_mammogram import APART, WholeMammogramSettings, make_whole_mammogram, whole_mammograms
 from otherwise.phantoms.writing import read_whole_truth, write_phantoms
 from support.model_view import to_model
 
@@ -115,3 +117,29 @@ def test_what_cannot_be_drawn_is_refused() -> None:
         WholeMammogramSettings(size=(300, 300))
     with pytest.raises(ImageError, match="too many"):
         WholeMammogramSettings(most=20)
+
+
+def test_an_oblique_view_has_a_bright_muscle_in_the_upper_corner_at_the_chest_wall(tmp_path: Path) -> None:
+    settings = replace(COARSE, oblique=True)
+    phantoms = [make_whole_mammogram(numbered_rng(5, n), settings, f"mlo-{n}") for n in range(6)]
+    assert {phantom.attributes["mirrored"] for phantom in phantoms} == {True, False}
+    for phantom in phantoms:
+        assert phantom.muscle is not None
+        muscle, inside = phantom.muscle[..., 0], phantom.foreground[..., 0]
+        assert inside[muscle].all(), "muscle is a part of the body"
+        wall = -1 if phantom.attributes["mirrored"] else 0
+        assert muscle[wall, 0]
+        assert not muscle[-1 - wall].any()
+        assert not muscle[:, -1].any()
+        assert 0.02 < muscle.sum() / inside.sum() < 0.5
+        grey = phantom.image.array[0, ..., 0]
+        assert np.median(grey[~_dilated(~muscle, 12)]) > np.median(grey[inside & ~muscle]) + 0.03
+    ids = write_phantoms(phantoms[:1], tmp_path / "mlo")
+    again = read_whole_truth(tmp_path / "mlo", ids[0])
+    np.testing.assert_array_equal(again.muscle, phantoms[0].muscle)
+
+
+def test_a_view_without_muscle_says_so(eight: list[WholePhantom], tmp_path: Path) -> None:
+    ids = write_phantoms(eight[:1], tmp_path / "whole")
+    assert eight[0].muscle is None
+    assert read_whole_truth(tmp_path / "whole", ids[0]).muscle is None

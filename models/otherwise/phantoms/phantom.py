@@ -88,6 +88,7 @@ class WholePhantom:
         labels: uint8 ``(i, j, k)``: the number of the lesion that a voxel belongs to, 0 for none.
         foreground: bool ``(i, j, k)``: where the body is.
         attributes: What a reader would say about the whole.
+        muscle: bool ``(i, j, k)``: where the pectoral muscle is; None: the kind has none.
 
     Raises:
         ImageError: if the masks do not fit the image.
@@ -98,10 +99,12 @@ class WholePhantom:
     labels: np.ndarray
     foreground: np.ndarray
     attributes: Mapping[str, Attribute]
+    muscle: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         shape = self.image.geometry.shape
-        if self.labels.shape != shape or self.foreground.shape != shape or self.labels.max() > len(self.lesions):
+        masks = [self.labels, self.foreground, *([] if self.muscle is None else [self.muscle])]
+        if any(mask.shape != shape for mask in masks) or self.labels.max() > len(self.lesions):
             raise ImageError("The phantom's masks do not lie on its image's grid.", "Make all on one grid.")
 
     @property

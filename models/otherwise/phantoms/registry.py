@@ -75,6 +75,7 @@ KINDS = (
     PhantomKind("nodule", "nodule", (48, 48, 24), marker=True),
     PhantomKind("prognosis", "prognosis", (64, 64), outcome=True),
     PhantomKind("whole-mammogram", "whole_mammogram", (2400, 3000), patch=Patch((96, 96), (0.5, 0.5))),
+    PhantomKind("whole-mammogram-mlo", "whole_mammogram_mlo", (2400, 3000), patch=Patch((96, 96), (0.5, 0.5))),
     PhantomKind("whole-ct", "whole_ct", (256, 256, 128), patch=Patch((32, 32, 24), (1.0, 1.0, 1.25))),
 )
 WHOLE_KINDS = tuple(kind for kind in KINDS if kind.patch is not None)

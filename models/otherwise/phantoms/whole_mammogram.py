@@ -14,6 +14,7 @@ from scipy import ndimage
 
 from otherwise.errors import ImageError
 from otherwise.images.image import Geometry, Image
+from otherwise.phantoms import muscle as pectoral
 from otherwise.phantoms.mass import Mass, body, draw_mass, draw_spicules, polar, reach
 from otherwise.phantoms.phantom import MALIGNANT, Lesion, WholePhantom
 from otherwise.phantoms.registry import SeriesOptions
@@ -24,6 +25,8 @@ APART = 42.0
 """Least distance of two masses in millimetres, so that a patch shows one."""
 DEEP = 14.0
 """Least depth of a mass under the skin in millimetres."""
+OVER_MUSCLE = 5.0
+"""Millimetres that the centre of a mass may lie within the border of the muscle."""
 COARSE = 2
 """The tissue is drawn on pixels so much larger: it has nothing finer, and the Fourier transform takes long."""
 
@@ -39,6 +42,7 @@ class WholeMammogramSettings:
         radius: Least and largest radius of a mass in millimetres.
         midway: Millimetres: masses lie midway between the points of a grid of this step that begins in the field's
             corner, where a search with this step sees them worst. None: anywhere.
+        oblique: A mediolateral oblique view, with the armpit and the pectoral muscle.
 
     Raises:
         ImageError: if the field is too small for a breast, or no mass can be drawn.
@@ -49,6 +53,7 @@ class WholeMammogramSettings:
     most: int = 4
     radius: tuple[float, float] = (3.5, 8.0)
     midway: float | None = None
+    oblique: bool = False
 
     def __post_init__(self) -> None:
         if min(self.size) * self.spacing < 120 or self.spacing <= 0:
@@ -80,10 +85,16 @@ def make_whole_mammogram(
     x, y = pixel_places(settings.size, settings.spacing)
     mirrored = bool(rng.random() < 0.5)
     depth, size = _draw_outline(rng, x, y)
+    muscle = pectoral.random_muscle(rng, float(x[-1, 0]), float(y[0, -1])) if settings.oblique else None
+    in_muscle = pectoral.depth_in(muscle, x, y) if muscle else np.full_like(depth, -np.inf)
+    if muscle:
+        depth = pectoral.with_armpit(depth, muscle, in_muscle)
     density = float(rng.uniform(0.1, 0.9))
     grey = _draw_tissue(rng, settings, depth, density)
+    if muscle:
+        grey = pectoral.draw_muscle(rng, muscle, grey, in_muscle, settings.spacing)
     # Masses lie within the tissue's extent; further ones are given up where no room is left.
-    masses = _place_masses(rng, settings, depth, int(rng.integers(0, settings.most + 1)))
+    masses = _place_masses(rng, settings, depth, in_muscle, int(rng.integers(0, settings.most + 1)))
     for stroke in _draw_lines(rng, size):
         window = _window(settings, stroke.start, stroke.length + 3)
         grey[window] += draw_strokes([stroke], x[window[0]], y[:, window[1]])
@@ -112,9 +123,9 @@ def make_whole_mammogram(
     grey += noise * np.sqrt(np.maximum(grey, 0) / dose)
     # A detector counts in 16 bits; so a DICOM file holds the very same values.
     grey = (np.round(np.clip(grey, 0, 1) * 65535) / 65535).astype(np.float32)
-    inside = depth > 0
+    inside, muscular = depth > 0, in_muscle > 0
     if mirrored:
-        grey, labels, inside = grey[::-1], labels[::-1], inside[::-1]
+        grey, labels, inside, muscular = grey[::-1], labels[::-1], inside[::-1], muscular[::-1]
     geometry = Geometry((*settings.size, 1), np.diag([-settings.spacing, -settings.spacing, 1.0, 1.0]))
     return WholePhantom(
         image=Image(np.ascontiguousarray(grey)[None, ..., None], geometry, id, dimension=2),
@@ -122,6 +133,7 @@ def make_whole_mammogram(
         labels=np.ascontiguousarray(labels)[..., None],
         foreground=np.ascontiguousarray(inside)[..., None],
         attributes={"density": "abcd"[min(int((density - 0.1) / 0.2), 3)], "mirrored": mirrored},
+        muscle=np.ascontiguousarray(muscular)[..., None] if muscle else None,
     )
 
 
@@ -166,8 +178,9 @@ def _draw_tissue(
 
 
 def _place_masses(
-    rng: np.random.Generator, settings: WholeMammogramSettings, depth: np.ndarray, count: int
+    rng: np.random.Generator, settings: WholeMammogramSettings, depth: np.ndarray, in_muscle: np.ndarray, count: int
 ) -> list[Mass]:
+    """Draw masses under the skin, apart from each other, and over no more than the muscle's border."""
     masses: list[Mass] = []
     for _ in range(60 * count):
         index = rng.integers(0, settings.size)
@@ -178,7 +191,8 @@ def _place_masses(
         far = all(np.hypot(centre[0] - m.centre[0], centre[1] - m.centre[1]) > APART for m in masses)
         if len(masses) == count:
             break
-        if depth[tuple(index)] < DEEP or centre[0] < DEEP or not far:
+        over_muscle = in_muscle[tuple(index)] > OVER_MUSCLE
+        if depth[tuple(index)] < DEEP or centre[0] < DEEP or over_muscle or not far:
             continue
         masses.append(draw_mass(rng, centre, float(rng.uniform(*settings.radius))))
     return masses

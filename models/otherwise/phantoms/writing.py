@@ -35,8 +35,9 @@ def write_phantoms(
 
     The folder holds ``images/`` (nothing but images, so that a server can offer it as its studies),
     ``truth/<id>/`` (``truth.json``, ``counterfactual.nii.gz`` and ``mask-<feature>.nii.gz`` of what is present; for a
-    whole phantom ``lesions.nii.gz`` and ``foreground.nii.gz``) and ``labels.csv`` (id, file, label; files relative to
-    ``folder``; of a phantom with an outcome also risk, time in days, event as 0 or 1, and each feature).
+    whole phantom ``lesions.nii.gz``, ``foreground.nii.gz`` and, of an oblique mammogram, ``muscle.nii.gz``) and
+    ``labels.csv`` (id, file, label; files relative to ``folder``; of a phantom with an outcome also risk, time in days,
+    event as 0 or 1, and each feature).
 
     Args:
         phantoms: What to write; ids must differ.
@@ -134,12 +135,14 @@ def read_whole_truth(folder: Path, id: str) -> WholePhantom:
                 f"The truth about {id} has schema {truth_json['schema']}.", f"This version reads {WHOLE_SCHEMA}."
             )
         lesions = [{**lesion, "centre_ras": tuple(lesion["centre_ras"])} for lesion in truth_json["lesions"]]
+        muscle = truth / "muscle.nii.gz"
         return WholePhantom(
             image=read_image(folder / "images" / Path(truth_json["file"]).name, id=id),
             lesions=tuple(Lesion(**lesion) for lesion in lesions),
             labels=read_image(truth / "lesions.nii.gz").array[0],
             foreground=read_image(truth / "foreground.nii.gz").array[0] > 0,
             attributes=truth_json["attributes"],
+            muscle=read_image(muscle).array[0] > 0 if muscle.exists() else None,
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ImageError(
@@ -158,8 +161,10 @@ def _write_whole_truth(phantom: WholePhantom, target: Path, file: str) -> None:
     }
     with atomic_folder(target) as temporary:
         (temporary / "truth.json").write_text(json.dumps(truth_json, indent=2) + "\n", encoding="utf-8")
-        for name, mask in (("lesions", phantom.labels), ("foreground", phantom.foreground.astype(np.uint8))):
-            write_image(phantom.image.with_array(mask[None], name), temporary / f"{name}.nii.gz")
+        masks = {"lesions": phantom.labels, "foreground": phantom.foreground, "muscle": phantom.muscle}
+        for name, mask in masks.items():
+            if mask is not None:
+                write_image(phantom.image.with_array(mask[None].astype(np.uint8), name), temporary / f"{name}.nii.gz")
 
 
 def _write_truth(phantom: Phantom, target: Path, file: str) -> None:
