@@ -137,11 +137,12 @@ def test_an_upload_never_replaces_an_image(target: AttackedServer) -> None:
 )
 def test_json_that_nobody_should_keep(target: AttackedServer, content: str) -> None:
     info = {"data": {"info": content}}
-    target.refuses(target.client.put("/datastore/image/info", params={"image": "dark"}, **info), 400, 422)
+    target.refuses(target.client.put("/datastore/image/info", params={"image": "dark"}, **info), 400, 413, 422)
     json_body = {"content": content, "headers": {"content-type": "application/json"}}
     for address in ("/train/agent", "/activelearning/random", "/batch/infer/explain", "/otherwise/jobs"):
         target.refuses(target.client.post(address, **json_body), 400, 413, 422)
-    target.refuses(target.client.post("/infer/explain", params={"image": "dark"}, data={"params": content}), 400, 422)
+    form = {"params": {"image": "dark"}, "data": {"params": content}}
+    target.refuses(target.client.post("/infer/explain", **form), 400, 413, 422)
     assert target.client.get("/datastore/", params={"output": "all"}).status_code == 200
 
 

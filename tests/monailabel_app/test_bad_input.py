@@ -52,7 +52,7 @@ def test_unknown_session(running: Running, session: str) -> None:
     refusal(running.infer("explain", session_id=session), 404)
 
 
-@pytest.mark.parametrize("params", ["{", "nonsense", '{"seed": 1,}', "[" * 100_000])
+@pytest.mark.parametrize("params", ["{", "nonsense", '{"seed": 1,}', "[" * 10_000])
 def test_params_that_are_no_json(running: Running, params: str) -> None:
     assert refusal(running.infer("explain", params, image="dark"), 400)["error"] == "malformed"
 

@@ -226,15 +226,13 @@ def test_uploads_of_one_user_are_limited_and_leave_room_on_the_disk(
 ) -> None:
     limits, disk = (importlib.import_module(f"lib.{name}") for name in ("http.body_limits", "storage.disk"))
     uploads = limits.Uploads()
-    upload = {"type": "http", "headers": [(b"content-type", b"multipart/form-data; boundary=x")]}
     with contextlib.ExitStack() as under_way:
         for _ in range(limits.UPLOADS_PER_USER):
-            under_way.enter_context(uploads.count(upload, "greedy"))
+            under_way.enter_context(uploads.count("greedy"))
         with pytest.raises(OtherwiseError) as caught:
-            under_way.enter_context(uploads.count(upload, "greedy"))
+            under_way.enter_context(uploads.count("greedy"))
         assert caught.value.status == 429
-        under_way.enter_context(uploads.count(upload, "modest"))
-        under_way.enter_context(uploads.count({"type": "http", "headers": []}, "greedy"))
+        under_way.enter_context(uploads.count("modest"))
     assert not uploads._users
 
     monkeypatch.setattr(disk, "LEAST_FREE", 2**62)

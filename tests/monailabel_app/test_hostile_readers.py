@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
 import threading
 import time
@@ -230,8 +231,24 @@ def test_bodies_of_many_values_are_refused_before_they_are_parsed(running: Runni
         for body in (many, nested):
             reply = requests.post(running.url + address, data=body, headers=headers, timeout=20)
             assert (reply.status_code, reply.json()["error"]) == (413, "too-large"), address
+    listed = json.dumps({"a": [[]] * 300_000}).replace(" ", "")
+    for form in ({"data": {"params": listed}}, {"files": {"params": (None, listed)}}):
+        reply = requests.post(f"{running.url}/infer/classify?image=dark", timeout=20, **form)
+        assert (reply.status_code, reply.json()["error"]) == (413, "too-large"), "JSON within a form"
     text = {"image": "dark", "region": {"mask": "x" * 700_000}}
     assert requests.post(f"{running.url}/otherwise/concepts/query", json=text, timeout=20).status_code == 422
+
+
+@pytest.mark.parametrize("kind", ["multipart/form-data; boundary=x", "Multipart/Form-Data", "multipart/form-data"])
+def test_a_body_is_no_upload_because_it_is_called_one(running: Running, kind: str) -> None:
+    """Routes that take no files hold their whole body in memory: a gigabyte each, eight at once."""
+    headers = {"Content-Type": kind}
+    for address in ("/otherwise/jobs", "/otherwise/annotations", "/otherwise/concepts/query", "/train/agent"):
+        reply = requests.post(running.url + address, data=b"a" * (5 * 2**20), headers=headers, timeout=20)
+        assert (reply.status_code, reply.json()["error"]) == (413, "too-large"), address
+        many = b"[" + b"[]," * 50_000 + b"0]"
+        reply = requests.post(running.url + address, data=many, headers=headers, timeout=20)
+        assert (reply.status_code, reply.json()["error"]) == (413, "too-large"), address
 
 
 class Clock:

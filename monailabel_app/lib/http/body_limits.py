@@ -12,31 +12,17 @@ from starlette.types import Message, Receive, Scope
 
 from lib.http.counting import counted
 from lib.runtime.worker import BusyError
+from lib.settings.params import TooLargeError, refuse_many_values, separators
 from lib.storage.disk import leaves_room
 from lib.storage.explanation_store import StorageError
-from otherwise.errors import OtherwiseError
 
 MOST_TEXT = 4 * 1024 * 1024
 """Bytes of a body that is no upload. It is parsed in memory, where JSON takes many times its size."""
-MOST_VALUES = 20_000
-"""Separators in such a body; a polygon has four for each point.
-
-Python parses JSON, and describes what is wrong with it, in one piece during which nobody else is answered. A million
-keys take seconds; a mask of as many bytes, which is one text, takes no time.
-"""
-
 
 UPLOADS_PER_USER = 8
 """Uploads of one user that arrive or are read at the same time."""
 LOOK_BYTES = 8 * 2**20
 """Bytes of an upload between two checks of the disk."""
-
-
-class TooLargeError(OtherwiseError):
-    """The request is larger than the server takes."""
-
-    code = "too-large"
-    status = 413
 
 
 class Uploads:
@@ -46,15 +32,12 @@ class Uploads:
         self._users: Counter[str] = Counter()
 
     @contextmanager
-    def count(self, scope: Scope, user: str) -> Iterator[None]:
-        """Count a request while it is answered, if it is an upload.
+    def count(self, user: str) -> Iterator[None]:
+        """Count an upload while it is answered.
 
         Raises:
             BusyError: if this user has too many.
         """
-        if not is_upload(scope):
-            yield
-            return
         if self._users[user] >= UPLOADS_PER_USER:
             raise BusyError(f"{UPLOADS_PER_USER} uploads of yours are under way.", "Wait for one of them.", 5)
         with counted(self._users, user):
@@ -62,7 +45,7 @@ class Uploads:
 
 
 def is_upload(scope: Scope) -> bool:
-    """Return whether a request brings files."""
+    """Return whether a request says that it brings files."""
     return Headers(scope=scope).get("content-type", "").lower().startswith("multipart/form-data")
 
 
@@ -79,13 +62,14 @@ def check_room(more: int) -> None:
         raise StorageError("The server has no room for this upload.", "Try again later, or ask its administrator.")
 
 
-def limited(scope: Scope, receive: Receive, upload_limit: int) -> Receive:
+def limited(scope: Scope, receive: Receive, upload_limit: int, upload: bool) -> Receive:
     """Pass on no more of a body than the limits and the disk allow.
 
     Args:
         scope: Scope of the request.
         receive: Source of the body.
         upload_limit: Largest upload in bytes.
+        upload: Whether the body is one, which goes to the disk as it arrives. Everything else is held in memory.
 
     Returns:
         Used in the place of ``receive``.
@@ -94,7 +78,7 @@ def limited(scope: Scope, receive: Receive, upload_limit: int) -> Receive:
         TooLargeError: if the request announces too much; the returned function raises it if too much arrives.
         StorageError: if there is no room for an upload, before or while it arrives.
     """
-    headers, upload = Headers(scope=scope), is_upload(scope)
+    headers = Headers(scope=scope)
     limit = upload_limit if upload else min(upload_limit, MOST_TEXT)
     announced = headers.get("content-length", "")
     if announced.isdecimal() and int(announced[:20]) > limit:
@@ -114,9 +98,8 @@ def limited(scope: Scope, receive: Receive, upload_limit: int) -> Receive:
             looked = seen
             check_room(0)
         if not upload:
-            values += sum(body.count(separator) for separator in (b",", b"[", b"{"))
-            if values > MOST_VALUES:
-                raise TooLargeError(f"The request holds more than {MOST_VALUES} values.", "Send fewer at a time.")
+            values += separators(body)
+            refuse_many_values(values)
         return message
 
     return counted

@@ -7,14 +7,16 @@ import logging
 import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import nullcontext
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.params import Form
 from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from lib.http.body_limits import Uploads, limited
+from lib.http.body_limits import Uploads, is_upload, limited
 from lib.http.caller import user_of
 from lib.observability.logs import REQUEST
 from otherwise.errors import OtherwiseError
@@ -93,11 +95,14 @@ def route_class(body_limit: int) -> type[APIRoute]:
     class ClearRoute(APIRoute):
         def get_route_handler(self) -> Handler:  # type: ignore[override]
             handle = super().get_route_handler()
+            # A route that takes no form reads its whole body into memory, whatever the client calls it.
+            takes_files = self.body_field is not None and isinstance(self.body_field.field_info, Form)
 
             async def clear(request: Request) -> Response:
                 try:
-                    with uploads.count(request.scope, user_of(request)):
-                        receive = limited(request.scope, request.receive, body_limit)
+                    upload = takes_files and is_upload(request.scope)
+                    with uploads.count(user_of(request)) if upload else nullcontext():
+                        receive = limited(request.scope, request.receive, body_limit, upload)
                         return await handle(Request(request.scope, receive))
                 except Exception as error:
                     return reply_to(error)

@@ -6,10 +6,9 @@ import json
 import math
 from typing import Any
 
-from lib.settings.params import MalformedError, ParamsError
+from lib.settings.params import MOST_VALUES, MalformedError, ParamsError, refuse_many_values, separators
 
 MOST_DEPTH = 32
-MOST_VALUES = 100_000
 MOST_DIGITS = 64
 """Bits of a whole number; larger ones fit into no other program's integers."""
 
@@ -22,9 +21,11 @@ def parse_object(name: str, text: str) -> dict[str, Any]:
         text: Its content; empty counts as ``{}``.
 
     Raises:
+        TooLargeError: if it would take long to parse.
         MalformedError: if it is no JSON.
         ParamsError: if it is JSON, but no object, or one that ``check_content`` refuses.
     """
+    refuse_many_values(separators(text))
     try:
         content = json.loads(text or "{}")
     except (ValueError, RecursionError):
@@ -42,7 +43,7 @@ def check_content(value: Any) -> None:
 
     Raises:
         ParamsError: if a number is not finite or has more than 64 bits, a text is no Unicode, objects lie more than 32
-            deep in each other, or there are more than 100,000 values.
+            deep in each other, or there are more than 20,000 values.
     """
     level, seen = [value], 0
     for _ in range(MOST_DEPTH):
