@@ -121,7 +121,7 @@ def test_as_a_killed_process_leaves_it_a_database_opens(tmp_path: Path, sqlite: 
         assert again.history() == said
 
 
-def test_a_row_that_is_no_annotation_is_told_by_its_number(sqlite: Path, say: Say) -> None:
+def test_a_row_that_is_no_annotation_is_reported_by_its_number(sqlite: Path, say: Say) -> None:
     filled(sqlite, say, 3)
     with sqlite3.connect(sqlite) as connection:
         connection.execute("UPDATE annotation SET content = '{}' WHERE number = 2")
@@ -166,7 +166,7 @@ assert store.history() == [*kept, said]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="limits on file size are a POSIX matter")
-def test_a_full_disk_is_told_and_work_goes_on_once_there_is_space(sqlite: Path) -> None:
+def test_a_full_disk_is_reported_and_work_goes_on_once_there_is_space(sqlite: Path) -> None:
     done = subprocess.run([sys.executable, "-c", LIMITED, str(sqlite)], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     (line,) = done.stdout.splitlines()
@@ -197,7 +197,7 @@ for place in (folder / "read-only", folder / "closed", folder / "new"):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="rights of this kind are a POSIX matter")
-def test_a_place_that_must_not_be_written_is_told() -> None:
+def test_a_place_that_must_not_be_written_is_reported() -> None:
     # Not in tmp_path, into which nobody but its owner may look, whatever the rights within.
     folder = Path(tempfile.mkdtemp())
     try:
@@ -230,7 +230,7 @@ def test_other_databases_are_refused(url: str) -> None:
     assert len(str(refused.value).splitlines()) == 1
 
 
-def test_a_database_that_does_not_answer_is_told_in_one_line_without_its_password(taken_port: int) -> None:
+def test_a_database_that_does_not_answer_is_reported_in_one_line_without_its_password(taken_port: int) -> None:
     with pytest.raises(DatabaseError) as refused:
         AnnotationStore(f"postgresql://somebody:secret@127.0.0.1:{taken_port}/name?connect_timeout=2")
     assert refused.value.status == 503

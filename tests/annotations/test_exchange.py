@@ -75,7 +75,7 @@ def test_an_empty_store_is_an_empty_file(store: AnnotationStore, other: Annotati
         (lambda line, all_: all_[3].replace(b'"withdraws":"', b'"withdraws":"0'), "withdraws"),
     ],
 )
-def test_a_wrong_line_is_told_by_its_number_and_nothing_is_imported(
+def test_a_wrong_line_is_reported_by_its_number_and_nothing_is_imported(
     store: AnnotationStore,
     other: AnnotationStore,
     say: Say,

@@ -124,7 +124,7 @@ def test_any_small_pool_has_a_space(count: int, width: int, seed: int) -> None:
     assert np.allclose(squared_distances(places, places), direct, atol=1e-3 * max(1.0, direct.max()))
 
 
-def test_a_sample_of_many_regions_tells_the_space_of_all() -> None:
+def test_a_sample_of_many_regions_gives_the_space_of_all() -> None:
     rng = np.random.default_rng(0)
     kinds = rng.normal(size=(8, 40))
     many = (3 * kinds[rng.integers(0, 8, 3 * MOST_FITTED)] + rng.normal(size=(3 * MOST_FITTED, 40))).astype(np.float32)
@@ -134,7 +134,7 @@ def test_a_sample_of_many_regions_tells_the_space_of_all() -> None:
     np.testing.assert_array_equal(one.components, again.components)
 
 
-@pytest.mark.parametrize("strategy", ["random", "uncertainty", "influence", "granularity"])
+@pytest.mark.parametrize("strategy", ["mixed", "random", "uncertainty", "influence", "granularity"])
 def test_questions_are_new_and_never_about_what_has_a_name(
     strategy: str, clouds: Clouds, vocabulary: Vocabulary
 ) -> None:
@@ -151,6 +151,26 @@ def test_a_batch_by_influence_covers_what_there_is(clouds: Clouds, vocabulary: V
     few = replace(pool_of(clouds), shares=np.repeat([1.0, 1.0, 5.0], [*COUNTS.values()]))
     questions = next_questions("influence", few, model, 4, np.random.default_rng(0))
     assert {kind(question) for question in questions} == set(COUNTS)
+
+
+def test_mixed_asks_about_typical_regions_first_and_soon_about_rare_ones(
+    clouds: Clouds, vocabulary: Vocabulary
+) -> None:
+    model, pool = taught(clouds, vocabulary, {}), pool_of(clouds)
+    batches = [next_questions("mixed", pool, model, 8, np.random.default_rng(seed)) for seed in range(20)]
+    first = [{kind(question) for question in batch[:2]} for batch in batches]
+    assert all(kinds == {SPICULATED, CIRCUMSCRIBED} for kinds in first), "the common kinds come first"
+    rare = np.mean([MARKER in {kind(question) for question in batch} for batch in batches])
+    by_chance = 1 - np.prod([(120 - n) / (132 - n) for n in range(8)])
+    assert rare > by_chance + 0.2
+
+
+def test_mixed_asks_what_is_least_sure_once_the_variety_is_covered(clouds: Clouds, vocabulary: Vocabulary) -> None:
+    doubt = np.zeros(sum(COUNTS.values()))
+    doubt[[40, 90]] = 1.0, 0.9
+    pool = replace(pool_of(clouds, labelled=30), doubt=doubt)
+    questions = next_questions("mixed", pool, taught(clouds, vocabulary, {}), 2, np.random.default_rng(0))
+    assert {number(question) for question in questions} == {40, 90}
 
 
 def test_granularity_asks_about_what_is_named_coarsely(clouds: Clouds, vocabulary: Vocabulary) -> None:

@@ -36,7 +36,7 @@ def test_one_region_shows_several_findings() -> None:
     assert not any(name.disputed for name in words.names)
 
 
-def test_who_changes_their_mind_is_told_once() -> None:
+def test_who_changes_their_mind_is_counted_once() -> None:
     assert confidences(summed(said("Ada", SPICULATED), said("Ada", SMOOTH))) == {SMOOTH.meaning: 1.0}
     assert confidences(summed(said("Ada", SPICULATED), said("Ada", SPICULATED, "not-this"))) == {}
     again = summed(said("Ada", SPICULATED, "not-this"), said("Ada", SPICULATED))

@@ -225,7 +225,7 @@ def spoken_of(
     return notes, named, explained, terms
 
 
-def test_findings_are_told_of_regions_that_nobody_named(vocabulary: Vocabulary) -> None:
+def test_findings_are_predicted_for_regions_that_nobody_named(vocabulary: Vocabulary) -> None:
     notes, named, explained, terms = spoken_of(vocabulary)
     found = taught(notes, explained, named, vocabulary)
     for kind in (0, 1):

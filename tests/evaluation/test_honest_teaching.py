@@ -78,7 +78,7 @@ def honest(explained: ExplainedNodules, vocabulary: Vocabulary) -> TeachingFigur
     return figures
 
 
-def test_what_can_be_told_is_told_and_beats_the_constant(honest: TeachingFigures) -> None:
+def test_findings_are_predicted_and_beat_the_constant(honest: TeachingFigures) -> None:
     assert honest.labels == 40
     assert honest.own > max(0.8, honest.majority)
     assert honest.lift > 0.1
@@ -148,7 +148,7 @@ def test_a_constant_has_no_lift(vocabulary: Vocabulary, explained: ExplainedNodu
 
 
 @pytest.mark.parametrize("kind", [ReaderKind(0.2, 0.3), ReaderKind(shuffled=True)])
-def test_readers_err_as_often_as_they_are_told_to(kind: ReaderKind, vocabulary: Vocabulary) -> None:
+def test_readers_err_as_often_as_asked(kind: ReaderKind, vocabulary: Vocabulary) -> None:
     words = [vocabulary.find(*key) for key, _ in WORDS.values()]
     rng = np.random.default_rng(0)
     regions = [RatedRegion("p", np.zeros(1), frozenset([word]), word) for word in rng.choice(words, 2000)]  # type: ignore[arg-type]

@@ -147,7 +147,7 @@ def test_a_request_that_is_repeated_is_recorded_once(server: TeachableServer) ->
     assert server.say(**{**body, "comment": "Something else."}).status_code == 409
 
 
-def test_who_asks_right_after_the_first_explanation_is_told_to_ask_again(
+def test_who_asks_right_after_the_first_explanation_is_asked_to_try_again(
     server: TeachableServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from lib.teaching import learner
@@ -245,7 +245,7 @@ def test_units_have_a_map_and_pictures(server: TeachableServer) -> None:
     assert server.client.get("/otherwise/concepts/units/layer2/0/patches/99.png").status_code == 404
 
 
-def test_the_vocabulary_tells_what_is_a_kind_of_what(server: TeachableServer) -> None:
+def test_the_vocabulary_lists_what_is_a_kind_of_what(server: TeachableServer) -> None:
     terms = {(t["scheme"], t["code"]): t for t in server.get("/vocabulary")["terms"]}
     assert terms["SCT", "129742005"]["parent"] == {"scheme": "99OTHERWISE", "code": "mass-margin"}
     assert terms["99OTHERWISE", "marker"]["spurious"] is True

@@ -60,7 +60,7 @@ def test_only_a_201_with_number_and_id_counts_as_saved(
         (500, {}, "refused", "The server refused (500)."),
     ],
 )
-def test_refusals_are_told_in_the_servers_words(
+def test_refusals_are_shown_in_the_servers_words(
     client: TeachingClient, bad_server: BadServer, status: int, body: dict, kind: str, told: str
 ) -> None:
     bad_server.on("/otherwise/annotations", lambda visit: visit.json(body, status))

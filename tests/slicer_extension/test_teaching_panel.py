@@ -25,7 +25,7 @@ def test_without_a_server_nothing_can_be_taught_and_it_says_why(app: PanelSessio
     assert app.ui.retryButton.isHidden()
 
 
-def test_a_server_that_cannot_be_taught_is_told_apart(app: PanelSession) -> None:
+def test_a_server_that_cannot_be_taught_is_recognised(app: PanelSession) -> None:
     app.connect()
     app.until(lambda: "cannot be taught" in app.ui.teachStateLabel.text())
     assert app.ui.teachMessage.text() == ""
@@ -141,7 +141,7 @@ def test_what_one_said_before_can_be_taken_back_after_connecting_again(
     assert teaching_server.notes[-1]["withdraws"] == teaching_server.notes[0]["id"], "and nobody else's"
 
 
-def test_a_question_that_cannot_be_asked_is_told_where_it_was_pressed(
+def test_a_question_that_cannot_be_asked_is_reported_where_it_was_pressed(
     teaching_app: PanelSession, teaching_server: FakeTeachingServer
 ) -> None:
     """The top of a long panel is out of sight there."""

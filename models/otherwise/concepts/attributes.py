@@ -16,7 +16,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.special import logit
+from scipy.special import expit, logit
 from sklearn.preprocessing import StandardScaler
 
 from otherwise.annotations.vocabulary import Key, Term, Vocabulary, local_term
@@ -27,8 +27,10 @@ TISSUE = local_term("Ordinary tissue")
 """What there is outside all regions; readers may say it of a region, too."""
 LEAST_POSITIVE = 2
 """Regions that must show a term before it is predicted for others."""
-SURE, DOUBTED, SUREST = 0.4, 4.0, 0.9
-"""Probability that a finding needs: ``SURE + DOUBTED / labelled regions``, between one half and ``SUREST``."""
+SURE, DOUBTED, LEAST_SURE, SUREST = 0.4, 2.0, 0.45, 0.9
+"""Probability that a finding needs: ``SURE + DOUBTED / labelled regions``, from ``LEAST_SURE`` to ``SUREST``."""
+TEMPERATURE = 1.25
+"""Divides the log-odds of the trees, which are too confident (Guo et al., ICML 2017)."""
 DOUBT = 0.3
 """What an uncertain label counts, in certain ones."""
 UNLIKE, STRETCH = 0.98, 1.25
@@ -92,7 +94,8 @@ class RegionFinding:
 class _Head:
     """Where the answer about one term stands: in which forest, at which question.
 
-    A term that all labelled regions show is predicted from tissue alone: ``opposite`` of the answer about tissue.
+    A term that all labelled regions show is predicted from tissue alone: ``opposite`` of the answer about tissue. Of a
+    ``coarse`` term there are kinds among the labels.
     """
 
     term: Term
@@ -100,6 +103,7 @@ class _Head:
     prior: float
     forest: Forest
     question: int
+    coarse: bool
     opposite: bool = False
 
 
@@ -129,7 +133,17 @@ class AttributeModel:
         places = _standard(self._scaler, descriptions)
         found = {forest: forest.probabilities(places) for forest in {head.forest for head in self.heads.values()}}
         every = {head.term: (found[head.forest][:, head.question], head.opposite) for head in self.heads.values()}
-        return {term: 1 - values if opposite else values for term, (values, opposite) in every.items()}
+        return {term: _tempered(1 - values if opposite else values) for term, (values, opposite) in every.items()}
+
+    def doubt(self, descriptions: np.ndarray) -> np.ndarray:
+        """Return how unsure the findings of regions are, ``(n,)`` in [0, 1].
+
+        It is 1 less the probability of the likeliest fine term or of ordinary tissue. Coarse terms do not count: a
+        region that is surely a nodule may show any kind of it.
+        """
+        found = self.probabilities(descriptions)
+        fine = [found[head.term] for head in self.heads.values() if not head.coarse]
+        return np.asarray(1 - np.max([self.tissue_probability(descriptions), *fine], axis=0))
 
     def tissue_probability(self, descriptions: np.ndarray) -> np.ndarray:
         """Return the probability ``(n,)`` that there is nothing but ordinary tissue; 0 where that was not learned."""
@@ -201,10 +215,11 @@ def fit_attributes(
     if len(seeds):
         tissue_head, limit = _fit_tissue(regions, places, _standard(scaler, seeds), seed)
     terms = _terms(regions, vocabulary)
-    heads = _fit_terms(terms, regions, places, vocabulary, seed, doubted)
+    coarse = {term for term in terms if any(vocabulary.is_a(other, term) and other != term for other in terms)}
+    heads = _fit_terms(terms, coarse, regions, places, vocabulary, seed, doubted)
     for term in terms:
         if term.key not in heads and tissue_head is not None and _shown_by_all(term, regions, vocabulary):
-            heads[term.key] = _Head(term, axis_of(term, vocabulary), 0.5, tissue_head, 0, opposite=True)
+            heads[term.key] = _Head(term, axis_of(term, vocabulary), 0.5, tissue_head, 0, term in coarse, opposite=True)
     return AttributeModel(
         vocabulary, heads, tissue_head, limit, needed_probability(len(regions)), scaler, places, _reach(places)
     )
@@ -212,7 +227,7 @@ def fit_attributes(
 
 def needed_probability(labelled: int) -> float:
     """Return the probability that a finding needs: the fewer labels, the higher, since it is less well known itself."""
-    return float(np.clip(SURE + DOUBTED / max(labelled, 1), 0.5, SUREST))
+    return float(np.clip(SURE + DOUBTED / max(labelled, 1), LEAST_SURE, SUREST))
 
 
 def axis_of(term: Term, vocabulary: Vocabulary) -> Term:
@@ -258,6 +273,7 @@ def _shown_by_all(term: Term, regions: Sequence[LabelledRegion], vocabulary: Voc
 
 def _fit_terms(
     terms: Sequence[Term],
+    coarse: Collection[Term],
     regions: Sequence[LabelledRegion],
     places: np.ndarray,
     vocabulary: Vocabulary,
@@ -265,25 +281,23 @@ def _fit_terms(
     doubted: Collection[int],
 ) -> dict[Key, _Head]:
     """Fit the terms that enough regions show and some do not; those that are learned from the same rows together."""
-    used = {other for region in regions for other in region.present}
     together: dict[bytes, list[tuple[Term, float, np.ndarray, np.ndarray, np.ndarray]]] = {}
     for term in terms:
-        coarse = any(other != term and vocabulary.is_a(other, term) for other in used)
         rows, answers, counts = answers_for(term, regions, vocabulary)
-        if not coarse:
+        if term not in coarse:
             believed = ~np.isin(rows, list(doubted))
             rows, answers, counts = rows[believed], answers[believed], counts[believed]
         if answers.sum() < LEAST_POSITIVE or answers.all():
             continue
         # A coarse term is compared with what there is elsewhere, too: labelled regions, and as many places of tissue.
-        prior = float(np.average(answers, weights=counts)) / (2 if coarse else 1)
+        prior = float(np.average(answers, weights=counts)) / (2 if term in coarse else 1)
         together.setdefault(rows.tobytes(), []).append((term, prior, rows, answers, counts))
     heads = {}
     for group in together.values():
         _, _, rows, _, counts = group[0]
         forest = fit_forest(places[rows], np.stack([answers for *_, answers, _ in group], axis=1), counts, seed=seed)
         for question, (term, prior, *_) in enumerate(group):
-            heads[term.key] = _Head(term, axis_of(term, vocabulary), prior, forest, question)
+            heads[term.key] = _Head(term, axis_of(term, vocabulary), prior, forest, question, term in coarse)
     return heads
 
 
@@ -311,6 +325,10 @@ def _standard(scaler: StandardScaler | None, descriptions: np.ndarray) -> np.nda
     if scaler is None or not len(descriptions):
         return np.zeros((len(descriptions), 1))
     return np.asarray(np.clip(scaler.transform(descriptions), -LIMIT, LIMIT))
+
+
+def _tempered(probabilities: np.ndarray) -> np.ndarray:
+    return np.asarray(expit(logit(np.clip(probabilities, 1e-3, 1 - 1e-3)) / TEMPERATURE))
 
 
 def _reach(places: np.ndarray) -> float:

@@ -1,11 +1,11 @@
 """The next question: which region's name would help most?
 
-A few labels that cover the variety of regions come first, then those of which the model is least sure: with few labels
-typical examples help most, with more of them uncertain ones (Hacohen, Dekel & Weinshall, arXiv 2202.02794).
+Labels that cover the variety of regions come first, then those of which the model is least sure: with few labels its
+doubts say little (Hacohen, Dekel & Weinshall, arXiv 2202.02794).
 
-Greedy facility location (Krause & Golovin, Submodular Function Maximization, 2014): a label speaks for the regions
-that look like it, so the region is asked about that speaks for most of what still lacks a name. What has been chosen
-already in a batch counts as labelled, which keeps a batch diverse.
+Typical regions, influence and granularity: greedy facility location (Krause & Golovin, Submodular Function
+Maximization, 2014): a label speaks for the regions that look like it, so the region is asked about that speaks for most
+of what still lacks a name. What has been chosen already in a batch counts as labelled, which keeps a batch diverse.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ import numpy as np
 from otherwise.concepts.naming import ConceptModel, Name, kernel, squared_distances
 from otherwise.errors import OtherwiseError
 
-COVERING = 4
-"""Labels that are to cover the variety of regions before uncertainty counts."""
+TYPICAL, COVERING = 4, 20
+"""The first regions asked about are typical of many, those up to the second number cover the variety; then uncertainty
+counts."""
 CANDIDATES = 512
 """Regions that are weighed as questions at a time; what each speaks for is counted over all regions."""
 WEIGHTY = 0.3
@@ -156,35 +157,50 @@ def ask_finer(pool: Pool, model: ConceptModel, count: int, rng: np.random.Genera
 
 
 def ask_mixed(pool: Pool, model: ConceptModel, count: int, rng: np.random.Generator) -> list[Question]:
-    """Ask first about regions that are typical of many, then about those whose findings are least sure.
+    """Ask about regions that are typical of many, then about others that differ, then about those least sure.
 
-    Regions of great weight come before others. A batch is spread out: what lies near a region that is asked about
-    counts less.
+    Regions that differ are drawn with probabilities proportional to their share and to the squared distance to the
+    nearest one that has been named (k-means++, Arthur & Vassilvitskii, SODA 2007). What is asked about in the same
+    batch counts as named.
     """
-    places = _places(pool, model)
+    places, free = _places(pool, model), _free(pool, count)
+    size = max(CANDIDATES, count)
+    some = free if len(free) <= size else np.sort(rng.choice(free, size, replace=False))
+    shares, left = pool.shares[some], np.ones(len(some), bool)
+    doubt = (pool.doubt if len(pool.doubt) else _doubt(model.name(pool.embeddings, 0.0)))[some]
+    spoken = [int(n) for n in np.flatnonzero(pool.labelled)]
+    far = squared_distances(places[some], places[spoken]).min(1) if spoken else np.ones(len(some))
+    questions = list[Question]()
+    for _ in range(min(count, len(some))):
+        if len(spoken) < TYPICAL:
+            worth = _new_likeness(places, some, spoken) @ pool.shares
+            reason = "It is typical of regions that nobody has named yet."
+        elif len(spoken) < COVERING:
+            # The least of exponential times at these rates is a draw with probabilities proportional to them.
+            worth = far * shares / rng.exponential(size=len(some))
+            reason = "It differs from what has been named so far."
+        else:
+            worth = doubt * np.sqrt(shares) * (1 - 0.5 * np.exp(far / -2))
+            reason = "What it shows is least sure."
+        best = int(np.where(left, worth, -1.0).argmax())
+        questions.append(Question(pool.regions[some[best]], reason))
+        spoken.append(int(some[best]))
+        far = np.minimum(far, squared_distances(places[some], places[spoken[-1:]])[:, 0])
+        left[best] = False
+    return questions
+
+
+def _new_likeness(places: np.ndarray, some: np.ndarray, spoken: Sequence[int]) -> np.ndarray:
+    """Return how much more like ``some`` regions all regions are than like those spoken of: ``(some, n)`` in [0, 1]."""
+    alike = kernel(places[some], places)
+    return np.maximum(0, alike - kernel(places[list(spoken)], places).max(0)) if spoken else alike
+
+
+def _free(pool: Pool, count: int) -> np.ndarray:
+    """Return the regions that may be asked about: those of great weight, as long as there are enough of them."""
     free = np.flatnonzero(~pool.labelled)
     weighty = free[pool.shares[free] >= WEIGHTY]
-    free = weighty if len(weighty) >= count else free
-    covered = np.zeros(len(places))
-    for start in np.array_split(np.flatnonzero(pool.labelled), max(1, int(pool.labelled.sum()) // CANDIDATES)):
-        if len(start):
-            covered = np.maximum(covered, kernel(places, places[start]).max(1))
-    labelled, questions = int(pool.labelled.sum()), list[Question]()
-    doubt = pool.doubt if len(pool.doubt) else _doubt(model.name(pool.embeddings, 0.0))
-    for _ in range(min(count, len(free))):
-        some = free if len(free) <= CANDIDATES else rng.choice(free, CANDIDATES, replace=False)
-        alike = kernel(places[some], places)
-        if labelled + len(questions) < COVERING:
-            gain = (np.maximum(0, alike - covered[None]) * pool.shares[None]).sum(1)
-            reason = "It is typical of regions that nobody has named yet."
-        else:
-            gain = doubt[some] * np.sqrt(pool.shares[some]) * (1 - 0.5 * covered[some])
-            reason = "What it shows is least sure."
-        best = int(gain.argmax())
-        questions.append(Question(pool.regions[some[best]], reason))
-        covered = np.maximum(covered, alike[best])
-        free = free[free != some[best]]
-    return questions
+    return weighty if len(weighty) >= count else free
 
 
 def _places(pool: Pool, model: ConceptModel) -> np.ndarray:
@@ -200,7 +216,7 @@ def _places(pool: Pool, model: ConceptModel) -> np.ndarray:
 
 
 STRATEGIES: dict[str, tuple[Strategy, str]] = {
-    "mixed": (ask_mixed, "First typical regions, then those whose findings are least sure"),
+    "mixed": (ask_mixed, "First typical regions, then such as differ, then those whose findings are least sure"),
     "random": (ask_random, "An image at random, its strongest region"),
     "uncertainty": (ask_uncertain, "The region of whose name the model is least sure"),
     "influence": (ask_influential, "The region whose name would name most of the decisive change"),
@@ -237,9 +253,7 @@ def _greedy(
     alone: bool = False,
 ) -> list[Question]:
     """Choose one after the other what speaks for most of ``worth (n,)``; ``alone``: for its own worth only."""
-    free = np.flatnonzero(~pool.labelled)
-    weighty = free[pool.shares[free] >= WEIGHTY]
-    free = weighty if len(weighty) >= count else free
+    free = _free(pool, count)
     places = model.space.place(pool.embeddings)
     left, questions = worth.astype(np.float64).copy(), []
     for _ in range(min(count, len(free))):

@@ -190,8 +190,8 @@ class ConceptSnapshot:
         if not self.attributes.heads or not len(rows):
             return self.pool
         known = ~np.isnan(rows).any(axis=1)
-        likely = np.stack(list(self.attributes.probabilities(np.where(known[:, None], rows, 0)).values())).max(0)
-        return replace(self.pool, doubt=np.where(known, 1 - likely, 0.0))
+        doubt = self.attributes.doubt(np.where(known[:, None], rows, 0))
+        return replace(self.pool, doubt=np.where(known, doubt, 0.0))
 
     def named_share(self) -> float:
         """Return the share of the decisive change that has a name, in [0, 1], of at most ``MOST_SHARED`` regions.

@@ -16,6 +16,7 @@ from otherwise.annotations.vocabulary import Term, Vocabulary
 from otherwise.concepts.attributes import TISSUE
 from otherwise.concepts.feature_store import FeatureEntry
 from otherwise.concepts.questions import next_questions
+from otherwise.concepts.region_features import RegionFeatures
 from otherwise.concepts.snapshot import ConceptSnapshot, fit_snapshot
 from otherwise.evaluation.teaching.attributes import FOLDS, folds_of, kappa_of
 from otherwise.evaluation.teaching.decisive import ExplainedNodules
@@ -26,12 +27,15 @@ from otherwise.images.image import Geometry
 READERS: Mapping[str, ReaderKind] = {
     "always right": ReaderKind(),
     "10 % mistakes, 10 % doubts": ReaderKind(0.1, 0.1),
+    "40 % mistakes": ReaderKind(0.4),
     "two such readers": ReaderKind(0.1, 0.1, readers=2),
     "shuffled": ReaderKind(shuffled=True),
 }
 """Kinds of readers that a benchmark has."""
-FIRST = 10
-"""Labels after which ways of asking are compared."""
+WAYS = ("mixed", "influence", "uncertainty")
+"""Ways of asking that are compared with random order, see ``STRATEGIES``."""
+FIRST, BATCH = 10, 5
+"""Names are learned again after each of the first labels, then after every batch."""
 _SOMEWHERE = RegionMask(np.ones((1, 1, 1), bool), Geometry((1, 1, 1), np.eye(4)))
 """Stands for every decisive region, whose features are known already."""
 
@@ -54,7 +58,8 @@ def measure_decisive(
         labels: How many regions are labelled; a number beyond those there are means all.
         readers: How many, each of another fold and order.
         kind: How they answer; None: always right and sure.
-        strategy: Which region is asked about next, see ``STRATEGIES``; all but "random" learn after each label.
+        strategy: Which region is asked about next, see ``STRATEGIES``. All but "random" depend on what was learned; see
+            ``FIRST``.
         seed: Of folds, orders and mistakes.
         progress: Called with the share done.
     """
@@ -78,10 +83,9 @@ def compare_readers(
     seed: int = 0,
     progress: Callable[[float], None] = lambda fraction: None,
 ) -> dict[str, list[TeachingFigures]]:
-    """Return the figures of every kind of reader, and of the server's own way of asking after ``FIRST`` labels."""
+    """Return the figures of every kind of reader asked at random, and of the other ways of asking."""
     runs = {name: (kind, "random", labels) for name, kind in READERS.items()}
-    runs[f"always right, asked at random, {FIRST}"] = (ReaderKind(), "random", [FIRST])
-    runs[f"always right, asked as the server asks, {FIRST}"] = (ReaderKind(), "mixed", [FIRST])
+    runs |= {f"always right, asked by {way}": (ReaderKind(), way, labels) for way in WAYS}
     found = {}
     for place, (name, (kind, strategy, counts)) in enumerate(runs.items()):
 
@@ -117,31 +121,35 @@ class _Lesson:
 
     def label(self, count: int, strategy: str) -> None:
         """Ask until so many regions are labelled, or nothing is left."""
+        questions = list[tuple[str, int]]()
         while len(self.asked) < count:
-            key = self._next(strategy)
-            if key is None:
+            questions = questions or self._next(strategy, count - len(self.asked))
+            if not questions:
                 return
+            key = questions.pop(0)
             region = self.known.get(key)
             if region is None or region.own is None:  # the reader has no word for it
                 self.passed.append(key)
             else:
                 self.asked.append(region)
 
-    def _next(self, strategy: str) -> tuple[str, int] | None:
+    def _next(self, strategy: str, most: int) -> list[tuple[str, int]]:
+        """Return the next regions to ask about; none where nothing is left."""
         spoken = {region.key for region in self.asked} | set(self.passed)
         if strategy == "random":  # as ``ask_random``: an image at random, its strongest region
             for entry in self.order:
                 if len(entry.features.labels):
                     key = entry.source, int(entry.features.labels[entry.features.shares.argmax()])
                     if key not in spoken:
-                        return key
-            return None
+                        return [key]
+            return []
         said = [answers(self.asked, self.vocabulary, self.kind, np.random.default_rng(0))]
         taught = self._teach(said)
         if taught.pool.labelled.all():
-            return None
-        (question,) = next_questions(strategy, taught.questions_pool, taught.model, 1, self.draw)
-        return question.region.explanation, question.region.label
+            return []
+        count = min(most, 1 if len(self.asked) < FIRST else BATCH)
+        questions = next_questions(strategy, taught.questions_pool, taught.model, count, self.draw)
+        return [(question.region.explanation, question.region.label) for question in questions]
 
     def _teach(self, said: Sequence[Sequence[Term | None]]) -> ConceptSnapshot:
         notes, named = [], {}
@@ -167,13 +175,12 @@ class _Lesson:
         taught = self._teach(said)
         predictions: list[Prediction] = []
         regions = []
-        for entry in self.tested:
-            names = taught.findings(entry.source, entry.features)
-            for label, found in zip(entry.features.labels.tolist(), names, strict=True):
-                region = self.known.get((entry.source, label))
-                if region is not None:
-                    regions.append(region)
-                    predictions.append([(name.term, name.confidence) for name in found])
+        keys = [(entry.source, label) for entry in self.tested for label in entry.features.labels.tolist()]
+        # Nobody has spoken of these regions, so it does not matter of which explanation they are.
+        for key, found in zip(keys, taught.findings("", _together(self.tested)), strict=True):
+            if key in self.known:
+                regions.append(self.known[key])
+                predictions.append([(name.term, name.confidence) for name in found])
         lung = taught.attributes.findings(np.concatenate([self.explained.lung[e.source] for e in self.tested]))
         wrong = {
             note.id
@@ -201,6 +208,13 @@ class _Lesson:
 def _note(author: str, entry: FeatureEntry, key: tuple[str, int], word: Term | None) -> Annotation:
     kind: Kind = "cannot-tell" if word is None else "name"
     return Annotation(author, kind, entry.image, explanation=key[0], region=_SOMEWHERE, term=word, id=new_id())
+
+
+def _together(entries: Sequence[FeatureEntry]) -> RegionFeatures:
+    """Return the regions of several explanations as if they were of one."""
+    each = [entry.features for entry in entries]
+    rows = ("labels", "effects", "embeddings", "overlaps", "descriptions")
+    return replace(each[0], **{name: np.concatenate([getattr(one, name) for one in each]) for name in rows})
 
 
 def _one_of(entry: FeatureEntry, label: int, note: Annotation) -> FeatureEntry:
