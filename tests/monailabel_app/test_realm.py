@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 
 from otherwise.errors import OtherwiseError
 from otherwise.tokens import Role
-from support.fake_realm import KEYS, FakeRealm, signed
+from support.fake_realm import KEYS, PASSWORD, FakeRealm, signed
 
 
 @pytest.fixture
@@ -134,6 +136,34 @@ async def test_a_realm_that_is_away_is_told_and_known_keys_go_on(
     monkeypatch.setattr(oidc, "LEAST_SECONDS", 0.0)
     assert await login.identify(signed(realm, id="unknown")) is None
     assert await login.identify(signed(realm)) is not None
+
+
+@pytest.mark.parametrize("status", [400, 401])
+def test_a_log_in_that_the_realm_refuses_is_no_fault_of_a_server(
+    realm: FakeRealm, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    from monailabel.config import settings
+
+    monkeypatch.setattr(settings, "MONAI_LABEL_AUTH_ENABLE", True)
+    routes = importlib.import_module("lib.stock_routes.wrapped")
+    server = FastAPI()
+    server.include_router(
+        routes.guarded_router(None, importlib.import_module("lib.http.errors").route_class(body_limit=2**20))
+    )
+    client = TestClient(server)
+
+    def log_in(password: str) -> tuple[int, Any]:
+        reply = client.post("/auth/token", data={"username": "Ann", "password": password})
+        return reply.status_code, reply.json()
+
+    realm.refusal = status
+    assert log_in(PASSWORD)[0] == 200
+    refused, said = log_in("wrong")
+    assert (refused, said["error"]) == (401, "unauthorized")
+    assert "password" in said["hint"]
+    realm.away = True
+    refused, said = log_in(PASSWORD)
+    assert (refused, said["error"]) == (502, "upstream")
 
 
 @pytest.fixture

@@ -7,10 +7,12 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qs
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+PASSWORD = "right"
 KEYS = {name: rsa.generate_private_key(public_exponent=65537, key_size=2048) for name in ("first", "second")}
 
 
@@ -21,6 +23,7 @@ class FakeRealm:
         self.keys: dict[str, Any] = {}
         self.asked = 0
         self.away = False
+        self.refusal = 401  # of a wrong password, as Keycloak answers; RFC 6749, 5.2 says 400
         realm = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -28,6 +31,16 @@ class FakeRealm:
                 realm.asked += self.path.endswith("certs")
                 content = realm.configuration() if self.path.endswith("openid-configuration") else realm.jwks()
                 self.send_response(503 if realm.away else 200)
+                self.end_headers()
+                self.wfile.write(json.dumps(content).encode())
+
+            def do_POST(self) -> None:
+                form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+                right = form["password"] == [PASSWORD]
+                content = (
+                    {"access_token": signed(realm), "token_type": "Bearer"} if right else {"error": "invalid_grant"}
+                )
+                self.send_response(503 if realm.away else 200 if right else realm.refusal)
                 self.end_headers()
                 self.wfile.write(json.dumps(content).encode())
 
@@ -39,7 +52,8 @@ class FakeRealm:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def configuration(self) -> dict[str, str]:
-        return {"issuer": self.url, "jwks_uri": f"{self.url}/protocol/openid-connect/certs"}
+        base = f"{self.url}/protocol/openid-connect"
+        return {"issuer": self.url, "jwks_uri": f"{base}/certs", "token_endpoint": f"{base}/token"}
 
     def jwks(self) -> dict[str, Any]:
         algorithm = jwt.algorithms.RSAAlgorithm

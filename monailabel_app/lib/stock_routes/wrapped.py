@@ -28,6 +28,7 @@ from starlette.background import BackgroundTask
 
 from lib.access.authentication import current_user
 from lib.http.caller import user_of
+from lib.http.errors import UnauthorizedError
 from lib.http.work_threads import WorkThreads
 from lib.stock_routes.redaction import without_paths
 from lib.stock_routes.rule import Rule
@@ -52,6 +53,8 @@ FILES = ("/datastore/dataset", "/activelearning/{strategy}", "/session/", "/data
 """Addresses whose answers wait for an archive or for large files."""
 BATCH = "/batch/infer/{model}"
 """Address whose answer may wait for the worker, once for each image of the studies."""
+REFUSED_LOGIN = (400, 401)
+"""Status with which a realm refuses a name or password (RFC 6749, section 5.2; Keycloak says 401)."""
 REQUEST = "otherwise_request"
 """Name of the argument that holds the request."""
 
@@ -143,6 +146,8 @@ def _guarded(
         except psutil.NoSuchProcess as error:
             raise NotFoundError("It has ended already.", "Look at its status.") from error
         except requests.HTTPError as error:
+            if endpoint is login.access_token and error.response.status_code in REFUSED_LOGIN:
+                raise UnauthorizedError("The realm refuses this log-in.", "Check name and password.") from error
             raise UpstreamError("Another server refused.", "Check what you sent, such as the password.") from error
         except requests.RequestException as error:
             raise UpstreamError("Another server cannot be reached.", "Try again later.") from error

@@ -235,7 +235,7 @@ class StudyFolder(LocalDatastore):
             yield
             self._update_datastore_file()
         except Exception:
-            self._config_ts = 0
+            self._config_ts = 0.0
             self._init_from_datastore_file()
             raise
 
