@@ -248,6 +248,62 @@ def test_links_do_not_lead_in_circles(tmp_path: Path) -> None:
     assert reasons(listing) == {"around": exclusion.LINKS, "broken.png": exclusion.LINKS}
 
 
+def test_a_link_that_leads_to_itself_hides_no_other_image(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    (tmp_path / "there.png").symlink_to("back.png")
+    (tmp_path / "back.png").symlink_to("there.png")
+    listing = list_images(tmp_path)
+    assert names(listing) == ["a.png"]
+    assert set(reasons(listing).values()) == {exclusion.LINKS}
+    with pytest.raises(ImageError, match=r"no file or folder loop\.png"):
+        list_images(tmp_path / "loop.png")
+
+
+def test_a_linked_file_has_the_name_of_the_link(tmp_path: Path) -> None:
+    picture(tmp_path / "store" / "0a1b2c.png")
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "patient-7.png").symlink_to("../store/0a1b2c.png")
+    (image,) = list_images(tmp_path / "images").images
+    assert image.id == "patient-7"
+    assert read_image(image.files[0]).id == "patient-7"
+
+
+@pytest.mark.parametrize("place", ["file", "folder"])
+def test_a_name_that_is_not_utf_8_hides_no_other_image(tmp_path: Path, place: str) -> None:
+    picture(tmp_path / "a.png")
+    strange = tmp_path / os.fsdecode(b"\xe4\xff.png")
+    try:
+        picture(strange / "b.png" if place == "folder" else strange)
+    except OSError:
+        pytest.skip("this file system has only names in UTF-8")
+    listing = list_images(tmp_path)
+    assert names(listing) == ["a.png"]
+    (item,) = listing.left_out
+    assert item.reason == exclusion.NAMES
+    assert item.name.encode()
+    if place == "file":
+        with pytest.raises(ImageError, match="is not UTF-8"):
+            list_images(strange)
+
+
+@pytest.mark.parametrize(
+    ("rows", "cause"),
+    [
+        (("file", "a.png", "a.png"), "line 3 names a.png again, as line 2 does"),
+        (("file", "a.png", "./a.png"), "line 3 names ./a.png again, as line 2 does"),
+        (("file,id", "a.png,one", "b.png,one"), "line 3 has the id one, as line 2 does"),
+        (("file", "a.png", "table.csv"), "line 3: table.csv is a table"),
+    ],
+)
+def test_a_table_names_each_image_once(tmp_path: Path, rows: tuple[str, ...], cause: str) -> None:
+    picture(tmp_path / "a.png")
+    picture(tmp_path / "b.png")
+    (tmp_path / "table.csv").write_text("\n".join(rows))
+    with pytest.raises(ImageError, match=cause):
+        list_images(tmp_path / "table.csv")
+
+
 def test_a_draw_is_random_and_the_same_again(tmp_path: Path) -> None:
     for number in range(30):
         picture(tmp_path / f"{number:02}.png")

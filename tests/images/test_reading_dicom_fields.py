@@ -133,6 +133,53 @@ def test_dicom_refusals_name_the_cause(
         read_image(path)
 
 
+@pytest.mark.parametrize(
+    ("photometric", "tags", "cause"),
+    [
+        ("MONOCHROME2", {"HighBit": 15}, "end at bit 15"),
+        ("MONOCHROME2", {"SamplesPerPixel": 3}, "3 samples a pixel, which are not MONOCHROME2"),
+        ("MONOCHROME2", {"PhotometricInterpretation": "RGB"}, "1 samples a pixel, which are not RGB"),
+        ("MONOCHROME2", {"PhotometricInterpretation": ""}, "photometric interpretation is missing"),
+        ("PALETTE COLOR", {}, "palette is incomplete"),
+        ("PALETTE COLOR", {"first": 10}, "begins at value 10"),
+    ],
+)
+def test_dicom_pixels_that_would_be_misread_are_refused(
+    tmp_path: Path, write_dicom: WriteDicom, photometric: str, tags: dict[str, Any], cause: str
+) -> None:
+    path = write_dicom(tmp_path / "a.dcm", np.arange(120, dtype=np.uint16).reshape(10, 12), photometric, BitsStored=12)
+    data = pydicom.dcmread(path)
+    if "first" in tags:
+        for color in ("Red", "Green", "Blue"):
+            setattr(data, f"{color}PaletteColorLookupTableDescriptor", [20, tags["first"], 16])
+            data[f"{color}PaletteColorLookupTableDescriptor"].VR = "US"
+            setattr(data, f"{color}PaletteColorLookupTableData", bytes(40))
+    for name in tags.keys() - {"first"}:
+        setattr(data, name, tags[name])
+    data.save_as(path)
+    with pytest.raises(ImageError, match=cause):
+        read_image(path)
+
+
+@pytest.mark.parametrize("stored", [12, 16])
+@pytest.mark.parametrize("declared", ["as signed", "as stored bits", "as 16 bits"])
+def test_dicom_padding_of_signed_pixels_is_background(
+    tmp_path: Path, write_dicom: WriteDicom, stored: int, declared: str
+) -> None:
+    pixels = np.random.default_rng(1).integers(-500, 500, (10, 12)).astype(np.int16)
+    value = -600
+    pixels[:3] = value
+    pixels[3, 0] = -700
+    path = write_dicom(tmp_path / "a.dcm", pixels, BitsStored=stored)
+    data = pydicom.dcmread(path)
+    given = {"as signed": value, "as stored bits": value + 2**stored, "as 16 bits": value + 2**16}[declared]
+    data.add_new("PixelPaddingValue", "SS" if declared == "as signed" else "US", given)
+    data.save_as(path)
+    array = read_image(path).array[0, ..., 0].T
+    assert (array[:3] == -700).all()
+    np.testing.assert_array_equal(array[3:], pixels[3:])
+
+
 def test_dicom_without_pixels_and_with_float_pixels(tmp_path: Path, write_dicom: WriteDicom) -> None:
     path = write_dicom(tmp_path / "a.dcm", np.arange(120, dtype=np.uint16).reshape(10, 12))
     data = pydicom.dcmread(path)

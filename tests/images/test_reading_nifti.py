@@ -84,6 +84,36 @@ def test_nifti_sform_and_qform(tmp_path: Path, codes: tuple[int, int]) -> None:
     assert_same(read_image(path), as_itk(path))
 
 
+@pytest.mark.parametrize("codes", [(0, -1), (1, -1), (-1, 1), (-1, -1)])
+def test_nifti_codes_below_zero_are_unknown(tmp_path: Path, codes: tuple[int, int]) -> None:
+    rows = {"srow_x": (-0.8, 0, 0, 7), "srow_y": (0, 0.9, 0, 8), "srow_z": (0, 0, 2.5, 9)}
+    path = nifti(tmp_path / "a.nii", qform_code=codes[0], sform_code=codes[1], qoffset_x=1.0, **rows)
+    assert_same(read_image(path), as_itk(path))
+
+
+@pytest.mark.parametrize("shear", [5e-5, 2e-4, 8e-4, 0.1])
+def test_nifti_sform_that_is_nearly_rectangular(tmp_path: Path, shear: float) -> None:
+    rows = {"srow_x": (-0.8, 0, 0, 7), "srow_y": (0.9 * shear, 0.9, 0, 8), "srow_z": (0, 0, 2.5, 9)}
+    path = nifti(tmp_path / "a.nii", qform_code=1, sform_code=1, qoffset_x=1.0, **rows)
+    assert_same(read_image(path), as_itk(path))
+
+
+@pytest.mark.parametrize("sizes", [(1, 2, 3), (0.8, 0.9, 3), (0.81, 0.9, 2.5), (0.8, -0.9, 2.5)])
+@pytest.mark.parametrize("codes", [(0, 1), (1, 1), (1, 2)])
+def test_nifti_whose_voxel_sizes_are_not_those_of_its_sform(
+    tmp_path: Path, sizes: tuple[float, float, float], codes: tuple[int, int]
+) -> None:
+    rows = {"srow_x": (-0.8, 0, 0, 7), "srow_y": (0, 0.9, 0, 8), "srow_z": (0, 0, 2.5, 9)}
+    path = nifti(tmp_path / "a.nii", qform_code=codes[0], sform_code=codes[1], pixdim=(1, *sizes), **rows)
+    assert_same(read_image(path), as_itk(path))
+
+
+@pytest.mark.parametrize("code", [0, 1, 255, 1536, 2048])
+def test_nifti_of_a_type_that_is_not_read_names_it(tmp_path: Path, code: int) -> None:
+    with pytest.raises(ImageError, match=rf"datatype {code}\b"):
+        read_image(nifti(tmp_path / "a.nii", datatype=code))
+
+
 @pytest.mark.parametrize("gap", [0, 4])
 def test_nifti_without_the_place_of_its_voxels(tmp_path: Path, gap: int) -> None:
     path = nifti(tmp_path / "a.nii", vox_offset=0, gap=gap)

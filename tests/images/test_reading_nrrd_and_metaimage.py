@@ -49,6 +49,10 @@ NRRDS: dict[str, dict[str, Any]] = {
     "no origin": {"space_origin": ""},
     "spacings": {"space": "", "space_directions": "", "space_origin": "", "spacings": "0.8 0.9 2.5"},
     "windows": {"newline": "\r\n"},
+    "blanks in vectors": {
+        "space_directions": "( 0.8, 0, 0 ) (0 , 0.9 , 0) (0, 0,2.5)",
+        "space_origin": "( -40, 50,-60 )",
+    },
     "micrometres": {"space_units": '"um" "um" "um"'},
 }
 
@@ -60,15 +64,17 @@ def test_nrrd(tmp_path: Path, kind: str) -> None:
     np.testing.assert_array_equal(read_image(path).array[0], VOXELS)
 
 
-@pytest.mark.parametrize("name", ["a.raw", "./a.raw"])
+@pytest.mark.parametrize("name", ["a.raw", "./a.raw", "Schädel 1.raw", "頭.raw"])
 def test_nrrd_with_its_voxels_beside_it(tmp_path: Path, name: str) -> None:
-    (tmp_path / "a.raw").write_bytes(VOXELS.tobytes(order="F"))
+    (tmp_path / name).write_bytes(VOXELS.tobytes(order="F"))
     assert_same(read_image(nrrd(tmp_path / "a.nhdr", b"", data_file=name)), as_itk(tmp_path / "a.nhdr"))
 
 
 @pytest.mark.parametrize(
     ("fields", "cause"),
     [
+        ({"endian": ""}, "order of its bytes"),
+        ({"data_file": "gone.raw"}, "gone.raw, is not there"),
         ({"line_skip": "2"}, "skips lines"),
         ({"encoding": "hex"}, "encoding .hex. is unknown"),
         ({"encoding": "ascii", "data": TEXT[:-9]}, "values, and its header says"),
@@ -111,7 +117,20 @@ def test_metaimage(tmp_path: Path, lines: tuple[str, ...]) -> None:
     assert_same(read_image(path), as_itk(path))
 
 
-def test_metaimage_with_its_voxels_in_this_folder(tmp_path: Path) -> None:
-    (tmp_path / "a.raw").write_bytes(VOXELS.tobytes(order="F"))
-    path = metaimage(tmp_path / "a.mhd", b"", "BinaryData = True", "ElementDataFile = ./a.raw")
+@pytest.mark.parametrize("name", ["./a.raw", "Schädel 1.raw", "頭.raw"])
+def test_metaimage_with_its_voxels_in_this_folder(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(VOXELS.tobytes(order="F"))
+    path = metaimage(tmp_path / "a.mhd", b"", "BinaryData = True", f"ElementDataFile = {name}")
+    assert_same(read_image(path), as_itk(path))
+
+
+def test_metaimage_whose_voxels_are_gone_names_their_file(tmp_path: Path) -> None:
+    path = metaimage(tmp_path / "a.mhd", b"", "BinaryData = True", "ElementDataFile = gone.raw")
+    with pytest.raises(ImageError, match=r"gone\.raw, is not there"):
+        read_image(path)
+
+
+def test_metaimage_of_a_plane_with_three_spacings(tmp_path: Path) -> None:
+    lines = ("NDims = 2", "DimSize = 7 30", "BinaryData = True", "ElementSpacing = 0.8 0.9 1", "Offset = 1 2 3")
+    path = metaimage(tmp_path / "a.mha", VOXELS.tobytes(order="F"), *lines)
     assert_same(read_image(path), as_itk(path))

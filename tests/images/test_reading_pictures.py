@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import PIL.Image
 import pytest
 import tifffile
 
+from otherwise.errors import ImageError
 from otherwise.images.reading import read_image
 
 
@@ -107,3 +110,48 @@ def test_png_of_grey_with_one_value_transparent(tmp_path: Path) -> None:
     grey = np.random.default_rng(1).integers(0, 255, (20, 30)).astype(np.uint8)
     PIL.Image.fromarray(grey).save(tmp_path / "a.png", transparency=0)
     np.testing.assert_array_equal(read_image(tmp_path / "a.png").array[0, ..., 0].T, grey)
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_deflate", "group4"])
+def test_tiff_of_one_bit_is_grey(tmp_path: Path, compression: str | None) -> None:
+    black = np.random.default_rng(1).integers(0, 255, (20, 30)).astype(np.uint8)
+    picture = PIL.Image.fromarray(black).convert("1")
+    picture.save(tmp_path / "a.tif", compression=compression)
+    array = read_image(tmp_path / "a.tif").array
+    assert array.shape == (1, 30, 20, 1)
+    np.testing.assert_array_equal(array[0, ..., 0].T, np.asarray(picture.convert("L")))
+
+
+@pytest.mark.parametrize("tile", [None, (16, 16)])
+@pytest.mark.parametrize("samples", [2, 4, 5])
+@pytest.mark.parametrize("alpha", [False, True])
+def test_tiff_of_several_grey_samples_loses_only_transparency(
+    tmp_path: Path, tile: tuple[int, int] | None, samples: int, alpha: bool
+) -> None:
+    pixels = np.random.default_rng(1).integers(0, 255, (33, 40, samples)).astype(np.uint8)
+    extra = ["unspecified"] * (samples - 2) + ["unassalpha" if alpha else "unspecified"]
+    options: dict[str, Any] = {"photometric": "minisblack", "planarconfig": "contig", "extrasamples": extra}
+    tifffile.imwrite(tmp_path / "a.tif", pixels, tile=tile, **options)
+    array = read_image(tmp_path / "a.tif").array
+    np.testing.assert_array_equal(array[..., 0].transpose(2, 1, 0), pixels[..., : samples - alpha])
+
+
+@pytest.mark.parametrize("compression", [50000, 34925, 34712])
+def test_tiff_of_an_unusual_compression_is_refused_by_its_name(tmp_path: Path, compression: int) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.arange(600, dtype=np.uint8).reshape(20, 30))
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+") as file:
+        file.pages.first.tags[259].overwrite(compression)
+    with pytest.raises(ImageError, match=f"compressed by {tifffile.COMPRESSION(compression).name}"):
+        read_image(tmp_path / "a.tif")
+
+
+def test_png_of_grey_with_transparency_in_16_bits_is_refused_by_its_kind(tmp_path: Path) -> None:
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", 6, 5, 16, 4, 0, 0, 0)
+    rows = zlib.compress(5 * (b"\0" + bytes(range(24))))
+    chunks = chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
+    with pytest.raises(ImageError, match="grey with transparency in 16 bits"):
+        read_image(tmp_path / "a.png")

@@ -13,6 +13,7 @@ NO_IMAGE_OBJECTS = "DICOM without an image"
 NO_IMAGES = "not an image"
 LINKS = "linked folder or broken link"
 FORBIDDEN = "not readable"
+NAMES = "with a name that is not UTF-8"
 
 OWN_MANUFACTURER = "Otherwise project"
 """Manufacturer in DICOM objects that this software writes; they are not explained."""

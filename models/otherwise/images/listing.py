@@ -133,7 +133,8 @@ def list_images(
     A folder is searched at every depth. DICOM is recognised by its content and sorted into series: a stack of slices is
     one image, a view is one image. Other formats are recognised by content or by ending, in upper or lower case. Left
     out are, by rule: hidden files; masks, labels and truth by their names (``images.exclusion``);
-    folders of explanations; DICOM objects without an image; links to folders. A damaged image is listed.
+    folders of explanations; DICOM objects without an image; links to folders, to themselves or to nothing; names that
+    are not UTF-8. A damaged image is listed.
 
     Args:
         source: Folder, file, or table (CSV, TSV) with the columns ``file`` and perhaps ``label``, ``patient``, ``id``.
@@ -150,9 +151,11 @@ def list_images(
         ImageError: if there is no such source, no image in it, or it cannot be looked into.
     """
     source = Path(source)
-    if is_table(source) and source.is_file():
+    if not _is_utf8(str(source)):
+        raise ImageError(f"The path {_printable(str(source))} is not UTF-8.", "Rename the file or folder.")
+    if is_table(source) and _is_file(source):
         return _list_table(source)
-    if source.is_file():
+    if _is_file(source):
         return Listing((FoundImage(source.name, image_name(source), (source, *_voxels_beside(source))),))
     if not source.is_dir():
         raise ImageError(f"There is no file or folder {source.name}.", "Check the path.")
@@ -225,16 +228,35 @@ def _walk(
         return
     for item in items:
         name = f"{within}/{item.name}" if within else item.name
-        if exclusion.is_hidden(item.name):
+        if not _is_utf8(item.name):  # it could neither be printed nor stored in JSON
+            left_out.append(LeftOut(_printable(name), exclusion.NAMES))
+        elif exclusion.is_hidden(item.name):
             left_out.append(LeftOut(name, exclusion.HIDDEN))
         elif item.is_dir(follow_symlinks=False):
             if without is None or Path(item.path).resolve() != without.resolve():
                 inside = truth or exclusion.is_truth_folder(item.name)
                 yield from _walk(Path(item.path), name, without, left_out, inside)
-        elif not item.is_file():
+        elif not _is_file(item):
             left_out.append(LeftOut(name, exclusion.LINKS))
         else:
             yield name, item, truth
+
+
+def _is_file(item: os.DirEntry[str] | Path) -> bool:
+    """Return whether it is a file, or a link that leads to one."""
+    try:
+        return item.is_file()
+    except OSError:  # a link that leads to itself
+        return False
+
+
+def _is_utf8(name: str) -> bool:
+    """Return whether a name of the file system is UTF-8; Python keeps other bytes as surrogates."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
+def _printable(name: str) -> str:
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def _is_truth(name: str) -> bool:
@@ -319,7 +341,7 @@ def _voxels_of(path: Path, head: bytes) -> str:
     if not head.startswith(b"NRRD") and b"NDims" not in head:
         return ""
     given = _VOXELS.search(head)
-    name = given.group(1).decode("latin-1").strip().removeprefix("./") if given else ""
+    name = given.group(1).decode("utf-8", "replace").strip().removeprefix("./") if given else ""
     return name if Path(name).name == name and path.with_name(name or "?").is_file() and name != path.name else ""
 
 
@@ -361,8 +383,23 @@ def _with_folders(image: FoundImage, depth: int) -> str:
 
 def _list_table(table: Path) -> Listing:
     images = []
+    lines: dict[str, int] = {}
+    ids: dict[str, int] = {}
     for row in read_table(table):
         path = table.parent / row.file
+        if is_table(path) and path.is_file():
+            raise ImageError(f"{table.name} line {row.line}: {row.file} is a table.", "Name images in each line.")
+        first = lines.setdefault(os.path.normpath(path.absolute()), row.line)
+        if first != row.line:
+            raise ImageError(
+                f"{table.name} line {row.line} names {row.file} again, as line {first} does.",
+                "Keep one line for each image.",
+            )
+        if row.id and ids.setdefault(row.id, row.line) != row.line:
+            raise ImageError(
+                f"{table.name} line {row.line} has the id {row.id}, as line {ids[row.id]} does.",
+                "Give each image an id of its own.",
+            )
         inside = list_images(path).images if path.exists() else ()
         if len(inside) != 1:
             what = f"{len(inside)} images are in {row.file}" if inside else f"there is no {row.file}"

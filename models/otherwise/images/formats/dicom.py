@@ -210,9 +210,20 @@ def _check_image(header: Dataset) -> None:
         kind = str(header.get("Modality", "")) or "other"
         raise ImageError(f"It is a DICOM object of kind {kind}, not an image.", "Give the image that it belongs to.")
     photometric = str(header.get("PhotometricInterpretation", ""))
+    if not photometric:
+        raise ImageError("Its photometric interpretation is missing.", "Export it again.")
     if photometric not in _GREYS | _COLORS:
+        raise ImageError(f"Its photometric interpretation {photometric} is unknown.", "Convert it to grey.")
+    samples = int(header.get("SamplesPerPixel", 1) or 1)
+    if samples != (3 if photometric in _COLORS - {"PALETTE COLOR"} else 1):
+        raise ImageError(f"It has {samples} samples a pixel, which are not {photometric}.", "Export it again.")
+    if photometric == "PALETTE COLOR":
+        _check_palette(header)
+    stored, highest = int(header.get("BitsStored", 0) or 0), header.get("HighBit")
+    if stored and highest not in (None, "") and int(highest) != stored - 1:
         raise ImageError(
-            f"Its photometric interpretation {photometric or 'is missing'} is unknown.", "Convert it to grey."
+            f"Its {stored} stored bits end at bit {highest}, not at the lowest ones (High Bit).",
+            "Convert it, so that High Bit is Bits Stored less one.",
         )
     if any(str(word).upper() == "MOSAIC" for word in header.get("ImageType") or ()):
         raise ImageError(
@@ -224,6 +235,17 @@ def _check_image(header: Dataset) -> None:
         raise ImageError(
             f"Its transfer syntax ({name}, {syntax}) cannot be decoded.", "Convert it to explicit VR little endian."
         )
+
+
+def _check_palette(header: Dataset) -> None:
+    """Refuse palettes that GDCM does not decode: incomplete ones, and ones that do not begin at value 0."""
+    for color in ("Red", "Green", "Blue"):
+        descriptor = header.get(f"{color}PaletteColorLookupTableDescriptor")
+        parts = (f"{color}PaletteColorLookupTableData", f"Segmented{color}PaletteColorLookupTableData")
+        if descriptor is None or len(descriptor) != 3 or not any(part in header for part in parts):
+            raise ImageError(f"Its palette is incomplete ({color.lower()}).", "Convert it to RGB.")
+        if int(descriptor[1]) != 0:
+            raise ImageError(f"Its palette begins at value {descriptor[1]}, not at 0.", "Convert it to RGB.")
 
 
 def _number_of_frames(header: Dataset) -> int:

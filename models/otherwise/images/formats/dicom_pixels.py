@@ -106,8 +106,11 @@ def _padding(data: Dataset, stored: np.ndarray) -> np.ndarray | None:
 def _as_stored(data: Dataset, value: int | bytes) -> int:
     """Return a padding value in the type of the pixels; some files declare it in the other type (US or SS)."""
     number = int.from_bytes(value, "little") if isinstance(value, bytes) else int(value)
-    if int(data.PixelRepresentation) == 1 and number > 2**15 - 1 and int(data.BitsAllocated) == 16:
-        return number - 2**16
+    if int(data.PixelRepresentation) == 1:
+        for bits in sorted({int(data.BitsAllocated), int(data.BitsStored)}, reverse=True):
+            if 2 ** (bits - 1) <= number < 2**bits:
+                return number - 2**bits
+        return number
     return number % 2**16 if int(data.PixelRepresentation) == 0 and number < 0 else number
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO, Protocol
 
 import numpy as np
@@ -193,6 +194,18 @@ def check_geometry(shape: Sequence[int], affine: np.ndarray) -> Geometry:
             "Resample it onto a regular grid, for example with Slicer's module Resample Scalar Volume.",
         )
     return geometry
+
+
+def open_beside(header: Path, name: str) -> BinaryIO:
+    """Open the file beside a header that holds its voxels.
+
+    Raises:
+        ImageError: if there is none of that name.
+    """
+    try:
+        return header.with_name(name).open("rb")
+    except (FileNotFoundError, IsADirectoryError):
+        raise ImageError(f"The file of its voxels, {name}, is not there.", "Put it beside the header.") from None
 
 
 def read_voxels(file: Readable, size: int) -> bytearray:

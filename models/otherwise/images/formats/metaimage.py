@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from otherwise.errors import ImageError
-from otherwise.images.formats.limits import BoundedFile, check_geometry, check_size, plain, read_text
+from otherwise.images.formats.limits import BoundedFile, check_geometry, check_size, open_beside, plain, read_text
 from otherwise.images.image import Image
 from otherwise.images.itk import swap_ras_lps
 
@@ -61,7 +61,7 @@ def read_metaimage(path: Path, id: str, max_bytes: int) -> Image:
 
     bytes_wanted = math.prod(size) * channels * dtype.itemsize
     data_path, offset = _data_file(path, fields, start)
-    with data_path.open("rb") as opened:
+    with open_beside(path, data_path.name) as opened:
         file = BoundedFile(opened)
         file.seek(offset)
         if not _flag(fields, "BinaryData", default="True"):
@@ -84,7 +84,7 @@ def _read_header(block: bytes) -> tuple[dict[str, str], int]:
     start = 0
     while "ElementDataFile" not in fields:
         line, newline, _ = block[start:].partition(b"\n")
-        key, equals, value = line.decode("latin-1").partition("=")
+        key, equals, value = line.decode("utf-8", "replace").partition("=")
         if not equals:
             break
         fields[key.strip()] = value.strip()
@@ -114,11 +114,10 @@ def _affine(fields: dict[str, str], count: int) -> np.ndarray:
         return np.array(default if given is None else [float(part) for part in given.split()])
 
     directions = numbers(np.eye(count).ravel().tolist(), "TransformMatrix", "Rotation", "Orientation")
+    spacing = numbers([1.0] * count, "ElementSpacing", "ElementSize")[:count]  # some planes have three numbers
     affine = np.eye(4)
-    affine[:count, :count] = directions.reshape(count, count).T * numbers(
-        [1.0] * count, "ElementSpacing", "ElementSize"
-    )
-    affine[:count, 3] = numbers([0.0] * count, "Offset", "Position", "Origin")
+    affine[:count, :count] = directions.reshape(count, count).T * spacing
+    affine[:count, 3] = numbers([0.0] * count, "Offset", "Position", "Origin")[:count]
     return swap_ras_lps(affine)
 
 

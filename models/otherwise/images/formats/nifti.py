@@ -22,6 +22,10 @@ _MAGIC = {b"n+1\0": nibabel.Nifti1Header, b"n+2\0": nibabel.Nifti2Header}
 _MILLIMETRES = {1: 1000.0, 2: 1.0, 3: 0.001}
 """Millimetres by code of the unit of space (xyzt_units): metres, millimetres, micrometres."""
 _COLORS = {128: 3, 2304: 4}  # data types RGB24 and RGBA32
+_RIGHT_ANGLE = 1e-4
+"""Largest cosine between axes with which ITK still prefers an sform to a qform."""
+_ROUNDED = 1e-3
+"""Largest share by which a voxel size in pixdim and one in the sform differ by rounding."""
 
 
 def begins_nifti(head: bytes) -> bool:
@@ -40,8 +44,14 @@ def read_nifti(path: Path, id: str, max_bytes: int) -> Image:
         compressed = probe.read(2) == b"\x1f\x8b"
     with gzip.open(path, "rb") if compressed else path.open("rb") as file:
         header = _read_header(file.read(544))
-        channels = _COLORS.get(int(header["datatype"]), 0)
-        dtype = np.dtype(np.uint8) if channels else header.get_data_dtype()
+        code = int(header["datatype"])
+        channels = _COLORS.get(code, 0)
+        try:
+            dtype = np.dtype(np.uint8) if channels else header.get_data_dtype()
+        except nibabel.spatialimages.HeaderDataError:
+            dtype = np.dtype("V")
+        if dtype.itemsize == 0:
+            raise ImageError(f"Its type of voxels (datatype {code}) is not read.", "Save it as float32 or int16.")
         check_real(dtype)
         shape = _shape(header)
         check_size((*shape, channels or 1), dtype.itemsize, max_bytes)
@@ -115,14 +125,26 @@ def _affine(header: nibabel.Nifti1Header) -> np.ndarray:
     neither, NIfTI's "method 1": the voxel sizes along left, posterior, superior.
     """
     scale = np.diag([*[_MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0)] * 3, 1.0])
-    sform, sform_code = header.get_sform(coded=True)
-    qform_code = int(header["qform_code"])
-    if sform is not None and (qform_code == 0 or (sform_code == 1 and is_rectangular(sform))):
-        return np.asarray(scale @ sform)
+    sform, sform_code, qform_code = header.get_sform(), int(header["sform_code"]), int(header["qform_code"])
+    if sform_code > 0 and (qform_code <= 0 or (sform_code == 1 and is_rectangular(sform, _RIGHT_ANGLE))):
+        return np.asarray(scale @ _with_voxel_sizes(sform, header["pixdim"][1:4]))
     if qform_code > 0:
         return np.asarray(scale @ _qform(header))
     x, y, z = (float(size) for size in header["pixdim"][1:4])
     return np.asarray(scale @ np.diag([-x, -y, z, 1.0]))
+
+
+def _with_voxel_sizes(sform: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Return the sform with the voxel sizes of pixdim, as ITK does where the two differ.
+
+    Sizes that are zero or not numbers are ignored.
+    """
+    lengths, given = np.linalg.norm(sform[:3, :3], axis=0), np.asarray(sizes, np.float64)
+    valid = np.isfinite(given) & (given != 0) & (lengths > 0)
+    differ = valid & ~np.isclose(given, lengths, rtol=_ROUNDED, atol=0)
+    affine = np.array(sform, np.float64)
+    affine[:3, :3][:, differ] *= given[differ] / lengths[differ]
+    return affine
 
 
 def _qform(header: nibabel.Nifti1Header) -> np.ndarray:

@@ -10,6 +10,7 @@ import bz2
 import gzip
 import io
 import math
+import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from otherwise.images.formats.limits import (
     Readable,
     check_geometry,
     check_size,
+    open_beside,
     plain,
     read_text,
     read_voxels,
@@ -38,6 +40,7 @@ _TYPES |= {"i8": "int64", "u8": "uint64", "f4": "float", "f8": "double"}
 PIXELS = "pixel"
 """The unit of a space (``space units``) that counts pixels."""
 _TEXT, _GZIP, _BZIP2 = ("ascii", "text", "txt"), ("gzip", "gz"), ("bzip2", "bz2")
+_VECTOR = re.compile(r"\([^()]*\)")
 _HEADER_BYTES = 2**20
 _COMPRESSION = 2  # a sixth of the time of level 6 and a twentieth larger, on CT
 
@@ -55,10 +58,11 @@ def read_nrrd(path: Path, id: str, max_bytes: int) -> Image:
         Exception: any error of pynrrd, gzip or ITK for a damaged file.
     """
     with path.open("rb") as file:
-        beginning = io.BytesIO(file.read(_HEADER_BYTES))
-    header = nrrd.read_header(beginning)
-    start = beginning.tell()
+        beginning = file.read(_HEADER_BYTES)
+    header, start = _read_header(beginning)
     dtype = _dtype(header)
+    if dtype.itemsize > 1 and "endian" not in header and str(header["encoding"]).lower() not in _TEXT:
+        raise ImageError("Its header does not say the order of its bytes (endian).", "Add: endian: little.")
     sizes = [int(count) for count in header["sizes"]]
     check_size(sizes, dtype.itemsize, max_bytes)
     vector = _vector_axes(header, len(sizes))
@@ -173,6 +177,21 @@ def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace("\n", "\\n")
 
 
+def _read_header(beginning: bytes) -> tuple[Mapping[str, Any], int]:
+    """Return the fields of a header, which is UTF-8, and where it ends.
+
+    pynrrd takes ASCII only, and no spaces within vectors, which Teem and so ITK accept.
+    """
+    lines, start = [], 0
+    for line in io.BytesIO(beginning):
+        start += len(line)
+        text = line.decode("utf-8", "replace")
+        lines.append(_VECTOR.sub(lambda vector: "".join(vector.group().split()), text))
+        if not text.strip():
+            break
+    return nrrd.read_header(iter(lines)), start
+
+
 def _dtype(header: Mapping[str, Any]) -> np.dtype:
     """Return the type of the voxels; NRRD has a dozen names for each."""
     name = str(header["type"]).removeprefix("signed ").replace("unsigned ", "u").replace("long long", "longlong")
@@ -222,7 +241,7 @@ def _voxel_file(path: Path, header: Mapping[str, Any], start: int, size: int) ->
         raise ImageError(f"Its encoding ({encoding or 'none'}) is unknown.", "Export it as raw or gzip.")
     if lines or (skipped and encoding != "raw") or not -1 <= skipped <= MAX_HEADER:
         raise ImageError("Its header skips lines or bytes (line skip, byte skip).", "Export it without.")
-    with (path.with_name(name) if name else path).open("rb") as file:
+    with open_beside(path, name) if name else path.open("rb") as file:
         file.seek(0 if name else start)
         if skipped == -1:  # the voxels are what the file ends with
             file.seek(-size, 2)

@@ -12,7 +12,7 @@ import PIL.TiffImagePlugin
 
 from otherwise.errors import ImageError
 from otherwise.images.formats.limits import BoundedFile, check_real, check_size, plain
-from otherwise.images.formats.tiff import is_misread_by_itk, is_tiff, tiff_image
+from otherwise.images.formats.tiff import channels_of, check_compression, is_misread_by_itk, is_tiff, tiff_image
 from otherwise.images.image import Geometry, Image, Unit
 from otherwise.images.itk import from_itk, quiet_itk
 
@@ -64,14 +64,21 @@ def read_picture(path: Path, id: str, max_bytes: int) -> Image:
             _check_strips_present(picture, path)
             if is_misread_by_itk(picture.tag_v2):
                 return tiff_image(path, id, max_bytes)
+            check_compression(picture.tag_v2)
         else:
             picture.load()  # ITK would fill a JPEG that ends early with grey
+        if picture.format == "PNG" and _is_deep_grey_with_alpha(file):
+            raise ImageError("It is grey with transparency in 16 bits.", "Save it without transparency.")
         if picture.format == "PNG" and (mode == "LA" or (mode in _GREY and "transparency" in picture.info)):
-            return _grey_of_png(picture, file, id)
+            return _grey_of_png(picture, id)
     image = from_itk(_read(path, _READERS.get(picture.format or "", "JPEGImageIO"), max_bytes), id)
     array = image.array
     check_real(array.dtype)
-    if array.shape[0] in (2, 4):  # the last is transparency
+    if mode in _GREY:  # ITK makes colours of grey of less than 8 bits
+        array = array[:1]
+    elif isinstance(picture, PIL.TiffImagePlugin.TiffImageFile):
+        array = array[channels_of(picture.tag_v2, array.shape[0])]
+    elif array.shape[0] in (2, 4):  # the last is transparency
         array = array[:-1]
     return Image(plain(np.asarray(array)), image.geometry, id, 2, unit=_unit(image.geometry, picture))
 
@@ -85,11 +92,14 @@ def _unit(geometry: Geometry, picture: PIL.Image.Image) -> Unit:
     return "px" if geometry.spacing[:2] == (1.0, 1.0) and per_inch != (25.4, 25.4) else "mm"
 
 
-def _grey_of_png(picture: PIL.Image.Image, file: BinaryIO, id: str) -> Image:
+def _is_deep_grey_with_alpha(file: BinaryIO) -> bool:
+    """Return whether a PNG is grey with transparency in 16 bits: Pillow keeps 8 of them, and ITK refuses it."""
+    file.seek(24)  # bit depth and colour type (PNG 11.2.2)
+    return file.read(2) == b"\x10\x04"
+
+
+def _grey_of_png(picture: PIL.Image.Image, id: str) -> Image:
     """Return the grey of a PNG with transparency, which ITK does not read."""
-    file.seek(24)
-    if file.read(1) == b"\x10" and picture.mode == "LA":  # Pillow would keep 8 of its 16 bits
-        raise ImageError("It is grey with transparency in 16 bits.", "Save it without transparency.")
     grey = np.asarray(picture.convert("L") if picture.mode == "1" else picture)
     grey = grey[..., 0] if grey.ndim == 3 else grey
     array = np.ascontiguousarray(grey.T[None, :, :, None])

@@ -67,21 +67,29 @@ _NAME_ENDINGS = re.compile(
     r"(\.gz)?$|".join(re.escape(ending) for ending in sorted(ENDINGS, key=len, reverse=True)) + r"(\.gz)?$",
     re.IGNORECASE,
 )
-_ARCHIVES = ((b"PK\x03\x04", "zip"), (b"Rar!", "RAR"), (b"7z\xbc\xaf", "7-Zip"), (b"\x1f\x9d", "compress"))
+_ARCHIVES = (
+    (b"PK\x03\x04", "zip"),
+    (b"Rar!", "RAR"),
+    (b"7z\xbc\xaf", "7-Zip"),
+    (b"\x1f\x9d", "compress"),
+    (b"BZh", "bzip2"),
+    (b"\xfd7zXZ", "xz"),
+    (b"\x28\xb5\x2f\xfd", "Zstandard"),
+)
 _UNREAD = (
     (b"BM", "BMP picture"),
     (b"GIF8", "GIF picture"),
     (b"\0\0\0\x0cjP  ", "JPEG 2000 picture"),
     (b"RIFF", "WebP picture"),
     (b"\x89HDF", "HDF5 file"),
-    (b"BZh", "bzip2 file"),
-    (b"\xfd7zXZ", "xz file"),
 )
 
 
 def image_name(path: Path) -> str:
     """Return the name of a file or folder without the endings of image formats."""
-    return strip_ending(Path(path).resolve().name) or "image"
+    path = Path(path)
+    name = path.name if path.name not in ("", "..") else path.resolve().name  # a link has its own name
+    return strip_ending(name) or "image"
 
 
 def strip_ending(name: str) -> str:
@@ -139,15 +147,16 @@ def require_format(path: Path) -> ImageFormat:
         raise ImageError("It is a gzipped file, but no image that we know is in it.", "Unpack it with gunzip.")
     for beginning, name in _ARCHIVES:
         if head.startswith(beginning):
-            raise ImageError(f"It is a {name} archive.", "Unpack it, and give the folder.")
+            raise ImageError(f"It is a {name} archive.", "Unpack it, and give what is in it.")
     for beginning, name in _UNREAD:
         if head.startswith(beginning):
             raise ImageError(f"It is a {name}.", "Save it as PNG, TIFF, NRRD or NIfTI.")
     if head[344:348] == b"ni1\0":
         raise ImageError("It is the header of a NIfTI pair (.hdr and .img).", "Convert it to one .nii file.")
-    raise ImageError(
-        "It is in no format that we know, or damaged.", "Give DICOM, NIfTI, NRRD, MetaImage, PNG, JPEG or TIFF."
-    )
+    if 348 in (int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big")):
+        raise ImageError("It is the header of an Analyze image.", "Convert it to one .nii file.")
+    remedy = UNREAD_ENDINGS.get(path.suffix.lower(), "Give DICOM, NIfTI, NRRD, MetaImage, PNG, JPEG or TIFF.")
+    raise ImageError("It is in no format that we know, or damaged.", remedy)
 
 
 def _inflated(head: bytes) -> bytes:

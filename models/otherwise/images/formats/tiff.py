@@ -18,8 +18,13 @@ from otherwise.images.formats.limits import check_real, check_size, plain
 from otherwise.images.image import Geometry, Image
 
 _BITS, _PHOTOMETRIC, _RESOLUTION_UNIT, _TILE_WIDTH, _SAMPLE_FORMAT = 258, 262, 296, 322, 339
-_ORIENTATION, _SAMPLES, _PLANES = 274, 277, 284
+_ORIENTATION, _SAMPLES, _PLANES, _EXTRA_SAMPLES = 274, 277, 284, 338
+_COMPRESSION = 259
+_COMPRESSIONS_OF_ITK = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946)
+"""None, CCITT, LZW, JPEG, Deflate and PackBits."""
 _MIN_IS_WHITE, _FLOAT, _SEPARATE = 0, 3, 2
+_ALPHA = (1, 2)
+"""Values of ExtraSamples that are transparency (TIFF 6.0): associated, unassociated."""
 _MILLIMETRES = {2: 25.4, 3: 10.0}
 """Millimetres by resolution unit: inch, centimetre."""
 _BEGINNINGS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -42,6 +47,33 @@ def is_misread_by_itk(tags: Mapping[int, Any]) -> bool:
         or tags.get(_PHOTOMETRIC) == _MIN_IS_WHITE
         or (_FLOAT in formats and any(count != 32 for count in bits))
     )
+
+
+def check_compression(tags: Mapping[int, Any]) -> None:
+    """Refuse a TIFF page whose compression ITK cannot decode.
+
+    Raises:
+        ImageError: naming the compression.
+    """
+    compression = int(tags.get(_COMPRESSION, 1))
+    if compression not in _COMPRESSIONS_OF_ITK:
+        name = next((known.name for known in tifffile.COMPRESSION if known == compression), str(compression))
+        raise ImageError(f"It is TIFF compressed by {name}, which cannot be decoded.", "Save it without compression.")
+
+
+def channels_of(tags: Mapping[int, Any], samples: int) -> list[int]:
+    """Return which samples of a pixel are channels: all but transparency, and but one unnamed beside red, green, blue.
+
+    Args:
+        tags: Tags of a TIFF page.
+        samples: Samples of a pixel.
+    """
+    colours = 1 if tags.get(_PHOTOMETRIC) in (0, 1) else min(3, samples)
+    kinds = _tuple(tags.get(_EXTRA_SAMPLES, ()))
+    extra = [kinds[at] if at < len(kinds) else 0 for at in range(samples - colours)]
+    if colours == 3 and len(extra) == 1:
+        return [0, 1, 2]
+    return [*range(colours), *(colours + at for at, kind in enumerate(extra) if kind not in _ALPHA)]
 
 
 def tiff_image(path: Path, id: str, max_bytes: int) -> Image:
@@ -77,6 +109,7 @@ def tiff_image(path: Path, id: str, max_bytes: int) -> Image:
         found = [_spacing(page.tags.valueof(tag), unit) for tag in (282, 283)]
         spacing = [step or 1.0 for step in found]
         orientation = int(page.tags.valueof(_ORIENTATION, 1))
+        tags = {tag: page.tags.valueof(tag, ()) for tag in (_PHOTOMETRIC, _EXTRA_SAMPLES)}
         if page.shape != pixels.shape or (pixels.ndim == 3 and int(page.planarconfig) == 2):
             pixels = np.moveaxis(pixels, 0, -1)
     if pixels.dtype == np.bool_:
@@ -85,7 +118,8 @@ def tiff_image(path: Path, id: str, max_bytes: int) -> Image:
         if pixels.dtype.kind != "u":
             raise ImageError(f"It is {kind} with the lowest as white.", "Save it with the lowest value as black.")
         pixels = (2**bits - 1 - pixels.astype(np.int64)).astype(pixels.dtype)
-    colour = pixels[..., None] if pixels.ndim == 2 else pixels[..., :3] if pixels.shape[2] > 2 else pixels[..., :1]
+    colour = np.atleast_3d(pixels)
+    colour = colour[..., channels_of(tags, colour.shape[2])]
     colour = _upright(colour, orientation)
     if orientation in (5, 6, 7, 8):
         spacing = spacing[::-1]
