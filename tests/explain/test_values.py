@@ -102,6 +102,20 @@ def test_a_finer_tolerance_is_kept(months: Explainer) -> None:
     assert found.value.question.tolerance == 0.2
 
 
+@pytest.mark.parametrize("target", ["<50", "-20", "=72", ">=75"])
+def test_alternatives_reach_the_target_too_and_go_no_further(months: Explainer, target: str) -> None:
+    found = months.explain(grey(0.65), target=target, seed=3)
+    assert found.value is not None
+    assert found.alternatives, "there are several answers"
+    question = found.value.question
+    for answer, image in zip(found.alternatives, found.volumes.alternatives, strict=True):
+        value = value_of(months, image)
+        assert answer.valid
+        assert question.reached(value)
+        assert abs(value - question.aim) <= question.tolerance
+        assert np.abs(image.array - found.volumes.counterfactual.array).max() > 0, "another answer"
+
+
 def test_effects_are_in_the_unit_and_equal_to_a_direct_question(months: Explainer) -> None:
     """The model is linear, so that the effects of all places add up to the change of the value."""
     image = grey(0.65)

@@ -1,11 +1,13 @@
 """Bring an edit to the value that is asked for: no further than needed, and within the tolerance.
 
 The search finds edits on either side of the question's cut. Where the one that it chose goes too far, or its value on
-the full image is another one, a blend of it and the last one before the cut is bisected until that value is right.
+the full image is another one, a blend of it and the last one before the cut is bisected until that value is right. An
+alternative is blended with the original.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -69,26 +71,44 @@ def choose_reaching(judge: NativeJudge, result: SearchResult, question: Question
         question: What is asked.
 
     Returns:
-        The result with the chosen edit on its path, and that edit.
+        The result with the chosen edit on its path, and that edit. Its alternatives are tuned to the target likewise;
+        those that do not reach it are left out.
     """
     end, found = result.best, carried(judge, result.best)
-    off = _off(question, found)
-    if not _beyond(question, _value(question, end)) or (found.answer.valid and abs(off) <= CLOSE * question.tolerance):
-        return result, found
-    aim = question.aim
-    for _ in range(CORRECTIONS):
-        blend = _bisected(judge, *_ends(question, result, aim), question, aim)
-        again = carried(judge, blend)
-        off = _off(question, again)
-        if (again.answer.valid, -abs(off)) > (found.answer.valid, -abs(_off(question, found))):
-            found = again
-        if found.answer.valid and abs(off) <= CLOSE * question.tolerance:
-            break
-        aim -= off  # what the way to the full image changes
+    if _beyond(question, _value(question, end)):
+        found = _tuned(judge, found, lambda aim: _ends(question, result, aim), question)
+    others = [
+        _tuned(judge, carried(judge, other), lambda aim, other=other: (result.original, other), question)
+        for other in result.alternatives
+    ]
+    result = replace(result, alternatives=tuple(each.candidate for each in others if each.answer.valid))
     if found.candidate is end:
         return result, found
     tried = tuple(sorted([*result.tried, found.candidate], key=lambda c: c.strength))
     return replace(result, best=found.candidate, tried=tried), found
+
+
+def _tuned(
+    judge: NativeJudge, found: ChosenEdit, ends: Callable[[float], tuple[Candidate, Candidate]], question: Question
+) -> ChosenEdit:
+    """Return the blend of two edits that hits the aim on the full image; failing that, the nearest.
+
+    Args:
+        judge: Asks about edits on the full image.
+        found: The edit as it was found, which is kept where it hits the aim.
+        ends: Returns the edits to blend, given the value to be reached on the classifier's own grid.
+        question: What is asked.
+    """
+    aim = question.aim
+    for _ in range(CORRECTIONS):
+        if found.answer.valid and abs(_off(question, found)) <= CLOSE * question.tolerance:
+            break
+        again = carried(judge, _bisected(judge, *ends(aim), question, aim))
+        off = _off(question, again)
+        if (again.answer.valid, -abs(off)) > (found.answer.valid, -abs(_off(question, found))):
+            found = again
+        aim -= off  # what the way to the full image changes
+    return found
 
 
 def _ends(question: Question, result: SearchResult, aim: float) -> tuple[Candidate, Candidate]:

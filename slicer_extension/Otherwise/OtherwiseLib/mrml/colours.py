@@ -15,6 +15,8 @@ SERIES: tuple[Colour, ...] = (
     (0.34, 0.71, 0.91),
     (0.90, 0.62, 0.00),
 )
+TARGET: Colour = SERIES[1]
+"""Of a target value: what counts as reached, and survival of the counterfactual."""
 HERE: Colour = (0.25, 0.25, 0.25)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import slicer
 
 from ..files.explanation_files import SCHEMAS, VOLUMES, ExplanationFiles, Grid, SceneError, read
-from . import colours, display, nodes, tables, view_nodes
+from . import charts, colours, display, nodes, tables, view_nodes
 from .nodes import UpdateProxies
 from .volumes import geometry_of
 
@@ -43,6 +43,8 @@ ROLES = (
     "report",
 )
 """What an explanation's text node refers to; ``frame`` is the volume that the path's slider moves."""
+VALUE_ROLES = ("target", "survival-table", "survival")
+"""Of a model that says a value: its shaded target; of survival: the curves before and after."""
 
 
 class ShownExplanation:
@@ -253,8 +255,13 @@ def _fill(scene: Any, files: ExplanationFiles, source: Any, update_proxies: Upda
     made["path"] = nodes.add_path(scene, files)
     made["browser"], made["frame"] = nodes.browse(scene, made["path"], update_proxies)
     made["region-table"] = tables.region_table(scene, content)
-    made["path-table"], made["chart"], made["here"] = tables.path_chart(scene, content)
-    made["bars"] = tables.probability_table(scene, content)
+    made["path-table"], made["chart"], made["here"], target = charts.path_chart(scene, content)
+    if target is not None:
+        made["target"] = target
+    survival = charts.survival_chart(scene, content)
+    if survival is not None:
+        made["survival-table"], made["survival"] = survival
+    made["bars"] = tables.answer_table(scene, content)
     made["report"] = nodes.add_page(scene, files.report)
     for role, node in made.items():
         text.SetNodeReferenceID(role, node.GetID())

@@ -24,10 +24,14 @@ ORIGINAL, COUNTERFACTUAL, CHANGE, EFFECT = (
 """Names of our slice views."""
 VIEWS = (ORIGINAL, COUNTERFACTUAL, CHANGE, EFFECT)
 PLOT = "OtherwisePlot"
+SURVIVAL = "OtherwiseSurvival"
+"""Names of our charts; the second is seen beside the first where a model predicts survival."""
 SOLID = "OtherwiseSolid"
 """Name of our 3-D view."""
 SIDE_BY_SIDE, FOUR, ONE, WITH_SOLID = 73101, 73102, 73103, 73104
 """Numbers of our layouts; Slicer's own are below 1000."""
+WITH_SURVIVAL = 10
+"""Added to the number of a layout that shows survival beside the path."""
 GROUP = 731
 """Views of this group are linked with each other, and not with Slicer's own."""
 _COLOURS = {ORIGINAL: "#8CB4D2", COUNTERFACTUAL: "#E8A23D", CHANGE: "#D27DB4", EFFECT: "#6FB98F"}
@@ -40,27 +44,29 @@ def install_layouts(layout_node: Any) -> None:
     Args:
         layout_node: The scene's ``vtkMRMLLayoutNode``.
     """
-    for number, description in (
-        (SIDE_BY_SIDE, _rows(_row(ORIGINAL, COUNTERFACTUAL), _plot(), heights=(700, 300))),
-        (FOUR, _rows(_row(ORIGINAL, COUNTERFACTUAL), _row(CHANGE, EFFECT), _plot())),
-        (ONE, _rows(_row(ORIGINAL), _plot(), heights=(700, 300))),
-        (WITH_SOLID, _rows(_row(ORIGINAL, COUNTERFACTUAL), _beside(_slice(CHANGE), _solid()), _plot())),
-    ):
-        if not layout_node.IsLayoutDescription(number):
-            layout_node.AddLayoutDescription(number, description)
+    for more, plots in ((0, _plot()), (WITH_SURVIVAL, _beside(_plot(), _plot(SURVIVAL, "S")))):
+        for number, description in (
+            (SIDE_BY_SIDE, _rows(_row(ORIGINAL, COUNTERFACTUAL), plots, heights=(700, 300))),
+            (FOUR, _rows(_row(ORIGINAL, COUNTERFACTUAL), _row(CHANGE, EFFECT), plots)),
+            (ONE, _rows(_row(ORIGINAL), plots, heights=(700, 300))),
+            (WITH_SOLID, _rows(_row(ORIGINAL, COUNTERFACTUAL), _beside(_slice(CHANGE), _solid()), plots)),
+        ):
+            if not layout_node.IsLayoutDescription(number + more):
+                layout_node.AddLayoutDescription(number + more, description)
 
 
-def set_layout(scene: Any, number: int) -> None:
+def set_layout(scene: Any, number: int, survival: bool = False) -> None:
     """Arrange the views.
 
     Args:
         scene: The scene.
         number: ``SIDE_BY_SIDE``, ``FOUR``, ``ONE`` or ``WITH_SOLID``.
+        survival: Whether the chart of survival is shown beside that of the path.
     """
     node = scene.GetFirstNodeByClass("vtkMRMLLayoutNode")
     if node is not None:
         install_layouts(node)
-        node.SetViewArrangement(number)
+        node.SetViewArrangement(number + WITH_SURVIVAL * survival)
 
 
 def fill(scene: Any, shown: ShownExplanation, on_path: bool = False, method: str = "") -> None:
@@ -92,10 +98,10 @@ def fill(scene: Any, shown: ShownExplanation, on_path: bool = False, method: str
         composite.SetLabelVolumeID(None)
     if original is not None:
         align(scene, original)
-    plot = scene.GetSingletonNode(PLOT, "vtkMRMLPlotViewNode")
-    chart = shown.get("chart")
-    if plot is not None and chart is not None:
-        plot.SetPlotChartNodeID(chart.GetID())
+    for name, role in ((PLOT, "chart"), (SURVIVAL, "survival")):
+        plot, chart = scene.GetSingletonNode(name, "vtkMRMLPlotViewNode"), shown.get(role)
+        if plot is not None and chart is not None:
+            plot.SetPlotChartNodeID(chart.GetID())
 
 
 def blend(scene: Any, shown: ShownExplanation, share: float) -> None:
@@ -203,8 +209,8 @@ def _solid() -> str:
     )
 
 
-def _plot() -> str:
+def _plot(name: str = PLOT, label: str = "P") -> str:
     return (
-        f'<view class="vtkMRMLPlotViewNode" singletontag="{PLOT}">'
-        '<property name="viewlabel" action="default">P</property></view>'
+        f'<view class="vtkMRMLPlotViewNode" singletontag="{name}">'
+        f'<property name="viewlabel" action="default">{label}</property></view>'
     )

@@ -11,10 +11,10 @@ from slicer.i18n import tr as _
 from ..background.signal import Signal
 from ..files.explanation_files import place_of
 from ..logic.logic import Logic
-from ..mrml import display, explanations, layouts, solid_view, tables, view_nodes
+from ..mrml import charts, display, explanations, layouts, solid_view, view_nodes
 from ..mrml.view_fit import ViewFit
 from ..mrml.volumes import in_world, middle_of
-from . import texts
+from . import texts, value_texts
 from .connections import Connections
 from .report_files import ReportFiles
 
@@ -86,7 +86,7 @@ class ExplanationPanel:
         self._filling = True
         self.ui.shownBox.clear()
         for shown in found:
-            self.ui.shownBox.addItem(f"{shown.image_name}: {shown.content['target']}")
+            self.ui.shownBox.addItem(f"{shown.image_name}: {value_texts.target_name(shown.content)}")
         self.ui.shownBox.currentIndex = index
         self._filling = False
         self._show(found[index] if found else None)
@@ -201,7 +201,7 @@ class ExplanationPanel:
                 browser.SetSelectedItemNumber(step)
             self.logic.update_frame(browser)
         if here is not None:
-            tables.mark_place(here, self.shown.content, step)
+            charts.mark_place(here, self.shown.content, step)
         self._fill()
         self.ui.pathLabel.text = texts.on_path(self.shown.content, step, _)
 
@@ -266,7 +266,7 @@ class ExplanationPanel:
         ui.pathSlider.value = step
         ui.pathLabel.text = texts.on_path(shown.content, step, _) if some else ""
         if some and shown.get("here") is not None:
-            tables.mark_place(shown.get("here"), shown.content, step)
+            charts.mark_place(shown.get("here"), shown.content, step)
         ui.blendSlider.value = 0
         ui.flickerCheck.checked = False
         self._regions(shown.regions if some else [])
@@ -305,7 +305,7 @@ class ExplanationPanel:
         number = LAYOUTS[max(0, self.ui.layoutBox.currentIndex)]
         if number == layouts.WITH_SOLID and self.shown.get("regions") is not None:
             display.show_surfaces(self.shown.get("regions"))
-        layouts.set_layout(self.logic.scene, number)
+        layouts.set_layout(self.logic.scene, number, survival=self.shown.get("survival") is not None)
         self._fill()
         image = self.shown.get("original") or self.shown.get("counterfactual")
         self._fit.show(image)

@@ -11,7 +11,7 @@ from ..logic.logic import Logic
 from ..logic.source import Source
 from ..mrml import explanations, view_nodes
 from ..mrml.volumes import geometry_of
-from . import texts
+from . import texts, value_texts
 from .connections import Connections
 from .explanation_panel import ExplanationPanel
 from .finds_panel import FindsPanel
@@ -202,12 +202,20 @@ class Panel:
         self.ui.stageLabel.text = texts.stage(stage, _)
 
     def classified(self, answer: dict) -> None:
-        """Show the classifier's probabilities."""
-        self._bars({score["label"]: score["score"] for score in answer["prediction"]})
+        """Show the classifier's probabilities, or the model's value."""
+        value = answer.get("value")
+        if value:
+            self._value(value["name"], value["amount"], value["unit"])
+        else:
+            self._probabilities({score["label"]: score["score"] for score in answer["prediction"]})
 
     def explained(self, shown: explanations.ShownExplanation) -> None:
         """Show an explanation."""
-        self._bars(shown.content["prediction"]["probabilities"])
+        value = shown.content.get("value")
+        if value:
+            self._value(value["name"], value["original"], value["unit"])
+        else:
+            self._probabilities(shown.content["prediction"]["probabilities"])
         self._hide_results()
         self.viewer.refresh(shown.id)
         self.ui.lookSection.collapsed = False
@@ -300,15 +308,31 @@ class Panel:
         self.ui.roiSelector.enabled = volume is not None
         self.ui.studyBox.enabled = volume is None
 
-    def _bars(self, probabilities: dict) -> None:
+    def _probabilities(self, probabilities: dict) -> None:
+        """Show a bar for each class."""
+        self._bars(
+            (_("Class"), _("Probability")), [(name, f"{part:.1%}", part) for name, part in probabilities.items()]
+        )
+
+    def _value(self, name: str, amount: float, unit: str) -> None:
+        """Show a value, and a bar for its place in the model's range."""
+        low, high = self.logic.value.get("range") or (amount, amount)
+        share = (amount - low) / (high - low) if high > low else 0.0
+        told = value_texts.with_unit(amount, unit)
+        self._bars((_("Measure"), _("Value")), [(name, told, min(max(share, 0.0), 1.0))])
+
+    def _bars(self, headings: tuple[str, str], rows: list[tuple[str, str, float]]) -> None:
+        """Show rows of a name, a number and the length of its bar in [0, 1]."""
         table = self.ui.probabilityTable
-        table.rowCount = len(probabilities)
-        for row, (name, value) in enumerate(probabilities.items()):
+        for column, heading in enumerate(headings):
+            table.horizontalHeaderItem(column).setText(heading)
+        table.rowCount = len(rows)
+        for row, (name, text, length) in enumerate(rows):
             table.setItem(row, 0, qt.QTableWidgetItem(name))
-            table.setItem(row, 1, qt.QTableWidgetItem(f"{value:.1%}"))
+            table.setItem(row, 1, qt.QTableWidgetItem(text))
             bar = qt.QProgressBar()
             bar.maximum = 1000
-            bar.value = round(1000 * value)
+            bar.value = round(1000 * length)
             bar.textVisible = False
             table.setCellWidget(row, 2, bar)
 
