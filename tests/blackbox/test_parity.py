@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,12 +15,16 @@ import torch
 import typer
 from typer.testing import CliRunner
 
+from otherwise.blackbox.checks.expected import AnswersError, read_expected_values
 from otherwise.blackbox.importing import import_classifier
 from otherwise.blackbox.loading import load_classifier
+from otherwise.blackbox.output_kind import OutputKind
+from otherwise.blackbox.protocol import InputSpec
 from otherwise.blackbox.view import show, view, warnings_of
 from otherwise.cli import classifier, classify
 from otherwise.cli.options.input_contract import read_contract
 from otherwise.images.image import Geometry, Image
+from otherwise.images.listing import list_images
 from otherwise.images.reading import read_image
 
 CLASSES = ("no", "yes")
@@ -250,3 +255,89 @@ def test_expected_answers_that_do_not_fit_are_refused_in_one_line(
     result = run("classifier", "check", transposed, "--images", tmp_path / "pictures", "--expected", table)
     assert result.exit_code == 1
     assert said in result.output
+
+
+class Light(torch.nn.Module):
+    """A value that depends on where the light is: the mean of each column of the picture, weighted by its place."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        weights = torch.linspace(0, 1, x.shape[2])
+        return (x[:, 0].mean(dim=2) @ weights)[:, None] * 20
+
+
+AGES = OutputKind("value", unit="years", range=(0, 400), name="age", spread=10.0, tolerance=1.0)
+
+
+@pytest.fixture
+def ages(tmp_path: Path) -> tuple[Path, Path, np.ndarray]:
+    """A hosted value model, a folder of images, and what the model says of them."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    rng = np.random.default_rng(3)
+    arrays = (rng.random((6, ROWS, COLUMNS)) * np.linspace(60, 250, 6)[:, None, None]).astype(np.uint8)
+    for number, array in enumerate(arrays):
+        PIL.Image.fromarray(array).save(folder / f"{number}.png")
+    model = save(Light(), tmp_path / "light.ts", torch.zeros(1, 1, COLUMNS, ROWS))
+    import_classifier(model, tmp_path / "ages", inputs=InputSpec((COLUMNS, ROWS), intensity=(0, 255)), answer=AGES)
+    with torch.no_grad():
+        said = Light()(torch.from_numpy(arrays.transpose(0, 2, 1)[:, None].astype(np.float32) / 255))
+    return tmp_path / "ages", folder, said[:, 0].numpy()
+
+
+def check_values(bundle: Path, folder: Path, values: np.ndarray, column: str = "value") -> tuple[int, str]:
+    table = folder.parent / "expected.csv"
+    lines = [f"file,{column}", *(f"{number}.png,{value!r}" for number, value in enumerate(values.tolist()))]
+    table.write_text("\n".join(lines), encoding="utf-8")
+    app = typer.Typer()
+    classifier.register(app)
+    found = CliRunner().invoke(
+        app, ["classifier", "check", str(bundle), "--images", str(folder), "--expected", str(table)]
+    )
+    return found.exit_code, found.output + str(found.exception or "")
+
+
+@pytest.mark.parametrize("column", ["value", "age"])
+def test_expected_values_are_compared_in_the_unit(ages: tuple[Path, Path, np.ndarray], column: str) -> None:
+    bundle, folder, said = ages
+    code, told = check_values(bundle, folder, said, column)
+    assert code == 0, told
+    assert "years, within 1 years for 100 %" in told
+    off = said.copy()
+    off[2] += 4
+    code, told = check_values(bundle, folder, off, column)
+    assert "largest difference 4 years" in told
+    assert "for 83 %" in told
+    assert "None of the usual suspects explains it" in told
+
+
+def test_causes_of_other_values_are_named(ages: tuple[Path, Path, np.ndarray]) -> None:
+    bundle, folder, said = ages
+    _, told = check_values(bundle, folder, said * 12)
+    assert "another unit or zero there, 12 times the value here plus" in told
+    pictures = [np.asarray(PIL.Image.open(folder / f"{n}.png"), np.float32).T / 255 for n in range(len(said))]
+    with torch.no_grad():
+        turned = Light()(torch.from_numpy(np.stack([each[::-1].copy() for each in pictures])[:, None]))[:, 0].numpy()
+    _, told = check_values(bundle, folder, turned)
+    assert "--orientation" in told
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("file,months\n0.png,3\n", "has no column of values (it has file, months)"),
+        ("file,value\n0.png,nan\n", "line 2 holds nan"),
+        ("file,value\n0.png,many\n", "line 2 has no number"),
+        ("file,value\n0.png,3\n", "has no row for 5 of 6 images"),
+        ("file,value\nother.png,3\n", "there is no such image"),
+    ],
+)
+def test_tables_of_values_that_do_not_fit_are_refused(
+    ages: tuple[Path, Path, np.ndarray], text: str, fault: str
+) -> None:
+    _, folder, _ = ages
+    table = folder.parent / "expected.csv"
+    table.write_text(text, encoding="utf-8")
+    images = list_images(folder).images
+    with pytest.raises(AnswersError, match=re.escape(fault)) as refused:
+        read_expected_values(table, AGES, images)
+    assert refused.value.hint

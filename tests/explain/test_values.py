@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from otherwise.agent.bundle import Agent
+from otherwise.agent.editing.search import SearchSettings
 from otherwise.blackbox.importing import import_classifier
 from otherwise.blackbox.loading import load_classifier
 from otherwise.blackbox.output_kind import OutputKind, curves_of, output_kind
@@ -159,6 +160,13 @@ def test_a_tolerance_is_refused_for_classes() -> None:
     classifier = SquareClassifier(InputSpec(SIZE))
     with pytest.raises(TargetError, match="no value"):
         Explainer(classifier, eager_agent(classifier)).explain(grey(0.3), tolerance=1.0)
+
+
+def test_a_confidence_is_refused_for_values(months: Explainer) -> None:
+    sure = Explainer(months.classifier, months.agent, SearchSettings(confidence=0.9))
+    with pytest.raises(TargetError, match="a confidence is asked of classes") as refused:
+        sure.explain(grey(0.65), target="<50")
+    assert "--tolerance" in refused.value.hint
 
 
 def test_what_is_not_reached_is_said(months: Explainer) -> None:

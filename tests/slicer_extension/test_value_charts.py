@@ -46,7 +46,8 @@ def test_the_value_is_drawn_along_the_path_in_its_unit(scene: Any, tmp_path: Pat
     assert along == pytest.approx([point["value"] for point in shown.path])
     assert along[0] == pytest.approx(150)
     low, high = chart.GetYAxisRange()
-    assert low < min(along) and max(along) < high
+    assert low < min(along)
+    assert max(along) < high
     assert not any("at most" in name or "above" in name for name in series_of(chart)), "no sides of the reference"
     charts.mark_place(shown.get("here"), shown.content, 1)
     assert numbers(shown.get("here"), charts.VALUE) == pytest.approx([along[1]] * charts.SAME)

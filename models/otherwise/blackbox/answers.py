@@ -1,4 +1,4 @@
-"""Classify many images, one row for each, errors included; write and read the rows as CSV."""
+"""Classify many images, one row for each, errors included; write the rows as CSV."""
 
 from __future__ import annotations
 
@@ -23,13 +23,6 @@ from otherwise.warning import AnswerWarning
 NAMES = ("id", "path")
 BATCH = 16
 """Images in one batch."""
-
-
-class AnswersError(OtherwiseError):
-    """A table of answers cannot be read, or does not fit the images or the classes."""
-
-    code = "answers"
-    status = 422
 
 
 @dataclass(frozen=True)
@@ -145,100 +138,3 @@ def write_answers(answers: Sequence[Answer], classes: Sequence[str], path: Path)
             warned = " ".join(warning.text for warning in answer.warnings)
             value = ["" if answer.value is None else repr(answer.value), answer.unit] if valued else []
             table.writerow([answer.id, answer.path, answer.label, *values, warned, answer.error, *value])
-
-
-@dataclass(frozen=True, eq=False)
-class Expected:
-    """Answers of the user's own pipeline.
-
-    Attributes:
-        probabilities: ``(images, classes)``, in the order of the images.
-        images: The images, in the same order.
-        truth: Class of each image from the column ``truth``; empty without this column.
-    """
-
-    probabilities: np.ndarray
-    images: tuple[FoundImage, ...]
-    truth: tuple[str, ...] = ()
-
-
-def read_expected(path: Path, classes: Sequence[str], images: Sequence[FoundImage]) -> Expected:
-    """Read the answers of the user's own pipeline for a folder of images.
-
-    Args:
-        path: CSV with a column ``id``, ``path`` or ``file`` and one for each class; for two classes, one is enough.
-            Further columns are ignored; ``truth`` holds the true classes.
-        classes: The classifier's.
-        images: The folder's.
-
-    Raises:
-        AnswersError: if it cannot be read, names no or other images, other classes, no numbers, percentages, or lacks
-            images.
-    """
-    rows = _rows(path)
-    columns = list(rows[0])
-    key = next((name for name in ("id", "path", "file", "image", "filename") if name in columns), None)
-    if key is None:
-        raise AnswersError(f"{path.name} has no column id, path or file.", "Name the images in one.")
-    named = [name for name in classes if name in columns]
-    if len(named) < len(classes) and not (len(classes) == 2 and len(named) == 1):
-        missing = next(name for name in classes if name not in columns)
-        raise AnswersError(
-            f"{path.name} has no column for class {missing!r} (it has {', '.join(columns)}).",
-            f"Name the columns after the classes: {', '.join(classes)}.",
-        )
-    known = {alias: image for image in images for alias in (image.id, image.name, Path(image.name).name)}
-    found, values, truth = [], [], []
-    for line, row in enumerate(rows, start=2):
-        image = known.get(row[key])
-        if image is None:
-            example = images[0].id if key == "id" else images[0].name
-            raise AnswersError(
-                f"{path.name} line {line} names {row[key]!r}, and there is no such image.",
-                f"Names look like {example!r}; give the folder that the answers are of.",
-            )
-        try:
-            numbers = {name: float(row[name]) for name in named}
-        except ValueError as error:
-            raise AnswersError(f"{path.name} line {line} has no number: {error}.", "Give probabilities.") from error
-        if len(named) < len(classes):
-            other = next(name for name in classes if name not in named)
-            numbers[other] = 1 - numbers[named[0]]
-        found.append(image)
-        values.append([numbers[name] for name in classes])
-        truth.append(row.get("truth") or "")
-    array = np.array(values, np.float64)
-    if not np.isfinite(array).all() or (array.min() < 0 and abs(array.sum(axis=1) - 1).max() > 1e-6 and len(named) > 1):
-        raise AnswersError(f"{path.name} holds {array.min():g} to {array.max():g}, no probabilities.", "Give those.")
-    if array.max() > 1 + 1e-6:
-        share = "percentages" if array.max() <= 100 + 1e-6 else "no probabilities"
-        raise AnswersError(
-            f"{path.name} holds values up to {array.max():g}: {share}.", "Give probabilities from 0 to 1."
-        )
-    if array.min() < -1e-6:
-        raise AnswersError(f"{path.name} holds {array.min():g}: no probability.", "Give values from 0 to 1.")
-    absent = [image.name for image in images if image not in found]
-    if absent:
-        raise AnswersError(
-            f"{path.name} has no row for {len(absent)} of {len(images)} images, such as {absent[0]}.",
-            "Add them, or give a folder without these images.",
-        )
-    return Expected(array, tuple(found), tuple(truth) if all(truth) else ())
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            first = file.readline()
-            file.seek(0)
-            separator = max("\t;,", key=first.count)
-            rows = [
-                {str(name).strip(): (value or "").strip() for name, value in row.items() if name is not None}
-                for row in csv.DictReader(file, delimiter=separator)
-            ]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is no text table"
-        raise AnswersError(f"{path.name} cannot be read: {reason}.", "Give a CSV table of answers.") from error
-    if not rows:
-        raise AnswersError(f"{path.name} has no rows.", "Give a row for each image.")
-    return rows

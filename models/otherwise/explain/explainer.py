@@ -133,7 +133,8 @@ class Explainer:
         Raises:
             ImageError: if the image does not suit the classifier.
             ClassifierError: if the target is no class of the classifier, or what it answers is no probability.
-            TargetError: if a target value makes no sense, or a tolerance is given for classes.
+            TargetError: if a target value makes no sense, or a tolerance is given for classes or a confidence for a
+                value.
             CancelledError: if ``cancelled`` says so.
         """
         kind = output_kind(self.classifier)
@@ -206,6 +207,11 @@ class Explainer:
         **options: Any,
     ) -> Explanation:
         """Make a question of the target, and explain the model as the two sides of its cut."""
+        if self.settings.confidence is not None:
+            raise TargetError(
+                f"{self.classifier.name} says a {kind.name}; a confidence is asked of classes.",
+                "Leave --confidence out; --tolerance says how near the value has to come.",
+            )
         view = ClassifierView(image, self.classifier, slice_index, centre)
         original = float(kind.value_of(self.classifier.predict(view.array[None]))[0])
         question = ask(kind, original, target, tolerance)

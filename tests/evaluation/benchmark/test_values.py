@@ -14,6 +14,7 @@ from otherwise.blackbox.loading import load_classifier
 from otherwise.blackbox.output_kind import OutputKind
 from otherwise.blackbox.protocol import BlackBox, InputSpec
 from otherwise.evaluation.benchmark.methods.method import MapMethod
+from otherwise.evaluation.benchmark.run import BenchmarkError
 from otherwise.evaluation.benchmark.values.cases import RISKS, prognosis_cases, value_of
 from otherwise.evaluation.benchmark.values.suite import measure_case, run_values, summarised
 from otherwise.explain.explainer import Explainer
@@ -71,6 +72,11 @@ def test_a_run_writes_its_figures_and_goes_on_where_it_stopped(explainer: Explai
     changed = tmp_path / "out" / "rows" / f"{cases[0].image.id}.json"
     changed.write_text(json.dumps({**rows[0], "l1": 7.0}), encoding="utf-8")
     assert run_values("risk", explainer, judge, peers, cases, 2, tmp_path / "out")["figures"]["l1"]["mean"] > 3
+    other = brightness(tmp_path / "other", 145.0)
+    for judges, methods in ((other, peers), (None, peers), (judge, [])):
+        with pytest.raises(BenchmarkError, match="holds results of another classifier, agent, verifier or peers"):
+            run_values("risk", explainer, judges, methods, cases, 2, tmp_path / "out")
+    assert len(list((tmp_path / "out" / "rows").iterdir())) == 2
 
 
 def test_a_judge_that_sees_nothing_does_not_follow(explainer: Explainer, tmp_path: Path) -> None:

@@ -13,10 +13,13 @@ from itertools import product
 import numpy as np
 from scipy.special import softmax
 
-from otherwise.blackbox.answers import Expected, predict_views
+from otherwise.blackbox.answers import predict_views
+from otherwise.blackbox.checks.expected import Expected
 from otherwise.blackbox.hosted import HostedClassifier
+from otherwise.blackbox.output_kind import SURVIVAL, OutputKind, output_kind
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.blackbox.spec import ClassifierSpec
+from otherwise.blackbox.survival import READINGS
 from otherwise.blackbox.tensor import AXES, IMAGENET
 from otherwise.blackbox.view import show, view
 from otherwise.errors import ClassifierError, OtherwiseError
@@ -24,11 +27,16 @@ from otherwise.images.image import Image
 from otherwise.images.kernels import KERNELS
 
 SAME = 1e-4
-"""Largest difference of probabilities that counts as the same."""
+"""Largest difference of probabilities that counts as the same; of values, as a share of their spread."""
 EXPLAINED = 0.1
 """A suspect explains a difference if it leaves at most this share of it."""
 MOST_TRIED = 12
 """Number of images on which suspects are tried: those that differ most."""
+FEWEST_FOR_A_LINE = 4
+"""Fewest values that a straight line can be said to explain."""
+
+ACTIVATIONS = (("probabilities", "none"), ("logits", "softmax"), ("sigmoid-logits", "sigmoid"))
+"""Options of the import for what a network returns, and what then makes probabilities of it."""
 
 Change = Callable[[ClassifierSpec], ClassifierSpec]
 
@@ -53,15 +61,16 @@ SECOND_SOFTMAX = Suspect("a second softmax in the other pipeline, of probabiliti
 
 @dataclass(frozen=True)
 class Parity:
-    """Comparison of a classifier's answers with the expected ones.
+    """Comparison of a model's answers with the expected ones.
 
     Attributes:
-        largest: Largest difference of a probability.
+        largest: Largest difference of a probability or, in its unit, of a value.
         mean: Mean difference.
-        agreement: Share of the images with the same class.
+        agreement: Share of the images with the same class; of values, with one within the model's tolerance.
         suspect: Cause of the difference; None if no suspect explains it, or there is no difference.
         left: Largest difference that remains with the suspect's change, on the images tried.
         auc: Area under the curve of the last class, hosted and expected; None without true classes.
+        limit: Largest difference that counts as the same.
     """
 
     largest: float
@@ -70,11 +79,12 @@ class Parity:
     suspect: Suspect | None = None
     left: float = 0.0
     auc: tuple[float, float] | None = None
+    limit: float = SAME
 
     @property
     def same(self) -> bool:
         """Return whether the answers are the same."""
-        return self.largest <= SAME
+        return self.largest <= self.limit
 
 
 def compare(
@@ -91,23 +101,33 @@ def compare(
     Raises:
         ImageError: if an image does not suit the classifier.
     """
+    kind = output_kind(classifier)
     answers = answers_of(classifier, images, slice_index)
-    difference = np.abs(answers - expected.probabilities)
-    agreement = float((answers.argmax(axis=1) == expected.probabilities.argmax(axis=1)).mean())
+    difference = np.abs(answers - expected.answers)
+    if kind.is_value:
+        agreement = float((difference <= kind.tolerance).mean())
+        same = SAME * kind.spread
+    else:
+        agreement = float((answers.argmax(axis=1) == expected.answers.argmax(axis=1)).mean())
+        same = SAME
     auc = _aucs(classifier.classes, answers, expected)
-    found = Parity(float(difference.max()), float(difference.mean()), agreement, auc=auc)
+    found = Parity(float(difference.max()), float(difference.mean()), agreement, auc=auc, limit=same)
     if found.same:
         return found
-    if not classifier.multi_label:
-        left = float(np.abs(softmax(answers, axis=1) - expected.probabilities).max())
-        if left <= SAME:
+    if kind.is_value:
+        scaled = _other_scale(answers[:, 0], expected.answers[:, 0], same)
+        if scaled is not None:
+            return replace(found, suspect=scaled)
+    elif not classifier.multi_label:
+        left = float(np.abs(softmax(answers, axis=1) - expected.answers).max())
+        if left <= same:
             return replace(found, suspect=SECOND_SOFTMAX, left=left)
     hosted = _hosted(classifier)
     if hosted is None or classifier.inputs.pipeline is not None:
         return found
     worst = np.argsort(-difference.max(axis=1))[:MOST_TRIED]
     some = [images[index] for index in worst]
-    wanted = expected.probabilities[worst]
+    wanted = expected.answers[worst]
 
     def remaining(change: Change) -> float:
         return _difference(hosted, change, some, wanted, slice_index)
@@ -116,20 +136,20 @@ def compare(
     tried = sorted(((remaining(each.change), number) for number, each in enumerate(suspects)))
     best, number = tried[0]
     suspect = suspects[number]
-    if best > SAME:
+    if best > same:
         for (_, first), second in product(tried[:6], suspects):
             both = _together(suspects[first], second)
             left = remaining(both.change)
             if left < 0.5 * best:
                 best, suspect = left, both
-            if best <= SAME:
+            if best <= same:
                 break
-    explains = best <= max(SAME, EXPLAINED * found.largest)
+    explains = best <= max(same, EXPLAINED * found.largest)
     return replace(found, suspect=suspect if explains else None, left=best)
 
 
 def answers_of(classifier: BlackBox, images: Sequence[Image], slice_index: int | None = None) -> np.ndarray:
-    """Return the probabilities of images, ``(images, classes)``.
+    """Return the probabilities of images, ``(images, classes)``, or their values ``(images, 1)`` in the unit.
 
     Raises:
         ImageError: if an image does not suit the classifier.
@@ -139,7 +159,24 @@ def answers_of(classifier: BlackBox, images: Sequence[Image], slice_index: int |
     for image, answer in zip(images, answers, strict=True):
         if isinstance(answer, str):
             raise ClassifierError(f"It has no answer for image {image.id}: {answer}", "Leave the image out.")
-    return np.array(answers, np.float64)
+    return _read(output_kind(classifier), np.array(answers, np.float64))
+
+
+def _read(kind: OutputKind, answers: np.ndarray) -> np.ndarray:
+    """Return probabilities as they are, and of a value model the values that they stand for."""
+    return kind.value_of(answers)[:, None] if kind.is_value else answers
+
+
+def _other_scale(answers: np.ndarray, expected: np.ndarray, same: float) -> Suspect | None:
+    """Return another unit or zero of the other pipeline as the cause, where a straight line explains all values."""
+    if len(answers) < FEWEST_FOR_A_LINE or np.ptp(answers) <= same:
+        return None
+    slope, shift = np.polyfit(answers, expected, 1)
+    if slope == 0 or np.abs(slope * answers + shift - expected).max() > same * abs(slope):
+        return None
+    return Suspect(
+        f"another unit or zero there, {slope:.4g} times the value here plus {shift:.4g}", "", lambda spec: spec
+    )
 
 
 def usual_suspects(spec: ClassifierSpec) -> Iterator[Suspect]:
@@ -175,7 +212,16 @@ def usual_suspects(spec: ClassifierSpec) -> Iterator[Suspect]:
     for kind in ("none", "z-score", "z-score-foreground", "min-max"):
         if kind != tensor.per_image:
             yield Suspect(f"normalisation of each image: {kind}", f"--normalise {kind}", _by_itself(kind))
-    for output, activation in (("probabilities", "none"), ("logits", "softmax"), ("sigmoid-logits", "sigmoid")):
+    if spec.answer.kind == SURVIVAL:
+        for reading in READINGS:
+            if reading != spec.answer.reading:
+                yield Suspect(
+                    f"outputs read as {reading}",
+                    f"--reading {reading}",
+                    _spec(answer=replace(spec.answer, reading=reading)),
+                )
+    activations = () if spec.answer.is_value else ACTIVATIONS
+    for output, activation in activations:
         if activation != spec.activation:
             name = "a second softmax or sigmoid" if activation == "none" else f"outputs read as {output}"
             yield Suspect(name, f"--output {output}", _spec(activation=activation))
@@ -236,7 +282,8 @@ def _difference(
     """Return the largest difference that remains with a change; infinite where the model fails."""
     try:
         other = HostedClassifier(change(hosted.spec), hosted.scores)
-        answers = other.predict(np.stack([show(image, other.inputs, slice_index) for image in images]))
+        said = other.predict(np.stack([show(image, other.inputs, slice_index) for image in images]))
+        answers = _read(other.spec.answer, said)
     except (OtherwiseError, ValueError):
         return np.inf
     if answers.shape != wanted.shape or not np.isfinite(answers).all():
@@ -250,5 +297,5 @@ def _aucs(classes: Sequence[str], answers: np.ndarray, expected: Expected) -> tu
         return None
     from sklearn.metrics import roc_auc_score
 
-    hosted, own = (float(roc_auc_score(truth, each[:, -1])) for each in (answers, expected.probabilities))
+    hosted, own = (float(roc_auc_score(truth, each[:, -1])) for each in (answers, expected.answers))
     return hosted, own

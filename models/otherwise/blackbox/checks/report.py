@@ -233,17 +233,21 @@ def _values(kind: OutputKind, values: np.ndarray, real: bool) -> Iterable[Findin
 
 def _compared(classifier: BlackBox, folder: Path, comparison: Comparison) -> Iterable[Finding]:
     """Compare with expected answers, and write the page of the network's inputs."""
-    from otherwise.blackbox.answers import read_expected
+    from otherwise.blackbox.checks.expected import read_expected, read_expected_values
     from otherwise.blackbox.checks.parity import compare
     from otherwise.blackbox.checks.seen_page import MOST_SHOWN, write_seen_page
     from otherwise.images.listing import list_images
     from otherwise.images.reading import read_image
 
+    kind = output_kind(classifier)
     listing = list_images(folder)
     chosen: Sequence[FoundImage] = listing.images[:MOST_SHOWN]
     expected = None
     if comparison.expected is not None:
-        expected = read_expected(comparison.expected, classifier.classes, listing.images)
+        if kind.is_value:
+            expected = read_expected_values(comparison.expected, kind, listing.images)
+        else:
+            expected = read_expected(comparison.expected, classifier.classes, listing.images)
         chosen = expected.images
     pictures = [read_image(found) for found in chosen]
     larger = [image for image in pictures if _larger_than_a_patch(image, classifier.inputs)]
@@ -260,9 +264,11 @@ def _compared(classifier: BlackBox, folder: Path, comparison: Comparison) -> Ite
     if expected is None:
         return
     parity = compare(classifier, pictures, expected, comparison.slice_index)
+    unit = f" {kind.unit}" if kind.is_value and kind.unit != "1" else ""
+    alike = f"within {kind.tolerance:.3g}{unit}" if kind.is_value else "the same class"
     summary = (
-        f"of {len(pictures)} images: largest difference {parity.largest:.2g}, mean {parity.mean:.2g}, "
-        f"the same class for {100 * parity.agreement:.0f} %."
+        f"of {len(pictures)} images: largest difference {parity.largest:.2g}{unit}, mean {parity.mean:.2g}{unit}, "
+        f"{alike} for {100 * parity.agreement:.0f} %."
     )
     if parity.auc is not None:
         summary += f" AUC {parity.auc[0]:.3f} here, {parity.auc[1]:.3f} expected."
@@ -274,8 +280,8 @@ def _compared(classifier: BlackBox, folder: Path, comparison: Comparison) -> Ite
         yield Finding(
             "expected",
             "fault",
-            f"Other answers than expected; {summary} Explained by {parity.suspect.name} (leaves {parity.left:.1g}): "
-            f"{mended}",
+            f"Other answers than expected; {summary} Explained by {parity.suspect.name} "
+            f"(leaves {parity.left:.1g}{unit}): {mended}",
         )
     else:
         yield Finding(

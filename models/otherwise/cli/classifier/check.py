@@ -22,7 +22,8 @@ def check(
         Path | None, typer.Option(help="Images to classify: folder, file, CSV or DICOMweb.", parser=image_source)
     ] = None,
     expected: Annotated[
-        Path | None, typer.Option(help="CSV with the answers of your own pipeline: id or path, and each class.")
+        Path | None,
+        typer.Option(help="CSV with the answers of your own pipeline: id or path, and each class or the value."),
     ] = None,
     page: Annotated[
         Path | None, typer.Option(help="HTML page of what the network sees; with --expected: beside its CSV.")

@@ -6,6 +6,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -98,12 +99,26 @@ def run(
 
 
 def _refuse_another(comparison: Comparison, out: Path) -> None:
-    """Keep beside the rows which classifier and verifier they are of, and refuse to add those of others."""
+    """Refuse to add to the rows of another classifier or verifier."""
     own = {
         "classifier": comparison.classifier.version,
         "verifier": comparison.verifier.version if comparison.verifier is not None else None,
         **({"judges": [judge.version for judge in comparison.judges]} if comparison.judges else {}),
     }
+    refuse_others_rows(out, own, "classifier or verifier")
+
+
+def refuse_others_rows(out: Path, own: Mapping[str, Any], models: str) -> None:
+    """Keep beside the rows whose they are, in ``contest.json``, and refuse to add those of others.
+
+    Args:
+        out: Folder of the rows; it is made.
+        own: Versions of the models, by what they are.
+        models: What they are, in words.
+
+    Raises:
+        BenchmarkError: if the folder holds results of others.
+    """
     path = out / "contest.json"
     if not path.is_file():
         out.mkdir(parents=True, exist_ok=True)
@@ -111,8 +126,7 @@ def _refuse_another(comparison: Comparison, out: Path) -> None:
             temporary.write_text(json.dumps(own), encoding="utf-8")
     elif json.loads(path.read_text(encoding="utf-8")) != own:
         raise BenchmarkError(
-            f"{out.name} holds results of another classifier or verifier.",
-            "Give --out a new folder, or the same models.",
+            f"{out.name} holds results of another {models}.", "Give --out a new folder, or the same models."
         )
 
 

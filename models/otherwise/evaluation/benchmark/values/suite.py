@@ -17,7 +17,7 @@ from otherwise.blackbox.view import grid_of, show
 from otherwise.errors import OtherwiseError
 from otherwise.evaluation.benchmark.localisation import average_precision
 from otherwise.evaluation.benchmark.methods.method import MapMethod
-from otherwise.evaluation.benchmark.run import Row, summary
+from otherwise.evaluation.benchmark.run import Row, refuse_others_rows, summary
 from otherwise.evaluation.benchmark.values.cases import ValueCase, value_of
 from otherwise.evaluation.costs import timed
 from otherwise.explain.explainer import Explainer
@@ -56,7 +56,18 @@ def run_values(
 
     Returns:
         What ``results.json`` holds.
+
+    Raises:
+        BenchmarkError: if the folder holds results of other models or peers.
     """
+    versions = {
+        "classifier": explainer.classifier.version,
+        "agent": explainer.agent.version,
+        "verifier": verifier.version if verifier is not None else None,
+    }
+    refuse_others_rows(
+        out, {**versions, "peers": [peer.name for peer in peers]}, "classifier, agent, verifier or peers"
+    )
     (out / "rows").mkdir(parents=True, exist_ok=True)
     rows = []
     for number, case in enumerate(cases, start=1):
@@ -70,9 +81,7 @@ def run_values(
     results = {
         "suite": name,
         "images": len(rows),
-        "classifier": explainer.classifier.version,
-        "agent": explainer.agent.version,
-        "verifier": verifier.version if verifier is not None else None,
+        **versions,
         "unit": output_kind(explainer.classifier).unit,
         "figures": figures,
     }
