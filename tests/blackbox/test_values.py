@@ -275,9 +275,11 @@ PERCENT = OutputKind(
         ("<= 10 %", (10.0, 3.0), (10.1,), "at most 10 %"),
         ("below 10", (9.0,), (11.0,), "below 10 %"),
         (">=50", (50.0, 99.0), (49.9,), "at least 50 %"),
-        ("-20", (20.1, 22.0, 23.9), (19.9, 24.1), "20 % less"),
-        ("20 % less", (22.0,), (24.5,), "20 % less"),
-        ("+20", (62.0, 60.1), (59.9, 64.1), "20 % more"),
+        ("-20", (20.1, 22.0, 23.9), (19.9, 24.1), "20 percentage points less"),
+        ("20 % less", (22.0,), (24.5,), "20 percentage points less"),
+        ("20 points less", (22.0,), (24.5,), "20 percentage points less"),
+        ("20 percentage points less", (22.0,), (24.5,), "20 percentage points less"),
+        ("+20", (62.0, 60.1), (59.9, 64.1), "20 percentage points more"),
         ("=30", (30.0, 28.0, 32.0), (27.9, 32.1), "30 %"),
         ("30", (30.0,), (33.0,), "30 %"),
         ("low", (9.0, 0.0), (10.0,), "low (below 10 %)"),
@@ -338,7 +340,7 @@ def test_the_search_does_not_aim_beyond_the_range() -> None:
 
 def test_a_value_near_the_end_of_the_range_has_a_usual_target_too() -> None:
     question = ask(replace(PERCENT, categories=(), reference=0.5), 0.8)
-    assert question.text == "20 % more"
+    assert question.text == "20 percentage points more"
 
 
 def test_a_threshold_of_zero_is_told_as_zero() -> None:

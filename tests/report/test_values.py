@@ -66,7 +66,20 @@ def test_the_headline_speaks_in_the_unit() -> None:
     assert "It would say 9.1 %, that is below 10 %, if 20 % of the image" in answer
     missed = headline.answer(explained(RISK, 42.0, "<10", 17.0))
     assert missed == "The nearest attempt reaches 17 %, not below 10 %."
+    assert "that is 27 percentage points less (within 2), if" in headline.answer(explained(RISK, 42.0, "-27", 16.0))
+    assert "that is child (below 200 months), if" in headline.answer(explained(MONTHS, 210.0, "child", 190.0))
     assert "150 months (child)" in headline.question(explained(MONTHS, 150.0, "-20", 131.0))
+
+
+@pytest.mark.parametrize(
+    ("target", "reached", "way"),
+    [("-27", 16.0, "On the way from 42 % to 15 %"), ("<10", 9.0, "On the way from 42 % to below 10 %")],
+)
+def test_the_path_leads_from_one_value_to_another(target: str, reached: float, way: str) -> None:
+    page = render_report(explained(RISK, 42.0, target, reached))
+    assert way in page
+    assert "changing only this region reaches the target" in page
+    assert "risk by 730 days" in page, "where the number beside a survival curve is read"
 
 
 @pytest.mark.parametrize(

@@ -283,7 +283,8 @@ def _scores_of(hosted: HostedClassifier, images: np.ndarray) -> tuple[np.ndarray
             alone = hosted.outputs(images[:1])
         except ClassifierError:
             alone = None
-    if alone is not None and (fault is not None or len(scores) != len(images)) and alone.ndim == 2 and len(alone) == 1:
+    whole = fault is None and scores.ndim > 0 and len(scores) == len(images)
+    if alone is not None and not whole and alone.ndim == 2 and len(alone) == 1:
         scores, batch_size, fault = in_batches(hosted.outputs, 1, images), 1, None
     if fault is not None:
         raise fault

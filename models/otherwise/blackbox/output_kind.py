@@ -27,6 +27,8 @@ DIRECTIONS = ("", "worse", "better")
 """What a higher value means to the patient; empty: neither."""
 STEPS_OF_SPREAD = 10
 """A tenth of the spread is the tolerance where none is declared."""
+MOST_SPREADS = 650.0
+"""Distance from the reference, in spreads, up to which a value can be read back from an answer in double precision."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,10 @@ class OutputKind:
             ClassifierError: if the outputs do not fit, are NaN or infinite, or make no survival curve.
         """
         outputs = np.asarray(outputs, np.float64)
+        if outputs.ndim == 0:
+            raise ClassifierError(
+                "The model returned one number for all images.", "It should return one number an image, (batch, 1)."
+            )
         broken = int((~np.isfinite(outputs.reshape(len(outputs), -1))).any(axis=1).sum())
         if broken:
             raise ClassifierError(
@@ -156,8 +162,21 @@ class OutputKind:
         return survival_curves(outputs, self.reading, self.times)
 
     def answer(self, values: np.ndarray) -> np.ndarray:
-        """Return the answer as two classes for values ``(batch,)``: ``(batch, 2)`` probabilities, each by itself."""
-        return two_classes((np.asarray(values, np.float64) - self.reference) / self.spread)
+        """Return the answer as two classes for values ``(batch,)``: ``(batch, 2)`` probabilities, each by itself.
+
+        Raises:
+            ClassifierError: if a value lies so far from the reference that it could not be read back.
+        """
+        log_odds = (np.asarray(values, np.float64) - self.reference) / self.spread
+        farthest = float(np.abs(log_odds).max(initial=0))
+        if farthest > MOST_SPREADS:
+            value = float(np.asarray(values).flat[int(np.abs(log_odds).argmax())])
+            raise ClassifierError(
+                f"The model says {value:.4g}, which is {farthest:.3g} spreads of {self.spread:.4g} from its reference, "
+                f"{self.reference:.4g}.",
+                "Import it again with --reference and --spread: median and standard deviation over real images.",
+            )
+        return two_classes(log_odds)
 
     def value_of(self, probabilities: np.ndarray) -> np.ndarray:
         """Return the values that answers ``(..., 2)`` stand for, the reverse of ``answer``: ``(...)`` float64."""

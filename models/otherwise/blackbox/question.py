@@ -176,7 +176,8 @@ def _wanted(kind: OutputKind, value: float, target: str | None, within: float) -
     unit = rest if amount is None else unit
     if amount is not None and (sign or signed):
         raise TargetError(f"The target {target!r} says twice which way to go.", EXAMPLES)
-    if unit and unit.casefold() != kind.unit.casefold():
+    points = kind.unit == "%" and unit.casefold() in ("points", "percentage points")
+    if unit and not points and unit.casefold() != kind.unit.casefold():
         raise TargetError(f"The target {target!r} is not in {kind.unit}, the model's unit.", EXAMPLES)
     least, most = kind.range or (-math.inf, math.inf)
     if sign in ("<", "<="):
@@ -260,4 +261,6 @@ def _told(kind: OutputKind, value: float) -> str:
 
 
 def _amount(kind: OutputKind, amount: float) -> str:
-    return f"{_told(kind, abs(amount))} {'more' if amount > 0 else 'less'}"
+    """Return an amount in words; that of a percentage is in points, since 20 % less of it could mean a fifth."""
+    told = with_unit(abs(amount), "percentage points" if kind.unit == "%" else kind.unit)
+    return f"{told} {'more' if amount > 0 else 'less'}"

@@ -9,6 +9,7 @@ from typing import Any
 
 from otherwise.agent.editing.rendering import Cancelled
 from otherwise.agent.editing.search import Progress
+from otherwise.blackbox.output_kind import output_kind
 from otherwise.errors import CancelledError, ClassifierError
 from otherwise.explain.explainer import Explainer
 from otherwise.explain.explanation import Explanation
@@ -120,6 +121,12 @@ def explain_request(
             raise ClassifierError(f"{explainer.classifier.name} looks at whole images.", "Leave --whole out.")
         refuse_too_large(image)
         return explainer.explain(image, slice_index=request.slice_index, progress=progress, **options)
+
+    if request.whole and output_kind(explainer.classifier).is_value:
+        raise ClassifierError(
+            f"{explainer.classifier.name} says a value, which does not flip.",
+            "Leave --whole out; --find 2 explains the next patch.",
+        )
 
     def scoring(part: float) -> None:
         progress("find", SCORING_SHARE * part)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from otherwise.annotations.region import RegionMask
 from otherwise.annotations.vocabulary import Key
 from otherwise.explain.explanation import ConceptEntry, Concepts, Explanation
-from otherwise.report import words
+from otherwise.report import value_words, words
 from otherwise.report.colours import CONCEPTS
 from otherwise.report.examples import ExamplePatch, Examples, cut_patch
 
@@ -52,7 +52,7 @@ class ConceptPart:
     """The part of a report about concepts.
 
     Attributes:
-        sentence: How much of the decisive change has a name, and which.
+        sentence: How much of the decisive change has a name, and which; by how much it moves a value.
         warning: How far the decision rests on what is no feature of a disease; empty where it does not.
         rows: As the explanation orders them; what has no name last.
         stack: Rows that have a share in the decisive change, and that share in per cent of all shares.
@@ -111,7 +111,8 @@ def concept_part(
                 pictures=_pictures(entry, explanation, window, examples or {}),
             )
         )
-    return ConceptPart(_sentence(concepts), _warning(rows), tuple(rows), _stack(rows), concepts.version)
+    sentence = _sentence(concepts) + _moved(explanation, concepts)
+    return ConceptPart(sentence, _warning(rows), tuple(rows), _stack(rows), concepts.version)
 
 
 def _sentence(concepts: Concepts) -> str:
@@ -125,6 +126,19 @@ def _sentence(concepts: Concepts) -> str:
     rest = 1 - concepts.named_share
     ending = f" {words.share(rest)} is unknown." if rest > 1e-4 else " Nothing is unknown."
     return f"{_inside(concepts)}{words.share(concepts.named_share)} of the decisive change has a name: {names}.{ending}"
+
+
+def _moved(explanation: Explanation, concepts: Concepts) -> str:
+    """Return by how much each named change moves the value, in its unit; empty for classes."""
+    value = explanation.value
+    named = sorted((each for each in concepts.entries if each.term and each.share > 0), key=lambda each: -each.share)
+    if value is None or not named:
+        return ""
+    # Effects are positive towards the target, which may be a lower value.
+    sign = 1 if value.question.upwards else -1
+    unit = "" if value.kind.unit == "1" else f" {value_words.effect_unit(explanation)}"
+    moves = words.few(f"{each.term.meaning} {sign * each.effect:+.3g}{unit}" for each in named if each.term)
+    return f" Changing them moves the {value.kind.name}: {moves}."
 
 
 def _inside(concepts: Concepts) -> str:

@@ -84,6 +84,7 @@ def render_report(
             explanation=explanation,
             origin=value_words.origin(explanation),
             target=value_words.target(explanation),
+            destination=value_words.destination(explanation),
             nothing_found=value_words.nothing_found(explanation),
             effect_unit=value_words.effect_unit(explanation),
             towards=value_words.towards(explanation),

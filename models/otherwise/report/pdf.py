@@ -290,7 +290,7 @@ def _path(page: Figure, top: float, explanation: Explanation, panels: Panels) ->
     top = write_lines(
         page,
         top - 0.02,
-        f"On the way from {value_words.origin(explanation)} to {value_words.target(explanation)}",
+        f"On the way from {value_words.origin(explanation)} to {value_words.destination(explanation)}",
         13,
         weight="bold",
     )

@@ -52,7 +52,7 @@ def draw_values(axes: Axes, strengths: Sequence[float], values: Sequence[float],
     axes.set_xlim(*((strengths[0], strengths[-1]) if len(set(strengths)) > 1 else (-0.5, 0.5)))
     middle = (max(question.low, low) + min(question.high, high)) / 2
     axes.annotate(
-        question.text if len(question.text) <= 22 else f"{question.text[:21]}…",
+        textwrap.fill(question.text, 20),
         (1.02, middle),
         xycoords=("axes fraction", "data"),
         color=TARGET,
@@ -100,6 +100,17 @@ def draw_curves(axes: Axes, curves: SurvivalCurves, answer: ValueAnswer) -> None
         )
     if answer.kind.horizon is not None:
         axes.axvline(answer.kind.horizon, color=INK, linewidth=0.8, alpha=0.5)
+        axes.annotate(
+            f"risk by {answer.kind.horizon:g} {curves.unit}",
+            (answer.kind.horizon, 0.04),
+            xytext=(-4, 0),
+            textcoords="offset points",
+            ha="right",
+            fontsize=8,
+            color=INK,
+            annotation_clip=False,
+            parse_math=False,
+        )
     axes.set(
         ylim=(0, 1), yticks=(0, 0.5, 1), xlim=(curves.times[0], curves.times[-1]), xlabel=curves.unit, ylabel="survival"
     )

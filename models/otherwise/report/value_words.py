@@ -37,7 +37,9 @@ def answer(value: ValueAnswer, amount: float, changed: str, where: str) -> str:
     """
     if not value.reached:
         return f"The nearest attempt reaches {told(value, amount)}, not {value.question.text}."
-    reached = f", that is {value.question.text}," if value.question.reached(amount) else ""
+    question = value.question
+    within = f" (within {with_unit(question.tolerance, '')})" if _asks_for_one(value) else ""
+    reached = f", that is {question.text}{within}," if question.reached(amount) else ""
     return f"It would say {told(value, amount)}{reached} if {changed}{where}."
 
 
@@ -72,6 +74,20 @@ def origin(explanation: Explanation) -> str:
 def target(explanation: Explanation) -> str:
     """Return the target for a heading: the class, or the value in words."""
     return explanation.target if explanation.value is None else explanation.value.question.text
+
+
+def destination(explanation: Explanation) -> str:
+    """Return the end of the path for a heading: the class, the value that is asked for, or a threshold in words."""
+    value = explanation.value
+    if value is None or not _asks_for_one(value):
+        return target(explanation)
+    return with_unit((value.question.low + value.question.high) / 2, value.kind.unit)
+
+
+def _asks_for_one(value: ValueAnswer) -> bool:
+    """Return whether one value is asked for, with its tolerance, rather than a category or a threshold."""
+    question = value.question
+    return question.exact and question.high - question.low <= 2.001 * question.tolerance
 
 
 def nothing_found(explanation: Explanation) -> str:
