@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -10,11 +11,13 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
+from otherwise.annotations.vocabulary import Term
 from otherwise.batch.table import explained_row, write_table
 from otherwise.blackbox.output_kind import OutputKind
-from otherwise.explain.explanation import Explanation
+from otherwise.explain.explanation import ConceptEntry, Concepts, Explanation
 from otherwise.images.image import Geometry
 from otherwise.report import headline
+from otherwise.report.concepts import concept_part
 from otherwise.report.explanation_json import explanation_json, schema
 from otherwise.report.folder import read_explanation, write_explanation
 from otherwise.report.html import render_report
@@ -69,6 +72,18 @@ def test_the_headline_speaks_in_the_unit() -> None:
     assert "that is 27 percentage points less (within 2), if" in headline.answer(explained(RISK, 42.0, "-27", 16.0))
     assert "that is child (below 200 months), if" in headline.answer(explained(MONTHS, 210.0, "child", 190.0))
     assert "150 months (child)" in headline.question(explained(MONTHS, 150.0, "-20", 131.0))
+
+
+@pytest.mark.parametrize(("target", "reached", "moved"), [("<15", 14.0, "-12"), (">=60", 61.0, "+12")])
+def test_concepts_say_by_how_much_their_change_moves_the_value(target: str, reached: float, moved: str) -> None:
+    entries = (
+        ConceptEntry(Term("RADLEX", "RID5713", "Spiculated margin"), 0, 0.0, 0.0, (1,), 12.0, 0.7),
+        ConceptEntry(None, 4, 0.2, 0.1, (), 3.0, 0.3),
+    )
+    part = concept_part(replace(explained(RISK, 42.0, target, reached), concepts=Concepts("3", 0.7, entries)), (0, 1))
+    assert part is not None
+    told = f" Changing them moves the risk of an event within 730 days: Spiculated margin {moved} percentage points."
+    assert part.sentence.endswith(told)
 
 
 @pytest.mark.parametrize(
