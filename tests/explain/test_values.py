@@ -13,11 +13,13 @@ from otherwise.agent.editing.search import SearchSettings
 from otherwise.blackbox.importing import import_classifier
 from otherwise.blackbox.loading import load_classifier
 from otherwise.blackbox.output_kind import OutputKind, curves_of, output_kind
-from otherwise.blackbox.protocol import BlackBox, InputSpec
+from otherwise.blackbox.protocol import BlackBox, InputSpec, PatchSpec
 from otherwise.blackbox.question import TargetError, ask
+from otherwise.errors import ClassifierError
 from otherwise.explain.explainer import Explainer
 from otherwise.explain.explanation import Explanation
 from otherwise.explain.reach import halfway
+from otherwise.explain.request import ExplainRequest, explain_request
 from otherwise.images.image import Geometry, Image
 from support.square_models import SquareClassifier, eager_agent
 from support.value_models import SquareHazards, SquareValue, save
@@ -167,6 +169,16 @@ def test_a_confidence_is_refused_for_values(months: Explainer) -> None:
     with pytest.raises(TargetError, match="a confidence is asked of classes") as refused:
         sure.explain(grey(0.65), target="<50")
     assert "--tolerance" in refused.value.hint
+
+
+def test_a_value_of_patches_does_not_flip_a_whole_image(tmp_path: Path) -> None:
+    save(SquareValue(), tmp_path / "m.ts", SIZE)
+    inputs = InputSpec(SIZE, spacing=(0.5, 0.5), patches=PatchSpec((MONTHS.classes[1],)))
+    import_classifier(tmp_path / "m.ts", tmp_path / "bundle", inputs=inputs, answer=MONTHS)
+    box = load_classifier(tmp_path / "bundle")
+    with pytest.raises(ClassifierError, match="says a value, which does not flip") as refused:
+        explain_request(Explainer(box, agent_of(box)), grey(0.65), ExplainRequest(whole=True))
+    assert "--find" in refused.value.hint
 
 
 def test_what_is_not_reached_is_said(months: Explainer) -> None:

@@ -72,3 +72,10 @@ def test_what_is_no_target_is_refused(task: Any, params: dict) -> None:
     with pytest.raises(OtherwiseError) as refused:
         task.check(params)
     assert refused.value.status == 422
+
+
+def test_classifying_is_described_by_the_value_and_not_by_sides_of_the_reference() -> None:
+    from lib.infers.classify import Classify
+
+    task = Classify(SimpleNamespace(classifier=MonthsClassifier()))
+    assert task.description.startswith("Bone age in months by ")

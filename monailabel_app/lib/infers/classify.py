@@ -29,7 +29,7 @@ class Classify(HostedTask):
             host,
             InferType.CLASSIFICATION,
             {name: index for index, name in enumerate(host.classifier.classes)},
-            f"Probabilities of {', '.join(host.classifier.classes)} by {host.classifier.name}",
+            f"{_what_is_said(host)} by {host.classifier.name}",
             {"centre": AUTO} if looks else {},
         )
         self.looks = looks
@@ -77,3 +77,11 @@ class Classify(HostedTask):
             return self.looks.finder.patch_at(image, centre, slice_index).probabilities
         look = self.looks.get(image, slice_index, cancelled, report)
         return self.looks.finder.rank(look, 1).probabilities
+
+
+def _what_is_said(host: Host) -> str:
+    """Return what the model says: probabilities of classes, or a value with its unit."""
+    kind = output_kind(host.classifier)
+    if not kind.is_value:
+        return f"Probabilities of {', '.join(host.classifier.classes)}"
+    return kind.name.capitalize() if kind.unit == "1" else f"{kind.name.capitalize()} in {kind.unit}"

@@ -33,7 +33,7 @@ WEAK = 0.01
 """Share of that strength below which a ridge is no skull."""
 DRAWN, POINTS, REFINED = 400, 6, 5
 """Ellipses that are drawn, the points of each, and how many of the best are refined."""
-HALF_SKULL = 0.98
+HALF_SKULL = 1.15
 """The ridge lies in the middle of the skull, and circumferences are taken at its outside: so many millimetres further
 out, by the median of training heads."""
 
