@@ -11,7 +11,7 @@ import typer
 from otherwise.cli.explain_all import explain_archive
 from otherwise.cli.options.image_source import image_source
 from otherwise.cli.options.pair import choose_pair
-from otherwise.cli.options.patches import Foreground, Overlap, Share
+from otherwise.cli.options.patches import Foreground, Overlap, Share, SkipMuscle
 from otherwise.cli.progress import shown
 from otherwise.images.kinds import Projection
 
@@ -77,6 +77,7 @@ def register(app: typer.Typer) -> None:
         overlap: Overlap = None,
         share: Share = None,
         foreground: Foreground = None,
+        skip_muscle: SkipMuscle = False,
         noise: Annotated[
             float,
             typer.Option(
@@ -106,7 +107,7 @@ def register(app: typer.Typer) -> None:
         from otherwise.report.folder import REPORT_NAME, refuse_existing, write_explanation
 
         classifier, agent = choose_pair(image, classifier, agent)
-        scan = Scan(overlap, share, foreground)
+        scan = Scan(overlap, share, foreground, muscle=not skip_muscle)
         request = ExplainRequest(target, seed, slice_index, projection, find, centre, noise, scan, whole, tolerance)
         if every:
             from otherwise.batch.worker import BatchOrder

@@ -12,7 +12,7 @@ import typer
 
 from otherwise.cli.options.image_source import image_source
 from otherwise.cli.options.input_contract import UsageError
-from otherwise.cli.options.patches import Coarse, Foreground, Overlap, Share
+from otherwise.cli.options.patches import Coarse, Foreground, Overlap, Share, SkipMuscle
 from otherwise.cli.progress import shown
 from otherwise.cli.tables import print_table
 from otherwise.images.kinds import Projection
@@ -53,6 +53,7 @@ def register(app: typer.Typer) -> None:
         share: Share = None,
         foreground: Foreground = None,
         coarse: Coarse = False,
+        skip_muscle: SkipMuscle = False,
         workers: Annotated[
             int | None, typer.Option(min=1, help="With --all: so many processes, through Ray. [default: this one]")
         ] = None,
@@ -81,7 +82,7 @@ def register(app: typer.Typer) -> None:
 
         if out is not None:
             refuse_existing(out)
-        scan = Scan(overlap, share, foreground, fine=not coarse)
+        scan = Scan(overlap, share, foreground, fine=not coarse, muscle=not skip_muscle)
         if every:
             from otherwise.batch.finding import FindOrder
             from otherwise.cli.find_all import find_all

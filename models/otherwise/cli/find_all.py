@@ -76,7 +76,9 @@ def find_all(
     results = search(replace(order, most=max(order.most, 100)) if known else order, "find")
     figures: dict[str, Any] | None = None
     if known:
-        plain = Scan(1 - 1 / WINDOW_STEPS, order.scan.share, order.scan.foreground, fine=False)
+        plain = Scan(
+            1 - 1 / WINDOW_STEPS, order.scan.share, order.scan.foreground, fine=False, muscle=order.scan.muscle
+        )
         window = search(replace(order, scan=plain, most=100, picture=None), "sliding window, to compare")
         figures = {
             "coarse and fine" if order.scan.fine else "coarse": _froc(results, listing.images, *known),

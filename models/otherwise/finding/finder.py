@@ -50,6 +50,13 @@ class Finder:
         missing = [name for name in inputs.patches.wanted if name not in classifier.classes]
         if missing:
             raise ClassifierError(f"{classifier.name} has no class {missing[0]!r}.", "Correct its bundle's patches.")
+        if not self.scan.muscle and (len(inputs.size) != 2 or inputs.modality.upper() not in ("MG", "OT", "")):
+            raise ClassifierError(
+                f"{classifier.name} is not made for mammograms, so there is no pectoral muscle to leave out.",
+                "Leave --skip-muscle out.",
+            )
+        if not self.scan.muscle and inputs.patches.foreground is None:
+            raise ClassifierError("Muscle cannot be told from air without a foreground.", "Give --foreground, too.")
         self.classifier = classifier
         self.inputs: InputSpec = inputs
         self.patches: PatchSpec = inputs.patches
@@ -80,7 +87,7 @@ class Finder:
         """
         check_content(image)
         grid = self.grid(image, slice_index)
-        tissue = TissueMap(image, self.inputs)
+        tissue = TissueMap(image, self.inputs, self.scan.muscle)
         every = dense_patch_slices(grid.shape[: self._dims], self.inputs.size, tuple(self._step.tolist()))
         starts = self._on_tissue(tissue, grid, np.array([[cut.start for cut in cuts] for cuts in every]))
         if not len(starts):
@@ -125,7 +132,7 @@ class Finder:
 
         answers[seeing] = ask(scores.starts[seeing])
         again = replace(scores, answers=answers)
-        more = self._finer(again, TissueMap(image, self.inputs))
+        more = self._finer(again, TissueMap(image, self.inputs, self.scan.muscle))
         return again.with_more(more, ask(more)) if len(more) else again
 
     def finds(self, scores: PatchScores, most: int = 20) -> list[Find]:

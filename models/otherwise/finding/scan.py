@@ -20,12 +20,14 @@ class Scan:
         share: Patches that hold a smaller share of tissue are not looked at, in [0, 1].
         foreground: Voxels above this value, in the image's own units, are foreground.
         fine: Look closer around suspicious patches.
+        muscle: Search the pectoral muscle of a mammogram, too; without it, it is no tissue.
     """
 
     overlap: float | None = None
     share: float | None = None
     foreground: float | None = None
     fine: bool = True
+    muscle: bool = True
 
     def inputs(self, declared: InputSpec) -> InputSpec:
         """Return a classifier's inputs with these settings.

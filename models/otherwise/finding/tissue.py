@@ -7,7 +7,9 @@ from scipy import ndimage
 
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.blackbox.view import suited_channels
+from otherwise.finding.muscle import pectoral_muscle
 from otherwise.images.image import Geometry, Image
+from otherwise.images.resampling import windowed
 
 SAMPLES = 24
 """Samples along the shortest edge of a patch."""
@@ -27,12 +29,13 @@ class TissueMap:
     Args:
         image: 2-D, or a volume; in its own units.
         inputs: Of a classifier of patches.
+        muscle: The pectoral muscle of a mammogram is tissue, too; see ``muscle``.
 
     Attributes:
         tissue: bool ``(i, j, k)``, samples of the image.
     """
 
-    def __init__(self, image: Image, inputs: InputSpec) -> None:
+    def __init__(self, image: Image, inputs: InputSpec, muscle: bool = True) -> None:
         assert inputs.patches is not None
         assert inputs.spacing is not None
         self._geometry = image.geometry
@@ -50,9 +53,14 @@ class TissueMap:
         else:
             a, b, c = samples.shape[1:]
             coarse = Image(samples, Geometry((a, b, c), np.eye(4)), image.id, image.dimension)
-            foreground = (suited_channels(coarse, inputs).array > limit).any(axis=0)
+            suited = suited_channels(coarse, inputs).array
+            foreground = (suited > limit).any(axis=0)
             thick_enough = (across / self._step)[wide].min(initial=np.inf) >= FEWEST
             self.tissue = tissue_of(foreground) if thick_enough else foreground
+            if not muscle:
+                brightness = windowed(suited.mean(axis=0), inputs.intensity)
+                for k in range(c):
+                    self.tissue[..., k] &= ~pectoral_muscle(brightness[..., k], self.tissue[..., k])
         sums = self.tissue.astype(np.int64)
         for axis in range(3):
             sums = np.cumsum(sums, axis=axis)

@@ -192,7 +192,8 @@ def _place_masses(
         if len(masses) == count:
             break
         over_muscle = in_muscle[tuple(index)] > OVER_MUSCLE
-        if depth[tuple(index)] < DEEP or centre[0] < DEEP or over_muscle or not far:
+        at_edge = centre[0] < DEEP or (settings.oblique and centre[1] < DEEP)
+        if depth[tuple(index)] < DEEP or at_edge or over_muscle or not far:
             continue
         masses.append(draw_mass(rng, centre, float(rng.uniform(*settings.radius))))
     return masses

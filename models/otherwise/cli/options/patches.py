@@ -16,4 +16,7 @@ Share = Annotated[
 Foreground = Annotated[
     float | None, typer.Option(help="Pixels above this, in the image's own units, are tissue or something bright.")
 ]
+SkipMuscle = Annotated[
+    bool, typer.Option("--skip-muscle", help="Of a mammogram: do not search the pectoral muscle, where it is plain.")
+]
 Coarse = Annotated[bool, typer.Option("--coarse", help="Do not look closer around suspicious patches.")]
