@@ -239,16 +239,41 @@ def test_bodies_of_many_values_are_refused_before_they_are_parsed(running: Runni
     assert requests.post(f"{running.url}/otherwise/concepts/query", json=text, timeout=20).status_code == 422
 
 
+@pytest.fixture
+def small_text(app_class: Any, monkeypatch: pytest.MonkeyPatch) -> int:
+    """A limit of bodies below that of uploads, which is a mebibyte here."""
+    monkeypatch.setattr(importlib.import_module("lib.http.body_limits"), "MOST_TEXT", 2**18)
+    return 2**18
+
+
 @pytest.mark.parametrize("kind", ["multipart/form-data; boundary=x", "Multipart/Form-Data", "multipart/form-data"])
-def test_a_body_is_no_upload_because_it_is_called_one(running: Running, kind: str) -> None:
+def test_a_body_is_no_upload_because_it_is_called_one(running: Running, small_text: int, kind: str) -> None:
     """Routes that take no files hold their whole body in memory: a gigabyte each, eight at once."""
     headers = {"Content-Type": kind}
     for address in ("/otherwise/jobs", "/otherwise/annotations", "/otherwise/concepts/query", "/train/agent"):
-        reply = requests.post(running.url + address, data=b"a" * (5 * 2**20), headers=headers, timeout=20)
+        reply = requests.post(running.url + address, data=b"a" * (2 * small_text), headers=headers, timeout=20)
         assert (reply.status_code, reply.json()["error"]) == (413, "too-large"), address
         many = b"[" + b"[]," * 50_000 + b"0]"
         reply = requests.post(running.url + address, data=many, headers=headers, timeout=20)
         assert (reply.status_code, reply.json()["error"]) == (413, "too-large"), address
+
+
+@pytest.mark.parametrize(
+    ("method", "address", "field", "status"),
+    [
+        ("PUT", "/session/", "files", 200),
+        ("PUT", "/datastore/image?image=dark", "file", 409),
+        ("PUT", "/datastore/label?image=unknown", "label", 404),
+        ("POST", "/infer/classify", "file", 422),
+    ],
+)
+def test_routes_that_take_files_take_larger_ones(
+    running: Running, small_text: int, method: str, address: str, field: str, status: int
+) -> None:
+    """They say what is wrong with a file, or take it, but do not call it too large."""
+    files = {field: ("a.nrrd", b"a" * (2 * small_text))}
+    reply = requests.request(method, running.url + address, files=files, timeout=20)
+    assert reply.status_code == status, reply.text
 
 
 class Clock:
