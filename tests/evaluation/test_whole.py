@@ -21,7 +21,8 @@ from otherwise.finding.find import Find
 from otherwise.finding.finder import Finder
 from otherwise.images.image import Geometry, Image
 from otherwise.phantoms.phantom import WholePhantom
-from otherwise.phantoms.whole_mammogram import WholeMammogramSettings, whole_mammograms
+from otherwise.phantoms.series import numbered_rng
+from otherwise.phantoms.whole_mammogram import WholeMammogramSettings, make_whole_mammogram, whole_mammograms
 from support.square_models import SquareClassifier, eager_agent
 
 COARSE = WholeMammogramSettings(size=(600, 750), spacing=0.4)
@@ -85,6 +86,7 @@ def test_a_measurement_has_all_figures(phantoms: list[WholePhantom]) -> None:
     figures = measure_finding(Finder(classifier), phantoms, len(phantoms)).to_dict()
     assert figures["lesions"] == sum(len(phantom.lesions) for phantom in phantoms)
     assert 0 <= figures["sensitivity_low"] <= figures["sensitivity"] <= figures["sensitivity_high"] <= 1
+    assert figures["on_muscle"] is None, "these phantoms have none"
     assert figures["slowest_seconds"] >= figures["median_seconds"] > 0
 
 
@@ -116,3 +118,13 @@ def test_a_change_outside_the_patch_would_be_counted(phantoms: list[WholePhantom
     spoilt = replace(found, volumes=volumes)
     assert changed_outside(spoilt, image, find) == 1
     assert geometry_error(spoilt, image) > 1e-3
+
+
+def test_finds_on_muscle_are_counted() -> None:
+    phantom = make_whole_mammogram(numbered_rng(5, 0), replace(COARSE, oblique=True))
+    assert phantom.muscle is not None
+    classifier = SquareClassifier(InputSpec((96, 96), spacing=SPACING, patches=PatchSpec(("bright",), foreground=0.05)))
+    everywhere = replace(phantom, muscle=np.ones_like(phantom.muscle))
+    assert measure_finding(Finder(classifier), [everywhere], 1).on_muscle == 1
+    nowhere = replace(phantom, muscle=np.zeros_like(phantom.muscle))
+    assert measure_finding(Finder(classifier), [nowhere], 1).on_muscle == 0

@@ -31,6 +31,7 @@ class Findings:
         sensitivity: Share of lesions found at ``FALSE_FINDS`` false finds an image.
         sensitivity_low, sensitivity_high: 95 % interval by bootstrap over images.
         at_false_finds: Sensitivity at 1/4, 1/2, 1, 2 and 4 false finds an image.
+        on_muscle: Share of finds whose centre lies on the pectoral muscle; None: the phantoms have none.
         median_seconds: For one image, from the voxels in memory to its finds.
         slowest_seconds: The same for the slowest.
         peak_gib: Memory of this process, at most.
@@ -45,6 +46,7 @@ class Findings:
     sensitivity_low: float
     sensitivity_high: float
     at_false_finds: dict[str, float]
+    on_muscle: float | None
     median_seconds: float
     slowest_seconds: float
     peak_gib: float
@@ -109,11 +111,13 @@ def measure_finding(
         progress: Called with the share done.
     """
     marks, seconds, peak = [], [], 0.0
+    on_muscle: list[bool] = []
     for number, phantom in enumerate(phantoms, start=1):
         finds, took = timed(partial(finder.find, phantom.image, most=100))
         seconds.append(took)
         peak = max(peak, resident_gib())
         marks.append(judge(phantom, finds))
+        on_muscle.extend(_on_muscle(phantom, finds))
         progress("find", number / count)
     rng = np.random.default_rng(0)
     drawn = [[marks[n] for n in rng.integers(len(marks), size=len(marks))] for _ in range(1000)]
@@ -125,6 +129,7 @@ def measure_finding(
         sensitivity_low=round(float(low), 4),
         sensitivity_high=round(float(high), 4),
         at_false_finds={f"{rate:g}": round(sensitivity_at(marks, rate), 4) for rate in (0.25, 0.5, 1, 2, 4)},
+        on_muscle=round(float(np.mean(on_muscle)), 4) if on_muscle else None,
         median_seconds=round(float(np.median(seconds)), 2),
         slowest_seconds=round(max(seconds), 2),
         peak_gib=round(peak, 2),
@@ -132,6 +137,14 @@ def measure_finding(
         machine=machine_class("cpu"),
         threads=torch.get_num_threads(),
     )
+
+
+def _on_muscle(phantom: WholePhantom, finds: Sequence[Find]) -> list[bool]:
+    """Return of each find whether its centre lies on the muscle; nothing where the phantom has none."""
+    if phantom.muscle is None:
+        return []
+    places = [phantom.image.geometry.to_index(np.array(find.centre_ras)).round().astype(int) for find in finds]
+    return [bool(phantom.muscle[tuple(place)]) for place in places]
 
 
 def _within(phantom: WholePhantom, find: Find, place: tuple[float, float, float]) -> bool:

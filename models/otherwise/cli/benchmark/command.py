@@ -11,6 +11,7 @@ import typer
 from otherwise.cli.benchmark import suites, teaching, values
 from otherwise.cli.benchmark.suites import Agent, Classifier, Device
 from otherwise.cli.options.pair import load_pair
+from otherwise.cli.options.patches import SkipMuscle
 from otherwise.cli.phantoms import known_whole_kind
 from otherwise.cli.progress import shown
 from otherwise.phantoms.registry import WHOLE_KINDS
@@ -91,15 +92,17 @@ def register(app: typer.Typer) -> None:
         phantoms: Whole = "whole-mammogram",
         count: Annotated[int, typer.Option(min=1, help="How many unseen whole phantoms.")] = 100,
         seed: Annotated[int, typer.Option(min=0, help="Of their series.")] = 33,
+        skip_muscle: SkipMuscle = False,
         device: Device = "auto",
     ) -> None:
         """Measure free-response figures, time and memory of finding on unseen whole phantoms."""
         from otherwise.blackbox.loading import load_classifier
         from otherwise.evaluation.froc import measure_finding
         from otherwise.finding.finder import Finder
+        from otherwise.finding.scan import Scan
         from otherwise.phantoms.registry import draw_whole
 
-        finder = Finder(load_classifier(classifier, device=device))
+        finder = Finder(load_classifier(classifier, device=device), Scan(muscle=not skip_muscle))
         images = draw_whole(phantoms, seed, count)
         with shown("Finding") as advance:
             figures = measure_finding(finder, images, count, advance)
