@@ -77,15 +77,17 @@ def choose_reaching(judge: NativeJudge, result: SearchResult, question: Question
     end, found = result.best, carried(judge, result.best)
     if _beyond(question, _value(question, end)):
         found = _tuned(judge, found, lambda aim: _ends(question, result, aim), question)
-    others = [
-        _tuned(judge, carried(judge, other), lambda aim, other=other: (result.original, other), question)
-        for other in result.alternatives
-    ]
+    others = [_faded(judge, result.original, other, question) for other in result.alternatives]
     result = replace(result, alternatives=tuple(each.candidate for each in others if each.answer.valid))
     if found.candidate is end:
         return result, found
     tried = tuple(sorted([*result.tried, found.candidate], key=lambda c: c.strength))
     return replace(result, best=found.candidate, tried=tried), found
+
+
+def _faded(judge: NativeJudge, original: Candidate, other: Candidate, question: Question) -> ChosenEdit:
+    """Return the blend of the original and an alternative that hits the aim on the full image."""
+    return _tuned(judge, carried(judge, other), lambda aim: (original, other), question)
 
 
 def _tuned(

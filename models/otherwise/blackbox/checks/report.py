@@ -205,11 +205,11 @@ def _probabilities(classifier: BlackBox, answers: np.ndarray, real: bool) -> Ite
 def _values(kind: OutputKind, values: np.ndarray, real: bool) -> Iterable[Finding]:
     """Describe the distribution of a value; compare it with what the bundle declares."""
     quantiles = np.quantile(values, (0, 0.25, 0.5, 0.75, 1))
-    lowest, lower, median, upper, highest = (with_unit(float(value), kind.unit) for value in quantiles)
+    lowest, lower, middle, upper, highest = (with_unit(float(value), kind.unit) for value in quantiles)
     yield Finding(
         "values",
         "ok",
-        f"of {len(values)} images: {lowest} to {highest}, half of them {lower} to {upper}, median {median}, "
+        f"of {len(values)} images: {lowest} to {highest}, half of them {lower} to {upper}, median {middle}, "
         f"standard deviation {with_unit(float(values.std()), kind.unit)}.",
     )
     low, high = kind.range or (-np.inf, np.inf)
@@ -222,7 +222,7 @@ def _values(kind: OutputKind, values: np.ndarray, real: bool) -> Iterable[Findin
         yield Finding("categories", "ok", f"{counts}.")
     median, deviation = float(np.median(values)), float(values.std())
     near = abs(median - kind.reference) <= kind.spread / 2 and 0.5 <= deviation / kind.spread <= 2
-    if real and len(values) >= FEWEST_VALUES and not near:
+    if real and len(values) >= FEWEST_VALUES and not near and deviation > 0:  # a constant is warned of by itself
         yield Finding(
             "reference",
             "warning",

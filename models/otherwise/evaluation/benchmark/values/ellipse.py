@@ -101,7 +101,7 @@ def skull_ellipse(grey: np.ndarray, head: np.ndarray) -> Ellipse | None:
         chosen = points[rng.choice(len(points), POINTS, replace=False, p=likely)]
         model = EllipseModel.from_estimate(chosen)
         if model:
-            ellipse = Ellipse(*model.center, *model.axis_lengths, model.theta)
+            ellipse = Ellipse(*map(float, (*model.center, *model.axis_lengths, model.theta)))
             if _plausible(ellipse, middle, radius):
                 drawn.append(ellipse)
     best = sorted(drawn, key=brightness, reverse=True)[:REFINED]
