@@ -174,6 +174,20 @@ def test_a_provider_that_refuses_aborts_or_keeps_nothing(plane: Any) -> None:
         assert send({"a": plane(1)}, node) == {"a": "The archive does not keep objects of this kind."}
 
 
+def test_an_archive_that_accepts_and_then_aborts_has_broken_off(plane: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    associate = AE.associate
+
+    def until_it_ends(*args: Any, **options: Any) -> Any:
+        association = associate(*args, **options)
+        association.join()
+        return association
+
+    monkeypatch.setattr(AE, "associate", until_it_ends)
+    aborts = (evt.EVT_ESTABLISHED, lambda event: event.assoc.abort())
+    with provider(aborts, supported_contexts=StoragePresentationContexts) as node:
+        assert send({"a": plane(1)}, node) == {"a": "The archive broke off."}
+
+
 def test_an_archive_that_takes_connections_and_says_nothing(plane: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from otherwise.report.dicom import c_store
 
@@ -186,8 +200,10 @@ def test_an_archive_that_takes_connections_and_says_nothing(plane: Any, monkeypa
             send({"a": plane(1)}, Node("SILENT", "127.0.0.1", door.getsockname()[1]))
         thread.join()
         taken[0].close()
-    with pytest.raises(OtherwiseError, match="cannot be reached"):
-        send({"a": plane(1)}, Node("AWAY", "127.0.0.1", free_port()))
+    with socket.socket() as shut:
+        shut.bind(("127.0.0.1", 0))  # and not listening, so that nobody else takes the port
+        with pytest.raises(OtherwiseError, match="cannot be reached"):
+            send({"a": plane(1)}, Node("AWAY", "127.0.0.1", shut.getsockname()[1]))
 
 
 @pytest.mark.parametrize(

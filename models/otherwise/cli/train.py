@@ -41,7 +41,8 @@ def register(app: typer.Typer) -> None:
         patch: Annotated[
             int | None,
             typer.Option(
-                help="Edge of the cubes folded into channels, a power of two; default: follows from the size."
+                min=1,
+                help="Edge of the cubes folded into channels, a power of two; default: follows from the size.",
             ),
         ] = None,
         latent: Annotated[int, typer.Option(help="Width of the semantic latent.")] = 128,

@@ -19,6 +19,7 @@ from otherwise.images.formats.registry import (
     read_head,
     strip_ending,
 )
+from otherwise.images.names import is_file, is_utf8, printable
 from otherwise.images.studies import DicomFile, Study, StudyImage, describe_dicom, digest, group_studies
 from otherwise.images.table import is_table, read_table
 
@@ -151,11 +152,11 @@ def list_images(
         ImageError: if there is no such source, no image in it, or it cannot be looked into.
     """
     source = Path(source)
-    if not _is_utf8(str(source)):
-        raise ImageError(f"The path {_printable(str(source))} is not UTF-8.", "Rename the file or folder.")
-    if is_table(source) and _is_file(source):
+    if not is_utf8(str(source)):
+        raise ImageError(f"The path {printable(str(source))} is not UTF-8.", "Rename the file or folder.")
+    if is_table(source) and is_file(source):
         return _list_table(source)
-    if _is_file(source):
+    if is_file(source):
         return Listing((FoundImage(source.name, image_name(source), (source, *_voxels_beside(source))),))
     if not source.is_dir():
         raise ImageError(f"There is no file or folder {source.name}.", "Check the path.")
@@ -228,35 +229,18 @@ def _walk(
         return
     for item in items:
         name = f"{within}/{item.name}" if within else item.name
-        if not _is_utf8(item.name):  # it could neither be printed nor stored in JSON
-            left_out.append(LeftOut(_printable(name), exclusion.NAMES))
+        if not is_utf8(item.name):  # it could neither be printed nor stored in JSON
+            left_out.append(LeftOut(printable(name), exclusion.NAMES))
         elif exclusion.is_hidden(item.name):
             left_out.append(LeftOut(name, exclusion.HIDDEN))
         elif item.is_dir(follow_symlinks=False):
             if without is None or Path(item.path).resolve() != without.resolve():
                 inside = truth or exclusion.is_truth_folder(item.name)
                 yield from _walk(Path(item.path), name, without, left_out, inside)
-        elif not _is_file(item):
+        elif not is_file(item):
             left_out.append(LeftOut(name, exclusion.LINKS))
         else:
             yield name, item, truth
-
-
-def _is_file(item: os.DirEntry[str] | Path) -> bool:
-    """Return whether it is a file, or a link that leads to one."""
-    try:
-        return item.is_file()
-    except OSError:  # a link that leads to itself
-        return False
-
-
-def _is_utf8(name: str) -> bool:
-    """Return whether a name of the file system is UTF-8; Python keeps other bytes as surrogates."""
-    return not any("\ud800" <= letter <= "\udfff" for letter in name)
-
-
-def _printable(name: str) -> str:
-    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def _is_truth(name: str) -> bool:

@@ -140,6 +140,17 @@ def test_without_a_length_the_training_takes_as_many_steps_as_the_images_need(
     assert load_agent(out).model.architecture.patch == 2, "follows from 16 x 16"
 
 
+@pytest.mark.parametrize("epochs", ["0", "-1", "nan", "inf"])
+def test_no_or_endless_passes_over_the_images_are_refused(
+    classifier_bundle: Path, training_folder: Path, tmp_path: Path, epochs: str
+) -> None:
+    given = arguments(classifier_bundle, training_folder, tmp_path / "agent")
+    given[given.index("--epochs") + 1] = epochs
+    with pytest.raises(AgentError, match="passes over the images"):
+        CliRunner().invoke(build(), given, catch_exceptions=False)
+    assert not (tmp_path / "agent.training").exists()
+
+
 def test_ctrl_c_while_validating_leaves_a_bundle(
     classifier_bundle: Path, training_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

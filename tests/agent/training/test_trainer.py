@@ -142,6 +142,8 @@ def test_on_the_way_to_noise_images_keep_their_share() -> None:
         ({"minutes": 0.0}, "learns nothing"),
         ({"minutes": -1.0}, "learns nothing"),
         ({"minutes": float("nan")}, "learns nothing"),
+        ({"steps": 0}, "learns nothing"),
+        ({"steps": 1, "batch": 0}, "learns nothing"),
         ({"steps": 1, "student_first": 1.0}, "alone"),
         ({"steps": 1, "student_noise": 1.0}, "noise"),
         ({"steps": 1, "focus": 1.0}, "focused"),

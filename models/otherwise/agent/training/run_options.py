@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,12 +11,17 @@ from otherwise.agent.networks import Architecture
 from otherwise.agent.training.data import Views
 from otherwise.agent.training.trainer import TrainingSettings
 from otherwise.blackbox.protocol import BlackBox
+from otherwise.errors import AgentError
 from otherwise.images.listing import FoundImage
 
 
 @dataclass(frozen=True)
 class TrainingSession:
-    """The options of a training, from the command line."""
+    """The options of a training, from the command line.
+
+    Raises:
+        AgentError: if the passes over the images have no end, or are none.
+    """
 
     classifier: BlackBox
     images: Path | tuple[Path | FoundImage, ...]
@@ -34,6 +40,12 @@ class TrainingSession:
     """What the classifier sees of an image; None: the whole of it."""
     start: Agent | None = None
     """An agent whose weights are begun with; its architecture is then the one."""
+
+    def __post_init__(self) -> None:
+        if self.epochs is not None and not 0 < self.epochs < math.inf:
+            raise AgentError(
+                f"A training cannot take {self.epochs:g} passes over the images.", "Give --epochs above 0, such as 20."
+            )
 
     @property
     def folder(self) -> Path:

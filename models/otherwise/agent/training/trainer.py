@@ -77,6 +77,8 @@ class TrainingSettings:
             raise AgentError("Training has no end.", "Give --epochs or --minutes.")
         if self.minutes is not None and not self.minutes > 0:
             raise AgentError(f"A training of {self.minutes:g} minutes learns nothing.", "Give --minutes above 0.")
+        if self.batch < 1 or (self.steps is not None and self.steps < 1):
+            raise AgentError("A training without a step or an image learns nothing.", "Give --batch 1 or more.")
         if not 0 <= self.student_first < 1:
             raise AgentError(f"The student cannot learn alone for {self.student_first:g} of the training.", "Give 0.2.")
         if not 0 <= self.student_noise < 1:

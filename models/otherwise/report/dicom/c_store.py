@@ -105,10 +105,8 @@ def send(files: Mapping[str, Path], node: Node) -> dict[str, str]:
     handlers: list[events.EventHandlerType] = [(events.EVT_PDU_RECV, received), (events.EVT_CONN_OPEN, connected)]
     association = here.associate(node.host, node.port, contexts=contexts, ae_title=node.title, evt_handlers=handlers)
     try:
-        if not association.is_established:
-            # Why tells what the archive sent: the association's own state also depends on when it hung up.
-            if A_ASSOCIATE_AC in heard:  # of none of our kinds
-                return dict.fromkeys(files, f"{refusal(NOT_KEPT)}.")
+        # What the archive sent tells why: the association's own state also depends on when it hung up.
+        if not association.is_established and A_ASSOCIATE_AC not in heard:
             raise _not_established(node, heard & {A_ASSOCIATE_RJ, A_ABORT_RQ} != set(), bool(heard))
         return {name: _store(association, path, headers[name]) for name, path in files.items()}
     finally:
@@ -128,10 +126,10 @@ def _not_established(node: Node, refused: bool, connected: bool) -> OtherwiseErr
 
 
 def _store(association: Association, path: Path, header: Dataset) -> str:
-    if not association.is_established:
-        return "The archive broke off."
     if not any(context.abstract_syntax == header.SOPClassUID for context in association.accepted_contexts):
         return f"{refusal(NOT_KEPT)}."
+    if not association.is_established:
+        return "The archive broke off."
     try:
         status = association.send_c_store(pydicom.dcmread(path))
     except (RuntimeError, ValueError) as error:  # of an association that ended, or a transfer syntax that was refused
