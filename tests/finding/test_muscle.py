@@ -85,3 +85,5 @@ def test_what_has_no_muscle_cannot_be_searched_without_it() -> None:
     boundless = replace(INPUTS, patches=PatchSpec(("bright",)))
     with pytest.raises(ClassifierError, match="without a foreground"):
         Finder(SquareClassifier(boundless), Scan(muscle=False))
+    with pytest.raises(ClassifierError, match="whole images has no muscle"):
+        Scan(muscle=False).inputs(replace(INPUTS, patches=None))

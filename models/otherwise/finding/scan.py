@@ -38,6 +38,8 @@ class Scan:
         """
         fields = {"overlap": self.overlap, "share": self.share, "foreground": self.foreground}
         given: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
+        if declared.patches is None and not self.muscle:
+            raise ClassifierError("A classifier of whole images has no muscle to leave out.", "Leave that option out.")
         if not given:
             return declared
         if declared.patches is None:
