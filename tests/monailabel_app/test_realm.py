@@ -161,6 +161,8 @@ def test_a_log_in_that_the_realm_refuses_is_no_fault_of_a_server(
     refused, said = log_in("wrong")
     assert (refused, said["error"]) == (401, "unauthorized")
     assert "password" in said["hint"]
+    realm.error = "unauthorized_client"  # this server may not ask for log-ins: nobody's password is wrong
+    assert log_in("wrong")[0] == 502
     realm.away = True
     refused, said = log_in(PASSWORD)
     assert (refused, said["error"]) == (502, "upstream")

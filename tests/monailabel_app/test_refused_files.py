@@ -109,6 +109,17 @@ def test_a_label_that_cannot_be_written_changes_nothing(
     assert set(store.get_labels_by_image_id("nested")) == {"final"}
 
 
+def test_a_label_that_can_be_written_but_not_recorded_changes_nothing(
+    store: ServedFolder, studies: Path, tmp_path: Path
+) -> None:
+    before = contents(studies)
+    write_image(volume(4), tmp_path / "newer.nrrd")
+    with refused_in(studies):
+        store.save_label("nested", str(tmp_path / "newer.nrrd"), "final", {"said": "Ben"})
+    assert contents(studies) == before
+    assert store.get_label_info("nested", "final")["said"] == "Ann"
+
+
 @pytest.mark.parametrize("change", ["image", "label"])
 def test_facts_that_cannot_be_recorded_are_not_told_as_if_they_were(
     store: ServedFolder, studies: Path, change: str

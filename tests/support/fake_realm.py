@@ -24,6 +24,7 @@ class FakeRealm:
         self.asked = 0
         self.away = False
         self.refusal = 401  # of a wrong password, as Keycloak answers; RFC 6749, 5.2 says 400
+        self.error = "invalid_grant"  # of the same section
         realm = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -37,9 +38,7 @@ class FakeRealm:
             def do_POST(self) -> None:
                 form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
                 right = form["password"] == [PASSWORD]
-                content = (
-                    {"access_token": signed(realm), "token_type": "Bearer"} if right else {"error": "invalid_grant"}
-                )
+                content = {"access_token": signed(realm), "token_type": "Bearer"} if right else {"error": realm.error}
                 self.send_response(503 if realm.away else 200 if right else realm.refusal)
                 self.end_headers()
                 self.wfile.write(json.dumps(content).encode())

@@ -53,8 +53,8 @@ FILES = ("/datastore/dataset", "/activelearning/{strategy}", "/session/", "/data
 """Addresses whose answers wait for an archive or for large files."""
 BATCH = "/batch/infer/{model}"
 """Address whose answer may wait for the worker, once for each image of the studies."""
-REFUSED_LOGIN = (400, 401)
-"""Status with which a realm refuses a name or password (RFC 6749, section 5.2; Keycloak says 401)."""
+REFUSED_LOGIN = "invalid_grant"
+"""Error with which a realm refuses a name or password (RFC 6749, section 5.2); the status differs between realms."""
 REQUEST = "otherwise_request"
 """Name of the argument that holds the request."""
 
@@ -146,7 +146,7 @@ def _guarded(
         except psutil.NoSuchProcess as error:
             raise NotFoundError("It has ended already.", "Look at its status.") from error
         except requests.HTTPError as error:
-            if endpoint is login.access_token and error.response.status_code in REFUSED_LOGIN:
+            if endpoint is login.access_token and _error_of(error.response) == REFUSED_LOGIN:
                 raise UnauthorizedError("The realm refuses this log-in.", "Check name and password.") from error
             raise UpstreamError("Another server refused.", "Check what you sent, such as the password.") from error
         except requests.RequestException as error:
@@ -165,6 +165,15 @@ def _guarded(
 
     guarded.__signature__ = _signature(endpoint)  # type: ignore[attr-defined]
     return guarded
+
+
+def _error_of(reply: requests.Response) -> str:
+    """Return the error that a realm names; empty where it names none."""
+    try:
+        content = reply.json()
+    except ValueError:
+        return ""
+    return str(content.get("error", "")) if isinstance(content, dict) else ""
 
 
 def _signature(endpoint: Callable[..., Any]) -> inspect.Signature:

@@ -88,9 +88,9 @@ class StudyFolder(LocalDatastore):
             target, ending = self._target(self._datastore.image_path(), check_new_id(image_id), image_filename)
             if target.exists():
                 raise ExistsError(f"The studies hold a file {target.name!r} already.", "Choose another id.")
-            with self._recorded():
-                with atomic_path(target) as draft:
-                    shutil.copyfile(image_filename, draft)
+            # Write the record before the draft gets its name: a full disk may refuse the one, but not the other.
+            with atomic_path(target) as draft, self._recorded():
+                shutil.copyfile(image_filename, draft)
                 info = {**(image_info or {}), "ts": int(time.time()), "name": target.name}
                 self._datastore.objects[image_id] = ImageLabelModel(image=DataModel(info=info, ext=ending))
             return image_id
@@ -108,9 +108,8 @@ class StudyFolder(LocalDatastore):
             if image_id not in self._datastore.objects:
                 raise ImageNotFoundException(f"Image {image_id} not found")
             target, ending = self._target(self._datastore.label_path(tag), image_id, label_filename)
-            with self._recorded():
-                with atomic_path(target) as draft:
-                    shutil.copyfile(label_filename, draft)
+            with atomic_path(target) as draft, self._recorded():  # the record first, as in ``add_image``
+                shutil.copyfile(label_filename, draft)
                 info = {**(label_info or {}), "ts": int(time.time()), "name": target.name}
                 self._datastore.objects[image_id].labels[tag] = DataModel(info=info, ext=ending)
             remove_all([file for file in self._label_files(image_id, tag) if file != target.resolve()])

@@ -318,8 +318,8 @@ class Panel:
         """Show a value, and a bar for its place in the model's range."""
         low, high = self.logic.value.get("range") or (amount, amount)
         share = (amount - low) / (high - low) if high > low else 0.0
-        told = value_texts.with_unit(amount, unit)
-        self._bars((_("Measure"), _("Value")), [(name, told, min(max(share, 0.0), 1.0))])
+        text = value_texts.with_unit(amount, unit)
+        self._bars((_("Measure"), _("Value")), [(name, text, min(max(share, 0.0), 1.0))])
 
     def _bars(self, headings: tuple[str, str], rows: list[tuple[str, str, float]]) -> None:
         """Show rows of a name, a number and the length of its bar in [0, 1]."""
