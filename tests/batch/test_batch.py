@@ -19,6 +19,7 @@ from otherwise.errors import AgentError, BundleError, ImageError
 from otherwise.explain.explainer import Explainer
 from otherwise.explain.explanation import SCHEMA, ModelRef
 from otherwise.explain.request import ExplainRequest
+from otherwise.finding.scan import Scan
 from otherwise.images.image import Image
 from otherwise.images.listing import FoundImage
 from otherwise.report.folder import read_explanation
@@ -43,7 +44,7 @@ class StoppedInTime(InProcess):
         yield
 
 
-def test_an_explanation_without_a_tolerance_keeps_the_name_that_earlier_versions_gave() -> None:
+def test_an_explanation_without_later_options_keeps_the_name_that_earlier_versions_gave() -> None:
     models = LoadedModels(ModelRef("c", "1"), ModelRef("a", "2"), ("benign", "malignant"))
     earlier = {
         "target": None, "seed": 0, "slice_index": None, "projection": None, "find": 1, "centre": None, "noise": 0.0,
@@ -51,7 +52,8 @@ def test_an_explanation_without_a_tolerance_keeps_the_name_that_earlier_versions
     }  # fmt: skip
     parts = json.dumps([SCHEMA, "0" * 64, "1", "2", earlier], sort_keys=True)
     assert _key("0" * 64, models, ExplainRequest()) == hashlib.sha256(parts.encode()).hexdigest()[:32]
-    assert _key("0" * 64, models, ExplainRequest(tolerance=2.0)) != _key("0" * 64, models, ExplainRequest())
+    later = [ExplainRequest(tolerance=2.0), ExplainRequest(scan=Scan(muscle=False)), ExplainRequest()]
+    assert len({_key("0" * 64, models, request) for request in later}) == 3
 
 
 def test_what_was_finished_when_the_run_was_stopped_is_in_the_table(

@@ -202,8 +202,11 @@ class _Batch:
 def _key(digest: str, models: LoadedModels, request: ExplainRequest) -> str:
     """Name of the explanation of these bytes by these models: 32 hexadecimal characters."""
     asked = asdict(request)
-    if asked["tolerance"] is None:  # as before there were values, so that earlier batches go on
+    # As before there were values and muscles, so that earlier batches go on.
+    if asked["tolerance"] is None:
         del asked["tolerance"]
+    if asked["scan"]["muscle"]:
+        del asked["scan"]["muscle"]
     parts = [SCHEMA, digest, models.classifier.version, models.agent.version, asked]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 

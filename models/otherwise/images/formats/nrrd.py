@@ -61,10 +61,10 @@ def read_nrrd(path: Path, id: str, max_bytes: int) -> Image:
         beginning = file.read(_HEADER_BYTES)
     header, start = _read_header(beginning)
     dtype = _dtype(header)
-    if dtype.itemsize > 1 and "endian" not in header and str(header["encoding"]).lower() not in _TEXT:
-        raise ImageError("Its header does not say the order of its bytes (endian).", "Add: endian: little.")
     sizes = [int(count) for count in header["sizes"]]
     check_size(sizes, dtype.itemsize, max_bytes)
+    if dtype.itemsize > 1 and "endian" not in header and str(header["encoding"]).lower() not in _TEXT:
+        raise ImageError("Its header does not say the order of its bytes (endian).", "Add: endian: little.")
     vector = _vector_axes(header, len(sizes))
     if len(sizes) - len(vector) == 2 and int(header.get("space dimension", 0) or _space_axes(header)) == 3:
         raise ImageError("It is one plane in a space of three dimensions.", "Save it as a volume of one slice.")
