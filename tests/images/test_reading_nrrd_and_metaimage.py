@@ -74,6 +74,7 @@ def test_nrrd_with_its_voxels_beside_it(tmp_path: Path, name: str) -> None:
     ("fields", "cause"),
     [
         ({"endian": ""}, "order of its bytes"),
+        ({"endian": "", "encoding": ""}, "order of its bytes"),
         ({"data_file": "gone.raw"}, "gone.raw, is not there"),
         ({"line_skip": "2"}, "skips lines"),
         ({"encoding": "hex"}, "encoding .hex. is unknown"),

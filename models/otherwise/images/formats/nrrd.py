@@ -63,7 +63,7 @@ def read_nrrd(path: Path, id: str, max_bytes: int) -> Image:
     dtype = _dtype(header)
     sizes = [int(count) for count in header["sizes"]]
     check_size(sizes, dtype.itemsize, max_bytes)
-    if dtype.itemsize > 1 and "endian" not in header and str(header["encoding"]).lower() not in _TEXT:
+    if dtype.itemsize > 1 and "endian" not in header and str(header.get("encoding", "")).lower() not in _TEXT:
         raise ImageError("Its header does not say the order of its bytes (endian).", "Add: endian: little.")
     vector = _vector_axes(header, len(sizes))
     if len(sizes) - len(vector) == 2 and int(header.get("space dimension", 0) or _space_axes(header)) == 3:
