@@ -15,7 +15,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.explain.explainer import Explainer
 from otherwise.explain.explanation import Explanation
-from otherwise.images.image import Image
+from otherwise.images.image import Geometry, Image
 from otherwise.images.reading import read_image
 from otherwise.images.writing import write_image
 from otherwise.report.explanation_json import schema
@@ -104,6 +104,28 @@ def test_its_regions_have_pixels_and_no_millimetres(explanation: Explanation, tm
     again = read_explanation(folder)
     assert again.regions == explanation.regions
     assert again.volumes.original.unit == again.volumes.path[0].unit == "px"
+
+
+@pytest.mark.parametrize("spacing", [(0.5, 0.8, 3.0), (2.0, 2.0, 1.0)])
+def test_a_region_of_a_plane_has_an_area_and_no_volume(tmp_path: Path, spacing: tuple[float, float, float]) -> None:
+    classifier = SquareClassifier(InputSpec((16, 16), intensity=(0.0, 255.0)))
+    array = PIXELS.T[None, ..., None].astype(np.float32)
+    turned = np.array([[0, 1, 0], [0.6, 0, 0.8], [0.8, 0, -0.6]]) @ np.diag(spacing)
+    affine = np.vstack([np.column_stack([turned, [3, 4, 5]]), [0, 0, 0, 1]])
+    plane = Image(array, Geometry((30, 40, 1), affine), "plane", 2)
+    explanation = Explainer(classifier, eager_agent(classifier)).explain(plane)
+    folder = write_explanation(explanation, tmp_path / "explanation")
+    content = json.loads((folder / "explanation.json").read_text(encoding="utf-8"))
+    jsonschema.validate(content, schema())
+    assert content["regions"]
+    for region in content["regions"]:
+        assert region["volume_mm3"] is None
+        assert region["area_mm2"] == pytest.approx(region["voxels"] * spacing[0] * spacing[1])
+    assert read_explanation(folder).regions == explanation.regions
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert " mm²" in page
+    assert ">Area<" in page
+    assert " mm³" not in page
 
 
 def test_its_report_speaks_of_pixels(explanation: Explanation, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
@@ -12,6 +14,9 @@ from otherwise.explain.placed import around, explain_find
 from otherwise.finding.finder import Finder
 from otherwise.images.image import Geometry, Image
 from otherwise.report.folder import read_explanation, write_explanation
+from otherwise.report.headline import answer, question
+from otherwise.report.paper import WIDTH, letters_across
+from otherwise.report.words import with_probability
 from support.square_models import SquareClassifier, eager_agent
 
 PATCHES = PatchSpec(("bright",), foreground=0.01)
@@ -135,6 +140,18 @@ def test_one_patch_after_the_other_is_changed_until_the_whole_image_flips(tmp_pa
     page = (tmp_path / "one" / "report.html").read_text()
     assert "Only this patch is called otherwise" in page
     assert "one after the other, the whole image is no longer called" in page
+
+
+def test_the_headline_of_a_find_says_each_answer_once() -> None:
+    explainer, finder, image = setting((16, 16), (160, 90, 1), (30, 30, 0))
+    scores = finder.score(image)
+    explanation = explain_find(explainer.explain, finder, image, scores, finder.rank(scores, 1))
+    said = with_probability(explanation.prediction.label, explanation.prediction.probabilities)
+    told = question(explanation)
+    assert told == f"The model calls the whole image {said} by its most suspicious patch, and this patch likewise."
+    assert "The patch would be dark" in answer(explanation)
+    lines = textwrap.wrap(f"{told} {answer(explanation)}", letters_across(WIDTH, 15, "bold"))
+    assert len(lines) <= 5, "of the first page of the PDF"
 
 
 def _edges(change: np.ndarray, axis: int) -> tuple[int, int]:

@@ -116,7 +116,10 @@ def explanation(dimension: int, size: int = 96) -> Explanation:
     def region(label: int, effect: float, **flags: Any) -> Region:
         voxels = np.argwhere(labels == label)
         r, a, s = (float(x) for x in geometry.to_ras(voxels.mean(axis=0)))
-        return Region(label, (r, a, s), len(voxels) * geometry.voxel_volume, effect, **flags)
+        size = {"volume_mm3": len(voxels) * geometry.voxel_volume}
+        if dimension == 2:
+            size = {"volume_mm3": None, "area_mm2": len(voxels) * geometry.pixel_area}
+        return Region(label, (r, a, s), effect=effect, **size, **flags)
 
     path = tuple(rendered(min(strength / 2.2, 1.2)) for strength in STRENGTHS)
     alternatives = (rendered(0.7), rendered(1.15))

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextPath
 from pypdf import PdfReader
 
 from otherwise.explain.explanation import Explanation, Seen
 from otherwise.images.image import Geometry, Image
+from otherwise.report.paper import A4, WIDTH
 from otherwise.report.pdf import ROWS, write_pdf
 from otherwise.report.words import probability
 
@@ -38,6 +41,30 @@ def test_it_says_what_the_page_says(explain: Explain, tmp_path: Path, dimension:
         for value in answer.probabilities.values():
             assert probability(value) in told
     assert [item.name for item in tmp_path.iterdir()] == ["report.pdf"]
+
+
+def test_no_heading_of_a_picture_reaches_the_next_one(explain: Explain, tmp_path: Path) -> None:
+    explanation = explain()
+    found = replace(explanation.counterfactual, valid=False)
+    for shown in (explanation, replace(explanation, counterfactual=found)):
+        page = PdfReader(write_pdf(shown, tmp_path / "report.pdf")).pages[0]
+        sizes: dict[str, float] = {}
+        page.extract_text(visitor_text=lambda text, cm, tm, font, size, sizes=sizes: sizes.update({text.strip(): size}))
+        headings = [text for text in sizes if text.endswith(" minus original")]
+        assert headings
+        for heading in headings:
+            bold = FontProperties(weight="bold")
+            across = TextPath((0, 0), heading, size=sizes[heading], prop=bold).get_extents().x1
+            assert across < A4[0] * 72 * WIDTH / 3, "three pictures in a row"
+
+
+@pytest.mark.parametrize("dimension", [2, 3])
+def test_regions_have_an_area_in_a_plane_and_a_volume_in_space(
+    explain: Explain, tmp_path: Path, dimension: int
+) -> None:
+    told = text_of(write_pdf(explain(dimension), tmp_path / "report.pdf"))
+    assert ("Area" in told, " mm²" in told) == (dimension == 2,) * 2
+    assert ("Volume" in told, " mm³" in told) == (dimension == 3,) * 2
 
 
 def test_an_invalid_counterfactual_is_called_so(explain: Explain, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from otherwise.images.resampling import model_grid, resample  # noqa: E402
 from otherwise.report.folder import write_explanation  # noqa: E402
 from OtherwiseLib.files.explanation_files import SceneError, place_of, read_grid  # noqa: E402
 from OtherwiseLib.mrml import display, explanations, layouts, view_nodes  # noqa: E402
-from OtherwiseLib.mrml.tables import PIXEL_COLUMNS, REGION_COLUMNS  # noqa: E402
+from OtherwiseLib.mrml.tables import AREA_COLUMNS, PIXEL_COLUMNS, REGION_COLUMNS  # noqa: E402
 from OtherwiseLib.mrml.volumes import geometry_of, voxels_of  # noqa: E402
 from support.square_models import toy_explanation  # noqa: E402
 
@@ -326,6 +326,17 @@ def test_the_path_and_the_minimal_change_of_a_large_image_may_lie_on_a_coarser_g
     )
     with pytest.raises(SceneError, match="minimal lies elsewhere"):
         explanations.show(scene, write_explanation(replace(whole, volumes=broken), tmp_path / "broken"))
+
+
+def test_the_regions_of_a_plane_have_an_area(scene, folder) -> None:
+    content = json.loads((folder / "explanation.json").read_text(encoding="utf-8"))
+    for region in content["regions"]:
+        region.update(volume_mm3=None, area_mm2=12.5)
+    (folder / "explanation.json").write_text(json.dumps(content), encoding="utf-8")
+    table = explanations.show(scene, folder).get("region-table").GetTable()
+    assert [table.GetColumnName(n) for n in range(table.GetNumberOfColumns())] == list(AREA_COLUMNS)
+    assert table.GetValueByName(0, "mm2").ToDouble() == 12.5
+    assert table.GetValueByName(0, "R").ToDouble() == pytest.approx(content["regions"][0]["centroid_ras"][0])
 
 
 def test_an_image_without_millimetres_has_a_table_in_pixels(scene, folder, explanation) -> None:

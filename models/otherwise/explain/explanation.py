@@ -81,7 +81,8 @@ class Region:
     Attributes:
         label: Its value in the label map ``regions``; 1 is the strongest.
         centroid_ras: Centre of mass in RAS millimetres; None where the image does not say how large its pixels are.
-        volume_mm3: Volume (for one slice: area times slice thickness); None likewise.
+        volume_mm3: Volume; None likewise, and of a plane, which has an area. Explanations of a plane by earlier
+            versions have a volume.
         effect: Measured change of the black box's log-odds towards the target: the mean of putting only this region in
             and leaving only this region out. Of a value: in its unit.
         sufficient: Putting only this region of the change into the original flips the black box.
@@ -94,6 +95,7 @@ class Region:
             "said" by a reader of this region, "finding" where it was learned from other regions, or "likeness".
         voxels: How many voxels (of a picture: pixels) of the image it has; None in explanations of earlier versions.
         centroid_index: Centre of mass as a voxel index ``(i, j, k)``, from 0; None likewise.
+        area_mm2: Area in a plane; None where millimetres are unknown, and of a volume.
     """
 
     label: int
@@ -107,6 +109,7 @@ class Region:
     voxels: int | None = None
     centroid_index: tuple[float, ...] | None = None
     findings: tuple[dict[str, object], ...] = ()
+    area_mm2: float | None = None
 
 
 @dataclass(frozen=True)

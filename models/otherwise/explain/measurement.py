@@ -89,18 +89,19 @@ def describe_regions(regions: Sequence[MeasuredRegion], labels: Image) -> tuple[
         if not count:
             continue
         centre = tuple(_mean_index(inside, axis) for axis in range(3))
-        measured = labels.unit == "mm"
+        measured, plane = labels.unit == "mm", labels.dimension == 2
         described.append(
             Region(
                 label=number,
                 centroid_ras=tuple(labels.geometry.to_ras(np.array(centre)).tolist()) if measured else None,
-                volume_mm3=count * labels.geometry.voxel_volume if measured else None,
+                volume_mm3=count * labels.geometry.voxel_volume if measured and not plane else None,
                 effect=region.effect,
                 sufficient=region.sufficient,
                 necessary=region.necessary,
                 above_floor=region.above_floor,
                 voxels=count,
                 centroid_index=centre,
+                area_mm2=count * labels.geometry.pixel_area if measured and plane else None,
             )
         )
     return tuple(described)

@@ -51,6 +51,11 @@ class Geometry:
         """Return the volume of one voxel in cubic millimetres."""
         return float(abs(np.linalg.det(self.affine[:3, :3])))
 
+    @property
+    def pixel_area(self) -> float:
+        """Return the area of one pixel of a slice along k in square millimetres."""
+        return float(np.linalg.norm(np.cross(self.affine[:3, 0], self.affine[:3, 1])))
+
     def to_ras(self, index: np.ndarray) -> np.ndarray:
         """Map voxel indices ``(..., 3)`` to RAS millimetres ``(..., 3)``."""
         return np.asarray(index, dtype=np.float64) @ self.affine[:3, :3].T + self.affine[:3, 3]

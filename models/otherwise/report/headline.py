@@ -62,7 +62,8 @@ def question(explanation: Explanation) -> str:
     if place is None:
         return f"The model says {said}{threshold}."
     whole = words.with_probability(_called(place, place.before, place.label_before), place.before)
-    return f"The model calls the whole image {whole} by its most suspicious patch, and this patch {said}{threshold}."
+    this = "likewise" if said == whole else said
+    return f"The model calls the whole image {whole} by its most suspicious patch, and this patch {this}{threshold}."
 
 
 def answer(explanation: Explanation) -> str:
@@ -78,7 +79,7 @@ def answer(explanation: Explanation) -> str:
         return f"The whole image stays {before}. {patch}"
     if label != before:
         return f"With this patch changed, the whole image would be {after}. {patch}"
-    kept = f"Only this patch is called otherwise; the whole image stays {after}, by its most suspicious patch."
+    kept = f"The whole image stays {after}. Only this patch is called otherwise."
     return f"{kept} {patch}" + (f" {whole_story(place)}" if place.steps else "")
 
 
@@ -117,10 +118,10 @@ def _answer(explanation: Explanation) -> str:
     if not explanation.counterfactual.valid:
         return f"The nearest attempt{' at the patch' if explanation.place else ''} reaches {said}."
     changed = words.share(shown.found.changed_fraction)
-    it = "Of the patch it" if explanation.place else "It"
+    says, part = ("The patch would be", "it") if explanation.place else ("It would say", "the image")
     if not shown.minimal:
-        return f"{it} would say {said} if {changed} of the {of} changed as shown."
-    return f"{it} would say {said} if {changed} of the {of}{_inside(explanation)}."
+        return f"{says} {said} if {changed} of {part} changed as shown."
+    return f"{says} {said} if {changed} of {part}{_inside(explanation)}."
 
 
 def _inside(explanation: Explanation) -> str:

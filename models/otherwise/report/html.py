@@ -97,7 +97,7 @@ def render_report(
             concepts=concept_part(explanation, panels.window, examples, spurious),
             regions=_regions(explanation, panels),
             similar=similar or {},
-            region_headings=words.headings(explanation.volumes.original.unit),
+            region_headings=words.headings(explanation.regions, explanation.volumes.original.unit),
             steps=steps(explanation, panels),
             plot=Markup(plot),
             positions=positions,

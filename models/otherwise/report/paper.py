@@ -9,8 +9,10 @@ import textwrap
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
+from matplotlib.textpath import TextPath
 from PIL import Image as Picture
 
 from otherwise.report import figures
@@ -114,6 +116,20 @@ def write_lines(
     lines = textwrap.wrap(text, letters_across(WIDTH, size, weight)) or [""]
     page.text(LEFT, top, "\n".join(lines), fontsize=size, color=colour, fontweight=weight, va="top", parse_math=False)
     return top - len(lines) * line_height(size)
+
+
+def size_that_fits(text: str, width: float, size: float, weight: str = "normal") -> float:
+    """Return the size in points, at most ``size``, at which a line of text fits into a width.
+
+    Args:
+        text: Without mathematical markup.
+        width: A share of the page's.
+        size: The greatest size.
+        weight: Of the letters.
+    """
+    drawn = TextPath((0, 0), text, size=size, prop=FontProperties(weight=weight))
+    room = width * A4[0] * 72
+    return size * min(1.0, room / max(float(drawn.get_extents().x1), 1e-6))
 
 
 def letters_across(width: float, size: float, weight: str = "normal") -> int:

@@ -37,6 +37,7 @@ from otherwise.report.paper import (
     draw_panel,
     letters_across,
     line_height,
+    size_that_fits,
     write_lines,
 )
 from otherwise.report.paper_concepts import write_concepts
@@ -205,7 +206,8 @@ def _card(page: Figure, box: tuple[float, float, float, float], card: Card) -> N
     panel = card.panels[0]
     axes = page.add_axes((left, bottom + _CAPTION - 0.026, width, height - _CAPTION))
     draw_panel(axes, panel)
-    axes.set_title(card.title, fontsize=9, fontweight="bold", loc="left")
+    size = size_that_fits(card.title, width, 9, "bold")
+    axes.set_title(card.title, fontsize=size, fontweight="bold", loc="left")
     below = bottom + _CAPTION - 0.032
     if card.bar:
         draw_colour_bar(page, (left, below - 0.006, width, 0.006), card.bar, card.ends)
@@ -221,8 +223,9 @@ def _regions(page: Figure, top: float, explanation: Explanation) -> float:
     if not explanation.regions:
         return write_lines(page, top, "No region was found that decides.", 9)
     rows = _rows(explanation)
-    own = dict(zip(words.headings("mm"), words.headings(explanation.volumes.original.unit), strict=True))
-    own["Effect (log-odds)"] = f"Effect ({value_words.effect_unit(explanation)})"
+    size, place = words.headings(explanation.regions, explanation.volumes.original.unit)
+    effect = f"Effect ({value_words.effect_unit(explanation)})"
+    own = {"Effect (log-odds)": effect, "Volume": size, "Centroid (RAS, mm)": place}
     names = [own.get(name, name) for name in _COLUMNS]
     heights = _heights(rows)
     top -= 0.01

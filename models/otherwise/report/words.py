@@ -74,11 +74,11 @@ def confidence(region: Region) -> float | None:
 
 
 def size(region: Region) -> str:
-    """Return the size of a region with its unit: its volume or, if millimetres are unknown, its pixels."""
-    if region.volume_mm3 is None:
+    """Return the size of a region with its unit: volume, in a plane area, in pixels if millimetres are unknown."""
+    number, unit = (region.volume_mm3, "mm³") if region.volume_mm3 is not None else (region.area_mm2, "mm²")
+    if number is None:
         return f"{region.voxels or 0} pixels"
-    volume = region.volume_mm3
-    return f"{volume:.3g} mm³" if volume < 100 else f"{volume:.0f} mm³"
+    return f"{number:.3g} {unit}" if number < 100 else f"{number:.0f} {unit}"
 
 
 def place(region: Region) -> str:
@@ -98,9 +98,10 @@ def centre_heading(unit: Unit) -> str:
     return "Centre (RAS, mm)" if unit == "mm" else "Centre (column, row)"
 
 
-def headings(unit: Unit) -> tuple[str, str]:
-    """Return the headings over :func:`size` and :func:`place`."""
-    return ("Volume", "Centroid (RAS, mm)") if unit == "mm" else ("Area", "Centroid (column, row)")
+def headings(regions: Sequence[Region], unit: Unit) -> tuple[str, str]:
+    """Return the headings over :func:`size` and :func:`place` of an image's regions."""
+    volumes = any(region.volume_mm3 is not None for region in regions)
+    return "Volume" if volumes else "Area", "Centroid (RAS, mm)" if unit == "mm" else "Centroid (column, row)"
 
 
 EVIDENCE = {"said": "a reader says so", "finding": "learned", "likeness": "looks alike"}

@@ -8,27 +8,32 @@ from typing import Any
 import vtk
 
 REGION_COLUMNS = ("rank", "name", "effect", "mm3", "sufficient", "necessary", "evidence", "R", "A", "S")
+AREA_COLUMNS = tuple("mm2" if name == "mm3" else name for name in REGION_COLUMNS)
+"""Of a plane, whose regions have an area."""
 PIXEL_COLUMNS = ("rank", "name", "effect", "pixels", "sufficient", "necessary", "evidence", "column", "row")
 """Of an image that does not say how large its pixels are: nothing is known in millimetres."""
 
 
+def size_key(regions: Sequence[dict]) -> str:
+    """Return the field that holds the size of all of an explanation's regions: volume, in a plane area, or pixels."""
+    known = (key for key in ("volume_mm3", "area_mm2") if all(region.get(key) is not None for region in regions))
+    return next(known, "voxels")
+
+
 def region_table(scene: Any, content: dict) -> Any:
-    """Make a table of the decisive regions; its columns are ``REGION_COLUMNS`` or ``PIXEL_COLUMNS``."""
-    measured = content.get("geometry", {}).get("unit", "mm") == "mm"
+    """Make a table of the decisive regions; its columns are ``REGION_COLUMNS``, or those of a plane or of pixels."""
+    measure = size_key(content["regions"])
     table = scene.AddNewNodeByClass("vtkMRMLTableNode", "Decisive regions")
     rows = []
     for rank, region in enumerate(content["regions"], start=1):
         name = (region.get("concept") or {}).get("name") or f"region {region['label']}"
         flags = [bool(region[key]) for key in ("sufficient", "necessary", "above_floor")]
-        size, place = (
-            (region["volume_mm3"], region["centroid_ras"])
-            if measured
-            else (region["voxels"], region["centroid_index"][:2])
-        )
-        rows.append((rank, name, region["effect"], size, *flags, *place))
+        place = region["centroid_index"][:2] if measure == "voxels" else region["centroid_ras"]
+        rows.append((rank, name, region["effect"], region[measure], *flags, *place))
+    columns = {"volume_mm3": REGION_COLUMNS, "area_mm2": AREA_COLUMNS, "voxels": PIXEL_COLUMNS}
     kinds = {"rank": vtk.vtkIntArray, "name": vtk.vtkStringArray}
     kinds.update({name: vtk.vtkBitArray for name in ("sufficient", "necessary", "evidence")})
-    for place, name in enumerate(REGION_COLUMNS if measured else PIXEL_COLUMNS):
+    for place, name in enumerate(columns[measure]):
         column = kinds.get(name, vtk.vtkDoubleArray)()
         column.SetName(name)
         for row in rows:

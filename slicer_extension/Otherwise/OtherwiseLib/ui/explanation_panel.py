@@ -12,6 +12,7 @@ from ..background.signal import Signal
 from ..files.explanation_files import place_of
 from ..logic.logic import Logic
 from ..mrml import charts, display, explanations, layouts, solid_view, view_nodes
+from ..mrml.tables import size_key
 from ..mrml.view_fit import ViewFit
 from ..mrml.volumes import in_world, middle_of
 from . import texts, value_texts
@@ -344,13 +345,13 @@ class ExplanationPanel:
         table = self.ui.regionTable
         table.clearSelection()
         table.rowCount = len(regions)
-        pixels = any(region["volume_mm3"] is None for region in regions)
-        table.horizontalHeaderItem(SIZE_COLUMN).setText(_("pixels") if pixels else "mm³")
+        units = {"volume_mm3": "mm³", "area_mm2": "mm²", "voxels": _("pixels")}
+        measure = size_key(regions)
+        table.horizontalHeaderItem(SIZE_COLUMN).setText(units[measure])
         for row, region in enumerate(regions):
             name = (region.get("concept") or {}).get("name") or _("not named")
             flags = [_("yes") if region[key] else _("no") for key in ("sufficient", "necessary", "above_floor")]
-            volume = region["volume_mm3"]
-            size = str(region["voxels"]) if volume is None else f"{volume:.1f}"
+            size = str(region[measure]) if measure == "voxels" else f"{region[measure]:.1f}"
             cells = [str(region["label"]), name, f"{region['effect']:+.2f}", size, *flags]
             for column, text in enumerate(cells):
                 table.setItem(row, column, qt.QTableWidgetItem(text))
