@@ -217,6 +217,117 @@ def test_steps_before_the_discrete_answer_are_run_and_those_after_are_not(tmp_pa
         load_classifier(folder)
 
 
+COMPOSED: dict[str, dict[str, Any]] = {
+    "nested": {
+        "_target_": "Compose",
+        "transforms": [
+            {"_target_": "Compose", "transforms": [{"_target_": "Compose", "transforms": READ}, RESIZE]},
+            {"_target_": "monai.transforms.Compose", "transforms": [RESIZE], "_disabled_": True},
+            SCALE,
+        ],
+    },
+    "one reference": {"_target_": "Compose", "transforms": "$@reading"},
+    "a sum of references": {"_target_": "Compose", "transforms": "$@reading + @steps#scaled"},
+    "resampled once": {
+        "_target_": "Compose",
+        "transforms": [*READ, {"_target_": "Rotated", "keys": "image", "angle": 0.3}, RESIZE, SCALE],
+        "lazy": "@together",
+    },
+    "on a device": {
+        "_target_": "Compose",
+        "transforms": [
+            *READ,
+            RESIZE,
+            SCALE,
+            {"_target_": "EnsureTyped", "keys": "image", "device": "@device"},
+            {"_target_": "ToDeviced", "keys": "image", "device": "@device"},
+        ],
+    },
+    "percentiles": {
+        "_target_": "Compose",
+        "transforms": [
+            *READ,
+            {"_target_": "ScaleIntensityRangePercentilesd", "keys": "image", "lower": 2, "upper": 97}
+            | {"b_min": -1, "b_max": 1, "clip": True},
+            RESIZE,
+        ],
+    },
+}
+
+
+@pytest.mark.parametrize("name", COMPOSED)
+def test_steps_are_composed_as_monai_composes_them(tmp_path: Path, name: str) -> None:
+    folder, picture = bundle(tmp_path / "b", [RESIZE, SCALE]), picture_of(tmp_path, 50, 40)
+    reading = READ if "sum" in name else [*READ, RESIZE, SCALE]
+    changed(
+        folder,
+        reading=reading,
+        steps={"scaled": [RESIZE, SCALE]},
+        together=True,
+        device="$torch.device('cpu')",
+        preprocessing=COMPOSED[name],
+        postprocessing={"_target_": "Compose", "transforms": [{"_target_": "Compose", "transforms": [ACTIVATION]}]},
+    )
+    metadata = folder / "configs" / "metadata.json"
+    content = json.loads(metadata.read_text(encoding="utf-8")) | {"otherwise": {"intensity": [0, 255]}}
+    metadata.write_text(json.dumps(content if "percentiles" not in name else {**content, "otherwise": {}}))
+    np.testing.assert_allclose(said(folder, picture), evaluated(folder, picture), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"reader": "PILReader", "reverse_indexing": False}, "reverse_indexing"),
+        ({"reader": "ITKReader", "reverse_indexing": True}, "reverse_indexing"),
+        ({"reader": "ITKReader", "affine_lps_to_ras": False}, "affine_lps_to_ras"),
+        ({"reader": "NibabelReader", "as_closest_canonical": True}, "as_closest_canonical"),
+        ({"reader": {"_target_": "NibabelReader", "as_closest_canonical": True}}, "as_closest_canonical"),
+        ({"reader": "PILReader", "converter": "$lambda image: image.convert('HSV')"}, "converter"),
+        ({"reader": "scripts.reader.OwnReader"}, "OwnReader"),
+    ],
+)
+def test_a_reader_that_changes_images_is_refused_by_name(tmp_path: Path, arguments: dict[str, Any], named: str) -> None:
+    folder = bundle(tmp_path / "b", [])
+    steps = [{**READ[0], **arguments}, READ[1], RESIZE, SCALE]
+    changed(folder, preprocessing={"_target_": "Compose", "transforms": steps})
+    with pytest.raises(BundleError, match=rf"Step 1 of preprocessing, LoadImaged \({named}\), is not followed"):
+        load_classifier(folder)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"reader": "PILReader", "reverse_indexing": True},
+        {"reader": "PILReader", "converter": "$lambda image: image.convert('RGB')"},
+        {"image_only": True, "ensure_channel_first": False, "simple_keys": True},
+    ],
+)
+def test_a_reader_that_reads_as_usual_is_followed(tmp_path: Path, arguments: dict[str, Any]) -> None:
+    folder, picture = bundle(tmp_path / "b", []), picture_of(tmp_path, 50, 40)
+    steps = [{**READ[0], **arguments}, READ[1], RESIZE, SCALE]
+    changed(folder, preprocessing={"_target_": "Compose", "transforms": steps})
+    np.testing.assert_allclose(said(folder, picture), evaluated(folder, picture), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("preprocessing", "fault"),
+    [
+        ({"transforms": [*READ, {"_target_": "Compose", "transforms": [RESIZE], "lazy": True}, SCALE]}, "lazy"),
+        ({"transforms": [*READ, RESIZE, SCALE], "overrides": {"image": {"mode": "nearest"}}}, "overrides"),
+        ({"transforms": "$[f(x) for x in @steps]"}, "Write its transforms as a list"),
+        ({"transforms": "$@steps + @nowhere"}, "Write its transforms as a list"),
+        ({"transforms": [*READ, {"_target_": "NormalizeIntensityd", "keys": "image"}, RESIZE]}, "after Normalize"),
+    ],
+)
+def test_what_is_composed_otherwise_is_refused_by_name(
+    tmp_path: Path, preprocessing: dict[str, Any], fault: str
+) -> None:
+    folder = bundle(tmp_path / "b", [])
+    changed(folder, steps=[*READ, RESIZE, SCALE], preprocessing={"_target_": "Compose", **preprocessing})
+    with pytest.raises(BundleError, match=fault):
+        load_classifier(folder)
+
+
 @pytest.mark.parametrize(
     ("declared", "edge"),
     [(96, 96), ("96", 96), ("*", 64), ("32*n", 64), ("16 * n", 64), ("2**p*n", 64), ("8*n+1", 65), ("n*48", 48)],

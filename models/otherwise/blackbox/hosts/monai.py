@@ -19,7 +19,16 @@ from torch import nn
 
 from otherwise.blackbox.bundle import Bundle, bundle_version, refuse_code
 from otherwise.blackbox.hosted import HostedClassifier
-from otherwise.blackbox.hosts.monai_config import Step, build_inferer, build_steps, edge_of, read_steps, resolved
+from otherwise.blackbox.hosts.monai_config import (
+    Step,
+    build_inferer,
+    build_steps,
+    edge_of,
+    is_lazy,
+    listed_steps,
+    read_steps,
+    resolved,
+)
 from otherwise.blackbox.hosts.networks import load_network
 from otherwise.blackbox.hosts.pytorch import check_device
 from otherwise.blackbox.protocol import InputSpec, Prepared
@@ -123,7 +132,7 @@ def monai_host(bundle: Bundle, device: str = "cpu", trust_code: bool = False) ->
     window, through_zero = _window(bundle, head, tail, modality)
     size, fixed = _size(bundle, image.get("spatial_shape"), head)
     channels = int(image.get("num_channels", 1))
-    composed = build_steps(bundle, head, trust_code)
+    composed = build_steps(bundle, head, trust_code, is_lazy(bundle, "preprocessing"))
     pipeline = MonaiPipeline(composed, size if fixed else None, len(size), channels, window, through_zero)
     reading = _reading(bundle, trust_code)
     classes = _classes(bundle, pred)
@@ -206,9 +215,7 @@ def _reading(bundle: Bundle, trust_code: bool) -> _Reading:
     every = read_steps(bundle, "postprocessing", True, _WRITING)
     discrete = next((place for place, step in enumerate(every) if step.name == "AsDiscrete"), None)
     count = len(every) if discrete is None else discrete
-    parts = resolved(bundle.inference.get("postprocessing") or {}, bundle.inference)
-    listed = parts.get("transforms", []) if isinstance(parts, Mapping) else parts
-    before = [step for step in listed if _name(step) not in _WRITING][:count]
+    before = [step for step in listed_steps(bundle, "postprocessing") if _name(step) not in _WRITING][:count]
     kept = Bundle(bundle.folder, bundle.metadata, {**bundle.inference, "postprocessing": {"transforms": before}})
     steps = read_steps(kept, "postprocessing", trust_code)
     asked = every[discrete].arguments if discrete is not None else {}
@@ -279,14 +286,18 @@ def _window(
     for step in reversed(head):  # an intensity step before the last geometric one
         if step.name == "ScaleIntensity" and step.arguments.get("minv", 0.0) is not None:
             return (float(step.arguments.get("minv", 0.0)), float(step.arguments.get("maxv", 1.0))), False
-        if step.name == "ScaleIntensityRange" and step.arguments.get("clip"):
-            return (float(step.arguments["b_min"]), float(step.arguments["b_max"])), False
+        ranged = step.name in ("ScaleIntensityRange", "ScaleIntensityRangePercentiles")
+        least, most = step.arguments.get("b_min"), step.arguments.get("b_max")
+        if ranged and step.arguments.get("clip") and least is not None and most is not None:
+            return (float(least), float(most)), False
         if step.name in _INTENSITY and step.name not in _NEUTRAL:
             break
     if own is None:
+        last = next((step for step in reversed(head) if step.name in _INTENSITY and step.name not in _NEUTRAL), None)
+        after, example = (f" after {last.name}", "[-5, 5]") if last is not None else ("", "[0, 255]")
         raise BundleError(
-            f"The preprocessing of {bundle.folder} does not say which values its images have.",
-            "Add otherwise.intensity, such as [0, 255], to configs/metadata.json.",
+            f"The preprocessing of {bundle.folder} does not say which values its images have{after}.",
+            f"Add otherwise.intensity, such as {example}, to configs/metadata.json.",
         )
     return (float(own[0]), float(own[1])), False
 

@@ -25,6 +25,16 @@ TRUST = "If you trust its author, allow it with --trust-code."
 _REFUSED = re.compile(r"Lambda|Adaptor|TorchVision|Save|Load|SimulateDelay|Invert|DataStats|TorchIO|Identity")
 _TYPE = re.compile(r"\$\s*(?:np|numpy|torch)\.(float16|float32|float64|uint8|int16|int32|int64)")
 _REFERENCE = re.compile(r"@([\w#:.]+)")
+_SUM = re.compile(r"\$\s*@[\w#:.]+(\s*\+\s*@[\w#:.]+)*\s*")
+"""Lists put together, such as ``$@first + @second``."""
+_READERS = ("", "None", "ITKReader", "NibabelReader", "NrrdReader", "PILReader", "PydicomReader")
+_READING = {
+    "as_closest_canonical": False,
+    "affine_lps_to_ras": True,
+    "swap_ij": True,
+    "squeeze_non_spatial_dims": False,
+}
+"""Arguments of readers that change an image, with the values by which it is as this package reads it."""
 _MULTIPLE = 64
 """Approximate length, in voxels, chosen for an edge that allows several."""
 _OPERATORS: dict[type, Callable[[int, int], int]] = {
@@ -67,21 +77,21 @@ def read_steps(bundle: Bundle, part: str, trust_code: bool, skipped: tuple[str, 
     Raises:
         BundleError: if a step is no deterministic transform of MONAI with literal arguments, and is not trusted.
     """
-    definition = resolved(bundle.inference.get(part) or {}, bundle.inference)
-    listed = definition.get("transforms", []) if isinstance(definition, Mapping) else definition
-    if not isinstance(listed, list):
-        raise BundleError(f"{part} of {bundle.folder} is no Compose with a list of transforms.", "Correct it.")
     steps = []
-    for number, step in enumerate(listed):
+    for number, step in enumerate(listed_steps(bundle, part)):
         target = str(step.get("_target_", "")) if isinstance(step, Mapping) else str(step)
         if isinstance(step, Mapping) and step.get("_disabled_"):
             continue
         short = target.rpartition(".")[2]
         name = re.sub(r"(d|D|Dict)$", "", short)
-        if name in skipped:
+        if name == "LoadImage":
+            _refuse_other_reading(step, f"Step {number + 1} of {part}, {short}")
+        if name in skipped or name == "ToDevice":  # the device is chosen by the caller
             continue
         arguments = {key: value for key, value in step.items() if not key.startswith("_")} if target else {}
         arguments = {key: _typed(value) for key, value in arguments.items()}
+        if name in ("EnsureType", "ToTensor"):
+            arguments.pop("device", None)
         risky = _risky(arguments)
         if (risky or not _is_safe(target)) and not trust_code:
             what = f"{short} ({risky[0]})" if risky else short
@@ -90,14 +100,81 @@ def read_steps(bundle: Bundle, part: str, trust_code: bool, skipped: tuple[str, 
     return steps
 
 
-def build_steps(bundle: Bundle, steps: list[Step], trust_code: bool) -> Compose:
+def listed_steps(bundle: Bundle, part: str) -> list[Any]:
+    """Return the definitions of the steps of a ``Compose``; those of a ``Compose`` within it are put in its place.
+
+    Raises:
+        BundleError: if it is no list, or a ``Compose`` has arguments that are not followed.
+    """
+    definition = resolved(bundle.inference.get(part) or {}, bundle.inference)
+    return _flat(bundle, part, definition, outermost=True)
+
+
+def is_lazy(bundle: Bundle, part: str) -> bool | None:
+    """Return the argument ``lazy`` of a ``Compose``: whether geometric steps are resampled once, together."""
+    definition = resolved(bundle.inference.get(part) or {}, bundle.inference)
+    return definition.get("lazy", False) if isinstance(definition, Mapping) else False
+
+
+def _flat(bundle: Bundle, part: str, definition: Any, outermost: bool) -> list[Any]:
+    listed = definition
+    if isinstance(definition, Mapping):
+        lazy, overrides = definition.get("lazy", False), definition.get("overrides")
+        if overrides or (lazy if not outermost else lazy not in (True, False, None)):
+            fault = "overrides" if overrides else "lazy"
+            raise BundleError(f"{fault} of a Compose in {part} of {bundle.folder} is not followed.", "Remove it.")
+        listed = definition.get("transforms", [])
+    if isinstance(listed, str) and _SUM.fullmatch(listed):
+        parts = [resolved(name.strip(), bundle.inference) for name in listed.strip().lstrip("$").split("+")]
+        listed = [step for each in parts for step in each] if all(isinstance(each, list) for each in parts) else listed
+    if not isinstance(listed, list):
+        raise BundleError(
+            f"{part} of {bundle.folder} is no Compose with a list of transforms.", "Write its transforms as a list."
+        )
+    flat = []
+    for step in listed:
+        composed = isinstance(step, Mapping) and str(step.get("_target_", "")).rpartition(".")[2] == "Compose"
+        if not composed:
+            flat.append(step)
+        elif not step.get("_disabled_"):
+            flat.extend(_flat(bundle, part, step, outermost=False))
+    return flat
+
+
+def _refuse_other_reading(step: Mapping[str, Any], what: str) -> None:
+    """Refuse a ``LoadImage`` step whose reader turns, mirrors or converts images; this package reads them itself."""
+    reader = step.get("reader")
+    arguments = {**step, **reader} if isinstance(reader, Mapping) else dict(step)
+    named = reader.get("_target_") if isinstance(reader, Mapping) else reader
+    names = [str(each).rpartition(".")[2] for each in (named if isinstance(named, list) else [named])]
+    other = next((name for name in names if name not in _READERS), None)
+    changed = [key for key, usual in _READING.items() if arguments.get(key, usual) != usual]
+    if "reverse_indexing" in arguments and arguments["reverse_indexing"] != (names == ["PILReader"]):
+        changed.append("reverse_indexing")
+    converter = str(arguments.get("converter") or "")
+    if converter and not re.search(r"""\.convert\(['"]RGB['"]\)\s*$""", converter):
+        changed.append("converter")
+    if other is not None or changed:
+        raise BundleError(
+            f"{what} ({other or changed[0]}), is not followed: images are read as LoadImaged does by default.",
+            "Remove it; where axes have to be exchanged, add Transposed or Orientationd.",
+        )
+
+
+def build_steps(bundle: Bundle, steps: list[Step], trust_code: bool, lazy: bool | None = False) -> Compose:
     """Build steps through MONAI's ConfigParser.
+
+    Args:
+        bundle: The bundle.
+        steps: The steps.
+        trust_code: Whether any code may be run.
+        lazy: Whether geometric steps are resampled once, together; see :func:`is_lazy`.
 
     Raises:
         BundleError: if MONAI refuses them.
     """
     definitions = [{"_target_": step.target, **step.arguments} for step in steps]
-    return Compose(_build(bundle, definitions, "processing", trust_code))
+    return Compose(_build(bundle, definitions, "processing", trust_code), lazy=lazy)
 
 
 def build_inferer(bundle: Bundle, trust_code: bool) -> Any:
