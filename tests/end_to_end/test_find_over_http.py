@@ -22,6 +22,7 @@ from otherwise.demo.setup import Setup
 from otherwise.images.image import Geometry, Image
 from otherwise.images.writing import write_image
 from support import forked_python
+from support.quick_search import quickly_explaining
 from support.square_models import architecture
 
 pytestmark = pytest.mark.long
@@ -53,9 +54,13 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, reque
     affine = np.array([[0, -0.5, 0, 7], [0.5, 0, 0, -3], [0, 0, 1, 2], [0, 0, 0, 1.0]])
     write_image(Image(array, Geometry((200, 160, 1), affine), "whole", 2), out / "studies" / "whole.nrrd")
     setup = Setup(out, "test", None, str(out / "classifier"), str(out / "agent"), device="cpu")
-    with server(setup, out / "studies", forked_python.start) as running, session() as client:
+    with server(setup, out / "studies", _start) as running, session() as client:
         running.wait_until_ready()
         yield running.url, client
+
+
+def _start(command: list[Any], **options: Any) -> Any:
+    return forked_python.start(quickly_explaining(command), **options)
 
 
 def job(url: str, client: requests.Session, **body: Any) -> dict[str, Any]:
@@ -119,6 +124,29 @@ def test_a_find_is_explained_in_its_place_over_http(found: tuple[str, requests.S
     missing = job(url, client, kind="explain", params={"find": 99})
     assert missing["state"] == "failed"
     assert "no number 99" in missing["error"]["detail"]
+
+
+def test_one_find_after_the_other_is_changed_over_http(found: tuple[str, requests.Session]) -> None:
+    url, client = found
+    first = job(url, client, kind="find")["result"]["finds"][0]
+    alone = job(url, client, kind="explain", params={"find": 1, "whole": False})
+    assert alone["state"] == "done", alone["error"]
+    assert alone["result"]["place"]["steps"] == []
+    told = job(url, client, kind="explain", params={"find": 1, "whole": True})
+    assert told["state"] == "done", told["error"]
+    steps = told["result"]["place"]["steps"]
+    assert steps, "each patch that was tried is told"
+    assert steps[0]["before"] == pytest.approx(first["probabilities"]), "the first step is the first find"
+    assert steps[0]["centre_ras"] == pytest.approx(first["centre_ras"])
+    assert all(step["valid"] for step in steps[:-1]), "it goes on while patches change"
+    if not steps[0]["valid"]:
+        assert steps[0]["after"] == pytest.approx(first["probabilities"]), "what did not change is not put back"
+    refused = client.post(
+        f"{url}/otherwise/jobs",
+        json={"kind": "explain", "image": "whole", "params": {"find": 1, "whole": "perhaps"}},
+        timeout=30,
+    )
+    assert refused.status_code == 422
 
 
 def test_where_the_classifier_sees_whole_images_there_is_nothing_to_find(served: Any) -> None:

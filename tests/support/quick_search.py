@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from otherwise.agent.editing.search import SearchSettings
@@ -12,6 +13,24 @@ EXPLAINER = "otherwise.explain.loading.SearchSettings"
 """Where the loader of commands, server and batches makes the settings of a search."""
 VALIDATION = "otherwise.agent.training.validation.SearchSettings"
 """Where the validation of a training makes them."""
+
+
+def quickly_explaining(command: Sequence[object]) -> list[str]:
+    """Return a command ``python -c code ...`` as one whose explanations are made by one attempt.
+
+    Args:
+        command: The interpreter, ``-c``, the code and its arguments.
+    """
+    python, option, code, *arguments = map(str, command)
+    assert option == "-c"
+    quick = (
+        "import sys\n"
+        f"sys.path.append({str(Path(__file__).parents[1])!r})\n"
+        "from unittest import mock\n"
+        "from support.quick_search import EXPLAINER, ONE_ATTEMPT\n"
+        "mock.patch(EXPLAINER, lambda **_: ONE_ATTEMPT).start()\n"
+    )
+    return [python, "-c", quick + code, *arguments]
 
 
 def path_for_other_processes(folder: Path) -> str:
