@@ -240,6 +240,7 @@ def test_a_folder_is_classified_into_a_table_that_is_its_own_expectation(tmp_pat
         (lambda rows: [["id", "a", "b"], *rows[1:]], "no column for class 'no'"),
         (lambda rows: [rows[0], ["other", 0.5, 0.5], *rows[2:]], "there is no such image"),
         (lambda rows: rows[:-1], "no row for 1 of 6 images"),
+        (lambda rows: [*rows, rows[1]], "lines 2 and 8 both name"),
         (lambda rows: [rows[0], *([r[0], 100 * float(r[1]), 100 * float(r[2])] for r in rows[1:])], "percentages"),
         (lambda rows: rows[:1], "has no rows"),
     ],
@@ -328,6 +329,7 @@ def test_causes_of_other_values_are_named(ages: tuple[Path, Path, np.ndarray]) -
         ("file,value\n0.png,nan\n", "line 2 holds nan"),
         ("file,value\n0.png,many\n", "line 2 has no number"),
         ("file,value\n0.png,3\n", "has no row for 5 of 6 images"),
+        ("file,value\n0.png,3\n0.png,4\n", "lines 2 and 3 both name 0.png"),
         ("file,value\nother.png,3\n", "there is no such image"),
     ],
 )

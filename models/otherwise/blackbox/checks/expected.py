@@ -125,6 +125,7 @@ def _of_images(
     if key is None:
         raise AnswersError(f"{path.name} has no column id, path or file.", "Name the images in one.")
     known = {alias: image for image in images for alias in (image.id, image.name, Path(image.name).name)}
+    earlier: dict[str, int] = {}
     for line, row in enumerate(rows, start=2):
         image = known.get(row[key])
         if image is None:
@@ -133,6 +134,12 @@ def _of_images(
                 f"{path.name} line {line} names {row[key]!r}, and there is no such image.",
                 f"Names look like {example!r}; give the folder that the answers are of.",
             )
+        if image.id in earlier:
+            raise AnswersError(
+                f"{path.name} lines {earlier[image.id]} and {line} both name {image.name}.",
+                "Keep one row for each image.",
+            )
+        earlier[image.id] = line
         yield line, row, image
 
 
