@@ -12,7 +12,7 @@ from otherwise.agent.bundle import Agent
 from otherwise.agent.editing.search import SearchSettings
 from otherwise.blackbox.importing import import_classifier
 from otherwise.blackbox.loading import load_classifier
-from otherwise.blackbox.output_kind import OutputKind, curves_of, output_kind
+from otherwise.blackbox.output_kind import OutputKind, curves_of, output_kind, with_unit
 from otherwise.blackbox.protocol import BlackBox, InputSpec, PatchSpec
 from otherwise.blackbox.question import TargetError, ask
 from otherwise.errors import ClassifierError
@@ -20,7 +20,11 @@ from otherwise.explain.explainer import Explainer
 from otherwise.explain.explanation import Explanation
 from otherwise.explain.reach import halfway
 from otherwise.explain.request import ExplainRequest, explain_request
+from otherwise.finding.finder import Finder
 from otherwise.images.image import Geometry, Image
+from otherwise.report import headline
+from otherwise.report.cards import cards as report_cards
+from otherwise.report.panels import Panels
 from support.square_models import SquareClassifier, eager_agent
 from support.value_models import SquareHazards, SquareValue, save
 
@@ -179,6 +183,27 @@ def test_a_value_of_patches_does_not_flip_a_whole_image(tmp_path: Path) -> None:
     with pytest.raises(ClassifierError, match="says a value, which does not flip") as refused:
         explain_request(Explainer(box, agent_of(box)), grey(0.65), ExplainRequest(whole=True))
     assert "--find" in refused.value.hint
+
+
+def test_a_find_of_a_value_speaks_in_the_unit(tmp_path: Path) -> None:
+    save(SquareValue(), tmp_path / "m.ts", SIZE)
+    inputs = InputSpec(SIZE, spacing=(0.5, 0.5), patches=PatchSpec((MONTHS.classes[1],)))
+    import_classifier(tmp_path / "m.ts", tmp_path / "bundle", inputs=inputs, answer=MONTHS)
+    box = load_classifier(tmp_path / "bundle")
+    image = grey(0.65)
+    first = Finder(box).find(image, most=1)[0]
+    says = with_unit(float(MONTHS.value_of(np.array(list(first.probabilities.values())))), "months")
+    found = explain_request(Explainer(box, agent_of(box)), image, ExplainRequest(target="<62"))
+    assert found.place is not None
+    told = headline.question(found)
+    assert told.startswith(f"The model says a bone age of {says} for the whole image by its most suspicious patch")
+    assert told.endswith("for this patch likewise.")
+    after = with_unit(float(MONTHS.value_of(np.array(list(found.place.after.values())))), "months")
+    assert f"it would say {after} for the whole image" in headline.answer(found)
+    cards = " ".join(card.text for card in report_cards(found, Panels(found)))
+    for sentence in (told, headline.answer(found), cards):
+        assert "at most" not in sentence
+        assert "above" not in sentence
 
 
 def test_what_is_not_reached_is_said(months: Explainer) -> None:

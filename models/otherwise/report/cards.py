@@ -69,12 +69,16 @@ def _place_card(explanation: Explanation, panels: Panels) -> Card | None:
     place = explanation.place
     if place is None or place.patch_low is None or explanation.overview is None:
         return None
-    before, after = (max(said, key=lambda name: said[name]) for said in (place.before, place.after))
-    text = (
-        f"By its most suspicious patch the whole image is {words.with_probability(before, place.before)}; with the "
-        f"outlined patch changed, {words.with_probability(after, place.after)}."
-    )
+    before, after = (_whole_answer(said, explanation) for said in (place.before, place.after))
+    text = f"By its most suspicious patch the whole image is {before}; with the outlined patch changed, {after}."
     return Card("The patch in the whole image", text, panels.overview(explanation.overview, place))
+
+
+def _whole_answer(probabilities: Probabilities, explanation: Explanation) -> str:
+    """Return what a larger image is called with its probability; of a value that, with its unit."""
+    if explanation.value is not None:
+        return value_words.of_whole(explanation.value, probabilities)
+    return words.with_probability(max(probabilities, key=lambda name: probabilities[name]), probabilities)
 
 
 def seen_card(explanation: Explanation, panels: Panels) -> Card | None:

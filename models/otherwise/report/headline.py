@@ -54,11 +54,11 @@ def other_change(explanation: Explanation) -> ShownChange:
 def question(explanation: Explanation) -> str:
     """Return what the model says now: of a patch of a larger image first what it says of the whole."""
     prediction, thresholds = explanation.prediction, explanation.thresholds
-    if explanation.value is not None and explanation.place is None:
-        return value_words.question(explanation.value)
+    place, value = explanation.place, explanation.value
+    if value is not None:
+        return value_words.question_of_patch(value, place.before) if place else value_words.question(value)
     said = words.with_probability(prediction.label, prediction.probabilities)
     threshold = f"; its threshold is {words.probability(thresholds[prediction.label])}" if thresholds else ""
-    place = explanation.place
     if place is None:
         return f"The model says {said}{threshold}."
     whole = words.with_probability(_called(place, place.before, place.label_before), place.before)
@@ -72,6 +72,11 @@ def answer(explanation: Explanation) -> str:
     place = explanation.place
     if place is None:
         return patch
+    if explanation.value is not None:
+        if not explanation.counterfactual.valid:
+            return patch
+        after = value_words.of_whole(explanation.value, place.after)
+        return f"With this patch changed, it would say {after} for the whole image. {patch}"
     label = _called(place, place.after, place.label_after)
     after = words.with_probability(label, place.after)
     before = _called(place, place.before, place.label_before)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from otherwise.blackbox.output_kind import with_unit
 from otherwise.explain.explanation import Explanation, Probabilities
 from otherwise.explain.value import ValueAnswer
@@ -24,6 +26,24 @@ def said(explanation: Explanation, probabilities: Probabilities) -> str:
 def question(value: ValueAnswer) -> str:
     """Return what the model says now."""
     return f"The model says a {value.kind.name} of {told(value, value.original)}."
+
+
+def question_of_patch(value: ValueAnswer, whole: Probabilities) -> str:
+    """Return what the model says now of a larger image, and of a patch of it.
+
+    Args:
+        value: Of the patch.
+        whole: The answer for the most suspicious patch, as :func:`of_whole` reads it.
+    """
+    patch, all_of_it = told(value, value.original), of_whole(value, whole)
+    this = "likewise" if patch == all_of_it else patch
+    whole_image = f"{value.kind.name} of {all_of_it} for the whole image by its most suspicious patch"
+    return f"The model says a {whole_image}, and for this patch {this}."
+
+
+def of_whole(value: ValueAnswer, probabilities: Probabilities) -> str:
+    """Return the value of a larger image with its unit; its two classes are the sides of the model's own reference."""
+    return told(value, float(value.kind.value_of(np.array(list(probabilities.values())))))
 
 
 def answer(value: ValueAnswer, amount: float, changed: str, where: str) -> str:
