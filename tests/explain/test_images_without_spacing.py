@@ -107,7 +107,9 @@ def test_its_regions_have_pixels_and_no_millimetres(explanation: Explanation, tm
 
 
 @pytest.mark.parametrize("spacing", [(0.5, 0.8, 3.0), (2.0, 2.0, 1.0)])
-def test_a_region_of_a_plane_has_an_area_and_no_volume(tmp_path: Path, spacing: tuple[float, float, float]) -> None:
+def test_a_region_of_a_plane_has_an_area_and_is_shown_by_it(
+    tmp_path: Path, spacing: tuple[float, float, float]
+) -> None:
     classifier = SquareClassifier(InputSpec((16, 16), intensity=(0.0, 255.0)))
     array = PIXELS.T[None, ..., None].astype(np.float32)
     turned = np.array([[0, 1, 0], [0.6, 0, 0.8], [0.8, 0, -0.6]]) @ np.diag(spacing)
@@ -119,7 +121,7 @@ def test_a_region_of_a_plane_has_an_area_and_no_volume(tmp_path: Path, spacing: 
     jsonschema.validate(content, schema())
     assert content["regions"]
     for region in content["regions"]:
-        assert region["volume_mm3"] is None
+        assert region["volume_mm3"] == pytest.approx(region["voxels"] * np.prod(spacing))
         assert region["area_mm2"] == pytest.approx(region["voxels"] * spacing[0] * spacing[1])
     assert read_explanation(folder).regions == explanation.regions
     page = (folder / "report.html").read_text(encoding="utf-8")

@@ -118,7 +118,7 @@ def explanation(dimension: int, size: int = 96) -> Explanation:
         r, a, s = (float(x) for x in geometry.to_ras(voxels.mean(axis=0)))
         size = {"volume_mm3": len(voxels) * geometry.voxel_volume}
         if dimension == 2:
-            size = {"volume_mm3": None, "area_mm2": len(voxels) * geometry.pixel_area}
+            size["area_mm2"] = len(voxels) * geometry.pixel_area
         return Region(label, (r, a, s), effect=effect, **size, **flags)
 
     path = tuple(rendered(min(strength / 2.2, 1.2)) for strength in STRENGTHS)

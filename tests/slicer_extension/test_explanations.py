@@ -331,7 +331,7 @@ def test_the_path_and_the_minimal_change_of_a_large_image_may_lie_on_a_coarser_g
 def test_the_regions_of_a_plane_have_an_area(scene, folder) -> None:
     content = json.loads((folder / "explanation.json").read_text(encoding="utf-8"))
     for region in content["regions"]:
-        region.update(volume_mm3=None, area_mm2=12.5)
+        region.update(volume_mm3=25.0, area_mm2=12.5)
     (folder / "explanation.json").write_text(json.dumps(content), encoding="utf-8")
     table = explanations.show(scene, folder).get("region-table").GetTable()
     assert [table.GetColumnName(n) for n in range(table.GetNumberOfColumns())] == list(AREA_COLUMNS)

@@ -81,8 +81,7 @@ class Region:
     Attributes:
         label: Its value in the label map ``regions``; 1 is the strongest.
         centroid_ras: Centre of mass in RAS millimetres; None where the image does not say how large its pixels are.
-        volume_mm3: Volume; None likewise, and of a plane, which has an area. Explanations of a plane by earlier
-            versions have a volume.
+        volume_mm3: Volume (of a plane: area times slice thickness); None likewise.
         effect: Measured change of the black box's log-odds towards the target: the mean of putting only this region in
             and leaving only this region out. Of a value: in its unit.
         sufficient: Putting only this region of the change into the original flips the black box.
@@ -95,7 +94,7 @@ class Region:
             "said" by a reader of this region, "finding" where it was learned from other regions, or "likeness".
         voxels: How many voxels (of a picture: pixels) of the image it has; None in explanations of earlier versions.
         centroid_index: Centre of mass as a voxel index ``(i, j, k)``, from 0; None likewise.
-        area_mm2: Area in a plane; None where millimetres are unknown, and of a volume.
+        area_mm2: Area in a plane; None likewise, of a volume, and in explanations of earlier versions.
     """
 
     label: int

@@ -94,7 +94,7 @@ def describe_regions(regions: Sequence[MeasuredRegion], labels: Image) -> tuple[
             Region(
                 label=number,
                 centroid_ras=tuple(labels.geometry.to_ras(np.array(centre)).tolist()) if measured else None,
-                volume_mm3=count * labels.geometry.voxel_volume if measured and not plane else None,
+                volume_mm3=count * labels.geometry.voxel_volume if measured else None,
                 effect=region.effect,
                 sufficient=region.sufficient,
                 necessary=region.necessary,

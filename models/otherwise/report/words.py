@@ -75,7 +75,7 @@ def confidence(region: Region) -> float | None:
 
 def size(region: Region) -> str:
     """Return the size of a region with its unit: volume, in a plane area, in pixels if millimetres are unknown."""
-    number, unit = (region.volume_mm3, "mm³") if region.volume_mm3 is not None else (region.area_mm2, "mm²")
+    number, unit = (region.area_mm2, "mm²") if region.area_mm2 is not None else (region.volume_mm3, "mm³")
     if number is None:
         return f"{region.voxels or 0} pixels"
     return f"{number:.3g} {unit}" if number < 100 else f"{number:.0f} {unit}"
@@ -100,7 +100,7 @@ def centre_heading(unit: Unit) -> str:
 
 def headings(regions: Sequence[Region], unit: Unit) -> tuple[str, str]:
     """Return the headings over :func:`size` and :func:`place` of an image's regions."""
-    volumes = any(region.volume_mm3 is not None for region in regions)
+    volumes = unit == "mm" and any(region.area_mm2 is None for region in regions)
     return "Volume" if volumes else "Area", "Centroid (RAS, mm)" if unit == "mm" else "Centroid (column, row)"
 
 

@@ -15,8 +15,8 @@ PIXEL_COLUMNS = ("rank", "name", "effect", "pixels", "sufficient", "necessary", 
 
 
 def size_key(regions: Sequence[dict]) -> str:
-    """Return the field that holds the size of all of an explanation's regions: volume, in a plane area, or pixels."""
-    known = (key for key in ("volume_mm3", "area_mm2") if all(region.get(key) is not None for region in regions))
+    """Return the field that shows the size of an explanation's regions: in a plane area, else volume or pixels."""
+    known = (key for key in ("area_mm2", "volume_mm3") if all(region.get(key) is not None for region in regions))
     return next(known, "voxels")
 
 
