@@ -276,8 +276,8 @@ def two_classes(log_odds: np.ndarray) -> np.ndarray:
 
 def two_sides(unit: str, cut: float) -> tuple[str, str]:
     """Return names of the two sides of a cut, such as ``at most 10 %`` and ``above 10 %``."""
-    told = with_unit(cut, unit)
-    return f"at most {told}", f"above {told}"
+    boundary = with_unit(cut, unit)
+    return f"at most {boundary}", f"above {boundary}"
 
 
 def with_unit(value: float, unit: str) -> str:
@@ -291,7 +291,7 @@ def with_unit(value: float, unit: str) -> str:
 
 def describe_kind(kind: OutputKind) -> str:
     """Say what a model says, in one sentence."""
-    told = f"{kind.name} in {kind.unit}" if kind.unit != "1" else kind.name
+    measure = f"{kind.name} in {kind.unit}" if kind.unit != "1" else kind.name
     parts = [f"{kind.range[0]:g} to {kind.range[1]:g}"] if kind.range else []
     parts += [f"higher is {kind.higher_is}"] if kind.higher_is else []
     parts += [f"reference {kind.reference:.4g}, spread {kind.spread:.4g}, reached within {kind.tolerance:.3g}"]
@@ -302,7 +302,7 @@ def describe_kind(kind: OutputKind) -> str:
         parts.append(f"0 is {kind.population}")
     if kind.categories:
         parts.append(", ".join(f"{name} from {low:g}" for name, low in kind.categories))
-    return f"{told}; {'; '.join(parts)}"
+    return f"{measure}; {'; '.join(parts)}"
 
 
 def output_kind(classifier: BlackBox) -> OutputKind:

@@ -262,5 +262,5 @@ def _told(kind: OutputKind, value: float) -> str:
 
 def _amount(kind: OutputKind, amount: float) -> str:
     """Return an amount in words; that of a percentage is in points, since 20 % less of it could mean a fifth."""
-    told = with_unit(abs(amount), "percentage points" if kind.unit == "%" else kind.unit)
-    return f"{told} {'more' if amount > 0 else 'less'}"
+    size = with_unit(abs(amount), "percentage points" if kind.unit == "%" else kind.unit)
+    return f"{size} {'more' if amount > 0 else 'less'}"

@@ -131,14 +131,14 @@ def assumed_of(kind: OutputKind, reference: float | None, spread: float | None) 
     """Return what nobody said of a value, one sentence each with the option that says it."""
     from otherwise.blackbox.output_kind import with_unit
 
-    told = []
+    notes = []
     if kind.is_value and reference is None:
-        told.append(
+        notes.append(
             f"images have a median of {with_unit(kind.reference, kind.unit)} (--reference; see check --images)."
         )
     if kind.is_value and spread is None:
-        told.append(f"their standard deviation is {with_unit(kind.spread, kind.unit)} (--spread).")
-    return tuple(told)
+        notes.append(f"their standard deviation is {with_unit(kind.spread, kind.unit)} (--spread).")
+    return tuple(notes)
 
 
 def _pair(option: str, text: str | None) -> tuple[float, float] | None:
