@@ -140,7 +140,7 @@ def measure_finding(
 
 
 def _on_muscle(phantom: WholePhantom, finds: Sequence[Find]) -> list[bool]:
-    """Return of each find whether its centre lies on the muscle; nothing where the phantom has none."""
+    """Return for each find whether its centre lies on the muscle; empty where the phantom has none."""
     if phantom.muscle is None:
         return []
     places = [phantom.image.geometry.to_index(np.array(find.centre_ras)).round().astype(int) for find in finds]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -70,6 +70,21 @@ class ActivateBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     version: int | Literal["latest"]
+
+
+@dataclass(frozen=True)
+class UnitInImage:
+    """Which unit a request asks about, in which explained image; ``label`` is that of a decisive region."""
+
+    layer: str
+    unit: str
+    explanation: Annotated[str, Query(max_length=128)]
+    label: Annotated[int | None, Query(ge=1, le=255)] = None
+
+    @property
+    def name(self) -> str:
+        """Return the unit's name."""
+        return f"{self.layer}/{self.unit}"
 
 
 def teaching_router(
@@ -233,16 +248,10 @@ def teaching_router(
         response_class=Response,
         responses=binary("image/png"),
     )
-    async def contour(
-        layer: str,
-        unit: str,
-        request: Request,
-        explanation: str = Query(max_length=128),
-        label: int | None = Query(None, ge=1, le=255),
-    ) -> Response:
+    async def contour(asked: Annotated[UnitInImage, Depends()], request: Request) -> Response:
         def draw() -> bytes:
-            index, look, _ = look_at_unit(f"{layer}/{unit}", explanation, caller_of(request))
-            return draw_contour(look, index, label)
+            index, look, _ = look_at_unit(asked, caller_of(request))
+            return draw_contour(look, index, asked.label)
 
         return Response(await drawing.run(draw, user_of(request)), media_type="image/png")
 
@@ -252,25 +261,18 @@ def teaching_router(
         response_class=Response,
         responses=binary("application/octet-stream"),
     )
-    async def mask(
-        layer: str,
-        unit: str,
-        request: Request,
-        explanation: str = Query(max_length=128),
-        label: int | None = Query(None, ge=1, le=255),
-    ) -> Response:
+    async def mask(asked: Annotated[UnitInImage, Depends()], request: Request) -> Response:
         def write() -> bytes:
-            name = f"{layer}/{unit}"
-            index, look, image = look_at_unit(name, explanation, caller_of(request))
-            return unit_segmentation(look, index, name, label, image)
+            index, look, image = look_at_unit(asked, caller_of(request))
+            return unit_segmentation(look, index, asked.name, asked.label, image)
 
         return Response(await drawing.run(write, user_of(request)), media_type="application/octet-stream")
 
-    def look_at_unit(unit: str, explanation: str, caller: Caller) -> tuple[int, ImageActivations, Image]:
+    def look_at_unit(asked: UnitInImage, caller: Caller) -> tuple[int, ImageActivations, Image]:
         """Return a unit's place in the table, an explained image as units see it, and the image."""
-        reference = SubjectReference(image="", session="", explanation=explanation, slice_index=None)
+        reference = SubjectReference(image="", session="", explanation=asked.explanation, slice_index=None)
         about = resolve_subject(teaching, reference, session, caller)
-        index = unit_index(teaching.activations.table, unit)
+        index = unit_index(teaching.activations.table, asked.name)
         look = teaching.activations.look(about.key, lambda: about.found, patience=QUERY_SECONDS)
         return index, look, about.original
 

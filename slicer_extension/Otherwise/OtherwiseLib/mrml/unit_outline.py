@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import slicer
-import vtk
 from vtk.util import numpy_support
 
 from .explanations import PART, ShownExplanation
+from .volumes import vtk_matrix
 
 UNIT = "Otherwise.unit"
 """Attribute of the outline's segmentation: the name of the unit."""
@@ -81,9 +81,5 @@ def _labelmap(voxels: np.ndarray, affine: np.ndarray) -> Any:
     scalars = numpy_support.numpy_to_vtk(mask.ravel(), deep=True)
     scalars.SetName("ImageScalars")
     image.GetPointData().SetScalars(scalars)
-    matrix = vtk.vtkMatrix4x4()
-    for row in range(4):
-        for column in range(4):
-            matrix.SetElement(row, column, float(affine[row, column]))
-    image.SetImageToWorldMatrix(matrix)
+    image.SetImageToWorldMatrix(vtk_matrix(affine))
     return image

@@ -67,9 +67,12 @@ def set_voxels(node: Any, voxels: np.ndarray, affine: np.ndarray) -> None:
     scalars = numpy_support.numpy_to_vtk(flat)
     scalars.SetName("ImageScalars")
     data.GetPointData().SetScalars(scalars)
-    matrix = vtk.vtkMatrix4x4()
-    for row in range(4):
-        for column in range(4):
-            matrix.SetElement(row, column, float(affine[row, column]))
-    node.SetIJKToRASMatrix(matrix)
+    node.SetIJKToRASMatrix(vtk_matrix(affine))
     node.SetAndObserveImageData(data)
+
+
+def vtk_matrix(affine: np.ndarray) -> Any:
+    """Return ``affine (4, 4)`` as ``vtkMatrix4x4``."""
+    matrix = vtk.vtkMatrix4x4()
+    matrix.DeepCopy(np.asarray(affine, float).ravel().tolist())
+    return matrix
