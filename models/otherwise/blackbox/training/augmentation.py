@@ -34,10 +34,18 @@ class Augmentation:
     zoom: float = 0.05
 
     def apply(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Disturb ``(batch, channels, *size)`` images in [0, 1], each independently."""
+        """Move ``(batch, channels, *size)`` images in [0, 1], and disturb their grey values, each independently."""
+        return self.disturb(self.move(images, generator), generator)
+
+    def move(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Mirror, shift, turn and zoom images, each independently; all channels of an image alike."""
         images = shifted(mirrored(images, generator), self.shift, generator)
         if self.turn or self.zoom:
             images = turned(images, self.turn, self.zoom, generator)
+        return images
+
+    def disturb(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Stretch the contrast of images, blur them and add noise, each independently."""
         count = len(images)
 
         def uniform(low: float, high: float) -> Tensor:
