@@ -107,3 +107,22 @@ def test_effects_are_ranked_over_all_images_and_features() -> None:
     assert figures["rank correlation of effects"]["mean"] == pytest.approx(1)
     assert figures["rank correlation of effects within an image"]["mean"] == pytest.approx(1)
     assert figures["rank correlation of their sizes"]["mean"] < 1
+
+
+def test_realism_is_told_beside_two_halves_of_the_originals() -> None:
+    rng = np.random.default_rng(5)
+
+    def rows(shift: float) -> list[dict[str, object]]:
+        made, real = rng.normal(size=(2, 30, 6))
+        textures = [{"real": a.tolist(), "made": (b + shift).tolist()} for a, b in zip(real, made, strict=True)]
+        return [
+            {"case": f"c{n}", "patient": f"p{n // 2}", "reached": 1.0, "textures": each}
+            for n, each in enumerate(textures)
+        ]
+
+    grainy, alike = summarised(rows(4.0)), summarised(rows(0.0))
+    assert grainy["told apart by texture"]["mean"] > 0.95
+    assert alike["told apart by texture"]["mean"] < 0.75
+    assert grainy["told apart by texture, two halves of the originals"]["images"] == 30
+    assert "patient" not in grainy
+    assert "told apart by texture" not in summarised(rows(4.0)[:6]), "three patients make no folds"

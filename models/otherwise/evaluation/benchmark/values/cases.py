@@ -37,6 +37,7 @@ class ValueCase:
         places: Of features with a known effect: bool ``size`` by name; apart from each other.
         effects: What each feature's change towards the target does to the value, by name.
         measured: Measures the value of an image of the same geometry by another method; None: there is none.
+        patient: Whose image it is; empty: the image's ID.
     """
 
     image: Image
@@ -45,6 +46,7 @@ class ValueCase:
     places: Mapping[str, np.ndarray] = field(default_factory=dict)
     effects: Mapping[str, float] = field(default_factory=dict)
     measured: Callable[[Image], float | None] | None = None
+    patient: str = ""
 
 
 def value_of(classifier: BlackBox, image: Image) -> float:
@@ -82,7 +84,8 @@ def hc18_cases(folder: Path, classifier: BlackBox, count: int) -> Iterator[Value
             return head_circumference(image, mask)
 
         band = _along_outline(head.mask, head.image.geometry.spacing[0])
-        yield ValueCase(head.image, target, on_grid(band, head.image, classifier.inputs), measured=measured)
+        truth = on_grid(band, head.image, classifier.inputs)
+        yield ValueCase(head.image, target, truth, measured=measured, patient=head.subject)
 
 
 def _towards(kind: OutputKind, value: float) -> float:

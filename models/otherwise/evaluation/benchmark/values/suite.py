@@ -17,6 +17,7 @@ from otherwise.blackbox.view import grid_of, show
 from otherwise.errors import OtherwiseError
 from otherwise.evaluation.benchmark.localisation import average_precision
 from otherwise.evaluation.benchmark.methods.method import MapMethod
+from otherwise.evaluation.benchmark.realism import texture_features, told_apart
 from otherwise.evaluation.benchmark.run import Row, refuse_others_rows, summary
 from otherwise.evaluation.benchmark.values.cases import ValueCase, value_of
 from otherwise.evaluation.costs import timed
@@ -28,6 +29,8 @@ from otherwise.influence.parts import composite
 
 PEERS = ("occlusion", "integrated-gradients", "kernel-shap")
 """Names of the maps that stand beside the measured effect; each attributes the value itself."""
+NO_FIGURES = ("refused", "case", "patient")
+"""Entries of a row that are no figures."""
 HALF = 0.5
 """A verifier follows if its value moves by at least this share of the model's own change."""
 
@@ -107,7 +110,8 @@ def measure_case(
         ``value`` before, ``target`` and ``value_after``; ``reached`` (1 or 0, within the model's tolerance), ``l1``,
         ``seconds``; ``verifier_follows``; ``average_precision`` by method; ``effects`` of features: measured and true
         ones; ``measured_error``: distance of the target from what another method measures in the counterfactual, and
-        ``measured_before``: of what the model says from what that method measures in the original. ``refused``: the
+        ``measured_before``: of what the model says from what that method measures in the original. ``textures``:
+        features of the original (``real``) and of the counterfactual (``made``), and the ``patient``. ``refused``: the
         reason for which there is no explanation.
     """
     classifier, kind = explainer.classifier, output_kind(explainer.classifier)
@@ -127,6 +131,8 @@ def measure_case(
         "seconds": seconds,
         "queries": found.queries,
     }
+    row["textures"] = {name: texture_features(each).tolist() for name, each in (("real", image), ("made", changed))}
+    row["patient"] = case.patient or case.image.id
     if verifier is not None:
         moved = value_of(verifier, made) - value_of(verifier, case.image)
         row["verifier_follows"] = float(moved / (after - before) >= HALF) if after != before else 0.0
@@ -148,12 +154,14 @@ def measure_case(
 
 
 def summarised(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
-    """Return mean and 95 % interval of each figure, and the rank correlation of effects over images and features."""
+    """Return mean and 95 % interval of each figure, the rank correlation of effects, and how well texture tells.
+
+    The rank correlation is over images and features. ``told apart by texture`` is the area under the ROC curve of all
+    originals against all counterfactuals, its control that of half of the patients' originals against the others'.
+    """
     flat: list[Row] = []
     for row in rows:
-        plain = {
-            key: value for key, value in row.items() if not isinstance(value, dict) and key not in ("refused", "case")
-        }
+        plain = {key: value for key, value in row.items() if not isinstance(value, dict) and key not in NO_FIGURES}
         maps = {f"average precision, {name}": each for name, each in row.get("average_precision", {}).items()}
         flat.append({"method": "values", "case": row["case"], **plain, **maps, "refused": float("refused" in row)})
     figures = summary(flat).get("values", {})
@@ -166,7 +174,22 @@ def summarised(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
         figures |= summary(alone).get("values", {})
         figures["rank correlation of effects"] = _ranked(pairs)
         figures["rank correlation of their sizes"] = _ranked([np.abs(each) for each in pairs])
-    return figures
+    return figures | _realism([row for row in rows if "textures" in row])
+
+
+def _realism(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Return how well originals are told from counterfactuals, and halves of the originals from each other."""
+    real, made = (np.array([row["textures"][name] for row in rows]) for name in ("real", "made"))
+    patients = [row["patient"] for row in rows]
+    known = sorted(set(patients))
+    second = np.array([known.index(patient) % 2 for patient in patients], dtype=bool)
+    halves = [[name for name, there in zip(patients, second, strict=True) if there == half] for half in (False, True)]
+    pairs = {
+        "told apart by texture": (real, made, patients, patients),
+        "told apart by texture, two halves of the originals": (real[~second], real[second], *halves),
+    }
+    found = {name: told_apart(*pair) for name, pair in pairs.items()}
+    return {name: each.to_dict() for name, each in found.items() if each is not None}
 
 
 def _ranked(pairs: Sequence[np.ndarray], draws: int = 300) -> dict[str, float]:
