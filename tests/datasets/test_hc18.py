@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image as Picture
 from typer.testing import CliRunner
 
+from otherwise.blackbox.loading import load_classifier
+from otherwise.blackbox.output_kind import output_kind
 from otherwise.cli import build
 from otherwise.datasets.hc18 import MAGNIFICATION, heads, split_of, varied, write_heads
 from otherwise.errors import ImageError
@@ -116,3 +120,39 @@ def test_an_ellipse_measures_a_head_that_grew_or_shrank(seed: int) -> None:
 def test_the_perimeter_is_that_of_a_circle_and_of_a_line() -> None:
     assert perimeter(5, 5) == pytest.approx(10 * np.pi)
     assert perimeter(5, 1e-9) == pytest.approx(20, rel=1e-3)
+
+
+@pytest.fixture(scope="module")
+def example():
+    """The example of a regression of one's own."""
+    path = Path(__file__).parents[2] / "examples" / "head_circumference.py"
+    spec = importlib.util.spec_from_file_location("head_circumference", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_example_measures_a_mark(example, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    width, height, turn = rng.uniform(34, 55), rng.uniform(28, 36), rng.uniform(0, np.pi)
+    edge, spacing = example.SPEC.size[0], example.SPACING
+    i, j = (np.mgrid[:edge, :edge] - edge / 2) * spacing
+    along, across = i * np.cos(turn) + (j - 5) * np.sin(turn), (j - 5) * np.cos(turn) - i * np.sin(turn)
+    mark = torch.from_numpy(np.hypot(along / width, across / height) <= 1).float()[None]
+    assert example.circumference(mark, spacing).item() == pytest.approx(perimeter(width, height), rel=0.01)
+
+
+def test_the_example_learns_and_is_hosted_as_it_is(example, folder: Path, tmp_path: Path) -> None:
+    network = example.train(folder, epochs=2, copies=1)
+    exported = tmp_path / "head.ts"
+    torch.jit.trace(network, torch.zeros(2, 1, *example.SPEC.size)).save(str(exported))
+    images, _ = example.read(folder, "test", 1)
+    command = ["classifier", "import", str(exported), "--output", "value", "--unit", "mm", "--range", "30,1000"]
+    command += ["--tolerance", "3", "--size", "96,96", "--spacing", "1.6,1.6", "--intensity=0,255", "--axes"]
+    ran = CliRunner().invoke(build(), [*command, "columns,rows", "--out", str(tmp_path / "heads")])
+    assert ran.exit_code == 0, ran.output
+    hosted = load_classifier(tmp_path / "heads")
+    with torch.no_grad():
+        expected = network(images[:, :1])[:, 0].numpy()
+    assert output_kind(hosted).value_of(hosted.predict(images[:, :1].numpy())) == pytest.approx(expected, rel=1e-4)
