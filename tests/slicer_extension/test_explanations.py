@@ -20,6 +20,7 @@ from OtherwiseLib.files.explanation_files import SceneError, place_of, read_grid
 from OtherwiseLib.mrml import display, explanations, layouts, view_nodes  # noqa: E402
 from OtherwiseLib.mrml.tables import AREA_COLUMNS, PIXEL_COLUMNS, REGION_COLUMNS  # noqa: E402
 from OtherwiseLib.mrml.volumes import geometry_of, voxels_of  # noqa: E402
+from support.saved_scene import read_scene, save_scene  # noqa: E402
 from support.square_models import toy_explanation  # noqa: E402
 
 GEOMETRIES = {
@@ -141,7 +142,7 @@ def test_the_volume_that_was_explained_is_used_and_stays(scene, folder, explanat
 
 @pytest.mark.parametrize("name", ["effect.nrrd", "regions.seg.nrrd", "path.seq.nrrd", "explanation.json"])
 @pytest.mark.parametrize("harm", ["missing", "truncated", "nonsense"])
-def test_a_damaged_folder_is_told_in_words_and_leaves_nothing(scene, tmp_path: Path, name: str, harm: str) -> None:
+def test_a_damaged_folder_is_refused_in_words_and_leaves_nothing(scene, tmp_path: Path, name: str, harm: str) -> None:
     folder = write_explanation(toy_explanation(Geometry((12, 10, 5), np.eye(4))), tmp_path / "one")
     explanations.remove(scene, explanations.show(scene, folder))
     before = nodes_of(scene)
@@ -159,17 +160,12 @@ def test_a_damaged_folder_is_told_in_words_and_leaves_nothing(scene, tmp_path: P
 
 def test_everything_is_found_again_after_saving_and_loading_a_scene(scene, folder, tmp_path: Path) -> None:
     shown = explanations.show(scene, folder)
-    path = tmp_path / "saved" / "scene.mrb"
-    path.parent.mkdir()
-    scene.SetRootDirectory(str(path.parent))
-    assert scene.WriteToMRB(str(path))
+    path = save_scene(scene, tmp_path)
     places = [(0, 0, 0), (11, 9, 4), (3, 2, 1), (8, 7, 3)]
     _, affine = geometry_of(shown.get("original"))
     points = [affine[:3, :3] @ place + affine[:3, 3] for place in places]
     values = {role: [value_at(shown.get(role), point) for point in points] for role in explanations.VOLUMES}
-    scene.Clear(False)
-    assert list(explanations.all_shown(scene)) == []
-    assert scene.ReadFromMRB(str(path), True)
+    read_scene(scene, path)
     (again,) = explanations.all_shown(scene)
     assert again.content == json.loads((folder / "explanation.json").read_text())
     # Slicer may turn left-handed axes round when it saves: what counts is which value is where.
@@ -254,12 +250,8 @@ def test_another_methods_map_joins_the_explanation_and_survives_saving(scene, fo
     parents = {hierarchy.GetItemParent(hierarchy.GetItemByDataNode(n)) for n in (node, shown.node)}
     assert len(parents) == 1
 
-    archive = tmp_path / "saved" / "scene.mrb"
-    archive.parent.mkdir()
-    scene.SetRootDirectory(str(archive.parent))
-    assert scene.WriteToMRB(str(archive))
-    scene.Clear(False)
-    assert scene.ReadFromMRB(str(archive), True)
+    archive = save_scene(scene, tmp_path)
+    read_scene(scene, archive)
     (again,) = explanations.all_shown(scene)
     assert again.overlays == {"grad-cam": "Grad-CAM"}
     explanations.remove(scene, again)

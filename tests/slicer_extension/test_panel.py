@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from OtherwiseLib.mrml import explanations  # noqa: E402
 from OtherwiseLib.mrml.volumes import geometry_of, voxels_of  # noqa: E402
 from OtherwiseLib.samples import phantoms  # noqa: E402
 from support.panel_session import ABOUT, PanelSession  # noqa: E402
+from support.saved_scene import read_scene, save_scene  # noqa: E402
 
 
 def test_before_anything_nothing_can_be_pressed_and_it_says_why(app: PanelSession) -> None:
@@ -33,9 +33,9 @@ def test_connecting_shows_what_is_hosted_and_remembers_the_address_but_no_secret
     app.ui.userEdit.setText("ann")
     app.ui.passwordEdit.setText("right")
     app.connect()
-    told = app.ui.serverLabel.text()
+    text = app.ui.serverLabel.text()
     for part in ("nodule classifier", "f00dcafe", "benign, malignant", "CT 3-D", "nodule agent", "A GPU"):
-        assert part in told
+        assert part in text
     assert app.settings == {"Otherwise/server": "http://127.0.0.1:9999"}
     assert app.ui.passwordEdit.text() == ""
     assert [app.ui.targetBox.itemText(n) for n in range(3)][1:] == ["benign", "malignant"]
@@ -57,7 +57,7 @@ def test_each_failure_to_connect_reads_differently(app: PanelSession, kind: str,
     assert app.ui.connectButton.isEnabled()
 
 
-def test_a_wrong_address_is_told_at_once(app: PanelSession) -> None:
+def test_a_wrong_address_is_refused_at_once(app: PanelSession) -> None:
     app.ui.addressEdit.setText("my server!")
     app.press("connectButton")
     assert "no server address" in app.ui.trouble.text()
@@ -145,86 +145,6 @@ def test_noise_is_asked_for_and_saved_with_the_scene(app: PanelSession, volume: 
     assert node.GetParameter("noise") == "0.25", "nothing is bound any more"
 
 
-def test_cancel_stops_here_and_there(app: PanelSession, volume: Any) -> None:
-    app.connect()
-    app.choose(volume)
-    client = app.clients[-1]
-    client.hold.clear()
-    app.press("explainButton")
-    app.until(lambda: app.ui.progressBar.value() > 600)
-    app.press("cancelButton")
-    app.until(lambda: not app.logic.busy, 1)
-    assert client.cancelled == ["job"]
-    assert app.ui.trouble.text() == "Stopped."
-    assert list(explanations.all_shown(app.scene)) == []
-    assert app.ui.explainButton.isEnabled()
-
-
-def test_closing_the_scene_in_the_middle_of_a_job_is_harmless(app: PanelSession, volume: Any) -> None:
-    app.connect()
-    app.choose(volume)
-    app.clients[-1].hold.clear()
-    app.press("explainButton")
-    app.until(lambda: app.ui.progressBar.value() > 600)
-    app.logic.close()
-    app.ui.volumeSelector.setCurrentNode(None)
-    app.scene.Clear(False)
-    app.panel.scene_changed()
-    app.clients[-1].hold.set()
-    app.until(lambda: not any(t.name == "otherwise-job" and t.is_alive() for t in threading.enumerate()))
-    assert list(explanations.all_shown(app.scene)) == []
-    assert not app.logic.busy
-
-
-def test_a_volume_deleted_during_the_job_is_replaced_by_the_explanations_own_copy(
-    app: PanelSession, volume: Any
-) -> None:
-    app.connect()
-    app.choose(volume)
-    app.clients[-1].hold.clear()
-    app.press("explainButton")
-    app.until(lambda: app.ui.progressBar.value() > 600)
-    app.ui.volumeSelector.setCurrentNode(None)
-    app.scene.RemoveNode(volume)
-    app.clients[-1].hold.set()
-    app.until(lambda: not app.logic.busy)
-    (shown,) = explanations.all_shown(app.scene)
-    assert shown.get("original") is not None
-
-
-def test_the_main_thread_is_never_blocked_for_long(app: PanelSession, volume: Any) -> None:
-    """Between two turns of the event loop while a job runs; showing the result is measured elsewhere."""
-    import time
-
-    app.connect()
-    app.choose(volume)
-    app.clients[-1].hold.clear()
-    app.press("explainButton")
-    longest, last = 0.0, time.perf_counter()
-    end = last + 2
-    while time.perf_counter() < end:
-        app.application.processEvents()
-        now = time.perf_counter()
-        longest, last = max(longest, now - last), now
-    app.clients[-1].hold.set()
-    app.until(lambda: not app.logic.busy)
-    assert longest < 0.5, "a job waits somewhere on the main thread"
-
-
-def test_ten_explanations_leave_no_threads_timers_or_nodes(app: PanelSession, volume: Any) -> None:
-    app.connect()
-    app.choose(volume)
-    counts, hearing = [], len(app.logic.explained)
-    for _ in range(10):
-        app.press("explainButton")
-        app.until(lambda: not app.logic.busy)
-        app.press("removeButton")
-        counts.append(app.scene.GetNumberOfNodes())
-    assert len(set(counts[1:])) == 1
-    assert not any(thread.name == "otherwise-job" for thread in threading.enumerate())
-    assert len(app.logic.explained) == hearing
-
-
 @pytest.mark.long
 def test_a_real_server_explains_a_volume_of_the_scene_and_an_image_of_its_own(app: PanelSession, served: Any) -> None:
     app.answers["real"] = True
@@ -310,70 +230,17 @@ def test_what_was_chosen_is_saved_with_the_scene(app: PanelSession, volume: Any,
     app.choose(volume)
     app.ui.sliceSpin.setValue(7)
     app.ui.targetBox.setCurrentIndex(2)
-    path = tmp_path / "saved" / "scene.mrb"
-    path.parent.mkdir()
-    app.scene.SetRootDirectory(str(path.parent))
-    assert app.scene.WriteToMRB(str(path))
+    path = save_scene(app.scene, tmp_path)
     saved = path.read_bytes()
     app.scene.Clear(True)
     app.panel.scene_changed()
     assert app.ui.volumeSelector.currentNode() is None
     assert app.ui.targetBox.currentIndex() == 0
-    app.scene.Clear(True)
-    assert app.scene.ReadFromMRB(str(path), True)
+    read_scene(app.scene, path, singletons=True)
     app.panel.scene_changed()
     assert app.ui.volumeSelector.currentNode().GetName() == "CT of somebody"
     assert (app.ui.sliceSpin.value(), app.ui.targetBox.currentText()) == (7, "malignant")
     assert b"127.0.0.1" not in saved
-
-
-def test_a_typed_target_stays_when_the_images_are_listed_again(app: PanelSession) -> None:
-    value = {"kind": "value", "name": "age", "unit": "years", "categories": {"old": 60}}
-    app.answers["about"] = {**ABOUT, "classifiers": [{**ABOUT["classifiers"][0], "value": value}]}
-    app.connect()
-    assert [app.ui.targetBox.itemText(n) for n in range(1, app.ui.targetBox.count())] == ["old"]
-    app.ui.targetBox.setEditText("<10")
-    app.press("refreshButton")
-    app.until(lambda: not app.logic.busy)
-    assert app.ui.targetBox.currentText() == "<10"
-    app.press("explainButton")
-    app.until(lambda: not app.logic.busy)
-    assert app.clients[-1].started[-1]["params"]["target"] == "<10"
-
-
-def test_a_typed_target_is_saved_with_the_scene(app: PanelSession, volume: Any, tmp_path: Path) -> None:
-    value = {"kind": "value", "name": "age", "unit": "years", "categories": {"old": 60}}
-    app.answers["about"] = {**ABOUT, "classifiers": [{**ABOUT["classifiers"][0], "value": value}]}
-    app.connect()
-    app.choose(volume)
-    app.ui.targetBox.setEditText("20 less")
-    path = tmp_path / "saved" / "scene.mrb"
-    path.parent.mkdir()
-    app.scene.SetRootDirectory(str(path.parent))
-    assert app.scene.WriteToMRB(str(path))
-    app.scene.Clear(True)
-    app.panel.scene_changed()
-    assert app.ui.targetBox.currentIndex() == 0, "a new scene asks for the usual target"
-    assert app.ui.targetBox.currentText() == app.ui.targetBox.itemText(0)
-    app.scene.Clear(True)
-    assert app.scene.ReadFromMRB(str(path), True)
-    app.panel.scene_changed()
-    assert app.ui.targetBox.currentText() == "20 less"
-    app.press("explainButton")
-    app.until(lambda: not app.logic.busy)
-    assert app.clients[-1].started[-1]["params"]["target"] == "20 less"
-
-
-def test_a_value_is_shown_in_its_unit_where_classes_have_probabilities(app: PanelSession, volume: Any) -> None:
-    value = {"kind": "value", "name": "age", "unit": "years", "range": [0, 100], "categories": {}}
-    app.answers["about"] = {**ABOUT, "classifiers": [{**ABOUT["classifiers"][0], "value": value}]}
-    app.connect()
-    sides = [{"idx": 0, "label": "at most 50 years", "score": 0.2}, {"idx": 1, "label": "above 50 years", "score": 0.8}]
-    app.panel.classified({"prediction": sides, "value": {**value, "amount": 64.25}})
-    table = app.ui.probabilityTable
-    assert (table.rowCount(), table.item(0, 0).text(), table.item(0, 1).text()) == (1, "age", "64.2 years")
-    assert table.cellWidget(0, 2).value() == 642
-    assert table.horizontalHeaderItem(1).text() == "Value"
 
 
 def test_a_volume_that_is_gone_cannot_be_explained(app: PanelSession, volume: Any) -> None:
@@ -411,30 +278,3 @@ def test_two_servers_one_after_the_other(app: PanelSession, volume: Any) -> None
     assert ["other.example.org" in question for question in app.questions] == [True]
     assert (len(app.clients[0].sent), len(app.clients[1].sent)) == (1, 1)
     assert len(list(explanations.all_shown(app.scene))) == 2
-
-
-def test_an_explanation_that_runs_when_slicer_is_closed_is_taken_up_again(app: PanelSession, volume: Any) -> None:
-    from OtherwiseLib.logic.logic import JOB, Logic
-    from OtherwiseLib.ui.application import QtTimer
-
-    app.connect()
-    app.choose(volume)
-    client = app.clients[-1]
-    client.hold.clear()
-    app.press("explainButton")
-    app.until(lambda: app.ui.progressBar.value() > 600)
-    assert app.settings[JOB] == f"{client.address} job"
-    app.panel.close()
-    app.until(lambda: not any(t.name == "otherwise-job" and t.is_alive() for t in threading.enumerate()))
-    assert client.cancelled == [], "it goes on at the server"
-    client.hold.set()
-    again = Logic(app.scene, app.settings, QtTimer, lambda address, token: client, app.logic.update_frame)
-    again.connect(client.address)
-    app.until(lambda: not again.busy)
-    again.resume()
-    app.until(lambda: not again.busy)
-    assert [shown.id for shown in explanations.all_shown(app.scene)] == ["made-up"]
-    assert app.settings[JOB] == ""
-    again.resume()
-    assert not again.busy, "it has come"
-    again.close()

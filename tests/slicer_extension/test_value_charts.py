@@ -15,6 +15,7 @@ from otherwise.images.image import Geometry  # noqa: E402
 from otherwise.report.folder import write_explanation  # noqa: E402
 from OtherwiseLib.mrml import charts, explanations, layouts  # noqa: E402
 from OtherwiseLib.mrml.explanations import ShownExplanation  # noqa: E402
+from support.saved_scene import read_scene, save_scene  # noqa: E402
 from support.square_models import toy_explanation  # noqa: E402
 from support.value_models import as_value  # noqa: E402
 
@@ -95,12 +96,8 @@ def test_survival_is_drawn_before_and_after_beside_the_path(scene: Any, tmp_path
 
 def test_charts_are_found_again_in_a_saved_scene_and_removed_without_a_trace(scene: Any, tmp_path: Path) -> None:
     show(scene, tmp_path, RISK, 40.0, "<20", 15.0)
-    path = tmp_path / "saved" / "scene.mrb"
-    path.parent.mkdir()
-    scene.SetRootDirectory(str(path.parent))
-    assert scene.WriteToMRB(str(path))
-    scene.Clear(False)
-    assert scene.ReadFromMRB(str(path), True)
+    path = save_scene(scene, tmp_path)
+    read_scene(scene, path)
     (again,) = explanations.all_shown(scene)
     assert all(again.get(role) is not None for role in (*explanations.ROLES, *explanations.VALUE_ROLES))
     assert numbers(again.get("survival-table"), "counterfactual")[-1] == pytest.approx(0.85)

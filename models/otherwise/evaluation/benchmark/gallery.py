@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.ndimage import binary_dilation, binary_erosion
 
 from otherwise.blackbox.decision import DecisionRule
 from otherwise.blackbox.protocol import BlackBox
@@ -30,6 +31,8 @@ TITLES = (
 )
 WEAK = 0.05
 """Changes and effects below this share of the strongest are left uncoloured."""
+THIN_MARGIN = 3
+"""Pixels between thin strokes and their outline."""
 
 
 def ranked(rows: Sequence[Mapping[str, float | str | None]], method: str) -> list[str]:
@@ -122,9 +125,13 @@ def _draw_bar(axis: Axes, scale: float, hues: figures.Hues) -> None:
 
 
 def _outline(axis: Axes, case: Case, k: int) -> None:
-    """Draw the border of the feature that decides."""
-    if case.truth is not None and _plane(case.truth, k).any():
-        axis.contour(_plane(case.truth, k).astype(float), levels=[0.5], colors=OUTLINE, linewidths=0.8)
+    """Draw the border of the decisive feature; of thin strokes at a distance, so that their colour stays visible."""
+    if case.truth is None or not _plane(case.truth, k).any():
+        return
+    feature = np.asarray(_plane(case.truth, k), dtype=bool)
+    if 2 * binary_erosion(feature).sum() < feature.sum():
+        feature = binary_dilation(feature, iterations=THIN_MARGIN)
+    axis.contour(feature.astype(float), levels=[0.5], colors=OUTLINE, linewidths=0.8)
 
 
 def _slice(case: Case, change: np.ndarray) -> int:

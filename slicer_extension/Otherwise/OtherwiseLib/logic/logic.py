@@ -5,12 +5,11 @@ Everything that takes time runs on a job's thread; results come back through sig
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable
 
-from ..background.job import Cancel, Job, Report, Timer, Work
+from ..background.job import Cancel, Report, Timer
 from ..background.signal import Signal
 from ..client.address import complete_address, host_of, is_loopback, without_secret
 from ..client.client import Client
@@ -19,6 +18,7 @@ from ..client.jobs import ServerJobs
 from ..files.explanation_files import ExplanationFiles, Grid, read_grid
 from ..mrml import explanations
 from ..mrml.nodes import sequence_proxies
+from .job_runner import JobRunner
 from .settings import Settings
 from .source import PreparedSource, Source, prepare
 
@@ -32,8 +32,10 @@ DEFAULT_ADDRESS = "http://127.0.0.1:8000"
 class Logic:
     """The module without its panel.
 
-    Signals: ``busy_changed(busy)``, ``progressed(stage, fraction)`` and, at the end of a job, either ``failed(error)``,
-    ``cancelled()`` or the one that the method names.
+    Signals: those of ``jobs``, and the one that the method names if its job ended well.
+
+    Attributes:
+        jobs: Runs the jobs, one at a time.
 
     Args:
         scene: Where explanations are shown.
@@ -54,16 +56,17 @@ class Logic:
         self.scene = scene
         self.settings = settings
         self.about: dict | None = None
-        self.busy_changed, self.progressed = Signal(), Signal()
+        self.jobs = JobRunner(new_timer)
         self.connected, self.listed, self.offered = Signal(), Signal(), Signal()
         self.classified, self.found, self.explained, self.compared = Signal(), Signal(), Signal(), Signal()
-        self.saved, self.failed, self.cancelled = Signal(), Signal(), Signal()
-        self._new_timer = new_timer
+        self.saved = Signal()
+        self.busy_changed, self.progressed = self.jobs.busy_changed, self.jobs.progressed
+        self.failed, self.cancelled = self.jobs.failed, self.jobs.cancelled
         self._new_client = new_client
         self._update_proxies = update_proxies or sequence_proxies(scene)
         self._client: Client | None = None
-        self._job: Job | None = None
         self._started: list[str] = []
+        self.progressed.connect(self._remember_started)
 
     @property
     def address(self) -> str:
@@ -78,7 +81,7 @@ class Logic:
     @property
     def busy(self) -> bool:
         """Whether a job runs."""
-        return self._job is not None
+        return self.jobs.busy
 
     @property
     def classes(self) -> list[str]:
@@ -87,12 +90,12 @@ class Logic:
 
     @property
     def value(self) -> dict:
-        """What the hosted model says where that is a value: kind, name, unit, range, categories; else empty."""
+        """The hosted model's value: kind, name, unit, range, categories; empty for a classifier of classes."""
         return dict(self.about["classifiers"][0].get("value") or {}) if self.about else {}
 
     @property
     def targets(self) -> list[str]:
-        """Classes of the hosted classifier or, of a model that says a value, its clinical categories."""
+        """Classes of the hosted classifier, or the clinical categories of a model of values."""
         return [str(name) for name in self.value["categories"]] if self.value else self.classes
 
     @property
@@ -133,7 +136,7 @@ class Logic:
             self.settings.set(ADDRESS, without_secret(client.address))
             self.connected.emit(about)
 
-        self.run(work, done)
+        self.jobs.run(work, done)
 
     def disconnect(self) -> None:
         """Forget the server and its secrets."""
@@ -156,7 +159,7 @@ class Logic:
         """List the images of the server's studies; ``listed(ids)`` follows."""
         client = self.connected_client()
         if client is not None:
-            self.run(lambda report, cancel: client.images(), self.listed.emit)
+            self.jobs.run(lambda report, cancel: client.images(), self.listed.emit)
 
     def next_case(self) -> None:
         """Ask the server for the next image to look at; ``offered(id)`` follows."""
@@ -168,7 +171,7 @@ class Logic:
             self.offered.emit(image)
 
         if client is not None:
-            self.run(lambda report, cancel: client.next_image(), done)
+            self.jobs.run(lambda report, cancel: client.next_image(), done)
 
     def classify(self, source: Source) -> None:
         """Classify an image; ``classified(answer)`` follows."""
@@ -221,7 +224,7 @@ class Logic:
         address, _, id = self.settings.get(JOB, "").rpartition(" ")
         if client is None or address != without_secret(client.address) or self.busy:
             return
-        self._run_in_folder(
+        self.jobs.run_in_folder(
             lambda report, cancel, folder: ServerJobs(client, report, cancel).resume(id, folder),
             lambda read: self.explained.emit(self.show(read)),
             self._end_remembered,
@@ -256,13 +259,13 @@ class Logic:
                 explanations.add_overlay(self.scene, shown, *result)
                 self.compared.emit(shown, method)
 
-        self._run_in_folder(work, done)
+        self.jobs.run_in_folder(work, done)
 
     def save_pdf(self, shown: explanations.ShownExplanation, path: Path) -> None:
         """Download the report as PDF from the server that made it; ``saved(path)`` follows."""
         client = self.connected_client()
         if client is not None:
-            self.run(lambda report, cancel: client.pdf(shown.id, path), self.saved.emit)
+            self.jobs.run(lambda report, cancel: client.pdf(shown.id, path), self.saved.emit)
 
     def update_frame(self, browser: Any) -> None:
         """Update the image on the path after a browser's slider moved."""
@@ -270,8 +273,7 @@ class Logic:
 
     def cancel(self) -> None:
         """Stop the job; ``cancelled()`` follows."""
-        if self._job is not None:
-            self._job.cancel()
+        self.jobs.cancel()
 
     def close(self, leave: bool = False) -> None:
         """Stop the job without a signal of its end: the scene or the module is closing.
@@ -279,60 +281,14 @@ class Logic:
         Args:
             leave: A running explanation goes on at the server; ``resume`` takes it up.
         """
-        job, self._job = self._job, None
-        if job is not None:
-            job.abandon(leave)
-            if not leave:
-                self.settings.set(JOB, "")
-            self.busy_changed.emit(False)
+        if self.jobs.abandon(leave) and not leave:
+            self.settings.set(JOB, "")
 
     def connected_client(self) -> Client | None:
         """Return the server; None if there is none, after ``failed`` was emitted."""
         if self._client is None:
             self.failed.emit(ServerError("address", "No server is connected.", "Connect to one first."))
         return self._client
-
-    def run(
-        self,
-        work: Work,
-        done: Callable[[Any], None],
-        cleanup: Callable[[], None] = lambda: None,
-        failed: Callable[[BaseException], None] | None = None,
-    ) -> None:
-        """Run a job, unless another one runs; ``failed`` or ``cancelled`` may follow.
-
-        Args:
-            work: Called on the job's thread.
-            done: Called with its result on the main thread.
-            cleanup: Called at the end, whatever the end.
-            failed: Called with the error instead of the signal ``failed``, which is heard at the top of the panel.
-        """
-        if self._job is not None:
-            cleanup()
-            self.failed.emit(ServerError("busy", "Something else is running.", "Wait for it, or cancel it."))
-            return
-        job = Job(work, self._new_timer())
-
-        def end(emit: Callable[..., None]) -> Callable[..., None]:
-            def ended(*values: Any) -> None:
-                self._job = None
-                self.busy_changed.emit(False)
-                try:
-                    emit(*values)
-                except Exception as error:
-                    self.failed.emit(error)
-                finally:
-                    cleanup()
-
-            return ended
-
-        job.progressed.connect(self._progressed)
-        job.finished.connect(end(done))
-        job.failed.connect(end(failed or self.failed.emit))
-        job.cancelled.connect(end(self.cancelled.emit))
-        self._job = job
-        self.busy_changed.emit(True)
-        job.start()
 
     def _ask_about(
         self,
@@ -361,32 +317,16 @@ class Logic:
             self.failed.emit(error)
             return
 
-        self._run_in_folder(
+        self.jobs.run_in_folder(
             lambda report, cancel, folder: work(ServerJobs(client, report, cancel), prepared, folder),
             lambda result: done(prepared, result),
             cleanup,
         )
 
-    def _run_in_folder(
-        self,
-        work: Callable[[Report, Cancel, Path], Any],
-        done: Callable[[Any], None],
-        cleanup: Callable[[], None] = lambda: None,
-    ) -> None:
-        """Run a job with a folder of its own, which is deleted at the end."""
-        folder = tempfile.TemporaryDirectory(prefix="otherwise-")
-
-        def end() -> None:
-            folder.cleanup()
-            cleanup()
-
-        self.run(lambda report, cancel: work(report, cancel, Path(folder.name)), done, end)
-
-    def _progressed(self, stage: str, fraction: float) -> None:
+    def _remember_started(self, stage: str, fraction: float) -> None:
         if self._started:
             # Noted by the job's thread; settings belong to the main thread.
             self.settings.set(JOB, self._started.pop())
-        self.progressed.emit(stage, fraction)
 
     def _end_remembered(self) -> None:
         """Forget the job that ended. While another one runs, that one is remembered."""

@@ -246,7 +246,7 @@ class Teacher(WatchedService):
             self.asked.emit(question)
             self.changed.emit()
 
-        self.logic.run(work, done, folder.cleanup, self.failed.emit)
+        self.logic.jobs.run(work, done, folder.cleanup, self.failed.emit)
 
     def read_names(self) -> None:
         """Update the names of the regions of the scene's explanations."""
