@@ -12,7 +12,7 @@ from otherwise.agent.bundle import Agent, load_agent, write_agent
 from otherwise.agent.calibration import LEVELS, USUAL_GOAL, Calibration
 from otherwise.agent.editing.realism import denoising_errors
 from otherwise.agent.networks import DiffusionAutoencoder
-from otherwise.agent.training.calibration import calibrate, convincing
+from otherwise.agent.training.calibration import calibrate, convincing_probabilities
 from otherwise.agent.training.validation import reconstructions
 from otherwise.blackbox.loading import load_classifier
 from otherwise.evaluation.benchmark.cases import mammogram_cases
@@ -31,7 +31,7 @@ def test_the_goal_is_what_the_classifier_says_of_real_images_of_the_class(
 ) -> None:
     timid = Timid(classifier.inputs)
     answers = timid.predict(images)
-    goals = Calibration(convincing(timid, images))
+    goals = Calibration(convincing_probabilities(timid, images))
     for target in (0, 1):
         called = answers[answers.argmax(1) == target, target]
         assert goals.goal(target) == pytest.approx(np.median(called))
@@ -45,7 +45,7 @@ def test_no_more_than_the_usual_is_asked_of_a_classifier_that_is_surer_of_real_i
 
 def test_a_class_that_is_never_called_has_the_usual_goal(classifier: SquareClassifier, images: np.ndarray) -> None:
     only_dark = images[classifier.predict(images).argmax(1) == 0]
-    goals = Calibration(convincing(classifier, only_dark))
+    goals = Calibration(convincing_probabilities(classifier, only_dark))
     assert goals.convincing[1] is None
     assert goals.goal(1) == USUAL_GOAL == Calibration().goal(0)
 

@@ -16,7 +16,7 @@ from otherwise.blackbox.protocol import BlackBox, InputSpec
 from otherwise.blackbox.spec import ClassifierSpec
 from otherwise.concepts.query import NAMING_OVERLAP, answering_limits, best_mask, matching_units, overlaps
 from otherwise.concepts.statistics import UnitStatistics, UnitTable
-from otherwise.concepts.units import EncoderUnits, LayerUnits, UnitError, UnitMaps, readable_layers, telling_layers
+from otherwise.concepts.units import EncoderUnits, LayerUnits, UnitError, UnitMaps, informative_layers, readable_layers
 from support.square_models import SquareClassifier
 
 
@@ -156,20 +156,20 @@ def test_the_last_convolution_of_each_grid_but_the_finest_is_read_unless_it_is_t
         return module_host(network, ClassifierSpec("open", "1" * 64, ("a", "b"), InputSpec((32, 32))))
 
     usual = host(4, 6, 8, 10)  # grids of 16, 8, 4 and 2
-    assert [readable_layers(usual).index(layer) for layer in telling_layers(usual)] == [3, 5]
+    assert [readable_layers(usual).index(layer) for layer in informative_layers(usual)] == [3, 5]
     wide = host(4, 300, 400)
-    assert [readable_layers(wide).index(layer) for layer in telling_layers(wide)] == [5], (
+    assert [readable_layers(wide).index(layer) for layer in informative_layers(wide)] == [5], (
         "no more units than can be kept"
     )
-    maps = LayerUnits(usual, telling_layers(usual)).read(np.zeros((2, 1, 32, 32), np.float32))
+    maps = LayerUnits(usual, informative_layers(usual)).read(np.zeros((2, 1, 32, 32), np.float32))
     assert [values.shape for values in maps.layers.values()] == [(2, 6, 8, 8), (2, 8, 4, 4)]
-    assert telling_layers(SquareClassifier(InputSpec((8, 8)))) == ()
+    assert informative_layers(SquareClassifier(InputSpec((8, 8)))) == ()
 
 
 def test_a_shortcut_of_a_residual_block_is_not_read() -> None:
     network = monai.networks.nets.resnet10(spatial_dims=2, n_input_channels=1, num_classes=2, conv1_t_stride=1)
     hosted = module_host(network.eval(), ClassifierSpec("open", "1" * 64, ("a", "b"), InputSpec((64, 64))))
-    chosen = telling_layers(hosted)
+    chosen = informative_layers(hosted)
     assert chosen
     assert not any("downsample" in layer for layer in chosen)
     assert all(layer.endswith("conv2") for layer in chosen)

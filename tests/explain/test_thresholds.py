@@ -47,8 +47,8 @@ def test_of_two_classes_the_second_is_said_from_its_threshold_on(threshold: floa
     rule = DecisionRule(False, (1 - threshold, threshold))
     for p in np.linspace(0.01, 0.99, 99):
         if abs(p - threshold) > 1e-6:
-            assert bool(rule.says(np.array([1 - p, p]), 1)) == (p > threshold)
-    assert rule.says(np.array([1 - np.float32(threshold), np.float32(threshold)]), 1)
+            assert bool(rule.predicts(np.array([1 - p, p]), 1)) == (p > threshold)
+    assert rule.predicts(np.array([1 - np.float32(threshold), np.float32(threshold)]), 1)
     assert rule.boundary(1) == threshold
     assert rule.boundary(0) == pytest.approx(1 - threshold)
 
@@ -57,12 +57,12 @@ def test_exactly_one_class_is_said_of_those_that_exclude_each_other_and_any_numb
     rng = np.random.default_rng(0)
     answers = rng.dirichlet(np.ones(4), 200)
     rule = DecisionRule(False, (0.2, 0.5, 0.3, 0.6))
-    assert (rule.said(answers).sum(axis=1) == 1).all()
-    assert all(rule.says(answer, rule.label(answer)) for answer in answers)
+    assert (rule.predicted(answers).sum(axis=1) == 1).all()
+    assert all(rule.predicts(answer, rule.label(answer)) for answer in answers)
     assert all(rule.nearest_other(answer) != rule.label(answer) for answer in answers)
     assert rule.boundary(0) is None
     several = DecisionRule(True, (0.2, 0.5, 0.3, 0.6))
-    np.testing.assert_array_equal(several.said(answers), answers >= np.array([0.2, 0.5, 0.3, 0.6]))
+    np.testing.assert_array_equal(several.predicted(answers), answers >= np.array([0.2, 0.5, 0.3, 0.6]))
 
 
 def test_wrappers_keep_the_rule() -> None:

@@ -194,7 +194,9 @@ def rounds(scene: Any, volume: Any, folder: Path) -> dict[str, int]:
     from OtherwiseLib.mrml import explanations
     from OtherwiseLib.samples import self_test
 
-    read = explanation_files.read(self_test.made_up(folder, voxels_of(volume), geometry_of(volume)[1]))
+    read = explanation_files.read(
+        self_test.write_synthetic_explanation(folder, voxels_of(volume), geometry_of(volume)[1])
+    )
     explanations.remove(scene, explanations.show(scene, read, volume))
     before = scene.GetNumberOfNodes()
     for _ in range(ROUNDS):

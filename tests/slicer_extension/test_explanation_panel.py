@@ -182,7 +182,7 @@ def test_a_find_is_shown_on_its_own_part_of_the_image(
         folder.mkdir()
         voxels, affine = phantoms.nodule()
         affine[:3, 3] = affine[:3, :3] @ [10, 8, 4] + affine[:3, 3]
-        self_test.made_up(folder, voxels[4:12, 8:32, 10:34], affine)
+        self_test.write_synthetic_explanation(folder, voxels[4:12, 8:32, 10:34], affine)
         before, after = {"benign": 0.1, "malignant": 0.9}, {"benign": 0.7, "malignant": 0.3}
         with retold(folder) as content:
             content["place"] = {"low": [10, 8, 4], "high": [34, 32, 12], "before": before, "after": after}
@@ -266,7 +266,7 @@ def test_explanations_that_are_in_the_scene_already_are_there_when_the_panel_ope
     """The scene was loaded before the module was opened, or the module was reloaded."""
     voxels, affine = phantoms.nodule()
     (tmp_path / "made").mkdir()
-    shown = explanations.show(scene, self_test.made_up(tmp_path / "made", voxels, affine), volume)
+    shown = explanations.show(scene, self_test.write_synthetic_explanation(tmp_path / "made", voxels, affine), volume)
     for app in open_panel(scene, tmp_path):
         assert app.ui.shownBox.count() == 1
         assert app.panel.viewer.shown.key == shown.key

@@ -30,7 +30,7 @@ def room() -> Iterator[OffscreenViews]:
 @pytest.fixture(scope="module")
 def shown(room: OffscreenViews, tmp_path_factory: pytest.TempPathFactory) -> ShownExplanation:
     """A made-up explanation of the phantom nodule."""
-    folder = self_test.made_up(tmp_path_factory.mktemp("made-up"), *phantoms.nodule())
+    folder = self_test.write_synthetic_explanation(tmp_path_factory.mktemp("made-up"), *phantoms.nodule())
     found = explanations.show(room.scene, folder, None, room.sequences.UpdateProxyNodesFromSequences)
     layouts.fill(room.scene, found)
     room.fit()

@@ -48,7 +48,7 @@ def test_regions_fill_the_view_and_are_seen_from_the_front(
     affine[:3, :3] = PLANES[plane]
     affine[:3, 3] = [offset, -offset, offset / 2]
     voxels = np.random.default_rng(3).normal(size=(slices, 48, 48)).astype(np.float32)
-    shown = explanations.show(scene, self_test.made_up(tmp_path, voxels, affine))
+    shown = explanations.show(scene, self_test.write_synthetic_explanation(tmp_path, voxels, affine))
     view = slicer.vtkMRMLViewNode()
     view.SetSingletonTag(layouts.SOLID)
     view.SetLayoutName(layouts.SOLID)

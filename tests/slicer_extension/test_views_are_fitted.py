@@ -87,7 +87,7 @@ def show(panel: PanelSession, folder: Path, matrix: np.ndarray) -> explanations.
     """Bring an explanation of an image that is all white into the scene, as the logic does."""
     k, j, i = np.indices(SHAPE)
     voxels = (100 + (k + j + i) % 2).astype(np.float32)
-    shown = panel.logic.show(explanation_files.read(self_test.made_up(folder, voxels, matrix)))
+    shown = panel.logic.show(explanation_files.read(self_test.write_synthetic_explanation(folder, voxels, matrix)))
     for role in ("original", "counterfactual"):
         shown.get(role).GetDisplayNode().SetAutoWindowLevel(False)
         shown.get(role).GetDisplayNode().SetWindowLevel(2.0, 1.0)

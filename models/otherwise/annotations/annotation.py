@@ -57,7 +57,7 @@ def new_id() -> str:
 
 def now() -> str:
     """Return the time in the form of annotations: ISO 8601, UTC, microseconds."""
-    return _told(datetime.now(UTC))
+    return _timestamp(datetime.now(UTC))
 
 
 @dataclass(frozen=True)
@@ -281,14 +281,14 @@ def _is_unreadable(letter: str) -> bool:
     return unicodedata.category(letter) in ("Cc", "Cs")
 
 
-def _told(time: datetime) -> str:
+def _timestamp(time: datetime) -> str:
     return time.isoformat(timespec="microseconds")
 
 
 def _check_time(created: Any) -> None:
     try:
         # Parsed and written alike: one form, so that texts sort as times do.
-        good = _told(datetime.fromisoformat(created).astimezone(UTC)) == created
+        good = _timestamp(datetime.fromisoformat(created).astimezone(UTC)) == created
     except (TypeError, ValueError, OverflowError):
         good = False
     if not good:

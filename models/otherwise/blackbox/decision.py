@@ -39,16 +39,16 @@ class DecisionRule:
         """
         return int(self._leading(np.asarray(probabilities, np.float64)))
 
-    def said(self, probabilities: np.ndarray) -> np.ndarray:
+    def predicted(self, probabilities: np.ndarray) -> np.ndarray:
         """Return the predicted classes, ``(..., classes)`` bool, for probabilities of the same shape."""
         values = np.asarray(probabilities, np.float64)
         if not self.multi_label:
             return np.asarray(np.arange(values.shape[-1]) == self._leading(values)[..., None])
         return values > 0.5 if self.thresholds is None else values >= np.array(self.thresholds) * (1 - _TIE)
 
-    def says(self, probabilities: np.ndarray, target: int) -> np.ndarray:
+    def predicts(self, probabilities: np.ndarray, target: int) -> np.ndarray:
         """Return whether the class with the index ``target`` is predicted, ``(...)`` bool."""
-        return np.asarray(self.said(probabilities)[..., target])
+        return np.asarray(self.predicted(probabilities)[..., target])
 
     def nearest_other(self, probabilities: np.ndarray) -> int:
         """Return the class that is nearest to being predicted, for probabilities ``(classes,)``.
@@ -56,7 +56,7 @@ class DecisionRule:
         It is the runner-up or, of several labels, the least certain "no".
         """
         ratios = self._ratios(np.asarray(probabilities, np.float64))
-        return int(np.where(self.said(probabilities), -1.0, ratios).argmax())
+        return int(np.where(self.predicted(probabilities), -1.0, ratios).argmax())
 
     def boundary(self, target: int) -> float | None:
         """Return the probability from which a class is predicted; None where it depends on other classes."""

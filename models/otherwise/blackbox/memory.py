@@ -35,18 +35,18 @@ def device_failed(error: BaseException) -> bool:
     After such an error the process's context is lost for good (CUDA Runtime API, ``cudaErrorIllegalAddress`` and its
     like: "the process must be terminated and relaunched").
     """
-    return not out_of_memory(error) and any(_CUDA.search(said) for said in _said(error))
+    return not out_of_memory(error) and any(_CUDA.search(message) for message in _messages(error))
 
 
 def out_of_memory(error: BaseException) -> bool:
     """Return whether memory was short: PyTorch's own error, that of other libraries on a GPU, or Python's."""
     if any(isinstance(each, MemoryError) or type(each).__name__ == "OutOfMemoryError" for each in _behind(error)):
         return True
-    return any(_MEMORY.search(said) for said in _said(error))
+    return any(_MEMORY.search(message) for message in _messages(error))
 
 
-def _said(error: BaseException) -> Iterator[str]:
-    """Return the message of a numerical library; errors of onnxruntime share no base class with others."""
+def _messages(error: BaseException) -> Iterator[str]:
+    """Yield the messages of a numerical library; errors of onnxruntime share no base class with others."""
     for each in _behind(error):
         if isinstance(each, RuntimeError) or type(each).__module__.startswith("onnxruntime"):
             yield str(each)

@@ -183,17 +183,18 @@ def _wanted(kind: OutputKind, value: float, target: str | None, within: float) -
     if sign in ("<", "<="):
         _check_range(kind, number, target)
         _check_side(kind, target, number <= least and sign == "<")
-        return -math.inf, _before(number, -1, sign), f"{'below' if sign == '<' else 'at most'} {_told(kind, number)}"
+        words = f"{'below' if sign == '<' else 'at most'} {_in_words(kind, number)}"
+        return -math.inf, _before(number, -1, sign), words
     if sign in (">", ">="):
         _check_range(kind, number, target)
         _check_side(kind, target, number >= most and sign == ">")
-        return _before(number, 1, sign), math.inf, f"{'above' if sign == '>' else 'at least'} {_told(kind, number)}"
+        return _before(number, 1, sign), math.inf, f"{'above' if sign == '>' else 'at least'} {_in_words(kind, number)}"
     if not sign and (signed or amount is not None):
         goal = value + number * (amount or 1.0)
         _check_range(kind, goal, target)
         return _around(kind, goal, within, _amount(kind, goal - value))
     _check_range(kind, number, target)
-    return _around(kind, number, within, _told(kind, number))
+    return _around(kind, number, within, _in_words(kind, number))
 
 
 def _usual(kind: OutputKind, value: float, within: float) -> tuple[float, float, str]:
@@ -207,7 +208,7 @@ def _usual(kind: OutputKind, value: float, within: float) -> tuple[float, float,
         if value >= nearest:
             name = names[below - 1] if below else ""
             low, high, text = _category(kind, name) if name else (-math.inf, _before(nearest, -1, "<"), "")
-            return (low, high, text) if text else (low, high, f"below {_told(kind, nearest)}")
+            return (low, high, text) if text else (low, high, f"below {_in_words(kind, nearest)}")
         if names[below] != own:
             return _category(kind, names[below])
     least, most = kind.range or (-math.inf, math.inf)
@@ -225,8 +226,8 @@ def _category(kind: OutputKind, name: str) -> tuple[float, float, str]:
     low = -math.inf if kind.range and low <= kind.range[0] else low
     last = index == len(kind.categories) - 1
     high = math.inf if last else _before(kind.categories[index + 1][1], -1, "<")
-    ends = [f"from {_told(kind, low)}"] * math.isfinite(low)
-    ends += [f"below {_told(kind, kind.categories[index + 1][1])}"] if not last else []
+    ends = [f"from {_in_words(kind, low)}"] * math.isfinite(low)
+    ends += [f"below {_in_words(kind, kind.categories[index + 1][1])}"] if not last else []
     return low, high, f"{name} ({', '.join(ends)})" if ends else name
 
 
@@ -244,7 +245,7 @@ def _check_range(kind: OutputKind, value: float, target: str) -> None:
     low, high = kind.range or (-math.inf, math.inf)
     if not low <= value <= high:
         raise TargetError(
-            f"The target {target!r} asks for {_told(kind, value)}, outside of {low:g} to {high:g}.",
+            f"The target {target!r} asks for {_in_words(kind, value)}, outside of {low:g} to {high:g}.",
             f"Ask for a {kind.name} within that range.",
         )
 
@@ -256,7 +257,7 @@ def _check_side(kind: OutputKind, target: str, empty: bool) -> None:
         raise TargetError(f"No {kind.name} is {target}: it lies within {low:g} to {high:g}.", "Choose another target.")
 
 
-def _told(kind: OutputKind, value: float) -> str:
+def _in_words(kind: OutputKind, value: float) -> str:
     return with_unit(value, kind.unit)
 
 

@@ -172,10 +172,10 @@ def measure_robustness(
     """
     generator = torch.Generator().manual_seed(seed)
     images = np.ascontiguousarray(images, np.float32)
-    before = rule.said(_ask(predict, images))
+    before = rule.predicted(_ask(predict, images))
     flips = []
     for disturbance in disturbances:
-        after = rule.said(_ask(predict, disturbance.apply(images, generator)))
+        after = rule.predicted(_ask(predict, disturbance.apply(images, generator)))
         gained = (after & ~before).mean(axis=0)
         share = float((after != before).any(axis=1).mean())
         flips.append(Flips(disturbance, share, dict(zip(classes, gained.tolist(), strict=True))))

@@ -186,7 +186,7 @@ def unit_reader(classifier: BlackBox, agent: object, layer: str = "") -> UnitRea
     Args:
         classifier: The black box.
         agent: Its agent.
-        layer: Of the classifier; empty: those that :func:`telling_layers` chooses or, where it cannot be looked into,
+        layer: Of the classifier; empty: those that :func:`informative_layers` chooses or, if its layers cannot be read,
             the agent's encoder; ``AGENT``: the latter anyway.
 
     Returns:
@@ -195,7 +195,7 @@ def unit_reader(classifier: BlackBox, agent: object, layer: str = "") -> UnitRea
     Raises:
         UnitError: if the classifier has no such layer.
     """
-    layers = () if layer == AGENT else (layer,) if layer else telling_layers(classifier)
+    layers = () if layer == AGENT else (layer,) if layer else informative_layers(classifier)
     if layers:
         return LayerUnits(classifier, layers)
     return EncoderUnits(agent) if isinstance(agent, Agent) else None
@@ -209,15 +209,15 @@ def readable_layers(classifier: BlackBox) -> tuple[str, ...]:
     return tuple(name for name, part in module.named_modules() if isinstance(part, (nn.Conv2d, nn.Conv3d)))
 
 
-def telling_layers(classifier: BlackBox) -> tuple[str, ...]:
-    """Return the layers whose units stand for most: of each grid the convolution that is run last.
+def informative_layers(classifier: BlackBox) -> tuple[str, ...]:
+    """Return the layers whose units show most: the last convolution of each grid size.
 
     The finest grid is left out, as it has edges only. A grid of fewer than ``COARSEST`` cells along an axis hardly says
     where a thing is. Convolutions of one cell that skip cells, as in shortcuts of residual blocks, see hardly anything.
     Coarser grids go before finer ones as long as there are not more than ``MOST_UNITS``.
 
     Returns:
-        In the order they are declared; none where the classifier cannot be looked into or shows nothing.
+        In the order they are declared; none if the layers cannot be read or show nothing.
     """
     layers, inputs = readable_layers(classifier), classifier.inputs
     if not layers:

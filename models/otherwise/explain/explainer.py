@@ -301,7 +301,7 @@ class Explainer:
         result = Search(self.agent, classifier, self.settings).run(
             view.array, self._index(target), seed, lambda stage, part: progress(stage, 0.6 * part), cancelled
         )
-        if target is not None and bool(self.rule.says(result.original.probabilities, result.target)):
+        if target is not None and bool(self.rule.predicts(result.original.probabilities, result.target)):
             raise ClassifierError(f"{self.classifier.name} says {target} already.", "Choose another target class.")
         return result
 

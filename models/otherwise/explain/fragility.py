@@ -87,7 +87,7 @@ def _in_doubt(rule: DecisionRule, answer: np.ndarray, copy: np.ndarray) -> bool:
     far as this copy did. An answer of exactly 0 or 1 says nothing about how far that is.
 
     Args:
-        rule: When a class is said.
+        rule: When a class is predicted.
         answer: For the image as it is, ``(classes,)``.
         copy: For one disturbed copy, ``(classes,)``.
     """
@@ -98,9 +98,9 @@ def _in_doubt(rule: DecisionRule, answer: np.ndarray, copy: np.ndarray) -> bool:
         for each in (answer, copy)
     )
     reach = DOUBT + SPREAD * np.abs(after - before)
-    said = rule.said(answer)
-    pulled = 1 / (1 + np.exp(-np.where(said, after - reach, after + reach).clip(-500, 500)))
-    return bool((rule.said(pulled) != said).any())
+    predicted = rule.predicted(answer)
+    pulled = 1 / (1 + np.exp(-np.where(predicted, after - reach, after + reach).clip(-500, 500)))
+    return bool((rule.predicted(pulled) != predicted).any())
 
 
 def moved_by(
@@ -138,9 +138,9 @@ def _first_moved(
 ) -> Moved | None:
     """Return the first disturbance whose mean answer is another decision than ``answer``."""
     rule = DecisionRule.of(classifier)
-    before = rule.said(answer)
+    before = rule.predicted(answer)
     for disturbance, mean in zip(disturbances, means, strict=True):
-        after = rule.said(mean)
+        after = rule.predicted(mean)
         if (after != before).any():
             # Of several labels: the surest that is new, or else the one that went.
             new = np.where(after & ~before, mean, -1.0)
@@ -168,7 +168,7 @@ def undone_by(
         answer: What it says of the counterfactual, ``(classes,)``; None: it is asked.
     """
     answer = classifier.predict(image[None])[0] if answer is None else answer
-    holds = DecisionRule.of(classifier).says(mean_answers(classifier, image, disturbances, answer, seed), target)
+    holds = DecisionRule.of(classifier).predicts(mean_answers(classifier, image, disturbances, answer, seed), target)
     return next((each for each, held in zip(disturbances, holds, strict=True) if not held), None)
 
 

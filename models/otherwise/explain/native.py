@@ -49,7 +49,7 @@ class NativeJudge:
         answer = self.classifier.predict(seen[None])[0]
         change = np.abs(seen - self.view.array)
         return Counterfactual(
-            valid=bool(self.rule.says(answer, self.target)),
+            valid=bool(self.rule.predicts(answer, self.target)),
             probabilities=named(self.classifier, answer),
             changed_fraction=float((change.max(axis=0) > self.floor).mean()),
             l1=float(change.mean()),
@@ -98,7 +98,7 @@ def choose_edit(judge: NativeJudge, result: SearchResult) -> ChosenEdit:
     """
     for candidate in result.tried:
         enough = result.valid and candidate.strength >= result.best.strength
-        if enough and judge.rule.says(candidate.probabilities, result.target):
+        if enough and judge.rule.predicts(candidate.probabilities, result.target):
             chosen = carried(judge, candidate)
             if chosen.answer.valid:
                 return chosen
@@ -140,7 +140,7 @@ def carry_images(judge: NativeJudge, result: SearchResult, chosen: ChosenEdit, m
     return CarriedImages(
         minimal=judge.carry_and_judge(minimal),
         path=tuple(
-            PathPoint(c.strength, named(judge.classifier, answer), bool(judge.rule.says(answer, result.target)))
+            PathPoint(c.strength, named(judge.classifier, answer), bool(judge.rule.predicts(answer, result.target)))
             for c, answer in zip(steps, answers, strict=True)
         ),
         path_images=tuple(image for _, image in path),

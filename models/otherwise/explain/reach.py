@@ -37,7 +37,7 @@ BEYOND = 1.0
 
 @dataclass(frozen=True)
 class ReachedRule(DecisionRule):
-    """The rule of a question: the target is said where its value is reached.
+    """The rule of a question: the target is predicted where its value is reached.
 
     Attributes:
         question: The question.
@@ -45,8 +45,8 @@ class ReachedRule(DecisionRule):
 
     question: Question | None = None
 
-    def says(self, probabilities: np.ndarray, target: int) -> np.ndarray:
-        """Return whether the value is the target's, ``(...)`` bool; of the other class, whether the target's is not."""
+    def predicts(self, probabilities: np.ndarray, target: int) -> np.ndarray:
+        """Return whether the value lies within the target, ``(...)`` bool; for the other class, whether it does not."""
         assert self.question is not None
         values = self.question.value_of(probabilities)
         reached = (values >= self.question.low) & (values <= self.question.high)

@@ -128,19 +128,19 @@ def explain_request(
             "Leave --whole out; --find 2 explains the next patch.",
         )
 
-    def scoring(part: float) -> None:
+    def report_share(part: float) -> None:
         progress("find", SCORING_SHARE * part)
         if cancelled():
             raise CancelledError("The search for patches was cancelled.", "Ask again when you want it.")
 
-    def explaining(stage: str, part: float) -> None:
+    def report_stage(stage: str, part: float) -> None:
         progress(stage, SCORING_SHARE + (1 - SCORING_SHARE) * part)
 
     finder = Finder(explainer.classifier, request.scan)
-    scores = score(finder, image, request.slice_index, scoring)
+    scores = score(finder, image, request.slice_index, report_share)
     find = (
         finder.patch_at(image, request.centre, request.slice_index)
         if request.centre
         else finder.rank(scores, request.find)
     )
-    return explain_find(explainer.explain, finder, image, scores, find, request.whole, progress=explaining, **options)
+    return explain_find(explainer.explain, finder, image, scores, find, request.whole, progress=report_stage, **options)

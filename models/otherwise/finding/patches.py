@@ -56,15 +56,15 @@ def patches_to_learn_from(
         if (extent <= MUCH_LARGER * spacing * inputs.size).all():
             return [show(image, inputs)]
         scores = finder.score(image)
-        said = rule.said(scores.answers)[:, wanted].any(axis=1)
+        predicted = rule.predicted(scores.answers)[:, wanted].any(axis=1)
         chosen = finder.best(scores)[:best]
         left = np.setdiff1d(np.arange(len(scores.starts)), chosen)
-        chosen += _some(rng, left[said[left]], best + others - len(chosen))
-        drawn[True] += int(said[chosen].sum())
-        have = int((~said[chosen]).sum())
+        chosen += _some(rng, left[predicted[left]], best + others - len(chosen))
+        drawn[True] += int(predicted[chosen].sum())
+        have = int((~predicted[chosen]).sum())
         missing = max(FEWEST, min(others, drawn[True] - drawn[False])) - have
-        chosen += _some(rng, left[~said[left]], missing)
-        drawn[False] += int((~said[chosen]).sum())
+        chosen += _some(rng, left[~predicted[left]], missing)
+        drawn[False] += int((~predicted[chosen]).sum())
         return [finder.voxels(image, scores, number) for number in chosen]
 
     return patches

@@ -60,7 +60,7 @@ def _first_flip(classifier: BlackBox, images: Iterable[np.ndarray], target: int)
     rule, remaining = DecisionRule.of(classifier), iter(images)
     asked = 0
     while batch := list(islice(remaining, AT_ONCE)):
-        flips = rule.says(classifier.predict(np.stack(batch)), target)
+        flips = rule.predicts(classifier.predict(np.stack(batch)), target)
         if flips.any():
             return asked + int(flips.argmax())
         asked += len(batch)

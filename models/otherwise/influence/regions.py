@@ -103,8 +103,8 @@ def measure_regions(
     else:
         effects = measured_effect(before, after, alone, without, target, classifier.multi_label)
     rule = DecisionRule.of(classifier)
-    flips, unflips = rule.says(alone, target), ~rule.says(without, target)
-    after_flips = bool(rule.says(after, target))
+    flips, unflips = rule.predicts(alone, target), ~rule.predicts(without, target)
+    after_flips = bool(rule.predicts(after, target))
     change = np.abs(counterfactual - image).mean(axis=0)
     regions = [
         MeasuredRegion(

@@ -53,7 +53,7 @@ def tipping_effect(
     """
     rule = DecisionRule.of(classifier)
     before, after = classifier.predict(np.stack([image, counterfactual]).astype(np.float32))
-    if rule.says(before, target) or not rule.says(after, target):
+    if rule.predicts(before, target) or not rule.predicts(after, target):
         return np.zeros(len(masks))
     parts = np.concatenate([masks, np.maximum(1 - masks.sum(axis=0), 0)[None]])
     rng = np.random.default_rng(seed)
@@ -84,7 +84,7 @@ def _tipping_places(
         middle = (low + high) // 2
         made = np.stack([parts[order[:count]].sum(axis=0) for order, count in zip(orders, middle, strict=True)])
         images = image[None] + made[:, None] * (counterfactual - image)[None]
-        flips = rule.says(classifier.predict(images.clip(0, 1).astype(np.float32)), target)
+        flips = rule.predicts(classifier.predict(images.clip(0, 1).astype(np.float32)), target)
         undecided = high - low > 1
         high = np.where(undecided & flips, middle, high)
         low = np.where(undecided & ~flips, middle, low)

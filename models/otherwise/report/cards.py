@@ -108,7 +108,7 @@ def change_sentence(found: Counterfactual, explanation: Explanation) -> str:
 def class_answers(probabilities: Probabilities, explanation: Explanation) -> str:
     """Return the probabilities of the first answer and of the target; of a value that, with its unit."""
     if explanation.value is not None:
-        return value_words.said(explanation, probabilities)
+        return value_words.answer_in_words(explanation, probabilities)
     names = dict.fromkeys((explanation.prediction.label, explanation.target))
     return ", ".join(f"{name} {words.probability(probabilities[name])}" for name in names if name in probabilities)
 

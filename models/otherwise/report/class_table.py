@@ -74,4 +74,4 @@ def _value_row(value: ValueAnswer, answers: Sequence[Probabilities]) -> ClassRow
     low, high = kind.range or (kind.reference - 3 * kind.spread, kind.reference + 3 * kind.spread)
     values = [value.of(answer) for answer in answers]
     places = tuple(min(max((each - low) / (high - low), 0.0), 1.0) for each in values)
-    return ClassRow(kind.name, "to", places, tuple(value_words.told(value, each) for each in values))
+    return ClassRow(kind.name, "to", places, tuple(value_words.amount_in_words(value, each) for each in values))

@@ -1,4 +1,4 @@
-"""Sentences about a value in its own unit; of classes the log-odds take its place."""
+"""Sentences about a value in its own unit. For classes, log-odds take its place."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from otherwise.explain.explanation import Explanation, Probabilities
 from otherwise.explain.value import ValueAnswer
 
 
-def told(value: ValueAnswer, amount: float) -> str:
+def amount_in_words(value: ValueAnswer, amount: float) -> str:
     """Return a value with its unit and, where there is one, its category."""
     category = value.kind.category_of(amount)
     percent = value.kind.percent_at_horizon(amount)
@@ -17,25 +17,25 @@ def told(value: ValueAnswer, amount: float) -> str:
     return with_unit(amount, value.kind.unit) + (f" ({', '.join(more)})" if more else "")
 
 
-def said(explanation: Explanation, probabilities: Probabilities) -> str:
+def answer_in_words(explanation: Explanation, probabilities: Probabilities) -> str:
     """Return the value of one of an explanation's answers, with its unit."""
     assert explanation.value is not None
-    return told(explanation.value, explanation.value.of(probabilities))
+    return amount_in_words(explanation.value, explanation.value.of(probabilities))
 
 
 def question(value: ValueAnswer) -> str:
-    """Return what the model says now."""
-    return f"The model says a {value.kind.name} of {told(value, value.original)}."
+    """Return the sentence of the present value."""
+    return f"The model says a {value.kind.name} of {amount_in_words(value, value.original)}."
 
 
 def question_of_patch(value: ValueAnswer, whole: Probabilities) -> str:
-    """Return what the model says now of a larger image, and of a patch of it.
+    """Return the sentence of the present value of a larger image and of a patch of it.
 
     Args:
         value: Of the patch.
         whole: The answer for the most suspicious patch, as :func:`of_whole` reads it.
     """
-    patch, all_of_it = told(value, value.original), of_whole(value, whole)
+    patch, all_of_it = amount_in_words(value, value.original), of_whole(value, whole)
     this = "likewise" if patch == all_of_it else patch
     whole_image = f"{value.kind.name} of {all_of_it} for the whole image by its most suspicious patch"
     return f"The model says a {whole_image}, and for this patch {this}."
@@ -43,11 +43,11 @@ def question_of_patch(value: ValueAnswer, whole: Probabilities) -> str:
 
 def of_whole(value: ValueAnswer, probabilities: Probabilities) -> str:
     """Return the value of a larger image with its unit; its two classes are the sides of the model's own reference."""
-    return told(value, float(value.kind.value_of(np.array(list(probabilities.values())))))
+    return amount_in_words(value, float(value.kind.value_of(np.array(list(probabilities.values())))))
 
 
 def answer(value: ValueAnswer, amount: float, changed: str, where: str) -> str:
-    """Return what would make it another value.
+    """Return the sentence of the change that gives another value.
 
     Args:
         value: Of the explanation.
@@ -56,11 +56,11 @@ def answer(value: ValueAnswer, amount: float, changed: str, where: str) -> str:
         where: The end of the sentence: where, and that it looks as shown.
     """
     if not value.reached:
-        return f"The nearest attempt reaches {told(value, amount)}, not {value.question.text}."
+        return f"The nearest attempt reaches {amount_in_words(value, amount)}, not {value.question.text}."
     question = value.question
     within = f" (within {with_unit(question.tolerance, '')})" if _asks_for_one(value) else ""
     reached = f", that is {question.text}{within}," if question.reached(amount) else ""
-    return f"It would say {told(value, amount)}{reached} if {changed}{where}."
+    return f"It would say {amount_in_words(value, amount)}{reached} if {changed}{where}."
 
 
 def effect_unit(explanation: Explanation) -> str:
@@ -88,7 +88,7 @@ def towards(explanation: Explanation) -> str:
 def origin(explanation: Explanation) -> str:
     """Return the first answer for a heading: the class, or the value."""
     value = explanation.value
-    return explanation.prediction.label if value is None else told(value, value.original)
+    return explanation.prediction.label if value is None else amount_in_words(value, value.original)
 
 
 def target(explanation: Explanation) -> str:

@@ -90,8 +90,8 @@ class JobResult:
         except OtherwiseError as error:
             return cls.failed(error), None
         except BaseException as error:
-            told = {"error": "internal", "detail": f"The server failed (job {incident})."}
-            return cls("failed", {**told, "hint": "Its log tells more under this number."}), error
+            error_fields = {"error": "internal", "detail": f"The server failed (job {incident})."}
+            return cls("failed", {**error_fields, "hint": "Its log tells more under this number."}), error
 
 
 @dataclass(eq=False)

@@ -82,8 +82,8 @@ class Metrics:
         answer = task.answer
 
         def timed(image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report) -> Answer:
-            with self._timed(kind, report) as told:
-                made = answer(image, arguments, cancelled, told)
+            with self._timed(kind, report) as timed_report:
+                made = answer(image, arguments, cancelled, timed_report)
             if "counterfactual" in made.json:
                 self._explanations.labels(str(bool(made.json["counterfactual"].get("valid"))).lower()).inc()
             return made
@@ -95,7 +95,7 @@ class Metrics:
         begun = last = time.perf_counter()
         current, outcome = "", "done"
 
-        def told(stage: str, fraction: float) -> None:
+        def timed_report(stage: str, fraction: float) -> None:
             nonlocal current, last
             if stage != current:
                 now = time.perf_counter()
@@ -104,7 +104,7 @@ class Metrics:
             report(stage, fraction)
 
         try:
-            yield told
+            yield timed_report
         except CancelledError:
             outcome = "cancelled"
             raise

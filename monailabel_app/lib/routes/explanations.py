@@ -59,7 +59,7 @@ def explanations_router(
 
     patches = NamedPatches(teaching)
 
-    def told(id: str, caller: Caller) -> tuple[Explanation, Examples, set[Key], Similar]:
+    def report_content(id: str, caller: Caller) -> tuple[Explanation, Examples, set[Key], Similar]:
         explanation, names = teaching.explanation(id), teaching.names(id)
         explanation = names.put_into(explanation) if names else explanation
         terms = [entry.term for entry in explanation.concepts.entries if entry.term] if explanation.concepts else []
@@ -97,11 +97,11 @@ def explanations_router(
         return await threads.run(lambda: page(id, caller_of(request)), user_of(request))
 
     def page(id: str, caller: Caller) -> Response:
-        if teaching.names(id) is None:  # nobody has taught anything: nothing is told beyond the explanation
+        if teaching.names(id) is None:  # nobody has taught anything: the stored page is complete
             return FileResponse(store.file(id, "report.html"), media_type="text/html", headers=REPORT_HEADERS)
         from otherwise.report.html import render_report  # loads matplotlib: not while the server starts
 
-        return HTMLResponse(render_report(*told(id, caller)), headers=REPORT_HEADERS)
+        return HTMLResponse(render_report(*report_content(id, caller)), headers=REPORT_HEADERS)
 
     @router.get(
         "/{id}/report.pdf",
@@ -116,7 +116,7 @@ def explanations_router(
         from otherwise.report.pdf import write_pdf  # loads matplotlib: not while the server starts
 
         # One file for each version of the names and each set of cases that a caller may see: a PDF is drawn once.
-        explanation, examples, spurious, similar = told(id, caller)
+        explanation, examples, spurious, similar = report_content(id, caller)
         names = teaching.names(id)
         shown = repr([(label, [(case.patch.title, case.names) for case in cases]) for label, cases in similar.items()])
         version = f"-{names.digest}-{hashlib.sha256(shown.encode()).hexdigest()[:8]}" if names else ""

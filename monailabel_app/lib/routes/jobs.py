@@ -210,13 +210,13 @@ async def _follow(
             have not ended.
         still_known: Returns whether the listener may still be served; asked at every heartbeat.
     """
-    told = {} if until else {job.id: job.signature for job in watched() if job.finished}
+    sent = {} if until else {job.id: job.signature for job in watched() if job.finished}
     last = checked = time.monotonic()
     while not await request.is_disconnected():
         over = until is not None and until()  # asked first, so that the last change is sent
         for job in watched():
-            if told.get(job.id) != (signature := job.signature):
-                told[job.id], last = signature, time.monotonic()
+            if sent.get(job.id) != (signature := job.signature):
+                sent[job.id], last = signature, time.monotonic()
                 now = job.describe()
                 yield format_sse_event(event=now["state"], data_str=json.dumps(now))
         if over:

@@ -136,11 +136,13 @@ def teaching_router(
 
     @router.get(
         "/annotations",
-        summary=f"{RBAC_USER}What has been said, the oldest first",
+        summary=f"{RBAC_USER}Annotations, oldest first",
         response_model=AnnotationsReply,
         response_model_exclude_unset=True,
     )
-    def said(request: Request, image: str = "", since: int = Query(0, ge=0, le=MOST_NUMBER)) -> dict[str, Any]:
+    def list_annotations(
+        request: Request, image: str = "", since: int = Query(0, ge=0, le=MOST_NUMBER)
+    ) -> dict[str, Any]:
         found = teaching.annotations.since(since, MOST_ANNOTATIONS)
         withdrawn, caller = teaching.annotations.withdrawn(), caller_of(request)
         notes = [

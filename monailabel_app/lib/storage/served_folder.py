@@ -50,7 +50,7 @@ class ServedFolder(StudyFolder):
         self._state = state
         self._found: dict[str, FoundImage] = {}
         self._examined: ExaminedFiles = {}
-        self._told = ""
+        self._left_out = ""
         if not is_writable(self._images_folder):
             logger.warning("The studies are read-only: labels and the record of images are kept in the state folder.")
             folder = str(state / "labels-of-studies")
@@ -62,7 +62,7 @@ class ServedFolder(StudyFolder):
     @property
     def left_out(self) -> str:
         """Return what the folder holds besides images, in one line."""
-        return self._told
+        return self._left_out
 
     def found_images(self) -> dict[str, FoundImage]:
         """Return the images by id."""
@@ -132,9 +132,9 @@ class ServedFolder(StudyFolder):
             own = (RECORD, ".lock")
             others = (item for item in listing.left_out if item.name not in own and not item.name.startswith("labels/"))
             line = replace(listing, left_out=tuple(others)).summary
-            if line != self._told:
+            if line != self._left_out:
                 logger.info("Studies: %s", line)
-            self._told = line
+            self._left_out = line
             super()._reconcile_datastore()
 
     def _with_stable_ids(self, images: list[FoundImage]) -> dict[str, FoundImage]:

@@ -40,18 +40,18 @@ class Learner:
         self.recorded += annotations.since(self.recorded[-1].number if self.recorded else 0)
 
     def forget(self) -> None:
-        """Forget what was learned: other models are in use."""
+        """Forget what was learned, because other models are in use."""
         self.taught, self._learned = None, None
 
     def outdate(self) -> None:
-        """Learn again the next time: there are other features."""
+        """Learn again the next time, because the features changed."""
         self._learned = None
 
-    def holding(self, until: int | None) -> list[Annotation]:
-        """Return what people said and nobody took back, the oldest first.
+    def valid_annotations(self, until: int | None) -> list[Annotation]:
+        """Return the annotations that were not withdrawn, oldest first.
 
         Args:
-            until: Number of a version: what was said after it and before somebody chose it is left out. None: all.
+            until: Number of a version: annotations after it and before it was chosen are left out. None: all.
         """
         since = self.versions.since
         notes = [
@@ -81,7 +81,7 @@ class Learner:
         """
         state = self._state(catalogue, ids)
         entries = {entry.source: entry for entry in catalogue.all()}
-        spoken = {note.explanation for note in self.holding(None)}
+        spoken = {note.explanation for note in self.valid_annotations(None)}
         # Features are gathered a moment before an explanation is kept; one that is gone is not asked about.
         kept = [source for source in entries if source in set(ids)]
         explained = [entries[source] for source in kept if owner_of(source) is None or source in spoken]
@@ -89,7 +89,13 @@ class Learner:
 
         def learned(until: int | None, name: str) -> ConceptSnapshot:
             return fit_snapshot(
-                self.holding(until), explained, entries, table, self.vocabulary, name, np.random.default_rng(0)
+                self.valid_annotations(until),
+                explained,
+                entries,
+                table,
+                self.vocabulary,
+                name,
+                np.random.default_rng(0),
             )
 
         latest = learned(None, str(head))

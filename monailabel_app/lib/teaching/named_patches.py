@@ -45,7 +45,7 @@ class NamedPatches:
         vocabulary = self.teaching.vocabulary
         notes = [
             note
-            for note in reversed(self.teaching.holding())
+            for note in reversed(self.teaching.valid_annotations())
             if note.region is not None and note.certain and self.teaching.owner_of(note) in (None, owner)
         ]
         found = {}

@@ -209,7 +209,7 @@ class TeachingService:
             self._gather_explanations(self._catalogue)
             self._gather_annotations(self._catalogue)
             self._learn(self._catalogue, self.activations.table)
-        self._mirror.show(self.learner.recorded, self.learner.holding(None))
+        self._mirror.show(self.learner.recorded, self.learner.valid_annotations(None))
 
     def _learn(self, catalogue: FeatureStore, table: UnitTable) -> None:
         ids = set(self.host.store.ids())
@@ -275,7 +275,7 @@ class TeachingService:
                 self._unusable.add(id)
 
     def _gather_annotations(self, catalogue: FeatureStore) -> None:
-        for note in self.learner.holding(None):
+        for note in self.learner.valid_annotations(None):
             if note.kind not in SPEAKING or note.region is None or catalogue.get(note.id) or note.id in self._unusable:
                 continue
             try:
@@ -313,9 +313,9 @@ class TeachingService:
             look = self.activations.look(key, lambda: image, note.slice_index)
         return features_of_region(look, look.place(note.region), image, note.region.on(image.geometry).mask)
 
-    def holding(self) -> list[Annotation]:
+    def valid_annotations(self) -> list[Annotation]:
         """Return the valid annotations, oldest first, up to the version of the names in use."""
-        return self.learner.holding(self.versions.chosen)
+        return self.learner.valid_annotations(self.versions.chosen)
 
     def owner_of(self, note: Annotation) -> str | None:
         """Return whose image an annotation is about; None: everybody's."""

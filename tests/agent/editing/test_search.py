@@ -263,8 +263,8 @@ def test_targets_of_single_and_multi_label_answers() -> None:
     single, several = DecisionRule(), DecisionRule(multi_label=True)
     assert single.nearest_other(np.array([0.1, 0.6, 0.3])) == 2
     assert several.nearest_other(np.array([0.9, 0.4, 0.2])) == 1
-    assert single.says(np.array([0.4, 0.3, 0.3]), 0)
-    assert not several.says(np.array([0.4, 0.3, 0.3]), 0)
+    assert single.predicts(np.array([0.4, 0.3, 0.3]), 0)
+    assert not several.predicts(np.array([0.4, 0.3, 0.3]), 0)
 
 
 def test_an_agent_that_was_not_calibrated_is_searched_without_flow(

@@ -184,7 +184,7 @@ class FlowSearch:
     def flips_at_most(self) -> bool:
         """Return whether the strongest edit of the whole image flips the black box."""
         (candidate,) = self._edit([self.settings.starts[1]], self.settings.guidance_scales[0])
-        return bool(self.rule.says(candidate.probabilities, self.target))
+        return bool(self.rule.predicts(candidate.probabilities, self.target))
 
     def _least_convincing_start(self, guidance: float) -> Candidate | None:
         """Bisect the time from which the whole image is edited."""
@@ -275,7 +275,7 @@ class FlowSearch:
             some = [edits[index] for index in left]
             cleaned = self._cleaned(some, region, noise[left], depth) if depth else some
             for index, each in zip(left, cleaned, strict=True):
-                if self.rule.says(each.probabilities, self.target):
+                if self.rule.predicts(each.probabilities, self.target):
                     kept[index] = each
         return [each for each in kept if each is not None]
 
@@ -331,7 +331,7 @@ class FlowSearch:
         return change_of(candidate, self.original.image)
 
     def _convinces(self, candidate: Candidate) -> bool:
-        flips = bool(self.rule.says(candidate.probabilities, self.target))
+        flips = bool(self.rule.predicts(candidate.probabilities, self.target))
         return flips and bool(candidate.probabilities[self.target] >= self.goal)
 
     def _is_enough(self, part: Candidate, edges: np.ndarray) -> bool:

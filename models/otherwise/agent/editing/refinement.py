@@ -135,7 +135,7 @@ class Refinement:
 
     def _convinces(self, now: Candidate, before: Candidate, target: int, most: float) -> bool:
         """Return whether it flips, the target is as probable as before or ``most``, and the student is convinced."""
-        if not self.rule.says(now.probabilities, target):
+        if not self.rule.predicts(now.probabilities, target):
             return False
         if now.probabilities[target] < min(most, before.probabilities[target]):
             return False

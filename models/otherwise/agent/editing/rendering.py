@@ -23,7 +23,7 @@ MIRRORED = 2.0
 """Strength at which the condition is mirrored in the boundary. Further conditions are unlike any image's."""
 
 
-def stopping(cancelled: Cancelled) -> StepDone:
+def stop_if_cancelled(cancelled: Cancelled) -> StepDone:
     """Return a callback that raises ``CancelledError`` after a solver step if ``cancelled`` returns True."""
 
     def step_done() -> None:
@@ -80,7 +80,7 @@ class Renderer:
         cancelled: Cancelled,
     ) -> None:
         self.agent, self.steps, self.pixels, self.condition = agent, steps, pixels, condition
-        self.settings, self.bounds, self._step_done = settings, bounds, stopping(cancelled)
+        self.settings, self.bounds, self._step_done = settings, bounds, stop_if_cancelled(cancelled)
         if settings.inversion_depth not in inverted:
             noise = invert(self._own, 2 * pixels - 1, settings.inversion_depth, steps, self._step_done)
             plain = (render(self._own, noise, settings.inversion_depth, steps, self._step_done) + 1) / 2

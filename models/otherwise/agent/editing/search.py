@@ -20,7 +20,7 @@ from otherwise.agent.editing.candidate import Candidate
 from otherwise.agent.editing.direction import EditDirection, direction_to_boundary, evidence_boundary
 from otherwise.agent.editing.flow_search import USUAL_FLOW, FlowSearch, FlowSettings
 from otherwise.agent.editing.refinement import SHARES, Refinement
-from otherwise.agent.editing.rendering import Cancelled, EditSettings, Inverted, Renderer, stopping
+from otherwise.agent.editing.rendering import Cancelled, EditSettings, Inverted, Renderer, stop_if_cancelled
 from otherwise.blackbox.checked import CountingBlackBox, decision_value
 from otherwise.blackbox.decision import DecisionRule
 
@@ -201,7 +201,7 @@ class Search:
             goal,
             self.rule,
             seed,
-            stopping(cancelled),
+            stop_if_cancelled(cancelled),
         )
         found = search.run(self.settings.alternatives, lambda part: progress("search", part))
         if found is None:
@@ -301,7 +301,7 @@ class Search:
         ``insist``: There are other ways, so that nothing less than convincing is good enough.
         """
         goal = self._goal(target)
-        flips = [c for c in tried if self.rule.says(c.probabilities, target)]
+        flips = [c for c in tried if self.rule.predicts(c.probabilities, target)]
         sure = [c for c in flips if c.probabilities[target] >= goal]
         alone = not self.settings.convince_student
         both = [c for c in sure if alone or c.student_probabilities is None or c.student_probabilities[target] >= goal]
@@ -332,7 +332,7 @@ class Search:
         refinement = Refinement(self.agent, self._judged, found.goal, self.rule, 2 * self.settings.steps)
         image, generator = found.original.image, torch.Generator().manual_seed(seed)
         moved = [candidate for candidate in found.tried if candidate.strength > 0]
-        moved = refinement.path(image, moved, found.best, found.target, generator, stopping(cancelled))
+        moved = refinement.path(image, moved, found.best, found.target, generator, stop_if_cancelled(cancelled))
         best = next(candidate for candidate in moved if candidate.strength == found.best.strength)
         others = tuple(refinement.needed(image, other, found.target) for other in found.alternatives)
         return replace(found, best=best, tried=(found.original, *moved), alternatives=others)
@@ -356,7 +356,7 @@ class Search:
         tried = self._ask(found.renderer, other, strengths, base.strength)
         chosen = []
         for index in range(wanted):
-            flips = [c for c in tried[index::wanted] if self.rule.says(c.probabilities, target)]
+            flips = [c for c in tried[index::wanted] if self.rule.predicts(c.probabilities, target)]
             chosen += flips[:1]
         return tuple(chosen)
 

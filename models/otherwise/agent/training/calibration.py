@@ -41,19 +41,19 @@ def calibrate(
     made = reconstructions(agent, classifier, held_out)
     errors = denoising_errors(agent, made, classifier.predict(made))
     return Calibration(
-        convincing(classifier, images),
+        convincing_probabilities(classifier, images),
         evidence_validity(agent, classifier, held_out[:MOST_EDITS], seconds),
         errors=tuple(float(value) for value in np.quantile(errors, LEVELS)),
     )
 
 
-def convincing(classifier: BlackBox, images: np.ndarray, batch: int = 64) -> tuple[float | None, ...]:
-    """Return, for each class, the median probability on the images that the black box calls so."""
+def convincing_probabilities(classifier: BlackBox, images: np.ndarray, batch: int = 64) -> tuple[float | None, ...]:
+    """Return, for each class, its median probability on the images for which it is predicted."""
     parts = [classifier.predict(np.asarray(images[n : n + batch], np.float32)) for n in range(0, len(images), batch)]
     answers, rule = np.concatenate(parts), DecisionRule.of(classifier)
     medians: list[float | None] = []
     for index in range(answers.shape[1]):
-        called = answers[rule.says(answers, index), index]
+        called = answers[rule.predicts(answers, index), index]
         medians.append(float(np.median(called)) if len(called) >= FEWEST else None)
     return tuple(medians)
 

@@ -58,15 +58,15 @@ def hold_out(prepared: PreparedImages, classifier: BlackBox) -> TrainingImages:
     parts = [np.array(views[n : n + BATCH], np.float32) for n in range(0, len(views), BATCH)]
     rule = DecisionRule.of(classifier)
     answers = np.concatenate([classifier.predict(part) for part in parts])
-    said = rule.said(answers)
-    chosen = _chosen(prepared.groups, said)
+    predicted = rule.predicted(answers)
+    chosen = _chosen(prepared.groups, predicted)
     if chosen.all():
         raise AgentError(
             "All patches are of one image or patient, so that none can be held out.", "Give images of more patients."
         )
     held = np.flatnonzero(chosen)
     order = held[in_turns([rule.label(answer) for answer in answers[held]])]
-    notes = _notes(prepared, classifier.classes, said, chosen)
+    notes = _notes(prepared, classifier.classes, predicted, chosen)
     return TrainingImages(views[~chosen], np.array(views[order]), prepared.skipped, notes)
 
 
@@ -80,7 +80,7 @@ def in_turns(labels: Sequence[int]) -> np.ndarray:
     return np.argsort(np.array(turns), kind="stable")
 
 
-def _chosen(groups: Sequence[str], said: np.ndarray) -> np.ndarray:
+def _chosen(groups: Sequence[str], predicted: np.ndarray) -> np.ndarray:
     """Return which images ``(n,)`` bool are held out."""
     names = np.array(groups)
     ordered = sorted(set(groups), key=lambda name: hashlib.sha256(name.encode()).hexdigest())
@@ -89,14 +89,16 @@ def _chosen(groups: Sequence[str], said: np.ndarray) -> np.ndarray:
     chosen = np.zeros(len(names), bool)
     for name in ordered:
         group = names == name
-        lacking = said[chosen].sum(axis=0) < ENOUGH
-        helps = bool(said[group][:, lacking].any()) and int((chosen | group).sum()) <= most
+        lacking = predicted[chosen].sum(axis=0) < ENOUGH
+        helps = bool(predicted[group][:, lacking].any()) and int((chosen | group).sum()) <= most
         if int(chosen.sum()) < wanted or helps:
             chosen |= group
     return chosen
 
 
-def _notes(prepared: PreparedImages, classes: Sequence[str], said: np.ndarray, chosen: np.ndarray) -> tuple[str, ...]:
+def _notes(
+    prepared: PreparedImages, classes: Sequence[str], predicted: np.ndarray, chosen: np.ndarray
+) -> tuple[str, ...]:
     of_each = list(Counter(prepared.sources).values())
     several = max(of_each) > 1
     what = "patches" if several else "images"
@@ -110,12 +112,12 @@ def _notes(prepared: PreparedImages, classes: Sequence[str], said: np.ndarray, c
     if prepared.alike:
         notes.append(f"{prepared.alike} images are near duplicates of others and stay on the same side as these.")
     for index, name in enumerate(classes):
-        learned, kept = said[~chosen, index], said[chosen, index]
+        learned, kept = predicted[~chosen, index], predicted[chosen, index]
         notes.append(
             f"Called {name}: {learned.sum()} of {len(learned)} {what} to learn from ({learned.mean():.2f}), "
             f"{kept.sum()} of {len(kept)} held out."
         )
-    rare = [name for index, name in enumerate(classes) if said[chosen, index].sum() < ENOUGH]
+    rare = [name for index, name in enumerate(classes) if predicted[chosen, index].sum() < ENOUGH]
     if rare:
         notes.append(
             f"Fewer than {ENOUGH} held-out {what} are called {' or '.join(rare)}: figures of that are hardly more "

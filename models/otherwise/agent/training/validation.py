@@ -206,7 +206,7 @@ def validate(
             break
         counted = CountingBlackBox(classifier)
         result = Search(agent, counted, settings).run(np.asarray(image, np.float32))
-        searched.append((rule.said(result.original.probabilities), result.target, result.valid))
+        searched.append((rule.predicted(result.original.probabilities), result.target, result.valid))
         queries.append(counted.queries)
         if result.valid:
             changes.append(float(np.abs(result.best.image - image).mean()))

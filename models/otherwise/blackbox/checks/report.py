@@ -195,7 +195,7 @@ def _probabilities(classifier: BlackBox, answers: np.ndarray, real: bool) -> Ite
         "ok",
         f"probabilities {answers.min():.4f} to {answers.max():.4f}, rows sum to {sums.min():.4f} to {sums.max():.4f}.",
     )
-    chosen = DecisionRule.of(classifier).said(answers).sum(axis=0)
+    chosen = DecisionRule.of(classifier).predicted(answers).sum(axis=0)
     shares = ", ".join(f"{label} {count}" for label, count in zip(classifier.classes, chosen, strict=True))
     one_sided = real and len(answers) > 4 and bool((chosen % len(answers) == 0).all())
     hint = " All the same: is the intensity window right?" if one_sided else ""

@@ -56,8 +56,8 @@ def write_contact_sheet(
         pair = np.stack([case.image, np.load(made / f"{case.id}.npy")]).astype(np.float32)
         answers = classifier.predict(pair)
         target = rule.nearest_other(answers[0])
-        agree = sum(bool(DecisionRule.of(judge).says(judge.predict(pair[1:])[0], target)) for judge in judges)
-        flips = bool(rule.says(answers[1], target))
+        agree = sum(bool(DecisionRule.of(judge).predicts(judge.predict(pair[1:])[0], target)) for judge in judges)
+        flips = bool(rule.predicts(answers[1], target))
         for axis, image, answer in zip(axes[row, 2 * column : 2 * column + 2], pair, answers, strict=True):
             plane = image.mean(axis=0)
             axis.imshow(figures.grey((plane if plane.ndim == 2 else plane[:, :, plane.shape[2] // 2]).T[None], (0, 1)))

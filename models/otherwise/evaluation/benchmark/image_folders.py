@@ -34,7 +34,7 @@ def write_image_folders(sets: MadeSets, reference: np.ndarray, out: Path) -> Non
     """
     comparison = sets.comparison
     classes = comparison.classifier.classes
-    called = DecisionRule.of(comparison.classifier).said(comparison.classifier.predict(reference))
+    called = DecisionRule.of(comparison.classifier).predicted(comparison.classifier.predict(reference))
     with atomic_folder(out) as folder:
         for index, name in enumerate(classes):
             _write(

@@ -62,12 +62,12 @@ def measure_judges(classifier: BlackBox, judges: Sequence[BlackBox], images: np.
         judges: Classifiers of the same classes.
         images: ``(count, channels, *size)`` float32 in [0, 1].
     """
-    own = DecisionRule.of(classifier).said(classifier.predict(images))
+    own = DecisionRule.of(classifier).predicted(classifier.predict(images))
     return [
         JudgeFigures(
             judge.name,
             judge.version,
-            float((DecisionRule.of(judge).said(judge.predict(images)) == own).all(axis=1).mean()),
+            float((DecisionRule.of(judge).predicted(judge.predict(images)) == own).all(axis=1).mean()),
             measure_robustness(judge.predict, images, judge.classes, rule=DecisionRule.of(judge)),
         )
         for judge in judges

@@ -203,7 +203,7 @@ class _Asked:
             module = getattr(verifier, "module", None)
             if module is not None:
                 row["perceptual"] = perceptual_distance(module, image, edit.image)
-            row["validity_of_verifier"] = float(DecisionRule.of(verifier).says(answer, edit.target)[0])
+            row["validity_of_verifier"] = float(DecisionRule.of(verifier).predicts(answer, edit.target)[0])
         if self.right and case.truth is not None and case.truth.any():
             row["ssim_outside"] = distances.similarity(image, edit.image, ~case.truth)
             row["changed_to_true_area"] = changed / float(case.truth.mean())
@@ -236,7 +236,7 @@ def _edit_rows(comparison: Comparison, asked: _Asked, method: EditMethod) -> tup
     row: Row = {"method": method.name, **made_by, "seconds": seconds, "queries": queries}
     row |= asked.edit_figures(edit, comparison.verifier, comparison.floor)
     for number, judge in enumerate(comparison.judges, start=1):
-        believed = DecisionRule.of(judge).says(judge.predict(edit.image[None])[0], edit.target)
+        believed = DecisionRule.of(judge).predicts(judge.predict(edit.image[None])[0], edit.target)
         row[f"validity_of_judge_{number}"] = float(believed)
     if edit.effect is not None:
         row |= asked.map_figures(edit.effect)

@@ -77,7 +77,7 @@ def set_distances(sets: MadeSets, reference: np.ndarray) -> dict[str, Figures]:
         made, targets, _ = sets.of(method)
         features, fid, kid = penultimate(module, made), [], []
         for target in np.unique(targets):
-            theirs, ours = real[rule.says(answers, int(target))], features[targets == target]
+            theirs, ours = real[rule.predicts(answers, int(target))], features[targets == target]
             if min(len(ours), len(theirs)) >= LEAST_IMAGES:
                 fid.append(frechet_distance(ours, theirs))
                 kid.append(kernel_distance(ours, theirs))
@@ -104,7 +104,7 @@ def realism_of(sets: MadeSets) -> dict[str, Figures]:
         features, own = _features(list(made)), [case.patient or case.id for case in of]
         pairs = {"told_apart": (originals, features, patients, own)}
         for target in np.unique(targets):
-            called = rule.says(answers, int(target))
+            called = rule.predicts(answers, int(target))
             chosen = targets == target
             if min(called.sum(), chosen.sum()) >= LEAST_IMAGES:
                 pairs[f"told_apart_{comparison.classifier.classes[target]}"] = (
@@ -133,7 +133,7 @@ def realism_controls(comparison: Comparison, cases: Sequence[Case]) -> dict[str,
     real = _features(list(images))
     first = np.isin(patients, np.unique(patients)[::2])
     answers = comparison.classifier.predict(images)
-    called = DecisionRule.of(comparison.classifier).says(answers, 0)
+    called = DecisionRule.of(comparison.classifier).predicts(answers, 0)
     pairs = {
         "two halves of real images": (real[first], real[~first], patients[first], patients[~first]),
         "reconstructions": (real, _features(_drawn(comparison, images, answers, False)), patients, patients),

@@ -148,7 +148,7 @@ def refuse_unconfounded(classifier: BlackBox, cases: Sequence[Case]) -> float:
         BenchmarkError: if that is below ``CONFOUNDED``: what an explanation should show would be unknown.
     """
     answers = classifier.predict(np.stack([case.image for case in cases]))
-    called = DecisionRule.of(classifier).says(answers, classifier.classes.index(MALIGNANT))
+    called = DecisionRule.of(classifier).predicts(answers, classifier.classes.index(MALIGNANT))
     share = float(np.mean([bool(one) == (case.marker is not None) for one, case in zip(called, cases, strict=True)]))
     if share < CONFOUNDED:
         raise BenchmarkError(

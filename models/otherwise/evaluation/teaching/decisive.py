@@ -91,12 +91,12 @@ def explain_nodules(
         progress(number / len(chosen))
         place = out / image_name(Path(nodule.file))
         if not place.is_dir():
-            image, _ = _shown(folder, nodule, explainer.classifier.inputs.spatial_dims)
+            image, _ = _explained_part(folder, nodule, explainer.classifier.inputs.spatial_dims)
             write_explanation(explain_request(explainer, image, ExplainRequest()), place)
     return _read(folder, out, chosen, explainer, vocabulary, len(listed))
 
 
-def _shown(folder: Path, nodule: LidcNodule, dims: int) -> tuple[Image, np.ndarray]:
+def _explained_part(folder: Path, nodule: LidcNodule, dims: int) -> tuple[Image, np.ndarray]:
     """Return what is explained of a nodule, and the nodule's mask on its grid."""
     image = read_image(folder / "image" / nodule.file)
     mask = read_image(folder / "mask" / nodule.file).array[0] > 0
@@ -128,7 +128,7 @@ def _read(
             continue
         features = features_of_explanation(look, explanation)
         entries.append(FeatureEntry(explanation.id, explanation.image_id, features))
-        _, mask = _shown(folder, nodule, classifier.inputs.spatial_dims)
+        _, mask = _explained_part(folder, nodule, classifier.inputs.spatial_dims)
         lung[explanation.id] = features.tissue[[not (place & mask).any() for place in places_of(explanation)]]
         words = words_of(rated[image_name(Path(nodule.file))], vocabulary)
         regions += _rated(explanation, features, mask, words, nodule.patient)

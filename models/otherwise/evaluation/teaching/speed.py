@@ -90,7 +90,7 @@ def measure(
         grown: list[float] = []
         table, seconds = timed(lambda: _gather(agent, inputs, files, grown, lambda part: progress("Units", part)))
     progress("Names", 0.0)
-    entries, notes, named = _made_up(table, explanations, labels, rng)
+    entries, notes, named = _synthetic_teaching(table, explanations, labels, rng)
     vocabulary = load_vocabulary()
     taught, update = timed(lambda: _learn(entries, notes, named, table, vocabulary))
     asked = {
@@ -148,7 +148,7 @@ def _learn(
     return taught
 
 
-def _made_up(
+def _synthetic_teaching(
     table: UnitTable, count: int, labels: int, rng: np.random.Generator
 ) -> tuple[list[FeatureEntry], list[Annotation], dict[str, FeatureEntry]]:
     units = len(table.names)

@@ -32,7 +32,7 @@ def run(scene: Any, update_proxies: UpdateProxies | None = None) -> None:
     volume = phantoms.add_sample(scene, phantoms.NODULE, *phantoms.nodule())
     sent = snapshot(volume)
     with tempfile.TemporaryDirectory(prefix="otherwise-") as folder:
-        path = made_up(Path(folder), sent.voxels, sent.affine)
+        path = write_synthetic_explanation(Path(folder), sent.voxels, sent.affine)
         # The layout makes views, which stay.
         layouts.set_layout(scene, layouts.FOUR)
         before = nodes_of(scene)
@@ -70,8 +70,8 @@ def check(good: bool, what: str) -> None:
         raise AssertionError(f"Otherwise self test: {what}")
 
 
-def made_up(folder: Path, voxels: np.ndarray, affine: np.ndarray) -> Path:
-    """Write a made-up explanation: the middle of the volume decides."""
+def write_synthetic_explanation(folder: Path, voxels: np.ndarray, affine: np.ndarray) -> Path:
+    """Write an explanation in which the middle of the volume decides; return its folder."""
     k, j, i = voxels.shape
     labels = np.zeros(voxels.shape, np.uint8)
     labels[k // 3 : 2 * k // 3 + 1, j // 3 : 2 * j // 3, i // 3 : 2 * i // 3] = 1

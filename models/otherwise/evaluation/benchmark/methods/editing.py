@@ -35,11 +35,11 @@ def velocity_of(agent: Agent, condition: Conditioning) -> Velocity:
 def first_that_flips(classifier: BlackBox, images: np.ndarray, target: int) -> Edit:
     """Return the first image that flips the black box; without any, the one that comes nearest."""
     answers = classifier.predict(images)
-    flips = DecisionRule.of(classifier).says(answers, target)
+    flips = DecisionRule.of(classifier).predicts(answers, target)
     chosen = int(flips.argmax()) if flips.any() else int(answers[:, target].argmax())
     return Edit(images[chosen], target, bool(flips[chosen]))
 
 
 def is_valid(classifier: BlackBox, image: np.ndarray, target: int) -> bool:
     """Return whether the black box says the target."""
-    return bool(DecisionRule.of(classifier).says(classifier.predict(image[None])[0], target))
+    return bool(DecisionRule.of(classifier).predicts(classifier.predict(image[None])[0], target))

@@ -22,7 +22,7 @@ def nearest_unlike(references: ReferenceImages) -> MakeEdit:
     def make(agent: Agent, classifier: CountingBlackBox, image: np.ndarray) -> Edit:
         rule = DecisionRule.of(classifier)
         target = rule.nearest_other(classifier.predict(image[None])[0])
-        unlike = np.flatnonzero(rule.says(answers, target))
+        unlike = np.flatnonzero(rule.predicts(answers, target))
         if not len(unlike):
             return Edit(image, target, False)
         distances = [float(np.square(neighbours[n] - image).sum()) for n in unlike]
