@@ -24,7 +24,9 @@ from otherwise.finding.finder import Finder
 from otherwise.images.image import Geometry, Image
 from otherwise.report import headline
 from otherwise.report.cards import cards as report_cards
+from otherwise.report.explanation_json import explanation_json
 from otherwise.report.panels import Panels
+from otherwise.report.provenance import provenance
 from support.square_models import SquareClassifier, eager_agent
 from support.value_models import SquareHazards, SquareValue, save
 
@@ -177,7 +179,7 @@ def test_a_confidence_is_refused_for_values(months: Explainer) -> None:
 
 def test_a_value_of_patches_does_not_flip_a_whole_image(tmp_path: Path) -> None:
     save(SquareValue(), tmp_path / "m.ts", SIZE)
-    inputs = InputSpec(SIZE, spacing=(0.5, 0.5), patches=PatchSpec((MONTHS.classes[1],)))
+    inputs = InputSpec(SIZE, spacing=(0.5, 0.5), patches=PatchSpec(("higher",)))
     import_classifier(tmp_path / "m.ts", tmp_path / "bundle", inputs=inputs, answer=MONTHS)
     box = load_classifier(tmp_path / "bundle")
     with pytest.raises(ClassifierError, match="says a value, which does not flip") as refused:
@@ -187,7 +189,7 @@ def test_a_value_of_patches_does_not_flip_a_whole_image(tmp_path: Path) -> None:
 
 def test_a_find_of_a_value_speaks_in_the_unit(tmp_path: Path) -> None:
     save(SquareValue(), tmp_path / "m.ts", SIZE)
-    inputs = InputSpec(SIZE, spacing=(0.5, 0.5), patches=PatchSpec((MONTHS.classes[1],)))
+    inputs = InputSpec(SIZE, spacing=(0.5, 0.5), patches=PatchSpec(("higher",)))
     import_classifier(tmp_path / "m.ts", tmp_path / "bundle", inputs=inputs, answer=MONTHS)
     box = load_classifier(tmp_path / "bundle")
     image = grey(0.65)
@@ -196,12 +198,16 @@ def test_a_find_of_a_value_speaks_in_the_unit(tmp_path: Path) -> None:
     found = explain_request(Explainer(box, agent_of(box)), image, ExplainRequest(target="<62"))
     assert found.place is not None
     told = headline.question(found)
-    assert told.startswith(f"The model says a bone age of {says} for the whole image by its most suspicious patch")
-    assert told.endswith("for this patch likewise.")
+    assert told.startswith(f"The model puts the bone age of the whole image at {says}, by its most suspicious patch")
+    assert told.endswith("that of this patch likewise.")
     after = with_unit(float(MONTHS.value_of(np.array(list(found.place.after.values())))), "months")
     assert f"it would say {after} for the whole image" in headline.answer(found)
     cards = " ".join(card.text for card in report_cards(found, Panels(found)))
-    for sentence in (told, headline.answer(found), cards):
+    where_from = dict(provenance(found))
+    assert where_from["Its most suspicious patch, before"] == f"bone age {says}"
+    assert where_from["Its most suspicious patch, after"] == f"bone age {after}"
+    assert explanation_json(found)["place"]["values"]["before"] == pytest.approx(first.value)
+    for sentence in (told, headline.answer(found), cards, *where_from.values()):
         assert "at most" not in sentence
         assert "above" not in sentence
 

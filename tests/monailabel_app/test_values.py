@@ -7,11 +7,18 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
+from otherwise.blackbox.importing import import_classifier
+from otherwise.blackbox.loading import load_classifier
 from otherwise.blackbox.output_kind import OutputKind
+from otherwise.blackbox.protocol import InputSpec, PatchSpec
 from otherwise.errors import OtherwiseError
+from otherwise.explain.explanation import ModelRef
+from otherwise.images.image import Geometry, Image
 from support.fake_explainer import FakeClassifier
+from support.value_models import SquareValue, save
 
 MONTHS = OutputKind("value", unit="months", range=(0, 228), name="bone age")
 
@@ -45,6 +52,27 @@ def task() -> Any:
 def test_a_target_of_a_value_is_a_text(task: Any, params: dict, target: str | None, tolerance: float | None) -> None:
     checked = task.check(params)
     assert (checked["target"], checked["tolerance"]) == (target, tolerance)
+
+
+def test_finds_of_a_value_are_ranked_by_concern_and_carry_value_and_unit(tmp_path: Path) -> None:
+    from lib.infers.find import Find, PatchScoreCache
+
+    save(SquareValue(), tmp_path / "m.ts", (8, 8))
+    inputs = InputSpec((8, 8), spacing=(1.0, 1.0), patches=PatchSpec(("lower",)))
+    score = OutputKind("value", unit="mm", range=(0, 100), spread=10, name="oedema score")
+    import_classifier(tmp_path / "m.ts", tmp_path / "bundle", inputs=inputs, answer=score)
+    box = load_classifier(tmp_path / "bundle")
+    host = SimpleNamespace(classifier=box, classifier_ref=ModelRef(box.name, box.version))
+    array = np.full((1, 40, 32, 1), 0.5, np.float32)
+    array[0, 10:22, 8:20] = 0.1
+    image = Image(array, Geometry((40, 32, 1), np.eye(4)), "whole", 2)
+    task = Find(host, PatchScoreCache(host))
+    assert "the lowest oedema score" in task.description
+    reply = task.answer(image, {"slice_index": None, "most": 3}, lambda: False, lambda stage, part: None).json
+    first = reply["finds"][0]
+    assert (first["value"], first["unit"]) == (pytest.approx(10, abs=1), "mm")
+    assert reply["label"] == ["lower"] * len(reply["finds"])
+    assert reply["label_scores"] == sorted(reply["label_scores"], reverse=True)
 
 
 @pytest.mark.parametrize(("original", "label"), [(100.0, "at most 114 months"), (150.0, "above 114 months")])

@@ -18,7 +18,8 @@ from otherwise.blackbox.protocol import InputSpec, PatchSpec
 from otherwise.finding.finder import Finder
 from otherwise.images.image import Geometry, Image
 from otherwise.report import words
-from otherwise.report.finds import BOX, CONTENT_NAME, SIDE, describe, result, thumbnail, write_finds
+from otherwise.report.find_values import FindWords
+from otherwise.report.finds import BOX, CONTENT_NAME, SIDE, describe, thumbnail, write_finds
 from support.square_models import SquareClassifier
 
 WINDOW = (0.0, 1.0)
@@ -102,8 +103,8 @@ def test_the_page_says_its_result_first(tmp_path: Path) -> None:
     assert f"<h1>The model calls {probable} of the {len(finds)} most probable places bright." in page
     probability = escape(words.probability(finds[0].probability))
     assert f"No. 1 is the most probable: bright ({probability})." in page
-    assert result(finds[:1], ["bright"])[0] == "The model calls the most probable place bright."
-    assert "shows no place for bright or dark" in result([], ["bright", "dark"])[0]
+    assert FindWords(("bright",), None).result(finds[:1])[0] == "The model calls the most probable place bright."
+    assert "shows no place for bright or dark" in FindWords(("bright", "dark"), None).result([])[0]
 
 
 def test_a_find_tells_its_directions() -> None:

@@ -64,7 +64,7 @@ def test_an_explanation_of_classes_is_of_the_former_schema() -> None:
 
 def test_the_headline_speaks_in_the_unit() -> None:
     made = explained(RISK, 42.0, "<10", 9.1)
-    assert headline.question(made) == "The model says a risk of an event within 730 days of 42 %."
+    assert headline.question(made) == "The model puts the risk of an event within 730 days at 42 %."
     answer = headline.answer(made)
     assert "It would say 9.1 %, that is below 10 %, if 20 % of the image" in answer
     missed = headline.answer(explained(RISK, 42.0, "<10", 17.0))

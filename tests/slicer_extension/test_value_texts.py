@@ -11,6 +11,7 @@ from otherwise.blackbox.output_kind import OutputKind
 from otherwise.images.image import Geometry
 from otherwise.report.explanation_json import explanation_json
 from OtherwiseLib.files.explanation_files import read_json
+from OtherwiseLib.files.finds import read_finds
 from OtherwiseLib.ui import texts
 from support.square_models import toy_explanation
 from support.value_models import as_value
@@ -31,12 +32,43 @@ def content_of(reached: float, folder: Path) -> dict:
 def test_the_verdict_names_the_values_and_the_target(tmp_path: Path) -> None:
     told = texts.verdict(content_of(131.0, tmp_path), same)
     assert told == (
-        "The model says a bone age of 150 months. "
+        "The model puts the bone age at 150 months. "
         "It would say 131 months, that is 20 months less, if 20.0% of the image were changed."
     )
     missed = texts.verdict(content_of(145.0, tmp_path), same)
     assert "20 months less, was not reached" in missed
     assert "145 months" in missed
+
+
+def test_the_verdict_of_a_patch_names_the_values_of_the_patch_and_of_the_whole_image(tmp_path: Path) -> None:
+    content = content_of(131.0, tmp_path)
+    sides = dict.fromkeys(MONTHS.classes, 0.5)
+    content["place"] = {"before": sides, "after": sides, "values": {"before": 152.0, "after": 140.0}}
+    told = texts.verdict(content, same)
+    assert told == (
+        "With this patch changed, the bone age of the whole image, read off its most suspicious patch, would be 140 "
+        "months instead of 152 months. The model puts the bone age of this patch at 150 months. "
+        "It would say 131 months, that is 20 months less, if 20.0% of the patch were changed."
+    )
+    content["place"]["values"]["after"] = 152.0
+    assert "stays 152 months. The model puts" in texts.verdict(content, same)
+    del content["place"]["values"]  # explanations of earlier versions
+    assert texts.verdict(content, same).startswith("The model puts the bone age of this patch")
+    assert not any(side in told for side in MONTHS.classes)
+
+
+def test_a_find_names_its_value(tmp_path: Path) -> None:
+    pixel = "data:image/png;base64,iVBORw0KGgo="
+    entry = {
+        "rank": 1,
+        "probabilities": dict.fromkeys(MONTHS.classes, 0.5),
+        "centre_ras": [1, 2, 3],
+        "thumbnail": pixel,
+    }
+    entry |= {"size_mm": [8, 8, 1], "axes": [[1, 0, 0], [0, 1, 0], [0, 0, 1]]}
+    classes, value = read_finds({"finds": [entry, {**entry, "value": 131.4, "unit": "months"}]}, tmp_path)
+    assert texts.find_text(value, same) == "131 months\nR 1, A 2, S 3 mm"
+    assert "50%" in texts.find_text(classes, same)
 
 
 def test_the_path_is_told_in_the_unit(tmp_path: Path) -> None:

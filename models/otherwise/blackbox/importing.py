@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from otherwise.blackbox.bundle import Bundle, refuse_existing, write_bundle
+from otherwise.blackbox.concern import check_wanted
 from otherwise.blackbox.hosted import HostedClassifier, in_batches
 from otherwise.blackbox.hosts.registry import load_hosted, recognise_model
 from otherwise.blackbox.model_card import classifier_card
@@ -121,7 +122,7 @@ def import_classifier(
     if answer.is_value:
         classes = answer.classes
     if inputs.patches is not None:
-        inputs.patches.check(classes, multi_label)
+        check_wanted(inputs.patches, classes, multi_label, answer)
     if activation not in (*ACTIVATIONS, "auto"):
         raise BundleError(f"Activation {activation!r} is unknown.", f"Give auto or one of {', '.join(ACTIVATIONS)}.")
     key, said = output_of(output, answer.is_value)

@@ -23,6 +23,7 @@ class PatchSpec:
 
     Attributes:
         wanted: Classes to find; patches are ranked by the sum of their probabilities (multi-label: by the largest).
+            Of a value: its direction of concern, see ``concern.Concern``.
         overlap: Share of its edge that a patch has in common with the next one, in [0, 1).
         foreground: Voxels above this value, in the image's own units, are foreground; None: all are.
         share: Least share of tissue in a patch, in [0, 1]; other patches are skipped.
@@ -38,7 +39,10 @@ class PatchSpec:
 
     def __post_init__(self) -> None:
         if not self.wanted:
-            raise BundleError("A classifier of patches finds no class.", "Name those worth finding (--find a,b).")
+            raise BundleError(
+                "A classifier of patches finds no class.",
+                "Name those worth finding (--find a,b); of a value its direction of concern (--find higher).",
+            )
         twice = [name for name in self.wanted if self.wanted.count(name) > 1]
         if twice:
             raise BundleError(f"Class {twice[0]!r} is to be found twice.", "Name each class once.")

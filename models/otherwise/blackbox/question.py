@@ -146,7 +146,7 @@ def ask(kind: OutputKind, value: float, target: str | None = None, tolerance: fl
     within = kind.tolerance if tolerance is None else tolerance
     if not (math.isfinite(within) and within > 0):
         raise TargetError(f"A tolerance of {within:g} is no distance.", f"Give one above 0, in {kind.unit}.")
-    low, high, text = _wanted(kind, value, target, within)
+    low, high, text = wanted_values(kind, value, target, within)
     if low <= value <= high:
         raise TargetError(
             f"The model says {with_unit(value, kind.unit)} already, which is {text}.", "Choose another target."
@@ -154,7 +154,7 @@ def ask(kind: OutputKind, value: float, target: str | None = None, tolerance: fl
     return Question.of(kind, text=text, low=low, high=high, upwards=value < low, tolerance=within)
 
 
-def _wanted(kind: OutputKind, value: float, target: str | None, within: float) -> tuple[float, float, str]:
+def wanted_values(kind: OutputKind, value: float, target: str | None, within: float) -> tuple[float, float, str]:
     """Return the lowest and highest value that count as reached, and the target in words."""
     if target is None or not target.strip():
         return _usual(kind, value, within)

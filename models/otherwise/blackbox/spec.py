@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from otherwise.blackbox.bundle import Bundle, bundle_version, common_metadata
+from otherwise.blackbox.concern import check_wanted
 from otherwise.blackbox.output_kind import LABELS, NO_VALUE, OutputKind
 from otherwise.blackbox.outputs import ACTIVATIONS
 from otherwise.blackbox.protocol import InputSpec, PatchSpec
@@ -71,7 +72,7 @@ class ClassifierSpec:
         if self.activation not in ACTIVATIONS:
             raise BundleError(f"Activation {self.activation!r} is unknown.", f"Give one of {', '.join(ACTIVATIONS)}.")
         if self.inputs.patches is not None:
-            self.inputs.patches.check(self.classes, self.multi_label)
+            check_wanted(self.inputs.patches, self.classes, self.multi_label, self.answer)
         if self.thresholds is not None and (
             len(self.thresholds) != len(self.classes) or not all(0 < each < 1 for each in self.thresholds)
         ):

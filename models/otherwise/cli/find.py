@@ -68,7 +68,10 @@ def register(app: typer.Typer) -> None:
         ] = None,
         as_json: Annotated[bool, typer.Option("--json", help="Print the finds as JSON.")] = False,
     ) -> None:
-        """Look at every patch of an image with a classifier of patches; print the most probable, best first."""
+        """Look at every patch of an image with a classifier of patches; print the best of each place.
+
+        The best is the most probable one; of a value the highest or lowest, as its bundle says (import --find).
+        """
         from rich.table import Table
 
         from otherwise.blackbox.loading import load_classifier
@@ -119,10 +122,15 @@ def register(app: typer.Typer) -> None:
             typer.echo(json.dumps(content))
             return
         from otherwise.report import words
+        from otherwise.report.find_values import FindWords
 
-        table = Table("rank", *finder.patches.wanted, words.centre_heading(source.unit), "voxels", title=source.id)
+        said = FindWords.of(finder.classifier)
+        table = Table("rank", *said.headings, words.centre_heading(source.unit), "voxels", title=source.id)
         for found in finds:
-            shares = [f"{found.probabilities[name]:.3f}" for name in finder.patches.wanted]
+            if finder.concern is None:
+                shares = [f"{found.probabilities[name]:.3f}" for name in said.headings]
+            else:
+                shares = [cell.text for cell in said.cells(found)]
             place = words.centre(source, found.centre_ras)
             box = " ".join(f"{a}-{b - 1}" for a, b in zip(found.low, found.high, strict=True))
             table.add_row(str(found.rank), *shares, place, box)

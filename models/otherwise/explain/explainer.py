@@ -209,7 +209,7 @@ class Explainer:
         """Make a question of the target, and explain the model as the two sides of its cut."""
         if self.settings.confidence is not None:
             raise TargetError(
-                f"{self.classifier.name} says a {kind.name}; a confidence is asked of classes.",
+                f"{self.classifier.name} says a value, the {kind.name}; a confidence is asked of classes.",
                 "Leave --confidence out; --tolerance says how near the value has to come.",
             )
         view = ClassifierView(image, self.classifier, slice_index, centre)

@@ -56,6 +56,10 @@ class ValueAnswer:
         """Return by how much the value changes, in the unit."""
         return self.counterfactual - self.original
 
+    def of_whole(self, probabilities: Mapping[str, float]) -> float:
+        """Return the value of a larger image; the two classes of its answer are the sides of the model's reference."""
+        return float(self.kind.value_of(np.array(list(probabilities.values()))))
+
     def of(self, probabilities: Mapping[str, float]) -> float:
         """Return the value that an answer of this explanation stands for."""
         return float(self.question.value_of(np.array(list(probabilities.values()))))

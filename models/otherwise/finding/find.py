@@ -16,11 +16,13 @@ class Find:
 
     Attributes:
         rank: From 1; the most probable first. 0: a patch that somebody chose.
-        probability: Of the wanted classes together.
-        probabilities: Of every class, by name.
+        probability: Of the wanted classes together; of a value, see ``Concern.scores``.
+        probabilities: Of every class, by name; of a value, of the two sides of its reference.
         centre_ras: Of the patch, millimetres.
         size_mm: Of the patch along the image's own axes i, j, k.
         low, high: The native voxels that the patch covers, first and one past the last; within the image.
+        value: What a model of values says of the patch, in ``unit``; None: the model says classes.
+        unit: Of the value.
     """
 
     rank: int
@@ -30,6 +32,8 @@ class Find:
     size_mm: tuple[float, float, float]
     low: tuple[int, int, int]
     high: tuple[int, int, int]
+    value: float | None = None
+    unit: str = ""
 
 
 @dataclass(frozen=True)

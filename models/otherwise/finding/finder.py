@@ -13,11 +13,14 @@ from dataclasses import replace
 import numpy as np
 from monai.data.utils import dense_patch_slices
 
+from otherwise.blackbox.concern import concern_of
+from otherwise.blackbox.decision import DecisionRule
+from otherwise.blackbox.output_kind import output_kind
 from otherwise.blackbox.protocol import BlackBox, InputSpec, PatchSpec
 from otherwise.blackbox.view import grid_of
 from otherwise.errors import ClassifierError, ImageError
 from otherwise.finding.find import Find, PatchScores
-from otherwise.finding.finer import finer_starts
+from otherwise.finding.finer import ONE_SPREAD, SUSPICIOUS, finer_starts
 from otherwise.finding.sampling import Box, Change, box_within, native_box, sample, shown, slabs, whole_grid, window_at
 from otherwise.finding.scan import Scan
 from otherwise.finding.suppression import best_of_each_place
@@ -37,7 +40,7 @@ class Finder:
 
     Raises:
         ClassifierError: if it looks at whole images, or wants a class that it has not.
-        BundleError: if a setting is impossible.
+        BundleError: if a setting, or a direction of concern, is impossible.
     """
 
     def __init__(self, classifier: BlackBox, scan: Scan | None = None) -> None:
@@ -47,8 +50,9 @@ class Finder:
             raise ClassifierError(
                 f"{classifier.name} looks at whole images, so there is nothing to find.", "Explain the image itself."
             )
+        self.kind, self.concern = output_kind(classifier), concern_of(classifier)
         missing = [name for name in inputs.patches.wanted if name not in classifier.classes]
-        if missing:
+        if missing and self.concern is None:
             raise ClassifierError(f"{classifier.name} has no class {missing[0]!r}.", "Correct its bundle's patches.")
         if not self.scan.muscle and (len(inputs.size) != 2 or inputs.modality.upper() not in ("MG", "OT", "")):
             raise ClassifierError(
@@ -187,8 +191,15 @@ class Finder:
         return scores.grid.crop((i, j, k), (i + size[0], j + size[1], k + size[2]))
 
     def wanted(self, scores: PatchScores) -> np.ndarray:
-        """Return the probability that a patch shows what is wanted, ``(patches,)``."""
+        """Return the probability that a patch shows what is wanted; of a value ``Concern.scores``: ``(patches,)``."""
         return self._wanted(scores.answers)
+
+    def suspicious(self, scores: PatchScores) -> np.ndarray:
+        """Return whether the classifier says of a patch what is wanted, ``(patches,)`` bool."""
+        if self.concern is not None:
+            return self.concern.suspicious(self.kind.value_of(scores.answers))
+        wanted = [self.classifier.classes.index(name) for name in self.patches.wanted]
+        return np.asarray(DecisionRule.of(self.classifier).predicted(scores.answers)[:, wanted].any(axis=1))
 
     def grid(self, image: Image, slice_index: int | None = None) -> Geometry:
         """Return the grid of the classifier's spacing over the whole image; see ``sampling.whole_grid``."""
@@ -213,7 +224,8 @@ class Finder:
             return scores.starts[:0]
         coarse, wanted = scores.starts[: scores.coarse], self.wanted(scores)[: scores.coarse]
         limit = np.array(scores.grid.shape[: self._dims]) - self.inputs.size
-        more = finer_starts(coarse, wanted, self._step, limit)
+        least = SUSPICIOUS if self.concern is None else ONE_SPREAD
+        more = finer_starts(coarse, wanted, self._step, limit, least)
         known = {tuple(start) for start in scores.starts[scores.coarse :].tolist()}
         new = np.array([tuple(start) not in known for start in more.tolist()], bool)
         return self._on_tissue(tissue, scores.grid, more[new]) if new.any() else more[:0]
@@ -260,6 +272,8 @@ class Finder:
         return np.concatenate(answers)
 
     def _wanted(self, answers: np.ndarray) -> np.ndarray:
+        if self.concern is not None:
+            return self.concern.scores(self.kind.value_of(answers))
         wanted = answers[:, [self.classifier.classes.index(name) for name in self.patches.wanted]]
         return np.asarray(wanted.max(axis=1) if self.classifier.multi_label else wanted.sum(axis=1))
 
@@ -271,4 +285,5 @@ class Finder:
         x, y, z = (float(value) for value in grid.to_ras((np.array(grid.shape) - 1) / 2))
         a, b, c = (float(edge * step) for edge, step in zip(grid.shape, grid.spacing, strict=True))
         named = {name: float(value) for name, value in zip(self.classifier.classes, answer, strict=True)}
-        return Find(rank, float(score), named, (x, y, z), (a, b, c), low, high)
+        value = float(self.kind.value_of(answer)) if self.kind.is_value else None
+        return Find(rank, float(score), named, (x, y, z), (a, b, c), low, high, value, self.kind.unit)

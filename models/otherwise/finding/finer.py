@@ -10,6 +10,8 @@ PARTS = 3
 """Parts into which the step between patches is divided."""
 SUSPICIOUS = 0.02
 """Probability of a wanted class from which it is worth looking closer."""
+ONE_SPREAD = 0.25
+"""The same for values: about one spread before the threshold, see ``Concern.scores``."""
 MOST_MORE = 3
 """Patches of the fine pass for each one of the coarse pass, at most."""
 

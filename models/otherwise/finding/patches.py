@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from otherwise.blackbox.decision import DecisionRule
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.blackbox.view import show
 from otherwise.finding.finder import Finder
@@ -46,8 +45,6 @@ def patches_to_learn_from(
     finder = Finder(classifier)
     inputs, spacing = finder.inputs, np.array(finder.spacing)
 
-    rule = DecisionRule.of(classifier)
-    wanted = [classifier.classes.index(name) for name in finder.patches.wanted]
     drawn = {True: 0, False: 0}
 
     def patches(image: Image) -> list[np.ndarray]:
@@ -56,7 +53,7 @@ def patches_to_learn_from(
         if (extent <= MUCH_LARGER * spacing * inputs.size).all():
             return [show(image, inputs)]
         scores = finder.score(image)
-        predicted = rule.predicted(scores.answers)[:, wanted].any(axis=1)
+        predicted = finder.suspicious(scores)
         chosen = finder.best(scores)[:best]
         left = np.setdiff1d(np.arange(len(scores.starts)), chosen)
         chosen += _some(rng, left[predicted[left]], best + others - len(chosen))

@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from otherwise.blackbox.concern import concern_of
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.finding.find import Find
 from otherwise.finding.image_finds import ImageFinds
 from otherwise.images.atomic import atomic_folder
 from otherwise.images.image import Image
-from otherwise.report import figures, words
+from otherwise.report import figures
+from otherwise.report.find_values import FindWords
 from otherwise.report.finds import thumbnail
 from otherwise.report.pages import pages
 
@@ -43,20 +45,17 @@ def write_all_finds(
         WriteError: if the disk refuses.
     """
     ordered = sorted(results, key=lambda each: -(each.finds[0].probability if each.finds else -1.0))
-    patches = classifier.inputs.patches
-    wanted = patches.wanted if patches else tuple(classifier.classes)
     page = (
         pages()
         .get_template("all_finds.html.j2")
         .render(
             classifier=classifier,
-            wanted=wanted,
+            said=FindWords.of(classifier),
             results=ordered,
             failed=sum(bool(each.error) for each in results),
             warned=sum(bool(each.warnings) for each in results),
             froc=_rows(froc) if froc else (),
             rates=_rates(froc) if froc else (),
-            probability=words.probability,
         )
     )
     with atomic_folder(folder) as draft:
@@ -71,17 +70,20 @@ def write_all_finds(
 def _write_table(results: Sequence[ImageFinds], classifier: BlackBox, stream: Any) -> None:
     table = csv.writer(stream, lineterminator="\n")
     corners = [f"{axis}_{end}" for end in ("low", "high") for axis in "ijk"]
-    table.writerow(
-        ["id", "path", "rank", "probability", *classifier.classes, "r", "a", "s", *corners, "error", "warnings"]
-    )
+    valued = concern_of(classifier) is not None
+    answers = ["value", "unit"] if valued else ["probability", *classifier.classes]
+    table.writerow(["id", "path", "rank", *answers, "r", "a", "s", *corners, "error", "warnings"])
     for each in results:
         for find in each.finds:
-            said = [repr(find.probabilities[name]) for name in classifier.classes]
+            if valued:
+                said = [repr(find.value), find.unit]
+            else:
+                said = [repr(value) for value in (find.probability, *map(find.probabilities.get, classifier.classes))]
             place = [repr(value) for value in find.centre_ras]
-            row = [each.id, each.path, find.rank, repr(find.probability), *said, *place, *find.low, *find.high]
+            row = [each.id, each.path, find.rank, *said, *place, *find.low, *find.high]
             table.writerow([*row, "", " ".join(each.warnings)])
         if not each.finds:
-            table.writerow([each.id, each.path, *[""] * (11 + len(classifier.classes)), each.error, ""])
+            table.writerow([each.id, each.path, *[""] * (10 + len(answers)), each.error, ""])
 
 
 def _rates(froc: Mapping[str, Any]) -> list[str]:

@@ -57,7 +57,7 @@ def explanation_json(explanation: Explanation) -> dict[str, Any]:
         "prediction": asdict(explanation.prediction),
         "target": explanation.target,
         "slice_index": explanation.slice_index,
-        "place": asdict(explanation.place) if explanation.place else None,
+        "place": _place_json(explanation),
         "counterfactual": {
             **asdict(found),
             "reconstruction_l1": explanation.reconstruction_l1,
@@ -192,6 +192,17 @@ def _concepts(content: dict[str, Any] | None) -> Concepts | None:
         for entry in content["entries"]
     )
     return Concepts(content["version"], content["named_share"], tuple(entries), content.get("in_regions", 1.0))
+
+
+def _place_json(explanation: Explanation) -> dict[str, Any] | None:
+    """Return the place of a patch; of a model of values with the value of the whole image before and after."""
+    place, value = explanation.place, explanation.value
+    if place is None:
+        return None
+    content = asdict(place)
+    if value is not None:
+        content["values"] = {"before": value.of_whole(place.before), "after": value.of_whole(place.after)}
+    return content
 
 
 def _place(content: dict[str, Any] | None) -> Place | None:

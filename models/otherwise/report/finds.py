@@ -20,6 +20,7 @@ from otherwise.finding.find import Find
 from otherwise.images.atomic import atomic_folder
 from otherwise.images.image import Image
 from otherwise.report import figures, words
+from otherwise.report.find_values import PROBABLE, Cell, FindWords
 from otherwise.report.pages import pages
 from otherwise.report.panels import FigurePanel, Outline, extent
 from otherwise.report.planes import Voxel, planes_through
@@ -31,8 +32,6 @@ SIDE = 200
 """Longest side of a picture in pixels."""
 BOX = (94, 230, 255)
 """Colour of the patch's border."""
-PROBABLE = 0.5
-"""Finds below this are drawn dashed."""
 REPORT_NAME = "finds.html"
 CONTENT_NAME = "finds.json"
 Window = tuple[float, float]
@@ -45,6 +44,7 @@ class _Row:
     find: Find
     panel: FigurePanel
     centre: str
+    cells: list[Cell]
 
 
 def thumbnail(image: Image, find: Find, window: Window) -> bytes:
@@ -117,8 +117,7 @@ def write_finds(
     Raises:
         WriteError: if the disk refuses.
     """
-    window, patches = classifier.inputs.intensity, classifier.inputs.patches
-    wanted = patches.wanted if patches else tuple(classifier.classes)
+    window, said = classifier.inputs.intensity, FindWords.of(classifier)
     described = [describe(image, find, window) for find in finds]
     content = {
         "image": {"id": image.id, "sha256": image.sha256, "unit": image.unit},
@@ -132,13 +131,13 @@ def write_finds(
         .render(
             image=image,
             classifier=classifier,
-            wanted=wanted,
-            result=result(finds, wanted),
+            said=said,
+            result=said.result(finds),
             warnings=[warning.text for warning in warnings],
             overview=_overview(image, finds, window) if image.dimension == 2 else None,
             centre_heading=words.centre_heading(image.unit),
             rows=[
-                _Row(find, _panel(each["thumbnail"], find), words.centre(image, find.centre_ras))
+                _Row(find, _panel(each["thumbnail"], find), words.centre(image, find.centre_ras), said.cells(find))
                 for find, each in zip(finds, described, strict=True)
             ],
         )
@@ -147,26 +146,6 @@ def write_finds(
         (draft / CONTENT_NAME).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         (draft / REPORT_NAME).write_text(page, encoding="utf-8", newline="\n")
     return folder / REPORT_NAME
-
-
-def result(finds: Sequence[Find], wanted: Sequence[str]) -> tuple[str, str]:
-    """Return what was found, and how probable the first find is, each as a sentence.
-
-    Args:
-        finds: Best first.
-        wanted: Classes that are looked for.
-    """
-    names = " or ".join(wanted)
-    if not finds:
-        return f"The model was asked about every patch and shows no place for {names}.", ""
-    probable = sum(find.probability >= PROBABLE for find in finds)
-    if len(finds) == 1:
-        first = f"The model {'calls' if probable else 'does not call'} the most probable place {names}."
-    else:
-        first = f"The model calls {probable or 'none'} of the {len(finds)} most probable places {names}."
-    best = max(wanted, key=lambda name: finds[0].probabilities[name])
-    probability = words.probability(finds[0].probabilities[best])
-    return first, f"No. {finds[0].rank} is the most probable: {best} ({probability})."
 
 
 def _panel(thumbnail: str, find: Find) -> FigurePanel:

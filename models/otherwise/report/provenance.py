@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from otherwise.explain.explanation import Explanation, Place
-from otherwise.report import words
+from otherwise.explain.value import ValueAnswer
+from otherwise.report import value_words, words
 from otherwise.report.cards import seen_size
 
 
-def _place(place: Place | None) -> list[tuple[str, str]]:
+def _place(place: Place | None, value: ValueAnswer | None) -> list[tuple[str, str]]:
     """Return where a find lies in the whole image, and what the whole is called with and without it."""
     if place is None:
         return []
     box = ", ".join(f"{a}–{b - 1}" for a, b in zip(place.low, place.high, strict=True))
     size = " × ".join(str(count) for count in place.shape)
-    answers = [
-        ", ".join(f"{name} {words.probability(value)}" for name, value in answer.items())
-        for answer in (place.before, place.after)
-    ]
+    if value is None:
+        before, after = (
+            ", ".join(f"{name} {words.probability(each)}" for name, each in answer.items())
+            for answer in (place.before, place.after)
+        )
+    else:
+        before, after = (
+            f"{value.kind.name} {value_words.of_whole(value, answer)}" for answer in (place.before, place.after)
+        )
     return [
         ("Part of a larger image", f"voxels {box} of {size}"),
-        ("Its most suspicious patch, before", answers[0]),
-        ("Its most suspicious patch, after", answers[1]),
+        ("Its most suspicious patch, before", before),
+        ("Its most suspicious patch, after", after),
     ]
 
 
@@ -41,7 +47,7 @@ def provenance(explanation: Explanation) -> list[tuple[str, str]]:
             else []
         ),
         *([("The classifier's input", f"{seen_size(seen)}, {seen.contract}")] if seen else []),
-        *_place(explanation.place),
+        *_place(explanation.place, explanation.value),
         ("Classifier", explanation.classifier.name),
         ("Classifier version", explanation.classifier.version),
         ("Agent", explanation.agent.name),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from otherwise.blackbox.output_kind import with_unit
 from otherwise.explain.explanation import Explanation, Probabilities
 from otherwise.explain.value import ValueAnswer
@@ -25,7 +23,7 @@ def answer_in_words(explanation: Explanation, probabilities: Probabilities) -> s
 
 def question(value: ValueAnswer) -> str:
     """Return the sentence of the present value."""
-    return f"The model says a {value.kind.name} of {amount_in_words(value, value.original)}."
+    return f"The model puts the {value.kind.name} at {amount_in_words(value, value.original)}."
 
 
 def question_of_patch(value: ValueAnswer, whole: Probabilities) -> str:
@@ -37,13 +35,13 @@ def question_of_patch(value: ValueAnswer, whole: Probabilities) -> str:
     """
     patch, all_of_it = amount_in_words(value, value.original), of_whole(value, whole)
     this = "likewise" if patch == all_of_it else patch
-    whole_image = f"{value.kind.name} of {all_of_it} for the whole image by its most suspicious patch"
-    return f"The model says a {whole_image}, and for this patch {this}."
+    whole_image = f"the {value.kind.name} of the whole image at {all_of_it}, by its most suspicious patch"
+    return f"The model puts {whole_image}, and that of this patch {this if this == 'likewise' else f'at {this}'}."
 
 
 def of_whole(value: ValueAnswer, probabilities: Probabilities) -> str:
     """Return the value of a larger image with its unit; its two classes are the sides of the model's own reference."""
-    return amount_in_words(value, float(value.kind.value_of(np.array(list(probabilities.values())))))
+    return amount_in_words(value, value.of_whole(probabilities))
 
 
 def answer(value: ValueAnswer, amount: float, changed: str, where: str) -> str:

@@ -101,9 +101,12 @@ class Find(HostedTask):
     """Scores every patch; replies with boxes and scores as MONAI Label's detection models do."""
 
     def __init__(self, host: Host, looks: PatchScoreCache) -> None:
-        wanted = looks.finder.patches.wanted
-        labels = {name: index for index, name in enumerate(wanted)}
-        text = f"Patches that {host.classifier.name} calls {' or '.join(wanted)}"
+        finder = looks.finder
+        labels = {name: index for index, name in enumerate(finder.patches.wanted)}
+        if finder.concern is None:
+            text = f"Patches that {host.classifier.name} calls {' or '.join(labels)}"
+        else:
+            text = f"Patches with the {finder.concern.extreme} {finder.kind.name}, as {host.classifier.name} says it"
         super().__init__(host, InferType.DETECTION, labels, text, {"most": 20, **SCAN_OPTIONS})
         self.looks = looks
 
@@ -129,7 +132,9 @@ class Find(HostedTask):
             {
                 # The reply of MONAI Label's detection models; for an oblique image ``finds`` is more exact.
                 "box": [found["box_ras"] for found in finds],
-                "label": [_likeliest(found["probabilities"], wanted) for found in finds],
+                "label": [
+                    wanted[0] if finder.concern else _likeliest(found["probabilities"], wanted) for found in finds
+                ],
                 "label_scores": [found["probability"] for found in finds],
                 "finds": finds,
                 "image": {"id": image.id, "sha256": image.sha256},

@@ -10,7 +10,11 @@ Spacing = Annotated[str | None, typer.Option(help="Millimetres along each axis; 
 Channels = Annotated[int, typer.Option(min=1, help="Channels of an image.")]
 Modality = Annotated[str, typer.Option(help="DICOM modality, such as MG or CT.")]
 Find = Annotated[
-    str | None, typer.Option(help="It looks at patches of larger images: the classes worth finding there, a,b.")
+    str | None,
+    typer.Option(
+        help="It looks at patches of larger images: the classes worth finding there, a,b; of a value: higher, lower "
+        'or a threshold such as ">=20".'
+    ),
 ]
 Foreground = Annotated[
     float | None, typer.Option(help="With --find: only patches with values above this are looked at.")

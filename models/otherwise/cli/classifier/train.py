@@ -130,6 +130,7 @@ def train(
     disturbance out. A length or an area needs --zoom 0. The model card says how robust the result is.
     """
     from otherwise.blackbox.bundle import refuse_existing
+    from otherwise.blackbox.concern import check_wanted
     from otherwise.blackbox.training.augmentation import Augmentation
     from otherwise.blackbox.training.small_networks import NETWORKS
     from otherwise.blackbox.training.trainer import Recipe, train_network
@@ -159,7 +160,7 @@ def train(
     recipe = Recipe(epochs=epochs, coarse=coarse, augmentation=augmentation, seed=seed)
     objective = task.objective(training, recipe.label_smoothing)
     if inputs.patches is not None:
-        inputs.patches.check(objective.classes)
+        check_wanted(inputs.patches, objective.classes, False, objective.answer)
     finished, main = 0, objective.shown[0]
     with shown("Training") as advance:
 

@@ -164,7 +164,10 @@ def read_patches(
     if find is not None:
         return PatchSpec(read_names(find), **said)
     for name in said:
-        raise UsageError(f"--{name} is for classifiers of patches.", "Name the classes worth finding with --find.")
+        raise UsageError(
+            f"--{name} is for classifiers of patches.",
+            "Name the classes worth finding with --find; of a value higher, lower or a threshold.",
+        )
     return None
 
 

@@ -12,12 +12,14 @@ class Find:
     """A patch that is worth explaining.
 
     Attributes:
-        rank: Rank from 1, the most probable first.
-        probabilities: Probability of every class, by name.
+        rank: Rank from 1: the most probable first or, of a value, the highest or lowest.
+        probabilities: Probability of every class, by name; of a value, of the sides of its reference.
         centre: Centre, R, A, S in millimetres.
         size: Extent along the image's own axes, in millimetres.
         axes: Unit vectors of these axes in RAS.
         picture: PNG file.
+        value: What a model of values says of the patch; None: the model says classes.
+        unit: Unit of the value.
     """
 
     rank: int
@@ -26,6 +28,8 @@ class Find:
     size: tuple
     axes: tuple
     picture: Path
+    value: float | None = None
+    unit: str = ""
 
 
 def read_finds(answer: dict, folder: Path) -> list[Find]:
@@ -46,6 +50,8 @@ def read_finds(answer: dict, folder: Path) -> list[Find]:
                 tuple(float(x) for x in entry["size_mm"]),
                 tuple(tuple(float(x) for x in axis) for axis in entry["axes"]),
                 picture,
+                None if entry.get("value") is None else float(entry["value"]),
+                str(entry.get("unit", "")),
             )
         )
     return found

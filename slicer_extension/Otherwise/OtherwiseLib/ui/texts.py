@@ -52,15 +52,18 @@ def hosted(about: dict, tr: Translate) -> str:
 
 
 def find_text(find: Any, tr: Translate) -> str:
-    """Return the probabilities and the position of a find."""
-    text = ", ".join(f"{name} {value:.0%}" for name, value in find.probabilities.items())
+    """Return the probabilities, or the value, and the position of a find."""
+    if find.value is None:
+        text = ", ".join(f"{name} {value:.0%}" for name, value in find.probabilities.items())
+    else:
+        text = value_texts.with_unit(find.value, find.unit)
     r, a, s = find.centre
     return tr("{text}\nR {r:.0f}, A {a:.0f}, S {s:.0f} mm").format(text=text, r=r, a=a, s=s)
 
 
 def verdict(content: dict, tr: Translate) -> str:
     """Return the verdict with its probabilities."""
-    if content.get("value") and not content.get("place"):
+    if content.get("value"):
         return value_texts.verdict(content, tr)
     before, found, target = content["prediction"], content["counterfactual"], content["target"]
     first = tr("The classifier says {label} ({probability:.0%}).").format(

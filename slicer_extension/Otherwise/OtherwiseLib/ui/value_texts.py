@@ -17,18 +17,38 @@ def with_unit(value: float, unit: str) -> str:
 def verdict(content: dict, tr: Translate) -> str:
     """Return what the model says, and what it would say of the changed image."""
     value, found = content["value"], content["counterfactual"]
-    first = tr("The model says a {name} of {amount}.").format(
-        name=value["name"], amount=with_unit(value["original"], value["unit"])
-    )
-    if value["reached"]:
-        second = tr("It would say {amount}, that is {target}, if {share:.1%} of the image were changed.")
+    if content.get("place"):
+        first = tr("The model puts the {name} of this patch at {amount}.")
+        reached = tr("It would say {amount}, that is {target}, if {share:.1%} of the patch were changed.")
+        missed = tr("The target, {target}, was not reached: with {share:.1%} of the patch changed it says {amount}.")
     else:
-        second = tr("The target, {target}, was not reached: with {share:.1%} of the image changed it says {amount}.")
-    return f"{first} " + second.format(
+        first = tr("The model puts the {name} at {amount}.")
+        reached = tr("It would say {amount}, that is {target}, if {share:.1%} of the image were changed.")
+        missed = tr("The target, {target}, was not reached: with {share:.1%} of the image changed it says {amount}.")
+    text = first.format(name=value["name"], amount=with_unit(value["original"], value["unit"]))
+    text += " " + (reached if value["reached"] else missed).format(
         amount=with_unit(value["counterfactual"], value["unit"]),
         target=value["target"]["text"],
         share=found["changed_fraction"],
     )
+    return f"{_whole(content, tr)} {text}" if _whole(content, tr) else text
+
+
+def _whole(content: dict, tr: Translate) -> str:
+    """Return the value of the whole image before and after a patch of it was changed; empty where it is not known."""
+    whole = (content.get("place") or {}).get("values")
+    if not whole:
+        return ""
+    value = content["value"]
+    before, after = (with_unit(whole[key], value["unit"]) for key in ("before", "after"))
+    if before == after:
+        text = tr("The {name} of the whole image, read off its most suspicious patch, stays {before}.")
+    else:
+        text = tr(
+            "With this patch changed, the {name} of the whole image, read off its most suspicious patch, would be "
+            "{after} instead of {before}."
+        )
+    return text.format(name=value["name"], before=before, after=after)
 
 
 def on_path(content: dict, point: dict, tr: Translate) -> str:
