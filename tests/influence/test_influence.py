@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from otherwise.blackbox.protocol import InputSpec
-from otherwise.influence.effect import measure_effect, measured_effect, put_in_and_leave_out, shown_effect, windows
+from otherwise.influence.along_path import effect_along_path
+from otherwise.influence.effect import (
+    EffectMap,
+    measure_effect,
+    measured_effect,
+    put_in_and_leave_out,
+    shown_effect,
+    windows,
+)
 from otherwise.influence.minimal import minimal_mask
 from otherwise.influence.parts import composite, soft
 from otherwise.influence.regions import candidate_regions, measure_regions, reconstruction_floor
@@ -190,3 +198,26 @@ def test_the_smallest_part_is_found_with_no_question_beyond_it(needed: float) ->
         assert near <= max(1.35 * needed + 0.03, 0.02), "no much larger part than needed"
     else:
         assert mask.all(), "no part was enough"
+
+
+@pytest.mark.parametrize("size", [(48, 40), (16, 20, 12)])
+def test_a_lesser_edit_sharpens_the_effect_of_one_that_also_changes_the_rest(size: tuple[int, ...]) -> None:
+    classifier, image, counterfactual, truth = scene(size)
+    everywhere = measure_effect(classifier, image, counterfactual, target=1)
+    lesser = image + 0.3 * ndimage.gaussian_filter(truth.astype(np.float32), 0.5)
+    together = effect_along_path(classifier, image, everywhere, lesser, target=1)
+
+    def inside(effect: np.ndarray) -> float:
+        return float(np.abs(effect)[truth].sum() / np.abs(effect).sum())
+
+    assert inside(together) > inside(everywhere.values)
+    assert np.abs(together).sum() == pytest.approx(np.abs(everywhere.values).sum(), rel=1e-4)
+
+
+def test_an_edit_without_a_lesser_one_or_with_exact_answers_keeps_its_effect() -> None:
+    classifier, image, counterfactual, _ = scene((48, 40))
+    effect = measure_effect(classifier, image, counterfactual, target=1)
+    unchanged = effect_along_path(classifier, image, effect, image, target=1)
+    np.testing.assert_allclose(unchanged, effect.values, rtol=1e-5)
+    exact = EffectMap(effect.values, saturated=True)
+    assert effect_along_path(classifier, image, exact, counterfactual, target=1) is exact.values

@@ -163,7 +163,7 @@ class Explainer:
         else:
             result, chosen = choose_reaching(judge, result, self.question)
         chosen = with_realism(chosen, judge, self.agent)
-        measured = measure_edit(counted, view.array, chosen.candidate.image, floor, result, checkpoint)
+        measured = measure_edit(counted, view.array, chosen.candidate, floor, result, checkpoint)
         measured = measured.in_unit(self.question.spread) if self.question else measured
         progress("geometry", 0.9)
         carried = carry_images(judge, result, chosen, measured)
@@ -355,7 +355,7 @@ def _volumes(judge: NativeJudge, chosen: ChosenEdit, measured: MeasuredEdit, car
         original=image,
         counterfactual=chosen.image,
         difference=image.with_array(chosen.change),
-        effect=image.with_array(view.back(shown_effect(measured.effect))),
+        effect=image.with_array(view.back(shown_effect(measured.along_path))),
         floor=image.with_array(view.back(judge.floor, view.seen.window)),
         regions=carried.regions,
         minimal=carried.minimal[1],

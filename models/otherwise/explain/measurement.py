@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from otherwise.agent.editing.candidate import Candidate
 from otherwise.agent.editing.search import SearchResult
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.explain.explanation import Region
 from otherwise.images.image import Image
+from otherwise.influence.along_path import effect_along_path
 from otherwise.influence.effect import measure_effect
 from otherwise.influence.minimal import minimal_mask
 from otherwise.influence.regions import MeasuredRegion, measure_regions
@@ -22,12 +24,14 @@ class MeasuredEdit:
 
     Attributes:
         effect: ``size``: change of the log-odds at each voxel.
+        along_path: ``size``: the same along the path to the edit, see ``influence.along_path``; this one is shown.
         minimal: bool ``size``: the least part that suffices.
         regions: Those that decide, the strongest first.
         saturated: Whether all answers were exactly 0 or 1, see ``influence.tipping``.
     """
 
     effect: np.ndarray
+    along_path: np.ndarray
     minimal: np.ndarray
     regions: list[MeasuredRegion]
     saturated: bool
@@ -35,13 +39,14 @@ class MeasuredEdit:
     def in_unit(self, spread: float) -> MeasuredEdit:
         """Return effects in a value's unit, of which ``spread`` is one log-odds."""
         regions = [replace(region, effect=spread * region.effect) for region in self.regions]
-        return replace(self, effect=np.asarray(spread * self.effect, np.float32), regions=regions)
+        effect, along_path = (np.asarray(spread * each, np.float32) for each in (self.effect, self.along_path))
+        return replace(self, effect=effect, along_path=along_path, regions=regions)
 
 
 def measure_edit(
     classifier: BlackBox,
     original: np.ndarray,
-    edited: np.ndarray,
+    edit: Candidate,
     floor: np.ndarray,
     result: SearchResult,
     checkpoint: Callable[[float], None],
@@ -50,12 +55,13 @@ def measure_edit(
 
     Args:
         classifier: The black box.
-        original, edited: ``(channels, *size)`` float32 in [0, 1].
+        original: ``(channels, *size)`` float32 in [0, 1].
+        edit: The edit.
         floor: ``size``: the autoencoder's own error.
         result: Of the search that made the edit.
         checkpoint: Called with the share done; may raise to cancel.
     """
-    target = result.target
+    target, edited = result.target, edit.image
     measured = measure_effect(classifier, original, edited, target, checkpoint)
     effect = measured.values
     mask = (
@@ -64,7 +70,13 @@ def measure_edit(
         else np.ones(effect.shape, dtype=bool)
     )
     regions = measure_regions(classifier, original, edited, effect, floor, target, measured.saturated)
-    return MeasuredEdit(effect, mask, regions, measured.saturated)
+    lesser = result.nearest_to_boundary(edit, classifier.multi_label)
+    along_path = (
+        effect
+        if lesser is None
+        else effect_along_path(classifier, original, measured, lesser.image, target, checkpoint)
+    )
+    return MeasuredEdit(effect, along_path, mask, regions, measured.saturated)
 
 
 def label_map(regions: Sequence[MeasuredRegion], size: tuple[int, ...]) -> np.ndarray:

@@ -117,6 +117,13 @@ class SearchResult:
         beyond = [c for c in self.tried if c.strength > candidate.strength]
         return (*(c for c in self.tried if c.strength <= candidate.strength), *beyond[:1])
 
+    def nearest_to_boundary(self, candidate: Candidate, multi_label: bool) -> Candidate | None:
+        """Return the edit on the path to a candidate whose answer is nearest to the boundary; None: there is none."""
+        between = [c for c in self.tried if 0 < c.strength < candidate.strength]
+        return min(
+            between, key=lambda c: abs(float(decision_value(c.probabilities, self.target, multi_label))), default=None
+        )
+
 
 class Search:
     """A search for counterfactuals of one image on the classifier's grid.

@@ -47,7 +47,7 @@ def gather(
             with np.load(file) as arrays:
                 masks, effects, embeddings = arrays["masks"], arrays["effects"], arrays["embeddings"]
         else:
-            result, _, every = search_with_regions(agent, CountingBlackBox(classifier), lesson.image)
+            result, every = search_with_regions(agent, CountingBlackBox(classifier), lesson.image)
             measured = [region for region in every if region.effect > 0]
             masks = np.array([region.mask for region in measured], bool).reshape(-1, *lesson.image.shape[1:])
             effects = np.array([region.effect for region in measured], np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,7 @@ from otherwise.agent.editing.search import SearchSettings
 from otherwise.agent.guidance_style import EVERYWHERE, STRONGEST_VOXELS, GuidanceStyle
 from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.evaluation.benchmark.methods.method import Edit, EditMethod
-from otherwise.evaluation.benchmark.methods.own_search import USUAL, search_with_effect
+from otherwise.evaluation.benchmark.methods.own_search import USUAL, SearchedEdit, search_with_effect
 from otherwise.influence.effect import shown_effect
 
 
@@ -26,17 +27,16 @@ def ablations(in_noise: bool = False) -> tuple[EditMethod, ...]:
     shallow = tuple(attempt for attempt in USUAL.attempts if attempt.guidance_scale == 0)
     guided = tuple(attempt for attempt in USUAL.attempts if attempt.guidance_scale > 0)
     deep = (EditSettings(0.95, 1.0), EditSettings(0.95, 2.0))
-    without: dict[str, tuple[str, SearchSettings, bool]] = {
-        "no-lead": ("The student does not lead", replace(USUAL, attempts=unled), True),
-        "unbounded": ("Any value, however dark or bright", replace(USUAL, reach=None), True),
-        "boundary": ("The mere boundary is enough", replace(USUAL, confidence=0.0), True),
-        "whole": ("All of the change stays, and ghosts with it", replace(USUAL, refine=False), True),
-        "unguided": ("Never guided by the evidence", replace(USUAL, attempts=shallow), True),
-        "guided": ("Always guided by the evidence", replace(USUAL, attempts=guided), True),
-        "deep": ("Nearly full inversion", replace(USUAL, attempts=deep), True),
-        "one-round": ("One round", replace(USUAL, rounds=1), True),
-        "two-steps": ("Two solver steps instead of four", replace(USUAL, steps=2), True),
-        "even": ("Effects spread evenly over their windows", USUAL, False),
+    without: dict[str, tuple[str, SearchSettings]] = {
+        "no-lead": ("The student does not lead", replace(USUAL, attempts=unled)),
+        "unbounded": ("Any value, however dark or bright", replace(USUAL, reach=None)),
+        "boundary": ("The mere boundary is enough", replace(USUAL, confidence=0.0)),
+        "whole": ("All of the change stays, and ghosts with it", replace(USUAL, refine=False)),
+        "unguided": ("Never guided by the evidence", replace(USUAL, attempts=shallow)),
+        "guided": ("Always guided by the evidence", replace(USUAL, attempts=guided)),
+        "deep": ("Nearly full inversion", replace(USUAL, attempts=deep)),
+        "one-round": ("One round", replace(USUAL, rounds=1)),
+        "two-steps": ("Two solver steps instead of four", replace(USUAL, steps=2)),
     }
 
     leads = {
@@ -47,19 +47,36 @@ def ablations(in_noise: bool = False) -> tuple[EditMethod, ...]:
     }
 
     def method(
-        name: str, title: str, settings: SearchSettings, follow: bool, lead: GuidanceStyle | None = None
+        name: str,
+        title: str,
+        settings: SearchSettings = USUAL,
+        drawn: Callable[[SearchedEdit], np.ndarray] = _along_path,
+        follow: bool = True,
+        lead: GuidanceStyle | None = None,
     ) -> EditMethod:
         def make(agent: Agent, classifier: CountingBlackBox, image: np.ndarray) -> Edit:
             agent = replace(agent, guidance_override=lead)
-            result, effect = search_with_effect(agent, classifier, image, settings, follow)
-            return Edit(result.best.image, result.target, result.valid, shown_effect(effect) if follow else effect)
+            found = search_with_effect(agent, classifier, image, settings, follow)
+            return Edit(found.result.best.image, found.result.target, found.result.valid, drawn(found))
 
         return EditMethod(name, title, "this project", make)
 
-    whole = method("ours", "As it is", USUAL, True)
+    whole = method("ours", "As it is")
     parts = [method(name, *what) for name, what in without.items()]
+    parts += [
+        method("edit-alone", "The effect of the edit alone, not along its path", drawn=_of_the_edit),
+        method("even", "Effects spread evenly over their windows", drawn=lambda found: found.effect, follow=False),
+    ]
     if in_noise:
         alone = replace(USUAL, convince_student=False)
-        parts.append(method("unconvinced", "The student need not be convinced", alone, True))
-        parts += [method(name, title, USUAL, True, lead) for name, (title, lead) in leads.items()]
+        parts.append(method("unconvinced", "The student need not be convinced", alone))
+        parts += [method(name, title, lead=lead) for name, (title, lead) in leads.items()]
     return (whole, *parts)
+
+
+def _along_path(found: SearchedEdit) -> np.ndarray:
+    return shown_effect(found.along_path)
+
+
+def _of_the_edit(found: SearchedEdit) -> np.ndarray:
+    return shown_effect(found.effect)

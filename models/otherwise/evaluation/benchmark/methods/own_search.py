@@ -12,6 +12,7 @@ from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.evaluation.benchmark.methods.editing import is_valid
 from otherwise.evaluation.benchmark.methods.method import Edit, EditMethod, ReferenceImages
 from otherwise.evaluation.costs import timed
+from otherwise.influence.along_path import effect_along_path
 from otherwise.influence.effect import measure_effect, shown_effect
 from otherwise.influence.minimal import minimal_mask
 from otherwise.influence.parts import composite, soft
@@ -22,33 +23,54 @@ USUAL = SearchSettings(alternatives=0)
 """As users get it, without further answers."""
 
 
+@dataclass(frozen=True, eq=False)
+class SearchedEdit:
+    """What a search found, and what its change does.
+
+    Attributes:
+        result: Of the search.
+        effect: ``size``: the measured effect of the change of ``result.best``.
+        along_path: ``size``: the same along the path to it, see ``influence.along_path``.
+    """
+
+    result: SearchResult
+    effect: np.ndarray
+    along_path: np.ndarray
+
+
 def search_with_effect(
     agent: Agent,
     classifier: CountingBlackBox,
     image: np.ndarray,
     settings: SearchSettings = USUAL,
     follow: bool = True,
-) -> tuple[SearchResult, np.ndarray]:
-    """Search, and measure the effect ``size`` of the change; see ``measure_effect`` for ``follow``."""
+) -> SearchedEdit:
+    """Search, and measure the effect of the change; see ``measure_effect`` for ``follow``."""
     result = Search(agent, classifier, settings).run(image)
-    return result, measure_effect(classifier, image, result.best.image, result.target, follow=follow).values
+    effect = measure_effect(classifier, image, result.best.image, result.target, follow=follow)
+    lesser = result.nearest_to_boundary(result.best, classifier.multi_label)
+    if lesser is None:
+        return SearchedEdit(result, effect.values, effect.values)
+    return SearchedEdit(
+        result, effect.values, effect_along_path(classifier, image, effect, lesser.image, result.target)
+    )
 
 
 def search_with_regions(
     agent: Agent, classifier: CountingBlackBox, image: np.ndarray
-) -> tuple[SearchResult, np.ndarray, list[MeasuredRegion]]:
-    """Search, and measure the effect ``size`` of the change and the regions that decide, the strongest first."""
-    result, effect = search_with_effect(agent, classifier, image)
+) -> tuple[SearchResult, list[MeasuredRegion]]:
+    """Search, and measure the regions that decide, the strongest first."""
+    result = Search(agent, classifier, USUAL).run(image)
+    effect = measure_effect(classifier, image, result.best.image, result.target).values
     floor = reconstruction_floor(image, result.reconstruction)
-    return result, effect, measure_regions(classifier, image, result.best.image, effect, floor, result.target)
+    return result, measure_regions(classifier, image, result.best.image, effect, floor, result.target)
 
 
 @dataclass(frozen=True, eq=False)
 class _Searched:
-    """One search, what its change does, and what both cost."""
+    """One search, and what it cost."""
 
-    result: SearchResult
-    effect: np.ndarray
+    edit: SearchedEdit
     seconds: float
     queries: int
 
@@ -66,22 +88,24 @@ class SharedSearch:
     def ours(self, agent: Agent, classifier: CountingBlackBox, image: np.ndarray) -> Edit:
         """Search, and show the measured effect of the change and the regions that decide."""
         found, again = self._search(agent, classifier, image)
-        result, effect = found.result, found.effect
+        result, effect = found.edit.result, found.edit.effect
         made = result.best.image
         floor = reconstruction_floor(image, result.reconstruction)
         decisive = np.zeros(effect.shape, np.float32)
         for region in measure_regions(classifier, image, made, effect, floor, result.target):
             decisive[region.mask] = region.effect
         maps = {CHANGE: np.abs(made - image).max(axis=0), REGIONS: decisive}
-        return _with_costs(Edit(made, result.target, result.valid, shown_effect(effect), maps), found, again)
+        return _with_costs(
+            Edit(made, result.target, result.valid, shown_effect(found.edit.along_path), maps), found, again
+        )
 
     def minimal(self, agent: Agent, classifier: CountingBlackBox, image: np.ndarray) -> Edit:
         """Return the smallest part of our change that still flips the black box."""
         found, again = self._search(agent, classifier, image)
-        result, made = found.result, found.result.best.image
+        result, made = found.edit.result, found.edit.result.best.image
         if not result.valid:
             return _with_costs(Edit(made, result.target, False), found, again)
-        least = composite(image, made, soft(minimal_mask(classifier, image, made, found.effect, result.target)))
+        least = composite(image, made, soft(minimal_mask(classifier, image, made, found.edit.effect, result.target)))
         return _with_costs(Edit(least, result.target, is_valid(classifier, least, result.target)), found, again)
 
     def _search(self, agent: Agent, classifier: CountingBlackBox, image: np.ndarray) -> tuple[_Searched, bool]:
@@ -90,8 +114,8 @@ class SharedSearch:
         if self._last is not None and self._key == key:
             return self._last, True
         before = classifier.queries
-        (result, effect), seconds = timed(lambda: search_with_effect(agent, classifier, image))
-        self._key, self._last = key, _Searched(result, effect, seconds, classifier.queries - before)
+        edit, seconds = timed(lambda: search_with_effect(agent, classifier, image))
+        self._key, self._last = key, _Searched(edit, seconds, classifier.queries - before)
         return self._last, False
 
 
