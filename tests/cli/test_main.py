@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+import click
 import pytest
 import typer
+from rich import markup
 
 from otherwise import __version__
-from otherwise.cli import EXIT_INTERRUPTED, EXIT_REFUSED, main, run
+from otherwise.cli import EXIT_INTERRUPTED, EXIT_REFUSED, build, main, run
 from otherwise.errors import ImageError, OtherwiseError
 
 
@@ -38,7 +40,7 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
     return line
 
 
-def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         main(["--version"])
     assert left.value.code == 0
@@ -46,7 +48,7 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "named"),
     [
         (["--colour"], "--colour"),
         (["demonstrate"], "demonstrate"),
@@ -55,13 +57,13 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         (["serve"], "--studies"),
     ],
 )
-def test_a_wrong_word_is_one_line(words: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_word_is_one_line(words: list[str], named: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         main(words)
     assert left.value.code == EXIT_REFUSED
     line = one_line(capsys)
     assert line.startswith("otherwise: ")
-    assert told in line
+    assert named in line
 
 
 def test_no_word_at_all_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
@@ -71,6 +73,22 @@ def test_no_word_at_all_shows_the_help(capsys: pytest.CaptureFixture[str]) -> No
     printed = capsys.readouterr()
     assert "classifier" in printed.out + printed.err
     assert "Traceback" not in printed.err
+
+
+def commands(command: click.Command) -> Iterator[click.Command]:
+    """Yield a command and all below it."""
+    yield command
+    for below in getattr(command, "commands", {}).values():
+        yield from commands(below)
+
+
+def test_nothing_of_a_help_text_is_swallowed_as_markup() -> None:
+    """Text such as ``[default: this one]`` would be a style to rich, and would not be shown."""
+    texts = []
+    for command in commands(typer.main.get_command(build())):
+        texts += [command.help or "", *(getattr(option, "help", None) or "" for option in command.params)]
+    assert len(texts) > 300
+    assert [text for text in texts if markup.render(text).plain != text] == []
 
 
 @pytest.mark.parametrize(

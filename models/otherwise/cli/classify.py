@@ -42,10 +42,10 @@ def register(app: typer.Typer) -> None:
         ] = None,
         device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "cpu",
         trust_code: Annotated[
-            bool, typer.Option("--trust-code", help="Allow the bundle to run its own Python.")
+            bool, typer.Option("--trust-code", help="Allow the bundle to run its own Python code.")
         ] = False,
         workers: Annotated[
-            int | None, typer.Option(min=1, help="So many processes, through Ray. [default: this one]")
+            int | None, typer.Option(min=1, help="Number of processes, through Ray. Default: this one.")
         ] = None,
         cluster: Annotated[
             str | None, typer.Option(metavar="ADDRESS", help="Of a Ray cluster, host:port or ray://host:port.")

@@ -23,7 +23,7 @@ class TableError(OtherwiseError):
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(help="What explanations show, over a whole archive.", no_args_is_help=True)
+    group = typer.Typer(help="Count what explanations show, over a whole archive.", no_args_is_help=True)
     app.add_typer(group, name="concepts")
     group.command("table")(table)
 

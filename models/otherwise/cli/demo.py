@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def demo(
         out: Annotated[Path, typer.Option(help="Folder for everything that the demo makes.")] = Path("otherwise-demo"),
-        once: Annotated[bool, typer.Option("--once", help="Stop instead of serving on.")] = False,
+        once: Annotated[bool, typer.Option("--once", help="Stop after the report instead of serving.")] = False,
         images: Annotated[
             Path | None, typer.Option(help="Show your own images; needs both bundles.", parser=image_source)
         ] = None,

@@ -25,23 +25,26 @@ def register(app: typer.Typer) -> None:
             Path, typer.Argument(help="An image file, a folder of one series, or DICOMweb.", parser=image_source)
         ],
         out: Annotated[
-            Path, typer.Option(help="Folder to write the explanation to; must not exist. With --all: a batch goes on.")
+            Path,
+            typer.Option(
+                help="Folder to write the explanation to; must not exist. With --all: an interrupted run is resumed."
+            ),
         ],
         every: Annotated[
             bool, typer.Option("--all", help="IMAGE is a folder: explain every image in it, and write a table too.")
         ] = False,
         workers: Annotated[
-            int | None, typer.Option(min=1, help="With --all: so many processes, through Ray. [default: 1]")
+            int | None, typer.Option(min=1, help="With --all: number of processes, through Ray. Default: 1.")
         ] = None,
         cluster: Annotated[
             str | None,
             typer.Option(metavar="ADDRESS", help="With --all: of a Ray cluster, host:port or ray://host:port."),
         ] = None,
         classifier: Annotated[
-            str | None, typer.Option(help="Bundle folder, or name of a shipped bundle. Needed but for our phantoms.")
+            str | None, typer.Option(help="Bundle folder, or name of a shipped bundle. Required, except for phantoms.")
         ] = None,
         agent: Annotated[
-            str | None, typer.Option(help="Bundle folder, or name of a shipped bundle. [default: the classifier's]")
+            str | None, typer.Option(help="Bundle folder, or name of a shipped bundle. Default: the classifier's.")
         ] = None,
         target: Annotated[
             str | None,
@@ -51,7 +54,7 @@ def register(app: typer.Typer) -> None:
             ),
         ] = None,
         tolerance: Annotated[
-            float | None, typer.Option(help="Of a value: distance within which it is reached. [default: the model's]")
+            float | None, typer.Option(help="Of a value: distance within which it is reached. Default: the model's.")
         ] = None,
         part: Annotated[
             str | None,
@@ -87,12 +90,12 @@ def register(app: typer.Typer) -> None:
         confidence: Annotated[
             float | None,
             typer.Option(
-                min=0, max=1, help="Probability of the target that convinces. [default: as measured for the agent]"
+                min=0, max=1, help="Probability of the target that convinces. Default: as measured for the agent."
             ),
         ] = None,
         seed: Annotated[int, typer.Option(help="For the alternatives.")] = 0,
         device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-        trust_code: Annotated[bool, typer.Option(help="Allow a classifier bundle to run its own Python.")] = False,
+        trust_code: Annotated[bool, typer.Option(help="Allow a classifier bundle to run its own Python code.")] = False,
         dicom: Annotated[
             bool,
             typer.Option("--dicom", help="Of a DICOM image: write SEG, Parametric Maps and SR into OUT/dicom too."),

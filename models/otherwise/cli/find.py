@@ -37,7 +37,7 @@ def register(app: typer.Typer) -> None:
         projection: Annotated[
             Projection | None, typer.Option("--project", help="Instead, see through the volume along its slices.")
         ] = None,
-        most: Annotated[int, typer.Option(min=1, help="Most finds.")] = 10,
+        most: Annotated[int, typer.Option(min=1, help="Maximum number of finds.")] = 10,
         every: Annotated[
             bool, typer.Option("--all", help="IMAGE is a folder or a CSV: find in every image; needs --out.")
         ] = False,
@@ -55,14 +55,14 @@ def register(app: typer.Typer) -> None:
         coarse: Coarse = False,
         skip_muscle: SkipMuscle = False,
         workers: Annotated[
-            int | None, typer.Option(min=1, help="With --all: so many processes, through Ray. [default: this one]")
+            int | None, typer.Option(min=1, help="With --all: number of processes, through Ray. Default: this one.")
         ] = None,
         cluster: Annotated[
             str | None,
             typer.Option(metavar="ADDRESS", help="With --all: of a Ray cluster, host:port or ray://host:port."),
         ] = None,
         device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-        trust_code: Annotated[bool, typer.Option(help="Allow a classifier bundle to run its own Python.")] = False,
+        trust_code: Annotated[bool, typer.Option(help="Allow a classifier bundle to run its own Python code.")] = False,
         out: Annotated[
             Path | None, typer.Option(help="Folder to write finds.json and a page with pictures to; must not exist.")
         ] = None,

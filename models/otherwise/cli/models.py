@@ -40,10 +40,10 @@ def register(app: typer.Typer) -> None:
     @models.command("add")
     def add(
         classifier: Annotated[str, typer.Option(help="Bundle of the classifier, or a shipped bundle's name.")],
-        agent: Annotated[str, typer.Option(help="Bundle of the agent that it taught.")],
+        agent: Annotated[str, typer.Option(help="Bundle of its agent.")],
         state: State,
-        note: Annotated[str, typer.Option(help="A sentence for people.")] = "",
-        trust_code: Annotated[bool, typer.Option("--trust-code", help="Let bundles run Python of their own.")] = False,
+        note: Annotated[str, typer.Option(help="Note that is shown in the list of versions.")] = "",
+        trust_code: Annotated[bool, typer.Option("--trust-code", help="Allow bundles to run their own code.")] = False,
     ) -> None:
         """Add a pair as a version; it is used once it is activated."""
         from otherwise.cli.options.pair import load_pair

@@ -40,8 +40,8 @@ def register(app: typer.Typer) -> None:
             ),
         ],
         out: Annotated[Path, typer.Option(help="New or empty folder.")],
-        count: Annotated[int, typer.Option(min=1, help="How many.")] = 100,
-        seed: Annotated[int, typer.Option(min=0, help="Names the series; image n depends on it and n alone.")] = 0,
+        count: Annotated[int, typer.Option(min=1, help="Number of images.")] = 100,
+        seed: Annotated[int, typer.Option(min=0, help="Seed of the series; image n depends on nothing else.")] = 0,
         start: Annotated[int, typer.Option(min=0, help="Number of the first one.")] = 0,
         size: Annotated[
             str | None,
@@ -55,7 +55,7 @@ def register(app: typer.Typer) -> None:
         ] = None,
         format: Annotated[Format, typer.Option(help="Format of the images; the truth is always NIfTI.")] = Format.nifti,
         oblique: Annotated[bool, typer.Option("--oblique", help="Turn each image's axes at random.")] = False,
-        json: Annotated[bool, typer.Option("--json", help="Say what was written as JSON.")] = False,
+        json: Annotated[bool, typer.Option("--json", help="Print what was written as JSON.")] = False,
     ) -> None:
         """Draw images with masks of every feature and the true counterfactual of each."""
         import json as codec

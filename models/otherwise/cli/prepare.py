@@ -60,7 +60,7 @@ def register(app: typer.Typer) -> None:
         ],
         out: Annotated[Path, typer.Option(help="New or empty folder.")],
         count: Annotated[int, typer.Option(min=1, help="How many whole phantoms to draw.")] = 400,
-        seed: Annotated[int, typer.Option(min=0, help="Names the series.")] = 0,
+        seed: Annotated[int, typer.Option(min=0, help="Seed of the series.")] = 0,
         per_lesion: Annotated[int, typer.Option(min=1, help="Patches of each lesion.")] = 3,
         elsewhere: Annotated[int, typer.Option(min=0, help="Patches of normal tissue in each phantom.")] = 8,
     ) -> None:

@@ -54,7 +54,7 @@ def register(app: typer.Typer) -> None:
             ),
         ] = None,
         database: Annotated[
-            str | None, typer.Option(help="SQLite file or PostgreSQL URL for what people say. Default: in the state.")
+            str | None, typer.Option(help="SQLite file or PostgreSQL URL of the annotations. Default: in the state.")
         ] = None,
         vocabulary: Annotated[
             str | None, typer.Option(help="Presets and YAML files, a,b. Default: birads,nodule,spurious.")
@@ -62,7 +62,7 @@ def register(app: typer.Typer) -> None:
         units: Annotated[
             str | None,
             typer.Option(
-                help="Layer of the classifier to name units of, or agent. [default: the classifier's, if readable]"
+                help="Layer of the classifier to name units of, or agent. Default: the classifier's, if readable."
             ),
         ] = None,
         search: Annotated[
@@ -78,7 +78,7 @@ def register(app: typer.Typer) -> None:
             Path | None,
             typer.Option(
                 envvar="OTHERWISE_TOKENS",
-                help="File of those who may use it (otherwise tokens add). Needed for --host.",
+                help="File of tokens (otherwise tokens add). Required with --host.",
             ),
         ] = None,
         origin: Annotated[
@@ -90,7 +90,7 @@ def register(app: typer.Typer) -> None:
         certificate: Annotated[Path | None, typer.Option(help="Certificate chain (PEM), for https.")] = None,
         key: Annotated[Path | None, typer.Option(help="Private key of the certificate (PEM).")] = None,
         proxy: Annotated[
-            list[str] | None, typer.Option(help="Address of a reverse proxy whose word on clients is believed.")
+            list[str] | None, typer.Option(help="Address of a reverse proxy that is trusted to name the client.")
         ] = None,
         log: Annotated[
             Literal["text", "json"], typer.Option(envvar="OTHERWISE_LOG", help="Form of the log: text or json.")
@@ -98,7 +98,7 @@ def register(app: typer.Typer) -> None:
         grace: Annotated[float, typer.Option(min=0, help="Seconds that a running job may go on after SIGTERM.")] = 30.0,
         trust_code: Annotated[
             bool,
-            typer.Option("--trust-code", envvar="OTHERWISE_TRUST_CODE", help="Let bundles run Python of their own."),
+            typer.Option("--trust-code", envvar="OTHERWISE_TRUST_CODE", help="Allow bundles to run their own code."),
         ] = False,
     ) -> None:
         """Serve explanations to 3D Slicer and other MONAI Label clients, until Ctrl-C."""

@@ -17,14 +17,14 @@ Name = Annotated[str, typer.Argument(help="Name of the token's owner.")]
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    tokens = typer.Typer(help="Say who may use a server, and what they may do.", no_args_is_help=True)
+    tokens = typer.Typer(help="Manage the tokens of a server: who may use it, in which role.", no_args_is_help=True)
     app.add_typer(tokens, name="tokens")
 
     @tokens.command()
     def add(
         name: Name,
         role: Annotated[str, typer.Option(help="reader, annotator or admin.")] = "annotator",
-        replace: Annotated[bool, typer.Option("--replace", help="End an older token of theirs.")] = False,
+        replace: Annotated[bool, typer.Option("--replace", help="Revoke an older token of this name.")] = False,
         file: File = DEFAULT,
     ) -> None:
         """Create a token and print it; it is shown only once."""

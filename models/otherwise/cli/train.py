@@ -33,7 +33,7 @@ def register(app: typer.Typer) -> None:
         ] = None,
         epochs: Annotated[float | None, typer.Option(help="Stop after so many passes over the images.")] = None,
         device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-        resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+        resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint.")] = False,
         replace: Annotated[bool, typer.Option("--replace", help="Replace an existing bundle.")] = False,
         batch: Annotated[int, typer.Option(help="Images a step and process.")] = 16,
         learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 6e-4,
@@ -55,7 +55,7 @@ def register(app: typer.Typer) -> None:
         ] = 0.0,
         decoder_only: Annotated[
             bool,
-            typer.Option("--decoder-only", help="The student of --start stays as it is; the decoder goes on alone."),
+            typer.Option("--decoder-only", help="Train only the decoder, and keep the student of --start."),
         ] = False,
         focus: Annotated[
             float, typer.Option(help="Share of the decoder's loss that lies where the student looks, below 1.")
@@ -67,8 +67,8 @@ def register(app: typer.Typer) -> None:
         start: Annotated[
             str | None, typer.Option(help="Begin with the weights of this agent, of any classifier.")
         ] = None,
-        name: Annotated[str | None, typer.Option(help="Name for people.")] = None,
-        trust_code: Annotated[bool, typer.Option(help="Allow the classifier to run its own Python.")] = False,
+        name: Annotated[str | None, typer.Option(help="Display name.")] = None,
+        trust_code: Annotated[bool, typer.Option(help="Allow the classifier to run its own Python code.")] = False,
         verbose: Verbose = False,
     ) -> None:
         """Train a diffusion autoencoder and its student; the classifier's probabilities are the only teacher."""

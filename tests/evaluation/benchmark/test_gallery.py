@@ -41,7 +41,7 @@ def test_each_picture_has_its_class_or_its_colour_bar(tmp_path: Path, size: tupl
         assert [label.get_text() for label in bar.get_xticklabels()] == [f"−{strongest}", "0", f"+{strongest}"]
 
 
-@pytest.mark.parametrize(("width", "least"), [(2, 2.0), (12, 0.0)])
+@pytest.mark.parametrize(("width", "least"), [(2, 1.5), (4, 0.0), (12, 0.0)])
 def test_the_outline_of_thin_strokes_does_not_cover_them(tmp_path: Path, width: int, least: float) -> None:
     stroke = np.zeros((32, 32), bool)
     stroke[8:24, 10 : 10 + width] = True

@@ -37,8 +37,8 @@ def register(app: typer.Typer) -> None:
     def agent_(
         classifier: Classifier = "mammogram_classifier",
         agent: Agent = "mammogram_agent",
-        count: Annotated[int, typer.Option(min=1, help="How many unseen phantoms.")] = 200,
-        seed: Annotated[int, typer.Option(min=0, help="Of their series.")] = 32,
+        count: Annotated[int, typer.Option(min=1, help="Number of unseen phantoms.")] = 200,
+        seed: Annotated[int, typer.Option(min=0, help="Seed of the phantoms.")] = 32,
         device: Device = "auto",
     ) -> None:
         """Measure validity, agreement and reconstruction on unseen phantom mammograms."""
@@ -53,8 +53,8 @@ def register(app: typer.Typer) -> None:
     def native_(
         classifier: Classifier = "mammogram_classifier",
         agent: Agent = "mammogram_agent",
-        count: Annotated[int, typer.Option(min=1, help="How many unseen phantoms.")] = 100,
-        seed: Annotated[int, typer.Option(min=0, help="Of their series.")] = 32,
+        count: Annotated[int, typer.Option(min=1, help="Number of unseen phantoms.")] = 100,
+        seed: Annotated[int, typer.Option(min=0, help="Seed of the phantoms.")] = 32,
         pixels: Annotated[int, typer.Option(min=32, help="Along each axis; the classifier sees it reduced.")] = 384,
         device: Device = "auto",
     ) -> None:
@@ -71,8 +71,8 @@ def register(app: typer.Typer) -> None:
     def speed_(
         classifier: Classifier = "mammogram_classifier",
         agent: Agent = "mammogram_agent",
-        count: Annotated[int, typer.Option(min=1, help="How many unseen phantoms.")] = 10,
-        seed: Annotated[int, typer.Option(min=0, help="Of their series.")] = 51,
+        count: Annotated[int, typer.Option(min=1, help="Number of unseen phantoms.")] = 10,
+        seed: Annotated[int, typer.Option(min=0, help="Seed of the phantoms.")] = 51,
         device: Device = "auto",
     ) -> None:
         """Time explanations beside Captum's occlusion and full inversion, as ratios of pairs."""
@@ -90,8 +90,8 @@ def register(app: typer.Typer) -> None:
     def find_(
         classifier: Annotated[str, typer.Option(help="A classifier of patches: bundle folder or name.")],
         phantoms: Whole = "whole-mammogram",
-        count: Annotated[int, typer.Option(min=1, help="How many unseen whole phantoms.")] = 100,
-        seed: Annotated[int, typer.Option(min=0, help="Of their series.")] = 33,
+        count: Annotated[int, typer.Option(min=1, help="Number of unseen whole phantoms.")] = 100,
+        seed: Annotated[int, typer.Option(min=0, help="Seed of the phantoms.")] = 33,
         skip_muscle: SkipMuscle = False,
         device: Device = "auto",
     ) -> None:
@@ -113,8 +113,8 @@ def register(app: typer.Typer) -> None:
         classifier: Annotated[str, typer.Option(help="A classifier of patches: bundle folder or name.")],
         agent: Annotated[str, typer.Option(help="Its agent: bundle folder or name.")],
         phantoms: Whole = "whole-mammogram",
-        count: Annotated[int, typer.Option(min=1, help="How many unseen whole phantoms.")] = 20,
-        seed: Annotated[int, typer.Option(min=0, help="Of their series.")] = 33,
+        count: Annotated[int, typer.Option(min=1, help="Number of unseen whole phantoms.")] = 20,
+        seed: Annotated[int, typer.Option(min=0, help="Seed of the phantoms.")] = 33,
         device: Device = "auto",
     ) -> None:
         """Compare the explanation of finds in their place with that of the patch alone: time, memory, exactness."""
@@ -154,8 +154,8 @@ def register(app: typer.Typer) -> None:
         out: Annotated[Path, typer.Option(help="New folder for studies, log and explanations.")],
         classifier: Classifier = "mammogram_classifier",
         agent: Agent = "mammogram_agent",
-        clients: Annotated[int, typer.Option(min=1, help="How many explain at once.")] = 8,
-        seconds: Annotated[float, typer.Option(min=1, help="How long.")] = 120,
+        clients: Annotated[int, typer.Option(min=1, help="Number of clients that explain at once.")] = 8,
+        seconds: Annotated[float, typer.Option(min=1, help="Duration in seconds.")] = 120,
         device: Device = "auto",
     ) -> None:
         """Measure the replies of the real server while several clients explain at once."""

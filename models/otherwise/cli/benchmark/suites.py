@@ -24,13 +24,13 @@ Classifier = Annotated[str, typer.Option(help="The black box: a bundle folder or
 Agent = Annotated[str, typer.Option(help="Its agent: a bundle folder or the name of a shipped one.")]
 Verifier = Annotated[
     str | None,
-    typer.Option(help="Another classifier of the same classes, another build from another seed; with judges: a,b,c."),
+    typer.Option(help="Classifier of the same classes, of another architecture and seed; with further judges: a,b,c."),
 ]
-Limit = Annotated[int, typer.Option(min=1, help="How many images.")]
-Seed = Annotated[int, typer.Option(min=0, help="Of the phantoms' series.")]
+Limit = Annotated[int, typer.Option(min=1, help="Number of images.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the phantoms.")]
 Methods = Annotated[str | None, typer.Option(help="Only these, by name: a,b.")]
 Ablation = Annotated[
-    bool, typer.Option("--ablation", help="Ours without one ingredient at a time, instead of the peers.")
+    bool, typer.Option("--ablation", help="Remove one ingredient of our method at a time, instead of comparing peers.")
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
 

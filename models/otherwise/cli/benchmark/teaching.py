@@ -34,7 +34,7 @@ def register(benchmark: typer.Typer) -> None:
         classifier: Classifier = "mammogram_classifier",
         agent: Agent = "mammogram_agent",
         images: Annotated[int, typer.Option(min=16, help="Phantoms whose units are gathered.")] = 1000,
-        explanations: Annotated[int, typer.Option(min=100, help="Made-up ones to ask about.")] = 10_000,
+        explanations: Annotated[int, typer.Option(min=100, help="Number of synthetic explanations.")] = 10_000,
         device: Device = "auto",
     ) -> None:
         """Time unit statistics, region queries, updates and questions."""
@@ -52,7 +52,7 @@ def register(benchmark: typer.Typer) -> None:
         classifier: Classifier = "mammogram_classifier",
         agent: Agent = "mammogram_agent",
         path: Annotated[Path | None, typer.Option(help="For lidc: folder with nodules.csv, image/ and mask/.")] = None,
-        count: Annotated[int, typer.Option(min=4, help="Most images.")] = 400,
+        count: Annotated[int, typer.Option(min=4, help="Maximum number of images.")] = 400,
         labels: Annotated[int, typer.Option(min=1, help="Most labels that a reader gives; for lidc 40 is usual.")] = 25,
         readers: Annotated[int, typer.Option(min=1, help="Readers, each with other images to be asked about.")] = 20,
         seed: Seed = 53,
@@ -112,7 +112,7 @@ def register(benchmark: typer.Typer) -> None:
         readers: Annotated[int, typer.Option(min=1, help="Simulated readers, each in an order of its own.")] = 20,
         mistakes: Annotated[float, typer.Option(min=0, max=1, help="Share of the answers that are wrong.")] = 0.0,
         doubts: Annotated[float, typer.Option(min=0, max=1, help='Share of the answers that are "cannot tell".')] = 0.0,
-        shuffled: Annotated[bool, typer.Option("--shuffled", help="Deal the labels out anew: a control.")] = False,
+        shuffled: Annotated[bool, typer.Option("--shuffled", help="Shuffle the labels, as a control.")] = False,
         seed: Seed = 0,
     ) -> None:
         """Measure findings on real nodules, by patient, beside a constant, the majority and nearest neighbours."""

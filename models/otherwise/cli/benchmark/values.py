@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from otherwise.blackbox.protocol import BlackBox
     from otherwise.evaluation.benchmark.values.cases import ValueCase
 
-Verifier = Annotated[str | None, typer.Option(help="Another model of the same value, of another build and seed.")]
+Verifier = Annotated[str | None, typer.Option(help="Model of the same value, of another architecture and seed.")]
 NoPeers = Annotated[bool, typer.Option("--no-peers", help="Without occlusion, integrated gradients and KernelSHAP.")]
 
 

@@ -13,29 +13,29 @@ from otherwise.cli.classifier.options import (
     Channels,
     Find,
     Foreground,
+    HigherIs,
+    Horizon,
+    Measures,
     Modality,
     Overlap,
+    Range,
     Replace,
     Size,
     Spacing,
+    Times,
+    TimeUnit,
     Tissue,
+    Tolerance,
     Trust,
+    Unit,
 )
 from otherwise.cli.classifier.output_kind import (
     Baseline,
     Categories,
-    HigherIs,
-    Horizon,
-    Measures,
     Population,
-    Range,
     ReadingOption,
     Reference,
     Spread,
-    Times,
-    TimeUnit,
-    Tolerance,
-    Unit,
     assumed_of,
     read_output_kind,
 )
@@ -86,7 +86,7 @@ def import_model(
     activation: Annotated[
         str, typer.Option(help="softmax, sigmoid, none, log, share, or auto: look at its answers.")
     ] = "auto",
-    multi_label: Annotated[bool, typer.Option("--multi-label", help="Each class is a yes or no of its own.")] = False,
+    multi_label: Annotated[bool, typer.Option("--multi-label", help="Classes are independent labels.")] = False,
     output: Annotated[
         str | None,
         typer.Option(
@@ -109,11 +109,11 @@ def import_model(
     population: Population = None,
     baseline: Baseline = None,
     threshold: Annotated[
-        list[str] | None, typer.Option(help="CLASS=0.3: the probability from which a class is said; repeatable.")
+        list[str] | None, typer.Option(help="CLASS=0.3: the probability from which a class is predicted; repeatable.")
     ] = None,
     input_name: Annotated[str | None, typer.Option("--input", help="Of several inputs of an ONNX model.")] = None,
     fill: Annotated[list[str] | None, typer.Option(help="NAME=VALUE of another input; repeatable.")] = None,
-    name: Annotated[str | None, typer.Option(help="Name for people.")] = None,
+    name: Annotated[str | None, typer.Option(help="Display name.")] = None,
     trust_code: Trust = False,
     replace: Replace = False,
     as_json: AsJson = False,

@@ -20,10 +20,28 @@ Foreground = Annotated[
     float | None, typer.Option(help="With --find: only patches with values above this are looked at.")
 ]
 Overlap = Annotated[
-    float | None, typer.Option(help="With --find: share of its edge that a patch has in common with the next. [0.5]")
+    float | None,
+    typer.Option(help="With --find: share of its edge that a patch has in common with the next. Default: 0.5."),
 ]
-Tissue = Annotated[float | None, typer.Option("--share", help="With --find: least share of tissue in a patch. [0.25]")]
+Tissue = Annotated[
+    float | None, typer.Option("--share", help="With --find: least share of tissue in a patch. Default: 0.25.")
+]
 Trust = Annotated[bool, typer.Option("--trust-code", help="Allow Python code that the bundle brings or names.")]
 Replace = Annotated[bool, typer.Option("--replace", help="Replace an existing bundle.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Device = Annotated[str, typer.Option(help="Where PyTorch runs it: cpu, cuda, cuda:1, auto.")]
+Unit = Annotated[str | None, typer.Option(help="Of a value: its unit, such as mm; 1: none.")]
+Range = Annotated[
+    str | None,
+    typer.Option(
+        "--range", help="Of a value: low,high that it can have. In a training: by default a tenth beyond the table's."
+    ),
+]
+Measures = Annotated[str | None, typer.Option(help="What the value is, such as 'head circumference'.")]
+HigherIs = Annotated[str | None, typer.Option(help="What a higher value means to the patient: worse or better.")]
+Tolerance = Annotated[
+    float | None, typer.Option(help="Distance within which a target value is reached. Default: a tenth of the spread.")
+]
+Times = Annotated[str | None, typer.Option(help="Of survival: boundaries of the intervals, 0 first.")]
+Horizon = Annotated[float | None, typer.Option(help="Of survival and risk: time by which an event counts.")]
+TimeUnit = Annotated[str | None, typer.Option(help="Of survival and risk: unit of times. Default: days.")]

@@ -1,4 +1,4 @@
-"""Options of ``otherwise classifier import`` for models that say a value, a risk or a survival curve."""
+"""Options of ``otherwise classifier import`` for models of a value, a risk or a survival curve."""
 
 from __future__ import annotations
 
@@ -12,31 +12,21 @@ from otherwise.cli.options.input_contract import UsageError, read_numbers
 if TYPE_CHECKING:
     from otherwise.blackbox.output_kind import OutputKind
 
-Unit = Annotated[str | None, typer.Option(help="With --output value: unit of the value, such as months; 1: none.")]
-Range = Annotated[str | None, typer.Option("--range", help="low,high that the value can have, such as 0,228.")]
-HigherIs = Annotated[str | None, typer.Option(help="What a higher value means to the patient: worse or better.")]
 Reference = Annotated[
-    float | None, typer.Option(help="Median of the value on real images. [default: the middle of the range]")
+    float | None, typer.Option(help="Median of the value on real images. Default: the middle of the range.")
 ]
 Spread = Annotated[
-    float | None, typer.Option(help="Standard deviation of the value on real images. [default: a sixth of the range]")
-]
-Tolerance = Annotated[
-    float | None, typer.Option(help="Distance within which a target value is reached. [default: a tenth of the spread]")
+    float | None, typer.Option(help="Standard deviation of the value on real images. Default: a sixth of the range.")
 ]
 Categories = Annotated[
     list[str] | None, typer.Option("--category", help="NAME=LOWEST of a clinical category; repeatable.")
 ]
-Measures = Annotated[str | None, typer.Option(help="What the value is, such as 'head circumference'.")]
-Times = Annotated[str | None, typer.Option(help="With --output survival: boundaries of the intervals, 0 first.")]
-Horizon = Annotated[float | None, typer.Option(help="Time by which an event counts.")]
-TimeUnit = Annotated[str | None, typer.Option(help="Unit of --times and --horizon. [days]")]
 ReadingOption = Annotated[
     str | None,
     typer.Option(
         "--reading",
         help="With --output survival: hazards, hazard-logits, interval-survival, event-probabilities, event-logits or "
-        "curve. [default: by its answers]",
+        "curve. Default: found by its answers.",
     ),
 ]
 Population = Annotated[str | None, typer.Option(help="With --output risk: the population that has log hazard 0.")]
@@ -64,9 +54,9 @@ def read_output_kind(
     population: str | None,
     baseline: float | None,
 ) -> OutputKind:
-    """Read what a model says; each is as it was typed, None where it was not given.
+    """Return the kind of a model's output; options are as they were typed, None where they were not given.
 
-    ``--output`` names an output, too: it is a kind where no classes are given.
+    ``--output`` may name an output instead; it is a kind if no classes are given.
 
     Raises:
         UsageError: if an option is needed, or does not belong to the kind.
@@ -117,7 +107,7 @@ def read_output_kind(
         range=_pair("--range", value_range),
         higher_is=higher_is or "",
         categories=tuple(_category(text) for text in categories),
-        times=_times(times),
+        times=read_times(times) if times else (),
         horizon=horizon,
         time_unit=time_unit or "days",
         reading=(reading or AUTO) if kind == SURVIVAL else "",
@@ -128,7 +118,7 @@ def read_output_kind(
 
 
 def assumed_of(kind: OutputKind, reference: float | None, spread: float | None) -> tuple[str, ...]:
-    """Return what nobody said of a value, one sentence each with the option that says it."""
+    """Return a sentence for each assumption about a value, with the option that replaces it."""
     from otherwise.blackbox.output_kind import with_unit
 
     notes = []
@@ -148,8 +138,9 @@ def _pair(option: str, text: str | None) -> tuple[float, float] | None:
     return low, high
 
 
-def _times(text: str | None) -> tuple[float, ...]:
-    return read_numbers("--times", text, len(text.split(","))) if text else ()
+def read_times(text: str) -> tuple[float, ...]:
+    """Read the boundaries of the intervals of survival, as they were typed for ``--times``."""
+    return read_numbers("--times", text, len(text.split(",")))
 
 
 def _category(text: str) -> tuple[str, float]:

@@ -17,22 +17,22 @@ from otherwise.cli.classifier.options import (
     Device,
     Find,
     Foreground,
+    HigherIs,
+    Horizon,
     Intensity,
+    Measures,
     Modality,
+    Range,
     Replace,
     Size,
     Spacing,
-)
-from otherwise.cli.classifier.training_task import (
-    HigherIs,
-    Horizon,
-    Measures,
-    Range,
-    Survival,
     Times,
     TimeUnit,
     Tolerance,
     Unit,
+)
+from otherwise.cli.classifier.training_task import (
+    Survival,
     Value,
     read_task,
 )
@@ -110,10 +110,10 @@ def train(
     coarse: Annotated[
         bool, typer.Option("--coarse/--fine", help="Look at half the images' resolution, or at each voxel.")
     ] = True,
-    network: Annotated[Network, typer.Option(help="Its build.")] = Network.small,
-    seed: Annotated[int, typer.Option(help="Decides everything random.")] = 0,
+    network: Annotated[Network, typer.Option(help="Architecture.")] = Network.small,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     device: Device = "cpu",
-    name: Annotated[str | None, typer.Option(help="Name for people.")] = None,
+    name: Annotated[str | None, typer.Option(help="Display name.")] = None,
     validation_share: Annotated[
         float, typer.Option(min=0.01, max=0.9, help="Part held out to choose the epoch.")
     ] = 0.2,
@@ -126,7 +126,7 @@ def train(
     """Train a small network on labelled images. Ctrl-C keeps the best epoch so far.
 
     It learns classes, a number of the table (--value), or survival by discrete hazards (--survival). Images are
-    disturbed at random (noise, blur, contrast, shifts, mirrors), so that it does not go by their grain; 0 leaves a
+    disturbed at random (noise, blur, contrast, shifts, mirrors), so that it does not rely on grain; 0 leaves a
     disturbance out. A length or an area needs --zoom 0. The model card says how robust the result is.
     """
     from otherwise.blackbox.bundle import refuse_existing

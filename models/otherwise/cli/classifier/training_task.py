@@ -1,4 +1,4 @@
-"""Options of ``otherwise classifier train`` that say what is learned: classes, a value, or survival."""
+"""The task that ``otherwise classifier train`` learns: classes, a value, or survival."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from otherwise.cli.classifier.output_kind import read_times
 from otherwise.cli.options.image_source import named_images
 from otherwise.cli.options.input_contract import UsageError, read_names, read_numbers
 from otherwise.cli.progress import shown
@@ -18,26 +19,14 @@ if TYPE_CHECKING:
     from otherwise.blackbox.training.objectives import Objective
 
 Value = Annotated[str | None, typer.Option("--value", help="Learn a number: the table's column that has it.")]
-Unit = Annotated[str | None, typer.Option(help="With --value: its unit, such as mm; 1: none.")]
-Range = Annotated[
-    str | None, typer.Option("--range", help="With --value: low,high that it can have. [a tenth beyond the table's]")
-]
 Survival = Annotated[
     str | None, typer.Option("--survival", help="Learn survival: the table's columns TIME,EVENT (event: 1 or 0).")
-]
-Times = Annotated[str | None, typer.Option(help="With --survival: boundaries of the intervals, 0 first.")]
-Horizon = Annotated[float | None, typer.Option(help="With --survival: time by which an event counts.")]
-TimeUnit = Annotated[str | None, typer.Option(help="With --survival: unit of the times. [days]")]
-Measures = Annotated[str | None, typer.Option(help="What the number is, such as 'head circumference'.")]
-HigherIs = Annotated[str | None, typer.Option(help="What a higher number means to the patient: worse or better.")]
-Tolerance = Annotated[
-    float | None, typer.Option(help="Distance within which a target is reached. [a tenth of the standard deviation]")
 ]
 
 
 @dataclass(frozen=True)
 class TrainingTask:
-    """What is learned from a table.
+    """A task that is learned from a table.
 
     Attributes:
         classes: Names in the order wanted; empty: those of the table.
@@ -52,7 +41,7 @@ class TrainingTask:
     typed: str = ""
 
     def read(self, images: str | Path, table: Path, inputs: InputSpec) -> LabelledImages:
-        """Read the images that a table names, with what is to be learned."""
+        """Read the images of a table with their labels or numbers."""
         from otherwise.blackbox.training.labelled_images import read_labelled, read_numbered
 
         source = named_images(str(images))
@@ -66,7 +55,7 @@ class TrainingTask:
             return read_labelled(source, table, inputs, self.classes or None, progress)
 
     def objective(self, data: LabelledImages, smoothing: float) -> Objective:
-        """Return what a network is trained for, given the images to learn from.
+        """Return the objective of the training, given the images to learn from.
 
         Raises:
             BundleError: if the options do not fit each other or the table.
@@ -100,7 +89,7 @@ def read_task(
     higher_is: str | None,
     tolerance: float | None,
 ) -> TrainingTask:
-    """Read what is to be learned; each is as it was typed.
+    """Return the task that is learned; options are as they were typed.
 
     Raises:
         UsageError: if an option is missing, or does not belong to what is learned.
@@ -141,10 +130,9 @@ def read_task(
                 "--times and --horizon are missing.",
                 "Such as --times 0,180,365,730 --horizon 730, in the table's unit.",
             )
-        bounds = read_numbers("--times", times, len(times.split(",")))
-        fields |= {"kind": "survival", "times": bounds, "horizon": horizon, "reading": "hazard-logits"}
+        fields |= {"kind": "survival", "times": read_times(times), "horizon": horizon, "reading": "hazard-logits"}
         fields["time_unit"] = time_unit or "days"
-        OutputKind(**fields)  # refuses what cannot be before the images are read
+        OutputKind(**fields)  # refuses impossible fields before the images are read
         return TrainingTask((), tuple(columns), fields, _typed({"--survival": survival, **of_survival, **number}))
     return TrainingTask(tuple(read_names(classes)) if classes else ())
 

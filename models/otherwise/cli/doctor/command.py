@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
         device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
         state: Annotated[Path | None, typer.Option(help="Folder of the state. Default: beside the studies.")] = None,
         database: Annotated[str | None, typer.Option(help="SQLite file or URL. Default: in the state.")] = None,
-        tokens: Annotated[Path | None, typer.Option(help="File of those who may use the server.")] = None,
+        tokens: Annotated[Path | None, typer.Option(help="File of tokens.")] = None,
         certificate: Annotated[Path | None, typer.Option(help="Certificate chain (PEM).")] = None,
         key: Annotated[Path | None, typer.Option(help="Private key of the certificate (PEM).")] = None,
         constraints: Annotated[

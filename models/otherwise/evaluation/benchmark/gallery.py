@@ -31,7 +31,9 @@ TITLES = (
 )
 WEAK = 0.05
 """Changes and effects below this share of the strongest are left uncoloured."""
-THIN_MARGIN = 3
+THIN = 0.1
+"""A feature of strokes at most two pixels wide has less than this share of pixels with four neighbours in it."""
+THIN_MARGIN = 2
 """Pixels between thin strokes and their outline."""
 
 
@@ -129,7 +131,7 @@ def _outline(axis: Axes, case: Case, k: int) -> None:
     if case.truth is None or not _plane(case.truth, k).any():
         return
     feature = np.asarray(_plane(case.truth, k), dtype=bool)
-    if 2 * binary_erosion(feature).sum() < feature.sum():
+    if binary_erosion(feature).sum() < THIN * feature.sum():
         feature = binary_dilation(feature, iterations=THIN_MARGIN)
     axis.contour(feature.astype(float), levels=[0.5], colors=OUTLINE, linewidths=0.8)
 
