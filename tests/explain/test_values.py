@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from otherwise.agent.bundle import Agent
 from otherwise.agent.editing.search import SearchSettings
@@ -14,11 +15,10 @@ from otherwise.blackbox.importing import import_classifier
 from otherwise.blackbox.loading import load_classifier
 from otherwise.blackbox.output_kind import OutputKind, curves_of, output_kind, with_unit
 from otherwise.blackbox.protocol import BlackBox, InputSpec, PatchSpec
-from otherwise.blackbox.question import TargetError, ask
+from otherwise.blackbox.question import TargetError
 from otherwise.errors import ClassifierError
 from otherwise.explain.explainer import Explainer
 from otherwise.explain.explanation import Explanation
-from otherwise.explain.reach import halfway
 from otherwise.explain.request import ExplainRequest, explain_request
 from otherwise.finding.finder import Finder
 from otherwise.images.image import Geometry, Image
@@ -28,7 +28,7 @@ from otherwise.report.explanation_json import explanation_json
 from otherwise.report.panels import Panels
 from otherwise.report.provenance import provenance
 from support.square_models import SquareClassifier, eager_agent
-from support.value_models import SquareHazards, SquareValue, save
+from support.value_models import SquareHazards, SquareValue, central, save
 
 SIZE = (16, 12)
 MONTHS = OutputKind("value", unit="months", range=(0, 100), reference=50, spread=10, tolerance=2, name="bone age")
@@ -92,10 +92,25 @@ def test_the_value_that_is_asked_for_is_reached_within_the_tolerance(
     assert any(point.flipped for point in found.path)
 
 
-def test_doubts_by_noise_name_the_cut_that_they_are_about() -> None:
-    doubt = halfway(ask(MONTHS, 60.0, "<40"), 60.0)
-    assert doubt.cut == pytest.approx(50)
-    assert doubt.classes == ("at most 50 months", "above 50 months")
+class Bursting(SquareValue):
+    """A value that is beyond all measure where the square is bright."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        mean = central(images)
+        return torch.where(mean > 0.8, 1e6, 100 * mean)
+
+
+@pytest.mark.parametrize("target", [">=75", "=78", "+10"])
+def test_a_candidate_whose_value_cannot_be_read_back_is_left_out_and_said(tmp_path: Path, target: str) -> None:
+    box = hosted(Bursting(), MONTHS, tmp_path)
+    explainer = Explainer(box, agent_of(box))
+    found = explainer.explain(grey(0.65), target=target)
+    assert found.value is not None
+    assert found.value.reached, found.notes
+    assert 74 <= value_of(explainer, found.volumes.counterfactual) <= 80
+    assert any("left out of the search" in note and "650 spreads" in note for note in found.notes)
+    with pytest.raises(ClassifierError, match="spreads of 10 from its reference"):
+        explainer.explain(grey(0.9), target=target)
 
 
 def test_a_threshold_is_crossed_by_no_more_than_needed(months: Explainer) -> None:

@@ -31,6 +31,22 @@ MOST_SPREADS = 650.0
 """Distance from the reference, in spreads, up to which a value can be read back from an answer in double precision."""
 
 
+class FarValueError(ClassifierError):
+    """A value lies so far from the reference that it could not be read back.
+
+    Attributes:
+        value: The value, in its unit.
+    """
+
+    def __init__(self, kind: OutputKind, value: float) -> None:
+        self.value = value
+        super().__init__(
+            f"The model says {value:.4g}, which is {abs(value - kind.reference) / kind.spread:.3g} spreads of "
+            f"{kind.spread:.4g} from its reference, {kind.reference:.4g}.",
+            "Import it again with --reference and --spread: median and standard deviation over real images.",
+        )
+
+
 @dataclass(frozen=True)
 class OutputKind:
     """What a model says.
@@ -165,17 +181,11 @@ class OutputKind:
         """Return the answer as two classes for values ``(batch,)``: ``(batch, 2)`` probabilities, each by itself.
 
         Raises:
-            ClassifierError: if a value lies so far from the reference that it could not be read back.
+            FarValueError: if a value lies so far from the reference that it could not be read back.
         """
         log_odds = (np.asarray(values, np.float64) - self.reference) / self.spread
-        farthest = float(np.abs(log_odds).max(initial=0))
-        if farthest > MOST_SPREADS:
-            value = float(np.asarray(values).flat[int(np.abs(log_odds).argmax())])
-            raise ClassifierError(
-                f"The model says {value:.4g}, which is {farthest:.3g} spreads of {self.spread:.4g} from its reference, "
-                f"{self.reference:.4g}.",
-                "Import it again with --reference and --spread: median and standard deviation over real images.",
-            )
+        if np.abs(log_odds).max(initial=0) > MOST_SPREADS:
+            raise FarValueError(self, float(np.asarray(values).flat[int(np.abs(log_odds).argmax())]))
         return two_classes(log_odds)
 
     def value_of(self, probabilities: np.ndarray) -> np.ndarray:

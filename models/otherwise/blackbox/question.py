@@ -16,7 +16,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from otherwise.blackbox.checked import decision_value
-from otherwise.blackbox.output_kind import NO_VALUE, OutputKind, two_classes, two_sides, with_unit
+from otherwise.blackbox.output_kind import (
+    MOST_SPREADS,
+    NO_VALUE,
+    FarValueError,
+    OutputKind,
+    two_classes,
+    two_sides,
+    with_unit,
+)
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.errors import OtherwiseError
 
@@ -27,6 +35,10 @@ _AMOUNTS = {"less": -1.0, "lower": -1.0, "more": 1.0, "higher": 1.0}
 EXAMPLES = 'Write "<10", ">=50", "-20" (so much less), "+20", or "=200" (that value).'
 DEEP = 0.5
 """Share of the tolerance by which a value should lie beyond the cut, so that a small change does not undo it."""
+
+
+NEAR = 0.999
+"""Share of ``MOST_SPREADS`` beyond which a value counts as too far to be read back."""
 
 
 class TargetError(OtherwiseError):
@@ -51,6 +63,7 @@ class Question:
         aim: Value that the search goes for: a little beyond the cut, but within the range.
         classes: The two sides of the cut, for people.
         unit: Of the values.
+        name: What the value is, such as ``bone age``.
     """
 
     text: str
@@ -64,6 +77,7 @@ class Question:
     aim: float
     classes: tuple[str, str]
     unit: str
+    name: str = ""
 
     @classmethod
     def of(cls, kind: OutputKind, *, text: str, low: float, high: float, upwards: bool, tolerance: float) -> Question:
@@ -73,9 +87,8 @@ class Question:
         room = most - cut if upwards else cut - least
         aim = cut + min(DEEP * tolerance, max(room, 0.0) / 2) * (1 if upwards else -1)
         aim = min(max(aim, low), high)
-        return cls(
-            text, low, high, cut, upwards, exact, kind.spread, tolerance, aim, two_sides(kind.unit, cut), kind.unit
-        )
+        sides = two_sides(kind.unit, cut)
+        return cls(text, low, high, cut, upwards, exact, kind.spread, tolerance, aim, sides, kind.unit, kind.name)
 
     @property
     def target(self) -> int:
@@ -97,8 +110,8 @@ class Question:
         return np.asarray(self.cut + self.spread * decision_value(probabilities, 1))
 
     def reached(self, value: float) -> bool:
-        """Return whether a value is the target's."""
-        return self.low <= value <= self.high
+        """Return whether a value is the target's, and near enough to be read back from an answer."""
+        return self.low <= value <= self.high and abs(value - self.cut) < NEAR * MOST_SPREADS * self.spread
 
     def shift(self, kind: OutputKind) -> float:
         """Return what is added to the log-odds at the model's reference to have those at the cut."""
@@ -112,12 +125,16 @@ class QuestionBox:
         inner: The model, or the black box of another question about it.
         value_of: Its answers to values: ``OutputKind.value_of``, or ``Question.value_of`` of the other question.
         question: The question.
+
+    Attributes:
+        far: How many of the images so far had a value too far from the reference to be read back. Their answer is
+            the furthest one that can be; it never reaches the target.
     """
 
     answer = NO_VALUE
 
     def __init__(self, inner: BlackBox, value_of: Callable[[np.ndarray], np.ndarray], question: Question) -> None:
-        self.inner, self.question = inner, question
+        self.inner, self.question, self.far = inner, question, 0
         self._value_of = value_of
         self.name, self.version, self.inputs = inner.name, inner.version, inner.inputs
         self.classes: tuple[str, ...] = question.classes
@@ -125,8 +142,18 @@ class QuestionBox:
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Return the probabilities of the two sides; see ``BlackBox.predict``."""
-        values = self._value_of(self.inner.predict(images))
-        return two_classes((values - self.question.cut) / self.question.spread)
+        log_odds = (self._values(images) - self.question.cut) / self.question.spread
+        return two_classes(log_odds.clip(-MOST_SPREADS, MOST_SPREADS))
+
+    def _values(self, images: np.ndarray) -> np.ndarray:
+        """Return the values ``(batch,)``; where one of a batch is too far to be read back, each is asked for alone."""
+        try:
+            return self._value_of(self.inner.predict(images))
+        except FarValueError as error:
+            if len(images) > 1:
+                return np.concatenate([self._values(image[None]) for image in images])
+            self.far += 1
+            return np.array([error.value])
 
 
 def ask(kind: OutputKind, value: float, target: str | None = None, tolerance: float | None = None) -> Question:

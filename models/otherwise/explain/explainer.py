@@ -37,9 +37,10 @@ from otherwise.explain.native import (
     named,
     with_realism,
 )
-from otherwise.explain.notes import notes_of
-from otherwise.explain.reach import ReachedRule, choose_reaching, halfway, settings_for
+from otherwise.explain.notes import far_notes, notes_of
+from otherwise.explain.reach import ReachedRule, choose_reaching, settings_for
 from otherwise.explain.value import SurvivalCurves, ValueAnswer
+from otherwise.explain.value_fragility import value_warnings
 from otherwise.explain.view import ClassifierView
 from otherwise.images.image import Image
 from otherwise.influence.effect import shown_effect
@@ -215,7 +216,8 @@ class Explainer:
         view = ClassifierView(image, self.classifier, slice_index, centre)
         original = float(kind.value_of(self.classifier.predict(view.array[None]))[0])
         question = ask(kind, original, target, tolerance)
-        found = self.at(question).explain(
+        asked = self.at(question)
+        found = asked.explain(
             image, target=question.classes[question.target], slice_index=slice_index, centre=centre, **options
         )
         value = ValueAnswer(
@@ -225,7 +227,10 @@ class Explainer:
             float(question.value_of(np.array(list(found.counterfactual.probabilities.values())))),
             self._curves(kind, view, found),
         )
-        return replace(found, value=value, rule=DecisionRule(), queries=found.queries + _copies(self.classifier))
+        box = asked.classifier
+        far = far_notes(box.far if isinstance(box, QuestionBox) else 0)
+        queries = found.queries + _copies(self.classifier)
+        return replace(found, value=value, rule=DecisionRule(), queries=queries, notes=(*found.notes, *far))
 
     def _curves(self, kind: OutputKind, view: ClassifierView, found: Explanation) -> SurvivalCurves | None:
         """Return survival of the original and of the counterfactual."""
@@ -316,9 +321,8 @@ class Explainer:
         if self.question is None:
             fragile = fragility_warnings(judge.classifier, view.array, shown, target, seed, before, flipped)
         else:
-            middle = halfway(self.question, float(self.question.value_of(before)))
-            nearer = QuestionBox(judge.classifier, self.question.value_of, middle)
-            fragile = fragility_warnings(nearer, view.array, shown, target, seed)
+            original, reached = (float(self.question.value_of(answer)) for answer in (before, flipped))
+            fragile = value_warnings(judge.classifier, self.question, view.array, original, shown, reached, seed)
         unbelievable = believability_warnings(
             self.agent.calibration,
             chosen.answer,

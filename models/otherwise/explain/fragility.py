@@ -67,7 +67,7 @@ def mean_answers(
     """
     batches = []
     for disturbance in disturbances:
-        copies = np.repeat(np.asarray(image, np.float32)[None], _copies(disturbance), axis=0)
+        copies = np.repeat(np.asarray(image, np.float32)[None], copies_of(disturbance), axis=0)
         batches.append(np.asarray(disturbance.apply(copies, torch.Generator().manual_seed(seed))))
     means = np.array(classifier.predict(np.stack([batch[0] for batch in batches])))
     rule = DecisionRule.of(classifier)
@@ -220,5 +220,6 @@ def _without(classifier: BlackBox, before: np.ndarray) -> str:
     return f"not {classifier.classes[int(before.argmax())]}"
 
 
-def _copies(disturbance: Disturbance) -> int:
+def copies_of(disturbance: Disturbance) -> int:
+    """Return how many disturbed copies of an image are asked about; only noise differs from copy to copy."""
     return COPIES if "noise" in disturbance.kind else 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from otherwise.agent.editing.search import SearchResult
+from otherwise.blackbox.output_kind import MOST_SPREADS
 from otherwise.blackbox.question import Question
 from otherwise.explain.explanation import Counterfactual
 from otherwise.explain.measurement import MeasuredEdit
@@ -32,3 +33,18 @@ def notes_of(
     elif not any(region.above_floor for region in regions):
         notes.append("No decisive region changes by more than the agent's own reconstruction error.")
     return tuple(notes)
+
+
+def far_notes(count: int) -> tuple[str, ...]:
+    """Return the sentence that changed images were left out, since their value was too far away; none if none was.
+
+    Args:
+        count: How many of them there were.
+    """
+    if not count:
+        return ()
+    images = "changed image was" if count == 1 else "changed images were"
+    return (
+        f"{count} {images} left out of the search: the model's value lies further than {MOST_SPREADS:g} spreads away, "
+        "where it cannot be read back.",
+    )

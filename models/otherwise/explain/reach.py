@@ -15,7 +15,6 @@ import numpy as np
 from otherwise.agent.editing.candidate import Candidate
 from otherwise.agent.editing.search import SearchResult, SearchSettings
 from otherwise.blackbox.decision import DecisionRule
-from otherwise.blackbox.output_kind import two_sides
 from otherwise.blackbox.question import Question
 from otherwise.explain.native import ChosenEdit, NativeJudge, carried
 
@@ -49,7 +48,7 @@ class ReachedRule(DecisionRule):
         """Return whether the value lies within the target, ``(...)`` bool; for the other class, whether it does not."""
         assert self.question is not None
         values = self.question.value_of(probabilities)
-        reached = (values >= self.question.low) & (values <= self.question.high)
+        reached = np.vectorize(self.question.reached, otypes=[bool])(values)
         return np.asarray(reached if target == self.question.target else ~reached)
 
 
@@ -138,12 +137,6 @@ def _bisected(judge: NativeJudge, start: Candidate, end: Candidate, question: Qu
             break
         low, high = (low, share) if question.sign * off > 0 else (share, high)
     return min(blends, key=lambda each: abs(_value(question, each) - aim))
-
-
-def halfway(question: Question, original: float) -> Question:
-    """Return the question whether a value is nearer to the target than to the original: for doubts by noise."""
-    middle = (original + question.cut) / 2
-    return replace(question, cut=middle, classes=two_sides(question.unit, middle))
 
 
 def _value(question: Question, candidate: Candidate) -> float:

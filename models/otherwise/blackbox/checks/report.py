@@ -18,6 +18,7 @@ from otherwise.blackbox.loading import load_classifier
 from otherwise.blackbox.output_kind import OutputKind, describe_kind, output_kind, with_unit
 from otherwise.blackbox.protocol import BlackBox, InputSpec
 from otherwise.blackbox.robustness import measure_robustness
+from otherwise.blackbox.value_robustness import measure_value_robustness
 from otherwise.errors import ImageError, OtherwiseError
 from otherwise.images.image import Image
 from otherwise.images.listing import FoundImage
@@ -298,6 +299,12 @@ def _larger_than_a_patch(image: Image, inputs: InputSpec) -> bool:
 
 
 def _robustness(classifier: BlackBox, batch: np.ndarray) -> Finding:
+    kind = output_kind(classifier)
+    if kind.is_value:
+        moved = measure_value_robustness(classifier.predict, batch, kind)
+        unit = "" if kind.unit == "1" else f" in {'percentage points' if kind.unit == '%' else kind.unit}"
+        text = f"{moved.sentence} Median moves{unit}: {moved.table}."
+        return Finding("robustness", "warning" if moved.goes_by_grain else "ok", text)
     found = measure_robustness(classifier.predict, batch, classifier.classes, rule=DecisionRule.of(classifier))
     text = f"{found.sentence} Share of changed answers: {found.table}."
     return Finding("robustness", "warning" if found.goes_by_grain else "ok", text)

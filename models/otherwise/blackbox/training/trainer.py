@@ -23,11 +23,12 @@ from otherwise.blackbox.hosts.networks import build_network
 from otherwise.blackbox.hosts.pytorch import check_device
 from otherwise.blackbox.model_card import classifier_card, machine_class
 from otherwise.blackbox.protocol import InputSpec
-from otherwise.blackbox.robustness import Robustness, measure_robustness
+from otherwise.blackbox.robustness import Predict, Robustness, measure_robustness
 from otherwise.blackbox.spec import classifier_metadata
 from otherwise.blackbox.training.augmentation import Augmentation
 from otherwise.blackbox.training.objectives import ClassObjective, Objective
 from otherwise.blackbox.training.small_networks import plain_state, small_network, smooth_first_layer
+from otherwise.blackbox.value_robustness import Move, ValueRobustness, measure_value_robustness
 from otherwise.errors import BundleError
 
 WEIGHTS = "models/model.safetensors"
@@ -133,7 +134,7 @@ def train_network(
 
     Returns:
         The objective's figures on the validation images, ``grain`` (share of the answers there that the worst noise of
-        0.1 changes), ``epoch``, ``minutes``, ``parameters``.
+        0.1 changes; of a value, the median distance by which it moves them), ``epoch``, ``minutes``, ``parameters``.
 
     Raises:
         BundleError: if the images do not fit the description, nothing can be learned from the truth, or ``out`` cannot
@@ -156,13 +157,13 @@ def train_network(
     trained = _Trained(definition, plain_state(chosen), objective, inputs, recipe, name or Path(out).name, command)
     best["minutes"] = round((time.monotonic() - started) / 60, 2)
     best["parameters"] = float(sum(value.numel() for value in trained.weights.values()))
-    robustness = measure_robustness(
-        lambda asked: objective.answers(_outputs(chosen, asked, cpu)),
-        validation[0],
-        objective.classes,
-        seed=recipe.seed,
-    )
-    best["grain"] = robustness.worst_grain.share
+
+    def answers(asked: np.ndarray) -> np.ndarray:
+        return objective.answers(_outputs(chosen, asked, cpu))
+
+    robustness = _robustness(objective, answers, validation[0], recipe)
+    worst = robustness.worst_grain
+    best["grain"] = worst.median if isinstance(worst, Move) else worst.share
     _write(Path(out), trained, best, robustness, str(where), len(training[0]), replace)
     if stopped is not None:
         raise stopped
@@ -275,11 +276,20 @@ def _check_images(what: str, images: np.ndarray, truth: np.ndarray, inputs: Inpu
         )
 
 
+def _robustness(
+    objective: Objective, answers: Predict, images: np.ndarray, recipe: Recipe
+) -> Robustness | ValueRobustness:
+    """Measure how robust the trained network is: by flips of its classes, or by moves of its value."""
+    if objective.answer.is_value:
+        return measure_value_robustness(answers, images, objective.answer, seed=recipe.seed)
+    return measure_robustness(answers, images, objective.classes, seed=recipe.seed)
+
+
 def _write(
     out: Path,
     trained: _Trained,
     figures: dict[str, float],
-    robustness: Robustness,
+    robustness: Robustness | ValueRobustness,
     device: str,
     count: int,
     replace: bool,
@@ -311,7 +321,12 @@ def _write(
         "Time": f"{figures['minutes']:g} minutes on {machine_class(device)}",
         "Chosen": f"epoch {figures['epoch']:.0f}, by validation {objective.chosen_by}",
         "Validation": ", ".join(f"{key} {figures[key]:.3f}" for key in objective.shown),
-        "Robustness": f"share of {robustness.images} validation images on which the answer changes: {robustness.table}",
+        "Robustness": (
+            f"median distance in {objective.answer.unit} by which {robustness.images} validation images move: "
+            if isinstance(robustness, ValueRobustness)
+            else f"share of {robustness.images} validation images on which the answer changes: "
+        )
+        + robustness.table,
     }
     notes = f"{robustness.sentence} {objective.reading}"
     card = classifier_card(trained.name, objective.classes, inputs, objective.activation, rows, notes)

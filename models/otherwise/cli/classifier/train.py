@@ -134,6 +134,7 @@ def train(
     from otherwise.blackbox.training.augmentation import Augmentation
     from otherwise.blackbox.training.small_networks import NETWORKS
     from otherwise.blackbox.training.trainer import Recipe, train_network
+    from otherwise.blackbox.value_robustness import distance
 
     refuse_existing(out, replace)
     task = read_task(
@@ -204,7 +205,11 @@ def train(
     else:
         summary = ", ".join(f"{key} {figures[key]:.3f}" for key in objective.shown)
         typer.echo(f"{out}: {summary} on {len(held_out.labels)} held-out images, {figures['minutes']:g} minutes.")
-        typer.echo(f"Noise of a tenth of the range changes {100 * figures['grain']:.0f} % of its answers there.")
+        if objective.answer.is_value:
+            moved = distance(figures["grain"], objective.answer.unit)
+            typer.echo(f"Noise of a tenth of the range moves the {objective.answer.name} there by {moved} (median).")
+        else:
+            typer.echo(f"Noise of a tenth of the range changes {100 * figures['grain']:.0f} % of its answers there.")
 
 
 def _command(
