@@ -62,7 +62,7 @@ def measure_edit(
         checkpoint: Called with the share done; may raise to cancel.
     """
     target, edited = result.target, edit.image
-    measured = measure_effect(classifier, original, edited, target, checkpoint)
+    measured = measure_effect(classifier, original, edited, target, lambda part: checkpoint(2 / 3 * part))
     effect = measured.values
     mask = (
         minimal_mask(classifier, original, edited, effect, target)
@@ -72,9 +72,7 @@ def measure_edit(
     regions = measure_regions(classifier, original, edited, effect, floor, target, measured.saturated)
     lesser = result.nearest_to_boundary(edit, classifier.multi_label)
     along_path = (
-        effect
-        if lesser is None
-        else effect_along_path(classifier, original, measured, lesser.image, target, checkpoint)
+        effect if lesser is None else effect_along_path(classifier, original, measured, lesser.image, target, rest)
     )
     return MeasuredEdit(effect, along_path, mask, regions, measured.saturated)
 
