@@ -71,9 +71,13 @@ def measure_edit(
     )
     regions = measure_regions(classifier, original, edited, effect, floor, target, measured.saturated)
     lesser = result.nearest_to_boundary(edit, classifier.multi_label)
-    along_path = (
-        effect if lesser is None else effect_along_path(classifier, original, measured, lesser.image, target, rest)
-    )
+    along_path = effect
+    if lesser is not None:
+
+        def last_third(part: float) -> None:
+            checkpoint((2 + part) / 3)
+
+        along_path = effect_along_path(classifier, original, measured, lesser.image, target, last_third)
     return MeasuredEdit(effect, along_path, mask, regions, measured.saturated)
 
 
