@@ -59,7 +59,7 @@ class OtherwiseApp(MONAILabelApp):
         self.options, self.host, self.authenticator, self._hold = start(conf, studies, explainer)
         self.registry = Registry(self.options.state / "models")
         self.host.with_fallback = CpuFallback(
-            self.host, registered_pair_loader(self.registry, self.options.trust_code)
+            self.host, registered_pair_loader(self.registry, self.options.trust_code, self.options.precision)
         ).run
         scores = PatchScoreCache(self.host) if self.host.classifier.inputs.patches else None
         parts = TaskParts(self.host, scores, lambda found: self.teaching.with_names(found), self._on_saved)

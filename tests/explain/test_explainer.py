@@ -11,11 +11,13 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from otherwise.agent.conditioning import Conditioning
+from otherwise.agent.precision import Precision
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.errors import AgentError, CancelledError, ClassifierError, ImageError
 from otherwise.explain.explainer import Explainer
 from otherwise.images.image import Geometry, Image
 from otherwise.report.folder import read_explanation, write_explanation
+from otherwise.report.provenance import provenance
 from support.square_models import SquareClassifier, eager_agent
 
 HU = (-1000.0, 400.0)
@@ -35,6 +37,18 @@ def oblique_volume(shape: tuple[int, int, int] = (19, 23, 11)) -> Image:
 def explainer() -> Explainer:
     classifier = SquareClassifier(InputSpec((8, 8, 8), intensity=HU))
     return Explainer(classifier, eager_agent(classifier))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_an_explanation_says_in_which_precision_the_agent_drew(
+    explainer: Explainer, tmp_path: Path, precision: str
+) -> None:
+    explainer.agent = replace(explainer.agent, precision=Precision(precision))
+    explanation = explainer.explain(oblique_volume())
+    assert explanation.precision == precision
+    assert ("Agent drew in", precision) in provenance(explanation)
+    write_explanation(explanation, tmp_path / "one")
+    assert read_explanation(tmp_path / "one").precision == precision
 
 
 def test_an_oblique_volume_is_explained_on_its_own_grid(explainer: Explainer) -> None:

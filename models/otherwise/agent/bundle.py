@@ -13,6 +13,7 @@ import torch
 from otherwise.agent.calibration import UNCALIBRATED, Calibration
 from otherwise.agent.guidance_style import EVERYWHERE, STRONGEST_VOXELS, GuidanceStyle
 from otherwise.agent.networks import Architecture, DiffusionAutoencoder
+from otherwise.agent.precision import Precision, compute_in_bf16
 from otherwise.blackbox.bundle import Bundle, bundle_version, common_metadata, read_bundle, write_bundle
 from otherwise.blackbox.hosts.networks import read_weights
 from otherwise.blackbox.hosts.pytorch import check_device
@@ -36,6 +37,7 @@ class Agent:
         student_noise: How far the student has learned in noise, see ``TrainingSettings``.
         guidance_override: How the student's gradient is followed; None: as usual for its kind of training.
         calibration: What was measured of it, see ``Calibration``.
+        precision: In which it draws: ``FP32`` or ``BF16``.
     """
 
     model: DiffusionAutoencoder
@@ -46,6 +48,7 @@ class Agent:
     student_noise: float = 0.0
     guidance_override: GuidanceStyle | None = None
     calibration: Calibration = UNCALIBRATED
+    precision: Precision = Precision.FP32
 
     @property
     def guidance_style(self) -> GuidanceStyle:
@@ -53,8 +56,13 @@ class Agent:
         return self.guidance_override or (STRONGEST_VOXELS if self.student_noise else EVERYWHERE)
 
 
-def load_agent(reference: str | Path, *, device: str = "cpu") -> Agent:
+def load_agent(reference: str | Path, *, device: str = "cpu", precision: Precision | str = Precision.AUTO) -> Agent:
     """Load an agent from a bundle folder or by the name of a shipped bundle.
+
+    Args:
+        reference: The folder or the name.
+        device: Where it computes, such as ``cpu``, ``cuda:0`` or ``auto``.
+        precision: In which it draws, see ``Precision``.
 
     Raises:
         BundleError: if the bundle is missing, broken, of another kind, or its weights do not fit its architecture.
@@ -74,11 +82,14 @@ def load_agent(reference: str | Path, *, device: str = "cpu") -> Agent:
     if model.architecture.spatial_dims == 2:
         # Measured on a CPU: a tenth faster; 3-D gains nothing. (PyTorch's own stubs lack it.)
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    drawn_in = Precision(precision).on(place)
+    if drawn_in is Precision.BF16:
+        compute_in_bf16(model.denoiser)
     taught_by = str(bundle.own.get("classifier", {}).get("version", ""))
     noise = float(bundle.own.get("student_noise", 0.0))
     calibration = Calibration.from_dict(bundle.own.get("calibration", {}))
     version = bundle_version(bundle)
-    return Agent(model, bundle.name, version, taught_by, place, noise, calibration=calibration)
+    return Agent(model, bundle.name, version, taught_by, place, noise, calibration=calibration, precision=drawn_in)
 
 
 def round_weights(model: DiffusionAutoencoder) -> None:

@@ -44,6 +44,10 @@ class Conditioning:
         """Repeat a condition of one image ``count`` times."""
         return Conditioning(*(part.expand(count, -1) for part in (self.latent, self.evidence, self.known)))
 
+    def repeat(self, count: int) -> Conditioning:
+        """Repeat a batch ``count`` times, one after the other."""
+        return Conditioning(*(part.repeat(count, 1) for part in (self.latent, self.evidence, self.known)))
+
     def moved(self, latent: Tensor, evidence: Tensor) -> Conditioning:
         """Return a copy with ``latent`` and ``evidence`` added; evidence stays in [-1, 1]."""
         return Conditioning(self.latent + latent, (self.evidence + evidence).clamp(-1, 1), self.known)

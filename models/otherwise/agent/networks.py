@@ -180,7 +180,7 @@ class DiffusionAutoencoder(nn.Module):
         whole = padded(noised, patch * 2 ** (len(self.architecture.channels) - 1))
         velocity = unfold(self.denoiser(fold(whole, patch), time, condition.tensor()), patch)
         inside = (slice(None), slice(None), *(slice(edge) for edge in noised.shape[2:]))
-        return velocity[inside]
+        return velocity[inside].to(noised.dtype)
 
     def classify(self, latent: Tensor) -> Tensor:
         """Return the student's logits ``(b, classes)``."""

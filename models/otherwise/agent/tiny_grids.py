@@ -13,7 +13,9 @@ from torch import Tensor, nn
 _SMALLEST = 3
 
 
-class _Conv3d(nn.Conv3d):
+class ExactConv3d(nn.Conv3d):
+    """A convolution that leaves autocast on a CPU's tiny grids."""
+
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if input.device.type != "cpu" or min(input.shape[2:]) >= _SMALLEST or not torch.is_autocast_enabled("cpu"):
             return super()._conv_forward(input, weight, bias)
@@ -26,4 +28,4 @@ def exact_on_tiny_grids(network: nn.Module) -> None:
     for module in network.modules():
         if type(module) is nn.Conv3d:
             # The networks are MONAI's, so their convolutions cannot be built otherwise.
-            module.__class__ = _Conv3d
+            module.__class__ = ExactConv3d

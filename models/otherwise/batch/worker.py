@@ -24,6 +24,7 @@ class BatchOrder:
         device: Where PyTorch runs both, such as ``cpu``, ``cuda`` or ``auto``.
         request: How to explain.
         trust_code: Whether Python that the classifier's bundle brings or names may be run.
+        precision: In which the agent draws.
     """
 
     classifier: str
@@ -31,6 +32,7 @@ class BatchOrder:
     device: str
     request: ExplainRequest
     trust_code: bool = False
+    precision: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,9 @@ class BatchWorker:
     """
 
     def __init__(self, order: BatchOrder) -> None:
-        self._explainer = load_explainer(order.classifier, order.agent, order.device, order.trust_code)
+        self._explainer = load_explainer(
+            order.classifier, order.agent, order.device, order.trust_code, precision=order.precision
+        )
         self._request = order.request
 
     @property

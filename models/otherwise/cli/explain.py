@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -95,6 +95,10 @@ def register(app: typer.Typer) -> None:
         ] = None,
         seed: Annotated[int, typer.Option(help="For the alternatives.")] = 0,
         device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+        precision: Annotated[
+            Literal["auto", "fp32", "bf16"],
+            typer.Option(help="In which the agent draws. auto: bf16 on a CPU with AMX, else fp32."),
+        ] = "auto",
         trust_code: Annotated[bool, typer.Option(help="Allow a classifier bundle to run its own Python code.")] = False,
         dicom: Annotated[
             bool,
@@ -119,14 +123,14 @@ def register(app: typer.Typer) -> None:
                 {"--image": part, "--centre": centre, "--dicom": dicom, "--confidence": confidence},
                 "is for one image, not for --all",
             )
-            order = BatchOrder(classifier, agent, device, request, trust_code)
+            order = BatchOrder(classifier, agent, device, request, trust_code, precision)
             explain_archive(image, out, order, workers, cluster, as_json)
             return
         _refuse({"--workers": workers, "--cluster": cluster}, "is for --all")
         refuse_existing(out)
         if dicom:
             _check_dicom(image, part, projection)
-        explainer = load_explainer(classifier, agent, device, trust_code, confidence)
+        explainer = load_explainer(classifier, agent, device, trust_code, confidence, precision)
         source = read_for_explanation(explainer, image, request, part)
         with shown("explain") as advance:
             explanation = explain_request(explainer, source, request, advance)

@@ -194,6 +194,7 @@ class Explainer:
             volumes=_volumes(judge, chosen, measured, carried),
             slice_index=slice_index,
             grid=view.grid,
+            precision=self.agent.precision.value,
         )
 
     def _explain_value(

@@ -286,6 +286,7 @@ class Explanation:
             earlier versions.
         warnings: Reasons to doubt the answer or its explanation, for example that most voxels are clipped.
         value: Where the model says a value: the question and its answer. The classes are then the sides of its cut.
+        precision: In which the agent drew, ``fp32`` or ``bf16``; None in explanations of earlier versions.
     """
 
     id: str
@@ -315,6 +316,7 @@ class Explanation:
     overview: Image | None = None
     rule: DecisionRule | None = None
     value: ValueAnswer | None = None
+    precision: str | None = None
 
     @property
     def remarks(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from otherwise.agent.bundle import load_agent
 from otherwise.agent.editing.search import SearchSettings
+from otherwise.agent.precision import Precision
 from otherwise.blackbox.loading import load_classifier
 from otherwise.explain.explainer import Explainer
 
@@ -16,6 +17,7 @@ def load_explainer(
     device: str = "cpu",
     trust_code: bool = False,
     confidence: float | None = None,
+    precision: Precision | str = Precision.AUTO,
 ) -> Explainer:
     """Load a classifier and its agent onto one device.
 
@@ -25,9 +27,11 @@ def load_explainer(
         device: Where PyTorch runs both, such as ``cpu``, ``cuda:0`` or ``auto``.
         trust_code: Whether Python that the classifier's bundle brings or names may be run.
         confidence: See ``SearchSettings``.
+        precision: In which the agent draws, see ``Precision``.
 
     Raises:
         OtherwiseError: if one cannot be loaded, or they do not belong together.
     """
     box = load_classifier(classifier, device=device, trust_code=trust_code)
-    return Explainer(box, load_agent(agent, device=device), SearchSettings(confidence=confidence))
+    drawer = load_agent(agent, device=device, precision=precision)
+    return Explainer(box, drawer, SearchSettings(confidence=confidence))

@@ -51,6 +51,7 @@ def explanation_json(explanation: Explanation) -> dict[str, Any]:
         "image": {"id": explanation.image_id, "sha256": explanation.image_sha256},
         "classifier": asdict(explanation.classifier),
         "agent": asdict(explanation.agent),
+        "precision": explanation.precision,
         "created": explanation.created,
         "seconds": explanation.seconds,
         "queries": explanation.queries,
@@ -169,6 +170,7 @@ def explanation_from_json(content: dict[str, Any], volumes: Volumes, seen: Seen 
         seen=seen,
         rule=_rule(content.get("decision")),
         value=value_from_json(content["value"]) if content.get("value") else None,
+        precision=content.get("precision"),
     )
 
 

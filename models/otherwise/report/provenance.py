@@ -52,6 +52,7 @@ def provenance(explanation: Explanation) -> list[tuple[str, str]]:
         ("Classifier version", explanation.classifier.version),
         ("Agent", explanation.agent.name),
         ("Agent version", explanation.agent.version),
+        *([("Agent drew in", explanation.precision)] if explanation.precision else []),
         ("Explanation", explanation.id),
         ("Made", words.moment(explanation.created)),
         ("Took", f"{words.duration(explanation.seconds)}, {explanation.queries} queries to the classifier"),

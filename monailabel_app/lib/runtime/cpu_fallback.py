@@ -19,11 +19,11 @@ Load = Callable[[str, str], ExplainerLike]
 """Loads the classifier and the agent of these versions onto the CPU."""
 
 
-def registered_pair_loader(registry: Registry, trust_code: bool) -> Load:
+def registered_pair_loader(registry: Registry, trust_code: bool, precision: str = "auto") -> Load:
     """Return a loader of registered pairs; the server registers every pair that it uses."""
 
     def load(classifier: str, agent: str) -> ExplainerLike:
-        return load_version(registry, registry.get(pair_id(classifier, agent)), "cpu", trust_code)
+        return load_version(registry, registry.get(pair_id(classifier, agent)), "cpu", trust_code, precision)
 
     return load
 

@@ -131,7 +131,9 @@ def start_host(options: Options, explainer: ExplainerLike | None = None) -> Host
     if explainer is None:
         from otherwise.explain.loading import load_explainer
 
-        explainer = load_explainer(options.classifier, options.agent, device, options.trust_code)
+        explainer = load_explainer(
+            options.classifier, options.agent, device, options.trust_code, precision=options.precision
+        )
     worker = Worker(f"otherwise-{device}", options.waiting, options.waiting_per_user)
     reading = ReadingBudget((options.reading_mib or 0) * MIB or default_budget(), give_back=trimmer())
     return Host(explainer, worker, store, device, reading, Owners(options.state / "owners"))

@@ -127,7 +127,7 @@ class ModelSwitcher:
             return None
 
     def _load(self, version: PairVersion) -> ExplainerLike:
-        made = load_version(self.registry, version, self.host.device, self.options.trust_code)
+        made = load_version(self.registry, version, self.host.device, self.options.trust_code, self.options.precision)
         old, new = self.host.classifier, made.classifier
         if (new.classes, new.inputs, new.multi_label) != (old.classes, old.inputs, old.multi_label):
             raise RegistryError(
@@ -144,7 +144,9 @@ class ModelSwitcher:
         self.changed()
 
 
-def load_version(registry: Registry, version: PairVersion, device: str, trust_code: bool) -> ExplainerLike:
+def load_version(
+    registry: Registry, version: PairVersion, device: str, trust_code: bool, precision: str = "auto"
+) -> ExplainerLike:
     """Load the pair of a version.
 
     Raises:
@@ -153,7 +155,8 @@ def load_version(registry: Registry, version: PairVersion, device: str, trust_co
     classifier, agent = version.classifier, version.agent
     from otherwise.explain.loading import load_explainer
 
-    made = load_explainer(registry.path(version, classifier), registry.path(version, agent), device, trust_code)
+    paths = registry.path(version, classifier), registry.path(version, agent)
+    made = load_explainer(*paths, device, trust_code, precision=precision)
     if (made.classifier.version, made.agent.version) != (classifier.version, agent.version):
         raise RegistryError(
             f"The models of version {version.id} are no longer what they were.", "Restore their bundles."

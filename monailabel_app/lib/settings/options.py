@@ -18,6 +18,7 @@ from otherwise.annotations.vocabulary import PRESETS
 from otherwise.report.dicom.c_store import Node
 
 LogFormat = Literal["text", "json"]
+DrawingPrecision = Literal["auto", "fp32", "bf16"]
 Size = Annotated[int, Field(ge=1)]
 """A whole number of MiB."""
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -43,6 +44,7 @@ class Options(BaseSettings):
     classifier: str = Field("mammogram_classifier", description="Bundle of the black box, or a shipped bundle's name")
     agent: str = Field("mammogram_agent", description="Bundle of its agent, or a shipped bundle's name")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    precision: DrawingPrecision = Field("auto", description="In which the agent draws: auto, fp32 or bf16")
     state: Annotated[Path, AfterValidator(Path.expanduser)] = Field(
         default_factory=lambda fields: default_state(fields["studies"]),
         description="Folder for everything that the server keeps; by default beside the studies",

@@ -113,7 +113,7 @@ class TrainAgent(TrainTask):
             start=parent,
         )
         run_session(session)
-        made = load_agent(draft, device=self.host.device)
+        made = load_agent(draft, device=self.host.device, precision=self.options.precision)
         data = hold_out(prepare_images(images, classifier.inputs, session.folder / "images.npy"), classifier)
         before = validate(parent, classifier, data.held_out, seconds=VALIDATION_SHARE * 60 * minutes)
         after = validate(made, classifier, data.held_out, most=before.searched)
@@ -135,7 +135,13 @@ class TrainAgent(TrainTask):
         """Return the pair in use; this process has loaded the pair that the server was started with."""
         chosen = self.registry.active().id
         pair = (
-            load_version(self.registry, self.registry.get(chosen), self.host.device, self.options.trust_code)
+            load_version(
+                self.registry,
+                self.registry.get(chosen),
+                self.host.device,
+                self.options.trust_code,
+                self.options.precision,
+            )
             if chosen
             else self.host.explainer
         )

@@ -230,6 +230,27 @@ def test_a_decoder_that_does_nothing_is_never_valid(
     assert counted.queries == 1 + 2 * (1 + len(SETTINGS.attempts))
 
 
+@pytest.mark.parametrize(("moved_from", "attempts_asked"), [(np.inf, 4), (4, 8), (1, 8)])
+def test_a_round_ends_early_where_neither_the_first_nor_the_utmost_attempts_move_the_black_box(
+    eager: Agent, classifier: SquareClassifier, images: np.ndarray, moved_from: float, attempts_asked: int
+) -> None:
+    class Stubborn(SquareClassifier):
+        """Moves a little from the given attempt on, and never flips."""
+
+        asked = 0
+
+        def predict(self, images: np.ndarray) -> np.ndarray:
+            self.asked += 1
+            first = 0.8 if self.asked - 1 >= moved_from else 0.9  # The first question is about the original.
+            return np.tile([first, 1 - first], (len(images), 1))
+
+    counted = CountingBlackBox(Stubborn(classifier.inputs))
+    settings = SearchSettings(flow=None, steps=1, rounds=1)
+    result = Search(eager, counted, settings).run(images[0])
+    assert not result.valid
+    assert counted.queries == 1 + len(settings.strengths) * attempts_asked
+
+
 def test_the_same_seed_gives_the_same_answer(eager: Agent, classifier: SquareClassifier, images: np.ndarray) -> None:
     search = Search(eager, CountingBlackBox(classifier), SETTINGS)
     first, second = search.run(images[1], seed=4), search.run(images[1], seed=4)

@@ -70,11 +70,17 @@ def flow_edit(
     weight = expand(torch.tensor([strength.guidance_scale for strength in strengths]).to(images), images)
     conditions = target + present + present
     change = torch.zeros_like(images)
+    at_first, plain = target + present, [1] * (images.ndim - 1)
     for step in range(steps):
         time = begin * (1 - step / steps)
         source = noised(images, noise, time)
         edited = source + change
-        towards, away, own = model.velocity(torch.cat([edited, edited, source]), time.repeat(3), conditions).chunk(3)
+        if step:
+            moving = torch.cat([edited, edited, source])
+            towards, away, own = model.velocity(moving, time.repeat(3), conditions).chunk(3)
+        else:  # nothing has changed yet, so that two of the three fields are the same
+            towards, own = model.velocity(source.repeat(2, *plain), time.repeat(2), at_first).chunk(2)
+            away = own
         change = change - expand(begin / steps, images) * (towards + weight * (towards - away) - own)
         change = change if mask is None else mask * change
         if step_done is not None:

@@ -26,6 +26,9 @@ from otherwise.blackbox.decision import DecisionRule
 
 LEAST_GAIN = 0.05
 """Log-odds that a round must bring for another one to be worth while."""
+MILD = 2
+"""Attempts of a round after which the deepest and the last one are asked for, if nothing has moved the black box: where
+these do not move it either, the round ends."""
 
 Progress = Callable[[str, float], None]
 
@@ -259,7 +262,7 @@ class Search:
     def _try_settings(
         self, base: Candidate, target: int, start_queries: int, progress: Progress, cancelled: Cancelled
     ) -> _RoundResult:
-        """Try all edit settings from one image, until one of them flips the black box."""
+        """Try all edit settings from one image, until one of them flips the black box or nothing moves it."""
         pixels = torch.from_numpy(base.image)[None].to(self.agent.device)
         condition = self._condition(pixels, base)
         direction = direction_to_boundary(
@@ -277,15 +280,27 @@ class Search:
         if self.settings.reach is not None:
             reach = self.settings.reach[pixels.ndim - 4]
             ways.insert(0, (self.settings.attempts[0], Bounds.around(pixels, reach)))
-        for number, (attempt, bounds) in enumerate(ways):
+        utmost = {max(range(len(ways)), key=lambda each: ways[each][0].inversion_depth), len(ways) - 1}
+        made: dict[int, tuple[Renderer, list[Candidate]]] = {}
+
+        def edits(number: int) -> tuple[Renderer, list[Candidate]]:
+            if number not in made:
+                attempt, bounds = ways[number]
+                renderer = Renderer(
+                    self.agent, self.settings.steps, pixels, condition, attempt, bounds, inverted, cancelled
+                )
+                made[number] = renderer, self._ask(renderer, direction, strengths, base.strength)
+            return made[number]
+
+        for number, (_, bounds) in enumerate(ways):
             progress("search", number / len(ways))
             if self._over_budget(start_queries, len(strengths)):
                 return reserve or replace(nearest, exhausted=True)
-            renderer = Renderer(
-                self.agent, self.settings.steps, pixels, condition, attempt, bounds, inverted, cancelled
-            )
+            may_look_ahead = number == MILD and not self._over_budget(start_queries, 3 * len(strengths))
+            if may_look_ahead and not any(_moves(edits(n)[1], base, target) for n in (*range(MILD), *utmost)):
+                break
+            renderer, tried = edits(number)
             reconstruction = renderer.reconstruction if reconstruction is None else reconstruction
-            tried = self._ask(renderer, direction, strengths, base.strength)
             least = self._least_convincing(tried, target, insist=bounds is not None)
             if least is not None:
                 first = next(index for index, candidate in enumerate(tried) if candidate is least)
@@ -358,14 +373,15 @@ class Search:
         sideways = sideways - (sideways @ unit.T) * unit
         sideways = self.settings.diversity * length * sideways / sideways.norm(dim=1, keepdim=True)
         own = found.best.strength - base.strength
-        strengths = [factor * own for factor in (1.0, 1.5) for _ in range(wanted)]
-        other = replace(direction, latent=(direction.latent + sideways).repeat(2, 1))
-        tried = self._ask(found.renderer, other, strengths, base.strength)
-        chosen = []
-        for index in range(wanted):
-            flips = [c for c in tried[index::wanted] if self.rule.predicts(c.probabilities, target)]
-            chosen += flips[:1]
-        return tuple(chosen)
+        chosen: dict[int, Candidate] = {}
+        for factor in (1.0, 1.5):
+            left = [index for index in range(wanted) if index not in chosen]
+            if left:
+                other = replace(direction, latent=direction.latent + sideways[left])
+                tried = self._ask(found.renderer, other, [factor * own] * len(left), base.strength)
+                flips = [self.rule.predicts(c.probabilities, target) for c in tried]
+                chosen |= {index: c for index, c, flip in zip(left, tried, flips, strict=True) if flip}
+        return tuple(chosen[index] for index in sorted(chosen))
 
 
 @dataclass(frozen=True)
@@ -390,6 +406,11 @@ def _other_answer(original: Candidate, tried: Sequence[Candidate], rule: Decisio
 
 def _value(candidate: Candidate, target: int) -> float:
     return float(decision_value(candidate.probabilities, target))
+
+
+def _moves(tried: Sequence[Candidate], base: Candidate, target: int) -> bool:
+    """Return whether an edit moves the black box by at least ``LEAST_GAIN``, to either side."""
+    return any(abs(_value(each, target) - _value(base, target)) >= LEAST_GAIN for each in tried)
 
 
 def _by_strength(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
