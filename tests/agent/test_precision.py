@@ -92,21 +92,22 @@ def test_a_region_edit_in_bf16_leaves_the_outside_to_the_bit(rounded: DiffusionA
 
 
 @pytest.mark.parametrize(
-    ("asked", "device", "amx", "drawn_in"),
+    ("asked", "device", "amx", "vanish", "drawn_in"),
     [
-        ("auto", "cpu", True, "bf16"),
-        ("auto", "cpu", False, "fp32"),
-        ("auto", "cuda", True, "fp32"),
-        ("bf16", "cpu", False, "bf16"),
-        ("bf16", "cuda", False, "bf16"),
-        ("fp32", "cpu", True, "fp32"),
+        ("auto", "cpu", True, True, "bf16"),
+        ("auto", "cpu", True, False, "fp32"),
+        ("auto", "cpu", False, True, "fp32"),
+        ("auto", "cuda", True, True, "fp32"),
+        ("bf16", "cpu", False, False, "bf16"),
+        ("bf16", "cuda", False, True, "bf16"),
+        ("fp32", "cpu", True, True, "fp32"),
     ],
 )
-def test_a_precision_is_followed_and_auto_follows_from_the_machine(
-    monkeypatch: pytest.MonkeyPatch, asked: str, device: str, amx: bool, drawn_in: str
+def test_a_precision_is_followed_and_auto_follows_from_the_machine_and_the_agent(
+    monkeypatch: pytest.MonkeyPatch, asked: str, device: str, amx: bool, vanish: bool, drawn_in: str
 ) -> None:
     monkeypatch.setattr(precision, "has_matrix_units", lambda: amx)
-    assert Precision(asked).on(torch.device(device)) == drawn_in
+    assert Precision(asked).on(torch.device(device), vanish) == drawn_in
 
 
 @pytest.mark.parametrize("name", ["mammogram_agent", "nodule_agent"])
