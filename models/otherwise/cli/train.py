@@ -65,7 +65,7 @@ def register(app: typer.Typer) -> None:
         threads: Annotated[int | None, typer.Option(help="CPU threads; default: all.")] = None,
         seed: Annotated[int, typer.Option(help="Same seed, same agent (with --epochs).")] = 0,
         start: Annotated[
-            str | None, typer.Option(help="Begin with the weights of this agent, of any classifier.")
+            str | None, typer.Option(help="Begin with the weights of this agent, of any classifier and size of images.")
         ] = None,
         name: Annotated[str | None, typer.Option(help="Display name.")] = None,
         trust_code: Annotated[bool, typer.Option(help="Allow the classifier to run its own Python code.")] = False,

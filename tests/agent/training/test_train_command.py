@@ -15,14 +15,14 @@ from torch import distributed
 from typer.testing import CliRunner
 
 import otherwise
-from otherwise.agent.bundle import load_agent
+from otherwise.agent.bundle import load_agent, write_agent
 from otherwise.blackbox.loading import load_classifier
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.blackbox.training.trainer import train_classifier
 from otherwise.cli import build
 from otherwise.errors import AgentError, BundleError, ImageError
 from support.quick_search import ONE_ATTEMPT, VALIDATION
-from support.square_models import squares
+from support.square_models import SquareClassifier, eager_agent, squares
 
 ONE_ATTEMPT_COMMAND = """
 from otherwise.agent.training import validation
@@ -98,6 +98,25 @@ def test_a_folder_of_images_becomes_an_agent(classifier_bundle: Path, training_f
     assert load_agent(out).version != ""
     for one, other in zip(agent.model.parameters(), load_agent(out).model.parameters(), strict=True):
         assert np.array_equal(one.numpy(), other.numpy())
+
+
+@pytest.mark.long
+def test_a_training_begins_with_an_agent_of_images_of_another_size_but_of_the_same_kind(
+    classifier_bundle: Path, training_folder: Path, tmp_path: Path
+) -> None:
+    larger = SquareClassifier(InputSpec((20, 24)))
+    volumes = SquareClassifier(InputSpec((8, 8, 8)))
+    for name, other in (("larger", larger), ("volumes", volumes)):
+        write_agent(tmp_path / name, eager_agent(other).model, other, name=name, card="", figures={})
+    given = arguments(classifier_bundle, training_folder, tmp_path / "agent", "--start", str(tmp_path / "larger"))
+    result = CliRunner().invoke(build(), given, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert load_agent(tmp_path / "agent").model.architecture.size == (16, 16)
+    refused = CliRunner().invoke(
+        build(), arguments(classifier_bundle, training_folder, tmp_path / "no", "--start", str(tmp_path / "volumes"))
+    )
+    assert isinstance(refused.exception, AgentError)
+    assert "3 dimensions" in refused.exception.detail
 
 
 @pytest.mark.long

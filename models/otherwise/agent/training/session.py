@@ -111,12 +111,15 @@ def _initial_model(session: TrainingSession) -> DiffusionAutoencoder:
     if session.start is None:
         return DiffusionAutoencoder(session.architecture)
     inputs, known = session.classifier.inputs, session.start.model.architecture
-    if known.size != tuple(inputs.size) or known.classes != len(session.classifier.classes):
+    kind = (known.spatial_dims, known.image_channels, known.classes)
+    if kind != (inputs.spatial_dims, inputs.channels, len(session.classifier.classes)):
         raise AgentError(
-            f"Agent {session.start.name} is made for images of {known.size} and {known.classes} classes.",
-            "Begin with an agent of this classifier, or of one for the same images and classes.",
+            f"Agent {session.start.name} is made for images of {known.spatial_dims} dimensions and "
+            f"{known.image_channels} channel(s), and {known.classes} classes.",
+            "Begin with an agent of as many dimensions, channels and classes as this classifier has.",
         )
-    model = DiffusionAutoencoder(known)
+    # No weight depends on the size of the images.
+    model = DiffusionAutoencoder(replace(known, size=tuple(inputs.size)))
     model.load_state_dict(session.start.model.state_dict())
     return model
 
