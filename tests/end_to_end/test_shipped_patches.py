@@ -10,8 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from otherwise.cli import build
+from otherwise.images.image import Image
 from otherwise.images.reading import read_image
 from otherwise.images.writing import write_image
+from otherwise.phantoms.phantom import WholePhantom
 from otherwise.phantoms.registry import draw_whole
 
 pytestmark = pytest.mark.long
@@ -23,15 +25,26 @@ def run(*words: object) -> str:
     return result.stdout
 
 
+def around_lesions(phantom: WholePhantom) -> Image:
+    """Cut the part of a volume that has all lesions and 48 voxels about them; a patch has 32."""
+    geometry = phantom.image.geometry
+    places = (
+        np.array([geometry.to_index(np.array(lesion.centre_ras)) for lesion in phantom.lesions]).round().astype(int)
+    )
+    low, high = np.maximum(0, places.min(axis=0) - 48), np.minimum(geometry.shape, places.max(axis=0) + 49)
+    return phantom.image.crop(tuple(low.tolist()), tuple(high.tolist()))
+
+
 CASES = [("whole-mammogram", "mammogram_patch"), ("whole-ct", "nodule_patch")]
 
 
 @pytest.mark.parametrize(("kind", "pair"), CASES, ids=[kind for kind, _ in CASES])
 def test_lesions_are_found_and_explained(kind: str, pair: str, tmp_path: Path) -> None:
-    whole = next(phantom for phantom in draw_whole(kind, 34, 9) if len(phantom.lesions) > 1)
-    path = write_image(whole.image, tmp_path / "whole.nrrd")
+    phantom = next(phantom for phantom in draw_whole(kind, 34, 9) if len(phantom.lesions) > 1)
+    image = around_lesions(phantom) if phantom.image.dimension == 3 else phantom.image
+    path = write_image(image, tmp_path / "whole.nrrd")
     finds = json.loads(run("find", path, "--classifier", f"{pair}_classifier", "--json"))["finds"]
-    lesions = [whole.image.geometry.to_index(np.array(lesion.centre_ras)) for lesion in whole.lesions]
+    lesions = [image.geometry.to_index(np.array(lesion.centre_ras)) for lesion in phantom.lesions]
 
     def meets(find: dict, place: np.ndarray) -> bool:
         return all(low <= at < high for low, at, high in zip(find["low"], place, find["high"], strict=True))
@@ -41,14 +54,14 @@ def test_lesions_are_found_and_explained(kind: str, pair: str, tmp_path: Path) -
 
     models = ("--classifier", f"{pair}_classifier", "--agent", f"{pair}_agent")
     run("explain", path, *models, "--find", 1, "--out", tmp_path / "explanation")
-    told = json.loads((tmp_path / "explanation" / "explanation.json").read_text())
-    first, place = finds[0], told["place"]
-    assert told["prediction"]["label"] == max(first["probabilities"], key=lambda name: first["probabilities"][name])
-    assert told["counterfactual"]["valid"]
+    content = json.loads((tmp_path / "explanation" / "explanation.json").read_text())
+    first, place = finds[0], content["place"]
+    assert content["prediction"]["label"] == max(first["probabilities"], key=lambda name: first["probabilities"][name])
+    assert content["counterfactual"]["valid"]
     low, high = (np.array(place[key]) for key in ("low", "high"))
-    edited = read_image(tmp_path / "explanation" / told["files"]["counterfactual"])
-    np.testing.assert_allclose(edited.geometry.affine[:3, 3], whole.image.geometry.to_ras(low), atol=1e-6)
-    same = edited.array == whole.image.crop(tuple(low.tolist()), tuple(high.tolist())).array
+    edited = read_image(tmp_path / "explanation" / content["files"]["counterfactual"])
+    np.testing.assert_allclose(edited.geometry.affine[:3, 3], image.geometry.to_ras(low), atol=1e-6)
+    same = edited.array == image.crop(tuple(low.tolist()), tuple(high.tolist())).array
     inside = tuple(slice(a - b, c - b) for a, c, b in zip(first["low"], first["high"], low, strict=True))
     assert not same[(slice(None), *inside)].all(), "something changed within the patch"
     same[(slice(None), *inside)] = True
