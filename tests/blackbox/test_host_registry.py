@@ -11,7 +11,7 @@ from otherwise.blackbox.checks.report import check_classifier
 from otherwise.blackbox.hosted import HostedClassifier
 from otherwise.blackbox.hosts import registry
 from otherwise.blackbox.hosts.model_files import ModelSource
-from otherwise.blackbox.hosts.registry import HOSTS, Host
+from otherwise.blackbox.hosts.registry import HOSTS, HostKind
 from otherwise.blackbox.importing import import_classifier
 from otherwise.blackbox.loading import load_classifier
 from otherwise.blackbox.spec import read_spec
@@ -47,8 +47,8 @@ def with_numpy(bundle: Bundle) -> bool:
     return bundle.weights is not None and bundle.weights.suffix == ".npz"
 
 
-NUMPY = Host("linear layer of numpy", with_numpy, load_numpy, recognise_numpy)
-CONSTANT = Host("constant answer", lambda bundle: "constant" in bundle.own, load_constant, recognise_by_name)
+NUMPY = HostKind("linear layer of numpy", with_numpy, load_numpy, recognise_numpy)
+CONSTANT = HostKind("constant answer", lambda bundle: "constant" in bundle.own, load_constant, recognise_by_name)
 
 
 def test_one_line_adds_a_host_of_files(tmp_path, tiny, inputs, images, monkeypatch):

@@ -19,7 +19,7 @@ from otherwise.concepts.naming import (
     kernel,
     squared_distances,
 )
-from otherwise.concepts.questions import Pool, Question, QuestionError, RegionRef, named_share, next_questions
+from otherwise.concepts.questions import LabelQuestion, Pool, QuestionError, RegionRef, named_share, next_questions
 
 MASS: Key = ("SCT", "129788004")
 SPICULATED: Key = ("SCT", "129742005")
@@ -64,11 +64,11 @@ def pool_of(clouds: Clouds, labelled: int = 0) -> Pool:
     return Pool(regions, embeddings, np.ones(count), np.arange(count) < labelled)
 
 
-def number(question: Question) -> int:
+def number(question: LabelQuestion) -> int:
     return int(question.region.image.removeprefix("image-"))
 
 
-def kind(question: Question) -> Key:
+def kind(question: LabelQuestion) -> Key:
     return [*COUNTS][int(np.searchsorted(np.cumsum([*COUNTS.values()]), number(question), "right"))]
 
 

@@ -55,7 +55,7 @@ def test_a_target_of_a_value_is_a_text(task: Any, params: dict, target: str | No
 
 
 def test_finds_of_a_value_are_ranked_by_concern_and_carry_value_and_unit(tmp_path: Path) -> None:
-    from lib.infers.find import Find, PatchScoreCache
+    from lib.infers.find import FindTask, PatchScoreCache
 
     save(SquareValue(), tmp_path / "m.ts", (8, 8))
     inputs = InputSpec((8, 8), spacing=(1.0, 1.0), patches=PatchSpec(("lower",)))
@@ -66,7 +66,7 @@ def test_finds_of_a_value_are_ranked_by_concern_and_carry_value_and_unit(tmp_pat
     array = np.full((1, 40, 32, 1), 0.5, np.float32)
     array[0, 10:22, 8:20] = 0.1
     image = Image(array, Geometry((40, 32, 1), np.eye(4)), "whole", 2)
-    task = Find(host, PatchScoreCache(host))
+    task = FindTask(host, PatchScoreCache(host))
     assert "the lowest oedema score" in task.description
     reply = task.answer(image, {"slice_index": None, "most": 3}, lambda: False, lambda stage, part: None).json
     first = reply["finds"][0]

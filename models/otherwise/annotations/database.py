@@ -24,7 +24,7 @@ FILE_NAME = "annotations.sqlite"
 _PATIENCE = 30.0  # seconds to wait for another process that is writing
 
 
-class StorageError(OtherwiseError):
+class AnnotationStorageError(OtherwiseError):
     """The disk is full or not writable."""
 
     code = "storage"
@@ -129,7 +129,7 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StorageError(
+        raise AnnotationStorageError(
             f"The folder {folder.name} cannot be made: {error.strerror}.", "Choose a folder that you may write to."
         ) from error
 
@@ -139,7 +139,9 @@ def _refuse_damaged(path: Path) -> None:
     try:
         size, log = (found.stat().st_size if found.exists() else 0 for found in (path, Path(f"{path}-wal")))
     except OSError as error:
-        raise StorageError(f"{path.name} cannot be read: {error.strerror}.", "Choose another place.") from error
+        raise AnnotationStorageError(
+            f"{path.name} cannot be read: {error.strerror}.", "Choose another place."
+        ) from error
     if not size and not log:
         return
     try:
@@ -188,11 +190,13 @@ def _begin_sqlite(connection: Connection) -> None:
 def _explain(error: BaseException | None) -> OtherwiseError:
     sqlite, postgres = getattr(error, "sqlite_errorname", None) or "", getattr(error, "sqlstate", None) or ""
     if sqlite == "SQLITE_FULL" or postgres == "53100":
-        return StorageError("The disk of the annotations is full.", "Free some space and try again.")
+        return AnnotationStorageError("The disk of the annotations is full.", "Free some space and try again.")
     if sqlite.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")) or postgres == "25006":
-        return StorageError("The annotations cannot be written.", "Choose a place that you may write to.")
+        return AnnotationStorageError("The annotations cannot be written.", "Choose a place that you may write to.")
     if sqlite.startswith("SQLITE_IOERR"):
-        return StorageError("The disk of the annotations fails.", "Check the disk, and whether there is space left.")
+        return AnnotationStorageError(
+            "The disk of the annotations fails.", "Check the disk, and whether there is space left."
+        )
     if error is not None and is_damage(error):
         return DamagedDatabaseError("The database of annotations is damaged.", "Start again to see what to do.")
     if sqlite.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):

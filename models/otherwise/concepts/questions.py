@@ -73,7 +73,7 @@ class Pool:
 
 
 @dataclass(frozen=True)
-class Question:
+class LabelQuestion:
     """What to ask next.
 
     Attributes:
@@ -85,11 +85,11 @@ class Question:
     reason: str
 
 
-Strategy = Callable[[Pool, ConceptModel, int, np.random.Generator], list[Question]]
+Strategy = Callable[[Pool, ConceptModel, int, np.random.Generator], list[LabelQuestion]]
 """Pool, model, how many, randomness -> questions, the best first; none where nothing is left."""
 
 
-def ask_random(pool: Pool, model: ConceptModel, count: int, rng: np.random.Generator) -> list[Question]:
+def ask_random(pool: Pool, model: ConceptModel, count: int, rng: np.random.Generator) -> list[LabelQuestion]:
     """Ask about the strongest region that nobody has named, in images drawn at random: what others must beat."""
     images: dict[str, list[int]] = {}
     for n in np.flatnonzero(~pool.labelled):
@@ -97,12 +97,12 @@ def ask_random(pool: Pool, model: ConceptModel, count: int, rng: np.random.Gener
     names = sorted(images)
     chosen = [names[n] for n in rng.permutation(len(names))[:count]]
     return [
-        Question(pool.regions[max(images[name], key=lambda n: pool.shares[n])], "The image was drawn at random.")
+        LabelQuestion(pool.regions[max(images[name], key=lambda n: pool.shares[n])], "The image was drawn at random.")
         for name in chosen
     ]
 
 
-def ask_uncertain(pool: Pool, model: ConceptModel, count: int, rng: np.random.Generator) -> list[Question]:
+def ask_uncertain(pool: Pool, model: ConceptModel, count: int, rng: np.random.Generator) -> list[LabelQuestion]:
     """Ask about regions of whose name the model is least sure (least confidence, Lewis & Gale 1994)."""
     names = model.name(pool.embeddings, 0.0)
     doubt = _doubt(names)
@@ -120,7 +120,7 @@ def _doubt(names: Sequence[Name | None]) -> np.ndarray:
     return 1 - np.array([name.confidence if name else 0.0 for name in names])
 
 
-def ask_influential(pool: Pool, model: ConceptModel, count: int, rng: np.random.Generator) -> list[Question]:
+def ask_influential(pool: Pool, model: ConceptModel, count: int, rng: np.random.Generator) -> list[LabelQuestion]:
     """Ask about regions whose names would name most of the decisive change that has none yet."""
     unnamed = pool.shares * (1 - model.familiarity(pool.embeddings))
     total = float(pool.shares.sum()) or 1.0
@@ -131,7 +131,7 @@ def ask_influential(pool: Pool, model: ConceptModel, count: int, rng: np.random.
     return _greedy(pool, model, unnamed, count, rng, reason)
 
 
-def ask_finer(pool: Pool, model: ConceptModel, count: int, rng: np.random.Generator) -> list[Question]:
+def ask_finer(pool: Pool, model: ConceptModel, count: int, rng: np.random.Generator) -> list[LabelQuestion]:
     """Ask about regions that would split a coarse name: what is named, but no finer than a term that has kinds.
 
     Where there is none, those whose names would name most.
@@ -156,7 +156,7 @@ def ask_finer(pool: Pool, model: ConceptModel, count: int, rng: np.random.Genera
     return _greedy(pool, model, worth, count, rng, reason)
 
 
-def ask_mixed(pool: Pool, model: ConceptModel, count: int, rng: np.random.Generator) -> list[Question]:
+def ask_mixed(pool: Pool, model: ConceptModel, count: int, rng: np.random.Generator) -> list[LabelQuestion]:
     """Ask about regions that are typical of many, then about others that differ, then about those least sure.
 
     Regions that differ are drawn with probabilities proportional to their share and to the squared distance to the
@@ -170,7 +170,7 @@ def ask_mixed(pool: Pool, model: ConceptModel, count: int, rng: np.random.Genera
     doubt = (pool.doubt if len(pool.doubt) else _doubt(model.name(pool.embeddings, 0.0)))[some]
     spoken = [int(n) for n in np.flatnonzero(pool.labelled)]
     far = squared_distances(places[some], places[spoken]).min(1) if spoken else np.ones(len(some))
-    questions = list[Question]()
+    questions = list[LabelQuestion]()
     for _ in range(min(count, len(some))):
         if len(spoken) < TYPICAL:
             worth = _new_likeness(places, some, spoken) @ pool.shares
@@ -183,7 +183,7 @@ def ask_mixed(pool: Pool, model: ConceptModel, count: int, rng: np.random.Genera
             worth = doubt * np.sqrt(shares) * (1 - 0.5 * np.exp(far / -2))
             reason = "What it shows is least sure."
         best = int(np.where(left, worth, -1.0).argmax())
-        questions.append(Question(pool.regions[some[best]], reason))
+        questions.append(LabelQuestion(pool.regions[some[best]], reason))
         spoken.append(int(some[best]))
         far = np.minimum(far, squared_distances(places[some], places[spoken[-1:]])[:, 0])
         left[best] = False
@@ -227,7 +227,7 @@ STRATEGIES: dict[str, tuple[Strategy, str]] = {
 
 def next_questions(
     strategy: str, pool: Pool, model: ConceptModel, count: int, rng: np.random.Generator
-) -> list[Question]:
+) -> list[LabelQuestion]:
     """Choose what to ask.
 
     Raises:
@@ -251,7 +251,7 @@ def _greedy(
     rng: np.random.Generator,
     reason: Callable[[int, float], str],
     alone: bool = False,
-) -> list[Question]:
+) -> list[LabelQuestion]:
     """Choose one after the other what speaks for most of ``worth (n,)``; ``alone``: for its own worth only."""
     free = _free(pool, count)
     places = model.space.place(pool.embeddings)
@@ -261,7 +261,7 @@ def _greedy(
         alike = kernel(places[some], places)
         spoken = left[some] if alone else alike @ left
         best = int(spoken.argmax())
-        questions.append(Question(pool.regions[some[best]], reason(int(some[best]), float(spoken[best]))))
+        questions.append(LabelQuestion(pool.regions[some[best]], reason(int(some[best]), float(spoken[best]))))
         left *= 1 - alike[best]
         free = free[free != some[best]]
     return questions

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from monailabel.interfaces.datastore import DefaultLabelTag
 
 from lib.dicomweb.cache import Cache
-from lib.dicomweb.listing import FRESH, Listing
+from lib.dicomweb.listing import FRESH, ArchiveListing
 from lib.storage.study_folder import StudyFolder
 from otherwise.errors import OtherwiseError
 from otherwise.images.dicomweb.archive import UID, Archive, Entry
@@ -51,7 +51,7 @@ class DicomWebDatastore(StudyFolder):
     def __init__(self, archive: Archive, folder: Path, cache_limit: int, fresh: float = FRESH) -> None:
         self.archive = archive
         self.cache = Cache(folder / "cache", cache_limit)
-        self.listing = Listing(archive.images, folder / "images.json", fresh)
+        self.listing = ArchiveListing(archive.images, folder / "images.json", fresh)
         self._fetching: dict[str, threading.Lock] = {}
         self._gate, self._slots = threading.Lock(), threading.BoundedSemaphore(FETCHES)
         # An image about which something was saved has an empty file there, by which MONAI Label knows it.

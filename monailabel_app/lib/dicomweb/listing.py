@@ -30,7 +30,7 @@ SHOWN = 100
 """While the first list of a large archive is made, it is shown whenever it has grown by as many."""
 
 
-class Listing:
+class ArchiveListing:
     """The images of an archive, stored on disk so that a server knows them while the archive does not answer.
 
     One thread at a time asks the archive; the event loop never waits for it.

@@ -7,7 +7,7 @@ from typing import Any
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.tasks.infer_v2 import InferType
 
-from lib.infers.task import Answer, HostedTask, Report, Target, TargetNames
+from lib.infers.task import HostedTask, Report, Target, TargetNames, TaskAnswer
 from lib.runtime.host import Host
 from lib.runtime.worker import Cancelled
 from lib.settings.params import Params, ParamsError, one_of, refuse_unknown
@@ -57,7 +57,7 @@ class Attribute(HostedTask):
         about = {"explanation": id, "slice_index": content["slice_index"], "label": label}
         return Target(source, about)
 
-    def answer(self, image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report) -> Answer:
+    def answer(self, image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report) -> TaskAnswer:
         """Attribute on the worker's thread."""
         method = find_method(arguments["method"], self.host.classifier)
         folder = self.host.store.folder(arguments["explanation"])
@@ -74,4 +74,4 @@ class Attribute(HostedTask):
             with atomic_path(file) as draft:
                 write_image(found, draft)
         about = {"method": method.name, "title": method.title, "source": method.source, "label": arguments["label"]}
-        return Answer({"explanation": arguments["explanation"], "file": file.name, **about})
+        return TaskAnswer({"explanation": arguments["explanation"], "file": file.name, **about})

@@ -10,7 +10,7 @@ import numpy as np
 from monailabel.interfaces.tasks.infer_v2 import InferType
 
 from lib.infers.find import PatchScoreCache
-from lib.infers.task import Answer, HostedTask, Report
+from lib.infers.task import HostedTask, Report, TaskAnswer
 from lib.runtime.host import Host
 from lib.runtime.worker import Cancelled
 from lib.settings.params import AUTO, Params, place
@@ -38,7 +38,7 @@ class Classify(HostedTask):
         """Add the patch."""
         return {**super().check(params), "centre": place(params, "centre") if self.looks else None}
 
-    def answer(self, image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report) -> Answer:
+    def answer(self, image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report) -> TaskAnswer:
         """Classify on the worker's thread."""
         probabilities = self._probabilities(image, arguments, cancelled, report)
         scores = [
@@ -50,7 +50,7 @@ class Classify(HostedTask):
         if kind.is_value:
             amount = float(kind.value_of(np.array([score["score"] for score in scores])))
             value = {"value": {"amount": amount, "unit": kind.unit, "name": kind.name, "kind": kind.kind}}
-        return Answer(
+        return TaskAnswer(
             {
                 **value,
                 "prediction": scores,

@@ -9,7 +9,7 @@ from typing import Any, cast
 from monailabel.interfaces.tasks.infer_v2 import InferType
 
 from lib.infers.find import MOST_FINDS, SCAN_OPTIONS, PatchScoreCache, scan_of, scan_params
-from lib.infers.task import Answer, HostedTask, Report
+from lib.infers.task import HostedTask, Report, TaskAnswer
 from lib.runtime.host import Host
 from lib.runtime.worker import Cancelled
 from lib.settings.params import AUTO, MAX_SEED, Params, number, one_of, place, text, whole_number, yes_or_no
@@ -83,7 +83,7 @@ class Explain(HostedTask):
             return text(params, "target", MOST_LETTERS)
         return one_of(params, "target", self.host.classifier.classes)
 
-    def answer(self, image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report) -> Answer:
+    def answer(self, image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report) -> TaskAnswer:
         """Explain on the worker's thread, and store the result."""
         require_room(self.host.store.root)
         arguments = dict(arguments)
@@ -100,7 +100,7 @@ class Explain(HostedTask):
             raise StorageError(
                 f"The explanation could not be written ({error.strerror}).", "Make room on the server's disk."
             ) from error
-        return Answer(content, label_map)
+        return TaskAnswer(content, label_map)
 
     def _explain(self, image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report) -> Explanation:
         score = self.looks.score if self.looks else Finder.score

@@ -9,7 +9,7 @@ from typing import Any
 from cachetools import LRUCache
 from monailabel.interfaces.tasks.infer_v2 import InferType
 
-from lib.infers.task import Answer, HostedTask, Report
+from lib.infers.task import HostedTask, Report, TaskAnswer
 from lib.runtime.host import Host
 from lib.runtime.worker import Cancelled
 from lib.settings.params import AUTO, MAX_SLICES, Params, ParamsError, number, refuse_unknown, whole_number
@@ -97,7 +97,7 @@ class PatchScoreCache:
         return scores
 
 
-class Find(HostedTask):
+class FindTask(HostedTask):
     """Scores every patch; replies with boxes and scores as MONAI Label's detection models do."""
 
     def __init__(self, host: Host, looks: PatchScoreCache) -> None:
@@ -119,7 +119,7 @@ class Find(HostedTask):
             **scan_params(params, self.host),
         }
 
-    def answer(self, image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report) -> Answer:
+    def answer(self, image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report) -> TaskAnswer:
         """Score all patches on the worker's thread."""
         from otherwise.report.finds import describe  # loads matplotlib: not while the server starts
 
@@ -128,7 +128,7 @@ class Find(HostedTask):
         finder = Finder(self.host.classifier, scan)
         window, wanted = finder.inputs.intensity, finder.patches.wanted
         finds = [describe(image, found, window) for found in finder.finds(scores, arguments["most"])]
-        return Answer(
+        return TaskAnswer(
             {
                 # The reply of MONAI Label's detection models; for an oblique image ``finds`` is more exact.
                 "box": [found["box_ras"] for found in finds],

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lib.infers.attribute import Attribute
 from lib.infers.classify import Classify
 from lib.infers.explain import Explain
-from lib.infers.find import Find, PatchScoreCache
+from lib.infers.find import FindTask, PatchScoreCache
 from lib.infers.task import HostedTask
 from lib.runtime.host import Host
 from otherwise.explain.explanation import Explanation
@@ -34,7 +34,7 @@ class TaskParts:
 KINDS: Mapping[str, Callable[[TaskParts], HostedTask | None]] = {
     "classify": lambda parts: Classify(parts.host, parts.scores),
     "explain": lambda parts: Explain(parts.host, parts.scores, parts.with_names, parts.on_saved),
-    "find": lambda parts: Find(parts.host, parts.scores) if parts.scores else None,
+    "find": lambda parts: FindTask(parts.host, parts.scores) if parts.scores else None,
     "attribute": lambda parts: Attribute(parts.host),
 }
 """Makers of tasks by kind; None: the hosted classifier has no such task."""

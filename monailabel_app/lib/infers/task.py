@@ -26,7 +26,7 @@ Report = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
-class Answer:
+class TaskAnswer:
     """The result of an infer task.
 
     Attributes:
@@ -145,7 +145,7 @@ class HostedTask(InferTask):
             del image  # the error refers to this frame as well
             raise
 
-    def start(self, source: Source, arguments: dict[str, Any], user: str = "") -> WorkItem[Answer]:
+    def start(self, source: Source, arguments: dict[str, Any], user: str = "") -> WorkItem[TaskAnswer]:
         """Read the image here, then queue the work.
 
         Raises:
@@ -159,17 +159,17 @@ class HostedTask(InferTask):
             interactive=self.interactive,
         )
 
-    def run(self, image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report) -> Answer:
+    def run(self, image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report) -> TaskAnswer:
         """Do the work, on the CPU if the device's memory is too small; called on the worker's thread.
 
         Raises:
             MemoryShortError: if the memory of both is too small.
         """
-        answer: Answer = self.host.with_fallback(lambda: self.answer(image, arguments, cancelled, report))
+        answer: TaskAnswer = self.host.with_fallback(lambda: self.answer(image, arguments, cancelled, report))
         return answer
 
     @abstractmethod
-    def answer(self, image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report) -> Answer:
+    def answer(self, image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report) -> TaskAnswer:
         """Do the work; called on the worker's thread."""
 
     def __call__(self, request: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
-from lib.infers.task import Answer
+from lib.infers.task import TaskAnswer
 from lib.jobs.spec import JobSpec
 from lib.runtime.worker import WorkItem
 from otherwise.errors import CancelledError, OtherwiseError
@@ -76,7 +76,7 @@ class JobResult:
         return cls("interrupted", {"error": "interrupted", "detail": detail, "hint": hint})
 
     @classmethod
-    def of(cls, future: Future[Answer], incident: str) -> tuple[JobResult, BaseException | None]:
+    def of(cls, future: Future[TaskAnswer], incident: str) -> tuple[JobResult, BaseException | None]:
         """Return the result of a run that has ended, and the error to log; None if there is none.
 
         Args:
@@ -108,7 +108,7 @@ class SharedRun:
     key: str
     progress: Progress = field(default_factory=Progress)
     wanted: list[Job] = field(default_factory=list)
-    item: WorkItem[Answer] | None = None
+    item: WorkItem[TaskAnswer] | None = None
 
     @property
     def running(self) -> bool:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from lib.infers.explain import response_for
-from lib.infers.task import Answer
+from lib.infers.task import TaskAnswer
 from lib.jobs.model import LATE, DeadlineError, Job, JobResult, SharedRun
 from lib.jobs.spec import JobResolver, JobSpec, ResolvedJob
 from lib.jobs.store import JobStore
@@ -221,7 +221,7 @@ class JobService:
                 return
             run = SharedRun(key, wanted=[job])
 
-            def work(cancelled: Cancelled) -> Answer:
+            def work(cancelled: Cancelled) -> TaskAnswer:
                 self._begun(run)
                 return resolved.task.run(image, resolved.arguments, cancelled, run.progress)
 

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessColl
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from lib.infers.task import Answer, HostedTask, Report
+from lib.infers.task import HostedTask, Report, TaskAnswer
 from lib.runtime.host import Host
 from lib.runtime.worker import Cancelled
 from otherwise.errors import CancelledError, OtherwiseError
@@ -81,7 +81,7 @@ class Metrics:
         """
         answer = task.answer
 
-        def timed(image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report) -> Answer:
+        def timed(image: Image, arguments: dict[str, Any], cancelled: Cancelled, report: Report) -> TaskAnswer:
             with self._timed(kind, report) as timed_report:
                 made = answer(image, arguments, cancelled, timed_report)
             if "counterfactual" in made.json:

@@ -22,7 +22,7 @@ from monailabel.interfaces.tasks.infer_v2 import InferType
 
 from lib.http.caller import caller_of, user_of
 from lib.http.work_threads import WorkThreads
-from lib.infers.task import Answer, HostedTask
+from lib.infers.task import HostedTask, TaskAnswer
 from lib.jobs.model import LATE, DeadlineError
 from lib.routes.replies.base import binary
 from lib.routes.stock_reply import NRRD, Output, refuse_output, reply
@@ -71,7 +71,7 @@ def infer_router(
             raise ParamsError(f"{model} takes no label.", "Send an image only.")
         arguments = task.check(parse(params))
 
-        def start() -> WorkItem[Answer]:
+        def start() -> WorkItem[TaskAnswer]:
             with tempfile.TemporaryDirectory(prefix="otherwise-upload-") as folder:
                 return task.start(find(Path(folder)), arguments, user_of(request))
 
@@ -95,7 +95,7 @@ def infer_router(
     return router
 
 
-async def _answer(job: WorkItem[Answer], request: Request, longest: float) -> Answer:
+async def _answer(job: WorkItem[TaskAnswer], request: Request, longest: float) -> TaskAnswer:
     """Wait for a job, and abandon it if the client disconnects, or it takes too long."""
     answer: asyncio.Future[Any] = asyncio.wrap_future(job.future)
     gone: asyncio.Future[Any] = asyncio.ensure_future(_disconnected(request))
@@ -107,7 +107,7 @@ async def _answer(job: WorkItem[Answer], request: Request, longest: float) -> An
             raise CancelledError("The client hung up.", "Ask again.")
         if answer.cancelled():
             raise CancelledError("The server is shutting down.", "Try again once it is back.")
-        result: Answer = answer.result()
+        result: TaskAnswer = answer.result()
         return result
     finally:
         gone.cancel()

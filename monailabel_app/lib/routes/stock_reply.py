@@ -8,7 +8,7 @@ from enum import StrEnum
 from fastapi.responses import JSONResponse, Response
 from requests_toolbelt import MultipartEncoder
 
-from lib.infers.task import Answer
+from lib.infers.task import TaskAnswer
 from lib.settings.params import ParamsError
 
 NRRD = "application/octet-stream"
@@ -35,7 +35,7 @@ def refuse_output(output: Output | None, has_label_map: bool) -> None:
         raise ParamsError("This model makes no image.", "Ask for output=json.")
 
 
-def reply(answer: Answer, output: Output | None) -> Response:
+def reply(answer: TaskAnswer, output: Output | None) -> Response:
     """Send an answer.
 
     JSON alone, the label map alone, or both as ``multipart/form-data`` with the parts ``params`` and ``image``.

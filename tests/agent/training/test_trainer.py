@@ -15,7 +15,7 @@ from otherwise.agent.conditioning import Conditioning
 from otherwise.agent.networks import Architecture, DiffusionAutoencoder
 from otherwise.agent.training.checkpoint import load_checkpoint, save_checkpoint
 from otherwise.agent.training.distillation import ask, distillation_loss, in_noise
-from otherwise.agent.training.trainer import Losses, Objective, Trainer, TrainingSettings
+from otherwise.agent.training.trainer import AgentObjective, Losses, Trainer, TrainingSettings
 from otherwise.agent.training.validation import agreement
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.errors import AgentError
@@ -116,7 +116,7 @@ def test_the_denoisers_loss_lies_where_it_is_told_to(model: DiffusionAutoencoder
     def flow(weight: torch.Tensor | None, noise: torch.Tensor) -> float:
         given = (images, nothing, answers, torch.ones(2, 1), noise, torch.full((2,), 0.5))
         with torch.no_grad():
-            total, flow, student = Objective(model.eval(), False, 1.0)(*given, clear=False, weight=weight)
+            total, flow, student = AgentObjective(model.eval(), False, 1.0)(*given, clear=False, weight=weight)
         assert float(total) == float(flow)
         assert float(student) == 0.0
         return float(flow)

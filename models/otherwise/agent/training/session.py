@@ -67,7 +67,7 @@ def run_session(session: TrainingSession) -> bool:
         if processes.rank == 0 and trainer.fraction < 1:
             for sentence in estimate(trainer, session.resume or session.start is not None).sentences:
                 bar.console.print(sentence, soft_wrap=True)
-        watch = _Watch(session, trainer, data, bar)
+        watch = _ProgressReport(session, trainer, data, bar)
         try:
             trainer.run(watch)
         except KeyboardInterrupt:
@@ -124,7 +124,7 @@ def _initial_model(session: TrainingSession) -> DiffusionAutoencoder:
     return model
 
 
-class _Watch:
+class _ProgressReport:
     """Progress bar and logs after each step; checkpoints and validation at intervals."""
 
     def __init__(self, session: TrainingSession, trainer: Trainer, data: TrainingImages, bar: Progress) -> None:

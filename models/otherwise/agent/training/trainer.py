@@ -107,7 +107,7 @@ class Losses:
     student: float
 
 
-class Objective(nn.Module):
+class AgentObjective(nn.Module):
     """Both losses as one module, so that gradients of several processes are averaged in one place."""
 
     def __init__(self, model: DiffusionAutoencoder, multi_label: bool, student_weight: float) -> None:
@@ -216,7 +216,7 @@ class Trainer:
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
         for part in (self.model.encoder, self.model.student):
             part.requires_grad_(not self.settings.decoder_only)
-        objective = Objective(self.model, self.teacher.multi_label, self.settings.student_weight)
+        objective = AgentObjective(self.model, self.teacher.multi_label, self.settings.student_weight)
         several, partly = self.processes.count > 1, self.settings.student_first > 0
         self.objective: nn.Module = (
             DistributedDataParallel(objective, find_unused_parameters=partly) if several else objective

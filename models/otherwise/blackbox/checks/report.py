@@ -92,7 +92,7 @@ class CheckReport:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class AnswerComparison:
     """What the answers are compared with, and where the inputs are shown.
 
     Attributes:
@@ -112,7 +112,7 @@ def check_classifier(
     *,
     device: str = "cpu",
     trust_code: bool = False,
-    comparison: Comparison | None = None,
+    comparison: AnswerComparison | None = None,
     patches_of: PatchesOf | None = None,
 ) -> CheckReport:
     """Load a classifier, classify images, and report.
@@ -232,7 +232,7 @@ def _values(kind: OutputKind, values: np.ndarray, real: bool) -> Iterable[Findin
         )
 
 
-def _compared(classifier: BlackBox, folder: Path, comparison: Comparison) -> Iterable[Finding]:
+def _compared(classifier: BlackBox, folder: Path, comparison: AnswerComparison) -> Iterable[Finding]:
     """Compare with expected answers, and write the page of the network's inputs."""
     from otherwise.blackbox.checks.expected import read_expected, read_expected_values
     from otherwise.blackbox.checks.parity import compare

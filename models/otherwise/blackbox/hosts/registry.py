@@ -31,7 +31,7 @@ def _not_recognised(model: str) -> None:
 
 
 @dataclass(frozen=True)
-class Host:
+class HostKind:
     """A kind of model.
 
     Attributes:
@@ -105,13 +105,13 @@ def _load_network(bundle: Bundle, device: str, trust_code: bool) -> HostedClassi
 
 
 HOSTS = (
-    Host("MONAI bundle with its own transforms", _runs_by_monai, _load_monai, checks_code=True),
-    Host("model on another server", _has_field("remote"), _load_remote, recognise_address),
-    Host("Python function", _has_field("callable"), _load_function, recognise_function),
-    Host("ONNX file", _has_weights(".onnx"), _load_onnx, recognise_onnx),
-    Host("exported program", _has_weights(".pt2"), _load_exported, recognise_exported),
-    Host("TorchScript file", _has_weights(".ts"), _load_torchscript, recognise_torchscript),
-    Host("network that a bundle configures", _has_weights(".safetensors", ".pt"), _load_network),
+    HostKind("MONAI bundle with its own transforms", _runs_by_monai, _load_monai, checks_code=True),
+    HostKind("model on another server", _has_field("remote"), _load_remote, recognise_address),
+    HostKind("Python function", _has_field("callable"), _load_function, recognise_function),
+    HostKind("ONNX file", _has_weights(".onnx"), _load_onnx, recognise_onnx),
+    HostKind("exported program", _has_weights(".pt2"), _load_exported, recognise_exported),
+    HostKind("TorchScript file", _has_weights(".ts"), _load_torchscript, recognise_torchscript),
+    HostKind("network that a bundle configures", _has_weights(".safetensors", ".pt"), _load_network),
 )
 """In the order in which they are tried."""
 

@@ -34,14 +34,14 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Check whether a classifier can be hosted and answers as expected; exit code 1 if not."""
-    from otherwise.blackbox.checks.report import Comparison, check_classifier
+    from otherwise.blackbox.checks.report import AnswerComparison, check_classifier
     from otherwise.finding.patches import patches_to_check
 
     if images is None and (expected or page):
         raise UsageError("--expected and --page need the images.", "Give --images DIR.")
     if expected is not None and page is None:
         page = expected.with_name(f"{expected.stem}-seen.html")
-    comparison = Comparison(expected, page, slice_index)
+    comparison = AnswerComparison(expected, page, slice_index)
     report = check_classifier(
         bundle,
         images,

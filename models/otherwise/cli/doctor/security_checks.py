@@ -49,7 +49,7 @@ class UnreachableError(OtherwiseError):
 
 
 @dataclass(frozen=True)
-class Reply:
+class ProbeReply:
     """The beginning of a reply."""
 
     status: int
@@ -95,7 +95,7 @@ class CheckedServer:
 
     def ask(
         self, path: str, headers: Mapping[str, str] | None = None, *, method: str = "GET", known: bool = False
-    ) -> Reply:
+    ) -> ProbeReply:
         """Send one request, without a body.
 
         Args:
@@ -114,7 +114,7 @@ class CheckedServer:
                 connection.putheader(name, value)
             connection.endheaders()
             reply = connection.getresponse()
-            return Reply(
+            return ProbeReply(
                 reply.status,
                 {name.lower(): value for name, value in reply.getheaders()},
                 reply.read(65536).decode("utf-8", "replace"),
