@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class OtherwiseError(Exception):
-    """An error that a person can correct.
+    """An error that the user can correct.
 
     Args:
         detail: One line that says what is wrong, with the offending value.

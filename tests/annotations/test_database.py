@@ -144,7 +144,7 @@ def test_a_newer_database_is_refused(database: str) -> None:
 LIMITED = """
 import resource, sys
 from otherwise.annotations.annotation import Annotation
-from otherwise.annotations.database import StorageError
+from otherwise.annotations.database import AnnotationStorageError
 from otherwise.annotations.store import AnnotationStore
 say = lambda: Annotation(author="A", kind="disagree", image="x", explanation="e", comment="x" * 4000)
 store = AnnotationStore(sys.argv[1])
@@ -156,7 +156,7 @@ try:
         said = say()
         store.append(said)
         kept.append(said)
-except StorageError as error:
+except AnnotationStorageError as error:
     print(error)
 assert store.history() == kept
 resource.setrlimit(resource.RLIMIT_FSIZE, limit)
@@ -177,7 +177,7 @@ UNWRITABLE = """
 import os, sys
 from pathlib import Path
 from otherwise.annotations.annotation import Annotation
-from otherwise.annotations.database import StorageError
+from otherwise.annotations.database import AnnotationStorageError
 from otherwise.annotations.store import AnnotationStore
 folder = Path(sys.argv[1])
 for place in (folder / "read-only", folder / "closed"):
@@ -191,7 +191,7 @@ if os.geteuid() == 0:
 for place in (folder / "read-only", folder / "closed", folder / "new"):
     try:
         AnnotationStore(place / "annotations.sqlite")
-    except StorageError as error:
+    except AnnotationStorageError as error:
         print(error)
 """
 

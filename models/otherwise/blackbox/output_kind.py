@@ -300,7 +300,7 @@ def with_unit(value: float, unit: str) -> str:
 
 
 def describe_kind(kind: OutputKind) -> str:
-    """Say what a model says, in one sentence."""
+    """Return the kind of output in one sentence."""
     measure = f"{kind.name} in {kind.unit}" if kind.unit != "1" else kind.name
     parts = [f"{kind.range[0]:g} to {kind.range[1]:g}"] if kind.range else []
     parts += [f"higher is {kind.higher_is}"] if kind.higher_is else []
@@ -316,7 +316,7 @@ def describe_kind(kind: OutputKind) -> str:
 
 
 def output_kind(classifier: BlackBox) -> OutputKind:
-    """Return what a black box says, whatever wraps it."""
+    """Return the kind of output of a black box, also of a wrapped one."""
     declared = getattr(classifier, "answer", None) or getattr(getattr(classifier, "spec", None), "answer", None)
     if isinstance(declared, OutputKind):
         return declared

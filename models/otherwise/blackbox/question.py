@@ -225,7 +225,7 @@ def wanted_values(kind: OutputKind, value: float, target: str | None, within: fl
 
 
 def _usual(kind: OutputKind, value: float, within: float) -> tuple[float, float, str]:
-    """Return the target where nobody named one."""
+    """Return the default target."""
     own = kind.category_of(value)
     cuts = [low for _, low in kind.categories if low > (kind.range[0] if kind.range else -math.inf)]
     if cuts:
@@ -247,7 +247,7 @@ def _usual(kind: OutputKind, value: float, within: float) -> tuple[float, float,
 
 
 def _category(kind: OutputKind, name: str) -> tuple[float, float, str]:
-    """Return the values of a category; it is a side of a threshold for whoever comes from without."""
+    """Return the range of a category; from outside of it, its nearer threshold is the target."""
     index = [known for known, _ in kind.categories].index(name)
     low = kind.categories[index][1]
     low = -math.inf if kind.range and low <= kind.range[0] else low

@@ -59,7 +59,7 @@ class ImageActivations:
 def activations_of_image(
     classifier: BlackBox, reader: UnitReader, table: UnitTable, image: Image, slice_index: int | None
 ) -> ImageActivations:
-    """Look at an image that nobody has explained.
+    """Return the activations of an image without an explanation.
 
     Raises:
         ImageError: if the image does not suit the classifier.

@@ -39,7 +39,7 @@ SAID, FINDING, LIKENESS = "said", "finding", "likeness"
 
 @dataclass(frozen=True)
 class Example:
-    """A region that somebody has named.
+    """A labelled region.
 
     Attributes:
         embedding: ``(width,)``, see ``region_embeddings``.
@@ -128,7 +128,7 @@ def squared_distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class _Node:
-    """One term (None: the root) whose kinds are told apart."""
+    """A term (None: the root) with a classifier among its kinds."""
 
     kinds: tuple[Term, ...]
     unseen: int

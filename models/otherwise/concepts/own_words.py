@@ -1,4 +1,4 @@
-"""What people said of one region: every reader's words side by side, and what follows for its name."""
+"""The labels of one region: the words of every reader, and the name that follows from them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ReaderWords:
 
 @dataclass(frozen=True)
 class OwnWords:
-    """What all readers hold of one region.
+    """The labels of all readers for one region.
 
     Attributes:
         readers: Each with their words.
@@ -53,7 +53,7 @@ class OwnWords:
 
     @property
     def axes(self) -> frozenset[Key]:
-        """Return the keys of the axes and terms that somebody has spoken of."""
+        """Return the keys of the axes and terms with a label."""
         return frozenset(name.axis.key for name in self.names if name.axis is not None)
 
 

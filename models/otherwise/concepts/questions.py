@@ -52,7 +52,7 @@ class RegionRef:
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """The regions there are.
+    """The regions that can be asked about.
 
     Attributes:
         regions: Which.
@@ -90,7 +90,7 @@ Strategy = Callable[[Pool, ConceptModel, int, np.random.Generator], list[LabelQu
 
 
 def ask_random(pool: Pool, model: ConceptModel, count: int, rng: np.random.Generator) -> list[LabelQuestion]:
-    """Ask about the strongest region that nobody has named, in images drawn at random: what others must beat."""
+    """Ask about the strongest unlabelled region of images drawn at random: the baseline of the other strategies."""
     images: dict[str, list[int]] = {}
     for n in np.flatnonzero(~pool.labelled):
         images.setdefault(pool.regions[n].image, []).append(int(n))

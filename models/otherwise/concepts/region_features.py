@@ -69,7 +69,7 @@ def features_of_explanation(activations: ImageActivations, explanation: Explanat
 def features_of_region(
     activations: ImageActivations, mask: np.ndarray, image: Image | None = None, native: np.ndarray | None = None
 ) -> RegionFeatures:
-    """Ask the units about a region that somebody has drawn or chosen; it has no measured effect, which stands as 0.
+    """Return the features of a region that was drawn or chosen; its effect is not measured and is 0.
 
     Args:
         activations: At its image, or at an explanation of it.

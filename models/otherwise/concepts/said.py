@@ -117,7 +117,7 @@ def labels_of(regions: Sequence[SaidRegion]) -> list[LabelledRegion]:
 
 
 def doubtful_words(regions: Sequence[SaidRegion], judgement: LabelJudgement) -> list[DoubtfulWord]:
-    """Return the words that the other labels do not believe, the least likely first.
+    """Return the labels that the other labels contradict, the least likely first.
 
     Where somebody has spoken of the same region again, nothing is left to ask.
 

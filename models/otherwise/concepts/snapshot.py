@@ -47,7 +47,7 @@ MOST_TISSUE = 600
 
 @dataclass(frozen=True, eq=False)
 class ConceptSnapshot:
-    """One version of everything that names rest upon. Nothing in it ever changes.
+    """One version of the learned names. It is immutable.
 
     Attributes:
         version: Of the names.
@@ -95,7 +95,7 @@ class ConceptSnapshot:
         return summarise(features, self.findings(explanation, features), self.table, self.units, self.version)
 
     def findings_of_region(self, embedding: np.ndarray, image: Image, region: RegionMask) -> tuple[Name, ...]:
-        """Return what any region of an image shows, whoever drew it; see ``findings``.
+        """Return the findings of any region of an image; see ``findings``.
 
         Args:
             embedding: ``(1, width)``.
@@ -240,7 +240,7 @@ def fit_snapshot(
     rng: np.random.Generator,
     overlap: float | None = None,
 ) -> ConceptSnapshot:
-    """Learn from everything that holds; takes a second or so for ten thousand explanations.
+    """Learn names from all valid annotations; takes about a second for ten thousand explanations.
 
     Args:
         annotations: What holds, oldest first.

@@ -69,7 +69,7 @@ class UnitStatistics:
         self._best_place: np.ndarray | None = None
 
     def add(self, ids: Sequence[str], maps: UnitMaps) -> None:
-        """Take a batch into account.
+        """Add a batch.
 
         Args:
             ids: Of the images; each image counts once, whoever adds it again.

@@ -21,7 +21,7 @@ from otherwise.explain.explanation import ConceptEntry, Concepts
 
 @dataclass(frozen=True)
 class Vote:
-    """Somebody named a region, and a unit answered to it.
+    """A label of a region to which a unit responded.
 
     Attributes:
         author: Who.

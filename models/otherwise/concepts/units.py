@@ -34,7 +34,7 @@ class UnitError(OtherwiseError):
 
 @dataclass(frozen=True, eq=False)
 class UnitMaps:
-    """What every unit says of a batch of images.
+    """The maps of all units for a batch of images.
 
     Attributes:
         layers: By layer ``(b, units, *grid)`` float32; grids differ from layer to layer.
@@ -100,7 +100,7 @@ class UnitMaps:
 
 
 class UnitReader(Protocol):
-    """Whatever units can be read from."""
+    """A source of units."""
 
     @property
     def version(self) -> str:
@@ -114,7 +114,7 @@ class UnitReader(Protocol):
 
 @dataclass(frozen=True)
 class EncoderUnits:
-    """The units of an agent's encoder; they are there whatever the black box is.
+    """The units of an agent's encoder, which exist for every black box.
 
     Attributes:
         agent: Its encoder is read.
@@ -181,7 +181,7 @@ AGENT = "agent"
 
 
 def unit_reader(classifier: BlackBox, agent: object, layer: str = "") -> UnitReader | None:
-    """Return whose units are named.
+    """Return the reader of the units that are named.
 
     Args:
         classifier: The black box.

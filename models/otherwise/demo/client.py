@@ -33,7 +33,7 @@ class DemoClient:
         self._session = session()
 
     def dimension(self, model: str) -> int:
-        """Ask whether a model looks at planes (2) or volumes (3).
+        """Return the spatial dimensions of a model's input, 2 or 3.
 
         Raises:
             DemoError: with what the server says is wrong.
@@ -41,7 +41,7 @@ class DemoClient:
         return int(self._ask("GET", "/info/").json()["models"][model]["dimension"])
 
     def infer(self, model: str, image: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Ask a model about an image of the studies.
+        """Run a model on an image of the studies.
 
         Args:
             model: ``classify`` or ``explain``.

@@ -88,7 +88,7 @@ class Cache:
             return kept, folder
 
     def keep(self, id: str, count: int, fill: Callable[[Path], object]) -> Path:
-        """Keep an image in the place of an older one of its id.
+        """Store an image, replacing an older one of the same id.
 
         Args:
             id: Of the image.

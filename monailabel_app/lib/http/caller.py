@@ -16,6 +16,6 @@ def caller_of(request: HTTPConnection) -> Caller:
 
 
 def user_of(request: HTTPConnection) -> str:
-    """Return the name of the user; where nobody logs in, the address of the client."""
+    """Return the name of the user; without login, the address of the client."""
     user: str = getattr(request.state, "user", "")
     return user or (request.client.host if request.client else "")

@@ -80,7 +80,7 @@ class Classify(HostedTask):
 
 
 def _what_is_said(host: Host) -> str:
-    """Return what the model says: probabilities of classes, or a value with its unit."""
+    """Return the answer of the model: probabilities of classes, or a value with its unit."""
     kind = output_kind(host.classifier)
     if not kind.is_value:
         return f"Probabilities of {', '.join(host.classifier.classes)}"

@@ -321,7 +321,7 @@ class JobService:
 
 
 def no_job(id: str) -> NotFoundError:
-    """Return the error for a job that does not exist (any more), or that belongs to somebody else."""
+    """Return the error for a job that does not exist (any more), or that belongs to another user."""
     return NotFoundError(f"There is no job {id[:64]!r}.", "POST /otherwise/jobs starts one; old ones expire.")
 
 

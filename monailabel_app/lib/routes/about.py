@@ -59,7 +59,7 @@ def installed_version(package: str) -> str:
 
 
 def _value(kind: OutputKind) -> dict[str, Any]:
-    """Return what a model that says a value declares; a target is then a text, see ``question.ask``."""
+    """Return the declaration of a model of values; a target is then a text, see ``question.ask``."""
     return {
         "kind": kind.kind,
         "name": kind.name,

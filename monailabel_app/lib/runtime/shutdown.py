@@ -68,7 +68,7 @@ class Server(uvicorn.Server):
         self.force_exit = True
 
     def finish(self, seconds: float) -> None:
-        """End all work, once; whoever calls meanwhile waits for it."""
+        """End all work once; concurrent callers wait for it."""
         with self._closing:
             if not self._closed:
                 self._closed = True

@@ -140,7 +140,7 @@ def read_content(folder: Path) -> dict[str, Any]:
 
 
 def no_explanation(id: str) -> NotFoundError:
-    """Return the error for an explanation that does not exist, or that belongs to somebody else."""
+    """Return the error for an explanation that does not exist, or that belongs to another user."""
     return NotFoundError(f"There is no explanation {id[:128]!r}.", "Ask /infer/explain for one; ids are in its reply.")
 
 

@@ -45,7 +45,7 @@ class Source:
     owner: str | None = None
 
     def read(self, budget: ReadingBudget, user: str = "", patience: float | None = None) -> Image:
-        """Read it within the server's budget of memory.
+        """Read the image within the server's budget of memory.
 
         Args:
             budget: Of all images.

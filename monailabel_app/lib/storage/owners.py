@@ -14,7 +14,7 @@ from otherwise.tokens import Role
 
 
 class NotYoursError(OtherwiseError):
-    """A label or an annotation belongs to somebody else."""
+    """A label or an annotation belongs to another user."""
 
     code = "not-yours"
     status = 403
@@ -92,7 +92,7 @@ class Owners:
 
 
 def check_visible(owners: Owners, id: str, caller: Caller) -> None:
-    """Refuse an explanation of somebody else, in the same words as one that does not exist.
+    """Refuse an explanation of another user, in the same words as one that does not exist.
 
     Raises:
         NotFoundError: if the caller may not see it.

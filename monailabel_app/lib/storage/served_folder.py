@@ -241,7 +241,7 @@ def is_writable(folder: Path) -> bool:
 
 
 def _contained(listing: Listing, root: Path) -> list[FoundImage]:
-    """Return the images whose files lie within the folder, whatever their links lead to."""
+    """Return the images whose files lie within the folder, links resolved."""
     inside = [image for image in listing.images if all(file.resolve().is_relative_to(root) for file in image.files)]
     outside = len(listing.images) - len(inside)
     if outside:

@@ -55,7 +55,7 @@ class ConceptQuery(SubjectReference):
 
 
 class AnnotationRequest(SubjectReference):
-    """Something that somebody says."""
+    """The body of a new annotation."""
 
     id: str = Field(default_factory=new_id, description="Chosen by the client, so that a repeat is not recorded twice")
     kind: str
@@ -100,7 +100,7 @@ class Subject:
 def resolve_subject(
     teaching: TeachingService, about: SubjectReference, session: ReadSession, caller: Caller
 ) -> Subject:
-    """Find what is spoken of.
+    """Find the image and region of an annotation.
 
     Args:
         teaching: Knows explanations and images.
@@ -173,7 +173,7 @@ def make_term(body: dict[str, Any], teaching: TeachingService) -> Term:
 def make_annotation(
     body: AnnotationRequest, teaching: TeachingService, author: str, session: ReadSession, caller: Caller
 ) -> Annotation:
-    """Make the annotation that a client means.
+    """Make an annotation of a request.
 
     Args:
         body: As sent.

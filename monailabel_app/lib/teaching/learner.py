@@ -1,4 +1,4 @@
-"""Learn names from what people said, one snapshot after the other."""
+"""Learn names from annotations, one snapshot after the other."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Learner:
         ids: Collection[str],
         owner_of: Callable[[str], str | None],
     ) -> None:
-        """Learn from everything that holds.
+        """Learn from all valid annotations.
 
         Args:
             catalogue: Features of explanations and of the regions that were spoken of.

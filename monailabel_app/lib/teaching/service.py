@@ -1,4 +1,4 @@
-"""What people have taught the server: kept current by a thread of its own, read by everybody as one snapshot."""
+"""The learned names: updated by a background thread, read as one snapshot."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ GROWTH = 2.0
 
 
 class TeachingService:
-    """The state of what has been taught.
+    """The state of teaching.
 
     Args:
         host: The models, the worker, and the explanations.
@@ -126,7 +126,7 @@ class TeachingService:
         self.wake()
 
     def settled(self, timeout: float) -> bool:
-        """Wait until everything there is has been learned; for tests and for whoever has to know."""
+        """Wait until all annotations have been learned."""
         return self._idle.wait(timeout)
 
     def with_names(self, explanation: Explanation) -> Explanation:

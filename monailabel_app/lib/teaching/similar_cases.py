@@ -20,7 +20,7 @@ REGIONS, CASES = 2, 3
 
 
 def similar_cases(teaching: TeachingService, explanation: Explanation, caller: Caller) -> dict[int, list[SimilarCase]]:
-    """Return the nearest regions of other images by label; those that nothing is known of are left out.
+    """Return the nearest labelled regions of other images, by label.
 
     Args:
         teaching: What has been taught.

@@ -1,4 +1,4 @@
-"""Ask the units about many images, in small pieces, so that whoever waits for an explanation waits no longer."""
+"""Gather statistics of units over many images, in small pieces, so that explanations are not delayed."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def on_worker(
     interactive: bool = False,
     patience: float | None = None,
 ) -> T:
-    """Run on the device's only thread, after what waits already.
+    """Run on the device's only thread, after the queued work.
 
     Args:
         worker: Has the thread.

@@ -71,7 +71,7 @@ class Versions:
         return None if number is None else self._versions.get(number)
 
     def take(self, version: Version) -> None:
-        """Keep a version; it is in use unless somebody chose another."""
+        """Store a version; it is used unless another one was chosen."""
         known = self._versions.get(version.version)
         self._versions[version.version] = version
         if known is None:
@@ -94,7 +94,7 @@ class Versions:
         return next((other for other in self.all() if other.version < number), None)
 
     def choose(self, number: int | None, reason: str = "", since: int = sys.maxsize) -> None:
-        """Use one version whatever comes; None: the latest.
+        """Use one version from now on; None: always the latest.
 
         Args:
             number: Of the version.

@@ -86,7 +86,7 @@ class Objective(Protocol):
         ...
 
     def finished(self, network: nn.Module, outputs: Callable[[], np.ndarray]) -> Objective:
-        """Make the outputs of a trained network those that the bundle declares, and return what the bundle says.
+        """Fit the outputs of a trained network to the bundle's declaration, and return that declaration.
 
         Args:
             network: Its last layer may be changed.
@@ -178,7 +178,7 @@ class _NumberObjective:
 
     @property
     def title(self) -> str:
-        """Return what the network says."""
+        """Return the output of the network in words."""
         return f"A small network that says the {self.answer.name} in {self.answer.unit}."
 
     @property

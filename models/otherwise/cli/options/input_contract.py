@@ -21,7 +21,7 @@ class UsageError(OtherwiseError):
 
 @dataclass(frozen=True)
 class Contract:
-    """How a model is shown images.
+    """The input contract of a model, with what was assumed.
 
     Attributes:
         inputs: From an image to the view.

@@ -11,7 +11,7 @@ Callback = Callable[[Any], None]
 
 
 class Queries:
-    """Asks on threads, and hands over the answers on the main thread.
+    """Send questions on threads, and deliver the answers on the main thread.
 
     Args:
         new_timer: Makes timers of the main thread.

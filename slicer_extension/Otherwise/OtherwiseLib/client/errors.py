@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class ServerError(Exception):
-    """A server that does not do what it was asked.
+    """A request to the server failed.
 
     Attributes:
         kind: ``address``, ``unreachable``, ``not-monailabel``, ``not-otherwise``, ``unauthorised``, ``busy``,

@@ -30,7 +30,7 @@ class Unsaved:
 
 
 class Outbox:
-    """Sends annotations on a thread of its own.
+    """Send annotations on a background thread.
 
     Signals: ``saved(answer, sent)`` once the server has confirmed one; ``refused(error)`` for one that it will never
     take, which is dropped; ``stuck(error)`` where the server could not be reached, and the rest waits for ``send``;

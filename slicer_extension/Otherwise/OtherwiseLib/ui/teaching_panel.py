@@ -81,7 +81,7 @@ class TeachingPanel:
             self.teacher.deny(subject, term, self._remark())
 
     def on_cannot_tell(self, *_unused: object) -> None:
-        """Record that nobody can tell what the region shows."""
+        """Record that the user cannot tell what the region shows."""
         subject = self.region.subject()
         if subject is not None:
             self._show_message("")

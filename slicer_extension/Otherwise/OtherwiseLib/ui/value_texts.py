@@ -15,7 +15,7 @@ def with_unit(value: float, unit: str) -> str:
 
 
 def verdict(content: dict, tr: Translate) -> str:
-    """Return what the model says, and what it would say of the changed image."""
+    """Return the value of the image, and the value of the changed image."""
     value, found = content["value"], content["counterfactual"]
     if content.get("place"):
         first = tr("The model puts the {name} of this patch at {amount}.")
@@ -68,7 +68,7 @@ def target_name(content: dict) -> str:
 
 
 def hosted(value: dict, tr: Translate) -> str:
-    """Return what a hosted model says."""
+    """Return the output of a hosted model in words."""
     if value["unit"] == "1":
         return tr("Says: {name}").format(name=value["name"])
     return tr("Says: {name} in {unit}").format(name=value["name"], unit=value["unit"])
