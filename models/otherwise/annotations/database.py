@@ -61,7 +61,7 @@ def open_database(database: str | Path) -> Engine:
         DatabaseError: if the URL is of no such kind, or the database does not answer.
         DamagedDatabaseError: if a SQLite file is damaged; it has been copied, and is left as it was.
         NewerDatabaseError: if it was written by a newer version of Otherwise.
-        StorageError: if it cannot be written.
+        AnnotationStorageError: if it cannot be written.
 
     A SQLite file that is moved away later is noticed, see :func:`~otherwise.sqlite.refuse_once_moved`.
     """

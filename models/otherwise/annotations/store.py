@@ -77,7 +77,7 @@ class AnnotationStore:
     Args:
         database: Path of a SQLite file, or a URL; see :func:`.open_database`, also for what is raised.
 
-    Every method raises StorageError if the disk is full, and DatabaseError if the database does not answer.
+    Every method raises AnnotationStorageError if the disk is full, and DatabaseError if the database does not answer.
     """
 
     def __init__(self, database: str | Path) -> None:
