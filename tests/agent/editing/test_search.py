@@ -12,6 +12,7 @@ import torch
 from otherwise.agent.bundle import Agent
 from otherwise.agent.calibration import UNCALIBRATED
 from otherwise.agent.editing.bounds import Bounds
+from otherwise.agent.editing.candidate import Candidate
 from otherwise.agent.editing.flow_search import FlowSettings
 from otherwise.agent.editing.rendering import EditSettings, Renderer
 from otherwise.agent.editing.search import Search, SearchResult, SearchSettings
@@ -296,3 +297,17 @@ def test_an_agent_that_was_not_calibrated_is_searched_without_flow(
 
     assert eager.calibration == UNCALIBRATED
     np.testing.assert_array_equal(found(FlowSettings()).best.image, found(None).best.image)
+
+
+def test_the_lesser_edit_on_a_path_by_flow_is_the_one_nearest_to_the_boundary() -> None:
+    def candidate(strength: float, probability: float) -> Candidate:
+        return Candidate(np.zeros((1, 4, 4), np.float32), np.array([1 - probability, probability]), strength)
+
+    original, far, near, best, beyond = (
+        candidate(*each) for each in ((0.0, 0.49), (0.3, 0.1), (0.5, 0.6), (0.7, 0.9), (0.9, 0.5))
+    )
+    led = SearchResult(original, 1, best, True, (original, far, near, best, beyond), (), best.image, False, 0.9)
+    drawn = replace(led, by_flow=True)
+    assert drawn.nearest_to_boundary(best, multi_label=False) is near
+    assert drawn.nearest_to_boundary(far, multi_label=False) is None
+    assert led.nearest_to_boundary(best, multi_label=False) is None

@@ -95,9 +95,10 @@ class SearchResult:
         valid: Whether ``best`` flips the black box.
         tried: Everything on the way from the original over ``best`` and beyond, by strength.
         alternatives: Other images that flip, different from ``best``.
-        goal: Probability of the target that convinces.
         reconstruction: ``(channels, *size)``: what the decoder makes of the image without any edit.
         exhausted: The budget ended the search.
+        goal: Probability of the target that convinces.
+        by_flow: Whether the edits are those of the flow, each drawn anew, and not one edit in several strengths.
     """
 
     original: Candidate
@@ -109,6 +110,7 @@ class SearchResult:
     reconstruction: np.ndarray
     exhausted: bool
     goal: float
+    by_flow: bool = False
 
     @property
     def path(self) -> tuple[Candidate, ...]:
@@ -121,8 +123,8 @@ class SearchResult:
         return (*(c for c in self.tried if c.strength <= candidate.strength), *beyond[:1])
 
     def nearest_to_boundary(self, candidate: Candidate, multi_label: bool) -> Candidate | None:
-        """Return the edit on the path to a candidate whose answer is nearest to the boundary; None: there is none."""
-        between = [c for c in self.tried if 0 < c.strength < candidate.strength]
+        """Return the edit by flow, on the path to a candidate, whose answer is nearest to the boundary, if any."""
+        between = [c for c in self.tried if self.by_flow and 0 < c.strength < candidate.strength]
         return min(
             between, key=lambda c: abs(float(decision_value(c.probabilities, self.target, multi_label))), default=None
         )
@@ -222,7 +224,7 @@ class Search:
         renderer = Renderer(self.agent, self.settings.steps, pixels, condition, plain, None, {}, cancelled)
         tried = _by_strength([original, *found.tried])
         return SearchResult(
-            original, target, found.best, True, tried, found.alternatives, renderer.reconstruction, False, goal
+            original, target, found.best, True, tried, found.alternatives, renderer.reconstruction, False, goal, True
         )
 
     def _condition(self, pixels: torch.Tensor, seen: Candidate) -> Conditioning:
