@@ -137,7 +137,7 @@ class StandInClient:
     def download(self, id: str, parent: Path, arrived: Any = None) -> Path:
         folder = parent / id
         folder.mkdir()
-        self_test.made_up(folder, *phantoms.nodule())
+        self_test.write_synthetic_explanation(folder, *phantoms.nodule())
         with retold(folder) as content:
             content["id"] = self.explanation
         return folder
