@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import math
 from dataclasses import replace
@@ -22,6 +23,8 @@ from otherwise.blackbox.smoothed import SmoothedBlackBox
 from otherwise.blackbox.survival import read_survival, survival_at, survival_curves
 from otherwise.cli import build
 from otherwise.errors import BundleError, ClassifierError
+from otherwise.images.image import Geometry, Image
+from otherwise.images.writing import write_image
 from support.value_models import SquareHazards, SquareValue, save
 
 SIZE = (16, 12)
@@ -89,7 +92,7 @@ def test_every_reading_of_survival_says_the_same_curve() -> None:
     [
         (np.random.default_rng(0).normal(size=(9, 3)) * 4, "hazard-logits"),
         (np.random.default_rng(0).dirichlet(np.ones(4), 9), "event-probabilities"),
-        (np.random.default_rng(0).uniform(0, 0.4, (9, 3)), "hazards"),
+        (np.random.default_rng(0).uniform(0, 0.6, (9, 3)), "hazards"),
         (np.tile([1.0, 0.9, 0.5, 0.1], (9, 1)), "curve"),
     ],
 )
@@ -97,10 +100,21 @@ def test_the_reading_of_survival_is_found_where_only_one_fits(outputs: np.ndarra
     assert read_survival(outputs, 3)[0] == reading
 
 
-@pytest.mark.parametrize("outputs", [np.tile([0.9, 0.5, 0.1], (9, 1)), np.tile([3.0, -2.0, 1.0, 5.0], (9, 1))])
-def test_the_reading_of_survival_is_asked_for_where_two_fit(outputs: np.ndarray) -> None:
-    with pytest.raises(BundleError, match="--reading"):
-        read_survival(outputs, 3)
+@pytest.mark.parametrize(
+    ("outputs", "readings"),
+    [
+        ([0.9, 0.5, 0.1], "hazards or curve"),
+        ([3.0, -2.0, 1.0, 5.0], "event-logits"),
+        (
+            [0.1, 0.3, 0.2],
+            "hazards or event-probabilities",
+        ),  # DeepHit without its output for no event sums to less than 1
+        ([0.3, 0.2, 0.1], "hazards or event-probabilities or curve"),
+    ],
+)
+def test_the_reading_of_survival_is_asked_for_where_two_fit(outputs: list[float], readings: str) -> None:
+    with pytest.raises(BundleError, match=f"--reading {readings}"):
+        read_survival(np.tile(outputs, (9, 1)), 3)
 
 
 @pytest.mark.parametrize(
@@ -364,3 +378,20 @@ def test_a_question_is_the_same_model_as_two_classes_at_another_cut(tmp_path: Pa
     np.testing.assert_array_equal(answers[:, 0] > answers[:, 1], values < question.cut)
     at_reference = np.diff(np.log(box.predict(asked)), axis=1)
     np.testing.assert_allclose(np.diff(np.log(answers), axis=1) - at_reference, question.shift(MONTHS), atol=1e-9)
+
+
+def test_a_table_of_values_has_a_value_and_a_unit_and_no_classes(tmp_path: Path) -> None:
+    bundle = imported(SquareValue(), tmp_path, MONTHS)
+    (tmp_path / "images").mkdir()
+    for name, level in (("dark", 0.2), ("light", 0.8)):
+        pixels = np.linspace(level, level + 0.1, SIZE[0] * SIZE[1], dtype=np.float32).reshape(1, *SIZE, 1)
+        image = Image(pixels, Geometry((*SIZE, 1), np.eye(4)), name, 2)
+        write_image(image, tmp_path / "images" / f"{name}.nrrd")
+    code, told = run("classify", tmp_path / "images", "--classifier", bundle, "--out", tmp_path / "answers.csv")
+    assert code == 0, told
+    with (tmp_path / "answers.csv").open(encoding="utf-8") as file:
+        table = csv.DictReader(file)
+        rows = {row["id"]: row for row in table}
+    assert list(rows["dark"]) == ["id", "path", "value", "unit", "warnings", "error"]
+    assert rows["dark"]["unit"] == "months"
+    assert 0 < float(rows["dark"]["value"]) < float(rows["light"]["value"])

@@ -127,14 +127,17 @@ def answer_of(
 def write_answers(answers: Sequence[Answer], classes: Sequence[str], path: Path) -> None:
     """Write a CSV with the columns id, path, label, one for each class, warnings, error; whole or not at all.
 
-    Of a model that says a value, ``value`` and ``unit`` follow.
+    Of a model that says a value, ``value`` and ``unit`` take the place of the label and the classes.
     """
     valued = any(answer.value is not None for answer in answers)
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
-        table.writerow([*NAMES, "label", *classes, "warnings", "error", *(["value", "unit"] if valued else [])])
+        table.writerow([*NAMES, *(["value", "unit"] if valued else ["label", *classes]), "warnings", "error"])
         for answer in answers:
-            values = [repr(answer.probabilities[name]) if answer.probabilities else "" for name in classes]
+            if valued:
+                said = ["" if answer.value is None else repr(answer.value), answer.unit]
+            else:
+                said = [answer.label]
+                said += [repr(answer.probabilities[name]) if answer.probabilities else "" for name in classes]
             warned = " ".join(warning.text for warning in answer.warnings)
-            value = ["" if answer.value is None else repr(answer.value), answer.unit] if valued else []
-            table.writerow([answer.id, answer.path, answer.label, *values, warned, answer.error, *value])
+            table.writerow([answer.id, answer.path, *said, warned, answer.error])

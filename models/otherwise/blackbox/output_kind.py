@@ -301,7 +301,7 @@ def with_unit(value: float, unit: str) -> str:
 
 def describe_kind(kind: OutputKind) -> str:
     """Return the kind of output in one sentence."""
-    measure = f"{kind.name} in {kind.unit}" if kind.unit != "1" else kind.name
+    measure = f"{kind.name} in {kind.unit}" if kind.unit not in ("1", kind.name) else kind.name
     parts = [f"{kind.range[0]:g} to {kind.range[1]:g}"] if kind.range else []
     parts += [f"higher is {kind.higher_is}"] if kind.higher_is else []
     parts += [f"reference {kind.reference:.4g}, spread {kind.spread:.4g}, reached within {kind.tolerance:.3g}"]

@@ -84,11 +84,16 @@ def read_survival(outputs: np.ndarray, intervals: int, stressed: np.ndarray | No
     falling = bool(np.diff(outputs, axis=1).max(initial=0) <= TOLERANCE)
     if count == intervals + 1 and starts and falling:
         return "curve", "rows begin with 1 and never rise: survival"
-    if count == intervals and not falling:
+    may_be_events = count == intervals and every.sum(axis=1).max() <= 1 + TOLERANCE
+    if count == intervals and not falling and not may_be_events:
         return "hazards", f"{seen} and rise and fall: hazards"
+    fitting = {
+        "hazards": "hazards of each interval",
+        **({"event-probabilities": "probabilities of an event in each interval"} if may_be_events else {}),
+        **({"curve": "survival at its end"} if falling else {}),
+    }
     raise AmbiguousOutputError(
-        f"The {seen}: hazards of each interval, or survival at its end.",
-        f"Say which: --reading {READINGS[0]} or curve.",
+        f"The {seen}: {', or '.join(fitting.values())}.", f"Say which: --reading {' or '.join(fitting)}."
     )
 
 

@@ -69,6 +69,6 @@ def target_name(content: dict) -> str:
 
 def hosted(value: dict, tr: Translate) -> str:
     """Return the output of a hosted model in words."""
-    if value["unit"] == "1":
+    if value["unit"] in ("1", value["name"]):
         return tr("Says: {name}").format(name=value["name"])
     return tr("Says: {name} in {unit}").format(name=value["name"], unit=value["unit"])
