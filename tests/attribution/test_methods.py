@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 import torch
@@ -83,6 +85,29 @@ def test_torchscript_is_not_looked_into() -> None:
     traced = torch.jit.trace(Corner((16, 16)), torch.zeros(1, 1, 16, 16))
     classifier = module_host(traced, ClassifierSpec("t", "0" * 64, ("dark", "bright"), InputSpec((16, 16))))
     assert [method.name for method in offered(classifier)] == ["occlusion", "integrated-gradients"]
+
+
+class Place(nn.Module):
+    """Says "bright" by how far right the brightness lies, measured with a ramp that it makes itself."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        ramp = torch.arange(16, dtype=images.dtype) / 15
+        level = (images[:, 0] * ramp[:, None]).mean((1, 2))
+        return torch.stack([-level, level], dim=1)
+
+
+def test_a_network_that_keeps_what_it_makes_at_its_first_call_has_gradients_after_it() -> None:
+    file = io.BytesIO()
+    torch.jit.save(torch.jit.trace(Place(), torch.zeros(2, 1, 16, 16)), file)
+    file.seek(0)
+    spec = ClassifierSpec("t", "0" * 64, ("dark", "bright"), InputSpec((16, 16)))
+    classifier = module_host(torch.jit.load(file), spec)
+    image = squares((16, 16), 1, seed=0)[0] + 0.1
+    with torch.inference_mode():
+        for _ in range(3):
+            classifier.predict(image[None])
+    found = find_method("integrated-gradients", classifier)(classifier, image, 1)
+    assert found[-1].mean() > found[0].mean()
 
 
 def test_it_can_be_cancelled() -> None:

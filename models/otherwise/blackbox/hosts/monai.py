@@ -30,7 +30,7 @@ from otherwise.blackbox.hosts.monai_config import (
     resolved,
 )
 from otherwise.blackbox.hosts.networks import load_network
-from otherwise.blackbox.hosts.pytorch import check_device
+from otherwise.blackbox.hosts.pytorch import check_device, without_gradients
 from otherwise.blackbox.protocol import InputSpec, Prepared
 from otherwise.blackbox.spec import ClassifierSpec
 from otherwise.blackbox.tensor import TensorSpec
@@ -182,7 +182,7 @@ class _Evaluator:
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Score ``(batch, channels, *size)`` images: ``(batch, outputs)``; see ``hosted.Scores``."""
         try:
-            with torch.inference_mode():
+            with without_gradients():
                 each = [self.tail({"image": MetaTensor(torch.from_numpy(one))})["image"] for one in images]
                 tensors = torch.stack([torch.as_tensor(one).float() for one in each])
                 answer = self.inferer(tensors.to(self.device), self.network)

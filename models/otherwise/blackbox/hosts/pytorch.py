@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
@@ -168,10 +169,21 @@ def check_device(device: str) -> torch.device:
     return found
 
 
+@contextmanager
+def without_gradients() -> Iterator[None]:
+    """Compute without gradients, but not in inference mode, even within it.
+
+    TorchScript and some networks keep constants that they make at their first call. Made in inference mode, these would
+    make every later gradient fail.
+    """
+    with torch.inference_mode(False), torch.no_grad():
+        yield
+
+
 def _scores(network: nn.Module, device: torch.device, spec: ClassifierSpec) -> Scores:
     def scores(images: np.ndarray) -> np.ndarray:
         try:
-            with torch.inference_mode():
+            with without_gradients():
                 answer = network(torch.from_numpy(images).to(device))
         except Exception as error:  # any error of the network's own code
             fault = (str(error).strip().splitlines() or [type(error).__name__])[-1].rstrip(".")
