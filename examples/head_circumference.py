@@ -1,8 +1,8 @@
 """Train a regression of your own, and export it: the circumference of a fetal head, in millimetres.
 
-The network marks the head and measures it: spatial moments of its mark give the semi-axes of an ellipse, and these its
-circumference. Everything is differentiable, so that marks and circumferences of HC18 (van den Heuvel et al., PLoS ONE
-13(8):e0200412, 2018) teach it together. Otherwise sees nothing but the number::
+The network marks the head and measures the area of its mark. Everything is differentiable, so that marks and
+circumferences of HC18 (van den Heuvel et al., PLoS ONE 13(8):e0200412, 2018) teach it together. Otherwise sees nothing
+but the number::
 
     python examples/head_circumference.py HC18 head_circumference.ts
     otherwise classifier import head_circumference.ts --output value --unit mm --range 30,420 --tolerance 3 ...
@@ -30,6 +30,8 @@ from otherwise.images.image import Image
 
 SPACING = 1.6
 SPEC = InputSpec((96, 96), spacing=(SPACING, SPACING), intensity=(0, 255), modality="US")
+SHAPE = 0.78
+"""Width of a head, as a share of its length."""
 STEEPNESS = 4.0
 """The trained network marks more sharply than it learned: a faint mark far away would count more than any other."""
 AUGMENTATION = Augmentation(noise=0.15, turn=180, zoom=0)
@@ -50,26 +52,30 @@ class HeadCircumference(nn.Module):
 
 
 def circumference(mark: Tensor, spacing: float) -> Tensor:
-    """Return the circumference of the ellipse that has the second moments of a mark.
+    """Return the circumference of an ellipse with the area of a mark and the shape of a head.
 
-    A filled ellipse of semi-axes a and b has variances a^2/4 and b^2/4 along them. Ramanujan's second approximation
-    gives the circumference (Quarterly Journal of Mathematics 45, 1914).
+    Ramanujan's second approximation (Quarterly Journal of Mathematics 45, 1914) gives the circumference. Heads with a
+    width of 0.74 or 0.82 of their length come out 0.5 % too small or 0.4 % too large.
 
     Args:
         mark: ``(batch, columns, rows)`` in [0, 1].
         spacing: Edge of a pixel, in the unit of the result.
     """
-    columns, rows = (torch.arange(edge, dtype=mark.dtype) * spacing for edge in SPEC.size)
-    columns = columns[:, None]
-    total = mark.sum((1, 2), keepdim=True) + 1e-3
-    across = columns - (mark * columns).sum((1, 2), keepdim=True) / total
-    along = rows - (mark * rows).sum((1, 2), keepdim=True) / total
-    share = mark / total
-    xx, yy = (share * across.square()).sum((1, 2)), (share * along.square()).sum((1, 2))
-    xy = (share * across * along).sum((1, 2))
-    twice = 2 * (xx * yy - xy.square()).clamp_min(1e-3).sqrt()
-    flat = ((xx + yy - twice) / (xx + yy + twice)).clamp_min(0)  # ((a - b) / (a + b))^2
-    return 2 * math.pi * (xx + yy + twice).sqrt() * (1 + 3 * flat / (10 + (4 - 3 * flat).sqrt()))
+    flat = ((1 - SHAPE) / (1 + SHAPE)) ** 2
+    long = spacing * (mark.sum((1, 2)) / (math.pi * SHAPE) + 1e-3).sqrt()
+    return math.pi * long * (1 + SHAPE) * (1 + 3 * flat / (10 + math.sqrt(4 - 3 * flat)))
+
+
+def shadowed(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Darken a band of half of the images ``(batch, 1, columns, rows)``, as bones do: their heads stay as large."""
+    count = len(images)
+    angle, middle, width, left = torch.rand(4, count, 1, 1, generator=generator)
+    axes = (torch.linspace(-1, 1, edge) for edge in images.shape[2:])
+    columns, rows = torch.meshgrid(*axes, indexing="ij")
+    across = columns * (math.pi * angle).cos() + rows * (math.pi * angle).sin() - (1.2 * middle - 0.6)
+    band = torch.sigmoid(40 * (0.05 + 0.2 * width - across.abs()))
+    shown = torch.rand(count, 1, 1, generator=generator) < 0.5
+    return images * (1 - band * (1 - 0.6 * left) * shown)[:, None]
 
 
 def read(folder: Path, split: str, copies: int) -> tuple[Tensor, Tensor]:
@@ -102,7 +108,7 @@ def train(folder: Path, epochs: int, copies: int, seed: int = 0) -> nn.Module:
         network.train()
         for chosen in torch.randperm(len(pairs), generator=generator).split(32):
             images, marks = AUGMENTATION.move(pairs[chosen], generator).split(1, dim=1)
-            logits = network.marker(AUGMENTATION.disturb(images, generator))
+            logits = network.marker(shadowed(AUGMENTATION.disturb(images, generator), generator))
             measured = circumference(torch.sigmoid(logits[:, 0]), SPACING)
             loss = mark_loss(logits, marks) + 0.1 * length_loss(measured / 10, lengths[chosen] / 10)
             optimizer.zero_grad()

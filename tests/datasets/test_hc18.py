@@ -135,12 +135,22 @@ def example():
 @pytest.mark.parametrize("seed", range(4))
 def test_the_example_measures_a_mark(example, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    width, height, turn = rng.uniform(34, 55), rng.uniform(28, 36), rng.uniform(0, np.pi)
+    width, turn = rng.uniform(34, 55), rng.uniform(0, np.pi)
+    height = rng.uniform(0.74, 0.82) * width
     edge, spacing = example.SPEC.size[0], example.SPACING
     i, j = (np.mgrid[:edge, :edge] - edge / 2) * spacing
     along, across = i * np.cos(turn) + (j - 5) * np.sin(turn), (j - 5) * np.cos(turn) - i * np.sin(turn)
     mark = torch.from_numpy(np.hypot(along / width, across / height) <= 1).float()[None]
     assert example.circumference(mark, spacing).item() == pytest.approx(perimeter(width, height), rel=0.01)
+
+
+def test_a_shadow_of_the_example_darkens_some_images_and_brightens_none(example) -> None:
+    images = torch.rand(16, 1, 96, 96, generator=torch.Generator().manual_seed(0))
+    made = example.shadowed(images, torch.Generator().manual_seed(1))
+    assert (made <= images).all()
+    darkened = (made < 0.95 * images).flatten(1).any(1)
+    assert 3 <= darkened.sum() <= 13
+    assert torch.equal(made, example.shadowed(images, torch.Generator().manual_seed(1)))
 
 
 def test_the_example_learns_and_is_hosted_as_it_is(example, folder: Path, tmp_path: Path) -> None:
