@@ -33,7 +33,7 @@ SPEC = InputSpec((96, 96), spacing=(SPACING, SPACING), intensity=(0, 255), modal
 SHAPE = 0.78
 """Width of a head, as a share of its length."""
 STEEPNESS = 4.0
-"""The trained network marks more sharply than it learned: a faint mark far away would count more than any other."""
+"""Factor of the logits after training. Marks are sharper than in training, so that faint ones add little area."""
 AUGMENTATION = Augmentation(noise=0.15, turn=180, zoom=0)
 
 

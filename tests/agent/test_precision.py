@@ -15,18 +15,14 @@ from otherwise.agent.conditioning import Conditioning
 from otherwise.agent.editing.flow_edit import FlowStrength, flow_edit
 from otherwise.agent.networks import DiffusionAutoencoder
 from otherwise.agent.precision import Precision, compute_in_bf16
+from support.square_models import with_random_weights
 
 Draw = Callable[[DiffusionAutoencoder], torch.Tensor]
 
 
 @pytest.fixture
 def model(model: DiffusionAutoencoder) -> DiffusionAutoencoder:
-    """Return a network that answers: an untrained one begins with zeros."""
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
-    return model.eval()
+    return with_random_weights(model).eval()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -70,8 +69,6 @@ for number, arguments in enumerate(networks):
 
 @pytest.mark.slow
 def test_networks_of_torchvision_answer_as_monai_says(tmp_path: Path) -> None:
-    if importlib.util.find_spec("torchvision") is None:
-        pytest.skip("torchvision is not installed")
     tests = Path(__file__).parents[1]
     done = subprocess.run(
         [sys.executable, "-c", _TORCHVISION, str(tmp_path), str(tests)], capture_output=True, text=True, check=False

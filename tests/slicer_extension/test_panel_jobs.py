@@ -16,13 +16,19 @@ from OtherwiseLib.mrml import explanations
 from support.panel_session import PanelSession
 
 
-def test_cancel_stops_here_and_there(app: PanelSession, volume: Any) -> None:
+def hold_a_job(app: PanelSession, volume: Any) -> Any:
+    """Start an explanation that the server holds half-way; return the panel's client."""
     app.connect()
     app.choose(volume)
     client = app.clients[-1]
     client.hold.clear()
     app.press("explainButton")
     app.until(lambda: app.ui.progressBar.value() > 600)
+    return client
+
+
+def test_cancel_stops_here_and_there(app: PanelSession, volume: Any) -> None:
+    client = hold_a_job(app, volume)
     app.press("cancelButton")
     app.until(lambda: not app.logic.busy, 1)
     assert client.cancelled == ["job"]
@@ -32,16 +38,12 @@ def test_cancel_stops_here_and_there(app: PanelSession, volume: Any) -> None:
 
 
 def test_closing_the_scene_in_the_middle_of_a_job_is_harmless(app: PanelSession, volume: Any) -> None:
-    app.connect()
-    app.choose(volume)
-    app.clients[-1].hold.clear()
-    app.press("explainButton")
-    app.until(lambda: app.ui.progressBar.value() > 600)
+    client = hold_a_job(app, volume)
     app.logic.close()
     app.ui.volumeSelector.setCurrentNode(None)
     app.scene.Clear(False)
     app.panel.scene_changed()
-    app.clients[-1].hold.set()
+    client.hold.set()
     app.until(lambda: not any(t.name == "otherwise-job" and t.is_alive() for t in threading.enumerate()))
     assert list(explanations.all_shown(app.scene)) == []
     assert not app.logic.busy
@@ -50,14 +52,10 @@ def test_closing_the_scene_in_the_middle_of_a_job_is_harmless(app: PanelSession,
 def test_a_volume_deleted_during_the_job_is_replaced_by_the_explanations_own_copy(
     app: PanelSession, volume: Any
 ) -> None:
-    app.connect()
-    app.choose(volume)
-    app.clients[-1].hold.clear()
-    app.press("explainButton")
-    app.until(lambda: app.ui.progressBar.value() > 600)
+    client = hold_a_job(app, volume)
     app.ui.volumeSelector.setCurrentNode(None)
     app.scene.RemoveNode(volume)
-    app.clients[-1].hold.set()
+    client.hold.set()
     app.until(lambda: not app.logic.busy)
     (shown,) = explanations.all_shown(app.scene)
     assert shown.get("original") is not None
@@ -97,12 +95,7 @@ def test_ten_explanations_leave_no_threads_timers_or_nodes(app: PanelSession, vo
 def test_an_explanation_that_runs_when_slicer_is_closed_is_taken_up_again(app: PanelSession, volume: Any) -> None:
     from OtherwiseLib.ui.application import QtTimer  # once the session has a Qt that it can be imported with
 
-    app.connect()
-    app.choose(volume)
-    client = app.clients[-1]
-    client.hold.clear()
-    app.press("explainButton")
-    app.until(lambda: app.ui.progressBar.value() > 600)
+    client = hold_a_job(app, volume)
     assert app.settings[JOB] == f"{client.address} job"
     app.panel.close()
     app.until(lambda: not any(t.name == "otherwise-job" and t.is_alive() for t in threading.enumerate()))

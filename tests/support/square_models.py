@@ -53,6 +53,15 @@ def architecture(size: tuple[int, ...], channels: int = 1, classes: int = 2) -> 
     return Architecture(len(size), size, channels, classes, 8, channels=(16, 16), encoder_channels=(8, 8, 16, 16))
 
 
+def with_random_weights(model: DiffusionAutoencoder) -> DiffusionAutoencoder:
+    """Disturb all weights and return the network: an untrained one answers with zeros."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
+    return model
+
+
 def eager_agent(classifier: SquareClassifier) -> Agent:
     """An agent whose decoder brightens or darkens the whole image with the way across the first two classes."""
     torch.manual_seed(0)

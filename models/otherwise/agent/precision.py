@@ -11,6 +11,7 @@ from enum import StrEnum
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 
 from otherwise.agent.tiny_grids import ExactConv3d
 
@@ -67,7 +68,7 @@ def compute_in_bf16(network: nn.Module) -> None:
             module.__class__ = _SINGLE[type(module)]
 
 
-class _Conv2d(nn.Conv2d):
+class _RoundedConvolution(_ConvNd):
     rounded_weight: Tensor
     rounded_bias: Tensor | None
 
@@ -77,14 +78,12 @@ class _Conv2d(nn.Conv2d):
         return super()._conv_forward(_rounded(input), self.rounded_weight, self.rounded_bias)
 
 
-class _Conv3d(ExactConv3d):
-    rounded_weight: Tensor
-    rounded_bias: Tensor | None
+class _Conv2d(_RoundedConvolution, nn.Conv2d):
+    pass
 
-    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        if self.training:
-            return super()._conv_forward(input, weight, bias)
-        return super()._conv_forward(_rounded(input), self.rounded_weight, self.rounded_bias)
+
+class _Conv3d(_RoundedConvolution, ExactConv3d):
+    pass
 
 
 class _GroupNorm(nn.GroupNorm):

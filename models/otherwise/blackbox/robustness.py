@@ -6,7 +6,7 @@ class changes when they are disturbed; labels are not needed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,6 +51,16 @@ class Disturbance:
             return f"contrast of {self.level:g}"
         return f"{self.kind} of {100 * self.level:g} %"
 
+    @property
+    def is_noise(self) -> bool:
+        """Whether it is random, so that each disturbed copy differs."""
+        return "noise" in self.kind
+
+    @property
+    def is_grain(self) -> bool:
+        """Whether it is noise of at most ``GRAIN_LEVEL``."""
+        return self.is_noise and self.level <= GRAIN_LEVEL
+
     def apply(self, images: np.ndarray, generator: torch.Generator) -> np.ndarray:
         """Disturb ``(batch, channels, *size)`` float32 images in [0, 1]."""
         return _KINDS[self.kind](torch.from_numpy(images), self.level, generator).numpy()
@@ -73,6 +83,14 @@ DISTURBANCES = tuple(
     for level in levels
 )
 """The disturbances measured for every classifier."""
+
+
+def table_of(figures: Mapping[Disturbance, str]) -> str:
+    """Return figures by kind and level, such as ``white noise 0.05: 0.010, 0.1: 0.020; blur 0.5: 0.000``."""
+    kinds: dict[str, list[str]] = {}
+    for disturbance, figure in figures.items():
+        kinds.setdefault(disturbance.kind, []).append(f"{disturbance.level:g}: {figure}")
+    return "; ".join(f"{kind} {', '.join(levels)}" for kind, levels in kinds.items())
 
 
 @dataclass(frozen=True)
@@ -105,8 +123,7 @@ class Robustness:
     @property
     def worst_grain(self) -> Flips:
         """Return the noise of at most ``GRAIN_LEVEL`` that flips the most answers."""
-        grain = [one for one in self.flips if "noise" in one.disturbance.kind and one.disturbance.level <= GRAIN_LEVEL]
-        return max(grain, key=lambda one: one.share)
+        return max((one for one in self.flips if one.disturbance.is_grain), key=lambda one: one.share)
 
     @property
     def goes_by_grain(self) -> bool:
@@ -129,14 +146,7 @@ class Robustness:
     @property
     def table(self) -> str:
         """Return the shares by kind, such as ``white noise 0.05: 0.010, 0.1: 0.020; blur 0.5: 0``."""
-        kinds = list(dict.fromkeys(one.disturbance.kind for one in self.flips))
-        return "; ".join(
-            f"{kind} "
-            + ", ".join(
-                f"{one.disturbance.level:g}: {one.share:.3f}" for one in self.flips if one.disturbance.kind == kind
-            )
-            for kind in kinds
-        )
+        return table_of({one.disturbance: f"{one.share:.3f}" for one in self.flips})
 
     def to_dict(self) -> dict[str, object]:
         """Return plain values for JSON: number of images, share of flips by name, and the judgement."""

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from otherwise.blackbox.output_kind import OutputKind, with_unit
-from otherwise.blackbox.robustness import BATCH, DISTURBANCES, GRAIN_LEVEL, Disturbance, Predict
+from otherwise.blackbox.robustness import BATCH, DISTURBANCES, Disturbance, Predict, table_of
 
 MOST_SPREADS_MOVED = 1 / 3
 """A model goes by grain if noise of ``GRAIN_LEVEL`` moves the middle image by more spreads than that. Of images whose
@@ -55,8 +55,7 @@ class ValueRobustness:
     @property
     def worst_grain(self) -> Move:
         """Return the noise of at most ``GRAIN_LEVEL`` that moves values furthest."""
-        grain = [one for one in self.moves if "noise" in one.disturbance.kind and one.disturbance.level <= GRAIN_LEVEL]
-        return max(grain, key=lambda one: one.median)
+        return max((one for one in self.moves if one.disturbance.is_grain), key=lambda one: one.median)
 
     @property
     def goes_by_grain(self) -> bool:
@@ -80,13 +79,7 @@ class ValueRobustness:
     @property
     def table(self) -> str:
         """Return the median moves by kind, such as ``white noise 0.05: 1.2, 0.1: 3.1 months; blur 0.5: 0.2 months``."""
-        kinds = list(dict.fromkeys(one.disturbance.kind for one in self.moves))
-        parts = []
-        for kind in kinds:
-            moves = [one for one in self.moves if one.disturbance.kind == kind]
-            numbers = ", ".join(f"{one.disturbance.level:g}: {one.median:.3g}" for one in moves)
-            parts.append(f"{kind} {numbers}")
-        return "; ".join(parts)
+        return table_of({one.disturbance: f"{one.median:.3g}" for one in self.moves})
 
 
 def distance(amount: float, unit: str) -> str:

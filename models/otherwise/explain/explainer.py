@@ -12,7 +12,8 @@ import numpy as np
 
 from otherwise.agent.bundle import Agent
 from otherwise.agent.editing.rendering import Cancelled
-from otherwise.agent.editing.search import Progress, Search, SearchResult, SearchSettings
+from otherwise.agent.editing.search import Progress, Search, SearchSettings
+from otherwise.agent.editing.search_result import SearchResult
 from otherwise.agent.question import agent_at
 from otherwise.attribution.methods import find_method
 from otherwise.blackbox.checked import CountingBlackBox, RememberingBlackBox

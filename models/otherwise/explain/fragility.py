@@ -221,5 +221,5 @@ def _without(classifier: BlackBox, before: np.ndarray) -> str:
 
 
 def copies_of(disturbance: Disturbance) -> int:
-    """Return how many disturbed copies of an image are asked about; only noise differs from copy to copy."""
-    return COPIES if "noise" in disturbance.kind else 1
+    """Return the number of disturbed copies per image: several of noise, which differs from copy to copy, else one."""
+    return COPIES if disturbance.is_noise else 1

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from otherwise.agent.editing.candidate import Candidate
-from otherwise.agent.editing.search import SearchResult
+from otherwise.agent.editing.search_result import SearchResult
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.explain.explanation import Region
 from otherwise.images.image import Image

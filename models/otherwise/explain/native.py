@@ -13,7 +13,7 @@ import numpy as np
 from otherwise.agent.bundle import Agent
 from otherwise.agent.editing.candidate import Candidate
 from otherwise.agent.editing.realism import realism
-from otherwise.agent.editing.search import SearchResult
+from otherwise.agent.editing.search_result import SearchResult
 from otherwise.blackbox.decision import DecisionRule
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.explain.explanation import Counterfactual, PathPoint, Probabilities

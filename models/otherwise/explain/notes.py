@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from otherwise.agent.editing.search import SearchResult
+from otherwise.agent.editing.search_result import SearchResult
 from otherwise.blackbox.output_kind import MOST_SPREADS
 from otherwise.blackbox.question import Question
 from otherwise.explain.explanation import Counterfactual

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from otherwise.agent.editing.candidate import Candidate
-from otherwise.agent.editing.search import SearchResult, SearchSettings
+from otherwise.agent.editing.search import SearchSettings
+from otherwise.agent.editing.search_result import SearchResult
 from otherwise.blackbox.decision import DecisionRule
 from otherwise.blackbox.question import Question
 from otherwise.explain.native import ChosenEdit, NativeJudge, carried

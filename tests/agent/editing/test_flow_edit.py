@@ -19,7 +19,7 @@ from otherwise.agent.editing.regions import edges_nearby
 from otherwise.agent.flow import expand, invert, render
 from otherwise.agent.networks import DiffusionAutoencoder
 from otherwise.blackbox.decision import DecisionRule
-from support.square_models import SquareClassifier
+from support.square_models import SquareClassifier, with_random_weights
 
 SPREAD = 0.3
 SMALL_REGIONS = FlowSettings(border=0.25)
@@ -73,12 +73,7 @@ def test_more_strength_changes_more() -> None:
 
 @pytest.fixture
 def model(model: DiffusionAutoencoder) -> DiffusionAutoencoder:
-    """Return a network that answers: an untrained one begins with zeros."""
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
-    return model
+    return with_random_weights(model)
 
 
 def test_equal_conditions_change_nothing_to_the_bit(model: DiffusionAutoencoder, images: np.ndarray) -> None:

@@ -15,7 +15,8 @@ from otherwise.agent.editing.bounds import Bounds
 from otherwise.agent.editing.candidate import Candidate
 from otherwise.agent.editing.flow_search import FlowSettings
 from otherwise.agent.editing.rendering import EditSettings, Renderer
-from otherwise.agent.editing.search import Search, SearchResult, SearchSettings
+from otherwise.agent.editing.search import Search, SearchSettings
+from otherwise.agent.editing.search_result import SearchResult
 from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.blackbox.decision import DecisionRule
 from otherwise.errors import CancelledError
