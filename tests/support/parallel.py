@@ -50,27 +50,15 @@ def pytest_xdist_setupnodes(config: pytest.Config, specs: list[Any]) -> None:
     os.environ[_LOCKS] = str(config._tmp_path_factory.getbasetemp())  # type: ignore[attr-defined]
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist makes names of the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep the tests of a file on one worker, and so the files that ask the shared server; begin with long ones.
+    """Begin with the files that have long tests, then with those that have many tests.
 
     If a long file came last, one worker would run it while the others have nothing to do.
     """
-    for item in items:
-        if not item.get_closest_marker("xdist_group"):
-            shared = "served" in getattr(item, "fixturenames", ()) and item.path.parent.name != "dicomweb"
-            name = "served" if shared else item.path.relative_to(item.config.rootpath).as_posix()
-            item.add_marker(pytest.mark.xdist_group(name))
     if hasattr(config, "workerinput"):
-        counts = Counter(_group(item) for item in items)
-        long = {_group(item) for item in items if item.get_closest_marker("long")}
-        items.sort(key=lambda item: (_group(item) not in long, -counts[_group(item)], _group(item)))
-
-
-def _group(item: pytest.Item) -> str:
-    """Return the name of the group of tests that stay on one worker."""
-    marker = item.get_closest_marker("xdist_group")
-    return str(marker.args[0]) if marker else ""
+        counts = Counter(item.path for item in items)
+        long = {item.path for item in items if item.get_closest_marker("long")}
+        items.sort(key=lambda item: (item.path not in long, -counts[item.path], item.path))
 
 
 @pytest.hookimpl(wrapper=True)
