@@ -146,10 +146,10 @@ def test_compose_understands_it() -> None:
         or subprocess.run(["docker", "compose", "version"], capture_output=True).returncode
     ):
         pytest.skip("docker with its plug-in compose is not installed")
-    told = subprocess.run(
+    result = subprocess.run(
         ["docker", "compose", "--file", ROOT / "compose.yaml", "config", "--quiet"],
         env={"ARCHIVE_PASSWORD": "x", "PATH": "/usr/bin:/bin:/usr/local/bin"},
         capture_output=True,
         text=True,
     )
-    assert told.returncode == 0, told.stderr
+    assert result.returncode == 0, result.stderr

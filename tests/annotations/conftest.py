@@ -131,9 +131,10 @@ sys.stdin.readline()
 database, author, count = sys.argv[1:]
 with AnnotationStore(database) as store:
     for number in range(int(count)):
-        said = Annotation(author=author, kind="name", image="x", units=(f"u/{number}",), term=Term("SCT", "1", "one"))
-        store.append(said)
-        os.write(1, said.id.encode() + b"\\n")
+        term = Term("SCT", "1", "one")
+        annotation = Annotation(author=author, kind="name", image="x", units=(f"u/{number}",), term=term)
+        store.append(annotation)
+        os.write(1, annotation.id.encode() + b"\\n")
 """
     started = []
 

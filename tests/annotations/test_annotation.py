@@ -55,11 +55,11 @@ def test_the_schema_refuses_what_no_annotation_says(say: Say) -> None:
 def test_whatever_people_write_is_kept_exactly_or_refused(say: Say, author: str, comment: str, meaning: str) -> None:
     message = ""
     try:
-        said = say(author=author, comment=comment, term=local_term(meaning))
+        annotation = say(author=author, comment=comment, term=local_term(meaning))
     except OtherwiseError as error:
         message = str(error)
     else:
-        assert Annotation.from_text(said.to_text().encode()) == said
+        assert Annotation.from_text(annotation.to_text().encode()) == annotation
     assert len(message.splitlines()) <= 1
 
 
@@ -183,8 +183,8 @@ def test_a_bad_term_and_a_large_region_are_refused_too(say: Say) -> None:
 
 
 def test_two_that_differ_in_anything_are_not_equal(say: Say) -> None:
-    said = say(id="0f" * 16, created=now())
-    assert said == replace(said)
-    assert said != replace(said, certain=True)
-    assert said != replace(said, term=Term("SCT", "129741003", "Indistinct lesion"))
-    assert said != replace(said, region=None)
+    annotation = say(id="0f" * 16, created=now())
+    assert annotation == replace(annotation)
+    assert annotation != replace(annotation, certain=True)
+    assert annotation != replace(annotation, term=Term("SCT", "129741003", "Indistinct lesion"))
+    assert annotation != replace(annotation, region=None)

@@ -24,9 +24,9 @@ Say = Callable[..., Annotation]
 
 def filled(path: Path, say: Say, count: int = 40) -> list[Annotation]:
     with AnnotationStore(path) as store:
-        said = [say() for _ in range(count)]
-        store.append_all(said)
-    return said
+        annotations = [say() for _ in range(count)]
+        store.append_all(annotations)
+    return annotations
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -113,12 +113,12 @@ def test_a_log_without_its_database_is_kept(tmp_path: Path, sqlite: Path, say: S
 def test_as_a_killed_process_leaves_it_a_database_opens(tmp_path: Path, sqlite: Path, say: Say) -> None:
     killed = tmp_path / "killed.sqlite"
     with AnnotationStore(sqlite) as store:
-        said = [say() for _ in range(10)]
-        store.append_all(said)
+        annotations = [say() for _ in range(10)]
+        store.append_all(annotations)
         for suffix in ("", "-wal"):
             shutil.copy(f"{sqlite}{suffix}", f"{killed}{suffix}")
     with AnnotationStore(killed) as again:
-        assert again.history() == said
+        assert again.history() == annotations
 
 
 def test_a_row_that_is_no_annotation_is_reported_by_its_number(sqlite: Path, say: Say) -> None:
@@ -153,15 +153,15 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, limit[1]))
 kept = []
 try:
     while len(kept) < 1000:
-        said = say()
-        store.append(said)
-        kept.append(said)
+        annotation = say()
+        store.append(annotation)
+        kept.append(annotation)
 except AnnotationStorageError as error:
     print(error)
 assert store.history() == kept
 resource.setrlimit(resource.RLIMIT_FSIZE, limit)
-assert store.append(said) == len(kept) + 1
-assert store.history() == [*kept, said]
+assert store.append(annotation) == len(kept) + 1
+assert store.history() == [*kept, annotation]
 """
 
 
@@ -239,9 +239,9 @@ def test_a_database_that_does_not_answer_is_reported_in_one_line_without_its_pas
 
 
 def test_a_path_as_url_is_the_path(sqlite: Path, say: Say) -> None:
-    said = filled(sqlite, say, 2)
+    annotations = filled(sqlite, say, 2)
     with AnnotationStore(f"sqlite:///{sqlite}") as store:
-        assert store.history() == said
+        assert store.history() == annotations
 
 
 def test_every_commit_waits_for_the_disk_and_the_log_is_written_ahead(sqlite: Path) -> None:

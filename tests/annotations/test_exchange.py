@@ -24,35 +24,40 @@ def other(tmp_path: Path) -> Iterator[AnnotationStore]:
 
 
 @pytest.fixture
-def said(store: AnnotationStore, say: Say) -> list[Annotation]:
+def annotations(store: AnnotationStore, say: Say) -> list[Annotation]:
     first = say(comment="line\u2028separator, ümlaut, “quotes”")
-    said = [first, say(region=None), withdrawal(first, "B"), say(kind="disagree", term=None, region=None, units=())]
-    store.append_all(said)
-    return said
+    annotations = [
+        first,
+        say(region=None),
+        withdrawal(first, "B"),
+        say(kind="disagree", term=None, region=None, units=()),
+    ]
+    store.append_all(annotations)
+    return annotations
 
 
 def test_exported_imported_and_exported_again_it_is_the_same_to_the_byte(
-    store: AnnotationStore, other: AnnotationStore, said: list[Annotation], tmp_path: Path
+    store: AnnotationStore, other: AnnotationStore, annotations: list[Annotation], tmp_path: Path
 ) -> None:
     a, b = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
     assert export_annotations(store, a) == 4
     assert import_annotations(other, a) == ImportResult(new=4, read=4)
     assert export_annotations(other, b) == 4
     assert a.read_bytes() == b.read_bytes()
-    assert other.history() == said
-    assert other.current() == [said[1], said[3]]
+    assert other.history() == annotations
+    assert other.current() == [annotations[1], annotations[3]]
     assert len(a.read_bytes().splitlines()) == 4
 
     assert import_annotations(other, a) == ImportResult(new=0, read=4)
-    assert other.history() == said
+    assert other.history() == annotations
 
 
 def test_more_than_a_batch_is_exported_in_order(other: AnnotationStore, say: Say, tmp_path: Path) -> None:
-    said = [say(region=None) for _ in range(2001)]
-    other.append_all(said)
+    annotations = [say(region=None) for _ in range(2001)]
+    other.append_all(annotations)
     assert export_annotations(other, tmp_path / "a.jsonl") == 2001
     ids = [json.loads(line)["id"] for line in (tmp_path / "a.jsonl").read_text(encoding="utf-8").split("\n")[:-1]]
-    assert ids == [annotation.id for annotation in said]
+    assert ids == [annotation.id for annotation in annotations]
 
 
 def test_an_empty_store_is_an_empty_file(store: AnnotationStore, other: AnnotationStore, tmp_path: Path) -> None:
@@ -101,7 +106,7 @@ def test_a_wrong_line_is_reported_by_its_number_and_nothing_is_imported(
 
 
 def test_a_withdrawal_before_what_it_withdraws_is_refused(
-    store: AnnotationStore, other: AnnotationStore, said: list[Annotation], tmp_path: Path
+    store: AnnotationStore, other: AnnotationStore, annotations: list[Annotation], tmp_path: Path
 ) -> None:
     file = tmp_path / "a.jsonl"
     export_annotations(store, file)
@@ -111,7 +116,7 @@ def test_a_withdrawal_before_what_it_withdraws_is_refused(
 
 
 def test_an_export_that_cannot_be_written_leaves_the_older_one(
-    store: AnnotationStore, said: list[Annotation], tmp_path: Path
+    store: AnnotationStore, annotations: list[Annotation], tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("older")
     with pytest.raises(WriteError):

@@ -26,18 +26,18 @@ def test_what_was_said_is_there_in_order_also_after_opening_again(
 ) -> None:
     assert store.head() == 0
     assert store.current() == store.history() == store.since(0) == []
-    said = [say(), say(image="phantom-2", region=None), say(kind="disagree")]
-    assert [store.append(annotation) for annotation in said] == [1, 2, 3]
+    annotations = [say(), say(image="phantom-2", region=None), say(kind="disagree")]
+    assert [store.append(annotation) for annotation in annotations] == [1, 2, 3]
     store.close()
 
     with AnnotationStore(database) as again:
-        assert again.current() == again.history() == said
-        assert again.current("phantom-2") == again.history("phantom-2") == said[1:2]
+        assert again.current() == again.history() == annotations
+        assert again.current("phantom-2") == again.history("phantom-2") == annotations[1:2]
         assert again.current("phantom-3") == []
-        assert [(item.number, item.annotation) for item in again.since(1)] == [(2, said[1]), (3, said[2])]
+        assert [(item.number, item.annotation) for item in again.since(1)] == [(2, annotations[1]), (3, annotations[2])]
         assert [item.number for item in again.since(0, most=2)] == [1, 2]
         assert again.head() == 3
-        assert again.get(said[2].id) == said[2]
+        assert again.get(annotations[2].id) == annotations[2]
         with pytest.raises(UnknownAnnotationError) as unknown:
             again.get("0f" * 16)
         assert unknown.value.status == 404
@@ -55,37 +55,37 @@ def test_a_withdrawn_one_no_longer_holds_but_is_never_forgotten(store: Annotatio
 
 
 def test_a_repeated_request_is_recorded_once(store: AnnotationStore, say: Say) -> None:
-    said = say()
+    annotation = say()
     assert store.append(say()) == 1
-    assert store.append(said) == 2
-    assert store.append(Annotation.from_text(said.to_text())) == 2
-    assert store.append_all([said, say(), said]) == [2, 3, 2]
-    with pytest.raises(AnnotationConflictError, match=said.id) as refused:
-        store.append(replace(said, certain=True))
+    assert store.append(annotation) == 2
+    assert store.append(Annotation.from_text(annotation.to_text())) == 2
+    assert store.append_all([annotation, say(), annotation]) == [2, 3, 2]
+    with pytest.raises(AnnotationConflictError, match=annotation.id) as refused:
+        store.append(replace(annotation, certain=True))
     assert refused.value.status == 409
     assert store.head() == 3
-    assert store.get(said.id) == said
+    assert store.get(annotation.id) == annotation
 
 
 def test_the_same_region_packed_by_another_zlib_is_the_same_annotation(store: AnnotationStore, say: Say) -> None:
-    said = say()
-    store.append(said)
-    content = said.to_json()
+    annotation = say()
+    store.append(annotation)
+    content = annotation.to_json()
     data = zlib.decompress(base64.b64decode(content["region"]["voxels"]))
     content["region"]["voxels"] = base64.b64encode(zlib.compress(data, level=0)).decode()
-    assert content != said.to_json()
+    assert content != annotation.to_json()
     assert store.append(Annotation.from_json(content)) == 1
 
 
 def test_withdrawing_what_is_not_there_is_refused(store: AnnotationStore, say: Say) -> None:
-    said = say()
-    with pytest.raises(UnknownAnnotationError, match=said.id) as refused:
-        store.append(withdrawal(said, "A"))
+    annotation = say()
+    with pytest.raises(UnknownAnnotationError, match=annotation.id) as refused:
+        store.append(withdrawal(annotation, "A"))
     assert refused.value.status == 404
-    store.append(said)
-    undo = withdrawal(said, "A")
+    store.append(annotation)
+    undo = withdrawal(annotation, "A")
     store.append(undo)
-    for other in (withdrawal(undo, "A"), replace(withdrawal(said, "A"), image="phantom-2")):
+    for other in (withdrawal(undo, "A"), replace(withdrawal(annotation, "A"), image="phantom-2")):
         with pytest.raises(AnnotationConflictError) as conflict:
             store.append(other)
         assert conflict.value.status == 409
@@ -116,13 +116,13 @@ def test_people_who_disagree_are_both_kept(store: AnnotationStore, say: Say) -> 
 
 
 def test_threads_that_write_at_once_lose_nothing(store: AnnotationStore, say: Say) -> None:
-    said = [say(author=f"Reader {n % 4}") for n in range(60)]
+    annotations = [say(author=f"Reader {n % 4}") for n in range(60)]
     with ThreadPoolExecutor(8) as pool:
-        numbers = list(pool.map(store.append, said))
+        numbers = list(pool.map(store.append, annotations))
         heads = list(pool.map(lambda _: store.head(), range(20)))
     assert sorted(numbers) == list(range(1, 61))
     assert set(heads) == {60}
-    assert [store.since(number - 1, 1)[0].annotation for number in numbers] == said
+    assert [store.since(number - 1, 1)[0].annotation for number in numbers] == annotations
 
 
 def test_processes_that_open_and_write_at_once_lose_nothing_and_a_reader_misses_nothing(
@@ -144,7 +144,7 @@ def test_processes_that_open_and_write_at_once_lose_nothing_and_a_reader_misses_
         assert seen == list(range(1, 121))
         there = [recorded.annotation for recorded in store.since(0)]
     for number, ids in enumerate(acknowledged):
-        assert [said.id for said in there if said.author == f"Reader {number}"] == ids
+        assert [annotation.id for annotation in there if annotation.author == f"Reader {number}"] == ids
         assert len(ids) == 40
     assert [process.returncode for process in processes] == [0, 0, 0]
 

@@ -109,15 +109,15 @@ def test_what_is_explained_is_not_explained_again(
     before = rows(run(archive, out, order))
     draw(archive / "broken.nrrd", 0.6, seed=9)
     (archive / "deep" / "b.nii.gz").rename(archive / "d.nii.gz")
-    told: list[float] = []
-    summary = run_batch(archive, out, InProcess(order), order.request, lambda stage, part: told.append(part))
+    reported: list[float] = []
+    summary = run_batch(archive, out, InProcess(order), order.request, lambda stage, part: reported.append(part))
     assert (summary.images, summary.explained, summary.kept, summary.failed) == (4, 3, 2, 0)
     after = rows(summary)
     assert after["a.nrrd"] == before["a.nrrd"]
     assert after["d.nii.gz"] == {**before["deep/b.nii.gz"], "image": "d.nii.gz"}
     assert after["broken.nrrd"]["status"] == "explained"
-    assert told == sorted(told)
-    assert told[-1] == 1.0
+    assert reported == sorted(reported)
+    assert reported[-1] == 1.0
 
 
 def test_another_question_is_another_explanation(

@@ -78,8 +78,8 @@ def test_another_version_or_a_broken_bundle_is_a_failure_and_no_exception(order:
 def test_on_ray_the_answers_are_the_same(
     order: ClassifyOrder, images: tuple[FoundImage, ...], recwarn: pytest.WarningsRecorder
 ) -> None:
-    told: list[tuple[int, int]] = []
-    progress: Callable[[int, int], None] = lambda done, total: told.append((done, total))  # noqa: E731
+    reported: list[tuple[int, int]] = []
+    progress: Callable[[int, int], None] = lambda done, total: reported.append((done, total))  # noqa: E731
     answers = classify_on_ray(images, order, 2, None, progress)
     assert answers == classify_here(load_classifier(order.classifier), images, order)
-    assert told[-1] == (20, 20)
+    assert reported[-1] == (20, 20)

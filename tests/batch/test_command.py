@@ -29,8 +29,8 @@ def test_the_exit_code_tells_whether_all_are_explained(
     assert "4 images: 2 explained, 1 failed, 1 are copies" in capsys.readouterr().out
     (archive / "broken.nrrd").unlink()
     assert explain(*words, "--json") == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told == {
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == {
         **{"images": 3, "explained": 2, "kept": 2, "failed": 0, "duplicates": 1, "finished": True},
         "table": (tmp_path / "out" / "results.parquet").as_posix(),
         "left_out": "left out: 1 not an image",

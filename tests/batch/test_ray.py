@@ -69,11 +69,11 @@ def test_two_workers_find_the_same_as_this_process_and_survive_deaths(
     with batch(archive, out, "--workers", 2, "--json") as process:
         assert first(out)
         addresses = listening(psutil.Process(process.pid))
-        said, warned = process.communicate(timeout=240)
+        output, warned = process.communicate(timeout=240)
 
     assert process.returncode == SOME_FAILED, warned
     assert "Traceback" not in warned
-    assert json.loads(said)["failed"] == 2
+    assert json.loads(output)["failed"] == 2
     found = timeless(out / "results.parquet")
     assert found.pop("deadly.nrrd")["error"] == "worker-died"
     assert found.pop("deadly once.nrrd")["status"] == "explained"

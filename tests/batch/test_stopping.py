@@ -76,9 +76,9 @@ def test_a_batch_that_is_told_to_stop_leaves_a_table(
     with batch(long, out) as process:
         assert first(out)
         process.terminate()
-        said, warned = process.communicate()
+        output, warned = process.communicate()
     assert process.returncode == EXIT_INTERRUPTED, warned
     assert "Go on with the same command" in warned
     table = pyarrow.parquet.read_table(out / "results.parquet")
     assert table.num_rows == len(finished(out)) < 4
-    assert f"4 images: {table.num_rows} explained" in said
+    assert f"4 images: {table.num_rows} explained" in output

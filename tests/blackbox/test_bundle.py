@@ -61,7 +61,7 @@ def test_version_follows_content_and_not_line_endings(make_bundle):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "message"),
     [
         (lambda folder: (folder / "configs/metadata.json").unlink(), "metadata.json is missing"),
         (lambda folder: (folder / "configs/metadata.json").write_text('{\n "a": 1,\n oh\n}'), "metadata.json line 3"),
@@ -72,17 +72,17 @@ def test_version_follows_content_and_not_line_endings(make_bundle):
         (lambda folder: (folder / "models/model.ts").write_bytes(b"no zip"), "no TorchScript"),
     ],
 )
-def test_a_broken_bundle_is_refused_in_one_line(make_bundle, spoil, said):
+def test_a_broken_bundle_is_refused_in_one_line(make_bundle, spoil, message):
     folder = make_bundle().folder
     spoil(folder)
-    with pytest.raises(BundleError, match=said) as caught:
+    with pytest.raises(BundleError, match=message) as caught:
         load_classifier(folder)
     assert "\n" not in str(caught.value)
     assert caught.value.hint
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda m: m["network_data_format"]["outputs"]["pred"].update(num_channels=3), "2 classes .* for 3 outputs"),
         (lambda m: m["network_data_format"]["outputs"]["pred"].update(channel_def={"1": "a", "2": "b"}), "from 0"),
@@ -101,8 +101,8 @@ def test_a_broken_bundle_is_refused_in_one_line(make_bundle, spoil, said):
         (lambda m: m.update(otherwise=[]), "no object"),
     ],
 )
-def test_contradictions_are_named(make_bundle, change, said):
-    with pytest.raises(BundleError, match=said):
+def test_contradictions_are_named(make_bundle, change, message):
+    with pytest.raises(BundleError, match=message):
         load_classifier(edit(make_bundle(), change))
 
 

@@ -38,7 +38,7 @@ def spoiled(value, rows: int):
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("answer", "message"),
     [
         (spoiled(np.nan, 3), "Classifier odd returned NaN for 3 of 8 images"),
         (spoiled(np.inf, 1), "returned infinity for 1 of 8 images"),
@@ -50,8 +50,8 @@ def spoiled(value, rows: int):
         (lambda images: 0.5, r"shape \(\) instead"),
     ],
 )
-def test_what_is_no_set_of_probabilities_is_named(answer, said):
-    with pytest.raises(ClassifierError, match=said) as caught:
+def test_what_is_no_set_of_probabilities_is_named(answer, message):
+    with pytest.raises(ClassifierError, match=message) as caught:
         classifier(answer).predict(batch(8))
     assert "\n" not in str(caught.value)
 
@@ -70,7 +70,7 @@ def test_multi_label_rows_need_not_sum_to_one():
 
 
 @pytest.mark.parametrize(
-    ("images", "said"),
+    ("images", "message"),
     [
         (np.zeros((2, 1, 4, 5), np.float32), r"shape \(2, 1, 4, 5\) do not fit classifier odd"),
         (np.zeros((1, 4, 4), np.float32), "do not fit"),
@@ -79,11 +79,11 @@ def test_multi_label_rows_need_not_sum_to_one():
         (np.full((2, 1, 4, 4), np.nan, np.float32), "span nan"),
     ],
 )
-def test_images_that_do_not_fit_are_refused_before_the_model_sees_them(images, said):
+def test_images_that_do_not_fit_are_refused_before_the_model_sees_them(images, message):
     def never(images: np.ndarray) -> np.ndarray:
         raise AssertionError("asked")
 
-    with pytest.raises(ImageError, match=said):
+    with pytest.raises(ImageError, match=message):
         classifier(never).predict(images)
 
 

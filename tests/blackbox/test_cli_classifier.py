@@ -54,8 +54,8 @@ def test_import_then_check(tmp_path, tiny):
     assert check.exit_code == 0
     assert "Can be hosted: yes" in check.output
     assert "intensity 0 to 100" in check.output
-    told = json.loads(run("check", tmp_path / "bundle", "--json").stdout)
-    assert told["hostable"] is True
+    printed = json.loads(run("check", tmp_path / "bundle", "--json").stdout)
+    assert printed["hostable"] is True
 
 
 def test_check_on_a_folder_of_images(tmp_path, tiny, study):
@@ -81,7 +81,7 @@ def test_check_of_a_bad_bundle_exits_1(tmp_path, tiny):
 
 
 @pytest.mark.parametrize(
-    ("option", "value", "said"),
+    ("option", "value", "message"),
     [
         ("--size", "8", "2 or 3 numbers"),
         ("--size", "8.5,6", "whole numbers"),
@@ -91,12 +91,12 @@ def test_check_of_a_bad_bundle_exits_1(tmp_path, tiny):
         ("--classes", "a", "two or more"),
     ],
 )
-def test_options_that_cannot_be_understood(tmp_path, tiny, option, value, said):
+def test_options_that_cannot_be_understood(tmp_path, tiny, option, value, message):
     options = {"--classes": "a,b", "--size": "8,6", "--intensity": "0,1", "--out": tmp_path / "bundle", option: value}
     model = tiny.save_torchscript(tmp_path / "net.ts")
     result = run("import", model, *[part for pair in options.items() for part in pair])
     assert isinstance(result.exception, OtherwiseError)
-    with pytest.raises(OtherwiseError, match=said):
+    with pytest.raises(OtherwiseError, match=message):
         raise result.exception
     assert not (tmp_path / "bundle").exists()
 
@@ -177,7 +177,7 @@ def test_labelled_images_are_split_by_patient_and_stay_put(study):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("id,file\np0,p0.nii.gz\n", "line 2 has no label"),
         ("id,file,label\np0,p0.nii.gz,\n", "line 2 has no label"),
@@ -185,8 +185,8 @@ def test_labelled_images_are_split_by_patient_and_stay_put(study):
         ("id,file,label\np0,p0.nii.gz,dark\n", "at least two classes"),
     ],
 )
-def test_broken_tables_are_refused(study, text, said):
+def test_broken_tables_are_refused(study, text, message):
     (study / "bad.csv").write_text(text, encoding="utf-8")
-    with pytest.raises(OtherwiseError, match=said) as caught:
+    with pytest.raises(OtherwiseError, match=message) as caught:
         read_labelled(study, study / "bad.csv", InputSpec((8, 8)))
     assert "\n" not in str(caught.value)

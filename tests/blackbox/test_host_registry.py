@@ -72,11 +72,11 @@ def test_one_line_adds_a_host_without_weights(tmp_path, inputs, images, monkeypa
 
 
 @pytest.mark.parametrize(
-    ("weights", "said"), [("models/model.npz", r"weights of no known kind: model\.npz"), (None, "names no model")]
+    ("weights", "message"), [("models/model.npz", r"weights of no known kind: model\.npz"), (None, "names no model")]
 )
-def test_a_bundle_that_no_host_suits_is_refused(make_bundle, tiny, weights, said):
+def test_a_bundle_that_no_host_suits_is_refused(make_bundle, tiny, weights, message):
     bundle = make_bundle(weights, lambda path: save_numpy(path, tiny.weight, tiny.bias))
-    with pytest.raises(BundleError, match=said):
+    with pytest.raises(BundleError, match=message):
         load_classifier(bundle.folder)
 
 

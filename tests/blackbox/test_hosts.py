@@ -58,9 +58,9 @@ def test_every_host_answers_as_the_model_does(hosted, tiny, images):
 def test_a_network_wants_its_own_value_range(make_bundle, tiny, images):
     hosted = load_classifier(make_bundle(value_range=(-1.0, 1.0)).folder)
     np.testing.assert_allclose(hosted.predict(images), tiny.answers(images * 2 - 1), atol=1e-5)
-    told = hosted.module(torch.from_numpy(images)).detach().numpy()
+    outputs = hosted.module(torch.from_numpy(images)).detach().numpy()
     logits = tiny.logits(images * 2 - 1)
-    np.testing.assert_allclose(told, np.stack([-np.diff(logits)[:, 0], np.diff(logits)[:, 0]], axis=1), atol=1e-4)
+    np.testing.assert_allclose(outputs, np.stack([-np.diff(logits)[:, 0], np.diff(logits)[:, 0]], axis=1), atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -73,10 +73,10 @@ def test_what_is_differentiated_are_the_log_odds_of_what_is_answered(classes, ac
     names = tuple(f"class {number}" for number in range(classes))
     spec = ClassifierSpec("any", "0" * 64, names, InputSpec(images.shape[2:]), activation, multi_label)
     hosted = module_host(network, spec)
-    told = hosted.module(torch.from_numpy(images)).detach().numpy()
+    log_odds = hosted.module(torch.from_numpy(images)).detach().numpy()
     answers = hosted.predict(images)
     wanted = [decision_value(answers, index, multi_label) for index in range(classes)]
-    np.testing.assert_allclose(told, np.stack(wanted, axis=1), atol=1e-4)
+    np.testing.assert_allclose(log_odds, np.stack(wanted, axis=1), atol=1e-4)
 
 
 def test_gradients_are_given_where_the_model_has_them(make_bundle, tiny, images, tmp_path):
@@ -143,7 +143,7 @@ def test_a_remote_model_is_asked_in_bounded_batches(make_bundle, model_server, i
 
 
 @pytest.mark.parametrize(
-    ("fail", "spoil", "said"),
+    ("fail", "spoil", "message"),
     [
         ((400, {"error": "unexpected\nshape"}), None, "answered 400 unexpected shape"),
         ((503, {}), None, "answered 503"),
@@ -153,10 +153,10 @@ def test_a_remote_model_is_asked_in_bounded_batches(make_bundle, model_server, i
         (None, lambda reply: {"outputs": [{**reply["outputs"][0], "data": [None] * 10}]}, "NaN for 5 of 5 images"),
     ],
 )
-def test_a_remote_model_that_misbehaves_is_named(make_bundle, model_server, images, fail, spoil, said):
+def test_a_remote_model_that_misbehaves_is_named(make_bundle, model_server, images, fail, spoil, message):
     hosted = load_classifier(remote_bundle(make_bundle, model_server).folder)
     model_server.fail, model_server.spoil = fail, spoil or model_server.spoil
-    with pytest.raises(ClassifierError, match=said) as caught:
+    with pytest.raises(ClassifierError, match=message) as caught:
         hosted.predict(images)
     assert "\n" not in str(caught.value)
 

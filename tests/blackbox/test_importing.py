@@ -65,7 +65,7 @@ def test_a_callable_needs_trust(tmp_path, inputs):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"classes": ("a", "b", "c")}, r"2 outputs for 3 classes \(a, b, c\)"),
         ({"classes": ("a",)}, "two or more"),
@@ -74,9 +74,9 @@ def test_a_callable_needs_trust(tmp_path, inputs):
         ({"inputs": InputSpec((8, 6), channels=3)}, "The network failed"),
     ],
 )
-def test_a_model_that_is_not_as_described_is_refused(tmp_path, tiny, inputs, change, said):
+def test_a_model_that_is_not_as_described_is_refused(tmp_path, tiny, inputs, change, message):
     model = tiny.save_torchscript(tmp_path / "net.ts")
-    with pytest.raises((BundleError, ClassifierError), match=said):
+    with pytest.raises((BundleError, ClassifierError), match=message):
         import_classifier(model, tmp_path / "out", **{"classes": CLASSES, "inputs": inputs, **change})
     assert [item.name for item in tmp_path.iterdir()] == ["net.ts"]
 
@@ -89,13 +89,13 @@ def test_a_model_that_returns_nan_is_refused(tmp_path, tiny, inputs):
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [("none.ts", "no model file"), ("state.pt", "weights without a network"), ("w.safetensors", "without a network")],
 )
-def test_what_is_no_model_is_refused(tmp_path, inputs, name, said):
+def test_what_is_no_model_is_refused(tmp_path, inputs, name, message):
     if name != "none.ts":
         torch.save({"a": torch.zeros(1)}, tmp_path / name)
-    with pytest.raises(BundleError, match=said):
+    with pytest.raises(BundleError, match=message):
         import_classifier(tmp_path / name, tmp_path / "out", classes=CLASSES, inputs=inputs)
 
 
@@ -170,13 +170,13 @@ class Sociable(torch.nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("module", "topic", "said"), [(Restless(), "repeatable", "asked again"), (Sociable(), "batches", "alone")]
+    ("module", "topic", "message"), [(Restless(), "repeatable", "asked again"), (Sociable(), "batches", "alone")]
 )
-def test_a_classifier_that_changes_its_mind_cannot_be_hosted(make_bundle, tiny, module, topic, said):
+def test_a_classifier_that_changes_its_mind_cannot_be_hosted(make_bundle, tiny, module, topic, message):
     report = check_classifier(make_bundle(write=lambda path: tiny.save_torchscript(path, module)).folder)
     assert not report.hostable
     assert report.verdict.startswith("Can be hosted: no.")
-    assert said in report.verdict
+    assert message in report.verdict
     assert topic in [finding.topic for finding in report.findings if finding.state == "fault"]
 
 
@@ -280,7 +280,7 @@ def test_scores_with_further_axes_or_in_bytes_are_read(tmp_path: Path, kind: typ
 
 
 @pytest.mark.parametrize(
-    ("module", "said"),
+    ("module", "message"),
     [
         (ClassNumbers(), r"class numbers \(int64\).*without its last step \(argmax\)"),
         (Nested(), r"a dictionary \(out dict\).*returns the scores alone, not within other things"),
@@ -291,14 +291,14 @@ def test_scores_with_further_axes_or_in_bytes_are_read(tmp_path: Path, kind: typ
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Answers) else "",
 )
-def test_what_cannot_be_hosted_is_refused_with_the_way_out(tmp_path: Path, module: Answers, said: str) -> None:
-    with pytest.raises(OtherwiseError, match=said) as caught:
+def test_what_cannot_be_hosted_is_refused_with_the_way_out(tmp_path: Path, module: Answers, message: str) -> None:
+    with pytest.raises(OtherwiseError, match=message) as caught:
         import_classifier(saved(module, tmp_path), tmp_path / "out", classes=CLASSES, inputs=SPEC)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("last", "shape", "dtype", "said"),
+    ("last", "shape", "dtype", "message"),
     [
         (["ArgMax"], ["n"], "INT64", r"returns class numbers.*without its last step"),
         (["Bytes"], ["n", 2], "UINT8", None),
@@ -308,7 +308,7 @@ def test_what_cannot_be_hosted_is_refused_with_the_way_out(tmp_path: Path, modul
     ids=["class numbers", "bytes", "four axes", "int32"],
 )
 def test_answers_of_onnx_files_of_other_types(
-    tmp_path: Path, last: list[str], shape: list[int | str], dtype: str, said: str | None
+    tmp_path: Path, last: list[str], shape: list[int | str], dtype: str, message: str | None
 ) -> None:
     import onnx
     from onnx import TensorProto, helper, numpy_helper
@@ -344,8 +344,8 @@ def test_answers_of_onnx_files_of_other_types(
     )
     path = tmp_path / "net.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
-    if said is not None:
-        with pytest.raises(OtherwiseError, match=said):
+    if message is not None:
+        with pytest.raises(OtherwiseError, match=message):
             import_classifier(path, tmp_path / "out", classes=CLASSES, inputs=SPEC)
         return
     import_classifier(path, tmp_path / "out", classes=CLASSES, inputs=SPEC)
@@ -368,10 +368,10 @@ def test_a_folder_is_called_what_it_is(tmp_path: Path, make_bundle, tiny) -> Non
     keras = tmp_path / "saved"
     keras.mkdir()
     (keras / "saved_model.pb").write_bytes(b"")
-    for folder, said in (
+    for folder, message in (
         (bundle.folder, "is a bundle already.*classifier check"),
         (keras, "TensorFlow SavedModel.*ONNX"),
         (tmp_path, "is a folder"),
     ):
-        with pytest.raises(BundleError, match=said):
+        with pytest.raises(BundleError, match=message):
             import_classifier(folder, tmp_path / "out", classes=CLASSES, inputs=SPEC)

@@ -203,7 +203,7 @@ def test_the_usual_suspect_is_named_with_its_option(tmp_path: Path, transposed: 
 
 
 def test_a_second_softmax_in_the_other_pipeline_is_named(tmp_path: Path, transposed: Path) -> None:
-    folder, out = tmp_path / "pictures", tmp_path / "said.csv"
+    folder, out = tmp_path / "pictures", tmp_path / "answers.csv"
     assert run("classify", folder, "--classifier", transposed, "--out", out).exit_code == 0
     with out.open(newline="", encoding="utf-8") as file:
         rows = [(row["id"], [float(row[name]) for name in CLASSES]) for row in csv.DictReader(file)]
@@ -218,7 +218,7 @@ def test_a_second_softmax_in_the_other_pipeline_is_named(tmp_path: Path, transpo
 
 
 def test_a_folder_is_classified_into_a_table_that_is_its_own_expectation(tmp_path: Path, transposed: Path) -> None:
-    folder, out = tmp_path / "pictures", tmp_path / "said.csv"
+    folder, out = tmp_path / "pictures", tmp_path / "answers.csv"
     result = run("classify", folder, "--classifier", transposed, "--out", out)
     assert result.exit_code == 0, result.output
     with out.open(newline="", encoding="utf-8") as file:
@@ -228,14 +228,14 @@ def test_a_folder_is_classified_into_a_table_that_is_its_own_expectation(tmp_pat
     check = run("classifier", "check", transposed, "--images", folder, "--expected", out)
     assert "expected    of 6 images: largest difference 0" in check.output
     one = run("classify", folder / "p0.png", "--classifier", transposed, "--json")
-    said = json.loads(one.stdout)["probabilities"]["yes"]
-    assert said == pytest.approx(float(rows[0]["yes"]), abs=1e-6)
+    probability = json.loads(one.stdout)["probabilities"]["yes"]
+    assert probability == pytest.approx(float(rows[0]["yes"]), abs=1e-6)
     (folder / "broken.png").write_bytes(b"nothing")
     assert run("classify", folder, "--classifier", transposed, "--out", out, "--replace").exit_code == 3
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda rows: [["id", "a", "b"], *rows[1:]], "no column for class 'no'"),
         (lambda rows: [rows[0], ["other", 0.5, 0.5], *rows[2:]], "there is no such image"),
@@ -246,7 +246,7 @@ def test_a_folder_is_classified_into_a_table_that_is_its_own_expectation(tmp_pat
     ],
 )
 def test_expected_answers_that_do_not_fit_are_refused_in_one_line(
-    tmp_path: Path, transposed: Path, change: Callable, said: str
+    tmp_path: Path, transposed: Path, change: Callable, message: str
 ) -> None:
     table = tmp_path / "answers.csv"
     with table.open(newline="", encoding="utf-8") as file:
@@ -255,7 +255,7 @@ def test_expected_answers_that_do_not_fit_are_refused_in_one_line(
         csv.writer(file).writerows(rows)
     result = run("classifier", "check", transposed, "--images", tmp_path / "pictures", "--expected", table)
     assert result.exit_code == 1
-    assert said in result.output
+    assert message in result.output
 
 
 class Light(torch.nn.Module):
@@ -281,8 +281,8 @@ def ages(tmp_path: Path) -> tuple[Path, Path, np.ndarray]:
     model = save(Light(), tmp_path / "light.ts", torch.zeros(1, 1, COLUMNS, ROWS))
     import_classifier(model, tmp_path / "ages", inputs=InputSpec((COLUMNS, ROWS), intensity=(0, 255)), answer=AGES)
     with torch.no_grad():
-        said = Light()(torch.from_numpy(arrays.transpose(0, 2, 1)[:, None].astype(np.float32) / 255))
-    return tmp_path / "ages", folder, said[:, 0].numpy()
+        values = Light()(torch.from_numpy(arrays.transpose(0, 2, 1)[:, None].astype(np.float32) / 255))
+    return tmp_path / "ages", folder, values[:, 0].numpy()
 
 
 def check_values(bundle: Path, folder: Path, values: np.ndarray, column: str = "value") -> tuple[int, str]:
@@ -299,27 +299,27 @@ def check_values(bundle: Path, folder: Path, values: np.ndarray, column: str = "
 
 @pytest.mark.parametrize("column", ["value", "age"])
 def test_expected_values_are_compared_in_the_unit(ages: tuple[Path, Path, np.ndarray], column: str) -> None:
-    bundle, folder, said = ages
-    code, told = check_values(bundle, folder, said, column)
-    assert code == 0, told
-    assert "years, within 1 years for 100 %" in told
-    off = said.copy()
+    bundle, folder, values = ages
+    code, output = check_values(bundle, folder, values, column)
+    assert code == 0, output
+    assert "years, within 1 years for 100 %" in output
+    off = values.copy()
     off[2] += 4
-    code, told = check_values(bundle, folder, off, column)
-    assert "largest difference 4 years" in told
-    assert "for 83 %" in told
-    assert "None of the usual suspects explains it" in told
+    code, output = check_values(bundle, folder, off, column)
+    assert "largest difference 4 years" in output
+    assert "for 83 %" in output
+    assert "None of the usual suspects explains it" in output
 
 
 def test_causes_of_other_values_are_named(ages: tuple[Path, Path, np.ndarray]) -> None:
-    bundle, folder, said = ages
-    _, told = check_values(bundle, folder, said * 12)
-    assert "another unit or zero there, 12 times the value here plus" in told
-    pictures = [np.asarray(PIL.Image.open(folder / f"{n}.png"), np.float32).T / 255 for n in range(len(said))]
+    bundle, folder, values = ages
+    _, output = check_values(bundle, folder, values * 12)
+    assert "another unit or zero there, 12 times the value here plus" in output
+    pictures = [np.asarray(PIL.Image.open(folder / f"{n}.png"), np.float32).T / 255 for n in range(len(values))]
     with torch.no_grad():
         turned = Light()(torch.from_numpy(np.stack([each[::-1].copy() for each in pictures])[:, None]))[:, 0].numpy()
-    _, told = check_values(bundle, folder, turned)
-    assert "--orientation" in told
+    _, output = check_values(bundle, folder, turned)
+    assert "--orientation" in output
 
 
 @pytest.mark.parametrize(

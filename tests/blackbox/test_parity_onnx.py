@@ -137,12 +137,12 @@ def of_two(second: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Output:
-    """A kind of answer: how many scores, what ends the network, how they are read by hand, what import is told."""
+    """A kind of answer: how many scores, what ends the network, how they are read by hand, the options of import."""
 
     scores: int
     end: Callable[[torch.Tensor], torch.Tensor]
     read: Callable[[np.ndarray], np.ndarray]
-    told: dict[str, Any]
+    options: dict[str, Any]
     among: bool = False
 
 
@@ -163,9 +163,9 @@ IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 
 @dataclass(frozen=True)
 class Pipeline:
-    """What import is told of the intensities, and the same by hand on ``(rows, columns, channels)`` in [0, 1]."""
+    """Options of import for the intensities, and the same by hand on ``(rows, columns, channels)`` in [0, 1]."""
 
-    told: dict[str, str]
+    options: dict[str, str]
     by_hand: Callable[[np.ndarray], np.ndarray]
     channels: tuple[int, ...] = (1, 2, 3, 4)
 
@@ -326,12 +326,12 @@ def test_a_made_up_network_answers_as_onnxruntime_does_by_hand(tmp_path: Path, n
             "layout": "NHWC" if choice.last else "NCHW",
             "axes": choice.axes,
             "dtype": choice.dtype,
-            **PIPELINES[choice.pipeline].told,
+            **PIPELINES[choice.pipeline].options,
         },
     )
     classes = ("a", "b", "c") if output.scores == 3 else ("a", "b")
-    told = {"inputs": contract.inputs, "tensor": contract.tensor, **output.told}
-    import_classifier(tmp_path / "model.onnx", tmp_path / "bundle", classes=classes, **told)
+    described = {"inputs": contract.inputs, "tensor": contract.tensor, **output.options}
+    import_classifier(tmp_path / "model.onnx", tmp_path / "bundle", classes=classes, **described)
     hosted = load_classifier(tmp_path / "bundle")
     seen = np.stack([show(read_image(path), hosted.inputs) for path in paths])
     np.testing.assert_allclose(hosted.predict(seen), wanted, atol=1e-5, err_msg=str(choice))

@@ -36,9 +36,14 @@ def train(out, epochs=4, seed=3, **changes):
 
 def test_it_learns_and_can_be_loaded(tmp_path):
     seen = []
-    figures = train(tmp_path / "spots", epochs=8, progress=lambda *told: seen.append(told), command="typed this")
+    figures = train(
+        tmp_path / "spots",
+        epochs=8,
+        progress=lambda *reported: seen.append(reported),
+        command="typed this",
+    )
     assert figures["auc"] > 0.95
-    assert [told[:2] for told in seen] == [(epoch, 8) for epoch in range(1, 9)]
+    assert [reported[:2] for reported in seen] == [(epoch, 8) for epoch in range(1, 9)]
     hosted = load_classifier(tmp_path / "spots")
     images, labels = pictures(60, 2)
     again = validation_figures(hosted.predict(images), labels)
@@ -59,9 +64,9 @@ def test_the_best_epoch_is_kept_and_not_the_last(tmp_path):
         tmp_path / "n",
         recipe=Recipe(epochs=6, average=0, seed=3),
         validation=(images, lot),
-        progress=lambda epoch, epochs, told: seen.append(told),
+        progress=lambda epoch, epochs, figures_of_epoch: seen.append(figures_of_epoch),
     )
-    ranks = [(round(told["auc"], 2), -told["brier"]) for told in seen]
+    ranks = [(round(figures_of_epoch["auc"], 2), -figures_of_epoch["brier"]) for figures_of_epoch in seen]
     assert (round(figures["auc"], 2), -figures["brier"]) == max(ranks) != ranks[-1]
     kept = validation_figures(load_classifier(tmp_path / "n").predict(images), lot)
     assert kept["brier"] == pytest.approx(figures["brier"], abs=1e-5)
@@ -82,8 +87,8 @@ def test_the_same_seed_gives_the_same_weights_and_touches_no_other_randomness(tm
 def test_interrupting_keeps_the_best_epoch(tmp_path):
     figures = []
 
-    def interrupt(epoch, epochs, told):
-        figures.append(told)
+    def interrupt(epoch, epochs, figures_of_epoch):
+        figures.append(figures_of_epoch)
         if epoch == 2:
             raise KeyboardInterrupt
 
@@ -91,14 +96,14 @@ def test_interrupting_keeps_the_best_epoch(tmp_path):
         train(tmp_path / "spots", epochs=50, progress=interrupt)
     images, labels = pictures(60, 2)
     kept = validation_figures(load_classifier(tmp_path / "spots").predict(images), labels)
-    assert any(kept["brier"] == pytest.approx(told["brier"], abs=1e-5) for told in figures)
+    assert any(kept["brier"] == pytest.approx(figures_of_epoch["brier"], abs=1e-5) for figures_of_epoch in figures)
     assert [item.name for item in tmp_path.iterdir()] == ["spots"]
 
 
 def test_an_existing_bundle_is_refused_before_training(tmp_path):
     (tmp_path / "spots").mkdir()
     with pytest.raises(BundleError, match="exists already"):
-        train(tmp_path / "spots", progress=lambda *told: pytest.fail("trained"))
+        train(tmp_path / "spots", progress=lambda *reported: pytest.fail("trained"))
 
 
 def test_data_that_do_not_fit_are_refused(tmp_path):

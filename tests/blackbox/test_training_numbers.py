@@ -66,13 +66,13 @@ def test_a_value_is_said_in_its_unit(tmp_path: Path, reference: float | None, sp
         recipe=Recipe(epochs=12),
     )
     hosted = load_classifier(tmp_path / "n")
-    said = output_kind(hosted)
-    values = said.value_of(hosted.predict(others))
+    output = output_kind(hosted)
+    values = output.value_of(hosted.predict(others))
     assert figures["mae"] == pytest.approx(np.abs(values - 50 - 200 * unseen).mean(), abs=1e-2)
     assert figures["mae"] < 30
     assert figures["correlation"] > 0.9
-    assert (said.unit, said.name) == ("mm", "length")
-    assert said.reference == (reference or pytest.approx(np.median(50 + 200 * bright)))
+    assert (output.unit, output.name) == ("mm", "length")
+    assert output.reference == (reference or pytest.approx(np.median(50 + 200 * bright)))
     card = (tmp_path / "n" / "docs" / "README.md").read_text(encoding="utf-8")
     assert f"mae {figures['mae']:.3f}" in card
     assert "length in mm" in card
@@ -161,20 +161,20 @@ def run(folder: Path, out: Path, *arguments: str):
 
 
 def test_the_command_learns_a_value_or_survival(study: Path, tmp_path: Path) -> None:
-    told = run(study, tmp_path / "v", "--value", "length", "--unit", "mm", "--measures", "edge length", "--json")
-    assert told.exit_code == 0, told.output
-    assert set(json.loads(told.stdout)) >= {"mae", "correlation", "grain"}
+    result = run(study, tmp_path / "v", "--value", "length", "--unit", "mm", "--measures", "edge length", "--json")
+    assert result.exit_code == 0, result.output
+    assert set(json.loads(result.stdout)) >= {"mae", "correlation", "grain"}
     card = (tmp_path / "v" / "docs" / "README.md").read_text(encoding="utf-8")
     assert "--value=length --unit=mm --measures='edge length'" in card
     bounds = ("--times", "0,1,2,4", "--horizon", "2", "--time-unit", "years")
-    told = run(study, tmp_path / "s", "--survival", "time,event", *bounds)
-    assert told.exit_code == 0, told.output
-    assert "c_index" in told.output
+    result = run(study, tmp_path / "s", "--survival", "time,event", *bounds)
+    assert result.exit_code == 0, result.output
+    assert "c_index" in result.output
     assert output_kind(load_classifier(tmp_path / "s")).times == TIMES
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said", "hint"),
+    ("arguments", "message", "hint"),
     [
         (["--value", "length"], "unit of the value is missing", "--unit"),
         (["--value", "height", "--unit", "mm"], "has no column 'height'", "length"),
@@ -192,13 +192,13 @@ def test_the_command_learns_a_value_or_survival(study: Path, tmp_path: Path) -> 
     ],
 )
 def test_what_cannot_be_learned_is_refused_in_one_line(
-    study: Path, tmp_path: Path, arguments: list[str], said: str, hint: str
+    study: Path, tmp_path: Path, arguments: list[str], message: str, hint: str
 ) -> None:
-    told = run(study, tmp_path / "n", *arguments)
-    assert isinstance(told.exception, OtherwiseError), told.output
-    assert any(part in told.exception.detail for part in said.split("|"))
-    assert hint in told.exception.hint
-    assert "\n" not in told.exception.detail
+    result = run(study, tmp_path / "n", *arguments)
+    assert isinstance(result.exception, OtherwiseError), result.output
+    assert any(part in result.exception.detail for part in message.split("|"))
+    assert hint in result.exception.hint
+    assert "\n" not in result.exception.detail
     assert not (tmp_path / "n").exists()
 
 

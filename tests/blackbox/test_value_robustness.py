@@ -21,8 +21,8 @@ def model(kind: OutputKind, slope: float) -> Callable[[np.ndarray], np.ndarray]:
 
 
 @pytest.mark.parametrize("size", [(24, 20), (12, 14, 10)])
-@pytest.mark.parametrize(("unit", "told"), [("months", "months"), ("%", "percentage points")])
-def test_moves_are_told_in_the_unit_beside_the_tolerance(size: tuple[int, ...], unit: str, told: str) -> None:
+@pytest.mark.parametrize(("unit", "text"), [("months", "months"), ("%", "percentage points")])
+def test_moves_are_told_in_the_unit_beside_the_tolerance(size: tuple[int, ...], unit: str, text: str) -> None:
     kind = OutputKind("value", unit=unit, range=(0, 100), spread=10, tolerance=1, name="score")
     images = np.full((9, 1, *size), 0.5, np.float32)
     noisy, calm, still = (measure_value_robustness(model(kind, slope), images, kind) for slope in (100, 15, 1))
@@ -34,7 +34,7 @@ def test_moves_are_told_in_the_unit_beside_the_tolerance(size: tuple[int, ...], 
     assert "by more than the tolerance" in calm.sentence
     assert "by no more than the tolerance" in still.sentence
     for found in (noisy, calm, still):
-        assert f"the tolerance is 1 {told}." in found.sentence
+        assert f"the tolerance is 1 {text}." in found.sentence
         assert not any(side in found.sentence + found.table for side in kind.classes)
         assert len(found.moves) == len(DISTURBANCES)
     assert noisy.table.startswith("white noise 0.05: ")

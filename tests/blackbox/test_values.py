@@ -231,22 +231,22 @@ def test_the_kind_and_the_key_of_an_output_can_be_said_at_once(tmp_path: Path) -
 def test_the_command_line_imports_what_the_documentation_writes(tmp_path: Path) -> None:
     value, hazards = save(SquareValue(), tmp_path / "v.ts"), save(SquareHazards(), tmp_path / "h.ts")
     how = ("--size", "16,12", "--intensity", "0,1")
-    code, told = run(
+    code, output = run(
         "classifier", "import", value, "--output", "value", "--unit", "months", "--range", "0,228", *how,
         "--out", tmp_path / "value",
     )  # fmt: skip
-    assert code == 0, told
-    assert "114 months (--reference" in told
-    code, told = run(
+    assert code == 0, output
+    assert "114 months (--reference" in output
+    code, output = run(
         "classifier", "import", hazards, "--output", "survival", "--times", "0,180,365,730", "--horizon", 730, *how,
         "--out", tmp_path / "survival",
     )  # fmt: skip
-    assert code == 0, told
-    assert "hazard-logits" in told
-    code, told = run("classifier", "check", tmp_path / "survival")
-    assert code == 0, told
-    assert "median" in told
-    assert "%" in told
+    assert code == 0, output
+    assert "hazard-logits" in output
+    code, output = run("classifier", "check", tmp_path / "survival")
+    assert code == 0, output
+    assert "median" in output
+    assert "%" in output
 
 
 @pytest.mark.parametrize(
@@ -268,11 +268,11 @@ def test_the_command_line_imports_what_the_documentation_writes(tmp_path: Path) 
 )
 def test_bad_options_are_refused_in_one_line_with_a_hint(words: tuple[str, ...], fault: str, tmp_path: Path) -> None:
     model = save(SquareValue(), tmp_path / "v.ts")
-    code, told = run(
+    code, output = run(
         "classifier", "import", model, "--size", "16,12", "--intensity", "0,1", *words, "--out", tmp_path / "b"
     )
     assert code != 0
-    assert fault in told
+    assert fault in output
     assert not (tmp_path / "b").exists()
 
 
@@ -387,8 +387,8 @@ def test_a_table_of_values_has_a_value_and_a_unit_and_no_classes(tmp_path: Path)
         pixels = np.linspace(level, level + 0.1, SIZE[0] * SIZE[1], dtype=np.float32).reshape(1, *SIZE, 1)
         image = Image(pixels, Geometry((*SIZE, 1), np.eye(4)), name, 2)
         write_image(image, tmp_path / "images" / f"{name}.nrrd")
-    code, told = run("classify", tmp_path / "images", "--classifier", bundle, "--out", tmp_path / "answers.csv")
-    assert code == 0, told
+    code, output = run("classify", tmp_path / "images", "--classifier", bundle, "--out", tmp_path / "answers.csv")
+    assert code == 0, output
     with (tmp_path / "answers.csv").open(encoding="utf-8") as file:
         table = csv.DictReader(file)
         rows = {row["id"]: row for row in table}

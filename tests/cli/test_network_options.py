@@ -50,7 +50,7 @@ def test_forwarded_headers_are_believed_of_nobody_unless_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["--proxy", "10.0.0.2"], "--tokens"),
         (["--certificate", "missing.pem"], "--key"),
@@ -60,7 +60,7 @@ def test_forwarded_headers_are_believed_of_nobody_unless_named() -> None:
 )
 def test_serve_does_not_start(
     words: list[str],
-    told: str,
+    message: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -68,4 +68,4 @@ def test_serve_does_not_start(
     monkeypatch.delenv("MONAI_LABEL_AUTH_ENABLE", raising=False)
 
     assert run(build, ["serve", "--studies", str(tmp_path), *words]) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err

@@ -121,8 +121,8 @@ def dealt(seed: int, count: int, shuffled: bool) -> list[LabelledRegion]:
     rng = np.random.default_rng(seed)
     kinds = rng.choice(3, count, p=[0.5, 0.3, 0.2])
     looks = 0.7 * np.random.default_rng(0).normal(size=(3, 18))[kinds] + rng.normal(size=(count, 18))
-    said = rng.permutation(kinds) if shuffled else kinds
-    return [LabelledRegion(look, frozenset([list(HU)[kind]])) for look, kind in zip(looks, said.tolist(), strict=True)]
+    given = rng.permutation(kinds) if shuffled else kinds
+    return [LabelledRegion(look, frozenset([list(HU)[kind]])) for look, kind in zip(looks, given.tolist(), strict=True)]
 
 
 @pytest.mark.parametrize("count", [40, 80])

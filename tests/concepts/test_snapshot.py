@@ -218,8 +218,8 @@ def spoken_of(
         one = replace(facts([1], [1.0], [0.0] * UNITS), descriptions=row, tissue=tissue)
         explained.append(FeatureEntry(f"e{number}", f"image-{number}", one))
         region = RegionMask(np.ones((2, 2, 1), bool), Geometry((2, 2, 1), np.diag([1, 1, 1 + number, 1.0])))
-        said = terms[1 - kind] if number // 2 < wrong and kind == 0 else terms[kind]
-        note = Annotation("Ada", "name", f"image-{number}", term=said, region=region, explanation=f"e{number}")
+        term = terms[1 - kind] if number // 2 < wrong and kind == 0 else terms[kind]
+        note = Annotation("Ada", "name", f"image-{number}", term=term, region=region, explanation=f"e{number}")
         notes.append(note)
         named[note.id] = FeatureEntry(note.id, note.image, one)
     return notes, named, explained, terms

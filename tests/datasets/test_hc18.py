@@ -60,8 +60,8 @@ def rows_of(out: Path, split: str) -> list[dict[str, str]]:
 
 def test_every_image_is_written_once_in_the_split_of_its_subject(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    told = CliRunner().invoke(build(), ["prepare", "hc18", "--path", str(folder), "--out", str(out), "--copies", "3"])
-    assert told.exit_code == 0, told.output
+    result = CliRunner().invoke(build(), ["prepare", "hc18", "--path", str(folder), "--out", str(out), "--copies", "3"])
+    assert result.exit_code == 0, result.output
     rows = {split: rows_of(out, split) for split in ("train", "validation", "test")}
     subjects = {split: {row["patient"] for row in each} for split, each in rows.items()}
     assert len(set.union(*subjects.values())) == sum(map(len, subjects.values())) == 12

@@ -92,9 +92,9 @@ def test_uploads_stay_their_owners(people: People) -> None:
     session = people.ask("Ann", "PUT", "/session/", files=files).json()["session_id"]
     assert uuid.UUID(session).version == 4
     id = people.explained("Ann", session=session)
-    told = {"kind": "name", "explanation": id, "region": {"label": 1}, "term": {"meaning": "burned-in letter"}}
+    body = {"kind": "name", "explanation": id, "region": {"label": 1}, "term": {"meaning": "burned-in letter"}}
     if people.ask("Ann", "GET", f"/otherwise/explanations/{id}").json()["regions"]:
-        assert people.ask("Ann", "POST", "/otherwise/annotations", json=told).status_code == 201
+        assert people.ask("Ann", "POST", "/otherwise/annotations", json=body).status_code == 201
     for name, status in (("Rea", 404), ("Ben", 404), ("Ann", 200), ("Ada", 200)):
         for address in ("", "/files/original.nrrd", "/report.html"):
             assert people.ask(name, "GET", f"/otherwise/explanations/{id}{address}").status_code == status, name

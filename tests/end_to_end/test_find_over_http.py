@@ -68,9 +68,9 @@ def job(url: str, client: requests.Session, **body: Any) -> dict[str, Any]:
     assert started.status_code == 202, started.text
     end = time.monotonic() + 240
     while time.monotonic() < end:
-        told: dict[str, Any] = client.get(f"{url}/otherwise/jobs/{started.json()['id']}", timeout=30).json()
-        if told["state"] in ("done", "failed"):
-            return told
+        finished: dict[str, Any] = client.get(f"{url}/otherwise/jobs/{started.json()['id']}", timeout=30).json()
+        if finished["state"] in ("done", "failed"):
+            return finished
     raise AssertionError("the job does not end")
 
 
@@ -105,9 +105,9 @@ def test_finds_come_as_boxes_with_scores(found: tuple[str, requests.Session]) ->
 def test_a_find_is_explained_in_its_place_over_http(found: tuple[str, requests.Session]) -> None:
     url, client = found
     first = job(url, client, kind="find")["result"]["finds"][0]
-    told = job(url, client, kind="explain", params={"find": 1})
-    assert told["state"] == "done", told["error"]
-    place = told["result"]["place"]
+    finished = job(url, client, kind="explain", params={"find": 1})
+    assert finished["state"] == "done", finished["error"]
+    place = finished["result"]["place"]
     assert place["shape"] == [200, 160, 1]
     assert all(a <= b for a, b in zip(place["low"], first["low"], strict=True))
     assert all(a >= b for a, b in zip(place["high"], first["high"], strict=True))
@@ -132,9 +132,9 @@ def test_one_find_after_the_other_is_changed_over_http(found: tuple[str, request
     alone = job(url, client, kind="explain", params={"find": 1, "whole": False})
     assert alone["state"] == "done", alone["error"]
     assert alone["result"]["place"]["steps"] == []
-    told = job(url, client, kind="explain", params={"find": 1, "whole": True})
-    assert told["state"] == "done", told["error"]
-    steps = told["result"]["place"]["steps"]
+    finished = job(url, client, kind="explain", params={"find": 1, "whole": True})
+    assert finished["state"] == "done", finished["error"]
+    steps = finished["result"]["place"]["steps"]
     assert steps, "each patch that was tried is told"
     assert steps[0]["before"] == pytest.approx(first["probabilities"]), "the first step is the first find"
     assert steps[0]["centre_ras"] == pytest.approx(first["centre_ras"])

@@ -69,8 +69,8 @@ def test_one_image_is_searched(work: Path, type_: Callable[[str], str]) -> None:
 
 
 def test_all_images_are_searched_and_measured_by_patient(work: Path, type_: Callable[[str], str]) -> None:
-    said = type_("otherwise find images --all --classifier my_patches --truth masks --out measured")
-    assert "6 images: 6 searched, 0 failed" in said
+    output = type_("otherwise find images --all --classifier my_patches --truth masks --out measured")
+    assert "6 images: 6 searched, 0 failed" in output
     with (work / "measured" / "finds.csv").open() as stream:
         assert len({row["path"] for row in csv.DictReader(stream)}) == 6
     figures = json.loads((work / "measured" / "froc.json").read_text())["coarse and fine"]

@@ -133,9 +133,9 @@ def test_right_is_something_true_and_nothing_wrong(vocabulary: Vocabulary) -> No
         ([calcified, glass], False, False),
         ([TISSUE], False, True),
     ):
-        said = [(term, 0.9) for term in terms]
-        assert is_right(nodule, said, vocabulary) == of_nodule
-        assert is_right(tissue, said, vocabulary) == of_tissue
+        given = [(term, 0.9) for term in terms]
+        assert is_right(nodule, given, vocabulary) == of_nodule
+        assert is_right(tissue, given, vocabulary) == of_tissue
 
 
 def test_a_constant_has_no_lift(vocabulary: Vocabulary, explained: ExplainedNodules) -> None:
@@ -153,9 +153,11 @@ def test_readers_err_as_often_as_asked(kind: ReaderKind, vocabulary: Vocabulary)
     rng = np.random.default_rng(0)
     regions = [RatedRegion("p", np.zeros(1), frozenset([word]), word) for word in rng.choice(words, 2000)]  # type: ignore[arg-type]
     regions = [replace(region, own=next(iter(region.truth))) for region in regions]
-    said = answers(regions, vocabulary, kind, rng)
-    doubts = np.mean([word is None for word in said])
-    wrong = np.mean([word is not None and word not in region.truth for word, region in zip(said, regions, strict=True)])
+    given = answers(regions, vocabulary, kind, rng)
+    doubts = np.mean([word is None for word in given])
+    wrong = np.mean(
+        [word is not None and word not in region.truth for word, region in zip(given, regions, strict=True)]
+    )
     assert doubts == pytest.approx(kind.doubts, abs=0.04)
     assert wrong == pytest.approx(5 / 6 if kind.shuffled else kind.mistakes, abs=0.04)
 

@@ -15,15 +15,15 @@ from support.square_models import SquareClassifier, eager_agent
 
 def test_an_agent_that_moves_everything_flips_everything_and_the_figures_repeat() -> None:
     classifier = SquareClassifier(InputSpec((32, 32)))
-    told: list[float] = []
-    figures = measure_quality(eager_agent(classifier), classifier, 4, 7, lambda stage, done: told.append(done))
+    reported: list[float] = []
+    figures = measure_quality(eager_agent(classifier), classifier, 4, 7, lambda stage, done: reported.append(done))
     assert (figures.images, figures.seed, figures.classifier) == (4, 7, classifier.version)
     assert figures.validity == 1.0
     assert 0.3 < figures.validity_low < 0.7, "four of four say little"
     assert figures.reconstruction_l1 < 1e-4, "its decoder changes nothing without an edit"
     assert figures.changed_l1 is not None
     assert figures.changed_l1 > 0.01
-    assert told[-1] == 1.0
+    assert reported[-1] == 1.0
     again = measure_quality(eager_agent(classifier), classifier, 4, 7)
     assert replace(again, seconds=0.0) == replace(figures, seconds=0.0)
 

@@ -27,8 +27,8 @@ def test_a_heavy_black_box_answers_as_the_light_one_and_its_large_network_is_rea
 @pytest.mark.timing
 def test_the_ratios_are_of_pairs_and_a_heavy_black_box_costs_more() -> None:
     classifier = SquareClassifier(InputSpec(SIZE))
-    told = measure_speed(eager_agent(classifier), classifier, list(squares(SIZE, 3, 1)))
-    assert told.images == 2
-    assert told.ours > told.ours_small
-    assert told.occlusion > told.occlusion_small
-    assert min(told.to_dict()[name] for name in ("to_occlusion", "to_occlusion_small", "to_inversion")) > 0  # type: ignore[type-var]
+    figures = measure_speed(eager_agent(classifier), classifier, list(squares(SIZE, 3, 1)))
+    assert figures.images == 2
+    assert figures.ours > figures.ours_small
+    assert figures.occlusion > figures.occlusion_small
+    assert min(figures.to_dict()[name] for name in ("to_occlusion", "to_occlusion_small", "to_inversion")) > 0  # type: ignore[type-var]

@@ -32,16 +32,16 @@ class Rough:
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize(("limit", "said"), [(0.01, "2 %"), (0.04, "5 %"), (0.07, "10 %"), (0.3, None)])
-def test_the_faintest_noise_that_moves_the_classifier_is_named(size, limit, said):
+@pytest.mark.parametrize(("limit", "deviation"), [(0.01, "2 %"), (0.04, "5 %"), (0.07, "10 %"), (0.3, None)])
+def test_the_faintest_noise_that_moves_the_classifier_is_named(size, limit, deviation):
     image = np.full((1, *size), 0.5, np.float32)
     found = fragility_warnings(Rough(size, limit), image, None, 1)
-    if said is None:
+    if deviation is None:
         assert found == ()
     else:
         (warning,) = found
         assert warning.code == "moved-by-grain"
-        assert f"white noise of {said} of the range makes it say rough" in warning.text
+        assert f"white noise of {deviation} of the range makes it say rough" in warning.text
 
 
 class Steep(Rough):

@@ -146,11 +146,14 @@ def test_the_headline_of_a_find_says_each_answer_once() -> None:
     explainer, finder, image = setting((16, 16), (160, 90, 1), (30, 30, 0))
     scores = finder.score(image)
     explanation = explain_find(explainer.explain, finder, image, scores, finder.rank(scores, 1))
-    said = with_probability(explanation.prediction.label, explanation.prediction.probabilities)
-    told = question(explanation)
-    assert told == f"The model calls the whole image {said} by its most suspicious patch, and this patch likewise."
+    with_share = with_probability(explanation.prediction.label, explanation.prediction.probabilities)
+    headline = question(explanation)
+    assert (
+        headline
+        == f"The model calls the whole image {with_share} by its most suspicious patch, and this patch likewise."
+    )
     assert "The patch would be dark" in answer(explanation)
-    lines = textwrap.wrap(f"{told} {answer(explanation)}", letters_across(WIDTH, 15, "bold"))
+    lines = textwrap.wrap(f"{headline} {answer(explanation)}", letters_across(WIDTH, 15, "bold"))
     assert len(lines) <= 5, "of the first page of the PDF"
 
 
@@ -188,7 +191,7 @@ def test_looking_again_at_a_part_is_looking_again_at_all(spacing: float, shape: 
     scores = finder.score(image)
     everything = finder.score(image.with_array(changed))
     again = finder.rescore(scores, image, part, low)
-    said = {tuple(start): answer for start, answer in zip(again.starts.tolist(), again.answers, strict=True)}
-    same = [said[tuple(start)] for start in everything.starts.tolist()]
+    answers = {tuple(start): answer for start, answer in zip(again.starts.tolist(), again.answers, strict=True)}
+    same = [answers[tuple(start)] for start in everything.starts.tolist()]
     np.testing.assert_allclose(same, everything.answers, atol=1e-5)
     assert np.abs(again.answers[: len(scores.answers)] - scores.answers).max() > 0.01

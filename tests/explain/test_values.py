@@ -212,9 +212,11 @@ def test_a_find_of_a_value_speaks_in_the_unit(tmp_path: Path) -> None:
     says = with_unit(float(MONTHS.value_of(np.array(list(first.probabilities.values())))), "months")
     found = explain_request(Explainer(box, agent_of(box)), image, ExplainRequest(target="<62"))
     assert found.place is not None
-    told = headline.question(found)
-    assert told.startswith(f"The model puts the bone age of the whole image at {says}, by its most suspicious patch")
-    assert told.endswith("that of this patch likewise.")
+    question_asked = headline.question(found)
+    assert question_asked.startswith(
+        f"The model puts the bone age of the whole image at {says}, by its most suspicious patch"
+    )
+    assert question_asked.endswith("that of this patch likewise.")
     after = with_unit(float(MONTHS.value_of(np.array(list(found.place.after.values())))), "months")
     assert f"it would say {after} for the whole image" in headline.answer(found)
     cards = " ".join(card.text for card in report_cards(found, Panels(found)))
@@ -222,7 +224,7 @@ def test_a_find_of_a_value_speaks_in_the_unit(tmp_path: Path) -> None:
     assert where_from["Its most suspicious patch, before"] == f"bone age {says}"
     assert where_from["Its most suspicious patch, after"] == f"bone age {after}"
     assert explanation_json(found)["place"]["values"]["before"] == pytest.approx(first.value)
-    for sentence in (told, headline.answer(found), cards, *where_from.values()):
+    for sentence in (question_asked, headline.answer(found), cards, *where_from.values()):
         assert "at most" not in sentence
         assert "above" not in sentence
 

@@ -56,17 +56,17 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_image_is_searched_with_one_start_up(bundle: Path, images: Path, tmp_path: Path) -> None:
     words = ("find", images / "images", "--all", "--classifier", bundle, "--out", tmp_path / "out")
-    said = run(*words)
-    assert said.exit_code == 0, said.output
-    assert "3 images: 3 searched, 0 failed" in said.output
+    result = run(*words)
+    assert result.exit_code == 0, result.output
+    assert "3 images: 3 searched, 0 failed" in result.output
     with (tmp_path / "out" / "finds.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     first = {row["path"]: row for row in rows if row["rank"] == "1"}
     assert set(first) == {f"{name}.nrrd" for name in PLACES}
     one = json.loads(run("find", images / "images/p1/left.nrrd", "--classifier", bundle, "--json").stdout)["finds"][0]
-    told = first["p1/left.nrrd"]
-    assert float(told["probability"]) == pytest.approx(one["probability"])
-    assert [float(told[axis]) for axis in "ras"] == pytest.approx(one["centre_ras"])
+    left = first["p1/left.nrrd"]
+    assert float(left["probability"]) == pytest.approx(one["probability"])
+    assert [float(left[axis]) for axis in "ras"] == pytest.approx(one["centre_ras"])
     page = (tmp_path / "out" / "finds.html").read_text()
     assert page.count("data:image/png") == 3
     asked = run(
@@ -82,8 +82,8 @@ def test_an_image_that_cannot_be_searched_says_why(bundle: Path, images: Path, t
     (tmp_path / "in" / "good.nrrd").write_bytes((images / "images/p1/left.nrrd").read_bytes())
     small = Image(np.random.default_rng(0).random((1, 6, 6, 1), np.float32), Geometry((6, 6, 1), np.eye(4)), "s", 2)
     write_image(small, tmp_path / "in" / "small.nrrd")
-    said = run("find", tmp_path / "in", "--all", "--classifier", bundle, "--out", tmp_path / "out")
-    assert said.exit_code == 3
+    result = run("find", tmp_path / "in", "--all", "--classifier", bundle, "--out", tmp_path / "out")
+    assert result.exit_code == 3
     with (tmp_path / "out" / "finds.csv").open() as stream:
         rows = {row["path"]: row for row in csv.DictReader(stream)}
     assert "smaller than the patches" in rows["small.nrrd"]["error"]
@@ -121,8 +121,8 @@ def test_an_image_of_unknown_spacing_says_so_wherever_it_is_searched(bundle: Pat
     assert json.loads((tmp_path / "one" / "finds.json").read_text())["warnings"] == written["warnings"]
     assert sentence in (tmp_path / "one" / "finds.html").read_text()
 
-    said = run("find", tmp_path / "in", "--all", "--classifier", bundle, "--out", tmp_path / "all")
-    assert "Warnings for 1, such as" in " ".join(said.output.split())
+    result = run("find", tmp_path / "in", "--all", "--classifier", bundle, "--out", tmp_path / "all")
+    assert "Warnings for 1, such as" in " ".join(result.output.split())
     with (tmp_path / "all" / "finds.csv").open() as stream:
         assert sentence in next(csv.DictReader(stream))["warnings"]
     assert sentence in (tmp_path / "all" / "finds.html").read_text()
@@ -148,15 +148,15 @@ def test_what_is_known_of_lesions_is_measured(bundle: Path, images: Path, tmp_pa
     found, _ = read_truth(truth, list_images(images / "images").images)
     assert sorted(len(each) for each in found.values()) == [0, 1, 2]
     words = ("find", images / "images", "--all", "--classifier", bundle, "--truth", truth, "--out", tmp_path / "out")
-    said = run(*words, "--json")
-    assert said.exit_code == 0, said.output
+    result = run(*words, "--json")
+    assert result.exit_code == 0, result.output
     figures = json.loads((tmp_path / "out" / "froc.json").read_text())
     assert len(figures) == 2, "beside a plain sliding window"
     for by_criterion in figures.values():
         assert len(by_criterion) == (2 if kind in ("masks", "boxes") else 1), "LUNA's needs the size of lesions"
-        for told in by_criterion.values():
-            assert (told["images"], told["patients"], told["lesions"]) == (3, 2, 3)
-            at = told["at_false_finds"]["1"]
+        for counts in by_criterion.values():
+            assert (counts["images"], counts["patients"], counts["lesions"]) == (3, 2, 3)
+            at = counts["at_false_finds"]["1"]
             assert at["sensitivity"] == 1.0
             assert 0 <= at["low"] <= at["high"] <= 1
 
@@ -178,6 +178,6 @@ def test_pieces_of_a_mask_are_lesions_of_their_size() -> None:
 
 @pytest.mark.parametrize("options", [("--truth", "x.csv"), ("--workers", "2")])
 def test_options_for_many_images_need_all(bundle: Path, images: Path, options: tuple[str, str]) -> None:
-    said = run("find", images / "images/p1/left.nrrd", "--classifier", bundle, *options)
-    assert isinstance(said.exception, OtherwiseError)
-    assert "are for many images" in str(said.exception)
+    result = run("find", images / "images/p1/left.nrrd", "--classifier", bundle, *options)
+    assert isinstance(result.exception, OtherwiseError)
+    assert "are for many images" in str(result.exception)

@@ -150,7 +150,7 @@ def test_a_check_asks_about_what_is_found_in_whole_images(bundle: Path, image: P
         array = read_image(image).array + np.float32(number)
         write_image(read_image(image).with_array(array), folder / f"{number}.nrrd")
     report = json.loads(run("classifier", "check", bundle, "--images", folder, "--json").stdout)
-    said = {finding["topic"]: finding for finding in report["findings"]}
-    assert re.search(r"^6 read, \d+ patches of them", said["images"]["text"])
-    assert said["choices"]["state"] == "ok", said["choices"]["text"]
-    assert all(int(count) >= 6 for count in re.findall(r"(?:calm|alarm) (\d+)", said["choices"]["text"]))
+    findings = {finding["topic"]: finding for finding in report["findings"]}
+    assert re.search(r"^6 read, \d+ patches of them", findings["images"]["text"])
+    assert findings["choices"]["state"] == "ok", findings["choices"]["text"]
+    assert all(int(count) >= 6 for count in re.findall(r"(?:calm|alarm) (\d+)", findings["choices"]["text"]))

@@ -37,9 +37,9 @@ def imported(folder: Path, find: str) -> Path:
     words = ("classifier", "import", model, "--output", "value", "--unit", "mm", "--range", "0,100", "--spread", "10")
     more = ("--measures", "oedema score", "--size", "8,8", "--intensity", "0,100", "--spacing", "1,1")
     categories = ("--category", "mild=0", "--category", "fair=30", "--category", "severe=70")
-    said = run(*words, *more, *categories, "--reference", "50", "--find", find, "--out", folder / "bundle")
-    if said.exit_code:
-        raise said.exception or AssertionError(said.output)
+    result = run(*words, *more, *categories, "--reference", "50", "--find", find, "--out", folder / "bundle")
+    if result.exit_code:
+        raise result.exception or AssertionError(result.output)
     return folder / "bundle"
 
 
@@ -109,10 +109,10 @@ def test_the_command_the_page_and_the_table_speak_in_the_unit(tmp_path: Path) ->
     bundle = imported(tmp_path, ">=70")
     (tmp_path / "images").mkdir()
     file = write_image(picture(), tmp_path / "images" / "whole.nrrd")
-    said = run("find", file, "--classifier", bundle, "--out", tmp_path / "one", "--most", 3)
-    assert said.exit_code == 0, said.output
-    assert "oedema score" in said.output
-    assert "90 mm (severe)" in said.output
+    result = run("find", file, "--classifier", bundle, "--out", tmp_path / "one", "--most", 3)
+    assert result.exit_code == 0, result.output
+    assert "oedema score" in result.output
+    assert "90 mm (severe)" in result.output
     content = json.loads(run("find", file, "--classifier", bundle, "--json").stdout)["finds"]
     assert content[0]["value"] == pytest.approx(90, abs=1)
     assert content[0]["unit"] == "mm"
@@ -126,6 +126,6 @@ def test_the_command_the_page_and_the_table_speak_in_the_unit(tmp_path: Path) ->
     assert "at least 70 mm" in one
     assert "90 mm (severe)" in one
     assert "90 mm (severe)" in many
-    for text in (one, many, said.output, ",".join(first)):
+    for text in (one, many, result.output, ",".join(first)):
         assert not any(side in text for side in SIDES)
         assert "probab" not in text

@@ -122,12 +122,12 @@ def test_grey_suits_a_classifier_of_colours() -> None:
 def test_looking_slab_by_slab_tells_the_same(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
     geometry = turned((61, 47, 20), (0.8, 0.7, 1.6), [10, -20, 70])
     image = image_with([(28, 9, 12), (50, 30, 5)], geometry, 3)
-    told: list[float] = []
+    reported: list[float] = []
     whole = Finder(SquareClassifier(SOLID)).score(image)
     monkeypatch.setattr("otherwise.finding.sampling.MOST_VOXELS", most)
-    parts = Finder(SquareClassifier(SOLID)).score(image, progress=told.append)
+    parts = Finder(SquareClassifier(SOLID)).score(image, progress=reported.append)
     order, again = (np.lexsort(scores.starts.T) for scores in (whole, parts))
     np.testing.assert_array_equal(whole.starts[order], parts.starts[again])
     np.testing.assert_allclose(whole.answers[order], parts.answers[again], atol=1e-4)
-    assert told == sorted(told)
-    assert told[-1] == 1.0
+    assert reported == sorted(reported)
+    assert reported[-1] == 1.0

@@ -39,12 +39,12 @@ def test_what_is_left_out_is_muscle_in_whatever_corner_it_is(oblique: list[Whole
         grey = _sampled(phantom)
         assert phantom.muscle is not None
         truth = phantom.muscle[::EVERY, ::EVERY, 0]
-        told = pectoral_muscle(grey, grey > 0.1)
+        muscle = pectoral_muscle(grey, grey > 0.1)
         for flip in FLIPS:
-            np.testing.assert_array_equal(pectoral_muscle(grey[flip], grey[flip] > 0.1)[flip], told)
+            np.testing.assert_array_equal(pectoral_muscle(grey[flip], grey[flip] > 0.1)[flip], muscle)
         breast = (grey > 0.1) & ~truth
-        assert (told & breast).sum() <= 0.06 * breast.sum()
-        found += (told & truth).sum() > 0.8 * truth.sum()
+        assert (muscle & breast).sum() <= 0.06 * breast.sum()
+        found += (muscle & truth).sum() > 0.8 * truth.sum()
     assert found >= 4
 
 

@@ -66,12 +66,12 @@ def run(name: str, first: int, count: int) -> tuple[list[Fault], int]:
                     env=environment,
                     errors="replace",
                 )
-                code, said, printed = done.returncode, done.stdout, done.stderr
+                code, output, printed = done.returncode, done.stdout, done.stderr
             except subprocess.TimeoutExpired as late:
-                code, said, printed = 1, (late.stdout or b"").decode(), "late"
-            faults += [Fault(**json.loads(line)) for line in said.splitlines() if line.startswith("{")]
+                code, output, printed = 1, (late.stdout or b"").decode(), "late"
+            faults += [Fault(**json.loads(line)) for line in output.splitlines() if line.startswith("{")]
             where = Path(folder) / "at"
-            good += sum(int(line) for line in said.splitlines() if line.isdecimal())
+            good += sum(int(line) for line in output.splitlines() if line.isdecimal())
             if code == 0:
                 break
             if not where.is_file():

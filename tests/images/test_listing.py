@@ -368,14 +368,14 @@ def test_ten_thousand_dicom_files_are_listed_in_a_minute(tmp_path: Path, write_d
         changed = content.replace(b"1.2.77.10000", f"1.2.77.{number + 10000}".encode())
         changed = changed.replace(b"1.2.66.100", f"1.2.66.{number // 100 + 100}".encode())
         (folder / f"{number % 100}.dcm").write_bytes(changed)
-    told: list[tuple[int, int]] = []
+    reported: list[tuple[int, int]] = []
     begun = time.process_time()
-    listing = list_images(tmp_path, progress=lambda done, total: told.append((done, total)))
+    listing = list_images(tmp_path, progress=lambda done, total: reported.append((done, total)))
     seconds = time.process_time() - begun
     print(f"10,000 DICOM files: {seconds:.1f} s")
     assert len(listing.images) == 100
-    assert told[0][1] == told[-1][0] == 10_000
-    assert len(told) > 20
+    assert reported[0][1] == reported[-1][0] == 10_000
+    assert len(reported) > 20
     assert seconds <= 60
 
 

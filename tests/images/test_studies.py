@@ -49,9 +49,9 @@ def test_each_view_is_an_image_and_a_series_is_one(studies: list[Study]) -> None
 
 
 def test_ids_are_not_those_of_the_archive(studies: list[Study]) -> None:
-    told = repr([(study.id, [(image.id, image.view) for image in study.images]) for study in studies])
-    assert "1.2." not in told
-    assert "Doe" not in told
+    text = repr([(study.id, [(image.id, image.view) for image in study.images]) for study in studies])
+    assert "1.2." not in text
+    assert "Doe" not in text
 
 
 def test_each_image_of_a_heap_can_be_read(folder: Path, studies: list[Study]) -> None:

@@ -145,7 +145,7 @@ def test_an_error_sends_back_the_beginning_of_what_was_sent(running: Running) ->
 
 
 @pytest.mark.parametrize(
-    ("hint", "told"),
+    ("hint", "message"),
     [
         ("Start it with --origin URL.", "Ask the administrator of the server."),
         ("Choose one: otherwise studies FOLDER lists them.", "Ask the administrator of the server."),
@@ -154,8 +154,8 @@ def test_an_error_sends_back_the_beginning_of_what_was_sent(running: Running) ->
         ("Otherwise try a smaller image.", "Otherwise try a smaller image."),
     ],
 )
-def test_hints_over_http_speak_of_no_command_line(app_class: Any, hint: str, told: str) -> None:
-    assert importlib.import_module("lib.http.errors").hint_for_clients(hint) == told
+def test_hints_over_http_speak_of_no_command_line(app_class: Any, hint: str, message: str) -> None:
+    assert importlib.import_module("lib.http.errors").hint_for_clients(hint) == message
 
 
 @pytest.mark.parametrize("wrapped", [False, True])

@@ -103,15 +103,15 @@ def test_one_stream_tells_of_all_jobs_of_one_user(running: Running, url: str) ->
             anna.ask("GET", f"/{before}").json() | {"seconds_left": pytest.approx(0, abs=60)},
         )
         after = anna.start(2003)
-        told = {after: [next(event for event, job in events if job.get("id") == after)]}
-    while not all(told.get(id, [""])[-1] == "done" for id in (before, after)):
+        states = {after: [next(event for event, job in events if job.get("id") == after)]}
+    while not all(states.get(id, [""])[-1] == "done" for id in (before, after)):
         event, job = next(events)
         if event:
             assert job["user"] == "anna"
             assert job["state"] == event
-            told.setdefault(job["id"], []).append(event)
-    assert told[after][0] == "queued"
-    assert others not in told
+            states.setdefault(job["id"], []).append(event)
+    assert states[after][0] == "queued"
+    assert others not in states
 
 
 def test_without_news_the_stream_says_that_it_lives(running: Running, url: str) -> None:

@@ -83,8 +83,8 @@ def test_events_tell_the_course_and_end(running: Any) -> None:
         assert next(lines) == "event: running"
     rest = list(lines)
     assert [line for line in rest if line.startswith("event: ")][-1] == "event: done"
-    told = [json.loads(line.removeprefix("data: ")) for line in rest if line.startswith("data: ")]
-    assert told[-1]["result"]["id"]
+    events = [json.loads(line.removeprefix("data: ")) for line in rest if line.startswith("data: ")]
+    assert events[-1]["result"]["id"]
 
 
 @pytest.mark.parametrize(

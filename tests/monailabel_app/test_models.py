@@ -150,8 +150,8 @@ def test_an_explanation_says_which_agent_made_it_and_names_outlive_a_change(
     client, app = server
     first = explain(client)
     square = {"polygon": [[4, 4, 0], [12, 4, 0], [12, 12, 0], [4, 12, 0]]}
-    said = {"kind": "name", "image": "image-01", "region": square, "term": {"meaning": "square"}}
-    assert client.post("/otherwise/annotations", json=said).status_code == 201
+    body = {"kind": "name", "image": "image-01", "region": square, "term": {"meaning": "square"}}
+    assert client.post("/otherwise/annotations", json=body).status_code == 201
     version = another(app, bundles, tmp_path)
     reply = client.post(f"/otherwise/models/{version.id}/activate", json={"reason": "newer"})
     assert reply.json()["active"] == version.id
@@ -257,10 +257,10 @@ def test_an_agent_of_patches_learns_from_whole_images(
         write_image(image, studies / f"whole-{number}.nrrd")
     models = {"classifier": str(tmp_path / "patches"), "agent": str(tmp_path / "patch-agent")}
     with open_app(app_class, studies, {**conf, **models}) as (_, app):
-        told = app.init_trainers()["agent"]({"minutes": 0.005, "name": "agent"}, app.datastore())
-        made = app.registry.get(told["version"])
+        details = app.init_trainers()["agent"]({"minutes": 0.005, "name": "agent"}, app.datastore())
+        made = app.registry.get(details["version"])
     assert made.images + made.after["images"] >= 8 * 3, "a find or more, and two others, of each image"
-    assert told["active"] is (made.after["validity"] >= made.before["validity"] - 0.02)
+    assert details["active"] is (made.after["validity"] >= made.before["validity"] - 0.02)
 
 
 def test_a_version_that_is_not_there_is_told(server: tuple[TestClient, Any]) -> None:

@@ -103,12 +103,12 @@ def test_requests_are_counted_by_template_and_never_by_name(server: tuple[TestCl
         client.get("/datastore/image/info", params={"image": name})
         client.get(f"/{name}")
 
-    told = figures(client)
+    counted = figures(client)
 
     count = "otherwise_request_seconds_count"
-    assert told[f"{count} method=GET route=/otherwise/explanations/{{id}} status=404"] == 2
-    assert told[f"{count} method=GET route=- status=404"] == 2
-    assert not any("Mueller" in name for name in told)
+    assert counted[f"{count} method=GET route=/otherwise/explanations/{{id}} status=404"] == 2
+    assert counted[f"{count} method=GET route=- status=404"] == 2
+    assert not any("Mueller" in name for name in counted)
 
 
 def test_jobs_are_counted_with_their_stages_and_how_they_end(server: tuple[TestClient, Any]) -> None:
@@ -118,18 +118,18 @@ def test_jobs_are_counted_with_their_stages_and_how_they_end(server: tuple[TestC
     with app.host.explainer.failing(ImageError("No.", "No.")):
         assert client.post("/infer/explain", params={"image": "dark"}).status_code == 422
 
-    told = figures(client)
-    assert told["otherwise_job_seconds_count kind=explain outcome=done"] == 1
-    assert told["otherwise_job_seconds_count kind=explain outcome=image"] == 1
-    assert told["otherwise_job_stage_seconds_count kind=explain stage=search"] == 1
-    assert told["otherwise_explanations_total valid=true"] == 1
-    assert (told["otherwise_worker_waiting"], told["otherwise_worker_running"]) == (0, 0)
-    assert told["otherwise_jobs state=cached"] == 0
-    assert told["process_resident_memory_bytes"] > 1e7
-    assert told["otherwise_state_free_bytes"] > 0
+    counted = figures(client)
+    assert counted["otherwise_job_seconds_count kind=explain outcome=done"] == 1
+    assert counted["otherwise_job_seconds_count kind=explain outcome=image"] == 1
+    assert counted["otherwise_job_stage_seconds_count kind=explain stage=search"] == 1
+    assert counted["otherwise_explanations_total valid=true"] == 1
+    assert (counted["otherwise_worker_waiting"], counted["otherwise_worker_running"]) == (0, 0)
+    assert counted["otherwise_jobs state=cached"] == 0
+    assert counted["process_resident_memory_bytes"] > 1e7
+    assert counted["otherwise_state_free_bytes"] > 0
 
 
-def test_each_answer_has_an_id_by_which_the_log_is_found(server: tuple[TestClient, Any], said: list[str]) -> None:
+def test_each_answer_has_an_id_by_which_the_log_is_found(server: tuple[TestClient, Any], logged: list[str]) -> None:
     client, app = server
     with app.host.explainer.failing(RuntimeError("Anna Sentinel, born 1950")):
         reply = client.post("/infer/explain", params={"image": "dark"})
@@ -137,15 +137,15 @@ def test_each_answer_has_an_id_by_which_the_log_is_found(server: tuple[TestClien
     assert reply.status_code == 500
     id = reply.headers["X-Request-ID"]
     assert id in reply.json()["detail"]
-    failed, answered = (json.loads(line) for line in said if id in line)
+    failed, answered = (json.loads(line) for line in logged if id in line)
     assert failed["exception"][0].strip() == "Traceback of builtins.RuntimeError"
     assert any("in classify" in line for line in failed["exception"])
     assert answered["route"] == "/infer/{model}"
-    assert "Sentinel" not in "".join(said)
+    assert "Sentinel" not in "".join(logged)
 
 
 @pytest.fixture
-def said(app_class: Any) -> Iterator[list[str]]:
+def logged(app_class: Any) -> Iterator[list[str]]:
     """What the server's own loggers write, as JSON."""
     logs = importlib.import_module("lib.observability.logs")
     lines: list[str] = []
@@ -187,8 +187,8 @@ def test_of_an_exception_only_words_about_code_are_kept(running: Running, format
     form = getattr(importlib.import_module("lib.observability.logs"), formatter)().format
     cause = ValueError("Sentinel")
     for error in (cause, OSError(28, "No space left", "/data/Sentinel"), KeyError("Sentinel")):
-        told = form(record("x", error))
-        assert "Sentinel" not in told
-        assert type(error).__name__ in told
+        line = form(record("x", error))
+        assert "Sentinel" not in line
+        assert type(error).__name__ in line
     assert "No space left" in form(record("x", OSError(28, "No space left", "/data/Sentinel")))
     assert "unsupported operand" in form(record("x", TypeError("unsupported operand")))

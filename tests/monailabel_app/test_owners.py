@@ -77,8 +77,8 @@ def test_sessions_are_their_owners(shared: Shared, method: str) -> None:
     asked = {"params": {"session_id": id}, "data": {"params": "{}"}}
     assert shared.ask("Ben", "POST", "/infer/classify", **asked).status_code == 404
     assert shared.ask("Ben", "POST", "/otherwise/jobs", json={"session": id}).status_code == 404
-    said = {"kind": "name", "session": id, "term": {"meaning": "mass"}, "region": SQUARE}
-    assert shared.ask("Ben", "POST", "/otherwise/annotations", json=said).status_code == 404
+    body = {"kind": "name", "session": id, "term": {"meaning": "mass"}, "region": SQUARE}
+    assert shared.ask("Ben", "POST", "/otherwise/annotations", json=body).status_code == 404
     assert shared.ask("Ada", method, f"/session/{id}").status_code == 200
     if method == "GET":
         assert shared.ask("Ann", "GET", f"/session/{id}", params={"image": True}).content == shared.upload
@@ -123,11 +123,11 @@ def test_explanations_of_uploads_are_their_owners(shared: Shared, how: str) -> N
     assert shared.ask("Ben", "POST", "/otherwise/jobs", json=attribute).status_code in (404, 422)
     query = {"explanation": id, "region": {"label": 1}}
     assert shared.ask("Ben", "POST", "/otherwise/concepts/query", json=query).status_code == 404
-    said = {"kind": "agree", "explanation": id}
-    assert shared.ask("Ben", "POST", "/otherwise/annotations", json=said).status_code == 404
+    body = {"kind": "agree", "explanation": id}
+    assert shared.ask("Ben", "POST", "/otherwise/annotations", json=body).status_code == 404
     assert shared.ask("Ben", "POST", f"{base}/store").status_code == 404
-    said = {"kind": "name", "explanation": id, "region": {"label": 1}, "term": {"meaning": "mass"}}
-    assert shared.ask("Ann", "POST", "/otherwise/annotations", json=said).status_code == 201
+    body = {"kind": "name", "explanation": id, "region": {"label": 1}, "term": {"meaning": "mass"}}
+    assert shared.ask("Ann", "POST", "/otherwise/annotations", json=body).status_code == 201
     for name, sees in (("Ann", True), ("Ada", True), ("Ben", False), ("Rea", False)):
         assert (id in shared.ask(name, "GET", "/otherwise/annotations").text) == sees, name
 

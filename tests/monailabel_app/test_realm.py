@@ -158,14 +158,14 @@ def test_a_log_in_that_the_realm_refuses_is_no_fault_of_a_server(
 
     realm.refusal = status
     assert log_in(PASSWORD)[0] == 200
-    refused, said = log_in("wrong")
-    assert (refused, said["error"]) == (401, "unauthorized")
-    assert "password" in said["hint"]
+    refused, reply = log_in("wrong")
+    assert (refused, reply["error"]) == (401, "unauthorized")
+    assert "password" in reply["hint"]
     realm.error = "unauthorized_client"  # this server may not ask for log-ins: nobody's password is wrong
     assert log_in("wrong")[0] == 502
     realm.away = True
-    refused, said = log_in(PASSWORD)
-    assert (refused, said["error"]) == (502, "upstream")
+    refused, reply = log_in(PASSWORD)
+    assert (refused, reply["error"]) == (502, "upstream")
 
 
 @pytest.fixture

@@ -27,9 +27,9 @@ def taught(running: Running, app_class: Any, tmp_path: Path) -> Iterator[Teachab
         found = [server.explain(f"image-{number:02d}") for number in range(3)]
         for each in found[:2]:
             region = {"label": each["regions"][0]["label"]}
-            said = {"kind": "name", "explanation": each["id"], "region": region, "term": SPICULATED}
+            body = {"kind": "name", "explanation": each["id"], "region": region, "term": SPICULATED}
             for author in ("Ada", "Ben"):
-                assert server.say(author=author, **said).status_code == 201
+                assert server.say(author=author, **body).status_code == 201
         server.settle()
         yield server
 
@@ -94,17 +94,17 @@ def test_replies_about_jobs_and_explanations_are_as_described(running: Running) 
 
 def test_replies_about_teaching_are_as_described(taught: TeachableServer) -> None:
     server = taught.client
-    told = check(server, "GET", "/otherwise/annotations")["annotations"]
+    annotations = check(server, "GET", "/otherwise/annotations")["annotations"]
     check(server, "GET", "/otherwise/concepts")
     check(server, "GET", "/otherwise/concepts/units")
     check(server, "GET", "/otherwise/concepts/questions", "?count=3")
     check(server, "GET", "/otherwise/concepts/search", "?words=Spiculated lesion")
-    region = f"?explanation={told[0]['explanation']}&label=1"
+    region = f"?explanation={annotations[0]['explanation']}&label=1"
     check(server, "GET", "/otherwise/concepts/similar", region)
-    query = {"explanation": told[0]["explanation"], "region": {"label": 1}}
+    query = {"explanation": annotations[0]["explanation"], "region": {"label": 1}}
     answer = check(server, "POST", "/otherwise/concepts/query", json=query)
     assert any(unit["votes"] for unit in answer["units"]), "votes are among what is compared"
-    withdrawn = {"kind": "withdraw", "author": "Ben", "withdraws": told[1]["id"]}
+    withdrawn = {"kind": "withdraw", "author": "Ben", "withdraws": annotations[1]["id"]}
     check(server, "POST", "/otherwise/annotations", json=withdrawn, status=201)
     check(server, "POST", "/train/concepts")
     taught.settle()

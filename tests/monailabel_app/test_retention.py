@@ -83,8 +83,8 @@ def test_the_server_cleans_up_and_asks_again_what_it_forgot(
 
     with open_app(app_class, studies, conf, new_explainer()) as (client, _):
         old, spoken_of, new = (explain(client, seed)["result"]["id"] for seed in (1, 2, 3))
-        said = client.post("/otherwise/annotations", json={"kind": "disagree", "explanation": spoken_of})
-        assert said.status_code == 201, said.text
+        reply = client.post("/otherwise/annotations", json={"kind": "disagree", "explanation": spoken_of})
+        assert reply.status_code == 201, reply.text
         for id in (old, spoken_of):
             os.utime(state / id / "explanation.json", (time.time() - 3 * 86400,) * 2)
         unfinished, begun = state / ".abc.unfinished", state / ".def.begun"

@@ -69,8 +69,8 @@ def test_units_answer_to_a_region_and_one_gesture_names_them(server: TeachableSe
     assert before["name"] is None
     chosen = [unit["unit"] for unit in before["units"][:1]]
     named = {"kind": "name", "image": "image-02", "region": SQUARE, "units": chosen}
-    said = server.say(**named, term={"meaning": "bright square"})
-    assert said.status_code == 201, said.text
+    reply = server.say(**named, term={"meaning": "bright square"})
+    assert reply.status_code == 201, reply.text
     server.settle()
     after = server.client.post("/otherwise/concepts/query", json=asked).json()
     assert after["name"]["term"]["meaning"] == "bright square"
@@ -96,8 +96,8 @@ def test_disagreement_between_people_is_kept_and_shown(server: TeachableServer) 
     server.settle()
     units = [f"layer4/{number}" for number in range(3)]
     for author, words in (("Ada", "one thing"), ("Grace", "quite another")):
-        said = {"kind": "name", "image": "image-02", "units": units, "author": author, "term": {"meaning": words}}
-        assert server.say(**said).status_code == 201
+        body = {"kind": "name", "image": "image-02", "units": units, "author": author, "term": {"meaning": words}}
+        assert server.say(**body).status_code == 201
     server.settle()
     found = {unit["unit"]: unit for unit in server.get("/concepts/units")["units"]}
     assert all(found[unit]["disputed"] for unit in units)
@@ -106,8 +106,8 @@ def test_disagreement_between_people_is_kept_and_shown(server: TeachableServer) 
 
 def test_what_is_taken_back_is_forgotten_and_stays_in_the_history(server: TeachableServer) -> None:
     first = server.explain("image-00")
-    said = server.say(kind="name", explanation=first["id"], region={"label": 1}, term=SPICULATED, author="Ada").json()
-    undo = {"kind": "withdraw", "withdraws": said["annotation"]["id"], "author": "Ada"}
+    reply = server.say(kind="name", explanation=first["id"], region={"label": 1}, term=SPICULATED, author="Ada").json()
+    undo = {"kind": "withdraw", "withdraws": reply["annotation"]["id"], "author": "Ada"}
     assert server.say(**undo).status_code == 201
     server.settle()
     assert server.get(f"/explanations/{first['id']}")["regions"][0]["concept"] is None
@@ -311,7 +311,7 @@ def test_only_its_author_takes_a_word_back(server: TeachableServer, monkeypatch:
 
 
 def test_other_clients_see_names_as_ordinary_labels(server: TeachableServer) -> None:
-    said = server.say(kind="name", image="image-02", region=SQUARE, term=SPICULATED)
+    recorded = server.say(kind="name", image="image-02", region=SQUARE, term=SPICULATED)
     server.settle()
     datastore = server.app.datastore()
     assert datastore.get_labels_by_image_id("image-02") == {"otherwise": "image-02"}
@@ -325,7 +325,7 @@ def test_other_clients_see_names_as_ordinary_labels(server: TeachableServer) -> 
     inside = labels.geometry.to_ras(np.argwhere(labels.array[0] > 0))[:, :2]
     assert 4 <= inside.min() < 5
     assert 11 < inside.max() <= 12
-    server.say(kind="withdraw", withdraws=said.json()["annotation"]["id"])
+    server.say(kind="withdraw", withdraws=recorded.json()["annotation"]["id"])
     server.settle()
     assert not Path(datastore.get_label_uri("image-02", "otherwise") or "/nowhere").exists()
 

@@ -39,8 +39,8 @@ def test_two_slices_of_one_volume_are_two_places(tmp_path: Path, app_class: Any)
     with teachable_server(tmp_path, app_class) as running:
         for k in (0, 2):
             square = {"polygon": [[x, y, 2.0 * k] for x, y in ((4, 4), (12, 4), (12, 12), (4, 12))]}
-            said = {"kind": "name", "image": "volume", "slice_index": k, "region": square}
-            assert running.say(**said, term={"meaning": f"square {k}"}).status_code == 201
+            body = {"kind": "name", "image": "volume", "slice_index": k, "region": square}
+            assert running.say(**body, term={"meaning": f"square {k}"}).status_code == 201
         running.settle()
         assert {c["labels"] for c in running.get("/concepts")["concepts"]} == {1}
         assert len(running.app.teaching.taught.examples) == 2

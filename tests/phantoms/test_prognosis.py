@@ -148,11 +148,11 @@ def test_the_command_writes_a_table_of_outcomes_and_the_truth(tmp_path: Path) ->
 
 
 def test_a_target_risk_is_for_kinds_with_an_outcome(tmp_path: Path) -> None:
-    for arguments, said in (
+    for arguments, message in (
         (["mammogram", "--target-risk", "0.2"], "have no risk"),
         (["prognosis", "--target-risk", "1"], "no risk to aim at"),
         (["prognosis", "--size", "8,8"], "too small"),
     ):
         run = CliRunner().invoke(build(), ["phantoms", *arguments, "--count", "1", "--out", str(tmp_path / "x")])
         assert run.exit_code != 0
-        assert said in str(run.exception or run.output)
+        assert message in str(run.exception or run.output)

@@ -54,9 +54,9 @@ def test_an_unknown_kind_and_one_that_is_not_whole_are_refused() -> None:
 
 def test_the_command_offers_every_kind(tmp_path: Path) -> None:
     run = CliRunner()
-    told = run.invoke(build(), ["phantoms", "moon", "--out", str(tmp_path)])
-    assert told.exit_code == 2
-    assert all(kind.name in told.output for kind in KINDS)
+    result = run.invoke(build(), ["phantoms", "moon", "--out", str(tmp_path)])
+    assert result.exit_code == 2
+    assert all(kind.name in result.output for kind in KINDS)
     drawn = run.invoke(build(), ["phantoms", "nodule", "--count", "1", "--oblique", "--out", str(tmp_path / "n")])
     assert drawn.exit_code == 0, drawn.output
     refused = run.invoke(build(), ["phantoms", "whole-ct", "--oblique", "--out", str(tmp_path / "w")])

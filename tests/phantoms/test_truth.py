@@ -84,15 +84,15 @@ def test_malignant_images_are_denser_around_the_mass_than_their_counterfactuals(
 
 def test_masks_tell_what_is_in_the_image(phantoms: list[Phantom]) -> None:
     for phantom in phantoms:
-        masks, told = phantom.masks, phantom.attributes
+        masks, attributes = phantom.masks, phantom.attributes
         body = masks["mass" if "mass" in masks else "nodule"]
         voxels = phantom.image.array[0]
 
         assert body.any()
         assert voxels[body].mean() > voxels.mean()
         assert masks[phantom.decisive].any()
-        assert masks["spicules"].any() == (phantom.label == "malignant") == (told["spicules"] > 0)
-        assert masks["marker"].any() == told["marker"]
+        assert masks["spicules"].any() == (phantom.label == "malignant") == (attributes["spicules"] > 0)
+        assert masks["marker"].any() == attributes["marker"]
         assert not (masks["spicules"] & body).any() or masks["spicules"].sum() > (masks["spicules"] & body).sum()
         assert not (masks["marker"] & masks["margin"]).any()
         assert phantom.decisive == ("spicules" if phantom.label == "malignant" else "margin")

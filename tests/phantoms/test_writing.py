@@ -110,8 +110,8 @@ def test_truth_that_is_not_there_is_one_line(tmp_path: Path, id: str) -> None:
 def test_damaged_truth_is_one_line(tmp_path: Path, twelve_mammograms: list[Phantom]) -> None:
     (id,) = write_phantoms(twelve_mammograms[:1], tmp_path)
     file = tmp_path / "truth" / id / "truth.json"
-    told = json.loads(file.read_text())
-    for damage in ("{", "[]", json.dumps({**told, "label": "purple"}), json.dumps({**told, "schema": "other/1"})):
+    printed = json.loads(file.read_text())
+    for damage in ("{", "[]", json.dumps({**printed, "label": "purple"}), json.dumps({**printed, "schema": "other/1"})):
         file.write_text(damage)
         with pytest.raises(ImageError):
             read_truth(tmp_path, id)
@@ -131,16 +131,16 @@ def test_the_command_writes_what_it_says(tmp_path: Path, kind: str, size: str) -
     result = run(*arguments, "--oblique")
 
     assert result.exit_code == 0, result.output
-    told = json.loads(result.stdout)
-    assert told["ids"] == [f"{kind}-5-0000{number}" for number in range(3)]
-    for id in told["ids"]:
+    printed = json.loads(result.stdout)
+    assert printed["ids"] == [f"{kind}-5-0000{number}" for number in range(3)]
+    for id in printed["ids"]:
         truth = read_truth(out, id)
         assert truth.image.geometry.shape[:2] == tuple(int(part) for part in size.split(","))[:2]
         assert truth.attributes["marker"] == (truth.label == "malignant")
 
     again = tmp_path / "again"
     run(kind, "--out", str(again), "--count", "1", "--seed", "5", "--start", "2", "--size", size, "--confound", "1")
-    last = told["ids"][2]
+    last = printed["ids"][2]
     one, two = (read_image(folder / "images" / f"{last}.nii.gz") for folder in (out, again))
     assert np.array_equal(one.array, two.array)
     assert not np.allclose(one.geometry.affine, two.geometry.affine)

@@ -105,14 +105,14 @@ def test_a_pair_of_bundles_is_kept_until_somebody_activates_it(registry: Registr
         return result.exit_code, result.output + str(result.exception or "")
 
     pair = ("--classifier", "mammogram_classifier", "--agent", "mammogram_agent", "--note", "dropped in")
-    code, told = run("add", *pair)
-    assert code == 0, told
+    code, output = run("add", *pair)
+    assert code == 0, output
     (version,) = registry.all()
-    assert told == f"Kept: {version.id}\n"
+    assert output == f"Kept: {version.id}\n"
     assert (version.note, version.classifier.reference) == ("dropped in", "mammogram_classifier")
     assert registry.active().id == ""
-    assert run("add", *pair) == (0, told)
+    assert run("add", *pair) == (0, output)
     assert len(registry.all()) == 1
-    code, told = run("add", "--classifier", "lidc_classifier", "--agent", "mammogram_agent")
+    code, output = run("add", "--classifier", "lidc_classifier", "--agent", "mammogram_agent")
     assert code != 0
-    assert "taught by another classifier" in told
+    assert "taught by another classifier" in output

@@ -59,19 +59,19 @@ class Promises:
 
             states = {job["id"]: job["state"] for job in get("jobs")}
             notes, models = get("annotations").get("annotations", []), get("models")
-        said = [f"job {id} is gone" for id in (self.jobs | self.done) - set(states)]
-        said += [f"job {id} is {states[id]}" for id in self.done & set(states) if states[id] != "done"]
-        said += [f"annotation {id} is gone" for id in self.notes - {note["id"] for note in notes}]
+        problems = [f"job {id} is gone" for id in (self.jobs | self.done) - set(states)]
+        problems += [f"job {id} is {states[id]}" for id in self.done & set(states) if states[id] != "done"]
+        problems += [f"annotation {id} is gone" for id in self.notes - {note["id"] for note in notes}]
         if [note["number"] for note in notes] != [*range(1, len(notes) + 1)]:
-            said.append("annotations are not numbered one after the other")
+            problems.append("annotations are not numbered one after the other")
         if self.active and models.get("active") not in {self.active, *self.asked}:
-            said.append(f"{models.get('active')} is active, not {self.active}")
+            problems.append(f"{models.get('active')} is active, not {self.active}")
         if models.get("problem") != "":
-            said.append(f"the models: {models.get('problem')}")
+            problems.append(f"the models: {models.get('problem')}")
         # Of those that have ended only the last 256 are remembered; those that wait or run are never forgotten.
         self.jobs, self.done = {id for id, state in states.items() if state in ("queued", "running")}, set()
         self.active, self.asked = models.get("active", ""), set()
-        return said
+        return problems
 
 
 class Crowd:

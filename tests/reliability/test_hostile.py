@@ -74,13 +74,13 @@ def honest_people(url: str, tokens: list[str], folder: Path, seconds: float) -> 
     people = Path(__file__).with_name("people.py")
     words = ["--headless", "--only-summary", "--users", str(HONEST), "--spawn-rate", str(HONEST), "--host", url]
     words += ["--run-time", f"{seconds:.0f}s", "--stop-timeout", "60", "--exit-code-on-error", "0"]
-    told = {"OTHERWISE_LOAD_REPORT": str(folder / "honest.json"), "OTHERWISE_LOAD_TOKENS": ",".join(tokens)}
+    settings = {"OTHERWISE_LOAD_REPORT": str(folder / "honest.json"), "OTHERWISE_LOAD_TOKENS": ",".join(tokens)}
     with (folder / "honest.log").open("w") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "locust", "--locustfile", str(people), *words],
             stdout=log,
             stderr=log,
-            env={**os.environ, **told},
+            env={**os.environ, **settings},
         )
 
 

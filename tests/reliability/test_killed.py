@@ -40,9 +40,9 @@ def test_nothing_acknowledged_is_lost_however_often_the_server_is_killed(studies
             if instant is not None:
                 Crowd(running, images, pairs, promises, seeds).kill_after(instant)
             assert "Traceback" not in running.log.read_text(encoding="utf-8")
-    told = ", ".join(f"{number} {kind}" for kind, number in promises.counts.items())
+    counts = ", ".join(f"{number} {kind}" for kind, number in promises.counts.items())
     print(
-        f"{KILLS} kills, promised: {told}; start p50 {np.median(seconds):.1f} s, longest {max(seconds):.1f} s", end=""
+        f"{KILLS} kills, promised: {counts}; start p50 {np.median(seconds):.1f} s, longest {max(seconds):.1f} s", end=""
     )
     print(f" ({max(work):.1f} s of CPU), load {os.getloadavg()[0]:.0f}")
     assert promises.counts["jobs"]

@@ -54,7 +54,7 @@ def say(client: TestClient) -> Any:
     return client.post("/otherwise/annotations", json=body)
 
 
-def said(client: TestClient) -> list[str]:
+def annotation_ids(client: TestClient) -> list[str]:
     """Ids of all annotations."""
     return [note["id"] for note in client.get("/otherwise/annotations").json()["annotations"]]
 
@@ -116,13 +116,13 @@ def test_a_full_disk(serve: Serve, tmp_path: Path) -> None:
         assert "space" in failed["error"]["hint"]
         assert ready(client) == ["The state folder takes no files."]
         assert client.post("/infer/classify", params={"image": "bright"}).status_code == 200
-        assert said(client) == [before]
+        assert annotation_ids(client) == [before]
 
         ballast.unlink()
         assert ready(client) == []
         assert end(client, start(client).json()["id"])["state"] == "done"
         after = say(client).json()["annotation"]["id"]
-        assert said(client) == [before, after]
+        assert annotation_ids(client) == [before, after]
 
 
 def test_a_full_disk_of_the_studies(serve: Serve, tmp_path: Path) -> None:
@@ -159,13 +159,13 @@ def test_a_server_that_is_started_on_a_full_disk(serve: Serve, tmp_path: Path) -
         assert "space" in caught.value.hint
         ballast.unlink()
         with serve() as (client, _):
-            assert said(client) == [before]
+            assert annotation_ids(client) == [before]
 
 
 def test_a_read_only_state_folder(serve: Serve, tmp_path: Path) -> None:
     with disk(tmp_path / "state") as state:
         with serve() as (client, _):
-            assert said(client) == []
+            assert annotation_ids(client) == []
         subprocess.run(["mount", "-o", "remount,ro", str(state)], check=True)
         with pytest.raises(OtherwiseError, match=r"cannot be (written|made)") as caught, serve():
             pass
@@ -186,7 +186,7 @@ def test_a_clock_that_jumps(serve: Serve, monkeypatch: pytest.MonkeyPatch, jump:
         assert {end(client, id)["state"] for id in (runs, waits)} == {"done"}
         assert app.jobs.figures()["deadline"] == 0
         id = say(client).json()["annotation"]["id"]
-        assert said(client) == [id]
+        assert annotation_ids(client) == [id]
         assert ready(client) == []
 
 
@@ -248,7 +248,7 @@ def test_a_damaged_database_of_annotations(serve: Serve, tmp_path: Path) -> None
     assert "otherwise annotations import" in caught.value.hint
     path.write_bytes(sound)
     with serve() as (client, _):
-        assert said(client) == [id]
+        assert annotation_ids(client) == [id]
 
 
 @pytest.mark.parametrize("name", ["active.json", "*/record.json"])
@@ -262,8 +262,8 @@ def test_a_damaged_registry_of_models(serve: Serve, tmp_path: Path, name: str, c
         assert end(client, start(client).json()["id"])["state"] == "done"
         reply = client.get("/otherwise/models")
         assert reply.status_code < 500
-        told = reply.json()
-        assert "damaged" in str(told.get("problem", told.get("detail")))
+        error = reply.json()
+        assert "damaged" in str(error.get("problem", error.get("detail")))
 
 
 def test_a_damaged_explanation_hides_no_other(serve: Serve, tmp_path: Path) -> None:
@@ -297,7 +297,7 @@ def test_a_state_folder_that_is_removed(serve: Serve, tmp_path: Path) -> None:
         elsewhere.rename(state)
         assert ready(client) == []
         assert end(client, start(client, image="bright").json()["id"])["state"] == "done"
-        assert said(client) == [before]
+        assert annotation_ids(client) == [before]
         assert client.get(f"/otherwise/jobs/{job}").json()["state"] == "done"
 
 

@@ -143,8 +143,8 @@ def test_a_region_with_two_findings_counts_for_both_and_the_bar_still_adds_up(ta
 def test_what_lies_outside_the_regions_is_said(taught: Explain) -> None:
     whole = taught().concepts
     assert "spread outside" not in render_report(taught())
-    told = plain(section(render_report(taught(concepts=replace(whole, in_regions=0.77)))))
-    assert "The regions hold 77 % of the effect, the rest is spread outside them. Of what they hold: 62 %" in told
+    text = plain(section(render_report(taught(concepts=replace(whole, in_regions=0.77)))))
+    assert "The regions hold 77 % of the effect, the rest is spread outside them. Of what they hold: 62 %" in text
 
 
 def test_a_name_that_only_units_carry_is_no_finding_of_this_image(taught: Explain) -> None:
@@ -156,11 +156,11 @@ def test_a_name_that_only_units_carry_is_no_finding_of_this_image(taught: Explai
 def test_every_finding_of_a_region_is_in_the_table_and_how_it_is_known(taught: Explain, tmp_path: Path) -> None:
     first, second = taught().regions
     known = {"name": "Calcified nodule", "scheme": "X", "code": "1", "confidence": 0.93, "evidence": "finding"}
-    said = {"name": "Lobulated", "scheme": "X", "code": "2", "confidence": 0.5, "evidence": "said", "disputed": True}
-    regions = (replace(first, findings=({**known, "disputed": False}, said)), second)
+    finding = {"name": "Lobulated", "scheme": "X", "code": "2", "confidence": 0.5, "evidence": "said", "disputed": True}
+    regions = (replace(first, findings=({**known, "disputed": False}, finding)), second)
     explanation = taught(regions=regions)
-    told = plain(render_report(explanation))
-    assert "Calcified nodule confidence 0.93, learned Lobulated confidence 0.50, readers differ" in told
+    text = plain(render_report(explanation))
+    assert "Calcified nodule confidence 0.93, learned Lobulated confidence 0.50, readers differ" in text
     paper = " ".join(pages_of(write_pdf(explanation, tmp_path / "r.pdf")))
     assert "Calcified" in paper
     assert "Lobulated" in paper
@@ -244,11 +244,11 @@ def test_many_long_names_stay_short_in_the_headline(taught: Explain) -> None:
 
 @pytest.mark.parametrize("dimension", [2, 3])
 def test_the_pdf_says_the_same(taught: Explain, tmp_path: Path, dimension: int) -> None:
-    told = " ".join(pages_of(write_pdf(taught(dimension), tmp_path / "r.pdf")))
+    text = " ".join(pages_of(write_pdf(taught(dimension), tmp_path / "r.pdf")))
     for words in ("What it shows", "62 % of the decisive change", "Marker", "Unknown", "+1.46", "−0.40", "421"):
-        assert words in told
+        assert words in text
     for word in CASTING.meaning.split():
-        assert word in told
+        assert word in text
 
 
 def test_many_concepts_and_regions_with_long_names_stay_on_the_paper(taught: Explain, tmp_path: Path) -> None:
@@ -271,14 +271,14 @@ def test_many_concepts_and_regions_with_long_names_stay_on_the_paper(taught: Exp
 
         page.extract_text(visitor_text=note)
         assert min(heights) > 20
-    told = " ".join(pages_of(path))
-    left_out = int(re.search(r"(\d+) more concepts are left out", told).group(1))
+    whole_text = " ".join(pages_of(path))
+    left_out = int(re.search(r"(\d+) more concepts are left out", whole_text).group(1))
     assert 1 <= left_out <= 5
-    assert f"{terms[15 - left_out].scheme} {terms[15 - left_out].code}" in told
-    assert f"{terms[16 - left_out].scheme} {terms[16 - left_out].code}" not in told
-    assert "The decision rests 15 % on what is no feature of a disease" in told
-    assert "3 weaker regions are left out" in told
-    assert "How this was made" in told
+    assert f"{terms[15 - left_out].scheme} {terms[15 - left_out].code}" in whole_text
+    assert f"{terms[16 - left_out].scheme} {terms[16 - left_out].code}" not in whole_text
+    assert "The decision rests 15 % on what is no feature of a disease" in whole_text
+    assert "3 weaker regions are left out" in whole_text
+    assert "How this was made" in whole_text
 
 
 def test_concepts_come_back_from_the_folder(taught: Explain, tmp_path: Path) -> None:

@@ -70,9 +70,9 @@ def test_words_are_no_formulas(explained: Explanation) -> None:
     first, second = explained.regions
     evil = replace(first, findings=(finding('=HYPERLINK("x")', 0.9),))
     rows = finding_rows(explanation_json(replace(explained, regions=(evil, second))))
-    told = list(csv.DictReader(io.StringIO(as_csv(rows))))
-    assert tuple(told[0]) == COLUMNS
-    assert told[0]["meaning"].startswith("'=")
+    read_back = list(csv.DictReader(io.StringIO(as_csv(rows))))
+    assert tuple(read_back[0]) == COLUMNS
+    assert read_back[0]["meaning"].startswith("'=")
 
 
 def test_the_command_makes_the_table_and_says_what_it_left_out(
@@ -86,8 +86,8 @@ def test_the_command_makes_the_table_and_says_what_it_left_out(
     out = tmp_path / "table.csv"
     command = ["concepts", "table", str(tmp_path / "all"), "--out", str(out), "--truth", str(truth), "--json"]
     assert run(build, command) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["rows"], told["images"], told["damaged"], told["without_truth"]) == (2, 1, 1, 0)
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["rows"], printed["images"], printed["damaged"], printed["without_truth"]) == (2, 1, 1, 0)
     assert {row["wrong"] for row in csv.DictReader(out.open())} == {"True"}
 
 

@@ -111,5 +111,5 @@ def test_a_find_tells_its_directions() -> None:
     affine = np.array([[0, -0.5, 0, 7], [0.5, 0, 0, -3], [0, 0, 1, 2], [0, 0, 0, 1.0]])
     image = image_with_box(Geometry((80, 60, 1), affine), np.array([50, 20, 0]), np.array([62, 32, 1]), 2)
     looker = finder((8, 8), (1.0, 1.0))
-    told = describe(image, looker.find(image)[0], WINDOW)
-    np.testing.assert_allclose(told["axes"], [[0, 1, 0], [-1, 0, 0], [0, 0, 1]], atol=1e-12)
+    description = describe(image, looker.find(image)[0], WINDOW)
+    np.testing.assert_allclose(description["axes"], [[0, 1, 0], [-1, 0, 0], [0, 0, 1]], atol=1e-12)

@@ -31,15 +31,15 @@ def test_it_says_what_the_page_says(explain: Explain, tmp_path: Path, dimension:
     explanation = explain(dimension)
     path = write_pdf(explanation, tmp_path / "report.pdf")
     assert len(PdfReader(path).pages) == 2
-    told = text_of(path)
+    text = text_of(path)
     for words in ("Which regions decide", "How this was made", explanation.target, "not for clinical decision"):
-        assert words in told
-    assert explanation.classifier.version[:40] in told
+        assert words in text
+    assert explanation.classifier.version[:40] in text
     for ends in ("darker", "brighter", "against", "towards"):
-        assert ends in told, "the ends of a colour bar"
+        assert ends in text, "the ends of a colour bar"
     for answer in (explanation.prediction, explanation.minimal, explanation.counterfactual):
         for value in answer.probabilities.values():
-            assert probability(value) in told
+            assert probability(value) in text
     assert [item.name for item in tmp_path.iterdir()] == ["report.pdf"]
 
 
@@ -62,17 +62,17 @@ def test_no_heading_of_a_picture_reaches_the_next_one(explain: Explain, tmp_path
 def test_regions_have_an_area_in_a_plane_and_a_volume_in_space(
     explain: Explain, tmp_path: Path, dimension: int
 ) -> None:
-    told = text_of(write_pdf(explain(dimension), tmp_path / "report.pdf"))
-    assert ("Area" in told, " mm²" in told) == (dimension == 2,) * 2
-    assert ("Volume" in told, " mm³" in told) == (dimension == 3,) * 2
+    text = text_of(write_pdf(explain(dimension), tmp_path / "report.pdf"))
+    assert ("Area" in text, " mm²" in text) == (dimension == 2,) * 2
+    assert ("Volume" in text, " mm³" in text) == (dimension == 3,) * 2
 
 
 def test_an_invalid_counterfactual_is_called_so(explain: Explain, tmp_path: Path) -> None:
     explanation = explain()
     found = replace(explanation.counterfactual, valid=False)
-    told = text_of(write_pdf(replace(explanation, counterfactual=found, notes=("Look twice.",)), tmp_path / "r.pdf"))
-    assert "No change was found" in told
-    assert "Look twice." in told
+    text = text_of(write_pdf(replace(explanation, counterfactual=found, notes=("Look twice.",)), tmp_path / "r.pdf"))
+    assert "No change was found" in text
+    assert "Look twice." in text
 
 
 def test_many_classes_are_left_out_but_never_those_that_matter(explain: Explain, tmp_path: Path) -> None:
@@ -98,9 +98,9 @@ def test_it_shows_what_the_classifier_saw(explain: Explain, tmp_path: Path, dime
     grey = np.random.default_rng(0).random((1, *edges)).astype(np.float32)
     image = Image(grey, Geometry(edges, np.eye(4)), "seen", dimension)
     explanation = replace(blind, seen=Seen(image, (-5.0, 70.0), 0.25, 0.0, "rows,columns"))
-    told = text_of(write_pdf(explanation, tmp_path / "seen.pdf"))
-    assert "As the classifier sees it" in told
-    assert "black at -5 and white at 70; 25 % of the voxels are darker" in told
+    text = text_of(write_pdf(explanation, tmp_path / "seen.pdf"))
+    assert "As the classifier sees it" in text
+    assert "black at -5 and white at 70; 25 % of the voxels are darker" in text
     assert "As the classifier sees it" not in text_of(write_pdf(blind, tmp_path / "blind.pdf"))
     assert pictures(explanation, "a.pdf") == pictures(blind, "b.pdf") + 1
 
@@ -108,7 +108,7 @@ def test_it_shows_what_the_classifier_saw(explain: Explain, tmp_path: Path, dime
 def test_many_regions_and_none_fit_on_the_page(explain: Explain, tmp_path: Path) -> None:
     explanation = explain()
     many = tuple(replace(explanation.regions[0], label=number) for number in range(1, ROWS + 4))
-    told = text_of(write_pdf(replace(explanation, regions=many), tmp_path / "many.pdf"))
-    assert "3 weaker regions are left out" in told
-    told = text_of(write_pdf(replace(explanation, regions=()), tmp_path / "none.pdf"))
-    assert "No region was found that decides" in told
+    text = text_of(write_pdf(replace(explanation, regions=many), tmp_path / "many.pdf"))
+    assert "3 weaker regions are left out" in text
+    text = text_of(write_pdf(replace(explanation, regions=()), tmp_path / "none.pdf"))
+    assert "No region was found that decides" in text

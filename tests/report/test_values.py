@@ -82,8 +82,10 @@ def test_concepts_say_by_how_much_their_change_moves_the_value(target: str, reac
     )
     part = concept_part(replace(explained(RISK, 42.0, target, reached), concepts=Concepts("3", 0.7, entries)), (0, 1))
     assert part is not None
-    told = f" Changing them moves the risk of an event within 730 days: Spiculated margin {moved} percentage points."
-    assert part.sentence.endswith(told)
+    sentence = (
+        f" Changing them moves the risk of an event within 730 days: Spiculated margin {moved} percentage points."
+    )
+    assert part.sentence.endswith(sentence)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +100,7 @@ def test_the_path_leads_from_one_value_to_another(target: str, reached: float, w
 
 
 @pytest.mark.parametrize(
-    ("made", "unit", "told"),
+    ("made", "unit", "message"),
     [
         (explained(RISK, 42.0, "<10", 9.1), "percentage points", "below 10 %"),
         (explained(MONTHS, 150.0, "-20", 131.0), "months", "20 months less"),
@@ -107,12 +109,12 @@ def test_the_path_leads_from_one_value_to_another(target: str, reached: float, w
     ids=["survival", "value", "risk"],
 )
 def test_the_page_speaks_in_the_unit_and_shows_survival_where_there_is_some(
-    made: Explanation, unit: str, told: str
+    made: Explanation, unit: str, message: str
 ) -> None:
     page = render_report(made)
     assert f"Effect ({unit})" in page
     assert "log-odds" not in page
-    assert told in page
+    assert message in page
     assert made.value is not None
     shown = "Survival of the original and of the counterfactual" in page
     assert shown == (made.value.kind.kind == "survival")

@@ -59,8 +59,8 @@ def main() -> None:
     for name, picture in four.items():
         save(picture, STORED / f"{name}.png")
     says = {
-        layouts.ORIGINAL: said(shown.content["prediction"]["probabilities"]),
-        layouts.COUNTERFACTUAL: said(shown.content["counterfactual"]["probabilities"]),
+        layouts.ORIGINAL: probabilities_text(shown.content["prediction"]["probabilities"]),
+        layouts.COUNTERFACTUAL: probabilities_text(shown.content["counterfactual"]["probabilities"]),
         layouts.CHANGE: "in the image's own units",
         layouts.EFFECT: f"towards {shown.content['target']}",
     }
@@ -133,7 +133,11 @@ def path(room: Any, shown: explanations.ShownExplanation) -> Any:
         shown.get("browser").SetSelectedItemNumber(int(step))
         room.sequences.UpdateProxyNodesFromSequences(shown.get("browser"))
         point = shown.path[step]
-        yield f"strength {point['strength']:.2g}", said(point["probabilities"]), room.picture(layouts.COUNTERFACTUAL)
+        yield (
+            f"strength {point['strength']:.2g}",
+            probabilities_text(point["probabilities"]),
+            room.picture(layouts.COUNTERFACTUAL),
+        )
     layouts.fill(room.scene, shown)
 
 
@@ -147,21 +151,21 @@ def compared(room: Any, shown: explanations.ShownExplanation) -> Any:
     layouts.fill(room.scene, shown)
 
 
-def said(probabilities: dict[str, float]) -> str:
+def probabilities_text(probabilities: dict[str, float]) -> str:
     """The most probable class with its probability."""
     label = max(probabilities, key=lambda name: probabilities[name])
     return f"{label} {probabilities[label]:.0%}"
 
 
 def strip(pictures: list[tuple[str, str, np.ndarray]], target: Path) -> None:
-    """Pictures side by side, each with a title and what is said of it."""
+    """Pictures side by side, each with a title and its caption."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(3 * len(pictures), 3.6), dpi=110, layout="constrained", facecolor="white")
-    for axis, (title, told, picture) in zip(figure.subplots(1, len(pictures)), pictures, strict=True):
+    for axis, (title, caption, picture) in zip(figure.subplots(1, len(pictures)), pictures, strict=True):
         axis.imshow(picture)
         axis.set_title(title, fontsize=12, fontweight="bold")
-        axis.set_xlabel(told, fontsize=10)
+        axis.set_xlabel(caption, fontsize=10)
         axis.set_xticks([])
         axis.set_yticks([])
     figure.savefig(target, pil_kwargs={"optimize": True})

@@ -107,9 +107,9 @@ def test_an_invalid_counterfactual_is_called_so(
     app.press("explainButton")
     app.until(lambda: not app.logic.busy)
     assert "was not brought to say benign" in app.ui.verdictLabel.text()
-    told = app.ui.warningLabel.text()
+    warning = app.ui.warningLabel.text()
     for part in ("Not valid", "Nothing was found.", "no evidence", "unlike those"):
-        assert part in told
+        assert part in warning
     app.picture("invalid")
 
 
@@ -197,8 +197,8 @@ def test_a_find_is_shown_on_its_own_part_of_the_image(
     (shown,) = explanations.all_shown(app.scene)
     assert shown.get("original") is not volume
     assert geometry_of(shown.get("original"))[0] == (24, 24, 8)
-    said = "With this patch changed the whole image, malignant (90%), would be benign (70%)."
-    assert app.ui.verdictLabel.text().startswith(said), "the whole image comes first"
+    sentence = "With this patch changed the whole image, malignant (90%), would be benign (70%)."
+    assert app.ui.verdictLabel.text().startswith(sentence), "the whole image comes first"
 
 
 def test_a_place_that_cannot_be_written_is_told(explained: PanelSession, tmp_path: Path) -> None:

@@ -93,8 +93,10 @@ def test_the_path_can_be_walked_and_every_step_is_what_the_file_holds(scene, fol
         logic.UpdateProxyNodesFromSequences(browser)
         np.testing.assert_allclose(voxels_of(frame), image.array[0].transpose(2, 1, 0))
     table = shown.get("path-table")
-    told = [table.GetTable().GetValueByName(row, "bright").ToDouble() for row in range(table.GetNumberOfRows())]
-    assert told == pytest.approx([point.probabilities["bright"] for point in explanation.path])
+    probabilities = [
+        table.GetTable().GetValueByName(row, "bright").ToDouble() for row in range(table.GetNumberOfRows())
+    ]
+    assert probabilities == pytest.approx([point.probabilities["bright"] for point in explanation.path])
 
 
 def test_the_region_table_tells_rank_effect_and_evidence(scene, folder, explanation) -> None:

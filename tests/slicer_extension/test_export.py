@@ -128,7 +128,7 @@ def test_the_description_file_passes(export: ModuleType) -> None:
 def test_what_the_index_refuses_is_refused_here(export: ModuleType, change: dict[str, Any], problem: str) -> None:
     content = json.loads((ROOT / "slicer_extension" / f"{export.NAME}.json").read_text())
     changed = {key: value for key, value in {**content, **change}.items() if value is not None}
-    assert any(problem in told for told in export.description_problems(changed, export.NAME))
+    assert any(problem in found for found in export.description_problems(changed, export.NAME))
 
 
 def test_a_repository_that_lacks_something_is_refused(export: ModuleType, tmp_path: Path) -> None:
@@ -137,6 +137,6 @@ def test_a_repository_that_lacks_something_is_refused(export: ModuleType, tmp_pa
     (folder / "LICENSE").unlink()
     (folder / "pictures" / "panel.png").unlink()
     (folder / "large.bin").write_bytes(bytes(5_000_001))
-    told = " ".join(export.repository_problems(folder))
+    problems = " ".join(export.repository_problems(folder))
     for part in ("LICENSE is missing", "panel.png is announced and not there", "more than 5"):
-        assert part in told
+        assert part in problems

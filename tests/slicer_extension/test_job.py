@@ -45,16 +45,16 @@ class HandTimer:
 
 def run(job: Job, timer: HandTimer, seconds: float = 120) -> list[tuple[str, Any]]:
     """Turn the timer until the job has told its end; everything it told."""
-    told: list[tuple[str, Any]] = []
+    events: list[tuple[str, Any]] = []
     for name in ("progressed", "finished", "failed", "cancelled"):
-        getattr(job, name).connect(lambda *values, name=name: told.append((name, values)))
+        getattr(job, name).connect(lambda *values, name=name: events.append((name, values)))
     job.start()
     end = time.monotonic() + seconds
     while job.running and time.monotonic() < end:
         timer.turn()
         job.join(0.02)
     timer.turn()
-    return told
+    return events
 
 
 def unheard(server: BadServer) -> ServerJobs:
@@ -88,8 +88,8 @@ def test_exactly_one_end_is_told_on_the_timers_thread() -> None:
 
     job = Job(work, timer)
     job.finished.connect(lambda result: threads.append(threading.current_thread().name))
-    told = run(job, timer)
-    assert told == [("progressed", ("search", 0.5)), ("finished", (7,))]
+    events = run(job, timer)
+    assert events == [("progressed", ("search", 0.5)), ("finished", (7,))]
     assert threads == ["otherwise-job", threading.current_thread().name]
     assert timer.callback is None
 
@@ -149,13 +149,13 @@ def test_the_thread_never_is_the_last_to_let_go_of_the_timer() -> None:
 
 
 def test_a_real_server_explains_what_is_sent_and_forgets_it(served: Served, tmp_path: Path) -> None:
-    client, told = Client(served.url), []
-    server = ServerJobs(client, lambda stage, part: told.append((stage, part)), Cancel())
+    client, events = Client(served.url), []
+    server = ServerJobs(client, lambda stage, part: events.append((stage, part)), Cancel())
     read = server.explain(JobRequest(file=served.studies / f"{CASE}.nrrd", params={"seed": 1}), tmp_path / "down")
     assert len(read.report) > 10_000
     assert read.volumes["effect"].voxels.shape == read.path[0].shape == (1, 96, 96)
-    assert {"upload", "search", "download"} <= {stage for stage, _ in told}
-    fractions = [part for _, part in told]
+    assert {"upload", "search", "download"} <= {stage for stage, _ in events}
+    fractions = [part for _, part in events]
     assert fractions == sorted(fractions)
     assert client.pdf(read.content["id"], tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
     path, about = server.attribute(read.content["id"], "grad-cam", tmp_path)

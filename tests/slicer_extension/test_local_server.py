@@ -113,14 +113,14 @@ def test_a_server_that_ends_by_itself_says_why(app: PanelSession, tmp_path: Path
 def test_where_it_is_not_installed_the_one_command_is_told(app: PanelSession, tmp_path: Path) -> None:
     folder = environment(tmp_path / "env", SERVES)
     (folder / "bin" / "otherwise").unlink()
-    for given, told in (
+    for given, command in (
         (folder, f"{folder}/bin/python -m pip install slicer-otherwise"),
         (tmp_path, "is no Python environment"),
         (tmp_path / "nothing", "There is no folder"),
     ):
         app.ui.environmentEdit.setText(str(given))
         app.press("startServerButton")
-        assert told in app.ui.localServerLabel.text()
+        assert command in app.ui.localServerLabel.text()
     app.ui.environmentEdit.setText(str(environment(tmp_path / "other", SERVES)))
     app.ui.studiesEdit.setText(str(tmp_path / "no studies"))
     app.press("startServerButton")

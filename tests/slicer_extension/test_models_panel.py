@@ -131,7 +131,7 @@ def test_rolling_back_uses_what_was_in_use_before(teaching_app: PanelSession, se
 
 
 @pytest.mark.parametrize(
-    ("status", "content", "told"),
+    ("status", "content", "wanted"),
     [
         (
             403,
@@ -143,11 +143,11 @@ def test_rolling_back_uses_what_was_in_use_before(teaching_app: PanelSession, se
 )
 @pytest.mark.parametrize("button", ["rollBackButton", "trainButton"])
 def test_who_may_not_is_told_in_the_servers_words(
-    teaching_app: PanelSession, server: FakeModelVersions, status: int, content: dict, told: str, button: str
+    teaching_app: PanelSession, server: FakeModelVersions, status: int, content: dict, wanted: str, button: str
 ) -> None:
     server.forbidden = status, content
     teaching_app.press(button)
-    teaching_app.until(lambda: message(teaching_app) == f"{told} Log in as a user who may do that.")
+    teaching_app.until(lambda: message(teaching_app) == f"{wanted} Log in as a user who may do that.")
     assert getattr(teaching_app.ui, button).isEnabled()
     assert teaching_app.ui.trainingBar.isHidden()
     assert server.used == version_id(1)

@@ -45,7 +45,7 @@ def test_only_a_201_with_number_and_id_counts_as_saved(
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "kind", "told"),
+    ("status", "body", "kind", "message"),
     [
         (
             422,
@@ -61,12 +61,12 @@ def test_only_a_201_with_number_and_id_counts_as_saved(
     ],
 )
 def test_refusals_are_shown_in_the_servers_words(
-    client: TeachingClient, bad_server: BadServer, status: int, body: dict, kind: str, told: str
+    client: TeachingClient, bad_server: BadServer, status: int, body: dict, kind: str, message: str
 ) -> None:
     bad_server.on("/otherwise/annotations", lambda visit: visit.json(body, status))
     with pytest.raises(ServerError) as caught:
         client.annotate(SAID)
-    assert (caught.value.kind, caught.value.detail) == (kind, told)
+    assert (caught.value.kind, caught.value.detail) == (kind, message)
 
 
 @pytest.mark.parametrize(

@@ -122,8 +122,8 @@ def test_undo_takes_back_the_last_and_then_the_one_before(
         teaching_server.notes[0]["id"],
     ]
     assert not teaching_app.ui.undoButton.isEnabled()
-    told = ["disagrees (taken back)", "Spiculated lesion (taken back)"]
-    teaching_app.until(lambda: [row[2] for row in rows(teaching_app.ui.historyTable)] == told)
+    shown = ["disagrees (taken back)", "Spiculated lesion (taken back)"]
+    teaching_app.until(lambda: [row[2] for row in rows(teaching_app.ui.historyTable)] == shown)
     teaching_app.until(lambda: teaching_app.ui.regionTable.item(0, 1).text() == "not named")
 
 

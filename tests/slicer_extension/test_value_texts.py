@@ -30,8 +30,8 @@ def content_of(reached: float, folder: Path) -> dict:
 
 
 def test_the_verdict_names_the_values_and_the_target(tmp_path: Path) -> None:
-    told = texts.verdict(content_of(131.0, tmp_path), same)
-    assert told == (
+    verdict = texts.verdict(content_of(131.0, tmp_path), same)
+    assert verdict == (
         "The model puts the bone age at 150 months. "
         "It would say 131 months, that is 20 months less, if 20.0% of the image were changed."
     )
@@ -44,8 +44,8 @@ def test_the_verdict_of_a_patch_names_the_values_of_the_patch_and_of_the_whole_i
     content = content_of(131.0, tmp_path)
     sides = dict.fromkeys(MONTHS.classes, 0.5)
     content["place"] = {"before": sides, "after": sides, "values": {"before": 152.0, "after": 140.0}}
-    told = texts.verdict(content, same)
-    assert told == (
+    verdict = texts.verdict(content, same)
+    assert verdict == (
         "With this patch changed, the bone age of the whole image, read off its most suspicious patch, would be 140 "
         "months instead of 152 months. The model puts the bone age of this patch at 150 months. "
         "It would say 131 months, that is 20 months less, if 20.0% of the patch were changed."
@@ -54,7 +54,7 @@ def test_the_verdict_of_a_patch_names_the_values_of_the_patch_and_of_the_whole_i
     assert "stays 152 months. The model puts" in texts.verdict(content, same)
     del content["place"]["values"]  # explanations of earlier versions
     assert texts.verdict(content, same).startswith("The model puts the bone age of this patch")
-    assert not any(side in told for side in MONTHS.classes)
+    assert not any(side in verdict for side in MONTHS.classes)
 
 
 def test_a_find_names_its_value(tmp_path: Path) -> None:

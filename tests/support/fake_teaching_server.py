@@ -217,9 +217,9 @@ class FakeTeachingServer:
 
     def _concepts(self) -> dict[str, Any]:
         state = "ready" if self._fresh else "learning"
-        told = self._state(state)
+        content = self._state(state)
         self.learn()
-        return told
+        return content
 
     def _state(self, state: str) -> dict[str, Any]:
         version = next((v for v in self.versions if v["version"] == self.chosen), (self.versions or [{}])[0])

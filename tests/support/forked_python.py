@@ -136,10 +136,10 @@ class ForkedProcess:
 
     def communicate(self, timeout: float | None = None) -> tuple[Any, Any]:
         """Read all that it prints until its end, and return it."""
-        told: dict[int, Any] = {}
+        output: dict[int, Any] = {}
 
         def read(number: int, pipe: IO[Any]) -> None:
-            told[number] = pipe.read()
+            output[number] = pipe.read()
 
         pipes = [(number, pipe) for number, pipe in enumerate((self.stdout, self.stderr)) if pipe]
         threads = [threading.Thread(target=read, args=pair, daemon=True) for pair in pipes]
@@ -148,7 +148,7 @@ class ForkedProcess:
         self.wait(timeout)
         for thread in threads:
             thread.join(timeout)
-        return told.get(0), told.get(1)
+        return output.get(0), output.get(1)
 
     def send_signal(self, number: int) -> None:
         """Send it a signal, unless it has ended."""

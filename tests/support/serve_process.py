@@ -56,11 +56,11 @@ def serving(folder: Path, *words: object) -> Iterator[Process]:
         try:
             assert process.stdout
             heard = ""
-            while not (told := ADDRESS.search(heard)):
+            while not (address := ADDRESS.search(heard)):
                 line = process.stdout.readline()
                 assert line, log.read_text()
                 heard += line
-            yield Process(told[1], log, process)
+            yield Process(address[1], log, process)
         finally:
             process.kill()
             process.wait(SECONDS)

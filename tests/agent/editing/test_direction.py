@@ -22,11 +22,11 @@ def model() -> DiffusionAutoencoder:
 
 
 def test_evidence_is_ordered_bounded_and_zero_at_even_odds() -> None:
-    told = clipped_log_odds(torch.tensor([[0.0, 0.1, 0.5, 0.9, 1.0]]))[0]
-    assert told[0] == -1
-    assert told[4] == 1
-    assert told[2].abs() < 1e-6
-    assert told.diff().min() > 0
+    log_odds = clipped_log_odds(torch.tensor([[0.0, 0.1, 0.5, 0.9, 1.0]]))[0]
+    assert log_odds[0] == -1
+    assert log_odds[4] == 1
+    assert log_odds[2].abs() < 1e-6
+    assert log_odds.diff().min() > 0
 
 
 def test_once_reaches_the_boundary_in_evidence_and_twice_mirrors_it(model: DiffusionAutoencoder) -> None:

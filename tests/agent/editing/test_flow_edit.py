@@ -180,8 +180,8 @@ def test_alternatives_and_path_lose_their_grain_where_they_flip_without_it(
 
         def judge(made: np.ndarray, strengths: list[float]) -> list[Candidate]:
             asked[0] += 1
-            said = flipped if asked[0] <= flips_until else answer
-            return [Candidate(*one) for one in zip(made, [said] * len(made), strengths, strict=True)]
+            probabilities = flipped if asked[0] <= flips_until else answer
+            return [Candidate(*one) for one in zip(made, [probabilities] * len(made), strengths, strict=True)]
 
         settings = replace(SMALL_REGIONS, grain_depths=(0.3,), seam=np.inf)
         original = Candidate(image, answer, 0.0)
@@ -235,8 +235,8 @@ def test_another_guidance_is_tried_where_the_first_does_not_move_the_black_box(
 
         def judge(made: np.ndarray, strengths: list[float]) -> list[Candidate]:
             asked.append(len(made))
-            said = answer if len(asked) == 1 else np.array([0.01, 0.99])
-            return [Candidate(*one) for one in zip(made, [said] * len(made), strengths, strict=True)]
+            probabilities = answer if len(asked) == 1 else np.array([0.01, 0.99])
+            return [Candidate(*one) for one in zip(made, [probabilities] * len(made), strengths, strict=True)]
 
         settings = replace(SMALL_REGIONS, guidance_scales=scales)
         original, rule = Candidate(image, answer, 0.0), DecisionRule()

@@ -49,13 +49,13 @@ def test_attention_says_where_the_student_looks_beside_elsewhere(
     student: DiffusionAutoencoder, images: np.ndarray
 ) -> None:
     given = torch.from_numpy(images[:4])
-    told = attention(student, given, TOWARDS.expand(4, -1))
-    assert told.shape == (4, 1, *given.shape[2:])
-    assert (told >= 0).all()
-    assert told.max() <= MOST_ATTENTION
-    assert (told.flatten(1).mean(dim=1) <= 1 + 1e-5).all()
-    assert told.flatten(1).mean(dim=1).min() > 0.5
-    torch.testing.assert_close(told, attention(student, given, -3 * TOWARDS.expand(4, -1)))
+    weights = attention(student, given, TOWARDS.expand(4, -1))
+    assert weights.shape == (4, 1, *given.shape[2:])
+    assert (weights >= 0).all()
+    assert weights.max() <= MOST_ATTENTION
+    assert (weights.flatten(1).mean(dim=1) <= 1 + 1e-5).all()
+    assert weights.flatten(1).mean(dim=1).min() > 0.5
+    torch.testing.assert_close(weights, attention(student, given, -3 * TOWARDS.expand(4, -1)))
     student.student.weight.zero_()
     assert (attention(student, given, TOWARDS.expand(4, -1)) == 0).all()
 

@@ -125,10 +125,10 @@ def test_the_log_says_what_is_drawn_from_where_and_figures_stand_beside_the_triv
 ) -> None:
     out = tmp_path / "agent"
     result = CliRunner().invoke(build(), arguments(classifier_bundle, training_folder, out), catch_exceptions=False)
-    said = " ".join(result.output.split())
-    assert re.search(r"\d+ images; \d+ are held out, of \d+ of \d+ patients", said)
-    assert re.search(r"Called bright: \d+ of \d+ images to learn from \(0\.\d+\), \d+ of \d+ held out", said)
-    assert "The bundle is written. Validation searches" in said
+    output = " ".join(result.output.split())
+    assert re.search(r"\d+ images; \d+ are held out, of \d+ of \d+ patients", output)
+    assert re.search(r"Called bright: \d+ of \d+ images to learn from \(0\.\d+\), \d+ of \d+ held out", output)
+    assert "The bundle is written. Validation searches" in output
     metadata = json.loads((out / "configs" / "metadata.json").read_text())
     figures = metadata["eval_metrics"]
     assert figures["always_balanced"] in (0.5, 1.0)

@@ -136,7 +136,7 @@ def test_on_the_way_to_noise_images_keep_their_share() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [
         ({}, "no end"),
         ({"minutes": 0.0}, "learns nothing"),
@@ -150,8 +150,8 @@ def test_on_the_way_to_noise_images_keep_their_share() -> None:
         ({"steps": 1, "student_first": 0.2, "decoder_only": True}, "decoder only"),
     ],
 )
-def test_training_without_an_end_or_a_denoiser_is_refused(wrong: dict[str, Any], told: str) -> None:
-    with pytest.raises(AgentError, match=told):
+def test_training_without_an_end_or_a_denoiser_is_refused(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(AgentError, match=message):
         TrainingSettings(**wrong)
 
 

@@ -20,9 +20,9 @@ def run(*words: object):
 @pytest.mark.long
 def test_the_shipped_pair_beside_a_peer(tmp_path: Path) -> None:
     words = ("--limit", 1, "--methods", "grad-cam,ours", "--out", tmp_path, "--device", "cpu")
-    told = run(*words)
-    assert told.exit_code == 0
-    assert "| Grad-CAM |" in told.stdout
+    result = run(*words)
+    assert result.exit_code == 0
+    assert "| Grad-CAM |" in result.stdout
     results = json.loads((tmp_path / "results.json").read_text())
     assert set(results["methods"]) == {"grad-cam", "ours", "ours-change", "ours-regions"}
     assert results["methods"]["ours"]["queries"]["mean"] > 8

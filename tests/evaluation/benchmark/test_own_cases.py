@@ -55,11 +55,11 @@ def test_a_lesion_outside_is_left_out_by_itself_and_said(tmp_path: Path) -> None
     write_image(image, tmp_path / "images" / "unread.nrrd")
     found = own_cases(tmp_path / "images", tmp_path / "masks", SquareClassifier(FLAT))
     assert [case.id for case in found.cases] == ["half-1"]
-    said = " | ".join(found.left_out)
-    assert "lesion 2 of half: it lies in no patch with enough tissue" in said
-    assert "air: No patch of image air holds" in said
-    assert "empty: its mask is empty" in said
-    assert "1 images without a mask, such as unread" in said
+    reasons = " | ".join(found.left_out)
+    assert "lesion 2 of half: it lies in no patch with enough tissue" in reasons
+    assert "air: No patch of image air holds" in reasons
+    assert "empty: its mask is empty" in reasons
+    assert "1 images without a mask, such as unread" in reasons
 
 
 def test_lesions_of_volumes_are_cubes(tmp_path: Path) -> None:

@@ -67,43 +67,43 @@ def contest(**changes: object) -> Comparison:
 
 
 def test_a_planted_perfect_explainer_scores_one_and_a_random_one_chance(tmp_path: Path) -> None:
-    told = summary(run(contest(), (case(n) for n in range(4)), 4, tmp_path))
-    assert list(told) == ["perfect", "random", "planted"]
+    figures = summary(run(contest(), (case(n) for n in range(4)), 4, tmp_path))
+    assert list(figures) == ["perfect", "random", "planted"]
     for method in ("perfect", "planted"):
-        assert told[method]["average_precision"]["mean"] == pytest.approx(1.0)
-        assert told[method]["pointing_game"]["mean"] == 1.0
-        assert told[method]["energy_inside"]["mean"] == pytest.approx(1.0)
-    assert told["random"]["average_precision"]["mean"] == pytest.approx(0.25, abs=0.1)
-    planted = told["planted"]
+        assert figures[method]["average_precision"]["mean"] == pytest.approx(1.0)
+        assert figures[method]["pointing_game"]["mean"] == 1.0
+        assert figures[method]["energy_inside"]["mean"] == pytest.approx(1.0)
+    assert figures["random"]["average_precision"]["mean"] == pytest.approx(0.25, abs=0.1)
+    planted = figures["planted"]
     assert planted["validity"]["mean"] == planted["validity_of_verifier"]["mean"] == 1.0
     assert planted["ssim_inside"]["mean"] == pytest.approx(1.0)
     assert planted["psnr_inside"]["mean"] == 100.0
     assert planted["changed_to_true_area"]["mean"] == pytest.approx(1.0)
     assert planted["changed_to_true_change"]["mean"] == pytest.approx(1.0)
     assert planted["strongest_on_marker"]["mean"] == 0.0
-    assert told["perfect"]["queries"]["mean"] == 3.0
+    assert figures["perfect"]["queries"]["mean"] == 3.0
 
 
 def test_truth_counts_only_where_the_black_box_is_right(tmp_path: Path) -> None:
     """It says "dark" of these images; one of them is called bright by whoever labelled it."""
     cases = [case(0), replace(case(1), label="bright")]
-    told = summary(run(contest(), cases, 2, tmp_path))
-    assert told["perfect"]["average_precision"]["images"] == 1
-    assert told["planted"]["ssim_inside"]["images"] == 1
-    assert told["planted"]["validity"]["images"] == told["perfect"]["insertion_auc"]["images"] == 2
+    figures = summary(run(contest(), cases, 2, tmp_path))
+    assert figures["perfect"]["average_precision"]["images"] == 1
+    assert figures["planted"]["ssim_inside"]["images"] == 1
+    assert figures["planted"]["validity"]["images"] == figures["perfect"]["insertion_auc"]["images"] == 2
 
 
 def test_the_map_of_a_change_that_acts_as_the_true_one_correlates_with_it(tmp_path: Path) -> None:
-    told = summary(run(contest(), (case(n) for n in range(2)), 2, tmp_path))
-    assert told["planted"]["effect_correlation"]["mean"] == pytest.approx(1.0)
+    figures = summary(run(contest(), (case(n) for n in range(2)), 2, tmp_path))
+    assert figures["planted"]["effect_correlation"]["mean"] == pytest.approx(1.0)
     elsewhere = EditMethod(
         "elsewhere",
         "Elsewhere",
         "a test",
         lambda agent, classifier, image: Edit((image + 0.5 * ~CENTRE).astype(np.float32), 1, False),
     )
-    told = summary(run(contest(edits=[elsewhere]), [case(0)], 1, tmp_path / "other"))
-    assert told["elsewhere"]["effect_correlation"]["mean"] < 0.5
+    figures = summary(run(contest(edits=[elsewhere]), [case(0)], 1, tmp_path / "other"))
+    assert figures["elsewhere"]["effect_correlation"]["mean"] < 0.5
 
 
 def test_a_slow_method_is_given_every_second_image(tmp_path: Path) -> None:
@@ -184,11 +184,11 @@ def test_every_judge_says_what_it_believes_and_what_grain_makes_of_it(tmp_path: 
     own = replace(contest(), judges=[steady, grainy])
     results = run_suite("tiny", own, [case(n) for n in range(4)], np.zeros((1, 1, *SIZE), np.float32), tmp_path)
     assert results["methods"]["planted"]["validity_of_judge_1"]["mean"] == 1.0
-    told = {judge["name"]: judge for judge in results["judges"]}
-    assert list(told) == ["verifier", "steady", "grainy"]
-    assert told["steady"]["agreement"] == 1.0
-    assert not told["steady"]["robustness"]["goes_by_grain"]
-    assert told["grainy"]["robustness"]["goes_by_grain"]
+    judges = {judge["name"]: judge for judge in results["judges"]}
+    assert list(judges) == ["verifier", "steady", "grainy"]
+    assert judges["steady"]["agreement"] == 1.0
+    assert not judges["steady"]["robustness"]["goes_by_grain"]
+    assert judges["grainy"]["robustness"]["goes_by_grain"]
     assert "grainy decides as the classifier does on" in (tmp_path / "table.md").read_text(encoding="utf-8")
     with pytest.raises(BenchmarkError, match="another classifier or verifier"):
         run(replace(own, judges=[steady]), [case(0)], 1, tmp_path)
@@ -257,22 +257,22 @@ def test_equal_images_are_at_no_perceptual_distance_and_different_ones_are() -> 
 
 def test_intervals_hold_the_mean_and_missing_figures_are_left_out(tmp_path: Path) -> None:
     rows = [{"method": "m", "case": str(n), "l1": float(n), "cout": None if n else 0.5} for n in range(20)]
-    told = summary(rows)["m"]
-    assert told["l1"]["low"] < told["l1"]["mean"] == 9.5 < told["l1"]["high"]
-    assert told["cout"] == {"mean": 0.5, "low": 0.5, "high": 0.5, "images": 1}
-    json.dumps(told)
+    figures = summary(rows)["m"]
+    assert figures["l1"]["low"] < figures["l1"]["mean"] == 9.5 < figures["l1"]["high"]
+    assert figures["cout"] == {"mean": 0.5, "low": 0.5, "high": 0.5, "images": 1}
+    json.dumps(figures)
 
 
 def test_maps_and_counterfactuals_have_tables_of_their_own_without_empty_columns() -> None:
     def one(value: float) -> dict[str, float]:
         return {"mean": value, "low": value, "high": value, "images": 9}
 
-    told = {
+    figures = {
         "a": {"validity": {"mean": 1.0, "low": 0.98, "high": 1.0, "images": 9}, "seconds": one(123.4)},
         "b": {"average_precision": one(0.5), "seconds": one(0.25)},
         "c": {"average_precision": one(0.75), "validity": one(0.9)},
     }
-    maps, edits = table(told, {"a": "Method A"}).split("\n\n")[1::2]
+    maps, edits = table(figures, {"a": "Method A"}).split("\n\n")[1::2]
     assert maps.splitlines()[:1] == ["| method | average precision | seconds |"]
     assert maps.splitlines()[2:4] == ["| b | 0.500 | 0.250 |", "| c | 0.750 |  |"]
     assert edits.splitlines()[0] == "| method | validity | seconds |"

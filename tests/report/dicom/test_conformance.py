@@ -31,8 +31,8 @@ def complaints() -> Callable[[Path], list[str]]:
         pytest.skip("dciodvfy of the Debian package dicom3tools is not installed")
 
     def ask(path: Path) -> list[str]:
-        said = subprocess.run(["dciodvfy", str(path)], capture_output=True, text=True, timeout=60, check=False)
-        lines = (said.stdout + said.stderr).splitlines()
+        result = subprocess.run(["dciodvfy", str(path)], capture_output=True, text=True, timeout=60, check=False)
+        lines = (result.stdout + result.stderr).splitlines()
         assert lines
         return [line for line in lines if line.startswith("Error")]
 

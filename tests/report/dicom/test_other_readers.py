@@ -93,8 +93,8 @@ def test_sources_that_leave_things_out_give_objects_that_dcmqi_and_dciodvfy_take
     dcmqi("segimage2itkimage", files["regions"], tmp_path / "regions")
     if shutil.which("dciodvfy"):
         for file in files.values():
-            said = subprocess.run(["dciodvfy", str(file)], capture_output=True, text=True, timeout=60, check=False)
-            errors = [line for line in (said.stdout + said.stderr).splitlines() if line.startswith("Error")]
+            result = subprocess.run(["dciodvfy", str(file)], capture_output=True, text=True, timeout=60, check=False)
+            errors = [line for line in (result.stdout + result.stderr).splitlines() if line.startswith("Error")]
             assert errors == []
     if kind == "mammogram":  # whose maps are pictures
         return
@@ -114,18 +114,18 @@ def test_dcmjs_reads_every_object(kind: str, source: Callable, explained: Callab
     files = write_dicom(explained(path), path, tmp_path / "out")
     script = """
         const dcmjs = require("dcmjs"), fs = require("fs");
-        const told = process.argv.slice(1).map((file) => {
+        const objects = process.argv.slice(1).map((file) => {
           const read = dcmjs.data.DicomMessage.readFile(new Uint8Array(fs.readFileSync(file)).buffer);
           const data = dcmjs.data.DicomMetaDictionary.naturalizeDataset(read.dict);
           return [data.SOPInstanceUID, Number(data.NumberOfFrames || 0)];
         });
-        console.log(JSON.stringify(told));
+        console.log(JSON.stringify(objects));
     """
     done = subprocess.run(
         ["node", "-e", script, *map(str, files.values())],
         capture_output=True, text=True, timeout=120, check=False, env={**os.environ, "NODE_PATH": folder},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout.strip().splitlines()[-1])
+    printed = json.loads(done.stdout.strip().splitlines()[-1])
     read = [pydicom.dcmread(file, stop_before_pixels=True) for file in files.values()]
-    assert told == [[str(data.SOPInstanceUID), int(data.get("NumberOfFrames", 0))] for data in read]
+    assert printed == [[str(data.SOPInstanceUID), int(data.get("NumberOfFrames", 0))] for data in read]

@@ -106,8 +106,8 @@ def test_segments_are_called_what_people_call_them_strongest_first(
     named, unnamed = segmentation.SegmentSequence
 
     assert (named.SegmentLabel, unnamed.SegmentLabel) == ("mass with spiculated margin", "Decisive region 1")
-    told = named.SegmentedPropertyTypeCodeSequence[0]
-    assert (told.CodeValue, told.CodingSchemeDesignator) == ("RID5713", "99OTHERWISE")  # nobody said which scheme
+    code = named.SegmentedPropertyTypeCodeSequence[0]
+    assert (code.CodeValue, code.CodingSchemeDesignator) == ("RID5713", "99OTHERWISE")  # nobody said which scheme
     assert "not named" in unnamed.SegmentedPropertyTypeCodeSequence[0].CodeMeaning
     algorithm = named.SegmentationAlgorithmIdentificationSequence[0]
     assert (algorithm.AlgorithmName, algorithm.AlgorithmVersion) == (explanation.agent.name, explanation.agent.version)
@@ -122,8 +122,8 @@ def test_a_concept_that_names_its_scheme_keeps_it(source: Callable, explained: C
     regions = (replace(explanation.regions[0], concept=concept), explanation.regions[1])
     files = write_dicom(replace(explanation, regions=regions), path, tmp_path / "out")
 
-    told = hd.seg.segread(files["regions"]).SegmentSequence[0].SegmentedPropertyTypeCodeSequence[0]
-    assert (told.CodeValue, told.CodingSchemeDesignator) == ("129742005", "SCT")
+    code = hd.seg.segread(files["regions"]).SegmentSequence[0].SegmentedPropertyTypeCodeSequence[0]
+    assert (code.CodeValue, code.CodingSchemeDesignator) == ("129742005", "SCT")
 
 
 def test_where_no_region_decides_there_is_no_segmentation(

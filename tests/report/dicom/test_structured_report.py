@@ -38,7 +38,7 @@ def number(group: Any, meaning: str) -> float:
     return found.value
 
 
-def told(group: Any) -> dict[str, str]:
+def items_of(group: Any) -> dict[str, str]:
     return {one[0].name.value: one[0].value.meaning for one in group.get_qualitative_evaluations()}
 
 
@@ -62,7 +62,7 @@ def test_each_region_is_a_group_with_its_numbers_and_its_segment(
         assert group.tracking_uid == segment.TrackingUID
         assert group.finding_type == CodedConcept.from_dataset(segment.SegmentedPropertyTypeCodeSequence[0])
         assert number(group, "Measured effect on the log-odds") == pytest.approx(region.effect)
-        assert told(group) == {
+        assert items_of(group) == {
             "SUFFICIENT": "Yes" if region.sufficient else "No",
             "NECESSARY": "Yes" if region.necessary else "No",
             "ABOVE_FLOOR": "Yes" if region.above_floor else "No",
@@ -97,8 +97,8 @@ def test_the_whole_answer_is_in_it(source: Callable, explained: Callable, tmp_pa
     }.items():
         for label, probability in probabilities.items():
             assert number(groups[name], f"Probability of {label}") == pytest.approx(probability)
-    assert told(groups["ORIGINAL"]) == {"PREDICTED_CLASS": "malignant"}
-    assert told(groups["COUNTERFACTUAL"]) == {"TARGET_CLASS": "benign", "VALID": "Yes"}
+    assert items_of(groups["ORIGINAL"]) == {"PREDICTED_CLASS": "malignant"}
+    assert items_of(groups["COUNTERFACTUAL"]) == {"TARGET_CLASS": "benign", "VALID": "Yes"}
     assert "Größe ist nicht alles." in comments(content)
     assert not [text for text in comments(content) if "No change was found" in text]
 
@@ -110,7 +110,7 @@ def test_it_says_that_nothing_valid_was_found(source: Callable, explained: Calla
     content = read(write_dicom(replace(explanation, counterfactual=failed), path, tmp_path / "out")["report"])
 
     groups = {group.finding_type.value: group for group in content.get_image_measurement_groups()}
-    assert told(groups["COUNTERFACTUAL"])["VALID"] == "No"
+    assert items_of(groups["COUNTERFACTUAL"])["VALID"] == "No"
     assert any("No change was found" in text for text in comments(content))
 
 
