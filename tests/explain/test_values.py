@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from otherwise.agent.bundle import Agent
+from otherwise.agent.calibration import Calibration
 from otherwise.agent.editing.search import SearchSettings
 from otherwise.blackbox.importing import import_classifier
 from otherwise.blackbox.loading import load_classifier
@@ -27,6 +28,7 @@ from otherwise.report.cards import cards as report_cards
 from otherwise.report.explanation_json import explanation_json
 from otherwise.report.panels import Panels
 from otherwise.report.provenance import provenance
+from support.gaussian_flow import GaussianFlow
 from support.square_models import SquareClassifier, eager_agent
 from support.value_models import SquareHazards, SquareValue, central, save
 
@@ -90,6 +92,31 @@ def test_the_value_that_is_asked_for_is_reached_within_the_tolerance(
     assert along[0] == pytest.approx(value.original)
     assert value.counterfactual == pytest.approx(min(along, key=lambda each: abs(each - value.counterfactual)), abs=0.2)
     assert any(point.flipped for point in found.path)
+
+
+def drawing_agent(box: BlackBox, small_changes_convince: bool) -> Agent:
+    """Return an agent whose decoder draws images of a grey level that follows the value: 50 months are 0.5."""
+    agent = agent_of(box)
+    level = GaussianFlow(slope=0.8, spread=0.05)
+    agent.model.velocity = level.velocity  # type: ignore[method-assign]
+    change = 0.001 if small_changes_convince else 0.1
+    return replace(agent, calibration=Calibration(evidence_validity=1.0, student_change=change))
+
+
+@pytest.mark.parametrize("small_changes_convince", [True, False])
+@pytest.mark.parametrize(("target", "shift"), [("=40", -0.26), ("+10", 0.1), (">=80", 0.145)])
+def test_an_image_of_the_value_is_drawn_and_no_piece_of_it(
+    tmp_path: Path, target: str, shift: float, small_changes_convince: bool
+) -> None:
+    """The model looks at the central square alone; an image of another value is another one everywhere."""
+    box = hosted(SquareValue(), MONTHS, tmp_path)
+    image = grey(0.65)
+    found = Explainer(box, drawing_agent(box, small_changes_convince)).explain(image, target=target)
+    assert found.value is not None
+    assert found.value.reached, found.notes
+    change = found.volumes.counterfactual.array - image.array
+    assert change.mean() == pytest.approx(shift, abs=0.03)
+    assert change.std() < 0.02
 
 
 class Bursting(SquareValue):

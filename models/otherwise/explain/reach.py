@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from otherwise.agent.conditioning import MAX_LOG_ODDS
 from otherwise.agent.editing.candidate import Candidate
 from otherwise.agent.editing.search import SearchSettings
 from otherwise.agent.editing.search_result import SearchResult
@@ -54,11 +55,26 @@ class ReachedRule(DecisionRule):
 
 
 def settings_for(settings: SearchSettings, question: Question) -> SearchSettings:
-    """Return the settings of a search for a value: finer in strength, and convinced at the question's aim."""
+    """Return the settings of a search for a value: finer in strength, and convinced at the question's aim.
+
+    An edit of a value draws what the value depends on as a whole. A piece of it can reach the value too, by spoiling
+    what the model measures; so all of the change that stands out stays, and it is not drawn again.
+    """
     flow = settings.flow
     if flow is not None:
-        evidence = min(1.0, (BEYOND + abs(question.aim - question.cut) / question.spread) / 4)
-        flow = replace(flow, bisections=4, along=ALONG, evidence=evidence, least_move=0.01)
+        asked = abs(question.aim - question.cut) / question.spread / MAX_LOG_ODDS
+        evidence = min(1.0, asked + BEYOND / MAX_LOG_ODDS)
+        flow = replace(
+            flow,
+            bisections=4,
+            along=ALONG,
+            evidence=evidence,
+            asked=asked,
+            least_move=0.01,
+            shares=(),
+            touched=(1.0,),
+            grain_depths=(),
+        )
     return replace(settings, confidence=question.confidence, flow=flow)
 
 

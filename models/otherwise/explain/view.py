@@ -11,6 +11,7 @@ import numpy as np
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.blackbox.view import View, of_declared_size, view, view_on
 from otherwise.explain.explanation import LOOKED_AT, is_large
+from otherwise.explain.fine_detail import fade_weights, faded_detail
 from otherwise.images.image import Geometry, Image
 from otherwise.images.resampling import (
     change_to_native,
@@ -81,7 +82,7 @@ class ClassifierView:
         return view_on(image, self.grid, self.classifier.inputs, self.seen.window).array
 
     def change(self, edited: np.ndarray, onto: Image | None = None) -> np.ndarray:
-        """Return what an edit changes in the original.
+        """Return what an edit changes in the original; fine detail fades where it changes much, see ``fine_detail``.
 
         Where something changes, the original is first brought into the classifier's intensity window: beyond it a
         change would not be seen. A change is a multiple of a small step (see ``step``), so that it compresses well.
@@ -97,6 +98,8 @@ class ClassifierView:
         low, high = self.seen.window
         meant = precompensated((edited - self.array) * self.seam, self.strengthening)
         change = change_to_native(meant.astype(np.float32), self.grid, image, self.seen.window)
+        if self.strengthening:
+            self._fade_detail(change, edited, image)
         for rows in _blocks(change.shape):
             part, native = change[:, rows], image.array[:, rows].astype(np.float32)
             noticed = np.abs(part) > 1e-3 * (high - low)
@@ -108,8 +111,17 @@ class ClassifierView:
                 part[...] = (native + part).clip(limits.min, limits.max) - native
         return change
 
+    def _fade_detail(self, change: np.ndarray, edited: np.ndarray, image: Image) -> None:
+        """Take the original's fine detail out where an edit changes much, see ``fine_detail``."""
+        weights = fade_weights(self.array, edited) * self.seam
+        shown = precompensated(self.array, self.strengthening).astype(np.float32)
+        found = faded_detail(image, self.grid, shown, weights, self.seen.window)
+        if found is not None:
+            places, detail = found
+            change[(slice(None), *places)] -= detail
+
     def put(self, change: np.ndarray, onto: Image | None = None) -> Image:
-        """Return the original with a change ``(channels, i, j, k)``; its own fine detail stays.
+        """Return the original with a change ``(channels, i, j, k)``.
 
         The voxels are of the original's type where that is whole numbers and the step is 1, else float32.
         """

@@ -7,39 +7,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from otherwise.agent.bundle import Agent
 from otherwise.agent.conditioning import Conditioning
 from otherwise.agent.editing.candidate import Candidate
 from otherwise.agent.editing.flow_edit import FlowStrength, flow_edit, without_grain
-from otherwise.agent.editing.flow_search import FlowSearch, FlowSettings, most_believable, opposite_evidence
+from otherwise.agent.editing.flow_search import FlowSearch, FlowSettings, most_believable
 from otherwise.agent.editing.realism import denoising_errors
 from otherwise.agent.editing.regions import edges_nearby
-from otherwise.agent.flow import expand, invert, render
+from otherwise.agent.flow import invert, render
 from otherwise.agent.networks import DiffusionAutoencoder
 from otherwise.blackbox.decision import DecisionRule
+from support.gaussian_flow import SPREAD, GaussianFlow, says
 from support.square_models import SquareClassifier, with_random_weights
 
-SPREAD = 0.3
 SMALL_REGIONS = FlowSettings(border=0.25)
 """Borders that fit the small images of these tests."""
-
-
-class GaussianFlow:
-    """The exact velocity of images of the normal law N(mean, SPREAD^2); the mean is the evidence for class 1."""
-
-    def velocity(self, x: Tensor, time: Tensor, condition: Conditioning) -> Tensor:
-        mean, t = expand(condition.evidence[:, 1], x), expand(time, x)
-        variance = (1 - t) ** 2 * SPREAD**2 + t**2
-        off = x - (1 - t) * mean
-        return t / variance * off - mean - SPREAD**2 * (1 - t) / variance * off
-
-
-def says(*evidence: float) -> Conditioning:
-    """Return the condition of images of which the black box gives class 1 this evidence."""
-    rows = torch.tensor([[-value, value] for value in evidence])
-    return Conditioning.of(torch.zeros(len(evidence), 1), rows).withheld()
 
 
 @pytest.mark.parametrize("steps", [8, 32])
@@ -246,10 +229,3 @@ def test_another_guidance_is_tried_where_the_first_does_not_move_the_black_box(
 
     assert not found((3.0,))
     assert found((3.0, 2.0))
-
-
-def test_the_wanted_evidence_is_sure_of_the_target_and_leaves_other_labels_alone() -> None:
-    present = torch.tensor([[0.5, -0.5, 0.1]])
-    assert opposite_evidence(present, 2, multi_label=False).tolist() == [[-1.0, -1.0, 1.0]]
-    several = opposite_evidence(present, 1, multi_label=True)
-    torch.testing.assert_close(several, torch.tensor([[0.5, 1.0, 0.1]]))

@@ -1,16 +1,15 @@
 """The search among edits by flow: how strong, and where.
 
-The strength of an edit is the time from which the flow is followed. A bisection finds the least strength that convinces
-the black box. The change of that edit is taken apart by windows, and the effect of each on the black box is measured.
-Of the regions of the strongest effect and the connected parts of the change, the one of the least change that still
-convinces and does not look cut out is edited again, held to the image elsewhere at each step. Of what convinces and
-does not look cut out, the least change counts.
+A bisection finds the least strength (see ``edit_scale``) that convinces the black box. The change of that edit is taken
+apart by windows, and the effect of each on the black box is measured. Of the regions of the strongest effect and the
+connected parts of the change, the one of the least change that still convinces and does not look cut out is edited
+again, held to the image elsewhere at each step. Of what convinces and does not look cut out, the least change counts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,7 +18,8 @@ from otherwise.agent.bundle import Agent
 from otherwise.agent.conditioning import Conditioning, clipped_log_odds
 from otherwise.agent.editing.candidate import Candidate
 from otherwise.agent.editing.direction import evidence_boundary
-from otherwise.agent.editing.flow_edit import FlowStrength, flow_edit, without_grain
+from otherwise.agent.editing.edit_scale import EditScale, EvidenceScale, TimeScale, opposite_evidence
+from otherwise.agent.editing.flow_edit import flow_edit, without_grain
 from otherwise.agent.editing.realism import denoising_errors
 from otherwise.agent.editing.regions import edges_nearby, regions_of_change, regions_of_effect, seam
 from otherwise.agent.editing.rendering import as_images
@@ -58,6 +58,11 @@ class FlowSettings:
         reconstruction_depth: Time up to which the image is inverted to see what the autoencoder itself loses.
         border: Standard deviation in voxels of the region's soft border.
         evidence: Size of the evidence of the target that the edit asks for, in (0, 1]; see ``opposite_evidence``.
+        asked: Of a value: size of the evidence at which it is reached. Edits on an ``EvidenceScale`` with each of
+            ``deep_guidance`` are tried before those on a ``TimeScale``. None: they are not, as of classes.
+        deep: Time from which edits on an ``EvidenceScale`` follow the flow.
+        deep_guidance: See ``asked``.
+        deep_steps: Their solver steps.
         least_move: Change of the target's probability without which more strength is no use.
     """
 
@@ -78,13 +83,18 @@ class FlowSettings:
     seam: float = 0.06
     border: float = 2.5
     evidence: float = 1.0
+    asked: float | None = None
+    deep: float = 0.98
+    deep_guidance: tuple[float, ...] = (1.0, 3.0)
+    deep_steps: int = 12
     least_move: float = 0.15
     reconstruction_depth: float = 0.5
 
     def most_edits(self, alternatives: int) -> int:
         """Return the greatest number of edits that the black box may be asked about."""
         of_region = 2 + 2 * self.windows + len(self.shares) + len(self.levels) * len(self.touched)
-        of_whole = len(self.guidance_scales) * (1 + self.bisections)
+        scales = len(self.guidance_scales) + (len(self.deep_guidance) if self.asked is not None else 0)
+        of_whole = scales * (1 + self.bisections)
         of_grain = len(self.grain_depths) * (1 + len(self.along) + alternatives)
         return of_whole + of_region + len(self.along) + of_grain + alternatives
 
@@ -144,12 +154,10 @@ class FlowSearch:
         self._noise = self._new_noise(1)
         answer = torch.from_numpy(np.asarray(original.probabilities, np.float32))[None].to(self._pixels)
         present = clipped_log_odds(answer)
+        sure = opposite_evidence(present, target, rule.multi_label, evidence_boundary(rule, target))
         latent = torch.zeros(1, agent.model.architecture.latent).to(self._pixels)
         self._present = Conditioning.of(latent, present).withheld()
-        wanted = opposite_evidence(present, target, rule.multi_label, evidence_boundary(rule, target))
-        if settings.evidence < 1:
-            wanted = settings.evidence * wanted
-        self._wanted = Conditioning.of(latent, wanted).withheld()
+        self._scales = _scales(settings, self._present, Conditioning.of(latent, sure).withheld())
 
     def run(self, alternatives: int, progress: Callable[[float], None] = lambda part: None) -> FlowResult | None:
         """Search for the least edit that convinces.
@@ -161,8 +169,8 @@ class FlowSearch:
         Returns:
             None if no edit of the whole image convinces.
         """
-        for guidance in self.settings.guidance_scales:
-            whole = self._least_convincing_start(guidance)
+        for scale in self._scales:
+            whole = self._least_convincing(scale)
             if whole is not None:
                 break
         else:
@@ -170,33 +178,34 @@ class FlowSearch:
         progress(0.5)
         edges = edges_nearby(self.original.image, whole.image)
         region, part = self.best_region(whole, edges)
-        inside = self._edit([factor * whole.strength for factor in self.settings.along], guidance, region)
+        inside = self._edit([factor * whole.strength for factor in self.settings.along], scale, region)
         progress(0.8)
-        best, path, depths = self._least_grain([part, *inside], region, edges)
+        best, path, depths = self._least_grain([part, *inside], scale, region, edges)
         tried = [*(c for c in path if c.strength != best.strength), best]
         others: list[Candidate] = []
         if alternatives:
             noise = self._new_noise(alternatives)
-            made = self._edit([self.settings.stronger * best.strength] * alternatives, guidance, region, noise)
-            others = self._flips_with_least_grain(made, region, noise, depths)
+            made = self._edit([self.settings.stronger * best.strength] * alternatives, scale, region, noise)
+            others = self._flips_with_least_grain(made, scale, region, noise, depths)
         return FlowResult(best, tuple(sorted(tried, key=lambda c: c.strength)), tuple(others))
 
     def flips_at_most(self) -> bool:
         """Return whether the strongest edit of the whole image flips the black box."""
-        (candidate,) = self._edit([self.settings.starts[1]], self.settings.guidance_scales[0])
+        scale = self._scales[0]
+        (candidate,) = self._edit([scale.limits[1]], scale)
         return bool(self.rule.predicts(candidate.probabilities, self.target))
 
-    def _least_convincing_start(self, guidance: float) -> Candidate | None:
-        """Bisect the time from which the whole image is edited."""
-        low, high = self.settings.starts
-        found, start = None, self.settings.first
+    def _least_convincing(self, scale: EditScale) -> Candidate | None:
+        """Bisect the strength with which the whole image is edited."""
+        low, high = scale.limits
+        found, start = None, scale.first
         for _ in range(1 + self.settings.bisections):
-            (candidate,) = self._edit([start], guidance)
+            (candidate,) = self._edit([start], scale)
             if self._convinces(candidate):
                 found, high = candidate, start
             elif found is None and start < high and self._moves(candidate):
                 low, start = start, high
-                (candidate,) = self._edit([start], guidance)
+                (candidate,) = self._edit([start], scale)
                 if not self._convinces(candidate):
                     return None
                 found = candidate
@@ -234,7 +243,7 @@ class FlowSearch:
         return min([*enough, everything], key=lambda pair: self._change(pair[1]))
 
     def _least_grain(
-        self, edits: Sequence[Candidate], region: np.ndarray, edges: np.ndarray
+        self, edits: Sequence[Candidate], scale: EditScale, region: np.ndarray, edges: np.ndarray
     ) -> tuple[Candidate, list[Candidate], tuple[float, ...]]:
         """Take as much grain from edits as leaves one that is enough.
 
@@ -249,7 +258,7 @@ class FlowSearch:
         """
         depths = self.settings.grain_depths
         for index, depth in enumerate(depths):
-            cleaned = self._cleaned(edits, region, self._noise, depth)
+            cleaned = self._cleaned(edits, scale, region, self._noise, depth)
             enough = [each for each in cleaned if self._is_enough(each, edges)]
             if enough:
                 return self._most_believable(enough), cleaned[1:], depths[index:]
@@ -257,7 +266,12 @@ class FlowSearch:
         return self._most_believable(enough), list(edits[1:]), ()
 
     def _flips_with_least_grain(
-        self, edits: Sequence[Candidate], region: np.ndarray, noise: torch.Tensor, depths: Sequence[float]
+        self,
+        edits: Sequence[Candidate],
+        scale: EditScale,
+        region: np.ndarray,
+        noise: torch.Tensor,
+        depths: Sequence[float],
     ) -> list[Candidate]:
         """Return the edits that flip the black box, each without as much grain as lets it.
 
@@ -273,17 +287,17 @@ class FlowSearch:
             if not left:
                 break
             some = [edits[index] for index in left]
-            cleaned = self._cleaned(some, region, noise[left], depth) if depth else some
+            cleaned = self._cleaned(some, scale, region, noise[left], depth) if depth else some
             for index, each in zip(left, cleaned, strict=True):
                 if self.rule.predicts(each.probabilities, self.target):
                     kept[index] = each
         return [each for each in kept if each is not None]
 
     def _cleaned(
-        self, edits: Sequence[Candidate], region: np.ndarray, noise: torch.Tensor, depth: float
+        self, edits: Sequence[Candidate], scale: EditScale, region: np.ndarray, noise: torch.Tensor, depth: float
     ) -> list[Candidate]:
         """Return edits of a region after ``without_grain``, judged again; outside of it they are the image itself."""
-        wanted = self._wanted.expand(len(edits))
+        wanted = scale.wanted([edit.strength for edit in edits])
         pixels = torch.from_numpy(np.stack([edit.image for edit in edits])).to(self._pixels) * 2 - 1
         mask = torch.from_numpy(region)[None, None].to(pixels)
         steps = self.settings.grain_steps
@@ -293,36 +307,36 @@ class FlowSearch:
 
     def _edit(
         self,
-        starts: Sequence[float],
-        guidance: float,
+        strengths: Sequence[float],
+        scale: EditScale,
         masks: np.ndarray | None = None,
         noise: torch.Tensor | None = None,
     ) -> list[Candidate]:
-        """Edit from each of the times; ``masks`` is one region ``size``, or one for each."""
-        starts = [min(start, self.settings.starts[1]) for start in starts]
-        count = len(starts)
+        """Edit with each of the strengths; ``masks`` is one region ``size``, or one for each."""
+        strengths = [min(strength, scale.limits[1]) for strength in strengths]
+        count = len(strengths)
         pixels = self._pixels.expand(count, *self._pixels.shape[1:])
         noise = (self._noise if noise is None else noise).expand_as(pixels)
         regions = None
         if masks is not None:
             each = masks if masks.ndim == pixels.ndim - 1 else masks[None]
             regions = torch.from_numpy(np.asarray(each[:, None], np.float32)).to(pixels)
-        strengths = [FlowStrength(start, guidance) for start in starts]
+        wanted = scale.wanted(strengths)
         made = flow_edit(
             self.agent.model,
             pixels,
             self._present.expand(count),
-            self._wanted.expand(count),
+            wanted,
             noise,
-            strengths,
+            [scale.flow(strength) for strength in strengths],
             regions,
-            self.settings.steps,
+            scale.steps,
             self.step_done,
         )
         images = as_images(made)
         if regions is not None:
             images = np.where(regions.cpu().numpy() > 0, images, self.original.image)
-        return self.judge(images, starts)
+        return self.judge(images, strengths)
 
     def _most_believable(self, candidates: Sequence[Candidate]) -> Candidate:
         return most_believable(self.agent, self.original.image, candidates, self.settings.slack)
@@ -370,19 +384,16 @@ def most_believable(agent: Agent, image: np.ndarray, candidates: Sequence[Candid
     return small[int(errors.argmin())]
 
 
-def opposite_evidence(present: torch.Tensor, target: int, multi_label: bool, boundary: float = 0.0) -> torch.Tensor:
-    """Return the evidence of an answer that is sure of the target.
-
-    Args:
-        present: ``(b, classes)``, see ``clipped_log_odds``.
-        target: Index of the class. For a multi-label classifier its sign is turned, and other classes stay as they are.
-        multi_label: See ``BlackBox.multi_label``.
-        boundary: Evidence from which the target is said.
-    """
-    if multi_label:
-        wanted = present.clone()
-        wanted[:, target] = torch.where(present[:, target] > boundary, -1.0, 1.0)
-        return wanted
-    wanted = torch.full_like(present, -1.0)
-    wanted[:, target] = 1.0
-    return wanted
+def _scales(settings: FlowSettings, present: Conditioning, sure: Conditioning) -> tuple[EditScale, ...]:
+    """Return the scales of strength in the order in which they are tried; ``sure``: see ``opposite_evidence``."""
+    scales: list[EditScale] = []
+    if settings.asked is not None:
+        target = replace(sure, evidence=settings.asked * sure.evidence)
+        scales += [
+            EvidenceScale(present, target, settings.deep, each, settings.deep_steps) for each in settings.deep_guidance
+        ]
+    target = replace(sure, evidence=settings.evidence * sure.evidence)
+    scales += [
+        TimeScale(target, each, settings.starts, settings.first, settings.steps) for each in settings.guidance_scales
+    ]
+    return tuple(scales)

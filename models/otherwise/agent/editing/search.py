@@ -150,10 +150,9 @@ class Search:
     ) -> SearchResult | None:
         """Search edits by flow; None where they are not wanted, not possible or do not convince."""
         flow, goal = self.settings.flow, self._goal(target)
-        possible = self.agent.calibration.edits_by_flow
         if (
             flow is None
-            or not possible
+            or not self._draws_by_flow(flow)
             or self._over_budget(start_queries, flow.most_edits(self.settings.alternatives))
         ):
             return None
@@ -180,6 +179,14 @@ class Search:
         tried = _by_strength([original, *found.tried])
         return SearchResult(
             original, target, found.best, True, tried, found.alternatives, renderer.reconstruction, False, goal, True
+        )
+
+    def _draws_by_flow(self, flow: FlowSettings) -> bool:
+        """Return whether to try edits by flow; of a value wherever the decoder draws other classes, since a small
+        change that the student guides can reach a value by spoiling what the model measures."""
+        known = self.agent.calibration
+        return known.edits_by_flow or (
+            flow.asked is not None and known.evidence_validity is not None and known.draws_other_classes
         )
 
     def _condition(self, pixels: torch.Tensor, seen: Candidate) -> Conditioning:
