@@ -13,10 +13,10 @@ import pytest
 from otherwise.annotations.annotation import Annotation
 from otherwise.annotations.region import RegionMask
 from otherwise.annotations.vocabulary import Term, Vocabulary, local_term
+from otherwise.concepts.annotated_regions import reader_agreement
 from otherwise.concepts.description import FEATURES
 from otherwise.concepts.feature_store import LAYOUT, FeatureEntry, FeatureStore
 from otherwise.concepts.region_features import RegionFeatures
-from otherwise.concepts.said import reader_agreement
 from otherwise.concepts.snapshot import ConceptSnapshot, fit_snapshot
 from otherwise.concepts.statistics import UnitTable
 from otherwise.images.image import Geometry
@@ -262,6 +262,8 @@ def test_two_readers_of_the_same_regions_have_a_kappa(vocabulary: Vocabulary) ->
     notes, named, explained, terms = spoken_of(vocabulary)
     other = [replace(note, author="Grace", id=f"{number:032x}") for number, note in enumerate(notes)]
     features = {**named, **{mine.id: named[note.id] for mine, note in zip(other, notes, strict=True)}}
-    ((one, two, regions, kappa),) = reader_agreement(taught([*notes, *other], explained, features, vocabulary).said)
+    ((one, two, regions, kappa),) = reader_agreement(
+        taught([*notes, *other], explained, features, vocabulary).annotated
+    )
     assert (one, two, regions) == ("Ada", "Grace", 24)
     assert kappa == {terms[0]: 1.0, terms[1]: 1.0}

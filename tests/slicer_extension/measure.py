@@ -160,10 +160,10 @@ class Turns:
 
     def explain(self) -> None:
         """Explain once."""
-        from OtherwiseLib.logic.source import Source
+        from OtherwiseLib.logic.source import ImageSelection
 
         begun = time.perf_counter()
-        self.logic.explain(Source(volume=self.volume, slice_index=SHAPE[0] // 2))
+        self.logic.explain(ImageSelection(volume=self.volume, slice_index=SHAPE[0] // 2))
         pressed = time.perf_counter() - begun
         self.loop.turns.clear()
         self.loop.until(lambda: not self.logic.busy, 600)

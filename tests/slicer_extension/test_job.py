@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from OtherwiseLib.background.job import Cancel, Job, JobCancelled
+from OtherwiseLib.background.job import BackgroundJob, Cancel, JobCancelled
 from OtherwiseLib.background.signal import Signal
 from OtherwiseLib.client import job_watch
 from OtherwiseLib.client.client import Client
@@ -43,7 +43,7 @@ class HandTimer:
             self.callback()
 
 
-def run(job: Job, timer: HandTimer, seconds: float = 120) -> list[tuple[str, Any]]:
+def run(job: BackgroundJob, timer: HandTimer, seconds: float = 120) -> list[tuple[str, Any]]:
     """Turn the timer until the job has told its end; everything it told."""
     events: list[tuple[str, Any]] = []
     for name in ("progressed", "finished", "failed", "cancelled"):
@@ -86,7 +86,7 @@ def test_exactly_one_end_is_told_on_the_timers_thread() -> None:
         report("search", 0.5)
         return 7
 
-    job = Job(work, timer)
+    job = BackgroundJob(work, timer)
     job.finished.connect(lambda result: threads.append(threading.current_thread().name))
     events = run(job, timer)
     assert events == [("progressed", ("search", 0.5)), ("finished", (7,))]
@@ -99,7 +99,7 @@ def test_a_failure_is_told_with_its_error() -> None:
         raise ServerError("busy", "Busy.")
 
     timer = HandTimer()
-    ((name, (error,)),) = run(Job(work, timer), timer)
+    ((name, (error,)),) = run(BackgroundJob(work, timer), timer)
     assert (name, error.kind) == ("failed", "busy")
 
 
@@ -111,7 +111,7 @@ def test_an_abandoned_job_is_heard_of_no_more() -> None:
         entered.set()
         cancel.wait(10)
 
-    job = Job(work, timer)
+    job = BackgroundJob(work, timer)
     heard: list[str] = []
     job.cancelled.connect(lambda: heard.append("cancelled"))
     job.start()
@@ -133,7 +133,7 @@ def test_the_thread_never_is_the_last_to_let_go_of_the_timer() -> None:
         go_on.wait(20)
 
     timer = HandTimer()
-    job = Job(work, timer)
+    job = BackgroundJob(work, timer)
     job.start()
     assert begun.wait(20)
     thread, gone = job._thread, weakref.ref(timer)

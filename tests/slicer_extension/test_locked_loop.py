@@ -12,7 +12,7 @@ import pytest
 slicer = pytest.importorskip("slicer", exc_type=ImportError, reason="slicer-core is not installed")
 pytest.importorskip("PySide6", exc_type=ImportError, reason="PySide6-Essentials is not installed")
 
-from OtherwiseLib.background.job import Job  # noqa: E402
+from OtherwiseLib.background.job import BackgroundJob  # noqa: E402
 from support.locked_loop import FreeLoop, LockedLoop  # noqa: E402
 from support.panel_session import PanelSession  # noqa: E402
 
@@ -30,7 +30,7 @@ def seconds_of(loop: Any) -> float:
     from OtherwiseLib.ui.application import QtTimer
 
     ended: list[float] = []
-    job = Job(lambda report, cancel: work(), QtTimer())
+    job = BackgroundJob(lambda report, cancel: work(), QtTimer())
     job.finished.connect(ended.append)
     begun = time.perf_counter()
     job.start()

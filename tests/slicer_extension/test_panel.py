@@ -244,7 +244,7 @@ def test_what_was_chosen_is_saved_with_the_scene(app: PanelSession, volume: Any,
 
 
 def test_a_volume_that_is_gone_cannot_be_explained(app: PanelSession, volume: Any) -> None:
-    from OtherwiseLib.logic.source import Source
+    from OtherwiseLib.logic.source import ImageSelection
 
     app.connect()
     empty = slicer.vtkMRMLScalarVolumeNode()
@@ -253,7 +253,7 @@ def test_a_volume_that_is_gone_cannot_be_explained(app: PanelSession, volume: An
     app.press("explainButton")
     assert "empty" in app.ui.trouble.text()
     app.scene.RemoveNode(volume)
-    app.logic.explain(Source(volume=volume))
+    app.logic.explain(ImageSelection(volume=volume))
     assert "no longer in the scene" in app.ui.trouble.text()
     assert not app.logic.busy
     assert app.clients[-1].sent == []

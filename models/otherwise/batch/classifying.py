@@ -104,9 +104,9 @@ class RemoteClassifier:
             with TemporaryDirectory() as place:
                 pairs = enumerate(zip(images, files, strict=True))
                 here = [unpack_image(parcel, image, Path(place) / str(n)) for n, (image, parcel) in pairs if parcel]
-                said = iter(self._answers(here))
+                answers = iter(self._answers(here))
                 return [
-                    next(said) if parcel else self._refused([image], UNREADABLE)[0]
+                    next(answers) if parcel else self._refused([image], UNREADABLE)[0]
                     for image, parcel in zip(images, files, strict=True)
                 ]
         except OSError as error:  # of its temporary folder

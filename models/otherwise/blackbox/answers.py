@@ -78,9 +78,9 @@ def classify_images(
                 seen.append((shown.array, warnings))
             except OtherwiseError as error:
                 seen.append(str(error))
-        said = iter(predict_views(classifier, [each[0] for each in seen if not isinstance(each, str)]))
+        predicted = iter(predict_views(classifier, [each[0] for each in seen if not isinstance(each, str)]))
         for found, each in zip(part, seen, strict=True):
-            answer = each if isinstance(each, str) else next(said)
+            answer = each if isinstance(each, str) else next(predicted)
             if isinstance(answer, str):
                 yield Answer(found.id, found.name, "", {}, error=answer)
             else:
@@ -102,13 +102,13 @@ def predict_views(classifier: BlackBox, views: Sequence[np.ndarray]) -> list[np.
     for shape in dict.fromkeys(each.shape for each in views):
         places = [place for place, each in enumerate(views) if each.shape == shape]
         try:
-            said: Sequence[np.ndarray | str] = list(classifier.predict(np.stack([views[place] for place in places])))
+            predicted: Sequence[np.ndarray | str] = list(classifier.predict(np.stack([views[n] for n in places])))
         except OtherwiseError as error:
             if len(places) > 1:  # perhaps only one of them is at fault
-                said = [predict_views(classifier, [views[place]])[0] for place in places]
+                predicted = [predict_views(classifier, [views[place]])[0] for place in places]
             else:
-                said = [str(error)]
-        for place, answer in zip(places, said, strict=True):
+                predicted = [str(error)]
+        for place, answer in zip(places, predicted, strict=True):
             answers[place] = answer
     return answers
 
@@ -135,9 +135,9 @@ def write_answers(answers: Sequence[Answer], classes: Sequence[str], path: Path)
         table.writerow([*NAMES, *(["value", "unit"] if valued else ["label", *classes]), "warnings", "error"])
         for answer in answers:
             if valued:
-                said = ["" if answer.value is None else repr(answer.value), answer.unit]
+                cells = ["" if answer.value is None else repr(answer.value), answer.unit]
             else:
-                said = [answer.label]
-                said += [repr(answer.probabilities[name]) if answer.probabilities else "" for name in classes]
+                cells = [answer.label]
+                cells += [repr(answer.probabilities[name]) if answer.probabilities else "" for name in classes]
             warned = " ".join(warning.text for warning in answer.warnings)
-            table.writerow([answer.id, answer.path, *said, warned, answer.error])
+            table.writerow([answer.id, answer.path, *cells, warned, answer.error])

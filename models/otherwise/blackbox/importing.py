@@ -125,13 +125,13 @@ def import_classifier(
         check_wanted(inputs.patches, classes, multi_label, answer)
     if activation not in (*ACTIVATIONS, "auto"):
         raise BundleError(f"Activation {activation!r} is unknown.", f"Give auto or one of {', '.join(ACTIVATIONS)}.")
-    key, said = output_of(output, answer.is_value)
+    key, reading_name = output_of(output, answer.is_value)
     if answer.is_value and (multi_label or thresholds or activation != "auto"):
         raise BundleError(
             f"A {answer.kind} has no labels, thresholds and activation.",
             "Leave --multi-label, --threshold and --activation out.",
         )
-    if said is not None and activation != "auto":
+    if reading_name is not None and activation != "auto":
         raise BundleError(f"--output {output} and --activation {activation} both say how to read.", "Give only one.")
     source = recognise_model(str(model))
     name = name or (Path(str(model)).stem if source.weights else str(model).rpartition("/")[2].rpartition(":")[2])
@@ -185,9 +185,9 @@ def import_classifier(
         found.append(f"It takes {error.dtype}, so it is fed {error.dtype}" + (", unscaled." if to_bytes else "."))
         answers = ask(key)
     except AmbiguousOutputError:
-        if key is not None or said is None or output is None:
+        if key is not None or reading_name is None or output is None:
             raise
-        key, said = output, None  # a key with the name of a reading
+        key, reading_name = output, None  # a key with the name of a reading
         answers = ask(key)
     if answers.batch_size:
         found.append("It takes one image at a time, so it is asked one by one.")
@@ -200,8 +200,8 @@ def import_classifier(
         values = answer.values(answers.scores)
         reading = Reading("none", f"on artificial images it says {_between(values, answer)}")
         found.append(f"{reading.why[:1].upper()}{reading.why[1:]}.")
-    if reading is None and said is not None:
-        reading = reading_of(said, multi_label, answers.scores.shape[1])
+    if reading is None and reading_name is not None:
+        reading = reading_of(reading_name, multi_label, answers.scores.shape[1])
     if reading is None:
         reading = read_scores(answers.scores, len(classes), multi_label, answers.stressed)
         found.append(f"{reading.why[:1].upper()}{reading.why[1:]}.")
@@ -215,10 +215,10 @@ def output_of(output: str | None, value: bool) -> tuple[str | None, str | None]:
     """Return the key and the reading, of a value the kind, that ``--output`` names; None: it does not say."""
     if output is None:
         return None, None
-    key, colon, said = output.rpartition(":")
+    key, colon, reading_name = output.rpartition(":")
     known = VALUE_KINDS if value else tuple(READINGS)
-    if colon and said in known:
-        return key, said
+    if colon and reading_name in known:
+        return key, reading_name
     return (None, output) if output in known else (output, None)
 
 

@@ -39,11 +39,11 @@ class SmoothedBlackBox:
         images, kind = np.asarray(images, np.float32), output_kind(self.inner)
         answers = [np.zeros((0, len(self.classes)))]
         for image in images:
-            said = self.inner.predict(self._noisy(image))
+            predicted = self.inner.predict(self._noisy(image))
             if kind.is_value:  # the mean of the values, not of the probabilities that stand for them
-                answers.append(kind.answer(kind.value_of(said).mean(keepdims=True)))
+                answers.append(kind.answer(kind.value_of(predicted).mean(keepdims=True)))
             else:
-                answers.append(said.mean(axis=0, keepdims=True))
+                answers.append(predicted.mean(axis=0, keepdims=True))
         return np.concatenate(answers)
 
     def mean_curves(self, images: np.ndarray) -> np.ndarray | None:

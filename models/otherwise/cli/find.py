@@ -124,13 +124,13 @@ def register(app: typer.Typer) -> None:
         from otherwise.report import words
         from otherwise.report.find_values import FindWords
 
-        said = FindWords.of(finder.classifier)
-        table = Table("rank", *said.headings, words.centre_heading(source.unit), "voxels", title=source.id)
+        find_words = FindWords.of(finder.classifier)
+        table = Table("rank", *find_words.headings, words.centre_heading(source.unit), "voxels", title=source.id)
         for found in finds:
             if finder.concern is None:
-                shares = [f"{found.probabilities[name]:.3f}" for name in said.headings]
+                shares = [f"{found.probabilities[name]:.3f}" for name in find_words.headings]
             else:
-                shares = [cell.text for cell in said.cells(found)]
+                shares = [cell.text for cell in find_words.cells(found)]
             place = words.centre(source, found.centre_ras)
             box = " ".join(f"{a}-{b - 1}" for a, b in zip(found.low, found.high, strict=True))
             table.add_row(str(found.rank), *shares, place, box)

@@ -70,11 +70,11 @@ def own_words(notes: Sequence[Annotation], vocabulary: Vocabulary) -> OwnWords:
     for note in reversed(notes):
         if note.kind == "name" and note.term is not None:
             newest[note.term] = None
-    said = [term for term in newest if any(term == mine for reader in readers for mine, _ in reader.present)]
-    names = tuple(_name(term, readers, vocabulary) for term in said)
-    denied = {term for reader in readers for term in reader.absent} - set(said)
+    terms = [term for term in newest if any(term == mine for reader in readers for mine, _ in reader.present)]
+    names = tuple(_name(term, readers, vocabulary) for term in terms)
+    denied = {term for reader in readers for term in reader.absent} - set(terms)
     return OwnWords(
-        tuple(readers), names, frozenset(denied), not said and any(reader.cannot_tell for reader in readers)
+        tuple(readers), names, frozenset(denied), not terms and any(reader.cannot_tell for reader in readers)
     )
 
 

@@ -11,6 +11,13 @@ import numpy as np
 from otherwise.annotations.annotation import Annotation
 from otherwise.annotations.region import RegionMask
 from otherwise.annotations.vocabulary import Vocabulary
+from otherwise.concepts.annotated_regions import (
+    AnnotatedRegion,
+    DoubtfulWord,
+    annotated_regions,
+    doubtful_words,
+    labels_of,
+)
 from otherwise.concepts.attributes import TISSUE, AttributeModel, RegionFinding
 from otherwise.concepts.description import describe_region
 from otherwise.concepts.feature_store import FeatureEntry
@@ -20,13 +27,6 @@ from otherwise.concepts.own_words import OwnWords
 from otherwise.concepts.query import answering_limits
 from otherwise.concepts.questions import Pool, RegionRef, named_share
 from otherwise.concepts.region_features import RegionFeatures
-from otherwise.concepts.said import (
-    DoubtfulWord,
-    SaidRegion,
-    doubtful_words,
-    labels_of,
-    said_regions,
-)
 from otherwise.concepts.statistics import UnitTable
 from otherwise.concepts.summary import UnitName, Vote, summarise, unit_names
 from otherwise.explain.explanation import Concepts
@@ -60,7 +60,7 @@ class ConceptSnapshot:
         pool: All decisive regions.
         own: What people said of a decisive region, by explanation and label.
         unit_limits: ``(units,)`` overlap from which on each unit answers to a region, see ``answering_limits``.
-        said: Every region that people spoke of, wherever it is.
+        annotated: Every region that was annotated, wherever it is.
         examples: The regions that people named, once for each name.
     """
 
@@ -74,7 +74,7 @@ class ConceptSnapshot:
     pool: Pool
     own: Mapping[tuple[str, int], OwnWords]
     unit_limits: np.ndarray
-    said: tuple[SaidRegion, ...]
+    annotated: tuple[AnnotatedRegion, ...]
     examples: tuple[Example, ...]
 
     def findings(self, explanation: str, features: RegionFeatures) -> list[tuple[Name, ...]]:
@@ -115,7 +115,7 @@ class ConceptSnapshot:
     @cached_property
     def doubtful(self) -> list[DoubtfulWord]:
         """Return the words that the other labels do not believe, the least likely first."""
-        return doubtful_words(self.said, self.judgement)
+        return doubtful_words(self.annotated, self.judgement)
 
     @property
     def incoherent(self) -> bool:
@@ -152,17 +152,17 @@ class ConceptSnapshot:
         if own is not None and own.cannot_tell:
             return ()
         vocabulary = self.model.vocabulary
-        said = own.names if own else ()
+        own_names = own.names if own else ()
         spoken, denied = (own.axes, own.denied) if own else (frozenset(), frozenset())
         learned_names = [
             Name(each.term, each.confidence, FINDING, axis=each.axis)
             for each in learned
             if each.axis.key not in spoken
             and not any(vocabulary.is_a(each.term, term) for term in denied)
-            and not any(vocabulary.is_a(name.term, each.term) for name in said)
+            and not any(vocabulary.is_a(name.term, each.term) for name in own_names)
         ]
-        if said or learned_names:
-            return (*said, *learned_names)
+        if own_names or learned_names:
+            return (*own_names, *learned_names)
         if tissue and self._tissue_is_a_word:
             return (Name(TISSUE, 1.0, FINDING),) if TISSUE not in denied else ()
         coarse = None if silent else self._coarse(near)
@@ -176,7 +176,7 @@ class ConceptSnapshot:
 
     def _coarse(self, name: Name | None) -> Name | None:
         """Return a name by likeness, but for terms that their heads predict better."""
-        if name is None or len(self.said) < LEAST_LABELS:
+        if name is None or len(self.annotated) < LEAST_LABELS:
             return name
         line = (name.term, *self.model.vocabulary.ancestors(name.term))
         heads = self.attributes.heads
@@ -267,8 +267,8 @@ def fit_snapshot(
             elsewhere += [] if entry.features.labels[0] else [entry.features.embeddings[0]]
         for unit, strength in _answering(note, table, found, limits).items():
             votes.setdefault(unit, []).append(Vote(note.author, note.term, strength, note.certain, note.id))
-    said = said_regions(annotations, named, known, vocabulary)
-    own = {region.key: region.words for region in said if region.key is not None}
+    annotated = annotated_regions(annotations, named, known, vocabulary)
+    own = {region.key: region.words for region in annotated if region.key is not None}
     disagreed = {note.explanation for note in annotations if note.kind == "disagree"}
     pool = _pool(entries, own.keys(), disagreed, 2 * len(table.names))
     # Each region once: one that somebody named stands in the pool already, unless it was drawn elsewhere.
@@ -276,7 +276,7 @@ def fit_snapshot(
     if not len(every):
         every = np.zeros((1, pool.embeddings.shape[1]), np.float32)
     tissue = [entry.features.tissue for entry in entries if len(entry.features.tissue)]
-    labelled = labels_of(said)
+    labelled = labels_of(annotated)
     judgement = judge_labels(labelled, vocabulary)
     return ConceptSnapshot(
         version=version,
@@ -290,7 +290,7 @@ def fit_snapshot(
         pool=pool,
         own=own,
         unit_limits=limits,
-        said=tuple(said),
+        annotated=tuple(annotated),
     )
 
 

@@ -67,9 +67,9 @@ def write_image(image: Image, path: Path, *, compress: bool = True, step: float 
     if name.endswith(".nrrd"):
         array, kind = _without_grey_axis(image)
         with atomic_path(path) as temporary:
-            said = {"modality": image.modality} if image.modality else None
+            fields = {"modality": image.modality} if image.modality else None
             write_nrrd(
-                temporary, array, image.geometry, kind=kind, extra=said, compress=compress, step=step, unit=image.unit
+                temporary, array, image.geometry, kind=kind, extra=fields, compress=compress, step=step, unit=image.unit
             )
     elif name.endswith((".nii", ".nii.gz")):
         _write_nifti(path, image)

@@ -50,7 +50,7 @@ def write_all_finds(
         .get_template("all_finds.html.j2")
         .render(
             classifier=classifier,
-            said=FindWords.of(classifier),
+            find_words=FindWords.of(classifier),
             results=ordered,
             failed=sum(bool(each.error) for each in results),
             warned=sum(bool(each.warnings) for each in results),
@@ -76,11 +76,11 @@ def _write_table(results: Sequence[ImageFinds], classifier: BlackBox, stream: An
     for each in results:
         for find in each.finds:
             if valued:
-                said = [repr(find.value), find.unit]
+                cells = [repr(find.value), find.unit]
             else:
-                said = [repr(value) for value in (find.probability, *map(find.probabilities.get, classifier.classes))]
+                cells = [repr(value) for value in (find.probability, *map(find.probabilities.get, classifier.classes))]
             place = [repr(value) for value in find.centre_ras]
-            row = [each.id, each.path, find.rank, *said, *place, *find.low, *find.high]
+            row = [each.id, each.path, find.rank, *cells, *place, *find.low, *find.high]
             table.writerow([*row, "", " ".join(each.warnings)])
         if not each.finds:
             table.writerow([each.id, each.path, *[""] * (10 + len(answers)), each.error, ""])

@@ -69,7 +69,7 @@ def _place_card(explanation: Explanation, panels: Panels) -> Card | None:
     place = explanation.place
     if place is None or place.patch_low is None or explanation.overview is None:
         return None
-    before, after = (_whole_answer(said, explanation) for said in (place.before, place.after))
+    before, after = (_whole_answer(answers, explanation) for answers in (place.before, place.after))
     text = f"By its most suspicious patch the whole image is {before}; with the outlined patch changed, {after}."
     return Card("The patch in the whole image", text, panels.overview(explanation.overview, place))
 

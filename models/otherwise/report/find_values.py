@@ -126,10 +126,10 @@ def _of_values(finds: Sequence[Find], concern: Concern) -> tuple[str, str]:
     if concern.threshold is not None:
         beyond = sum(find.probability >= PROBABLE for find in finds)
         if len(finds) > 1:
-            told = f"{concern.text} at {beyond or 'none'} of the {len(finds)} places of the {extreme} {name}"
+            sentence = f"{concern.text} at {beyond or 'none'} of the {len(finds)} places of the {extreme} {name}"
         else:
-            told = f"{concern.text} {'at' if beyond else 'nowhere, not even at'} the place of the {extreme} {name}"
-        return f"The model says {told}.", f"No. {number} is the {extreme}: {first}."
+            sentence = f"{concern.text} {'at' if beyond else 'nowhere, not even at'} the place of the {extreme} {name}"
+        return f"The model says {sentence}.", f"No. {number} is the {extreme}: {first}."
     if len(finds) == 1 or finds[-1].value is None:
         return f"The model puts the {extreme} {name} here: {first}.", ""
     last = concern.in_words(finds[-1].value)

@@ -117,7 +117,7 @@ def write_finds(
     Raises:
         WriteError: if the disk refuses.
     """
-    window, said = classifier.inputs.intensity, FindWords.of(classifier)
+    window, find_words = classifier.inputs.intensity, FindWords.of(classifier)
     described = [describe(image, find, window) for find in finds]
     content = {
         "image": {"id": image.id, "sha256": image.sha256, "unit": image.unit},
@@ -131,13 +131,15 @@ def write_finds(
         .render(
             image=image,
             classifier=classifier,
-            said=said,
-            result=said.result(finds),
+            find_words=find_words,
+            result=find_words.result(finds),
             warnings=[warning.text for warning in warnings],
             overview=_overview(image, finds, window) if image.dimension == 2 else None,
             centre_heading=words.centre_heading(image.unit),
             rows=[
-                _Row(find, _panel(each["thumbnail"], find), words.centre(image, find.centre_ras), said.cells(find))
+                _Row(
+                    find, _panel(each["thumbnail"], find), words.centre(image, find.centre_ras), find_words.cells(find)
+                )
                 for find, each in zip(finds, described, strict=True)
             ],
         )

@@ -57,12 +57,12 @@ def question(explanation: Explanation) -> str:
     place, value = explanation.place, explanation.value
     if value is not None:
         return value_words.question_of_patch(value, place.before) if place else value_words.question(value)
-    said = words.with_probability(prediction.label, prediction.probabilities)
+    with_share = words.with_probability(prediction.label, prediction.probabilities)
     threshold = f"; its threshold is {words.probability(thresholds[prediction.label])}" if thresholds else ""
     if place is None:
-        return f"The model says {said}{threshold}."
+        return f"The model says {with_share}{threshold}."
     whole = words.with_probability(_called(place, place.before, place.label_before), place.before)
-    this = "likewise" if said == whole else said
+    this = "likewise" if with_share == whole else with_share
     return f"The model calls the whole image {whole} by its most suspicious patch, and this patch {this}{threshold}."
 
 
@@ -113,7 +113,7 @@ def _called(place: Place, probabilities: Probabilities, label: str) -> str:
 def _answer(explanation: Explanation) -> str:
     """Return what would make the model decide otherwise about the image, or the patch."""
     target, shown = explanation.target, headline_change(explanation)
-    said = words.with_probability(target, shown.found.probabilities)
+    with_share = words.with_probability(target, shown.found.probabilities)
     of = part_name(explanation)
     if explanation.value is not None:
         amount = explanation.value.of(shown.found.probabilities)
@@ -121,12 +121,12 @@ def _answer(explanation: Explanation) -> str:
         part = f"{words.share(shown.found.changed_fraction)} of the {of}"
         return value_words.answer(explanation.value, amount, part, where)
     if not explanation.counterfactual.valid:
-        return f"The nearest attempt{' at the patch' if explanation.place else ''} reaches {said}."
+        return f"The nearest attempt{' at the patch' if explanation.place else ''} reaches {with_share}."
     changed = words.share(shown.found.changed_fraction)
     says, part = ("The patch would be", "it") if explanation.place else ("It would say", "the image")
     if not shown.minimal:
-        return f"{says} {said} if {changed} of {part} changed as shown."
-    return f"{says} {said} if {changed} of {part}{_inside(explanation)}."
+        return f"{says} {with_share} if {changed} of {part} changed as shown."
+    return f"{says} {with_share} if {changed} of {part}{_inside(explanation)}."
 
 
 def _inside(explanation: Explanation) -> str:

@@ -316,8 +316,8 @@ def _path(page: Figure, top: float, explanation: Explanation, panels: Panels) ->
         axes = page.add_axes((LEFT + number * size, top - 0.1, size - 0.008, 0.09))
         draw_panel(axes, step.panel)
         share = step.point.probabilities.get(explanation.target)
-        told = step.value or (words.probability(share) if share is not None else "")
-        says = f"{step.point.strength:.2f}" + (f"\n{told}" if told else "")
+        caption = step.value or (words.probability(share) if share is not None else "")
+        says = f"{step.point.strength:.2f}" + (f"\n{caption}" if caption else "")
         axes.set_xlabel(says, fontsize=7, fontweight="bold" if step.flipped else "normal", parse_math=False)
     if value is not None and value.curves:
         draw_curves(page.add_axes((LEFT + 0.03, top - 0.275, 0.44, 0.12)), value.curves, value)

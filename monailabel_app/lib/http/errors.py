@@ -53,9 +53,9 @@ _COMMAND_LINE = re.compile(r"(^|\s)--[a-z]|\botherwise [a-z]+\b|\b[A-Z]+_[A-Z_]+
 
 def error_reply(status: int, error: str, detail: str, hint: str, headers: Mapping[str, str] | None = None) -> Response:
     """Return an error in the form that all routes use."""
-    said = {"error": error, "detail": shortened(detail), "hint": shortened(hint_for_clients(hint))}
+    content = {"error": error, "detail": shortened(detail), "hint": shortened(hint_for_clients(hint))}
     # A text out of JSON may hold halves of surrogate pairs, which cannot be sent.
-    return JSONResponse({key: text.encode(errors="replace").decode() for key, text in said.items()}, status, headers)
+    return JSONResponse({key: text.encode(errors="replace").decode() for key, text in content.items()}, status, headers)
 
 
 def shortened(text: str) -> str:

@@ -36,16 +36,16 @@ class Health:
 
     async def reasons(self) -> list[str]:
         """Return the reasons why the server cannot work, without paths; empty if it can."""
-        said = [] if self.host.worker.alive else ["The worker takes no jobs."]
+        reasons = [] if self.host.worker.alive else ["The worker takes no jobs."]
         if self.host.device_failed:
-            said.append("The GPU has failed; start the server anew.")
+            reasons.append("The GPU has failed; start the server anew.")
         if not await _works(lambda: _write(self.state), self._disk_threads):
-            said.append("The state folder takes no files.")
+            reasons.append("The state folder takes no files.")
         if not await _works(self.database, self._database_threads):
-            said.append("The database does not answer.")
+            reasons.append("The database does not answer.")
         if not await _works(self.access, self._disk_threads):
-            said.append("The file of tokens cannot be used.")
-        return said
+            reasons.append("The file of tokens cannot be used.")
+        return reasons
 
 
 def _write(folder: Path) -> None:

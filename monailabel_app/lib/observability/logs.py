@@ -94,18 +94,18 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
-        said: dict[str, Any] = {
+        content: dict[str, Any] = {
             "time": _time(record),
             "level": record.levelname,
             "logger": record.name,
             "message": _one_line(record),
         }
         if REQUEST.get():
-            said["request"] = REQUEST.get()
-        said |= getattr(record, "fields", {})
+            content["request"] = REQUEST.get()
+        content |= getattr(record, "fields", {})
         if trace := _trace(record):
-            said["exception"] = trace
-        return json.dumps(said)
+            content["exception"] = trace
+        return json.dumps(content)
 
 
 def _time(record: logging.LogRecord) -> str:

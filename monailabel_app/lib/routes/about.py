@@ -75,7 +75,7 @@ def describe(host: Host, options: Options) -> dict[str, Any]:
     import torch
 
     classifier = host.classifier
-    said = output_kind(classifier)
+    output = output_kind(classifier)
     return {
         "versions": {
             "otherwise": __version__,
@@ -86,7 +86,7 @@ def describe(host: Host, options: Options) -> dict[str, Any]:
                 **asdict(host.classifier_ref),
                 "classes": list(classifier.classes),
                 "multi_label": classifier.multi_label,
-                **({"value": _value(said)} if said.is_value else {}),
+                **({"value": _value(output)} if output.is_value else {}),
                 "inputs": {**asdict(classifier.inputs), "spatial_dims": classifier.inputs.spatial_dims},
             }
         ],
@@ -103,6 +103,6 @@ def describe(host: Host, options: Options) -> dict[str, Any]:
             "waiting_per_user": host.worker.limit_per_user,
             "deadline_seconds": options.deadline_seconds,
             "upload_endings": list(READABLE),
-            "targets": [AUTO, *([name for name, _ in said.categories] if said.is_value else classifier.classes)],
+            "targets": [AUTO, *([name for name, _ in output.categories] if output.is_value else classifier.classes)],
         },
     }

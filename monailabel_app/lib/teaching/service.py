@@ -22,9 +22,9 @@ from otherwise.annotations.annotation import Annotation
 from otherwise.annotations.store import AnnotationConflictError, AnnotationStore
 from otherwise.annotations.vocabulary import Vocabulary
 from otherwise.concepts.activations import ImageActivations, activations_of_explanation
+from otherwise.concepts.annotated_regions import REGION_KINDS
 from otherwise.concepts.feature_store import FeatureEntry, FeatureStore
 from otherwise.concepts.region_features import RegionFeatures, features_of_explanation, features_of_region
-from otherwise.concepts.said import SPEAKING
 from otherwise.concepts.snapshot import ConceptSnapshot
 from otherwise.concepts.statistics import UnitTable
 from otherwise.concepts.units import UnitError, UnitReader
@@ -276,7 +276,12 @@ class TeachingService:
 
     def _gather_annotations(self, catalogue: FeatureStore) -> None:
         for note in self.learner.valid_annotations(None):
-            if note.kind not in SPEAKING or note.region is None or catalogue.get(note.id) or note.id in self._unusable:
+            if (
+                note.kind not in REGION_KINDS
+                or note.region is None
+                or catalogue.get(note.id)
+                or note.id in self._unusable
+            ):
                 continue
             try:
                 catalogue.put(FeatureEntry(note.id, note.image, self._features_of(note)))

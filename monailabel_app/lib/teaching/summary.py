@@ -9,8 +9,8 @@ from typing import Any
 from lib.storage.owners import Caller
 from lib.teaching.service import TeachingService
 from otherwise.annotations.vocabulary import Key, Term
+from otherwise.concepts.annotated_regions import reader_agreement
 from otherwise.concepts.questions import STRATEGIES
-from otherwise.concepts.said import reader_agreement
 from otherwise.concepts.snapshot import ConceptSnapshot
 
 
@@ -96,8 +96,8 @@ def doubtful(teaching: TeachingService, caller: Caller) -> list[dict[str, Any]]:
 
 def readers_agreement(teaching: TeachingService, caller: Caller) -> list[dict[str, Any]]:
     """Return Cohen's kappa for each term of each two readers who named the same regions that the caller may see."""
-    said = teaching.taught.said if teaching.taught else ()
-    seen = [region for region in said if all(caller.sees(teaching.owner_of(note)) for note in region.notes)]
+    annotated = teaching.taught.annotated if teaching.taught else ()
+    seen = [region for region in annotated if all(caller.sees(teaching.owner_of(note)) for note in region.notes)]
     return [
         {
             "readers": [one, other],

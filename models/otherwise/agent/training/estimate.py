@@ -42,27 +42,27 @@ class Estimate:
         """Return what to expect, and what to do about it."""
         equal = self.steps * self.batch / 16
         seen = f"each of {self.images:,} is seen {self.passes:.0f} times"
-        said = [f"About {self.steps:,} steps of {self.batch} images: {seen}."]
+        lines = [f"About {self.steps:,} steps of {self.batch} images: {seen}."]
         if self.further:
-            said.append("The training goes on from weights that were trained before.")
+            lines.append("The training goes on from weights that were trained before.")
         elif equal < ROUGH:
-            said.append(
+            lines.append(
                 f"That is little: below {ROUGH:,} steps of 16, counterfactuals are mostly noise. "
                 "Give more --minutes, or --start an agent of like images."
             )
         elif equal < GOOD:
-            said.append(
+            lines.append(
                 f"Counterfactuals will be rough: the shipped agents took {GOOD:,} steps of 16 and more. "
                 "Give more --minutes for fine detail."
             )
         else:
-            said.append("That is as much as the shipped agents took.")
+            lines.append("That is as much as the shipped agents took.")
         if self.images < FEW_IMAGES:
-            said.append(
+            lines.append(
                 f"{self.images} images are few: what the decoder draws will resemble them. No label is needed, so give "
                 "all that there are."
             )
-        return tuple(said)
+        return tuple(lines)
 
 
 def estimate(trainer: Trainer, further: bool) -> Estimate:

@@ -131,7 +131,7 @@ class _ProgressReport:
         self.session, self.trainer, self.data, self.bar = session, trainer, data, bar
         self.task = bar.add_task("train", total=1.0)
         self.saved = self.watched = trainer.seconds
-        self.said = -math.inf
+        self.last_log = -math.inf
         self.log = SummaryWriter(str(session.folder / "tensorboard")) if trainer.processes.rank == 0 else None
 
     def __call__(self, trainer: Trainer, losses: Losses) -> None:
@@ -156,8 +156,8 @@ class _ProgressReport:
 
     def _say_in_log(self, text: str) -> None:
         """Print a line now and then where standard error is no terminal, on which a bar would appear at the end."""
-        if not self.bar.disable and not self.bar.console.is_terminal and time.monotonic() - self.said > LOG_SECONDS:
-            self.said = time.monotonic()
+        if not self.bar.disable and not self.bar.console.is_terminal and time.monotonic() - self.last_log > LOG_SECONDS:
+            self.last_log = time.monotonic()
             self.bar.console.print(text, soft_wrap=True)
 
     def _agreement(self, agent: Agent) -> Agreement:

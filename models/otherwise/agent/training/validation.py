@@ -231,7 +231,7 @@ def _of_class(
     index: int, name: str, agreed: Agreement, searched: Sequence[tuple[np.ndarray, int, bool]]
 ) -> ClassFigures:
     """Return the figures of a class; ``searched``: what each image was called, its target, and whether it flipped."""
-    out = [valid for said, _, valid in searched if said[index]]
+    out = [valid for predicted, _, valid in searched if predicted[index]]
     into = [valid for _, target, valid in searched if target == index]
     return ClassFigures(
         name,

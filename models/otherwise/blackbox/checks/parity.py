@@ -282,8 +282,8 @@ def _difference(
     """Return the largest difference that remains with a change; infinite where the model fails."""
     try:
         other = HostedClassifier(change(hosted.spec), hosted.scores)
-        said = other.predict(np.stack([show(image, other.inputs, slice_index) for image in images]))
-        answers = _read(other.spec.answer, said)
+        outputs = other.predict(np.stack([show(image, other.inputs, slice_index) for image in images]))
+        answers = _read(other.spec.answer, outputs)
     except (OtherwiseError, ValueError):
         return np.inf
     if answers.shape != wanted.shape or not np.isfinite(answers).all():

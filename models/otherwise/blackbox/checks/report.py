@@ -156,9 +156,9 @@ def _describe(classifier: BlackBox) -> Iterable[Finding]:
     kind = "each a yes or no of its own" if classifier.multi_label else "one of them for each image"
     gradients = "yes" if getattr(classifier, "module", None) is not None else "no (not needed)"
     yield Finding("model", "ok", f"{classifier.name} loads; version {short_version(classifier.version)}.")
-    said = output_kind(classifier)
-    if said.is_value:
-        yield Finding(said.kind, "ok", f"{describe_kind(said)}.")
+    output = output_kind(classifier)
+    if output.is_value:
+        yield Finding(output.kind, "ok", f"{describe_kind(output)}.")
     else:
         yield Finding("classes", "ok", f"{len(classifier.classes)}: {', '.join(classifier.classes)}; {kind}.")
     yield Finding(

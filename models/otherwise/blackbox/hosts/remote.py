@@ -125,9 +125,9 @@ def _ask(method: str, remote: RemoteModel, request: Mapping[str, Any] | None = N
     except (ValueError, RecursionError):
         content = None
     if status != 200:
-        said = str(content.get("error", "")) if isinstance(content, dict) else ""
+        reason = str(content.get("error", "")) if isinstance(content, dict) else ""
         raise ClassifierError(
-            f"{address} answered {status} {' '.join(said.split())[:200]}".rstrip() + ".",
+            f"{address} answered {status} {' '.join(reason.split())[:200]}".rstrip() + ".",
             "Check the model's name and its inputs there.",
         )
     if not isinstance(content, dict):

@@ -219,8 +219,8 @@ class ValueObjective(_NumberObjective):
 
     def figures(self, outputs: np.ndarray, truth: np.ndarray) -> dict[str, float]:
         """Return ``mae`` in the unit and the ``correlation`` (Pearson) of outputs of a network that is not finished."""
-        said = self.answer.reference + self.answer.spread * outputs[:, 0]
-        return {"mae": float(np.abs(said - truth).mean()), "correlation": _correlation(said, truth)}
+        values = self.answer.reference + self.answer.spread * outputs[:, 0]
+        return {"mae": float(np.abs(values - truth).mean()), "correlation": _correlation(values, truth)}
 
     def rank(self, figures: dict[str, float]) -> tuple[float, float]:
         """Return the negative mean absolute error."""

@@ -244,8 +244,8 @@ def _epochs(
             schedule.step()
             average.update_parameters(model)
             total += loss.item() * len(chosen)
-        said = _outputs(average.module, validation[0], device)
-        yield epoch, {"loss": total / len(pixels), **objective.figures(said, validation[1])}, average.module
+        outputs = _outputs(average.module, validation[0], device)
+        yield epoch, {"loss": total / len(pixels), **objective.figures(outputs, validation[1])}, average.module
 
 
 def _average_rule(decay: float) -> Callable[[torch.Tensor, torch.Tensor, torch.Tensor | int], torch.Tensor]:

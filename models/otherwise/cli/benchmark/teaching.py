@@ -163,13 +163,13 @@ def _teach_lidc(
     counts = [number for number in LIDC_LABELS if number < labels] + [labels]
     with shown("Teaching") as advance:
         found = compare_readers(explained, vocabulary, counts, readers, seed, lambda part: advance("", part))
-    said = (
+    summary = (
         f"{explained.nodules} of the folder's {explained.in_folder} nodules, of "
         f"{len(set(explained.patients.values()))} patients; {len(explained.regions)} decisive regions that belong to a "
         f"nodule or to ordinary tissue; {readers} readers."
     )
     results = {
-        "about": said,
+        "about": summary,
         "classifier": f"{explainer.classifier.name}@{explainer.classifier.version}",
         "agent": f"{explainer.agent.name}@{explainer.agent.version}",
         "nodules": explained.nodules,
@@ -180,5 +180,5 @@ def _teach_lidc(
     with atomic_path(out / "results.json") as temporary:
         temporary.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     with atomic_path(out / "table.md") as temporary:
-        temporary.write_text(f"{said}\n\n{table(found)}", encoding="utf-8")
-    typer.echo(f"{said}\n\n{table(found)}", nl=False)
+        temporary.write_text(f"{summary}\n\n{table(found)}", encoding="utf-8")
+    typer.echo(f"{summary}\n\n{table(found)}", nl=False)

@@ -83,9 +83,11 @@ def packages(wanted: Iterable[str] | None = None) -> CheckResult:
             continue
         if not needed.specifier.contains(found, prereleases=True):
             wrong.append(f"{needed.name} {found} (wanted {needed.specifier})")
-    said = [f"missing: {', '.join(missing)}"] * bool(missing) + [f"unfit: {', '.join(wrong)}"] * bool(wrong)
-    if said:
-        return CheckResult("packages", "fail", f"{'; '.join(said)}.", "Install again: pip install -c constraints.txt .")
+    problems = [f"missing: {', '.join(missing)}"] * bool(missing) + [f"unfit: {', '.join(wrong)}"] * bool(wrong)
+    if problems:
+        return CheckResult(
+            "packages", "fail", f"{'; '.join(problems)}.", "Install again: pip install -c constraints.txt ."
+        )
     return CheckResult("packages", "ok", f"torch {version('torch')}, monailabel {version('monailabel')}")
 
 

@@ -104,13 +104,13 @@ class CheckedServer:
         Raises:
             UnreachableError: if there is no reply.
         """
-        said = {"Host": self._name(), **(headers or {})}
+        sent = {"Host": self._name(), **(headers or {})}
         if known:
-            said["Authorization"] = f"Bearer {self.token}"
+            sent["Authorization"] = f"Bearer {self.token}"
         connection = self._connect()
         try:
             connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
-            for name, value in said.items():
+            for name, value in sent.items():
                 connection.putheader(name, value)
             connection.endheaders()
             reply = connection.getresponse()
@@ -234,8 +234,8 @@ def proxy(server: CheckedServer) -> CheckResult:
     """Check that forwarded headers, set by a proxy or forged by a client, do not grant access."""
     for headers in FORWARDED:
         if server.ask("/otherwise/about", headers).let_in:
-            said = ", ".join(f"{name}: {value}" for name, value in headers.items())
-            return CheckResult("proxy", "fail", f"{said} lets anybody in.", "Start the server with --tokens FILE.")
+            listed = ", ".join(f"{name}: {value}" for name, value in headers.items())
+            return CheckResult("proxy", "fail", f"{listed} lets anybody in.", "Start the server with --tokens FILE.")
     through = server.ask(LIVE).headers
     name = through.get("via") or through.get("server", "")
     if name and not re.match(r"uvicorn", name, re.IGNORECASE):

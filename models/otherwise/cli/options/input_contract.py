@@ -160,10 +160,10 @@ def read_patches(
     from otherwise.blackbox.protocol import PatchSpec
 
     given = {"foreground": foreground, "overlap": overlap, "share": share}
-    said = {name: value for name, value in given.items() if value is not None}
+    stated = {name: value for name, value in given.items() if value is not None}
     if find is not None:
-        return PatchSpec(read_names(find), **said)
-    for name in said:
+        return PatchSpec(read_names(find), **stated)
+    for name in stated:
         raise UsageError(
             f"--{name} is for classifiers of patches.",
             "Name the classes worth finding with --find; of a value higher, lower or a threshold.",

@@ -131,8 +131,8 @@ def _one_reader(
     kind: ReaderKind,
     draw: np.random.Generator,
 ) -> ReaderRun:
-    said = [answers(chosen, vocabulary, kind, draw) for _ in range(kind.readers)]
-    owners = [(n, word) for words in said for n, word in enumerate(words) if word is not None]
+    given = [answers(chosen, vocabulary, kind, draw) for _ in range(kind.readers)]
+    owners = [(n, word) for words in given for n, word in enumerate(words) if word is not None]
     regions = [LabelledRegion(chosen[n].description, present=frozenset([word])) for n, word in owners]
     outside = np.stack([region.description for region in seeds])
     judgement = judge_labels(regions, vocabulary)
@@ -149,13 +149,13 @@ def _one_reader(
         regions=tested,
         predictions=predictions,
         chosen=chosen,
-        said=said[0],
+        given=given[0],
         probabilities=model.probabilities(described),
         lung_named=float(np.mean(of_tissue)) if of_tissue else 0.0,
         wrong=len(wrong),
         found=len(wrong & doubtful),
         asked=len(doubtful),
-        kappa=kappa_of(said),
+        kappa=kappa_of(given),
         warned=judgement.incoherent,
     )
 
@@ -170,10 +170,10 @@ def names_more_than_tissue(prediction: Prediction) -> bool:
     return any(term != TISSUE for term, _ in prediction)
 
 
-def kappa_of(said: Sequence[Sequence[Term | None]]) -> float | None:
+def kappa_of(given: Sequence[Sequence[Term | None]]) -> float | None:
     """Return Cohen's kappa of the first two readers where both answered, the mean over terms; None with one."""
-    if len(said) < 2:
+    if len(given) < 2:
         return None
-    both = [(one, other) for one, other in zip(*said[:2], strict=True) if one is not None and other is not None]
+    both = [(one, other) for one, other in zip(*given[:2], strict=True) if one is not None and other is not None]
     found = agreement([[one] for one, _ in both], [[other] for _, other in both])
     return float(np.mean(list(found.values()))) if found else None

@@ -143,18 +143,18 @@ class _Lesson:
                     if key not in spoken:
                         return [key]
             return []
-        said = [answers(self.asked, self.vocabulary, self.kind, np.random.default_rng(0))]
-        taught = self._teach(said)
+        given = [answers(self.asked, self.vocabulary, self.kind, np.random.default_rng(0))]
+        taught = self._teach(given)
         if taught.pool.labelled.all():
             return []
         count = min(most, 1 if len(self.asked) < FIRST else BATCH)
         questions = next_questions(strategy, taught.questions_pool, taught.model, count, self.draw)
         return [(question.region.explanation, question.region.label) for question in questions]
 
-    def _teach(self, said: Sequence[Sequence[Term | None]]) -> ConceptSnapshot:
+    def _teach(self, given: Sequence[Sequence[Term | None]]) -> ConceptSnapshot:
         notes, named = [], {}
         where = {entry.source: entry for entry in self.entries}
-        for author, words in enumerate(said):
+        for author, words in enumerate(given):
             for region, word in zip(self.asked, words, strict=True):
                 assert region.key is not None
                 notes.append(_note(f"reader {author + 1}", where[region.key[0]], region.key, word))
@@ -168,11 +168,11 @@ class _Lesson:
 
     def examine(self) -> ReaderRun:
         """Teach what was labelled, and look at the held-back patients' regions."""
-        said = [
+        given = [
             answers(self.asked, self.vocabulary, self.kind, np.random.default_rng([int(self.draw.integers(2**31)), n]))
             for n in range(self.kind.readers)
         ]
-        taught = self._teach(said)
+        taught = self._teach(given)
         predictions: list[Prediction] = []
         regions = []
         keys = [(entry.source, label) for entry in self.tested for label in entry.features.labels.tolist()]
@@ -184,7 +184,7 @@ class _Lesson:
         lung = taught.attributes.findings(np.concatenate([self.explained.lung[e.source] for e in self.tested]))
         wrong = {
             note.id
-            for region in taught.said
+            for region in taught.annotated
             for note in region.notes
             if note.term is not None and region.key in self.known and note.term not in self.known[region.key].truth
         }
@@ -194,13 +194,13 @@ class _Lesson:
             regions=regions,
             predictions=predictions,
             chosen=tuple(self.asked),
-            said=said[0],
+            given=given[0],
             probabilities=taught.attributes.probabilities(described),
             lung_named=float(np.mean([any(f.term != TISSUE for f in found) for found in lung])) if lung else 0.0,
             wrong=len(wrong),
             found=len(wrong & doubtful),
             asked=len(doubtful),
-            kappa=kappa_of(said),
+            kappa=kappa_of(given),
             warned=taught.incoherent,
         )
 

@@ -28,7 +28,7 @@ class ReaderRun:
     Attributes:
         regions: Of the held-out patients.
         predictions: One for each region.
-        chosen, said: What was labelled, and how; None: cannot tell.
+        chosen, given: What was labelled, and how; None: cannot tell.
         probabilities: Of every taught term, ``(regions,)``.
         lung_named: Share of the places of ordinary tissue that are called anything else.
         wrong, found, asked: Labels that are wrong, those of them that are asked about again, and all that are.
@@ -39,7 +39,7 @@ class ReaderRun:
     regions: Sequence[RatedRegion]
     predictions: Sequence[Prediction]
     chosen: Sequence[RatedRegion]
-    said: Sequence[Term | None]
+    given: Sequence[Term | None]
     probabilities: Mapping[Term, np.ndarray]
     lung_named: float
     wrong: int = 0
@@ -198,7 +198,7 @@ def is_right(region: RatedRegion, prediction: Prediction, vocabulary: Vocabulary
 
 def _trivial(run: ReaderRun) -> tuple[float, float]:
     """Return the share of own words that the majority, and the nearest neighbours, get."""
-    known = [(region.description, word) for region, word in zip(run.chosen, run.said, strict=True) if word is not None]
+    known = [(region.description, word) for region, word in zip(run.chosen, run.given, strict=True) if word is not None]
     test = [region for region in run.regions if region.own is not None and TISSUE not in region.truth]
     words = [word for _, word in known]
     of_nodules = [word for word in words if word != TISSUE]

@@ -75,12 +75,12 @@ def answers(
         draw: Chooses mistakes and doubts.
     """
     words = [vocabulary.find(*key) for key, _ in WORDS.values()]
-    said: list[Term | None] = []
+    given: list[Term | None] = []
     for region in regions:
         chance = draw.random()
         if chance < kind.mistakes:
             others = [word for word in words if word not in region.truth]
-            said.append(others[draw.integers(len(others))])
+            given.append(others[draw.integers(len(others))])
         else:
-            said.append(None if chance < kind.mistakes + kind.doubts else region.own)
-    return [said[n] for n in draw.permutation(len(said))] if kind.shuffled else said
+            given.append(None if chance < kind.mistakes + kind.doubts else region.own)
+    return [given[n] for n in draw.permutation(len(given))] if kind.shuffled else given

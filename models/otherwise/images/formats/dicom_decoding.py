@@ -121,10 +121,10 @@ def _serve() -> None:
         file = Path(name)
         try:
             np.save(file.with_suffix(".npy"), decode(file, int(size)), allow_pickle=False)
-            said = "done"
+            outcome = "done"
         except Exception:
-            said = "failed"
-        sys.stdout.write(f"{said}\n")
+            outcome = "failed"
+        sys.stdout.write(f"{outcome}\n")
         sys.stdout.flush()
 
 

@@ -194,14 +194,14 @@ def _answer(
     """Return the probabilities of all classes, under the classifier's own names; of a value that, in its unit."""
     if explanation.value is not None and not explanation.place:
         value = explanation.value
-        said = [Measurement(value_code(value.kind.name), value.of(probabilities), unit_code(value.kind.unit))]
+        measurements = [Measurement(value_code(value.kind.name), value.of(probabilities), unit_code(value.kind.unit))]
     else:
-        said = [_number(probability_code(name), value) for name, value in probabilities.items()]
+        measurements = [_number(probability_code(name), value) for name, value in probabilities.items()]
     return MeasurementsAndQualitativeEvaluations(
         TrackingIdentifier(creation.uid(), f"{explanation.id}: {kind.meaning}"),
         finding_type=kind,
         algorithm_id=AlgorithmIdentification(explanation.classifier.name, explanation.classifier.version),
-        measurements=[*said, *numbers],
+        measurements=[*measurements, *numbers],
         qualitative_evaluations=list(evaluations),
         source_images=[image],
     )

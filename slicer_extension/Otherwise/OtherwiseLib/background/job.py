@@ -83,7 +83,7 @@ class Cancel:
 Work = Callable[[Report, Cancel], Any]
 
 
-class Job:
+class BackgroundJob:
     """Work on a thread of its own.
 
     Exactly one of ``finished(result)``, ``failed(error)`` and ``cancelled()`` is emitted, on the thread of the timer,

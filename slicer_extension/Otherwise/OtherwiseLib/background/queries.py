@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from .job import Job, Timer
+from .job import BackgroundJob, Timer
 from .signal import Signal
 
 Callback = Callable[[Any], None]
@@ -20,7 +20,7 @@ class Queries:
 
     def __init__(self, new_timer: Callable[[], Timer], failed: Signal) -> None:
         self._new_timer, self._failed = new_timer, failed
-        self._jobs: dict[str, Job] = {}
+        self._jobs: dict[str, BackgroundJob] = {}
 
     def is_open(self, kind: str) -> bool:
         """Return whether a question of this kind waits for its answer."""
@@ -36,7 +36,7 @@ class Queries:
             failed: Called with the error; None: the signal ``failed`` is emitted.
         """
         self.forget(kind)
-        job = Job(lambda report, cancel: work(), self._new_timer())
+        job = BackgroundJob(lambda report, cancel: work(), self._new_timer())
 
         def end(emit: Callback) -> Callback:
             def ended(value: Any) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 from ..background.job import Cancel, JobCancelled, JobLeft, Report
-from ..files.explanation_files import ExplanationFiles, Reading
+from ..files.explanation_files import ExplanationFiles, ExplanationReader
 from ..files.finds import Find, read_finds
 from .client import Client
 from .errors import ServerError
@@ -151,7 +151,7 @@ def fetch(client: Client, id: str, folder: Path) -> ExplanationFiles:
         id: Id of the explanation.
         folder: Folder in which a folder of this name is made.
     """
-    reading = Reading()
+    reading = ExplanationReader()
     try:
         return reading.finish(client.download(id, folder, reading.begin))
     finally:

@@ -78,7 +78,7 @@ class ExplanationFiles:
     largest: dict[str, float]
 
 
-class Reading:
+class ExplanationReader:
     """Reads an explanation while its files are downloaded."""
 
     def __init__(self) -> None:
@@ -127,8 +127,8 @@ class Reading:
 
 
 def read(folder: Path) -> ExplanationFiles:
-    """Read an explanation whose files are all there; see ``Reading``."""
-    reading = Reading()
+    """Read an explanation whose files are all there; see ``ExplanationReader``."""
+    reading = ExplanationReader()
     try:
         return reading.finish(folder)
     finally:

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, Callable
 
-from ..background.job import Cancel, Job, Report, Timer, Work
+from ..background.job import BackgroundJob, Cancel, Report, Timer, Work
 from ..background.signal import Signal
 from ..client.errors import ServerError
 
@@ -25,7 +25,7 @@ class JobRunner:
         self.busy_changed, self.progressed = Signal(), Signal()
         self.failed, self.cancelled = Signal(), Signal()
         self._new_timer = new_timer
-        self._job: Job | None = None
+        self._job: BackgroundJob | None = None
 
     @property
     def busy(self) -> bool:
@@ -51,7 +51,7 @@ class JobRunner:
             cleanup()
             self.failed.emit(ServerError("busy", "Something else is running.", "Wait for it, or cancel it."))
             return
-        job = Job(work, self._new_timer())
+        job = BackgroundJob(work, self._new_timer())
 
         def end(emit: Callable[..., None]) -> Callable[..., None]:
             def ended(*values: Any) -> None:

@@ -140,11 +140,11 @@ class LocalServer:
         ended = self._process.poll() if self._process is not None else 0
         if ended is not None:
             lines = [line for line in self.log.splitlines() if line.strip()]
-            said = lines[-1] if lines else "It wrote nothing."
+            last_line = lines[-1] if lines else "It wrote nothing."
             self._timer.stop()
             self._process, self.address = None, ""
             self.changed.emit()
-            self.failed.emit(ServerError("local", f"The local server ended: {said}", "See its log."))
+            self.failed.emit(ServerError("local", f"The local server ended: {last_line}", "See its log."))
         elif not self.address:
             found = SERVING.search(self.log)
             if found:

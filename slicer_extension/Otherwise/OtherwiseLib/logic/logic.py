@@ -20,7 +20,7 @@ from ..mrml import explanations
 from ..mrml.nodes import sequence_proxies
 from .job_runner import JobRunner
 from .settings import Settings
-from .source import PreparedSource, Source, prepare
+from .source import ImageSelection, PreparedSource, prepare
 
 CONSENT = "Otherwise/consent/"
 ADDRESS = "Otherwise/server"
@@ -173,7 +173,7 @@ class Logic:
         if client is not None:
             self.jobs.run(lambda report, cancel: client.next_image(), done)
 
-    def classify(self, source: Source) -> None:
+    def classify(self, source: ImageSelection) -> None:
         """Classify an image; ``classified(answer)`` follows."""
 
         def work(server: ServerJobs, prepared: PreparedSource, folder: Path) -> dict:
@@ -181,7 +181,7 @@ class Logic:
 
         self._ask_about(source, work, lambda prepared, answer: self.classified.emit(answer))
 
-    def find(self, source: Source) -> None:
+    def find(self, source: ImageSelection) -> None:
         """Find patches that are worth explaining; ``found(finds)`` follows. Their pictures are deleted thereafter."""
 
         def work(server: ServerJobs, prepared: PreparedSource, folder: Path) -> list:
@@ -189,7 +189,7 @@ class Logic:
 
         self._ask_about(source, work, lambda prepared, finds: self.found.emit(finds))
 
-    def explain(self, source: Source, target: str = "", find: int = 0, noise: float = 0.0) -> None:
+    def explain(self, source: ImageSelection, target: str = "", find: int = 0, noise: float = 0.0) -> None:
         """Explain an image and show the explanation; ``explained(shown)`` follows.
 
         Args:
@@ -292,7 +292,7 @@ class Logic:
 
     def _ask_about(
         self,
-        source: Source,
+        source: ImageSelection,
         work: Callable[[ServerJobs, PreparedSource, Path], Any],
         done: Callable[[PreparedSource, Any], None],
         cleanup: Callable[[], None] = lambda: None,

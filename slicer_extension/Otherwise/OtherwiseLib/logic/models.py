@@ -44,7 +44,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainingOutcome:
     """How a training ended.
 
     Attributes:
@@ -256,22 +256,22 @@ class Models(WatchedService):
             self._run = Run(training["id"], float(minutes) if good else 0.0, None, known)
             self.stopping = False
         elif run is not None and (training is None or training["id"] != run.id):
-            self._end(Outcome("lost"))
+            self._end(TrainingOutcome("lost"))
         elif run is not None and training is not None and not running:
             self._finish(run, training)
 
     def _finish(self, run: Run, training: dict) -> None:
         if training["status"] == "STOPPED" or (self.stopping and training["status"] == "ERROR"):
-            self._end(Outcome("stopped"))
+            self._end(TrainingOutcome("stopped"))
         elif training["status"] == "ERROR":
-            self._end(Outcome("failed", line=self.line))
+            self._end(TrainingOutcome("failed", line=self.line))
         else:
             made = next((version for version in self.versions if version["id"] not in run.known), None)
             run.over += 1
             waits = made is not None and made["id"] == self.active and not made.get("in_use") and not self.problem
             if not waits or run.over > MOST_WAITING_TICKS:
-                self._end(Outcome("done", made))
+                self._end(TrainingOutcome("done", made))
 
-    def _end(self, outcome: Outcome) -> None:
+    def _end(self, outcome: TrainingOutcome) -> None:
         self._run, self.stopping = None, False
         self.ended.emit(outcome)

@@ -7,7 +7,7 @@ import uuid
 from dataclasses import asdict, dataclass
 from typing import Any, Callable
 
-from ..background.job import Job, Timer
+from ..background.job import BackgroundJob, Timer
 from ..background.signal import Signal
 from ..client.errors import ServerError
 from ..client.teaching import TeachingClient
@@ -45,7 +45,7 @@ class Outbox:
         self.saved, self.refused, self.stuck, self.changed = Signal(), Signal(), Signal(), Signal()
         self.unsaved = _read(settings.get(UNSAVED, ""))
         self._new_timer, self._settings = new_timer, settings
-        self._job: Job | None = None
+        self._job: BackgroundJob | None = None
 
     @property
     def sending(self) -> bool:
@@ -65,7 +65,7 @@ class Outbox:
         if not mine or self._job is not None:
             return
         item = mine[0]
-        job = Job(lambda report, cancel: client.annotate(item.annotation), self._new_timer())
+        job = BackgroundJob(lambda report, cancel: client.annotate(item.annotation), self._new_timer())
 
         def over(drop: bool) -> None:
             self._job = None

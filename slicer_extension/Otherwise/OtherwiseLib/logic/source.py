@@ -13,7 +13,7 @@ from ..mrml.snapshot import Snapshot, snapshot
 
 
 @dataclass(frozen=True)
-class Source:
+class ImageSelection:
     """What to explain: a volume of the scene, or an image of the server's studies.
 
     Attributes:
@@ -64,7 +64,7 @@ class PreparedSource:
         )
 
 
-def prepare(source: Source, scene: Any, spatial_dims: int, patches: bool) -> PreparedSource:
+def prepare(source: ImageSelection, scene: Any, spatial_dims: int, patches: bool) -> PreparedSource:
     """Take a source out of the scene.
 
     Args:

@@ -21,7 +21,7 @@ from ..files.nrrd import Voxels
 from ..mrml import explanations, region_names
 from .logic import Logic
 from .outbox import Outbox
-from .vocabulary import Entry, in_order
+from .vocabulary import VocabularyEntry, in_order
 from .watched_service import WatchedService
 
 AUTHOR = "Otherwise/author"
@@ -277,7 +277,7 @@ class Teacher(WatchedService):
     # -- how it goes on ------------------------------------------------------------------------------------------
 
     def _reset(self) -> None:
-        self.entries: list[Entry] = []
+        self.entries: list[VocabularyEntry] = []
         self.concepts: dict | None = None
         self.history: list[dict] = []
         self.question: dict | None = None

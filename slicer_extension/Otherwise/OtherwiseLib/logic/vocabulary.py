@@ -8,7 +8,7 @@ INDENT = "    "
 
 
 @dataclass(frozen=True)
-class Entry:
+class VocabularyEntry:
     """A term at its place in the hierarchy.
 
     Attributes:
@@ -31,7 +31,7 @@ class Entry:
         return INDENT * self.depth + self.meaning
 
 
-def in_order(terms: list[dict]) -> list[Entry]:
+def in_order(terms: list[dict]) -> list[VocabularyEntry]:
     """Return the server's terms in the order of the hierarchy, each before those below it.
 
     Args:
@@ -43,17 +43,17 @@ def in_order(terms: list[dict]) -> list[Entry]:
     for term in known.values():
         parent = _key(term["parent"]) if term.get("parent") else None
         below.setdefault(parent if parent in known else None, []).append(term)
-    found: list[Entry] = []
+    found: list[VocabularyEntry] = []
     waiting = [(term, 0) for term in reversed(below.get(None, []))]
     while waiting:
         term, depth = waiting.pop()
         key = _key(term)
-        found.append(Entry(*key, str(term["meaning"]), depth, bool(term.get("spurious"))))
+        found.append(VocabularyEntry(*key, str(term["meaning"]), depth, bool(term.get("spurious"))))
         waiting += [(child, depth + 1) for child in reversed(below.get(key, []))]
     return found
 
 
-def term_for(text: str, entries: list[Entry], index: int = -1) -> dict | None:
+def term_for(text: str, entries: list[VocabularyEntry], index: int = -1) -> dict | None:
     """Return the term that the user chose or typed.
 
     Args:

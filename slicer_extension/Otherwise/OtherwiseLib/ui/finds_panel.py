@@ -8,7 +8,7 @@ import qt
 from slicer.i18n import tr as _
 
 from ..logic.logic import Logic
-from ..logic.source import Source
+from ..logic.source import ImageSelection
 from ..mrml import find_box, layouts
 from . import texts
 from .connections import Connections
@@ -30,7 +30,7 @@ class FindsPanel:
         self._connections = Connections()
         self.logic = logic
         self._finds: list = []
-        self._source = Source()
+        self._source = ImageSelection()
         self._connections.add(ui.findTable.itemSelectionChanged, self.on_selected)
         self.offer()
 
@@ -49,7 +49,7 @@ class FindsPanel:
         for widget in (self.ui.findButton, self.ui.findTable):
             widget.visible = bool(self.logic.wanted)
 
-    def find(self, source: Source) -> None:
+    def find(self, source: ImageSelection) -> None:
         """Search an image for finds."""
         self.clear()
         self._source = source

@@ -8,7 +8,7 @@ import qt
 from slicer.i18n import tr as _
 
 from ..client.address import host_of
-from ..logic.models import Models, Outcome
+from ..logic.models import Models, TrainingOutcome
 from . import models_texts, texts
 from .connections import Connections
 
@@ -88,7 +88,7 @@ class ModelsPanel:
         """Show that the server took the choice."""
         self._show_message(models_texts.chosen(self.models, _))
 
-    def ended(self, outcome: Outcome) -> None:
+    def ended(self, outcome: TrainingOutcome) -> None:
         """Show how a training ended."""
         self._show_message(models_texts.outcome(outcome, self.models, _))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Callable
 
-from ..logic.models import Outcome
+from ..logic.models import TrainingOutcome
 
 Translate = Callable[[str], str]
 
@@ -98,7 +98,7 @@ def training(models: Any, tr: Translate) -> str:
     return tr("The training runs: step {step}.").format(step=step.group(1)) if step else tr("The training runs …")
 
 
-def outcome(ended: Outcome, models: Any, tr: Translate) -> str:
+def outcome(ended: TrainingOutcome, models: Any, tr: Translate) -> str:
     """Return how a training ended, and whether and why the new version is in use."""
     if ended.state == "failed":
         text = tr("The training failed: {line}").format(line=line(ended.line))
@@ -130,9 +130,9 @@ def chosen(models: Any, tr: Translate) -> str:
     return tr("Version {id} was chosen. {problem}").format(id=short(models.active), problem=models.problem).strip()
 
 
-def line(said: str) -> str:
+def line(message: str) -> str:
     """Return a line of a log without the parts for administrators."""
-    text = PREFIX.sub("", said, count=1) if said.startswith("[") else said
+    text = PREFIX.sub("", message, count=1) if message.startswith("[") else message
     raised = RAISED.match(text)
     text = DRAWN.sub(" ", text[raised.end() :] if raised else text).strip()
     return text if len(text) <= LONGEST_LINE else text[: LONGEST_LINE - 1] + "…"

@@ -8,7 +8,7 @@ import qt
 from slicer.i18n import tr as _
 
 from ..logic.logic import Logic
-from ..logic.source import Source
+from ..logic.source import ImageSelection
 from ..mrml import explanations, view_nodes
 from ..mrml.volumes import geometry_of
 from . import texts, value_texts
@@ -256,12 +256,12 @@ class Panel:
 
     # -- what the widgets show -----------------------------------------------------------------------------------
 
-    def source(self) -> Source:
+    def source(self) -> ImageSelection:
         """Return the chosen image."""
         volume = self.ui.volumeSelector.currentNode()
         if volume is None:
-            return Source(image=self.ui.studyBox.currentText)
-        return Source(volume, self.ui.roiSelector.currentNode(), int(self.ui.sliceSpin.value))
+            return ImageSelection(image=self.ui.studyBox.currentText)
+        return ImageSelection(volume, self.ui.roiSelector.currentNode(), int(self.ui.sliceSpin.value))
 
     def _show_explanations(self) -> None:
         """List the explanations of the scene, and open their section where there is one."""

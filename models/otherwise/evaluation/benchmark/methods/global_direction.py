@@ -78,8 +78,8 @@ class GlobalDirection:
                 made = as_images(render(velocity_of(agent, some), noise.expand(32, *noise.shape[1:]), 1.0, self.steps))
                 latents.append(disturbed.float().cpu())
                 answers.append(torch.from_numpy(classifier.predict(made)).float())
-        known, said = torch.cat(latents).clone(), torch.cat(answers)
-        proxy = _proxy(known, said, generator, self.seed)
+        known, probabilities = torch.cat(latents).clone(), torch.cat(answers)
+        proxy = _proxy(known, probabilities, generator, self.seed)
         source = condition.latent.detach().float().cpu().clone().requires_grad_()
         with torch.enable_grad():
             value = proxy(source)[0].log_softmax(0)[target]

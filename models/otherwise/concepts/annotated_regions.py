@@ -1,4 +1,4 @@
-"""The regions that people have spoken of: whose words, and what the regions look like."""
+"""Regions that people annotated: the annotations of each, and its description."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from otherwise.concepts.feature_store import FeatureEntry
 from otherwise.concepts.label_quality import LabelJudgement, agreement
 from otherwise.concepts.own_words import OwnWords, own_words
 
-SPEAKING = ("name", "not-this", "cannot-tell")
-"""Kinds of annotations that say something of a region."""
+REGION_KINDS = ("name", "not-this", "cannot-tell")
+"""Kinds of annotations that are about a region."""
 LEAST_COMMON = 5
 """Regions that two readers must both have named before their agreement is reported."""
 
 
 @dataclass(frozen=True, eq=False)
-class SaidRegion:
-    """One region that people have spoken of.
+class AnnotatedRegion:
+    """One annotated region.
 
     Attributes:
         image: Id of its image.
         key: Explanation and label, where it is a decisive region; None where it was drawn elsewhere.
-        notes: What was said of it, the oldest first.
-        words: What follows from that.
+        notes: Its annotations, the oldest first.
+        words: The names that follow from them.
         description: ``(features,)``; None where its image is gone.
     """
 
@@ -40,7 +40,7 @@ class SaidRegion:
     description: np.ndarray | None
 
     def labelled(self) -> list[LabelledRegion]:
-        """Return what each reader said, to learn from; readers who cannot tell at all teach nothing."""
+        """Return one training example for each reader, except readers who only answered "cannot tell"."""
         if self.description is None:
             return []
         return [
@@ -58,12 +58,12 @@ class SaidRegion:
 
 @dataclass(frozen=True)
 class DoubtfulWord:
-    """A word that the other labels do not believe, to be asked about again.
+    """A label that the other labels contradict. It is asked about again.
 
     Attributes:
-        annotation: Says it.
+        annotation: The label.
         probability: What the other labels give it, in [0, 1].
-        key: Of the region, see ``SaidRegion``.
+        key: Of its region, see ``AnnotatedRegion``.
     """
 
     annotation: Annotation
@@ -71,30 +71,30 @@ class DoubtfulWord:
     key: tuple[str, int] | None
 
 
-def said_regions(
+def annotated_regions(
     annotations: Sequence[Annotation],
     features: Mapping[str, FeatureEntry],
     explained: Collection[str],
     vocabulary: Vocabulary,
-) -> list[SaidRegion]:
-    """Bring together what was said of the same region, by whomever.
+) -> list[AnnotatedRegion]:
+    """Group the annotations of all people by region.
 
     Args:
-        annotations: What holds, the oldest first.
+        annotations: Valid ones, the oldest first.
         features: Of the regions, by annotation.
         explained: Ids of the explanations that are known.
-        vocabulary: Says which terms exclude each other.
+        vocabulary: Defines which terms exclude each other.
     """
     notes: dict[tuple[object, ...], list[Annotation]] = {}
     for note in annotations:
-        if note.kind in SPEAKING and (note.region is not None or note.id in features):
+        if note.kind in REGION_KINDS and (note.region is not None or note.id in features):
             notes.setdefault(_place(note, features, explained), []).append(note)
     found = []
-    for place, said in notes.items():
-        rows = [features[note.id].features.descriptions for note in said if note.id in features]
+    for place, own in notes.items():
+        rows = [features[note.id].features.descriptions for note in own if note.id in features]
         description = next((each[0] for each in rows if len(each)), None)
         key = (str(place[1]), int(str(place[2]))) if place[0] == "decisive" else None
-        found.append(SaidRegion(said[0].image, key, tuple(said), own_words(said, vocabulary), description))
+        found.append(AnnotatedRegion(own[0].image, key, tuple(own), own_words(own, vocabulary), description))
     return found
 
 
@@ -111,18 +111,18 @@ def _place(note: Annotation, features: Mapping[str, FeatureEntry], explained: Co
     return "drawn", note.image, note.slice_index, region.geometry.shape, voxels
 
 
-def labels_of(regions: Sequence[SaidRegion]) -> list[LabelledRegion]:
-    """Return everything that was said, region by region, to learn from."""
+def labels_of(regions: Sequence[AnnotatedRegion]) -> list[LabelledRegion]:
+    """Return the training examples of all regions."""
     return [label for region in regions for label in region.labelled()]
 
 
-def doubtful_words(regions: Sequence[SaidRegion], judgement: LabelJudgement) -> list[DoubtfulWord]:
+def doubtful_words(regions: Sequence[AnnotatedRegion], judgement: LabelJudgement) -> list[DoubtfulWord]:
     """Return the labels that the other labels contradict, the least likely first.
 
-    Where somebody has spoken of the same region again, nothing is left to ask.
+    A label that is not the newest annotation of its region is left out.
 
     Args:
-        regions: Everything that was said.
+        regions: All annotated regions.
         judgement: Of ``labels_of(regions)``.
     """
     owners = [region for region in regions for _ in region.labelled()]
@@ -135,7 +135,7 @@ def doubtful_words(regions: Sequence[SaidRegion], judgement: LabelJudgement) -> 
     return found
 
 
-def reader_agreement(regions: Sequence[SaidRegion]) -> list[tuple[str, str, int, dict[Term, float]]]:
+def reader_agreement(regions: Sequence[AnnotatedRegion]) -> list[tuple[str, str, int, dict[Term, float]]]:
     """Return of each two readers how many regions both named, and Cohen's kappa for each term they used."""
     named: dict[str, dict[int, frozenset[Term]]] = {}
     for number, region in enumerate(regions):
