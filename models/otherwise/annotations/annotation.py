@@ -65,13 +65,13 @@ class Annotation:
     """An annotation: its author, time, image and content, and the models whose explanation was shown.
 
     Attributes:
-        author: Who said it.
+        author: The person who wrote it.
         kind: ``name``: this region, or these units, show that term. ``not-this``: this region does not show that term.
             ``cannot-tell``: the reader cannot tell whether this region shows that term or, without a term, any.
             ``disagree``: this explanation is wrong. ``withdraw``: that other annotation is taken back.
         image: Id of the image.
         image_sha256: Content version of the image (:attr:`otherwise.images.image.Image.sha256`); empty if unknown.
-        slice_index: The slice along k that it was said of; None for the whole image.
+        slice_index: The slice along k that it is about; None for the whole image.
         region: The place, on the smallest box of its own grid that holds it; ``region.on(geometry)`` puts it on the
             image.
         units: Ids of feature maps, such as ``layer3/17``.

@@ -1,4 +1,4 @@
-"""What units do over a whole data set, gathered in one pass in memory that does not grow with it."""
+"""Statistics of units over a whole data set, in one pass and in constant memory."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KEPT_PATCHES = 10
 
 @dataclass(frozen=True, eq=False)
 class UnitTable:
-    """What is known of each unit, in the order of ``UnitMaps.names``.
+    """Statistics of each unit, in the order of ``UnitMaps.names``.
 
     Attributes:
         version: Of the network, see ``UnitReader``.
@@ -50,7 +50,7 @@ class UnitTable:
 
 
 class UnitStatistics:
-    """Gathers; can be saved and gone on with.
+    """Running statistics of units; they can be saved and continued.
 
     Args:
         version: Of the network.
@@ -91,7 +91,7 @@ class UnitStatistics:
         self._keep_best(peaks, _peak_places(layers), first)
 
     def table(self) -> UnitTable:
-        """Return what is known so far.
+        """Return the statistics so far.
 
         Raises:
             UnitError: if nothing was added.
@@ -198,7 +198,7 @@ def _principal_places(correlation: np.ndarray) -> np.ndarray:
 
 
 def _quantiles(sketch: vector_of_kll_floats_sketches) -> np.ndarray:
-    """Return ``(levels, units)``."""
+    """Return the quantiles ``(levels, units)``."""
     return np.stack([np.asarray(sketch.get_quantiles(each), dtype=np.float32).ravel() for each in QUANTILES])
 
 

@@ -21,7 +21,7 @@ from otherwise.evaluation.costs import timed
 
 
 class Heavy:
-    """A black box that says what another says, and takes as long as DenseNet-121 (Huang et al., arXiv 1608.06993).
+    """A black box with the answers of another, and the cost of DenseNet-121 (Huang et al., arXiv 1608.06993).
 
     What an explanation costs depends on what a question costs, and the shipped classifiers are small.
 

@@ -11,7 +11,7 @@ from otherwise.report.panels import FigurePanel, Panels
 
 @dataclass(frozen=True)
 class PathStep:
-    """One image of the path; ``value`` is what the model says of it, with its unit, where that is a value."""
+    """One image of the path; ``value`` is the predicted value with its unit, for models of values."""
 
     panel: FigurePanel
     point: PathPoint

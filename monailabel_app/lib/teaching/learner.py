@@ -16,14 +16,14 @@ from otherwise.concepts.statistics import UnitTable
 
 
 class Learner:
-    """What was said, and what has been learned from it. Only the thread that teaches calls what changes it.
+    """Annotations, and the snapshot learned from them. Only the teaching thread calls methods that change it.
 
     Args:
         versions: Of the names.
         vocabulary: The terms.
 
     Attributes:
-        recorded: Everything that was ever said, in its order.
+        recorded: All annotations, in the order of their numbers.
         taught: The snapshot in use; it is replaced as a whole, so that any thread may read it.
         sources: Ids of the explanations that it was learned from.
     """

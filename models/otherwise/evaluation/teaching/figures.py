@@ -119,7 +119,7 @@ class _ByPatient:
 
 
 def summarise(runs: Sequence[ReaderRun], vocabulary: Vocabulary, seed: int = 0) -> TeachingFigures:
-    """Sum several readers up."""
+    """Summarise several readers."""
     own, right, lift = _ByPatient(), _ByPatient(), _ByPatient()
     pairs, trivial = list[tuple[float, bool]](), list[tuple[float, float]]()
     for run in runs:

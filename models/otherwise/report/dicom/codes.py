@@ -67,7 +67,7 @@ def probability_code(name: str) -> CodedConcept:
 
 
 def value_code(name: str) -> CodedConcept:
-    """Return a value that a model says."""
+    """Return the code of a value that a model predicts."""
     return private(f"VALUE {name}", name)
 
 
