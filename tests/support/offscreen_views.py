@@ -10,6 +10,9 @@ import numpy as np
 class OffscreenViews:
     """An application without windows: a scene, and a slice view for each name.
 
+    A view is drawn when its picture is taken, and not after every change of the scene: Slicer draws once for many
+    changes as well.
+
     Args:
         names: Of the views.
         edge: Pixels along each side of a view.
@@ -27,19 +30,20 @@ class OffscreenViews:
         self.application.view_manager.register_factory(DirectViewFactory(do_render_offscreen=True))
         self.views: dict[str, Any] = {}
         for name in names:
-            definition = ViewLayoutDefinition.axial_view()
-            definition.singleton_tag = name
-            view = self.application.view_manager.create_view(definition)
-            view.render_window().SetSize(edge, edge)
-            self.views[name] = view
+            self._open(name, ViewLayoutDefinition.axial_view(), edge)
 
     def add_solid(self, name: str, edge: int = 300) -> Any:
         """Open a 3-D view as well."""
         from trame_slicer.views import ViewLayoutDefinition
 
-        definition = ViewLayoutDefinition.threed_view()
+        return self._open(name, ViewLayoutDefinition.threed_view(), edge)
+
+    def _open(self, name: str, definition: Any, edge: int) -> Any:
+        from trame_slicer.views import NoScheduleRendering
+
         definition.singleton_tag = name
         view = self.application.view_manager.create_view(definition)
+        view.set_scheduled_render(NoScheduleRendering())
         view.render_window().SetSize(edge, edge)
         self.views[name] = view
         return view
