@@ -37,7 +37,12 @@ def register(app: typer.Typer) -> None:
         replace: Annotated[bool, typer.Option("--replace", help="Replace an existing bundle.")] = False,
         batch: Annotated[int, typer.Option(help="Images a step and process.")] = 16,
         learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 6e-4,
-        channels: Annotated[str, typer.Option(help="Denoiser's widths per level.")] = "64,96,128",
+        channels: Annotated[
+            str | None,
+            typer.Option(
+                help="Denoiser's widths per level, such as 64,96,128; default: follow from the images' size and number."
+            ),
+        ] = None,
         patch: Annotated[
             int | None,
             typer.Option(
@@ -99,7 +104,7 @@ def register(app: typer.Typer) -> None:
                 classes=len(box.classes),
                 latent=latent,
                 patch=patch or default_patch(box.inputs.size),
-                channels=tuple(int(width) for width in channels.split(",")),
+                channels=tuple(int(width) for width in (channels or "64,96,128").split(",")),
             )
         )
         session = TrainingSession(
@@ -129,7 +134,8 @@ def register(app: typer.Typer) -> None:
             command=(
                 f"otherwise train agent --classifier {Path(classifier).name} --images {images.name} --out {out.name}"
                 f"{f' --minutes {minutes:g}' if minutes else ''}{f' --epochs {epochs:g}' if epochs else ''}"
-                f" --batch {batch} --learning-rate {learning_rate:g} --channels {channels} --patch {architecture.patch}"
+                f" --batch {batch} --learning-rate {learning_rate:g}"
+                f"{f' --channels {channels}' if channels else ''} --patch {architecture.patch}"
                 f" --latent {latent}{f' --mirror {mirror}' if mirror else ''}"
                 f"{f' --student-first {student_first:g}' if student_first else ''}"
                 f"{f' --student-noise {student_noise:g}' if student_noise else ''}"
@@ -138,6 +144,7 @@ def register(app: typer.Typer) -> None:
             ),
             views=patches_to_learn_from(box, np.random.default_rng(seed)) if box.inputs.patches else None,
             start=beginning,
+            default_widths=channels is None and beginning is None,
         )
         if not run_session(session):
             typer.echo("Stopped; the checkpoint is kept. Go on with --resume.", err=True)

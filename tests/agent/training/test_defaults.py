@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otherwise.agent.training.defaults import default_patch, default_steps
+from otherwise.agent.training.defaults import WIDEST, default_channels, default_patch, default_steps
 
 
 @pytest.mark.parametrize(
@@ -47,3 +47,31 @@ def test_a_training_sees_as_many_images_as_the_shipped_agents_did() -> None:
     assert default_steps(3_000, 32) == 3_500
     assert default_steps(100, 16) == 2_500, "few images are not learned by heart"
     assert default_steps(30_000, 16) == 18_750, "many are all seen ten times"
+
+
+@pytest.mark.parametrize(
+    ("size", "images", "width"),
+    [
+        ((64, 64), 3_000, 64),
+        ((64, 64), 1_500, 48),
+        ((64, 64), 200, 32),
+        ((128, 128), 500, 64),
+        ((128, 128), 60, 32),
+        ((32, 32, 32), 600, 48),
+        ((32, 32, 32), 100, 32),
+    ],
+)
+def test_few_images_are_taught_to_small_networks(size: tuple[int, ...], images: int, width: int) -> None:
+    assert default_channels(size, images) == (width, 3 * width // 2, 2 * width)
+
+
+@given(
+    st.one_of(st.lists(st.integers(8, 512), min_size=n, max_size=n) for n in (2, 3)),
+    st.integers(1, 100_000),
+    st.integers(1, 100_000),
+    st.integers(1, 4),
+)
+def test_more_images_never_make_smaller_networks(size: list[int], images: int, more: int, channels: int) -> None:
+    few, many = (default_channels(size, count, channels) for count in (images, images + more))
+    assert few[0] <= many[0] <= WIDEST[len(size)]
+    assert all(width % 8 == 0 for width in few), "groups of eight channels are normed together"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,14 @@ import pytest
 import torch
 from PIL import Image as Picture
 
+from otherwise.agent.calibration import Calibration
 from otherwise.agent.networks import Architecture, DiffusionAutoencoder
 from otherwise.agent.training import examples
 from otherwise.agent.training.estimate import Estimate, estimate
+from otherwise.agent.training.finishing import doubts
+from otherwise.agent.training.run_options import TrainingSession
 from otherwise.agent.training.trainer import Trainer, TrainingSettings
+from otherwise.agent.training.validation import Figures
 from otherwise.blackbox.protocol import InputSpec
 from support.quick_search import ONE_ATTEMPT
 from support.square_models import SquareClassifier, eager_agent, squares
@@ -55,6 +60,43 @@ def test_steps_that_are_asked_for_are_known_and_minutes_are_timed() -> None:
     assert by_minutes.step == 0
     for name, value in by_minutes.model.state_dict().items():
         assert torch.equal(value, before[name]), "the training itself has not begun"
+
+
+@pytest.mark.parametrize(
+    ("validity", "convinced", "drawn", "words"),
+    [
+        (1.0, 0.95, 0.9, None),
+        (0.4, 0.1, 0.9, "seldom finds a counterfactual: 40%"),
+        (1.0, 0.3, 0.9, "does not convince: for 30%"),
+        (1.0, 0.95, 0.2, "does not draw other classes by itself (20%"),
+    ],
+)
+def test_the_card_says_when_an_agent_does_not_convince(
+    validity: float, convinced: float, drawn: float, words: str | None
+) -> None:
+    figures = Figures(24, 0.01, 0.9, validity, 0.01, 100, 24, convinced)
+    said = doubts(figures, Calibration(evidence_validity=drawn))
+    if words is None:
+        assert said == []
+    else:
+        assert words in said[0]
+        assert "--minutes" in said[-1], "what to do about it"
+
+
+def test_the_size_of_the_networks_follows_from_the_images_unless_it_is_given() -> None:
+    classifier = SquareClassifier(InputSpec((64, 64)))
+    session = TrainingSession(
+        classifier,
+        Path("images"),
+        Path("agent"),
+        Architecture(2, (64, 64), channels=(16, 16)),
+        TrainingSettings(steps=1),
+        *(None, "cpu", False, False, None, "agent", ""),
+    )
+    assert session.architecture_for(3_000).channels == (16, 16)
+    free = replace(session, default_widths=True)
+    assert free.architecture_for(3_000).channels == (64, 96, 128)
+    assert free.architecture_for(100).channels == (32, 48, 64)
 
 
 def test_examples_are_drawn_in_a_row_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

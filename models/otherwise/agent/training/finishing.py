@@ -17,6 +17,8 @@ from otherwise.agent.training.trainer import Trainer
 from otherwise.agent.training.validation import FEWEST_SEARCHED, Figures, validate
 from otherwise.blackbox.model_card import machine_class
 
+FEW_VALID, FEW_CONVINCED = 0.9, 0.8
+"""Shares of the searched images below which the card says that the agent does not do its work."""
 VALIDATION_SHARE = 0.25
 """Of the time asked for, or of that of the training where none was: how long the validation may take at most."""
 
@@ -41,7 +43,7 @@ def finish(session: TrainingSession, trainer: Trainer, data: TrainingImages, bar
         bar.console.print("Stopped while validating; the bundle is complete but for its figures.", soft_wrap=True)
         return
     _write(session, trainer, data, figures, calibration, replace=True)
-    for line in _lines(figures):
+    for line in [*_lines(figures), *doubts(figures, calibration)]:
         bar.console.print(line, soft_wrap=True)
 
 
@@ -140,6 +142,7 @@ def _card(
             *(f"| {title} | {text} |" for title, text in rows.items()),
             "",
             *(f"{note}\n" for note in data.notes),
+            *(f"**{doubt}**\n" for doubt in (doubts(figures, calibration) if figures and calibration else ())),
             "The weights are the running average of the training. The black box alone decides what is valid.",
         ]
     )
@@ -149,6 +152,7 @@ def _measured(figures: Figures) -> dict[str, str]:
     rows = {
         "Held-out images": f"{figures.images}, {figures.searched} of them searched",
         "Validity on the black box": f"{figures.validity:.3f}",
+        "Convinces the black box": "not measured" if figures.convinced is None else f"{figures.convinced:.3f}",
         "Student-teacher agreement": _beside(figures.agreement, figures.always_agreement),
     }
     if figures.balanced_agreement is not None:
@@ -166,6 +170,28 @@ def _measured(figures: Figures) -> dict[str, str]:
     if figures.changed_l1 is not None:
         rows["Mean change of a counterfactual (L1)"] = f"{figures.changed_l1:.4f} of the intensity window"
     return rows
+
+
+def doubts(figures: Figures, calibration: Calibration) -> list[str]:
+    """Return why the agent is not to be relied on, in words; nothing where it convinces."""
+    said = []
+    if figures.validity < FEW_VALID:
+        said.append(f"This agent seldom finds a counterfactual: {figures.validity:.0%} of the searched images flip.")
+    elif figures.convinced is not None and figures.convinced < FEW_CONVINCED:
+        said.append(
+            f"This agent does not convince: for {figures.convinced:.0%} of the searched images, the black box is as "
+            "sure of the counterfactual as of real images of that class."
+        )
+    if not calibration.draws_other_classes:
+        said.append(
+            f"Its decoder does not draw other classes by itself ({calibration.evidence_validity or 0:.0%} of held-out "
+            "images flip): what it shows may be grain."
+        )
+    if said:
+        said.append(
+            "Train it longer (--minutes with --resume --replace), on more images, or --start from another agent."
+        )
+    return said
 
 
 def _beside(value: float, trivial: float | None) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from otherwise.agent.bundle import Agent
 from otherwise.agent.networks import Architecture
 from otherwise.agent.training.data import Views
+from otherwise.agent.training.defaults import default_channels
 from otherwise.agent.training.trainer import TrainingSettings
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.errors import AgentError
@@ -40,12 +41,21 @@ class TrainingSession:
     """What the classifier sees of an image; None: the whole of it."""
     start: Agent | None = None
     """An agent whose weights are begun with; its architecture is then the one."""
+    default_widths: bool = False
+    """Whether the denoiser's widths follow from the images and their number, whatever ``architecture`` says."""
 
     def __post_init__(self) -> None:
         if self.epochs is not None and not 0 < self.epochs < math.inf:
             raise AgentError(
                 f"A training cannot take {self.epochs:g} passes over the images.", "Give --epochs above 0, such as 20."
             )
+
+    def architecture_for(self, images: int) -> Architecture:
+        """Return the sizes of the networks for so many training images."""
+        known = self.architecture
+        if not self.default_widths:
+            return known
+        return replace(known, channels=default_channels(known.size, images, known.image_channels))
 
     @property
     def folder(self) -> Path:

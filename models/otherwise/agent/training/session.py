@@ -58,7 +58,7 @@ def run_session(session: TrainingSession) -> bool:
                 settings, steps=_steps(session.epochs, len(data.train), settings.batch * processes.count)
             )
         torch.manual_seed(settings.seed)
-        model = _initial_model(session)
+        model = _initial_model(session, len(data.train))
         trainer = Trainer(model, session.classifier, data.train, settings, device, processes)
         if session.resume:
             trainer.resume(session.checkpoint)
@@ -67,6 +67,8 @@ def run_session(session: TrainingSession) -> bool:
         if processes.rank == 0 and trainer.fraction < 1:
             for sentence in estimate(trainer, session.resume or session.start is not None).sentences:
                 bar.console.print(sentence, soft_wrap=True)
+            if session.default_widths:
+                bar.console.print(_widths(model, len(data.train)), soft_wrap=True)
         watch = _ProgressReport(session, trainer, data, bar)
         try:
             trainer.run(watch)
@@ -84,6 +86,14 @@ def run_session(session: TrainingSession) -> bool:
             finish(session, trainer, data, bar)
         processes.wait()
     return True
+
+
+def _widths(model: DiffusionAutoencoder, images: int) -> str:
+    """Return the size of the networks in words, where it follows from the images."""
+    known = model.architecture
+    size, widths = " x ".join(map(str, known.size)), ",".join(map(str, known.channels))
+    weights = sum(parameter.numel() for parameter in model.parameters()) / 1e6
+    return f"Networks of {weights:.1f} million weights, as {images:,} images of {size} can teach: --channels {widths}."
 
 
 def _steps(epochs: float | None, images: int, batch: int) -> int:
@@ -107,9 +117,10 @@ def _refuse_earlier_run(session: TrainingSession) -> None:
         )
 
 
-def _initial_model(session: TrainingSession) -> DiffusionAutoencoder:
+def _initial_model(session: TrainingSession, images: int) -> DiffusionAutoencoder:
+    """Return the networks to train on so many images: new ones, or those of ``session.start``."""
     if session.start is None:
-        return DiffusionAutoencoder(session.architecture)
+        return DiffusionAutoencoder(session.architecture_for(images))
     inputs, known = session.classifier.inputs, session.start.model.architecture
     kind = (known.spatial_dims, known.image_channels, known.classes)
     if kind != (inputs.spatial_dims, inputs.channels, len(session.classifier.classes)):

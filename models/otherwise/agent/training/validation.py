@@ -66,6 +66,7 @@ class Figures:
         changed_l1: Mean absolute change of the valid counterfactuals, share of the window; None if none is valid.
         median_queries: Images that the black box was asked about per search.
         searched: How many of the images were searched; fewer where the time was bounded.
+        convinced: Share of the searched images for which the black box is convinced, see ``Calibration.goal``.
         balanced_agreement: Mean over the classes of the share of their images on which both decide alike.
         always_agreement: Agreement of a student that always gives the commonest answer.
         always_balanced: Its balanced agreement.
@@ -79,6 +80,7 @@ class Figures:
     changed_l1: float | None
     median_queries: float
     searched: int = 0
+    convinced: float | None = None
     balanced_agreement: float | None = None
     always_agreement: float | None = None
     always_balanced: float | None = None
@@ -199,7 +201,7 @@ def validate(
     """
     settings = settings or SearchSettings(alternatives=0)
     rule = DecisionRule.of(classifier)
-    queries, changes, searched = [], [], []
+    queries, changes, searched, convinced = [], [], [], []
     started = time.monotonic()
     for number, image in enumerate(images[:most]):
         if seconds is not None and number >= FEWEST_SEARCHED and time.monotonic() - started > seconds:
@@ -208,6 +210,7 @@ def validate(
         result = Search(agent, counted, settings).run(np.asarray(image, np.float32))
         searched.append((rule.predicted(result.original.probabilities), result.target, result.valid))
         queries.append(counted.queries)
+        convinced.append(result.valid and bool(result.best.probabilities[result.target] >= result.goal))
         if result.valid:
             changes.append(float(np.abs(result.best.image - image).mean()))
         progress("validate", (number + 1) / len(images))
@@ -220,6 +223,7 @@ def validate(
         float(np.mean(changes)) if changes else None,
         float(np.median(queries)),
         len(searched),
+        float(np.mean(convinced)),
         agreed.balanced,
         agreed.always,
         agreed.always_balanced,
