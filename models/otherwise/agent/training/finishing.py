@@ -185,7 +185,7 @@ def doubts(figures: Figures, calibration: Calibration) -> list[str]:
     if not calibration.draws_other_classes:
         said.append(
             f"Its decoder does not draw other classes by itself ({calibration.evidence_validity or 0:.0%} of held-out "
-            "images flip): what it shows may be grain."
+            "images flip). Its edits follow the student."
         )
     if said:
         said.append(
