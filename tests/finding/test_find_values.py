@@ -32,9 +32,9 @@ def run(*words: object) -> Result:
     return CliRunner().invoke(build(), [str(word) for word in words])
 
 
-def imported(folder: Path, find: str) -> Path:
+def imported(folder: Path, find: str, spread: float = 10) -> Path:
     model = save(SquareValue(), folder / "m.ts", (8, 8))
-    words = ("classifier", "import", model, "--output", "value", "--unit", "mm", "--range", "0,100", "--spread", "10")
+    words = ("classifier", "import", model, "--output", "value", "--unit", "mm", "--range", "0,100", "--spread", spread)
     more = ("--measures", "oedema score", "--size", "8,8", "--intensity", "0,100", "--spacing", "1,1")
     categories = ("--category", "mild=0", "--category", "fair=30", "--category", "severe=70")
     result = run(*words, *more, *categories, "--reference", "50", "--find", find, "--out", folder / "bundle")
@@ -129,3 +129,32 @@ def test_the_command_the_page_and_the_table_speak_in_the_unit(tmp_path: Path) ->
     for text in (one, many, result.output, ",".join(first)):
         assert not any(side in text for side in SIDES)
         assert "probab" not in text
+
+
+def test_patches_whose_value_cannot_be_read_back_are_left_out_and_counted(tmp_path: Path) -> None:
+    bundle = imported(tmp_path, "lower", spread=0.06)  # the bright square is 667 spreads above the reference of 50
+    (tmp_path / "images").mkdir()
+    file = write_image(picture(), tmp_path / "images" / "whole.nrrd")
+    scores = Finder(load_classifier(bundle)).score(picture())
+    assert scores.far > 0
+    assert len(scores.starts) == len(scores.answers)
+    assert not np.isnan(scores.answers).any()
+    said = run("find", file, "--classifier", bundle, "--json")
+    assert said.exit_code == 0, said.output
+    content = json.loads(said.stdout)
+    assert content["finds"][0]["value"] == pytest.approx(15, abs=1)
+    (warning,) = (each["text"] for each in content["warnings"] if each["code"] == "far-values")
+    assert warning.startswith(f"{scores.far} patch")
+    assert "left out of the search" in warning
+    every = run("find", tmp_path / "images", "--all", "--classifier", bundle, "--out", tmp_path / "all")
+    assert every.exit_code == 0, every.output
+    assert warning in (tmp_path / "all" / "finds.csv").read_text(encoding="utf-8")
+
+
+def test_an_image_of_which_no_patch_can_be_read_back_is_refused_in_one_line(tmp_path: Path) -> None:
+    finder = Finder(load_classifier(imported(tmp_path, "lower", spread=0.06)))
+    bright = picture().with_array(np.random.default_rng(0).uniform(91, 99, (1, 120, 80, 1)).astype(np.float32))
+    with pytest.raises(OtherwiseError, match="Of no patch") as refused:
+        finder.score(bright)
+    assert "--spread" in refused.value.hint
+    assert len(str(refused.value).splitlines()) == 1

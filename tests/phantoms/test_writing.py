@@ -17,6 +17,7 @@ from otherwise.errors import ImageError, OtherwiseError
 from otherwise.images.reading import read_image
 from otherwise.phantoms.oblique import all_turned
 from otherwise.phantoms.phantom import Phantom
+from otherwise.phantoms.prognosis import PrognosisSettings, prognoses
 from otherwise.phantoms.writing import read_truth, write_phantoms
 
 
@@ -76,6 +77,17 @@ def test_a_mammogram_becomes_one_16_bit_file(tmp_path: Path, twelve_mammograms: 
     # Rows run down the image, columns across it.
     pixels = header.pixel_array * float(header.RescaleSlope)
     np.testing.assert_allclose(pixels, twelve_mammograms[0].image.array[0, :, :, 0].T, atol=1e-6)
+
+
+def test_a_ct_slice_becomes_one_ct_file(tmp_path: Path) -> None:
+    (phantom,) = prognoses(7, 1, PrognosisSettings())
+    (id,) = write_phantoms([phantom], tmp_path, "dicom")
+    header = pydicom.dcmread(tmp_path / "images" / f"{id}.dcm")
+
+    assert (header.Modality, header.SOPClassUID, header.RescaleType) == ("CT", pydicom.uid.CTImageStorage, "HU")
+    back = read_image(tmp_path / "images" / f"{id}.dcm")
+    np.testing.assert_array_equal(back.array, phantom.image.array)
+    np.testing.assert_allclose(back.geometry.affine, phantom.image.geometry.affine, atol=2e-5)
 
 
 def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path, twelve_mammograms: list[Phantom]) -> None:

@@ -49,7 +49,8 @@ def find_here(
                 finds = tuple(finder.finds(scores, order.most))
                 picture = order.picture(whole, finds[0], finder.inputs.intensity) if order.picture else ""
                 patches = len(scores.starts)
-                warnings = tuple(warning.text for warning in image_warnings(whole, finder.inputs))
+                warned = (*image_warnings(whole, finder.inputs), *scores.warnings)
+                warnings = tuple(warning.text for warning in warned)
                 results.append(
                     ImageFinds(
                         found.id, found.name, finds, patches, whole.geometry, picture, whole.unit, warnings=warnings

@@ -47,6 +47,31 @@ class FarValueError(ClassifierError):
         )
 
 
+def far_sentence(count: int, thing: str) -> str:
+    """Return the sentence that some things were left out, since the model's value of them cannot be read back."""
+    verb = " was" if count == 1 else "s were"
+    return (
+        f"{count} {thing}{verb} left out of the search: the model's value lies further than {MOST_SPREADS:g} spreads "
+        "away, where it cannot be read back."
+    )
+
+
+def predict_readable(classifier: BlackBox, images: np.ndarray) -> np.ndarray:
+    """Return answers ``(batch, classes)``, NaN for an image whose value is too far away to be read back.
+
+    Args:
+        classifier: The black box.
+        images: See ``BlackBox.predict``.
+    """
+    try:
+        return classifier.predict(images)
+    except FarValueError:
+        if len(images) == 1:
+            return np.full((1, len(classifier.classes)), np.nan)
+        halves = np.array_split(images, 2)
+        return np.concatenate([predict_readable(classifier, half) for half in halves])
+
+
 @dataclass(frozen=True)
 class OutputKind:
     """What a model says.

@@ -106,10 +106,11 @@ def register(app: typer.Typer) -> None:
             source = project(source, projection)
         with shown("look") as advance:
             if centre is not None:
-                finds = [finder.patch_at(source, centre, slice_index)]
+                finds, left_out = [finder.patch_at(source, centre, slice_index)], ()
             else:
-                finds = finder.find(source, slice_index, most, partial(advance, ""))
-        warnings = image_warnings(source, finder.inputs)
+                scores = finder.score(source, slice_index, partial(advance, ""))
+                finds, left_out = finder.finds(scores, most), scores.warnings
+        warnings = (*image_warnings(source, finder.inputs), *left_out)
         if out is not None:
             page = write_finds(source, finds, finder.classifier, out, warnings)
         if as_json:

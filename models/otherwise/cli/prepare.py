@@ -49,6 +49,19 @@ def register(app: typer.Typer) -> None:
             counts = write_heads(path, out, copies, partial(advance, ""))
         typer.echo(f"{out}: " + ", ".join(f"{name} {count}" for name, count in counts.items()) + " images.")
 
+    @prepare.command("covid")
+    def covid(
+        path: Annotated[Path, typer.Option(help="Folder with patients.csv and image/.")],
+        out: Annotated[Path, typer.Option(help="New or empty folder.")],
+        folds: Annotated[int, typer.Option(min=2, help="Parts for cross-validation, by patient.")] = 5,
+    ) -> None:
+        """Write the COVID-19 radiographs of Hannover with who was ever in intensive care, and covariates."""
+        from otherwise.datasets.covid_hannover import write_radiographs
+
+        with shown("Writing") as advance:
+            counts = write_radiographs(path, out, folds, partial(advance, ""))
+        typer.echo(f"{out}: " + ", ".join(f"{count} {name}" for name, count in counts.items()) + ".")
+
     @prepare.command("patches")
     def patches(
         kind: Annotated[

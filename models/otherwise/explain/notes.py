@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from otherwise.agent.editing.search_result import SearchResult
-from otherwise.blackbox.output_kind import MOST_SPREADS
+from otherwise.blackbox.output_kind import far_sentence
 from otherwise.blackbox.question import Question
 from otherwise.explain.explanation import Counterfactual
 from otherwise.explain.measurement import MeasuredEdit
@@ -41,10 +41,4 @@ def far_notes(count: int) -> tuple[str, ...]:
     Args:
         count: How many of them there were.
     """
-    if not count:
-        return ()
-    images = "changed image was" if count == 1 else "changed images were"
-    return (
-        f"{count} {images} left out of the search: the model's value lies further than {MOST_SPREADS:g} spreads away, "
-        "where it cannot be read back.",
-    )
+    return (far_sentence(count, "changed image"),) if count else ()

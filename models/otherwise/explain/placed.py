@@ -68,7 +68,13 @@ def explain_find(
         centre_ras=find.centre_ras,
         steps=steps,
     )
-    return replace(found, image_sha256=image.sha256, place=place, overview=overview_of(image, find))
+    return replace(
+        found,
+        image_sha256=image.sha256,
+        place=place,
+        overview=overview_of(image, find),
+        warnings=(*found.warnings, *scores.warnings),
+    )
 
 
 def _steps(

@@ -7,7 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from otherwise.blackbox.output_kind import far_sentence
+from otherwise.errors import ImageError
 from otherwise.images.image import Geometry
+from otherwise.warning import AnswerWarning
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class PatchScores:
         starts: ``(patches, 2 or 3)`` first voxel of each patch on ``grid``.
         answers: ``(patches, classes)`` probabilities.
         coarse: How many of the patches, the first ones, are of the coarse pass.
+        far: How many patches were left out, since the value that the model says of them cannot be read back.
     """
 
     native: Geometry
@@ -53,11 +57,33 @@ class PatchScores:
     starts: np.ndarray
     answers: np.ndarray
     coarse: int
+    far: int = 0
 
     def with_more(self, starts: np.ndarray, answers: np.ndarray) -> PatchScores:
-        """Add patches of the fine pass."""
-        return replace(
+        """Add patches of the fine pass; see ``readable``."""
+        more = replace(
             self,
             starts=np.concatenate([self.starts, starts]),
             answers=np.concatenate([self.answers, answers]),
         )
+        return more.readable()
+
+    def readable(self) -> PatchScores:
+        """Leave out the patches without an answer (NaN), and count them in ``far``.
+
+        Raises:
+            ImageError: if none is left.
+        """
+        known = ~np.isnan(self.answers).any(axis=1)
+        if not known.any():
+            raise ImageError(
+                "Of no patch can the model's value be read back: each lies too far from its reference.",
+                "Import it again with --reference and --spread: median and standard deviation over real images.",
+            )
+        coarse, far = int(known[: self.coarse].sum()), self.far + int((~known).sum())
+        return replace(self, starts=self.starts[known], answers=self.answers[known], coarse=coarse, far=far)
+
+    @property
+    def warnings(self) -> tuple[AnswerWarning, ...]:
+        """Return the warning that patches were left out; none if none was."""
+        return (AnswerWarning("far-values", far_sentence(self.far, "patch")),) if self.far else ()

@@ -15,7 +15,7 @@ from monai.data.utils import dense_patch_slices
 
 from otherwise.blackbox.concern import concern_of
 from otherwise.blackbox.decision import DecisionRule
-from otherwise.blackbox.output_kind import output_kind
+from otherwise.blackbox.output_kind import output_kind, predict_readable
 from otherwise.blackbox.protocol import BlackBox, InputSpec, PatchSpec
 from otherwise.blackbox.view import grid_of
 from otherwise.errors import ClassifierError, ImageError
@@ -81,6 +81,8 @@ class Finder:
     ) -> PatchScores:
         """Ask about every patch of an image that holds tissue, and about more around the suspicious ones.
 
+        Patches whose value cannot be read back are left out, see ``PatchScores.far``.
+
         Args:
             image: 2-D, or a volume; in its own units.
             slice_index: For a 2-D classifier and a volume: which slice.
@@ -101,7 +103,7 @@ class Finder:
                 "Check that it has the units which the classifier wants (--foreground, --share).",
             )
         answers, box = self._scan(image, grid, starts, lambda part: progress(part / 2))
-        scores = PatchScores(image.geometry, grid, starts, answers, len(starts))
+        scores = PatchScores(image.geometry, grid, starts, answers, len(starts)).readable()
         more = self._finer(scores, tissue)
         if len(more):
             finer_answers, _ = self._scan(image, grid, more, lambda part: progress(0.5 + part / 2), box)
@@ -135,7 +137,7 @@ class Finder:
             return self._ask(voxels, starts - first, lambda fraction: None)
 
         answers[seeing] = ask(scores.starts[seeing])
-        again = replace(scores, answers=answers)
+        again = replace(scores, answers=answers).readable()
         more = self._finer(again, TissueMap(image, self.inputs, self.scan.muscle))
         return again.with_more(more, ask(more)) if len(more) else again
 
@@ -268,7 +270,7 @@ class Finder:
             progress(begin / len(starts))
             windows = [window_at(start, self.inputs.size) for start in starts[begin : begin + BATCH]]
             patches = [shown(voxels[(slice(None), *window)], self.inputs) for window in windows]
-            answers.append(self.classifier.predict(np.stack(patches)))
+            answers.append(predict_readable(self.classifier, np.stack(patches)))
         return np.concatenate(answers)
 
     def _wanted(self, answers: np.ndarray) -> np.ndarray:

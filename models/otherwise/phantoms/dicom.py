@@ -1,4 +1,4 @@
-"""Phantoms as DICOM: one Secondary Capture file for a plane, one CT series for a volume."""
+"""Phantoms as DICOM: one Secondary Capture file for a radiograph, one CT file for a slice, one series for a volume."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ GREY_STEPS = 65535
 def write_dicom(image: Image, path: Path) -> Path:
     """Write a phantom's image as DICOM; all identifiers follow from its name and voxels.
 
-    Planes are Secondary Capture images (PS3.3 A.8.1) of modality MG whose rescale slope leads back to grey values in
-    [0, 1], volumes are series of CT images (PS3.3 A.3) in HU.
+    Planes of grey values are Secondary Capture images (PS3.3 A.8.1) of modality MG whose rescale slope leads back to
+    [0, 1]; planes and volumes in HU are CT images (PS3.3 A.3).
 
     Args:
-        image: One channel: a plane with values in [0, 1], or a volume in whole HU from -1024 to 3071.
+        image: One channel: a plane with values in [0, 1], or a plane or volume in whole HU from -1024 to 3071.
         path: Target file (plane) or folder (volume); replaced as a whole.
 
     Raises:
@@ -35,7 +35,7 @@ def write_dicom(image: Image, path: Path) -> Path:
         WriteError: if the disk refuses.
     """
     plane = image.dimension == 2
-    low, high = (0, 1) if plane else (-1024, 3071)
+    low, high = (-1024, 3071) if _in_hounsfield(image) else (0, 1)
     if image.array.shape[0] != 1 or image.array.min() < low or image.array.max() > high:
         raise ImageError(f"Image {image.id} is no phantom (values beyond {low} to {high}).", "Write it as NIfTI.")
     slices = _slices(image)
@@ -62,8 +62,8 @@ def _slices(image: Image) -> Iterator[FileDataset]:
 
 
 def _dataset(image: Image, number: int) -> FileDataset:
-    plane = image.dimension == 2
-    kind = SecondaryCaptureImageStorage if plane else CTImageStorage
+    grey = not _in_hounsfield(image)
+    kind = SecondaryCaptureImageStorage if grey else CTImageStorage
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = kind
     meta.MediaStorageSOPInstanceUID = _uid(image, "instance", str(number))
@@ -75,7 +75,7 @@ def _dataset(image: Image, number: int) -> FileDataset:
     dataset.SeriesInstanceUID = _uid(image, "series")
     dataset.FrameOfReferenceUID = _uid(image, "frame")
     dataset.PositionReferenceIndicator = ""
-    dataset.Modality = "MG" if plane else "CT"
+    dataset.Modality = "MG" if grey else "CT"
     dataset.PatientName = "Phantom^Synthetic"
     dataset.PatientID = image.id
     dataset.PatientBirthDate = dataset.PatientSex = dataset.StudyDate = dataset.StudyTime = ""
@@ -83,8 +83,8 @@ def _dataset(image: Image, number: int) -> FileDataset:
     dataset.SeriesDescription = "Synthetic phantom, no patient"
     dataset.SeriesNumber = 1
     dataset.InstanceNumber = number + 1
-    dataset.ImageType = ["DERIVED", "SECONDARY"] if plane else ["DERIVED", "SECONDARY", "AXIAL"]
-    if plane:
+    dataset.ImageType = ["DERIVED", "SECONDARY"] if grey else ["DERIVED", "SECONDARY", "AXIAL"]
+    if grey:
         dataset.ConversionType = "SYN"
         dataset.BurnedInAnnotation = "NO"
         stored, slope, intercept, unit = np.round(image.array[0, :, :, 0] * GREY_STEPS), 1 / GREY_STEPS, 0.0, "US"
@@ -102,6 +102,11 @@ def _dataset(image: Image, number: int) -> FileDataset:
     dataset.PixelRepresentation = 0
     dataset.PixelData = np.ascontiguousarray(stored.T.astype("<u2")).tobytes()
     return dataset
+
+
+def _in_hounsfield(image: Image) -> bool:
+    """Return whether an image is CT: a volume, or a plane of whole numbers as a scanner stores them."""
+    return image.dimension == 3 or bool(np.issubdtype(image.array.dtype, np.integer))
 
 
 def _uid(image: Image, *parts: str) -> pydicom.uid.UID:

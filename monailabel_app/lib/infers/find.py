@@ -13,6 +13,7 @@ from lib.infers.task import HostedTask, Report, TaskAnswer
 from lib.runtime.host import Host
 from lib.runtime.worker import Cancelled
 from lib.settings.params import AUTO, MAX_SLICES, Params, ParamsError, number, refuse_unknown, whole_number
+from otherwise.blackbox.protocol import InputSpec
 from otherwise.blackbox.view import image_warnings
 from otherwise.errors import CancelledError, OtherwiseError
 from otherwise.finding.find import PatchScores
@@ -64,7 +65,7 @@ class PatchScoreCache:
 
     def __init__(self, host: Host) -> None:
         self.host = host
-        self._kept: LRUCache[tuple[str, str, int | None, Scan], PatchScores] = LRUCache(KEPT)
+        self._kept: LRUCache[tuple[str, InputSpec, str, int | None, Scan], PatchScores] = LRUCache(KEPT)
 
     @property
     def finder(self) -> Finder:
@@ -90,8 +91,11 @@ class PatchScoreCache:
     def score(
         self, finder: Finder, image: Image, slice_index: int | None, progress: Callable[[float], None]
     ) -> PatchScores:
-        """Return the scores of an image's patches; the last few images are remembered. See ``Finder.score``."""
-        key = (finder.classifier.version, image.sha256, slice_index, finder.scan)
+        """Return the scores of an image's patches; the last few images are remembered. See ``Finder.score``.
+
+        Bundles of the same weights may lay patches otherwise, or find others worth a closer look: their inputs count.
+        """
+        key = (finder.classifier.version, finder.inputs, image.sha256, slice_index, finder.scan)
         scores = self._kept.get(key) or finder.score(image, slice_index, progress)
         self._kept[key] = scores
         return scores
@@ -138,7 +142,7 @@ class FindTask(HostedTask):
                 "label_scores": [found["probability"] for found in finds],
                 "finds": finds,
                 "image": {"id": image.id, "sha256": image.sha256},
-                "warnings": [asdict(warning) for warning in image_warnings(image, finder.inputs)],
+                "warnings": [asdict(warning) for warning in (*image_warnings(image, finder.inputs), *scores.warnings)],
                 "classifier": asdict(self.host.classifier_ref),
             }
         )

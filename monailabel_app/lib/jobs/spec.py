@@ -84,7 +84,10 @@ class ResolvedJob:
         return [self._key(str(result["image"]["sha256"]), *versions)]
 
     def _key(self, sha256: str, classifier: str, agent: str) -> str:
-        content = [__version__, self.kind, sha256, self.name, classifier, agent, self.arguments]
+        content: list[Any] = [__version__, self.kind, sha256, self.name, classifier, agent, self.arguments]
+        patches = self.task.host.classifier.inputs.patches
+        if patches is not None:  # bundles of the same version may lay them otherwise, or find others
+            content.append(asdict(patches))
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

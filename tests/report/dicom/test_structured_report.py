@@ -195,3 +195,23 @@ def test_a_value_is_a_measurement_in_its_own_unit(source: Callable, explained: C
     (first, *_) = region_groups(content)
     assert number(first, "Measured effect on the value") == pytest.approx(explanation.regions[0].effect)
     assert any("150 months" in sentence for sentence in comments(content))
+
+
+def test_the_value_of_a_patch_and_of_the_whole_image_are_measurements(
+    source: Callable, explained: Callable, tmp_path: Path
+) -> None:
+    path = source("oblique CT")
+    kind = OutputKind("value", unit="months", range=(0, 228), name="bone age")
+    explanation = as_value(explained(path, ((5, 7, 3), (40, 33, 11))), kind, 150.0, "-20", 131.0)
+    content = read(write_dicom(explanation, path, tmp_path / "out")["report"])
+    groups = {group.finding_type.value: group for group in content.get_image_measurement_groups()}
+    whole = {
+        "WHOLE_BEFORE": explanation.value.of_whole(explanation.place.before),
+        "WHOLE_AFTER": explanation.value.of_whole(explanation.place.after),
+    }
+    for name, amount in {"ORIGINAL": 150.0, "COUNTERFACTUAL": 131.0, **whole}.items():
+        measured = [one for one in groups[name].get_measurements() if one.name.meaning == "bone age"]
+        assert [one.value for one in measured] == pytest.approx([amount], rel=1e-5)
+        assert measured[0].unit.value == "mo"
+    assert not any("Probability" in one.name.meaning for group in groups.values() for one in group.get_measurements())
+    assert "PREDICTED_CLASS" not in told(groups["ORIGINAL"])

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from otherwise.cli.benchmark import suites, teaching, values
+from otherwise.cli.benchmark import confounders, suites, teaching, values
 from otherwise.cli.benchmark.suites import Agent, Classifier, Device
 from otherwise.cli.options.pair import load_pair
 from otherwise.cli.options.patches import SkipMuscle
@@ -32,6 +32,7 @@ def register(app: typer.Typer) -> None:
     suites.register(benchmark)
     teaching.register(benchmark)
     values.register(benchmark)
+    confounders.register(benchmark)
 
     @benchmark.command("agent")
     def agent_(

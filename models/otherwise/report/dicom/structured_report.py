@@ -145,19 +145,20 @@ def _answers(
     explanation: Explanation, image: SourceImageForMeasurementGroup, creation: Creation
 ) -> list[MeasurementsAndQualitativeEvaluations]:
     """Return the whole answer: what the classifier said of every image that it was asked about."""
-    predicted = QualitativeEvaluation(PREDICTED, class_code(explanation.prediction.label))
+    # A value is a measurement; the side of the question's cut on which it lies is no class.
+    predicted = (
+        [] if explanation.value else [QualitativeEvaluation(PREDICTED, class_code(explanation.prediction.label))]
+    )
     target = QualitativeEvaluation(TARGET, class_code(value_words.target(explanation)))
     errors = [_number(RECONSTRUCTION, explanation.reconstruction_l1)]
     answers = [
-        _answer(
-            ORIGINAL_ANSWER, explanation, image, creation, explanation.prediction.probabilities, errors, [predicted]
-        ),
+        _answer(ORIGINAL_ANSWER, explanation, image, creation, explanation.prediction.probabilities, errors, predicted),
         _changed(COUNTERFACTUAL_ANSWER, explanation, image, creation, explanation.counterfactual, target),
         _changed(MINIMAL_ANSWER, explanation, image, creation, explanation.minimal, target),
     ]
     if explanation.place:
-        answers.append(_answer(WHOLE_BEFORE, explanation, image, creation, explanation.place.before))
-        answers.append(_answer(WHOLE_AFTER, explanation, image, creation, explanation.place.after))
+        answers.append(_answer(WHOLE_BEFORE, explanation, image, creation, explanation.place.before, whole=True))
+        answers.append(_answer(WHOLE_AFTER, explanation, image, creation, explanation.place.after, whole=True))
     sentences = [headline.question(explanation), headline.answer(explanation)]
     if not explanation.counterfactual.valid:
         nothing = f"{value_words.nothing_found(explanation)}." if explanation.value else NOTHING_FOUND
@@ -190,11 +191,16 @@ def _answer(
     probabilities: Mapping[str, float],
     numbers: Sequence[Measurement] = (),
     evaluations: Sequence[QualitativeEvaluation] = (),
+    whole: bool = False,
 ) -> MeasurementsAndQualitativeEvaluations:
-    """Return the probabilities of all classes, under the classifier's own names; of a value that, in its unit."""
-    if explanation.value is not None and not explanation.place:
+    """Return the probabilities of all classes, under the classifier's own names; of a value that, in its unit.
+
+    ``whole``: The answer is that for the larger image in which a patch was explained.
+    """
+    if explanation.value is not None:
         value = explanation.value
-        measurements = [Measurement(value_code(value.kind.name), value.of(probabilities), unit_code(value.kind.unit))]
+        amount = value.of_whole(probabilities) if whole else value.of(probabilities)
+        measurements = [Measurement(value_code(value.kind.name), amount, unit_code(value.kind.unit))]
     else:
         measurements = [_number(probability_code(name), value) for name, value in probabilities.items()]
     return MeasurementsAndQualitativeEvaluations(
