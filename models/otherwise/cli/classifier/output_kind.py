@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -100,6 +101,7 @@ def read_output_kind(
     if kind == SURVIVAL and times is None:
         raise UsageError("--times is missing.", "Give the boundaries of the intervals, 0 first: --times 0,180,365,730.")
     numbers = {"reference": reference, "spread": spread, "tolerance": tolerance}
+    refuse_no_numbers({f"--{option}": number for option, number in numbers.items()})
     return OutputKind(
         kind,
         name=measures or "",
@@ -115,6 +117,17 @@ def read_output_kind(
         baseline=baseline,
         **{key: value for key, value in numbers.items() if value is not None},
     )
+
+
+def refuse_no_numbers(options: Mapping[str, float | None]) -> None:
+    """Refuse numbers that are infinite or none at all; an option that was not given is None.
+
+    Raises:
+        UsageError: for the first of them.
+    """
+    for option, number in options.items():
+        if number is not None and not math.isfinite(number):
+            raise UsageError(f"{option} {number:g} is no finite number.", f"Give one, or leave {option} out.")
 
 
 def assumed_of(kind: OutputKind, reference: float | None, spread: float | None) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from otherwise.cli.classifier.output_kind import read_times
+from otherwise.cli.classifier.output_kind import read_times, refuse_no_numbers
 from otherwise.cli.options.image_source import named_images
 from otherwise.cli.options.input_contract import UsageError, read_names, read_numbers
 from otherwise.cli.progress import shown
@@ -112,6 +112,7 @@ def read_task(
         stray = next((option for option, typed in options.items() if typed is not None), None)
         if not wanted and stray:
             raise UsageError(f"{stray} belongs to {main}.", f"Give {main} too, or leave {stray} out.")
+    refuse_no_numbers({"--tolerance": tolerance})
     common = {"name": measures, "higher_is": higher_is, "tolerance": tolerance}
     fields: dict[str, Any] = {key: typed for key, typed in common.items() if typed is not None}
     if value:
