@@ -65,7 +65,7 @@ def test_a_patient_is_in_one_fold_and_each_fold_has_both_outcomes(folder: Path, 
 def test_covariates_stand_beside_the_outcome(folder: Path) -> None:
     for each in radiographs(folder):
         in_bed = each.covariates["projection"] == "ap"
-        assert each.covariates["position"] == ("in-bed" if in_bed else "upright")
+        assert each.covariates["device"] == ("CR" if in_bed else "DX")
         assert (float(each.covariates["width_to_height"]) > 1) == in_bed
         assert float(each.covariates["day"]) == int(each.image.id[-1])
         assert int(each.covariates["images_of_patient"]) == 1 + int(each.patient[1:]) % 3

@@ -46,7 +46,6 @@ def radiographs(folder: Path) -> Iterator[Radiograph]:
     """Yield all radiographs, in the order of the table.
 
     Covariates: ``projection`` (ap or pa), ``device`` (CR: cassette, which can be carried to a bed; DX: fixed detector),
-    ``position`` (in-bed: antero-posterior on a cassette; else upright: the table does not say it of each image),
     ``sex``, ``width_to_height`` of the frame, ``images_of_patient`` and ``day`` (days since admission; may be empty).
 
     Args:
@@ -66,7 +65,6 @@ def radiographs(folder: Path) -> Iterator[Radiograph]:
             covariates = {
                 "projection": projection,
                 "device": device,
-                "position": "in-bed" if (projection, device) == ("ap", "CR") else "upright",
                 "sex": row["sex"],
                 "width_to_height": f"{width / height:.4f}",
                 "images_of_patient": str(counts[patient]),
