@@ -92,7 +92,8 @@ def find_confounders(
         values: ``(n,)`` of the model, for images that it was not trained on.
         outcome: ``(n,)`` numbers.
         columns: Covariates: ``n`` texts each; empty where unknown. A column of numbers is compared by size; of other
-            texts, each one that goes with the outcome is compared with all others.
+            texts, each one that goes with the outcome is compared with all others. A column of one text alone is left
+            out.
         patients: ``n`` names.
         by_patient: Compare the means of patients, not images.
         seed: Of the draws.
@@ -100,6 +101,8 @@ def find_confounders(
     found = []
     for name, codes in _coded(columns).items():
         known = np.flatnonzero(~np.isnan(codes))
+        if len(np.unique(codes[known])) < 2:
+            continue
         names = [patients[index] for index in known]
         kept = (codes[known], values[known], outcome[known])
         if by_patient:
