@@ -83,10 +83,10 @@ def test_scores_and_answers_of_bundles_of_the_same_weights_that_find_otherwise_a
     save(SquareValue(), tmp_path / "m.ts", (8, 8))
     score = OutputKind("value", unit="mm", range=(0, 100), spread=10, name="oedema score")
     boxes = []
-    for find in ("lower", "higher"):
+    for find in ("<20", ">80"):
         inputs = InputSpec((8, 8), spacing=(1.0, 1.0), patches=PatchSpec((find,)))
-        import_classifier(tmp_path / "m.ts", tmp_path / find, inputs=inputs, answer=score)
-        boxes.append(load_classifier(tmp_path / find))
+        import_classifier(tmp_path / "m.ts", tmp_path / str(len(boxes)), inputs=inputs, answer=score)
+        boxes.append(load_classifier(tmp_path / str(len(boxes))))
     assert boxes[0].version == boxes[1].version
     array = np.full((1, 40, 32, 1), 0.5, np.float32)
     array[0, 10:22, 8:20], array[0, 26:36, 18:28] = 0.1, 0.9

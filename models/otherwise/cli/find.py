@@ -106,11 +106,11 @@ def register(app: typer.Typer) -> None:
             source = project(source, projection)
         with shown("look") as advance:
             if centre is not None:
-                finds, left_out = [finder.patch_at(source, centre, slice_index)], ()
+                finds, warnings = [finder.patch_at(source, centre, slice_index)], image_warnings(source, finder.inputs)
             else:
                 scores = finder.score(source, slice_index, partial(advance, ""))
-                finds, left_out = finder.finds(scores, most), scores.warnings
-        warnings = (*image_warnings(source, finder.inputs), *left_out)
+                finds = finder.finds(scores, most)
+                warnings = (*image_warnings(source, finder.inputs), *scores.warnings)
         if out is not None:
             page = write_finds(source, finds, finder.classifier, out, warnings)
         if as_json:

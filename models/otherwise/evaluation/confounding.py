@@ -104,7 +104,7 @@ def find_confounders(
         if len(np.unique(codes[known])) < 2:
             continue
         names = [patients[index] for index in known]
-        kept = (codes[known], values[known], outcome[known])
+        kept: tuple[np.ndarray, ...] = (codes[known], values[known], outcome[known])
         if by_patient:
             kept, names = _means(kept, names)
         covariate, value, true = kept
