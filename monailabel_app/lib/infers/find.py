@@ -93,7 +93,7 @@ class PatchScoreCache:
     ) -> PatchScores:
         """Return the scores of an image's patches; the last few images are remembered. See ``Finder.score``.
 
-        Bundles of the same weights may lay patches otherwise, or find others worth a closer look: their inputs count.
+        Bundles of the same version may lay patches otherwise: their inputs count.
         """
         key = (finder.classifier.version, finder.inputs, image.sha256, slice_index, finder.scan)
         scores = self._kept.get(key) or finder.score(image, slice_index, progress)

@@ -86,7 +86,7 @@ class ResolvedJob:
     def _key(self, sha256: str, classifier: str, agent: str) -> str:
         content: list[Any] = [__version__, self.kind, sha256, self.name, classifier, agent, self.arguments]
         patches = self.task.host.classifier.inputs.patches
-        if patches is not None:  # bundles of the same version may lay them otherwise, or find others
+        if patches is not None:  # bundles of the same version may lay them otherwise
             content.append(asdict(patches))
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
