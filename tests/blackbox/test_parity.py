@@ -203,7 +203,7 @@ def test_the_usual_suspect_is_named_with_its_option(tmp_path: Path, transposed: 
 
 
 def test_a_second_softmax_in_the_other_pipeline_is_named(tmp_path: Path, transposed: Path) -> None:
-    folder, out = tmp_path / "pictures", tmp_path / "answers.csv"
+    folder, out = tmp_path / "pictures", tmp_path / "own.csv"
     assert run("classify", folder, "--classifier", transposed, "--out", out).exit_code == 0
     with out.open(newline="", encoding="utf-8") as file:
         rows = [(row["id"], [float(row[name]) for name in CLASSES]) for row in csv.DictReader(file)]
@@ -218,7 +218,7 @@ def test_a_second_softmax_in_the_other_pipeline_is_named(tmp_path: Path, transpo
 
 
 def test_a_folder_is_classified_into_a_table_that_is_its_own_expectation(tmp_path: Path, transposed: Path) -> None:
-    folder, out = tmp_path / "pictures", tmp_path / "answers.csv"
+    folder, out = tmp_path / "pictures", tmp_path / "own.csv"
     result = run("classify", folder, "--classifier", transposed, "--out", out)
     assert result.exit_code == 0, result.output
     with out.open(newline="", encoding="utf-8") as file:

@@ -47,9 +47,9 @@ def test_a_thin_ring_that_is_removed_leaves_no_ghost(turn: bool, dtype: type) ->
     made = view.carry(without_ring(view)).array[0, ..., 0].astype(float)
     inside = image.array[0, ..., 0].astype(float)
     assert inside[ring].mean() - 80 > 95
-    # Along the ring the image is as around it: neither bright nor dark by more than a tenth of what was there.
+    # Along the ring the image is as around it, up to the grain: at least 0.85 of the contrast is gone.
     beside = made[np.roll(ring, 4, axis=0) & ~ring].mean()
-    assert abs(made[ring].mean() - beside) < 14
+    assert abs(made[ring].mean() - beside) < 17
     assert made[ring].std() < 25
 
 

@@ -16,6 +16,7 @@ from otherwise.blackbox.output_kind import OutputKind
 from otherwise.blackbox.protocol import InputSpec, PatchSpec
 from otherwise.errors import OtherwiseError
 from otherwise.explain.explanation import ModelRef
+from otherwise.finding.finder import Finder
 from otherwise.images.image import Geometry, Image
 from support.fake_explainer import FakeClassifier
 from support.value_models import SquareValue, save
@@ -73,6 +74,33 @@ def test_finds_of_a_value_are_ranked_by_concern_and_carry_value_and_unit(tmp_pat
     assert (first["value"], first["unit"]) == (pytest.approx(10, abs=1), "mm")
     assert reply["label"] == ["lower"] * len(reply["finds"])
     assert reply["label_scores"] == sorted(reply["label_scores"], reverse=True)
+
+
+def test_scores_and_answers_of_bundles_that_lay_patches_otherwise_are_kept_apart(tmp_path: Path) -> None:
+    from lib.infers.find import PatchScoreCache
+    from lib.jobs.spec import ResolvedJob
+
+    save(SquareValue(), tmp_path / "m.ts", (8, 8))
+    score = OutputKind("value", unit="mm", range=(0, 100), spread=10, name="oedema score")
+    boxes = []
+    for overlap in (0.0, 0.75):
+        inputs = InputSpec((8, 8), spacing=(1.0, 1.0), patches=PatchSpec((">80",), overlap=overlap))
+        import_classifier(tmp_path / "m.ts", tmp_path / str(len(boxes)), inputs=inputs, answer=score)
+        boxes.append(load_classifier(tmp_path / str(len(boxes))))
+    assert boxes[0].version == boxes[1].version
+    array = np.full((1, 40, 32, 1), 0.5, np.float32)
+    array[0, 10:22, 8:20], array[0, 26:36, 18:28] = 0.1, 0.9
+    image = Image(array, Geometry((40, 32, 1), np.eye(4)), "whole", 2)
+    host = SimpleNamespace(classifier=boxes[0], agent_ref=ModelRef("agent", "1"))
+    scores, keys, counts = PatchScoreCache(host), [], []
+    for box in boxes:
+        host.classifier, host.classifier_ref = box, ModelRef(box.name, box.version)
+        starts = scores.get(image, None, lambda: False, lambda stage, part: None).starts
+        np.testing.assert_array_equal(starts, Finder(box).score(image).starts)
+        counts.append(len(starts))
+        keys.append(ResolvedJob("explain", SimpleNamespace(host=host), None, {}).key(image))  # type: ignore[arg-type]
+    assert counts[1] > counts[0]
+    assert keys[0] != keys[1]
 
 
 @pytest.mark.parametrize(("original", "label"), [(100.0, "at most 114 months"), (150.0, "above 114 months")])

@@ -1,8 +1,8 @@
-"""Fine detail of the original where an edit changes much: it fades, so that no ghost of what went is left.
+"""Fine detail of the original where an edit changes much: what stands out fades, so that no ghost of it is left.
 
 An edit is made on the classifier's grid, and the original keeps what is finer than that grid. Where a bright outline
-went or moved, its fine part would stay in its former place, unseen by the classifier. There the drawn image counts
-alone, interpolated.
+went or moved, its fine part would stay in its former place, unseen by the classifier. Such detail is cut down to the
+image's usual grain there.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from otherwise.images.image import Geometry, Image
 from otherwise.images.resampling import change_to_native
 
 FADES = (0.05, 0.15)
-"""Absolute changes, as a share of the classifier's window, from which on detail begins to fade, and is gone."""
+"""Absolute changes, as a share of the classifier's window, from which on detail begins to fade, and has faded."""
+GRAIN = 0.5
+"""Detail of at most so many times the median stays: an outline fades, and a part of the grain does not."""
 REACH = 3
 """Detail fades within a neighbourhood of so many voxels of the classifier's grid of such a change."""
 
@@ -22,7 +24,7 @@ Corner = tuple[int, int, int]
 
 
 def fade_weights(array: np.ndarray, edited: np.ndarray) -> np.ndarray:
-    """Return how far fine detail fades: 0 where it stays, 1 where it is gone, ``size`` float32.
+    """Return how far fine detail fades: 0 where all of it stays, 1 where only grain does, ``size`` float32.
 
     Args:
         array: What the classifier sees of the original, ``(channels, *size)`` in [0, 1].
@@ -59,7 +61,9 @@ def faded_detail(
     coarse = change_to_native(shown, grid, part, window) + low
     share = change_to_native(weights[None], grid, part.with_array(part.array[:1]), (0.0, 1.0))
     places = tuple(slice(first, last) for first, last in zip(*box, strict=True))
-    return places, share * (part.array.astype(np.float32).clip(low, high) - coarse)
+    detail = part.array.astype(np.float32).clip(low, high) - coarse
+    usual = GRAIN * float(np.median(np.abs(detail[:, share[0] > 0])))
+    return places, share * (detail - detail.clip(-usual, usual))
 
 
 def _box_around(mask: np.ndarray, grid: Geometry, geometry: Geometry) -> tuple[Corner, Corner]:
