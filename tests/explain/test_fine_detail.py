@@ -80,6 +80,18 @@ def test_the_classifier_sees_the_edit_as_before(turn: bool) -> None:
     assert np.abs(seen - edited).max() < 0.12
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_change_beyond_the_image_takes_no_detail() -> None:
+    """The grid of a narrow image is larger than the image."""
+    image, _ = ringed(turn=False)
+    view = view_of(image.crop((0, 0, 0), (96, 20, 1)))
+    edited = view.array.copy()
+    edited[:, :, [0, -1]] = 1.0
+    change = view.change(edited)
+    assert np.isfinite(change).all()
+    np.testing.assert_allclose(change, 0, atol=0.5)
+
+
 def test_the_colours_of_an_image_stay_where_the_classifier_sees_grey() -> None:
     image, _ = ringed(turn=False, channels=3)
     view = view_of(image)

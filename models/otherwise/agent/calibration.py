@@ -69,13 +69,18 @@ class Calibration:
         return self.evidence_validity is None or self.evidence_validity >= DRAWN
 
     @property
+    def draws_by_flow(self) -> bool:
+        """Return whether the decoder was measured to draw other classes by itself."""
+        return self.evidence_validity is not None and self.draws_other_classes
+
+    @property
     def edits_by_flow(self) -> bool:
         """Return whether to try edits by flow first: the decoder draws other classes; small changes do not convince.
 
         False if it was not measured: agents of patches, and bundles without a calibration.
         """
         small = self.student_change is not None and self.student_change < SMALL_CHANGE
-        return self.evidence_validity is not None and self.draws_other_classes and not small
+        return self.draws_by_flow and not small
 
     def realism(self, error: float) -> float | None:
         """Return the share of reconstructions with a denoising error of at least ``error``; None where unmeasured."""

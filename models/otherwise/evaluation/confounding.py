@@ -17,7 +17,7 @@ import numpy as np
 DRAWS = 1000
 """Of patients, with replacement, for an interval."""
 STRATA = 4
-"""A number of more values than this is cut at its quantiles into so many strata."""
+"""Most strata of a covariate; one with more distinct numbers is cut at its quantiles into so many."""
 FEWEST = 5
 """Least number of patients on each side of a comparison; with fewer there is no figure."""
 
@@ -108,13 +108,13 @@ def find_confounders(
         if by_patient:
             kept, names = _means(kept, names)
         covariate, value, true = kept
-        told = concordance(covariate, true, names, seed=seed)
-        if told is None:
+        alone = concordance(covariate, true, names, seed=seed)
+        if alone is None:
             continue
-        if told.share < 0.5:
+        if alone.share < 0.5:
             if name in columns:  # a number: lower goes with the outcome
                 covariate, name = -covariate, f"{name}, lower"
-                told = Concordance(1 - told.share, 1 - told.high, 1 - told.low)
+                alone = Concordance(1 - alone.share, 1 - alone.high, 1 - alone.low)
             else:  # another text of the same column goes with it
                 continue
         elif name in columns:
@@ -122,7 +122,7 @@ def find_confounders(
         found.append(
             Covariate(
                 name,
-                told,
+                alone,
                 concordance(value, covariate, names, seed=seed),
                 concordance(value, covariate, names, true, seed),
                 concordance(value, true, names, covariate, seed),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +13,7 @@ from otherwise.evaluation.benchmark.run import BenchmarkError
 from otherwise.evaluation.confounding import Concordance, Confounding, find_confounders
 from otherwise.images.atomic import atomic_path
 from otherwise.images.reading import image_name
-from otherwise.images.table import read_rows, read_table
+from otherwise.images.table import read_number, read_rows, read_table
 
 NO_COVARIATES = ("id", "file", "path", "patient", "fold", "split", "label")
 """Columns that say nothing about an image."""
@@ -53,11 +52,13 @@ def compare_tables(
         )
     wanted = [name.lower() for name in only] if only else [n for n in rows[0].columns if n not in NO_COVARIATES]
     columns = {name: [row.columns[name] for row, _ in matched] for name in wanted if name != outcome}
-    truth = np.array([_number(row.columns[outcome], f"{labels.name} line {row.line}", outcome) for row, _ in matched])
+    places = [f"{labels.name} line {row.line}" for row, _ in matched]
+    outcomes = [row.columns[outcome] for row, _ in matched]
+    truth = np.array([read_number(*pair, outcome, BenchmarkError) for pair in zip(outcomes, places, strict=True)])
     patients = [row.patient or row.id or row.file for row, _ in matched]
-    said = np.array([value for _, value in matched])
+    predicted = np.array([value for _, value in matched])
     return {
-        name: find_confounders(said, truth, columns, patients, by_patient)
+        name: find_confounders(predicted, truth, columns, patients, by_patient)
         for name, by_patient in (("image", False), ("patient", True))
     }
 
@@ -113,15 +114,5 @@ def _values(answers: Sequence[Path]) -> dict[str, float]:
             if row["id"] in found:
                 raise BenchmarkError(f"{path.name} has {row['id']} once more.", "Give each image once.")
             if row["value"]:
-                found[row["id"]] = _number(row["value"], f"{path.name} line {line}", "value")
+                found[row["id"]] = read_number(row["value"], f"{path.name} line {line}", "value", BenchmarkError)
     return found
-
-
-def _number(text: str, place: str, column: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise BenchmarkError(f"{place} has {text!r} as {column}, which is no number.", "Correct or remove that line.")
-    return value

@@ -58,8 +58,10 @@ def faded_detail(
     low, high = window
     box = _box_around(weights > 0, grid, image.geometry)
     part = image.crop(*box)
-    coarse = change_to_native(shown, grid, part, window) + low
     share = change_to_native(weights[None], grid, part.with_array(part.array[:1]), (0.0, 1.0))
+    if not share.any():  # the change lies beyond the image, in a grid that is larger
+        return None
+    coarse = change_to_native(shown, grid, part, window) + low
     places = tuple(slice(first, last) for first, last in zip(*box, strict=True))
     detail = part.array.astype(np.float32).clip(low, high) - coarse
     usual = GRAIN * float(np.median(np.abs(detail[:, share[0] > 0])))

@@ -114,11 +114,15 @@ class ClassifierView:
     def _fade_detail(self, change: np.ndarray, edited: np.ndarray, image: Image) -> None:
         """Take the original's fine detail out where an edit changes much, see ``fine_detail``."""
         weights = fade_weights(self.array, edited) * self.seam
-        shown = precompensated(self.array, self.strengthening).astype(np.float32)
-        found = faded_detail(image, self.grid, shown, weights, self.seen.window)
+        found = faded_detail(image, self.grid, self._shown, weights, self.seen.window)
         if found is not None:
             places, detail = found
             change[(slice(None), *places)] -= detail
+
+    @cached_property
+    def _shown(self) -> np.ndarray:
+        """Return the original as it is carried back to the image's grid, see ``precompensated``."""
+        return precompensated(self.array, self.strengthening).astype(np.float32)
 
     def put(self, change: np.ndarray, onto: Image | None = None) -> Image:
         """Return the original with a change ``(channels, i, j, k)``.

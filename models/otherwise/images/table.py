@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from otherwise.errors import ImageError
+from otherwise.errors import ImageError, OtherwiseError
 
 FILE_COLUMNS = ("file", "path", "image", "filename", "filepath")
 """Names of the column of paths, in any case; the first one in the table counts."""
@@ -74,6 +75,24 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "it is no text table"
         raise ImageError(f"{path.name} cannot be read: {reason}.", "Give a CSV table.") from error
+
+
+def read_number(text: str, place: str, column: str, error: type[OtherwiseError]) -> float:
+    """Read a finite number of a table.
+
+    Args:
+        text: What the table has.
+        place: Table and line, for people.
+        column: Name of the column.
+        error: Raised where the text is no finite number.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise error(f"{place} has {text!r} as {column}, which is no number.", "Correct or remove that line.")
+    return value
 
 
 def _lower(row: dict[str, str]) -> dict[str, str]:

@@ -185,9 +185,7 @@ class Search:
         """Return whether to try edits by flow; of a value wherever the decoder draws other classes, since a small
         change that the student guides can reach a value by spoiling what the model measures."""
         known = self.agent.calibration
-        return known.edits_by_flow or (
-            flow.asked is not None and known.evidence_validity is not None and known.draws_other_classes
-        )
+        return known.edits_by_flow if flow.asked is None else known.draws_by_flow
 
     def _condition(self, pixels: torch.Tensor, seen: Candidate) -> Conditioning:
         answer = torch.from_numpy(np.asarray(seen.probabilities, np.float32))[None].to(pixels)

@@ -173,25 +173,25 @@ def _measured(figures: Figures) -> dict[str, str]:
 
 
 def doubts(figures: Figures, calibration: Calibration) -> list[str]:
-    """Return why the agent is not to be relied on, in words; nothing where it convinces."""
-    said = []
+    """Return the reasons not to rely on the agent, as sentences; none where it convinces."""
+    reasons = []
     if figures.validity < FEW_VALID:
-        said.append(f"This agent seldom finds a counterfactual: {figures.validity:.0%} of the searched images flip.")
+        reasons.append(f"This agent seldom finds a counterfactual: {figures.validity:.0%} of the searched images flip.")
     elif figures.convinced is not None and figures.convinced < FEW_CONVINCED:
-        said.append(
+        reasons.append(
             f"This agent does not convince: for {figures.convinced:.0%} of the searched images, the black box is as "
             "sure of the counterfactual as of real images of that class."
         )
     if not calibration.draws_other_classes:
-        said.append(
+        reasons.append(
             f"Its decoder does not draw other classes by itself ({calibration.evidence_validity or 0:.0%} of held-out "
             "images flip). Its edits follow the student."
         )
-    if said:
-        said.append(
+    if reasons:
+        reasons.append(
             "Train it longer (--minutes with --resume --replace), on more images, or --start from another agent."
         )
-    return said
+    return reasons
 
 
 def _beside(value: float, trivial: float | None) -> str:

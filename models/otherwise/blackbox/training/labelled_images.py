@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from otherwise.blackbox.protocol import InputSpec
 from otherwise.blackbox.view import show
 from otherwise.errors import OtherwiseError
 from otherwise.images.reading import read_image
-from otherwise.images.table import TableRow, read_table
+from otherwise.images.table import TableRow, read_number, read_table
 
 
 class LabelsError(OtherwiseError):
@@ -126,7 +125,9 @@ def read_numbered(
             if column.lower() not in row.columns:
                 known = ", ".join(row.columns)
                 raise LabelsError(f"{table.name} has no column {column!r}.", f"Name one of {known}.")
-            numbers[index, place] = _number(row.columns[column.lower()], f"{table.name} line {row.line}", column)
+            numbers[index, place] = read_number(
+                row.columns[column.lower()], f"{table.name} line {row.line}", column, LabelsError
+            )
     values = numbers[:, 0] if len(columns) == 1 else numbers
     return LabelledImages(_read_images(folder, rows, inputs, progress), values, (), _groups(rows))
 
@@ -149,16 +150,6 @@ def _read_images(
 
 def _groups(rows: Sequence[TableRow]) -> tuple[str, ...]:
     return tuple(row.patient or row.id or row.file for row in rows)
-
-
-def _number(text: str, place: str, column: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise LabelsError(f"{place} has {text!r} as {column}, which is no number.", "Correct or remove that line.")
-    return value
 
 
 def _fraction(text: str) -> float:
