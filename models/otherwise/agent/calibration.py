@@ -14,6 +14,8 @@ USUAL_GOAL = 0.95
 """Probability of the target that convinces where nothing was measured; no more is ever asked for."""
 DRAWN = 0.5
 """Least share of images that evidence alone must flip for edits by flow to be tried."""
+SHAPED = 0.8
+"""Least share of images that a deformation alone must flip for deformations to be tried first."""
 SMALL_CHANGE = 0.02
 """Mean absolute change, as a share of the range, that can be added to an image and leaves no ghost."""
 
@@ -28,6 +30,7 @@ class Calibration:
         evidence_validity: Share of images for which edits by flow, with the evidence as the only condition, flip the
             black box: how well the decoder draws another class by itself.
         student_change: Mean absolute change of the counterfactuals that the student guides, as a share of the range.
+        follows_shape: Share of images that a smooth deformation alone flips, see ``deformation_search``.
         errors: Quantiles at ``LEVELS`` of the decoder's denoising error on its own reconstructions; see ``realism``.
     """
 
@@ -35,6 +38,7 @@ class Calibration:
     evidence_validity: float | None = None
     student_change: float | None = None
     errors: tuple[float, ...] = ()
+    follows_shape: float | None = None
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Calibration:
@@ -44,6 +48,7 @@ class Calibration:
             values.get("evidence_validity"),
             values.get("student_change"),
             tuple(values.get("errors", ())),
+            values.get("follows_shape"),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -52,6 +57,7 @@ class Calibration:
             "convincing": [None if value is None else round(value, 4) for value in self.convincing],
             "evidence_validity": self.evidence_validity,
             "student_change": self.student_change,
+            "follows_shape": self.follows_shape,
             "errors": [round(value, 6) for value in self.errors],
         }
 
@@ -81,6 +87,11 @@ class Calibration:
         """
         small = self.student_change is not None and self.student_change < SMALL_CHANGE
         return self.draws_by_flow and not small
+
+    @property
+    def edits_by_shape(self) -> bool:
+        """Return whether to try deformations first: they were measured to flip most images."""
+        return self.follows_shape is not None and self.follows_shape >= SHAPED
 
     def realism(self, error: float) -> float | None:
         """Return the share of reconstructions with a denoising error of at least ``error``; None where unmeasured."""

@@ -202,9 +202,11 @@ class _Batch:
 def _key(digest: str, models: LoadedModels, request: ExplainRequest) -> str:
     """Name of the explanation of these bytes by these models: 32 hexadecimal characters."""
     asked = asdict(request)
-    # As before there were values and muscles, so that earlier batches go on.
+    # As before there were values, muscles and deformations, so that earlier batches go on.
     if asked["tolerance"] is None:
         del asked["tolerance"]
+    if asked["edit"] == "auto":
+        del asked["edit"]
     if asked["scan"]["muscle"]:
         del asked["scan"]["muscle"]
     parts = [SCHEMA, digest, models.classifier.version, models.agent.version, asked]

@@ -87,6 +87,13 @@ def register(app: typer.Typer) -> None:
                 min=0, max=0.5, help="Explain the mean answer under mild noise, 0.05 of the range, say; 0: the answer."
             ),
         ] = 0.0,
+        edit: Annotated[
+            Literal["auto", "draw", "shape"],
+            typer.Option(
+                help="How the image may change. shape: it is only deformed. draw: the agent draws. auto: a deformation "
+                "for models that were measured to follow it, else draw."
+            ),
+        ] = "auto",
         confidence: Annotated[
             float | None,
             typer.Option(
@@ -115,7 +122,9 @@ def register(app: typer.Typer) -> None:
 
         classifier, agent = choose_pair(image, classifier, agent)
         scan = Scan(overlap, share, foreground, muscle=not skip_muscle)
-        request = ExplainRequest(target, seed, slice_index, projection, find, centre, noise, scan, whole, tolerance)
+        request = ExplainRequest(
+            target, seed, slice_index, projection, find, centre, noise, scan, whole, tolerance, edit
+        )
         if every:
             from otherwise.batch.worker import BatchOrder
 

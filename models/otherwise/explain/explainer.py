@@ -12,7 +12,7 @@ import numpy as np
 
 from otherwise.agent.bundle import Agent
 from otherwise.agent.editing.rendering import Cancelled
-from otherwise.agent.editing.search import Progress, Search, SearchSettings
+from otherwise.agent.editing.search import EditKind, Progress, Search, SearchSettings
 from otherwise.agent.editing.search_result import SearchResult
 from otherwise.agent.question import agent_at
 from otherwise.attribution.methods import find_method
@@ -91,6 +91,10 @@ class Explainer:
         """Explain the classifier's mean answer over copies with noise of a share of the range: see ``smoothed``."""
         return Explainer(SmoothedBlackBox(self.classifier, noise), self.agent, self.settings)
 
+    def editing(self, edit: EditKind) -> Explainer:
+        """Explain by changes of one kind, see ``SearchSettings``."""
+        return Explainer(self.classifier, self.agent, replace(self.settings, edit=edit))
+
     def at(self, question: Question) -> Explainer:
         """Explain a value as two classes, the sides of a question's cut."""
         kind = output_kind(self.classifier)
@@ -157,13 +161,8 @@ class Explainer:
             if cancelled():
                 raise CancelledError("The explanation was cancelled.", "Ask again when you want it.")
 
-        result = self._search(view, counted, target, seed, progress, cancelled)
-        floor = reconstruction_floor(view.array, result.reconstruction)
-        judge = NativeJudge(view, counted, self.rule, result.target, floor)
-        if self.question is None:
-            chosen = choose_edit(judge, result)
-        else:
-            result, chosen = choose_reaching(judge, result, self.question)
+        judge, result, chosen = self._found(view, counted, target, seed, progress, cancelled)
+        floor = judge.floor
         chosen = with_realism(chosen, judge, self.agent)
         measured = measure_edit(counted, view.array, chosen.candidate, floor, result, checkpoint)
         measured = measured.in_unit(self.question.spread) if self.question else measured
@@ -188,7 +187,7 @@ class Explainer:
             path=carried.path,
             alternatives=tuple(answer for answer, _ in carried.alternatives),
             regions=describe_regions(measured.regions, carried.regions),
-            notes=notes_of(result, chosen.answer, measured, self.question),
+            notes=notes_of(result, chosen, measured, view.grid, self.question),
             warnings=warnings,
             seen=self._seen(view),
             rule=self.rule,
@@ -294,7 +293,7 @@ class Explainer:
             )
         return self.classifier.classes.index(target)
 
-    def _search(
+    def _found(
         self,
         view: ClassifierView,
         classifier: CountingBlackBox,
@@ -302,10 +301,37 @@ class Explainer:
         seed: int,
         progress: Progress,
         cancelled: Cancelled,
+    ) -> tuple[NativeJudge, SearchResult, ChosenEdit]:
+        """Search for edits, and choose the one that holds on the full image.
+
+        A deformation that does not hold there is followed by a search for what to draw, if the settings allow both.
+        """
+        settings = self.settings
+        while True:
+            result = self._search(view, classifier, settings, target, seed, progress, cancelled)
+            floor = reconstruction_floor(view.array, result.reconstruction)
+            judge = NativeJudge(view, classifier, self.rule, result.target, floor)
+            if self.question is None:
+                chosen = choose_edit(judge, result)
+            else:
+                result, chosen = choose_reaching(judge, result, self.question)
+            if chosen.answer.valid or settings.edit != "auto" or chosen.candidate.displacement is None:
+                return judge, result, chosen
+            settings = replace(settings, edit="draw")
+
+    def _search(
+        self,
+        view: ClassifierView,
+        classifier: CountingBlackBox,
+        settings: SearchSettings,
+        target: str | None,
+        seed: int,
+        progress: Progress,
+        cancelled: Cancelled,
     ) -> SearchResult:
         """Search for edits on the classifier's grid. This is the first 60 % of the work."""
         progress("search", 0.0)
-        result = Search(self.agent, classifier, self.settings).run(
+        result = Search(self.agent, classifier, settings).run(
             view.array, self._index(target), seed, lambda stage, part: progress(stage, 0.6 * part), cancelled
         )
         if target is not None and bool(self.rule.predicts(result.original.probabilities, result.target)):

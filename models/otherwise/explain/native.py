@@ -55,22 +55,28 @@ class NativeJudge:
             l1=float(change.mean()),
         )
 
-    def carry(self, edited: np.ndarray, native: Image | None = None) -> tuple[np.ndarray, Image]:
+    def carry(
+        self, edited: np.ndarray, displacement: np.ndarray | None = None, native: Image | None = None
+    ) -> tuple[np.ndarray, Image]:
         """Return what the classifier sees of an edit on the full image, and the image to look at.
 
         Only one full image is held at a time.
 
         Args:
             edited: ``(channels, *size)``.
+            displacement: Of an edit that only deforms, see ``Candidate``.
             native: The edit on the full image, where it exists already.
         """
-        native = self.view.carry(edited) if native is None else native
-        seen = self.view.see(native)
-        return seen, native if self.view.small is self.view.image else self.view.carry(edited, self.view.small)
+        view = self.view
+        native = view.carry(edited, None, displacement) if native is None else native
+        seen = view.see(native)
+        return seen, native if view.small is view.image else view.carry(edited, view.small, displacement)
 
-    def carry_and_judge(self, edited: np.ndarray) -> tuple[Counterfactual, Image]:
+    def carry_and_judge(
+        self, edited: np.ndarray, displacement: np.ndarray | None = None
+    ) -> tuple[Counterfactual, Image]:
         """Return the answer for an edit on the full image, and the image to look at."""
-        seen, image = self.carry(edited)
+        seen, image = self.carry(edited, displacement)
         return self.judge(seen), image
 
 
@@ -108,7 +114,7 @@ def choose_edit(judge: NativeJudge, result: SearchResult) -> ChosenEdit:
 
 def carried(judge: NativeJudge, candidate: Candidate) -> ChosenEdit:
     """Carry an edit onto the original, and ask the black box about the result."""
-    change = judge.view.change(candidate.image)
+    change = judge.view.change(candidate.image, displacement=candidate.displacement)
     native = judge.view.put(change)
     return ChosenEdit(candidate, judge.judge(judge.view.see(native)), change, native)
 
@@ -133,20 +139,29 @@ class CarriedImages:
 
 def carry_images(judge: NativeJudge, result: SearchResult, chosen: ChosenEdit, measured: MeasuredEdit) -> CarriedImages:
     """Carry the minimal change, the path, the alternatives and the regions to the image, and ask about each."""
-    minimal = composite(judge.view.array, chosen.candidate.image, soft(measured.minimal))
     steps = _thinned(result.path_to(chosen.candidate), chosen.candidate)
-    path = [judge.carry(c.image, chosen.image if c is chosen.candidate else None) for c in steps]
+    path = [judge.carry(c.image, c.displacement, chosen.image if c is chosen.candidate else None) for c in steps]
     answers = judge.classifier.predict(np.stack([seen for seen, _ in path]))
     return CarriedImages(
-        minimal=judge.carry_and_judge(minimal),
+        minimal=_minimal(judge, chosen, measured),
         path=tuple(
             PathPoint(c.strength, named(judge.classifier, answer), bool(judge.rule.predicts(answer, result.target)))
             for c, answer in zip(steps, answers, strict=True)
         ),
         path_images=tuple(image for _, image in path),
-        alternatives=tuple(judge.carry_and_judge(c.image) for c in result.alternatives),
+        alternatives=tuple(judge.carry_and_judge(c.image, c.displacement) for c in result.alternatives),
         regions=judge.view.labels_back(label_map(measured.regions, measured.effect.shape)),
     )
+
+
+def _minimal(judge: NativeJudge, chosen: ChosenEdit, measured: MeasuredEdit) -> tuple[Counterfactual, Image]:
+    """Return the edit within the smallest part that flips; of a deformation, which has no parts, the whole."""
+    edit = chosen.candidate
+    if edit.displacement is not None:
+        view = judge.view
+        small = view.small is not view.image
+        return chosen.answer, view.carry(edit.image, view.small, edit.displacement) if small else chosen.image
+    return judge.carry_and_judge(composite(judge.view.array, edit.image, soft(measured.minimal)))
 
 
 def named(classifier: BlackBox, answer: np.ndarray) -> Probabilities:

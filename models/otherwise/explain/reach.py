@@ -14,6 +14,7 @@ import numpy as np
 
 from otherwise.agent.conditioning import MAX_LOG_ODDS
 from otherwise.agent.editing.candidate import Candidate
+from otherwise.agent.editing.deformation import blend
 from otherwise.agent.editing.search import SearchSettings
 from otherwise.agent.editing.search_result import SearchResult
 from otherwise.blackbox.decision import DecisionRule
@@ -145,11 +146,11 @@ def _bisected(judge: NativeJudge, start: Candidate, end: Candidate, question: Qu
     blends: list[Candidate] = []
     for _ in range(BISECTIONS):
         share = (low + high) / 2
-        image = np.asarray(((1 - share) * start.image + share * end.image).clip(0, 1), np.float32)
+        image, displacement = blend(judge.view.array, start, end, share)
         strength = (1 - share) * start.strength + share * end.strength
-        blend = Candidate(image, judge.classifier.predict(image[None])[0], strength)
-        blends.append(blend)
-        off = _value(question, blend) - aim
+        tried = Candidate(image, judge.classifier.predict(image[None])[0], strength, displacement=displacement)
+        blends.append(tried)
+        off = _value(question, tried) - aim
         if abs(off) <= PRECISE * question.tolerance:
             break
         low, high = (low, share) if question.sign * off > 0 else (share, high)

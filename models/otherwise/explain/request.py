@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from otherwise.agent.editing.rendering import Cancelled
-from otherwise.agent.editing.search import Progress
+from otherwise.agent.editing.search import EditKind, Progress
 from otherwise.blackbox.output_kind import output_kind
 from otherwise.errors import CancelledError, ClassifierError
 from otherwise.explain.explainer import Explainer
@@ -51,6 +51,7 @@ class ExplainRequest:
         scan: For a classifier of patches: how they are laid, where that is wanted otherwise.
         whole: For a classifier of patches: go on with the next find until the whole image flips.
         tolerance: Of a value: the distance within which it is reached; None: the model's own.
+        edit: How the image may change, see ``SearchSettings``.
     """
 
     target: str | None = None
@@ -63,6 +64,7 @@ class ExplainRequest:
     scan: Scan = field(default_factory=Scan)
     whole: bool = False
     tolerance: float | None = None
+    edit: EditKind = "auto"
 
 
 def read_for_explanation(
@@ -110,6 +112,8 @@ def explain_request(
     """
     if request.projection is not None:
         image = project(image, request.projection)
+    if request.edit != "auto":
+        explainer = explainer.editing(request.edit)
     if request.noise:
         explainer = explainer.under_noise(request.noise)
     options: dict[str, Any] = {"target": request.target, "seed": request.seed, "cancelled": cancelled}

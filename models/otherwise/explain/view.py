@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from otherwise.agent.editing.deformation import deformed_native
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.blackbox.view import View, of_declared_size, view, view_on
 from otherwise.explain.explanation import LOOKED_AT, is_large
@@ -81,7 +82,9 @@ class ClassifierView:
         """Return a changed image on the same grid, in the same window: ``(channels, *size)`` float32 in [0, 1]."""
         return view_on(image, self.grid, self.classifier.inputs, self.seen.window).array
 
-    def change(self, edited: np.ndarray, onto: Image | None = None) -> np.ndarray:
+    def change(
+        self, edited: np.ndarray, onto: Image | None = None, displacement: np.ndarray | None = None
+    ) -> np.ndarray:
         """Return what an edit changes in the original; fine detail fades where it changes much, see ``fine_detail``.
 
         Where something changes, the original is first brought into the classifier's intensity window: beyond it a
@@ -90,11 +93,15 @@ class ClassifierView:
         Args:
             edited: ``(channels, *size)`` in [0, 1].
             onto: The original on another grid; None: on its own.
+            displacement: Of an edit that only deforms: the original is deformed on its own grid, with all its detail.
 
         Returns:
             ``(channels, i, j, k)`` float32 in the image's units.
         """
         image = self.image if onto is None else onto
+        if displacement is not None:
+            moved = deformed_native(image, self.grid, displacement * self.seam)
+            return round_in_place(moved - image.array.astype(np.float32), self.step)
         low, high = self.seen.window
         meant = precompensated((edited - self.array) * self.seam, self.strengthening)
         change = change_to_native(meant.astype(np.float32), self.grid, image, self.seen.window)
@@ -135,9 +142,9 @@ class ClassifierView:
             array[:, rows] = image.array[:, rows].astype(np.float32) + change[:, rows]
         return image.with_array(array)
 
-    def carry(self, edited: np.ndarray, onto: Image | None = None) -> Image:
+    def carry(self, edited: np.ndarray, onto: Image | None = None, displacement: np.ndarray | None = None) -> Image:
         """Return the original with the change of an edited ``(channels, *size)``; see ``change`` and ``put``."""
-        return self.put(self.change(edited, onto), onto)
+        return self.put(self.change(edited, onto, displacement), onto)
 
     @cached_property
     def step(self) -> float:

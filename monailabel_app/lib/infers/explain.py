@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from monailabel.interfaces.tasks.infer_v2 import InferType
 
@@ -14,6 +14,7 @@ from lib.runtime.host import Host
 from lib.runtime.worker import Cancelled
 from lib.settings.params import AUTO, MAX_SEED, Params, number, one_of, place, text, whole_number, yes_or_no
 from lib.storage.explanation_store import StorageError, read_content, require_room
+from otherwise.agent.editing.search import EditKind
 from otherwise.blackbox.output_kind import output_kind
 from otherwise.explain.explainer import Explainer
 from otherwise.explain.explanation import Explanation
@@ -25,6 +26,7 @@ from otherwise.report.folder import write_explanation
 MOST_LETTERS = 100
 """Longest target value as text."""
 MOST_TOLERANCE = 1e12
+EDITS: tuple[str, ...] = get_args(EditKind)
 REGION_NAMES = {f"region {label}": label for label in range(1, 10)}
 """Names of regions until somebody gives them one; stock clients prepare one segment for each."""
 
@@ -47,7 +49,7 @@ class Explain(HostedTask):
     ) -> None:
         self.says_value = output_kind(host.classifier).is_value
         targets: Any = AUTO if self.says_value else [AUTO, *host.classifier.classes]
-        options: dict[str, Any] = {"target": targets, "seed": 0, "noise": 0.0}
+        options: dict[str, Any] = {"target": targets, "seed": 0, "noise": 0.0, "edit": list(EDITS)}
         if self.says_value:
             options["tolerance"] = AUTO
         super().__init__(
@@ -61,12 +63,13 @@ class Explain(HostedTask):
         self.with_names, self.on_saved = with_names, on_saved
 
     def check(self, params: Params) -> dict[str, Any]:
-        """Add the target class, the seed, the noise and the patch."""
+        """Add the target class, the seed, the noise, the kind of edit and the patch."""
         checked = {
             **super().check(params),
             "target": self._target(params),
             "seed": whole_number(params, "seed", 0, MAX_SEED) or 0,
             "noise": number(params, "noise", 0.0, MOST_NOISE) or 0.0,
+            "edit": one_of(params, "edit", EDITS) or EDITS[0],
         }
         if self.says_value:
             checked["tolerance"] = number(params, "tolerance", 0.0, MOST_TOLERANCE)

@@ -16,9 +16,11 @@ class Candidate:
         probabilities: ``(classes,)``.
         strength: See ``SearchSettings.strengths``; 0: unchanged.
         student_probabilities: ``(classes,)``; None for a student not trained in noise, which is not asked.
+        displacement: ``(dims, *size)`` float32 voxels, of an edit that only deforms the image; see ``deformation``.
     """
 
     image: np.ndarray
     probabilities: np.ndarray
     strength: float
     student_probabilities: np.ndarray | None = None
+    displacement: np.ndarray | None = None

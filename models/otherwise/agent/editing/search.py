@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from otherwise.agent.bundle import Agent
 from otherwise.agent.conditioning import Conditioning, clipped_log_odds
 from otherwise.agent.editing.bounds import Bounds
 from otherwise.agent.editing.candidate import Candidate
+from otherwise.agent.editing.deformation_search import USUAL_DEFORMATION, DeformationSearch, DeformationSettings
 from otherwise.agent.editing.direction import EditDirection, direction_to_boundary, evidence_boundary
 from otherwise.agent.editing.flow_search import USUAL_FLOW, FlowSearch, FlowSettings
 from otherwise.agent.editing.refinement import SHARES, Refinement
@@ -32,6 +34,7 @@ MILD = 2
 these do not move it either, the round ends."""
 
 Progress = Callable[[str, float], None]
+EditKind = Literal["auto", "draw", "shape"]
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,10 @@ class SearchSettings:
             only just flips one black box is often seen by no other; what convinces it, others see too. A student that
             was trained in noise should be convinced as well. Where nothing convinces both, the black box alone is to be
             convinced, and where that fails, flipping is enough.
+        edit: How the image may change: ``draw``: as the decoder draws it; ``shape``: by a smooth deformation alone, see
+            ``deformation_search``; ``auto``: by a deformation where these were measured to convince the black box
+            (``Calibration.follows_shape``) and one does, else as drawn.
+        deformation: How hard to search for a deformation.
         flow: Edits by flow, which are tried first, see ``flow_search``; None: they are not.
         convince_student: Whether a student that has learned in noise has to be convinced too.
         strengths: Edits tried, ascending. The condition moves to the boundary at 1, to its mirror image at 2 and no
@@ -75,6 +82,8 @@ class SearchSettings:
     )
     reach: tuple[int, int] | None = (2, 1)
     confidence: float | None = None
+    edit: EditKind = "auto"
+    deformation: DeformationSettings = USUAL_DEFORMATION
     flow: FlowSettings | None = USUAL_FLOW
     convince_student: bool = True
     strengths: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)
@@ -127,6 +136,9 @@ class Search:
             any_other = target is None and not self.classifier.multi_label
             if target is None:
                 target = self.rule.nearest_other(original.probabilities)
+            shaped = self._search_deformation(original, target, start_queries, progress, cancelled)
+            if shaped is not None:
+                return shaped
             by_flow = self._search_flow(original, target, seed, start_queries, progress, cancelled)
             if by_flow is not None:
                 return by_flow
@@ -138,6 +150,36 @@ class Search:
 
     def _goal(self, target: int) -> float:
         return self.agent.calibration.goal(target) if self.settings.confidence is None else self.settings.confidence
+
+    def _search_deformation(
+        self, original: Candidate, target: int, start_queries: int, progress: Progress, cancelled: Cancelled
+    ) -> SearchResult | None:
+        """Search for a deformation; None where it is not wanted or, unless only that is wanted, does not convince."""
+        only = self.settings.edit == "shape"
+        if not only and (self.settings.edit == "draw" or not self.agent.calibration.edits_by_shape):
+            return None
+        goal = self._goal(target)
+        search = DeformationSearch(
+            self.classifier, self.rule, self.settings.deformation, target, goal, stop_if_cancelled(cancelled)
+        )
+        exhausted = self._over_budget(start_queries, search.most_queries(original.image.shape[1:]))
+        if exhausted and not only:
+            return None
+        reconstruction = self._reconstruction(original, self.settings.attempts[0], cancelled)
+        if exhausted:
+            return SearchResult(original, target, original, False, (original,), (), reconstruction, True, goal)
+        found = search.run(original, lambda part: progress("search", part))
+        if not (only or found.convinces):
+            return None
+        tried = _by_strength([original, *found.tried])
+        return SearchResult(original, target, found.best, found.valid, tried, (), reconstruction, False, goal)
+
+    def _reconstruction(self, original: Candidate, settings: EditSettings, cancelled: Cancelled) -> np.ndarray:
+        """Return what the decoder makes of the image without any edit, ``(channels, *size)``."""
+        pixels = torch.from_numpy(original.image)[None].to(self.agent.device)
+        condition = self._condition(pixels, original)
+        steps = self.settings.steps
+        return Renderer(self.agent, steps, pixels, condition, settings, None, {}, cancelled).reconstruction
 
     def _search_flow(
         self,
@@ -172,13 +214,10 @@ class Search:
         found = search.run(self.settings.alternatives, lambda part: progress("search", part))
         if found is None:
             return None
-        pixels = torch.from_numpy(original.image)[None].to(self.agent.device)
-        condition = self._condition(pixels, original)
-        plain = EditSettings(flow.reconstruction_depth)
-        renderer = Renderer(self.agent, self.settings.steps, pixels, condition, plain, None, {}, cancelled)
+        reconstruction = self._reconstruction(original, EditSettings(flow.reconstruction_depth), cancelled)
         tried = _by_strength([original, *found.tried])
         return SearchResult(
-            original, target, found.best, True, tried, found.alternatives, renderer.reconstruction, False, goal, True
+            original, target, found.best, True, tried, found.alternatives, reconstruction, False, goal, True
         )
 
     def _draws_by_flow(self, flow: FlowSettings) -> bool:

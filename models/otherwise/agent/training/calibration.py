@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -11,11 +12,15 @@ import torch
 from otherwise.agent.bundle import Agent
 from otherwise.agent.calibration import LEVELS, Calibration
 from otherwise.agent.editing.candidate import Candidate
+from otherwise.agent.editing.deformation_search import DeformationSearch, DeformationSettings
 from otherwise.agent.editing.flow_search import FlowSearch, FlowSettings
 from otherwise.agent.editing.realism import denoising_errors
 from otherwise.agent.training.validation import FEWEST_SEARCHED, reconstructions
+from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.blackbox.decision import DecisionRule
+from otherwise.blackbox.output_kind import output_kind
 from otherwise.blackbox.protocol import BlackBox
+from otherwise.blackbox.question import QuestionBox, TargetError, ask
 
 FEWEST = 5
 """Least number of images for a median."""
@@ -26,7 +31,8 @@ MOST_EDITS = 24
 def calibrate(
     agent: Agent, classifier: BlackBox, images: np.ndarray, held_out: np.ndarray, seconds: float | None = None
 ) -> Calibration:
-    """Measure what convinces, what the decoder draws by itself, and how well it denoises its reconstructions.
+    """Measure what convinces, what the decoder draws by itself, whether the black box follows shapes, and how well the
+    decoder denoises its reconstructions.
 
     ``student_change`` stays unknown: ``validate`` measures it.
 
@@ -40,9 +46,12 @@ def calibrate(
     held_out = np.asarray(held_out, np.float32)
     made = reconstructions(agent, classifier, held_out)
     errors = denoising_errors(agent, made, classifier.predict(made))
-    return Calibration(
-        convincing_probabilities(classifier, images),
-        evidence_validity(agent, classifier, held_out[:MOST_EDITS], seconds),
+    known = Calibration(convincing_probabilities(classifier, images))
+    few = held_out[:MOST_EDITS]
+    return replace(
+        known,
+        evidence_validity=evidence_validity(agent, classifier, few, seconds),
+        follows_shape=shape_validity(replace(agent, calibration=known), classifier, few, seconds),
         errors=tuple(float(value) for value in np.quantile(errors, LEVELS)),
     )
 
@@ -56,6 +65,37 @@ def convincing_probabilities(classifier: BlackBox, images: np.ndarray, batch: in
         called = answers[rule.predicts(answers, index), index]
         medians.append(float(np.median(called)) if len(called) >= FEWEST else None)
     return tuple(medians)
+
+
+def shape_validity(agent: Agent, classifier: BlackBox, images: np.ndarray, seconds: float | None = None) -> float:
+    """Return the share of images of which a deformation alone convinces the black box, see ``deformation_search``.
+
+    A class is to become the nearest other one, a value to come nearer to the reference by one spread. Values that
+    cannot be asked about count as not convinced. No further image is begun after ``seconds``, but ``FEWEST_SEARCHED``
+    are.
+    """
+    convinced: list[bool] = []
+    started = time.monotonic()
+    for image, answer in zip(images, classifier.predict(images), strict=True):
+        if seconds is not None and len(convinced) >= FEWEST_SEARCHED and time.monotonic() - started > seconds:
+            break
+        convinced.append(_shape_convinces(agent, classifier, image, answer))
+    return round(float(np.mean(convinced)), 4)
+
+
+def _shape_convinces(agent: Agent, classifier: BlackBox, image: np.ndarray, answer: np.ndarray) -> bool:
+    kind, box = output_kind(classifier), classifier
+    target = DecisionRule.of(classifier).nearest_other(answer)
+    goal = agent.calibration.goal(target)
+    if kind.is_value:
+        try:
+            question = ask(kind, float(kind.value_of(answer)))
+        except TargetError:
+            return False
+        box = QuestionBox(classifier, kind.value_of, question)
+        answer, target, goal = box.predict(image[None])[0], question.target, question.confidence
+    search = DeformationSearch(CountingBlackBox(box), DecisionRule.of(box), DeformationSettings(), target, goal)
+    return search.run(Candidate(image, answer, 0.0)).convinces
 
 
 def evidence_validity(agent: Agent, classifier: BlackBox, images: np.ndarray, seconds: float | None = None) -> float:

@@ -69,9 +69,9 @@ def _validate(
         )
 
     calibration = calibrate(agent, session.classifier, data.train, data.held_out, seconds)
-    figures = measure(replace(calibration, evidence_validity=None))  # the student guides
+    figures = measure(replace(calibration, evidence_validity=None, follows_shape=None))  # the student guides
     calibration = replace(calibration, student_change=figures.changed_l1)
-    if calibration.edits_by_flow:
+    if calibration.edits_by_flow or calibration.edits_by_shape:
         figures = measure(calibration)
     return figures, calibration
 
@@ -204,6 +204,8 @@ def _calibrated(classes: Sequence[str], calibration: Calibration) -> dict[str, s
         for name, value in zip(classes, calibration.convincing, strict=True)
         if value is not None
     }
+    if calibration.follows_shape is not None:
+        rows["Convinced by a deformation alone"] = f"{calibration.follows_shape:.2f} of held-out images"
     if calibration.evidence_validity is not None:
         rows["Other classes drawn by the decoder alone"] = f"{calibration.evidence_validity:.2f} of held-out images"
     return rows

@@ -1,0 +1,112 @@
+"""An explanation by shape alone: what the image shows becomes larger or smaller, and nothing is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from otherwise.agent.bundle import Agent
+from otherwise.agent.calibration import Calibration
+from otherwise.agent.editing.search import SearchSettings
+from otherwise.agent.training.calibration import shape_validity
+from otherwise.blackbox.protocol import InputSpec
+from otherwise.explain import view as view_module
+from otherwise.explain.explainer import Explainer
+from otherwise.explain.request import ExplainRequest, explain_request
+from otherwise.images.image import Geometry, Image
+from support.discs import BRIGHT, DiscClassifier, disc
+from support.square_models import SquareClassifier, eager_agent
+
+SIZE = (24, 20)
+AREA = float(disc(SIZE, 5).sum()) / BRIGHT
+
+
+def box_of(factor: float) -> DiscClassifier:
+    """Return a black box that calls discs large from ``factor`` times the area of the image's."""
+    return DiscClassifier(InputSpec(SIZE, intensity=(0, 1)), factor * AREA)
+
+
+def agent_of(box: DiscClassifier, follows_shape: float | None = None) -> Agent:
+    agent = eager_agent(SquareClassifier(box.inputs, version=box.version))
+    return replace(agent, calibration=Calibration(follows_shape=follows_shape))
+
+
+def image(scale: int = 3) -> Image:
+    """Return a disc on a grid that is finer than the classifier's."""
+    size = (SIZE[0] * scale, SIZE[1] * scale)
+    return Image(disc(size, 5 * scale)[..., None], Geometry((*size, 1), np.diag([0.4, 0.4, 2, 1])), "disc", 2)
+
+
+def radius(found: np.ndarray) -> float:
+    """Return the radius in millimetres of what is bright."""
+    return float(np.sqrt((found > BRIGHT / 2).sum() / np.pi) * 0.4)
+
+
+@pytest.mark.parametrize(("factor", "target"), [(1.4, "large"), (0.7, "small")])
+def test_a_disc_becomes_another_size_with_an_edge_as_sharp_as_before(factor: float, target: str) -> None:
+    box, picture = box_of(factor), image()
+    found = Explainer(box, agent_of(box), SearchSettings(edit="shape")).explain(picture)
+    assert found.target == target
+    assert found.counterfactual.valid, found.notes
+    made = found.volumes.counterfactual.array
+    grown = radius(made) / radius(picture.array)
+    assert grown == pytest.approx(factor**0.5, rel=0.1)
+    blurred = ((made > 0.1 * BRIGHT) & (made < 0.9 * BRIGHT)).sum() / grown
+    before = ((picture.array > 0.1 * BRIGHT) & (picture.array < 0.9 * BRIGHT)).sum()
+    assert blurred < 2.5 * before  # one edge of its own, and no ghost of the former one
+    assert any(note.startswith("Only shapes were changed") and "mm" in note for note in found.notes)
+    np.testing.assert_array_equal(found.volumes.minimal.array, made)
+    along = [radius(each.array) for each in found.volumes.path]
+    assert along == sorted(along, reverse=target == "small")
+
+
+@pytest.mark.parametrize(("follows", "deformed"), [(1.0, True), (0.5, False), (None, False)])
+def test_deformations_come_first_where_they_were_measured_to_convince(follows: float | None, deformed: bool) -> None:
+    box = box_of(1.4)
+    found = Explainer(box, agent_of(box, follows)).explain(image())
+    assert found.counterfactual.valid
+    assert any("Only shapes" in note for note in found.notes) is deformed
+    drawn = explain_request(Explainer(box, agent_of(box, follows)), image(), ExplainRequest(edit="draw"))
+    assert not any("Only shapes" in note for note in drawn.notes)
+    shaped = explain_request(Explainer(box, agent_of(box, follows)), image(), ExplainRequest(edit="shape"))
+    assert any("Only shapes" in note for note in shaped.notes)
+
+
+def test_what_no_deformation_reaches_is_drawn_unless_only_shapes_may_change() -> None:
+    box = box_of(30)
+    auto = Explainer(box, agent_of(box, 1.0)).explain(image())
+    assert not any("Only shapes" in note for note in auto.notes)
+    only = Explainer(box, agent_of(box, 1.0), SearchSettings(edit="shape")).explain(image())
+    assert not only.counterfactual.valid
+    assert any("Nothing was found" in note for note in only.notes)
+    short = Explainer(box, agent_of(box, 1.0), SearchSettings(edit="shape", budget=10)).explain(image())
+    assert not short.counterfactual.valid
+    assert any("within the budget" in note for note in short.notes)
+
+
+def test_a_deformation_that_does_not_hold_on_the_full_image_is_followed_by_a_drawn_edit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    box = box_of(1.4)
+
+    def nothing_moves(picture: Image, grid: Geometry, displacement: np.ndarray) -> np.ndarray:
+        return picture.array.astype(np.float32)
+
+    monkeypatch.setattr(view_module, "deformed_native", nothing_moves)
+    found = Explainer(box, agent_of(box, 1.0)).explain(image())
+    assert found.counterfactual.valid
+    assert not any("Only shapes" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(("factors", "share"), [((1.3, 1.3), 1.0), ((1.3, 30.0), 0.5), ((30.0, 30.0), 0.0)])
+def test_how_often_shapes_convince_is_measured(factors: Sequence[float], share: float) -> None:
+    """One half of the black box's limits is out of reach: so is one half of the images."""
+    pictures = np.concatenate([disc(SIZE, 5)[None] * 1.0 for _ in factors]).astype(np.float32)
+    measured = [
+        shape_validity(agent_of(box_of(factor)), box_of(factor), picture[None])
+        for factor, picture in zip(factors, pictures, strict=True)
+    ]
+    assert float(np.mean(measured)) == share
