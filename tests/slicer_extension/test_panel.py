@@ -145,6 +145,19 @@ def test_noise_is_asked_for_and_saved_with_the_scene(app: PanelSession, volume: 
     assert node.GetParameter("noise") == "0.25", "nothing is bound any more"
 
 
+def test_shapes_alone_may_change_where_that_is_wanted(app: PanelSession, volume: Any) -> None:
+    app.connect()
+    app.choose(volume)
+    app.ui.shapeOnlyCheck.setChecked(True)
+    app.press("explainButton")
+    app.until(lambda: not app.logic.busy)
+    assert app.clients[-1].started[-1]["params"] == {"edit": "shape"}
+    node = app.scene.GetSingletonNode("Otherwise", "vtkMRMLScriptedModuleNode")
+    assert node.GetParameter("shapeOnly") == "True"
+    node.SetParameter("shapeOnly", "False")
+    assert not app.ui.shapeOnlyCheck.isChecked()
+
+
 @pytest.mark.long
 def test_a_real_server_explains_a_volume_of_the_scene_and_an_image_of_its_own(app: PanelSession, served: Any) -> None:
     app.answers["real"] = True

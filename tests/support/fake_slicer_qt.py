@@ -83,19 +83,21 @@ def parameter_node_wrapper(wrapped: type) -> type:
     ranges: dict[str, WithinRange] = {}
 
     def connect_parameters_to_gui(self: Any, mapping: dict[str, Any]) -> int:
-        """Bind numbers to spin boxes, both ways, as Slicer does: the box gets the value and the range first."""
+        """Bind numbers to spin boxes and truth to check boxes, both ways, as Slicer does: value and range first."""
 
         def show(*_unused: object) -> None:
             for name, box in mapping.items():
-                box.setValue(getattr(self, name))
+                setter = box.setChecked if is_check(box) else box.setValue
+                setter(getattr(self, name))
 
         slots = {}
         for name, box in mapping.items():
-            box.setRange(ranges[name].minimum, ranges[name].maximum)
+            if name in ranges:
+                box.setRange(ranges[name].minimum, ranges[name].maximum)
             slots[name] = functools.partial(setattr, self, name)
         show()
         for name, box in mapping.items():
-            box.valueChanged.connect(slots[name])
+            changed(box).connect(slots[name])
         tag = self.node.AddObserver("ModifiedEvent", show)
         self.bound = {**getattr(self, "bound", {}), tag: (mapping, slots)}
         return int(tag)
@@ -104,13 +106,18 @@ def parameter_node_wrapper(wrapped: type) -> type:
         mapping, slots = self.bound.pop(tag)
         self.node.RemoveObserver(tag)
         for name, box in mapping.items():
-            box.valueChanged.disconnect(slots[name])
+            changed(box).disconnect(slots[name])
 
     def kept(name: str, kind: type) -> property:
         if issubclass(kind, slicer.vtkMRMLNode):
             return property(
                 lambda self: self.node.GetNodeReference(name),
                 lambda self, value: self.node.SetNodeReferenceID(name, value.GetID() if value is not None else None),
+            )
+        if kind is bool:
+            return property(
+                lambda self: self.node.GetParameter(name) == "True",
+                lambda self, value: self.node.SetParameter(name, str(bool(value))),
             )
         return property(
             lambda self: kind(self.node.GetParameter(name) or kind()),
@@ -127,6 +134,16 @@ def parameter_node_wrapper(wrapped: type) -> type:
     wrapped.disconnectGui = disconnect_gui  # type: ignore[attr-defined]
     wrapped.__init__ = lambda self, node: setattr(self, "node", node)  # type: ignore[misc]
     return wrapped
+
+
+def is_check(box: Any) -> bool:
+    """Return whether a widget is a check box."""
+    return hasattr(box, "setChecked")
+
+
+def changed(box: Any) -> Any:
+    """Return the signal that a person changed the value of a widget."""
+    return box.toggled if is_check(box) else box.valueChanged
 
 
 def load_ui(scene: Any = None) -> tuple[Any, types.SimpleNamespace]:

@@ -27,8 +27,8 @@ class JobRequest:
         image: Id of an image of the studies.
         file: An image to send, instead of ``image``.
         explanation: Id of an explanation whose image is meant, instead of both.
-        params: Options. For ``explain``: ``target``, ``slice_index``, ``seed``, ``noise``; for a classifier of patches
-            ``find`` or ``centre``.
+        params: Options. For ``explain``: ``target``, ``slice_index``, ``seed``, ``noise``, ``edit``; for a classifier
+            of patches ``find`` or ``centre``.
     """
 
     image: str = ""

@@ -189,7 +189,9 @@ class Logic:
 
         self._ask_about(source, work, lambda prepared, finds: self.found.emit(finds))
 
-    def explain(self, source: ImageSelection, target: str = "", find: int = 0, noise: float = 0.0) -> None:
+    def explain(
+        self, source: ImageSelection, target: str = "", find: int = 0, noise: float = 0.0, shape_only: bool = False
+    ) -> None:
         """Explain an image and show the explanation; ``explained(shown)`` follows.
 
         Args:
@@ -197,8 +199,10 @@ class Logic:
             target: Class to flip to; empty: the nearest other one.
             find: Rank of a find; 0: the patch about the region of interest, or the most probable one.
             noise: Explain the mean answer under noise of this share of the intensity range; 0: the answer itself.
+            shape_only: Whether the image may only be deformed.
         """
-        options: dict[str, Any] = {"target": target or None, "noise": noise or None}
+        edit = "shape" if shape_only else None
+        options: dict[str, Any] = {"target": target or None, "noise": noise or None, "edit": edit}
         if find:
             options.update(find=find, centre=None)
 

@@ -22,6 +22,7 @@ class Parameters:
         study: Id of an image of the server.
         target: Class to flip to; empty: the nearest other one.
         noise: Explain the mean answer under noise of this share of the intensity range; 0: the answer itself.
+        shapeOnly: Whether the image may only be deformed.
     """
 
     volume: slicer.vtkMRMLVolumeNode
@@ -30,3 +31,4 @@ class Parameters:
     study: str
     target: str
     noise: Annotated[float, WithinRange(0.0, MOST_NOISE)] = 0.0
+    shapeOnly: bool = False  # noqa: N815 - Slicer's way

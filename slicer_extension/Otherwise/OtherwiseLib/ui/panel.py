@@ -112,7 +112,9 @@ class Panel:
         """Explain the chosen image, or the chosen find."""
         if self._may_send():
             self._show_message("")
-            self.logic.explain(self.source(), self.choices.target, self.finder.chosen, self.ui.noiseSpin.value)
+            ui, target = self.ui, self.choices.target
+            options = {"noise": ui.noiseSpin.value, "shape_only": ui.shapeOnlyCheck.checked}
+            self.logic.explain(self.source(), target, self.finder.chosen, **options)
 
     def on_cancel(self, *_unused: object) -> None:
         """Cancel the job."""

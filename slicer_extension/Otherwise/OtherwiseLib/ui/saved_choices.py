@@ -78,7 +78,8 @@ class SavedChoices:
         """
         self.unbind()
         saved = self._parameters()
-        self._bound = saved, saved.connectParametersToGui({"noise": self._ui.noiseSpin})
+        widgets = {"noise": self._ui.noiseSpin, "shapeOnly": self._ui.shapeOnlyCheck}
+        self._bound = saved, saved.connectParametersToGui(widgets)
 
     def unbind(self) -> None:
         """Unbind the widgets from the parameter node."""
