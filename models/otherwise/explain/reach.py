@@ -67,7 +67,7 @@ def settings_for(settings: SearchSettings, question: Question) -> SearchSettings
         evidence = min(1.0, asked + BEYOND / MAX_LOG_ODDS)
         flow = replace(
             flow,
-            bisections=4,
+            quarterings=2,
             along=ALONG,
             evidence=evidence,
             asked=asked,

@@ -139,6 +139,45 @@ def test_a_search_is_the_same_for_the_same_seed_and_stays_within_its_region(
     assert (first == image).mean() > 0.5
 
 
+@pytest.mark.parametrize(
+    ("limit", "quarterings", "calls", "least"),
+    [
+        (0.6, 1, [(0.45, 0.55, 0.65, 0.75)], 0.65),
+        (0.9, 1, [(0.45, 0.55, 0.65, 0.75), (0.8, 0.85, 0.9, 0.95)], 0.9),
+        (0.6, 2, [(0.45, 0.55, 0.65, 0.75), (0.575, 0.6, 0.625)], 0.6),
+        (0.1, 2, [(0.45, 0.55, 0.65, 0.75), (0.375, 0.4, 0.425)], 0.375),
+        (1.0, 2, [(0.45, 0.55, 0.65, 0.75), (0.8, 0.85, 0.9, 0.95)], None),
+    ],
+)
+def test_the_least_convincing_strength_is_found_in_few_calls(
+    agent: Agent,
+    classifier: SquareClassifier,
+    images: np.ndarray,
+    limit: float,
+    quarterings: int,
+    calls: list[tuple[float, ...]],
+    least: float | None,
+) -> None:
+    asked: list[list[float]] = []
+
+    def judge(made: np.ndarray, strengths: list[float]) -> list[Candidate]:
+        asked.append(list(strengths))
+        answers = [np.array([0.01, 0.99]) if each > limit - 1e-6 else np.array([0.6, 0.4]) for each in strengths]
+        return [Candidate(*one) for one in zip(made, answers, strengths, strict=True)]
+
+    settings = replace(SMALL_REGIONS, guidance_scales=(3.0,), quarterings=quarterings)
+    original = Candidate(images[0], np.array([0.9, 0.1]), 0.0)
+    with torch.inference_mode():
+        search = FlowSearch(agent, judge, classifier, settings, original, 1, 0.9, DecisionRule(), 0, lambda: None)
+        result = search.run(0)
+    for made, expected in zip(asked, calls, strict=False):
+        assert made == pytest.approx(expected)
+    if least is None:
+        assert (result, len(asked)) == (None, len(calls))
+    else:
+        assert asked[len(calls)] == pytest.approx([least] * len(asked[len(calls)])), "its regions are tried next"
+
+
 def test_of_small_changes_the_most_realistic_one_counts(agent: Agent, images: np.ndarray) -> None:
     image, answer = images[0], np.array([0.1, 0.9])
     rng = np.random.default_rng(3)

@@ -1,9 +1,10 @@
 """The search among edits by flow: how strong, and where.
 
-A bisection finds the least strength (see ``edit_scale``) that convinces the black box. The change of that edit is taken
-apart by windows, and the effect of each on the black box is measured. Of the regions of the strongest effect and the
-connected parts of the change, the one of the least change that still convinces and does not look cut out is edited
-again, held to the image elsewhere at each step. Of what convinces and does not look cut out, the least change counts.
+Strengths (see ``edit_scale``) are tried in fours, and the least that convinces the black box counts. The change of that
+edit is taken apart by windows, and the effect of each on the black box is measured. Of the regions of the strongest
+effect and the connected parts of the change, the one of the least change that still convinces and does not look cut out
+is edited again, held to the image elsewhere at each step. Of what convinces and does not look cut out, the least change
+counts.
 """
 
 from __future__ import annotations
@@ -29,8 +30,11 @@ from otherwise.blackbox.protocol import BlackBox
 from otherwise.influence.effect import measure_effect
 from otherwise.influence.parts import composite
 
+QUARTERS = (0.25, 0.5, 0.75, 1.0)
+"""Parts of an interval of strengths that are edited in one call: four images cost the networks less than two calls."""
+
 Judge = Callable[[np.ndarray, Sequence[float]], list[Candidate]]
-"""Images ``(n, channels, *size)`` in [0, 1] and their strengths -> candidates with the answers to them."""
+"""Images ``(n, channels, *size)`` in [0, 1] and their strengths -> candidates with the black box's answers."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +43,9 @@ class FlowSettings:
 
     Attributes:
         guidance_scales: See ``FlowStrength``; each is tried where those before it do not convince.
-        starts: Least and greatest time from which the flow is followed; the first one tried lies between.
-        first: See ``starts``.
-        bisections: Strengths tried after the first convincing one.
+        starts: Least and greatest time from which the flow is followed.
+        first: Time between them up to which strengths are tried first.
+        quarterings: How often the interval in which the least convincing strength lies is divided into four, from 1.
         windows: Most windows whose effect is measured to find the region.
         shares: Shares of the voxels that may be edited, ascending.
         slack: Of the edits of the region that are enough, the most realistic one counts whose change is at most so many
@@ -69,7 +73,7 @@ class FlowSettings:
     guidance_scales: tuple[float, ...] = (3.0, 2.0)
     starts: tuple[float, float] = (0.35, 0.95)
     first: float = 0.75
-    bisections: int = 2
+    quarterings: int = 1
     windows: int = 64
     shares: tuple[float, ...] = (1 / 64, 1 / 32, 1 / 16, 1 / 11, 1 / 8, 1 / 6, 1 / 4, 1 / 3, 1 / 2)
     stronger: float = 1.1
@@ -94,7 +98,7 @@ class FlowSettings:
         """Return the greatest number of edits that the black box may be asked about."""
         of_region = 2 + 2 * self.windows + len(self.shares) + len(self.levels) * len(self.touched)
         scales = len(self.guidance_scales) + (len(self.deep_guidance) if self.asked is not None else 0)
-        of_whole = scales * (1 + self.bisections)
+        of_whole = scales * len(QUARTERS) * (1 + self.quarterings)
         of_grain = len(self.grain_depths) * (1 + len(self.along) + alternatives)
         return of_whole + of_region + len(self.along) + of_grain + alternatives
 
@@ -122,7 +126,7 @@ class FlowSearch:
 
     Args:
         agent: Draws.
-        judge: Asks the black box, and the student where it has to be convinced.
+        judge: Asks the black box.
         classifier: The black box.
         settings: How to search.
         original: The image and the black box's answer.
@@ -196,25 +200,20 @@ class FlowSearch:
         return bool(self.rule.predicts(candidate.probabilities, self.target))
 
     def _least_convincing(self, scale: EditScale) -> Candidate | None:
-        """Bisect the strength with which the whole image is edited."""
+        """Find the least strength that convinces the black box, if the whole image is edited."""
         low, high = scale.limits
-        found, start = None, scale.first
-        for _ in range(1 + self.settings.bisections):
-            (candidate,) = self._edit([start], scale)
-            if self._convinces(candidate):
-                found, high = candidate, start
-            elif found is None and start < high and self._moves(candidate):
-                low, start = start, high
-                (candidate,) = self._edit([start], scale)
-                if not self._convinces(candidate):
-                    return None
-                found = candidate
-            elif found is None:
-                return None
-            else:
-                low = start
-            start = (low + high) / 2
-        return found
+        tried = self._edit(_quarters(low, scale.first), scale)
+        if not any(map(self._convinces, tried)) and self._moves(tried[-1]):
+            low = scale.first
+            tried = self._edit(_quarters(low, high), scale)
+        least = next(filter(self._convinces, tried), None)
+        for _ in range(self.settings.quarterings - 1):
+            if least is None:
+                break
+            below = max((each.strength for each in tried if each.strength < least.strength), default=low)
+            tried = [*self._edit(_quarters(below, least.strength)[:-1], scale), least]
+            low, least = below, next(filter(self._convinces, tried))
+        return least
 
     def best_region(self, whole: Candidate, edges: np.ndarray) -> tuple[np.ndarray, Candidate]:
         """Return the region of the least change that convinces and does not look cut out, and the change within it.
@@ -359,6 +358,11 @@ class FlowSearch:
 
     def _new_noise(self, count: int) -> torch.Tensor:
         return torch.randn(count, *self._pixels.shape[1:], generator=self._generator).to(self._pixels)
+
+
+def _quarters(low: float, high: float) -> list[float]:
+    """Return the strengths at ``QUARTERS`` of an interval, ascending."""
+    return [low + part * (high - low) for part in QUARTERS]
 
 
 def change_of(candidate: Candidate, image: np.ndarray) -> float:
