@@ -19,6 +19,7 @@ from torch import nn
 
 from otherwise.blackbox.bundle import Bundle, bundle_version, refuse_code
 from otherwise.blackbox.hosted import HostedClassifier
+from otherwise.blackbox.hosts.layout import use_channels_last
 from otherwise.blackbox.hosts.monai_config import (
     Step,
     build_inferer,
@@ -166,7 +167,9 @@ def monai_host(bundle: Bundle, device: str = "cpu", trust_code: bool = False) ->
         [(step.of_dictionary, build_steps(bundle, [step], trust_code)) for step in reading.steps],
         where,
     )
-    return HostedClassifier(spec, evaluator)
+    hosted = HostedClassifier(spec, evaluator)
+    use_channels_last(network, inputs, hosted.outputs)
+    return hosted
 
 
 @dataclass(frozen=True)

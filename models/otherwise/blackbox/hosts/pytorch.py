@@ -14,6 +14,7 @@ from torch import nn
 
 from otherwise.blackbox.bundle import Bundle
 from otherwise.blackbox.hosted import HostedClassifier, Scores, in_batches
+from otherwise.blackbox.hosts.layout import use_channels_last
 from otherwise.blackbox.hosts.networks import load_network
 from otherwise.blackbox.output_kind import SURVIVAL, OutputKind
 from otherwise.blackbox.outputs import BYTE, NO_SCORES, InputTypeError, choose, rows_of
@@ -148,7 +149,9 @@ def module_host(network: nn.Module, spec: ClassifierSpec, device: str = "cpu") -
     scores = _scores(network, check_device(device), spec)
     # A rounded input has no gradients, and neither has a batch that is split.
     differentiable = spec.tensor.dtype != "uint8" and spec.batch_size is None
-    return HostedClassifier(spec, scores, LogOdds(network, spec) if differentiable else None)
+    hosted = HostedClassifier(spec, scores, LogOdds(network, spec) if differentiable else None)
+    use_channels_last(network, spec.inputs, hosted.outputs)
+    return hosted
 
 
 def check_device(device: str) -> torch.device:
