@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 
@@ -17,6 +19,9 @@ from otherwise.explain import view as view_module
 from otherwise.explain.explainer import Explainer
 from otherwise.explain.request import ExplainRequest, explain_request
 from otherwise.images.image import Geometry, Image
+from otherwise.report import headline
+from otherwise.report.explanation_json import explanation_json, schema
+from otherwise.report.folder import read_explanation, write_explanation
 from support.discs import BRIGHT, DiscClassifier, disc
 from support.square_models import SquareClassifier, eager_agent
 
@@ -57,7 +62,10 @@ def test_a_disc_becomes_another_size_with_an_edge_as_sharp_as_before(factor: flo
     blurred = ((made > 0.1 * BRIGHT) & (made < 0.9 * BRIGHT)).sum() / grown
     before = ((picture.array > 0.1 * BRIGHT) & (picture.array < 0.9 * BRIGHT)).sum()
     assert blurred < 2.5 * before  # one edge of its own, and no ghost of the former one
-    assert any(note.startswith("Only shapes were changed") and "mm" in note for note in found.notes)
+    assert found.deformation is not None
+    assert 0.5 < found.deformation.furthest < 3
+    growth = found.deformation.greatest_growth if target == "large" else 1 / found.deformation.least_growth
+    assert growth > max(factor, 1 / factor)
     np.testing.assert_array_equal(found.volumes.minimal.array, made)
     along = [radius(each.array) for each in found.volumes.path]
     assert along == sorted(along, reverse=target == "small")
@@ -68,17 +76,17 @@ def test_deformations_come_first_where_they_were_measured_to_convince(follows: f
     box = box_of(1.4)
     found = Explainer(box, agent_of(box, follows)).explain(image())
     assert found.counterfactual.valid
-    assert any("Only shapes" in note for note in found.notes) is deformed
+    assert (found.deformation is not None) is deformed
     drawn = explain_request(Explainer(box, agent_of(box, follows)), image(), ExplainRequest(edit="draw"))
-    assert not any("Only shapes" in note for note in drawn.notes)
+    assert drawn.deformation is None
     shaped = explain_request(Explainer(box, agent_of(box, follows)), image(), ExplainRequest(edit="shape"))
-    assert any("Only shapes" in note for note in shaped.notes)
+    assert shaped.deformation is not None
 
 
 def test_what_no_deformation_reaches_is_drawn_unless_only_shapes_may_change() -> None:
     box = box_of(30)
     auto = Explainer(box, agent_of(box, 1.0)).explain(image())
-    assert not any("Only shapes" in note for note in auto.notes)
+    assert auto.deformation is None
     only = Explainer(box, agent_of(box, 1.0), SearchSettings(edit="shape")).explain(image())
     assert not only.counterfactual.valid
     assert any("Nothing was found" in note for note in only.notes)
@@ -98,7 +106,7 @@ def test_a_deformation_that_does_not_hold_on_the_full_image_is_followed_by_a_dra
     monkeypatch.setattr(view_module, "deformed_native", nothing_moves)
     found = Explainer(box, agent_of(box, 1.0)).explain(image())
     assert found.counterfactual.valid
-    assert not any("Only shapes" in note for note in found.notes)
+    assert found.deformation is None
 
 
 @pytest.mark.parametrize(("factors", "share"), [((1.3, 1.3), 1.0), ((1.3, 30.0), 0.5), ((30.0, 30.0), 0.0)])
@@ -110,3 +118,20 @@ def test_how_often_shapes_convince_is_measured(factors: Sequence[float], share: 
         for factor, picture in zip(factors, pictures, strict=True)
     ]
     assert float(np.mean(measured)) == share
+
+
+def test_a_report_says_that_nothing_was_drawn_and_shows_one_change(tmp_path: Path) -> None:
+    box = box_of(1.4)
+    found = Explainer(box, agent_of(box), SearchSettings(edit="shape")).explain(image())
+    sentence = headline.answer(found)
+    assert "if what the image shows were deformed as shown, by up to" in sentence
+    assert "mm" in sentence
+    content = explanation_json(found)
+    jsonschema.validate(content, schema())
+    again = read_explanation(write_explanation(found, tmp_path / "found"))
+    assert again.deformation == found.deformation
+    assert headline.answer(again) == sentence
+    page = (tmp_path / "found" / "report.html").read_text(encoding="utf-8")
+    assert "Deformed image" in page
+    assert "Minimal change" not in page
+    assert "times their area" in page

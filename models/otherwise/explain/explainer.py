@@ -35,6 +35,7 @@ from otherwise.explain.native import (
     NativeJudge,
     carry_images,
     choose_edit,
+    deformation_of,
     named,
     with_realism,
 )
@@ -187,7 +188,7 @@ class Explainer:
             path=carried.path,
             alternatives=tuple(answer for answer, _ in carried.alternatives),
             regions=describe_regions(measured.regions, carried.regions),
-            notes=notes_of(result, chosen, measured, view.grid, self.question),
+            notes=notes_of(result, chosen.answer, measured, self.question),
             warnings=warnings,
             seen=self._seen(view),
             rule=self.rule,
@@ -195,6 +196,7 @@ class Explainer:
             slice_index=slice_index,
             grid=view.grid,
             precision=self.agent.precision.value,
+            deformation=deformation_of(chosen, view.grid),
         )
 
     def _explain_value(

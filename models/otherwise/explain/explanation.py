@@ -263,6 +263,20 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Deformation:
+    """What an edit does that only deforms the image.
+
+    Attributes:
+        furthest: Greatest displacement, in the unit of the image's geometry, mm as a rule.
+        least_growth, greatest_growth: Factors by which places grow in area or, in 3-D, volume; below 1 they shrink.
+    """
+
+    furthest: float
+    least_growth: float
+    greatest_growth: float
+
+
+@dataclass(frozen=True)
 class Explanation:
     """The explanation of one image.
 
@@ -287,6 +301,8 @@ class Explanation:
         warnings: Reasons to doubt the answer or its explanation, for example that most voxels are clipped.
         value: Where the model says a value: the question and its answer. The classes are then the sides of its cut.
         precision: In which the agent drew, ``fp32`` or ``bf16``; None in explanations of earlier versions.
+        deformation: Where the image was only deformed; None where the counterfactual was drawn. A deformation has no
+            part that is needed and one that is not: ``minimal`` is the counterfactual.
     """
 
     id: str
@@ -317,6 +333,7 @@ class Explanation:
     rule: DecisionRule | None = None
     value: ValueAnswer | None = None
     precision: str | None = None
+    deformation: Deformation | None = None
 
     @property
     def remarks(self) -> tuple[str, ...]:

@@ -9,17 +9,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 
 from otherwise.agent.bundle import Agent
 from otherwise.agent.editing.candidate import Candidate
+from otherwise.agent.editing.deformation import magnified
 from otherwise.agent.editing.realism import realism
 from otherwise.agent.editing.search_result import SearchResult
 from otherwise.blackbox.decision import DecisionRule
 from otherwise.blackbox.protocol import BlackBox
-from otherwise.explain.explanation import Counterfactual, PathPoint, Probabilities
+from otherwise.explain.explanation import Counterfactual, Deformation, PathPoint, Probabilities
 from otherwise.explain.measurement import MeasuredEdit, label_map
 from otherwise.explain.view import ClassifierView
-from otherwise.images.image import Image
+from otherwise.images.image import Geometry, Image
 from otherwise.influence.parts import composite, soft
 
 MAX_PATH = 7
@@ -162,6 +164,22 @@ def _minimal(judge: NativeJudge, chosen: ChosenEdit, measured: MeasuredEdit) -> 
         small = view.small is not view.image
         return chosen.answer, view.carry(edit.image, view.small, edit.displacement) if small else chosen.image
     return judge.carry_and_judge(composite(judge.view.array, edit.image, soft(measured.minimal)))
+
+
+def deformation_of(chosen: ChosenEdit, grid: Geometry) -> Deformation | None:
+    """Return what an edit does that only deforms; None of any other.
+
+    Args:
+        chosen: The edit.
+        grid: Where its displacement lies.
+    """
+    displacement = chosen.candidate.displacement
+    if displacement is None:
+        return None
+    moved = np.tensordot(grid.affine[:3, : len(displacement)], displacement, 1)
+    growth = magnified(torch.from_numpy(displacement)[None])
+    furthest = float(np.linalg.norm(moved, axis=0).max())
+    return Deformation(round(furthest, 4), round(float(growth.min()), 4), round(float(growth.max()), 4))
 
 
 def named(classifier: BlackBox, answer: np.ndarray) -> Probabilities:

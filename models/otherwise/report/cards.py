@@ -53,7 +53,7 @@ def cards(explanation: Explanation, panels: Panels) -> list[Card]:
             "Outlined on the original; 1 is the strongest." if explanation.regions else "No region decides on its own.",
             panels.image(original, "Original with the decisive regions outlined", outlined=True),
         ),
-        _changed(other, explanation, panels),
+        *([_changed(other, explanation, panels)] if other else []),
     ]
     seen, where = seen_card(explanation, panels), _place_card(explanation, panels)
     return [*([where] if where else []), *found, *([seen] if seen else [])]
@@ -102,6 +102,9 @@ def change_sentence(found: Counterfactual, explanation: Explanation) -> str:
     kept = "the model keeps its answer" if explanation.value is None else "the target is not reached"
     unchanged = "" if found.valid else f"; {kept}"
     changed = f"{words.share(found.changed_fraction)} of the {part_name(explanation)} changed"
+    if (done := explanation.deformation) is not None:
+        size = "area" if explanation.volumes.original.dimension == 2 else "volume"
+        changed = f"Places have {done.least_growth:.2f} to {done.greatest_growth:.2f} times their {size}"
     return f"{class_answers(found.probabilities, explanation)}{unchanged}. {changed}."
 
 

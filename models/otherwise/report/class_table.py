@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from otherwise.explain.explanation import Explanation, Probabilities
 from otherwise.explain.value import ValueAnswer
 from otherwise.report import value_words, words
-from otherwise.report.headline import full_change, minimal_change
+from otherwise.report.headline import shown_changes
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class ClassTable:
 
 def class_table(explanation: Explanation) -> ClassTable:
     """Return the table of an explanation."""
-    changes = (minimal_change(explanation), full_change(explanation))
+    changes = shown_changes(explanation)
     answers = (explanation.prediction.probabilities, *(change.found.probabilities for change in changes))
     columns = ("original", *(change.title[0].lower() + change.title[1:] for change in changes))
     if explanation.value is not None:

@@ -17,6 +17,7 @@ from otherwise.explain.explanation import (
     ConceptEntry,
     Concepts,
     Counterfactual,
+    Deformation,
     Explanation,
     ModelRef,
     PathPoint,
@@ -85,6 +86,8 @@ def explanation_json(explanation: Explanation) -> dict[str, Any]:
             "alternatives": [f"alternative-{number + 1}.nrrd" for number in range(len(explanation.alternatives))],
         },
     }
+    if explanation.deformation:
+        content["deformation"] = asdict(explanation.deformation)
     if explanation.value:
         content["value"] = value_json(explanation.value)
     plain: dict[str, Any] = json.loads(json.dumps(content, allow_nan=False, default=np.generic.item))
@@ -171,6 +174,7 @@ def explanation_from_json(content: dict[str, Any], volumes: Volumes, seen: Seen 
         rule=_rule(content.get("decision")),
         value=value_from_json(content["value"]) if content.get("value") else None,
         precision=content.get("precision"),
+        deformation=Deformation(**content["deformation"]) if content.get("deformation") else None,
     )
 
 

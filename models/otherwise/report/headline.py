@@ -35,20 +35,31 @@ def minimal_change(explanation: Explanation) -> ShownChange:
 def full_change(explanation: Explanation) -> ShownChange:
     """Return the whole counterfactual or, where none flips the black box, the nearest attempt."""
     found = explanation.counterfactual
-    title = "Full counterfactual" if found.valid else "Nearest attempt"
+    whole = "Deformed image" if explanation.deformation else "Full counterfactual"
+    title = whole if found.valid else "Nearest attempt"
     return ShownChange(title, found, explanation.volumes.counterfactual, minimal=False)
 
 
 def headline_change(explanation: Explanation) -> ShownChange:
     """Return the change that the headline names: the minimal one, where there is one in a decisive region."""
+    if explanation.deformation:
+        return full_change(explanation)
     minimal = explanation.counterfactual.valid and explanation.minimal.valid and bool(explanation.regions)
     return minimal_change(explanation) if minimal else full_change(explanation)
 
 
-def other_change(explanation: Explanation) -> ShownChange:
-    """Return the change that the headline does not name."""
+def other_change(explanation: Explanation) -> ShownChange | None:
+    """Return the change that the headline does not name; of a deformation there is one only."""
+    if explanation.deformation:
+        return None
     minimal = headline_change(explanation).minimal
     return full_change(explanation) if minimal else minimal_change(explanation)
+
+
+def shown_changes(explanation: Explanation) -> tuple[ShownChange, ...]:
+    """Return the changes that a report shows, the least first."""
+    full = full_change(explanation)
+    return (full,) if explanation.deformation else (minimal_change(explanation), full)
 
 
 def question(explanation: Explanation) -> str:
@@ -115,8 +126,11 @@ def _answer(explanation: Explanation) -> str:
     target, shown = explanation.target, headline_change(explanation)
     with_share = words.with_probability(target, shown.found.probabilities)
     of = part_name(explanation)
+    deformed = _deformed(explanation)
     if explanation.value is not None:
         amount = explanation.value.of(shown.found.probabilities)
+        if deformed:
+            return value_words.answer(explanation.value, amount, "what the image shows", deformed)
         where = _inside(explanation) if shown.minimal else " looked as shown"
         part = f"{words.share(shown.found.changed_fraction)} of the {of}"
         return value_words.answer(explanation.value, amount, part, where)
@@ -124,9 +138,20 @@ def _answer(explanation: Explanation) -> str:
         return f"The nearest attempt{' at the patch' if explanation.place else ''} reaches {with_share}."
     changed = words.share(shown.found.changed_fraction)
     says, part = ("The patch would be", "it") if explanation.place else ("It would say", "the image")
+    if deformed:
+        return f"{says} {with_share} if what {part} shows{deformed}."
     if not shown.minimal:
         return f"{says} {with_share} if {changed} of {part} changed as shown."
     return f"{says} {with_share} if {changed} of {part}{_inside(explanation)}."
+
+
+def _deformed(explanation: Explanation) -> str:
+    """Return the end of a sentence about a deformation; nothing of a drawn change."""
+    found = explanation.deformation
+    if found is None:
+        return ""
+    unit = explanation.volumes.original.unit
+    return f" were deformed as shown, by up to {found.furthest:.2g} {'mm' if unit == 'mm' else 'pixels'}"
 
 
 def _inside(explanation: Explanation) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import torch
@@ -167,6 +169,28 @@ def test_what_no_deformation_can_reach_is_not_claimed() -> None:
     assert not found.valid
     assert found.best.displacement is not None
     assert area(found.best.image) > area(large)
+
+
+@dataclass(frozen=True)
+class GrainClassifier(DiscClassifier):
+    """A classifier that says "large" by the contrast between neighbouring voxels."""
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """Answer to grain alone."""
+        contrast = np.square(np.diff(images, axis=-1)).reshape(len(images), -1).mean(axis=1).astype(np.float64)
+        large = 1 / (1 + np.exp(-20 * (contrast / self.limit - 1)))
+        return np.stack([1 - large, large], axis=1)
+
+
+def test_a_classifier_that_goes_by_grain_does_not_count_as_one_that_goes_by_shapes() -> None:
+    image = np.random.default_rng(2).random((1, 32, 24)).astype(np.float32)
+    contrast = float(np.square(np.diff(image, axis=-1)).mean())
+    box = CountingBlackBox(GrainClassifier(InputSpec((32, 24)), 0.9 * contrast))
+    finder = DeformationSearch(box, DecisionRule.of(box), DeformationSettings(), 0, 0.7)
+    found = finder.run(original_of(finder, image))
+    assert found.convinces
+    assert found.best.strength < 1
+    assert not found.moves
 
 
 def test_a_search_is_cancelled_between_its_rounds() -> None:

@@ -19,6 +19,9 @@ from otherwise.agent.editing.deformation import deformed, is_plausible, magnific
 from otherwise.blackbox.checked import CountingBlackBox, decision_value
 from otherwise.blackbox.decision import DecisionRule
 
+LEAST_MOVE = 1.0
+"""Voxels of the classifier's grid by which a deformation has to move something to be seen. Less only resamples the
+image: a classifier that this convinces does not go by shapes."""
 VOXELS_AT_ONCE = 2**20
 """Voxels in the images that the black box is asked about at once."""
 
@@ -62,6 +65,11 @@ class DeformationResult:
     valid: bool
     convinces: bool
     tried: tuple[Candidate, ...]
+
+    @property
+    def moves(self) -> bool:
+        """Return whether the best deformation moves anything far enough to be seen."""
+        return self.best.strength >= LEAST_MOVE
 
 
 @dataclass(frozen=True, eq=False)

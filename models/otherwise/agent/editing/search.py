@@ -169,7 +169,7 @@ class Search:
         if exhausted:
             return SearchResult(original, target, original, False, (original,), (), reconstruction, True, goal)
         found = search.run(original, lambda part: progress("search", part))
-        if not (only or found.convinces):
+        if not (only or (found.convinces and found.moves)):
             return None
         tried = _by_strength([original, *found.tried])
         return SearchResult(original, target, found.best, found.valid, tried, (), reconstruction, False, goal)

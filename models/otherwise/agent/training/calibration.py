@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,12 +19,14 @@ from otherwise.agent.editing.realism import denoising_errors
 from otherwise.agent.training.validation import FEWEST_SEARCHED, reconstructions
 from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.blackbox.decision import DecisionRule
-from otherwise.blackbox.output_kind import output_kind
+from otherwise.blackbox.output_kind import OutputKind, output_kind
 from otherwise.blackbox.protocol import BlackBox
-from otherwise.blackbox.question import QuestionBox, TargetError, ask
+from otherwise.blackbox.question import Question, QuestionBox, TargetError, ask
 
 FEWEST = 5
 """Least number of images for a median."""
+SHAPE_AMOUNT = 1 / 3
+"""Spreads by which a deformation has to move a value for the model to count as one that follows shapes."""
 MOST_EDITS = 24
 """Most images that are edited with the evidence as the only condition."""
 
@@ -70,9 +73,8 @@ def convincing_probabilities(classifier: BlackBox, images: np.ndarray, batch: in
 def shape_validity(agent: Agent, classifier: BlackBox, images: np.ndarray, seconds: float | None = None) -> float:
     """Return the share of images of which a deformation alone convinces the black box, see ``deformation_search``.
 
-    A class is to become the nearest other one, a value to come nearer to the reference by one spread. Values that
-    cannot be asked about count as not convinced. No further image is begun after ``seconds``, but ``FEWEST_SEARCHED``
-    are.
+    A class is to become the nearest other one, a value to move by ``SHAPE_AMOUNT``. A deformation too small to be seen
+    does not count. No further image is begun after ``seconds``, but ``FEWEST_SEARCHED`` are.
     """
     convinced: list[bool] = []
     started = time.monotonic()
@@ -88,14 +90,23 @@ def _shape_convinces(agent: Agent, classifier: BlackBox, image: np.ndarray, answ
     target = DecisionRule.of(classifier).nearest_other(answer)
     goal = agent.calibration.goal(target)
     if kind.is_value:
-        try:
-            question = ask(kind, float(kind.value_of(answer)))
-        except TargetError:
+        question = _moved_question(kind, float(kind.value_of(answer)))
+        if question is None:
             return False
         box = QuestionBox(classifier, kind.value_of, question)
         answer, target, goal = box.predict(image[None])[0], question.target, question.confidence
     search = DeformationSearch(CountingBlackBox(box), DecisionRule.of(box), DeformationSettings(), target, goal)
-    return search.run(Candidate(image, answer, 0.0)).convinces
+    found = search.run(Candidate(image, answer, 0.0))
+    return found.convinces and found.moves
+
+
+def _moved_question(kind: OutputKind, value: float) -> Question | None:
+    """Return the question for a value nearer to the reference or, where the range ends there, further from it."""
+    amount = SHAPE_AMOUNT * kind.spread
+    for sign in ("+", "-") if value < kind.reference else ("-", "+"):
+        with contextlib.suppress(TargetError):
+            return ask(kind, value, f"{sign}{amount}")
+    return None
 
 
 def evidence_validity(agent: Agent, classifier: BlackBox, images: np.ndarray, seconds: float | None = None) -> float:
