@@ -201,7 +201,7 @@ class Search:
         progress("search", 0.0)
         search = FlowSearch(
             self.agent,
-            self._judged,
+            self._answered,
             self.classifier,
             flow,
             original,
@@ -339,7 +339,13 @@ class Search:
     ) -> list[Candidate]:
         return self._judged(renderer(direction, strengths), [already + float(s) for s in strengths])
 
+    def _answered(self, images: np.ndarray, strengths: Sequence[float]) -> list[Candidate]:
+        """Return what the black box says of images."""
+        answers = self.classifier.predict(images)
+        return [Candidate(*one) for one in zip(images, answers, strengths, strict=True)]
+
     def _judged(self, images: np.ndarray, strengths: Sequence[float]) -> list[Candidate]:
+        """Return what the black box says of images, and the student if it has learned in noise."""
         answers = self.classifier.predict(images)
         by_student: Sequence[np.ndarray | None] = [None] * len(images)
         if self.agent.student_noise:
