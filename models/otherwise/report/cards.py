@@ -10,6 +10,9 @@ from otherwise.report import value_words, words
 from otherwise.report.headline import ShownChange, headline_change, other_change, part_name
 from otherwise.report.panels import WEAK, ColourBar, FigurePanel, Panels
 
+SEEN = "As the classifier sees it"
+"""Title of the picture of the classifier's input."""
+
 
 @dataclass(frozen=True)
 class Card:
@@ -89,7 +92,7 @@ def seen_card(explanation: Explanation, panels: Panels) -> Card | None:
     low, high = seen.window
     clipped = f"{words.share(seen.below)} of the voxels are darker, {words.share(seen.above)} brighter"
     text = f"{seen_size(seen)}, black at {low:.4g} and white at {high:.4g}; {clipped}."
-    return Card("As the classifier sees it", text, panels.seen(seen.image))
+    return Card(SEEN, text, panels.seen(seen.image))
 
 
 def seen_size(seen: Seen) -> str:

@@ -52,7 +52,7 @@ def draw_values(axes: Axes, strengths: Sequence[float], values: Sequence[float],
     axes.set_xlim(*((strengths[0], strengths[-1]) if len(set(strengths)) > 1 else (-0.5, 0.5)))
     middle = (max(question.low, low) + min(question.high, high)) / 2
     axes.annotate(
-        textwrap.fill(question.text, 20),
+        textwrap.fill(question.text, 14),
         (1.02, middle),
         xycoords=("axes fraction", "data"),
         color=TARGET,

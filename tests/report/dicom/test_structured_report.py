@@ -215,3 +215,4 @@ def test_the_value_of_a_patch_and_of_the_whole_image_are_measurements(
         assert measured[0].unit.value == "mo"
     assert not any("Probability" in one.name.meaning for group in groups.values() for one in group.get_measurements())
     assert "PREDICTED_CLASS" not in items_of(groups["ORIGINAL"])
+    assert items_of(groups["COUNTERFACTUAL"]) == {"TARGET_VALUE": explanation.value.question.text, "REACHED": "Yes"}

@@ -59,8 +59,10 @@ SUFFICIENT = private("SUFFICIENT", "This region of the change alone is sufficien
 NECESSARY = private("NECESSARY", "This region of the change is necessary")
 ABOVE_FLOOR = private("ABOVE_FLOOR", "Change exceeds the reconstruction error")
 VALID = private("VALID", "The classifier changes its mind")
+REACHED = private("REACHED", "The value is reached")
 PREDICTED = private("PREDICTED_CLASS", "Class predicted by the classifier")
 TARGET = private("TARGET_CLASS", "Class that was searched for")
+TARGET_VALUE = private("TARGET_VALUE", "Value that was asked for")
 CHANGED_FRACTION = private("CHANGED_FRACTION", "Changed share of the image")
 MEAN_CHANGE = private("MEAN_CHANGE", "Mean change, share of the intensity window")
 RECONSTRUCTION = private("RECONSTRUCTION", "Mean reconstruction error, share of the window")
@@ -149,7 +151,8 @@ def _answers(
     predicted = (
         [] if explanation.value else [QualitativeEvaluation(PREDICTED, class_code(explanation.prediction.label))]
     )
-    target = QualitativeEvaluation(TARGET, class_code(value_words.target(explanation)))
+    asked = TARGET_VALUE if explanation.value else TARGET
+    target = QualitativeEvaluation(asked, class_code(value_words.target(explanation)))
     errors = [_number(RECONSTRUCTION, explanation.reconstruction_l1)]
     answers = [
         _answer(ORIGINAL_ANSWER, explanation, image, creation, explanation.prediction.probabilities, errors, predicted),
@@ -179,7 +182,7 @@ def _changed(
     target: QualitativeEvaluation,
 ) -> MeasurementsAndQualitativeEvaluations:
     numbers = [_number(CHANGED_FRACTION, answer.changed_fraction), _number(MEAN_CHANGE, answer.l1)]
-    evaluations = [target, QualitativeEvaluation(VALID, _yes(answer.valid))]
+    evaluations = [target, QualitativeEvaluation(REACHED if explanation.value else VALID, _yes(answer.valid))]
     return _answer(kind, explanation, image, creation, answer.probabilities, numbers, evaluations)
 
 
