@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
 
-from otherwise.agent.flow import draw, integrate, invert, noised, redraw, render
+from otherwise.agent.flow import draw, integrate, integrate_partway, invert, noised, redraw, render
 
 
 def test_the_line_ends_in_image_and_noise() -> None:
@@ -30,6 +33,31 @@ def test_rendering_undoes_inversion_to_second_order() -> None:
         float((render(curved, invert(curved, images, 0.7, steps), 0.7, steps) - images).abs().max()) for steps in (4, 8)
     ]
     assert errors[1] < errors[0] / 3
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5])
+@pytest.mark.parametrize(("begin", "end"), [(0.0, 0.5), (0.9, 0.1)])
+def test_a_step_on_a_part_of_the_way_costs_one_call_and_the_first_one_another(
+    steps: int, begin: float, end: float
+) -> None:
+    asked: list[float] = []
+
+    def field(x: Tensor, t: Tensor) -> Tensor:
+        asked.append(float(t[0]))
+        return torch.zeros_like(x)
+
+    integrate_partway(field, torch.zeros(2, 3), begin, end, steps)
+    assert asked == pytest.approx(torch.linspace(begin, end, steps + 1).tolist())
+
+
+@pytest.mark.parametrize("rate", [-2.0, -1.0, 1.0, 2.0])
+@pytest.mark.parametrize("steps", [4, 8, 16, 32])
+@pytest.mark.parametrize("solve", [integrate, integrate_partway])
+def test_the_error_is_of_second_order(solve: Callable[..., Tensor], rate: float, steps: int) -> None:
+    """``dx/dt = rate x`` has the solution ``x exp(rate t)``; Euler's rule would be ``rate^2 / (2 steps)`` away."""
+    start, exact = torch.ones(1, 1, dtype=torch.float64), math.exp(rate)
+    found = float(solve(lambda x, t: rate * x, start, 0.0, 1.0, steps))
+    assert abs(found - exact) / exact < rate**2 / steps**2
 
 
 def test_only_the_masked_part_is_drawn_anew() -> None:

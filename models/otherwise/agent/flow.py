@@ -68,6 +68,30 @@ def integrate(
     return x
 
 
+def integrate_partway(
+    velocity: Velocity, start: Tensor, begin: float, end: float, steps: int, step_done: StepDone | None = None
+) -> Tensor:
+    """Solve ``dx/dt = velocity(x, t)`` with one network call a step, and one at first, for a part of the way.
+
+    The trapezoidal rule: each step follows the mean of the slopes at its ends. The slope at its end is taken at Euler's
+    prediction and begins the next step as well (predict, evaluate, correct: Hairer, Norsett and Wanner, Solving
+    Ordinary Differential Equations I, III.1). It is of second order, as Heun's rule is. Inverting real images to half
+    of the way and rendering them again it errs less than Heun's rule with nearly twice the calls; over the whole way it
+    errs more. Arguments and result as for ``integrate``.
+    """
+    x, length = start, (end - begin) / steps
+    times = torch.linspace(begin, end, steps + 1, device=start.device, dtype=start.dtype)
+    ones = torch.ones(len(start), device=start.device, dtype=start.dtype)
+    slope = velocity(x, times[0] * ones)
+    for after in times[1:]:
+        ahead = velocity(x + length * slope, after * ones)
+        x = x + length * (slope + ahead) / 2
+        slope = ahead
+        if step_done is not None:
+            step_done()
+    return x
+
+
 def invert(velocity: Velocity, images: Tensor, depth: float, steps: int, step_done: StepDone | None = None) -> Tensor:
     """Bring images to the noise of time ``depth`` that renders them again (DDIM inversion, arXiv 2010.02502)."""
     return integrate(velocity, images, 0.0, depth, steps, step_done)

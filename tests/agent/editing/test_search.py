@@ -170,7 +170,7 @@ def test_attempts_of_one_depth_invert_the_image_once(
 
     one, another, both = calls(0.3), calls(0.4), calls(0.3, 0.4)
     assert both == one + another
-    there_and_back = 2 * 2 * 2  # Two solver steps each way, each of two calls.
+    there_and_back = 2 * (1 + 2)  # Two solver steps each way: a call for each, and one at first.
     assert calls(0.3, 0.3) == 2 * one - there_and_back
 
 

@@ -14,11 +14,13 @@ from otherwise.agent.conditioning import Conditioning
 from otherwise.agent.editing.bounds import Bounds
 from otherwise.agent.editing.direction import EditDirection, edit_velocity
 from otherwise.agent.editing.guidance import guided
-from otherwise.agent.flow import StepDone, invert, render
+from otherwise.agent.flow import StepDone, Velocity, integrate, integrate_partway
 from otherwise.agent.operators import shrunk
 from otherwise.errors import CancelledError
 
 Cancelled = Callable[[], bool]
+PARTWAY = 0.5
+"""Greatest inversion depth at which the cheaper solver is as good, see ``flow.integrate_partway``."""
 MIRRORED = 2.0
 """Strength at which the condition is mirrored in the boundary. Further conditions are unlike any image's."""
 
@@ -82,8 +84,8 @@ class Renderer:
         self.agent, self.steps, self.pixels, self.condition = agent, steps, pixels, condition
         self.settings, self.bounds, self._step_done = settings, bounds, stop_if_cancelled(cancelled)
         if settings.inversion_depth not in inverted:
-            noise = invert(self._own, 2 * pixels - 1, settings.inversion_depth, steps, self._step_done)
-            plain = (render(self._own, noise, settings.inversion_depth, steps, self._step_done) + 1) / 2
+            noise = self._solve(self._own, 2 * pixels - 1, 0.0, settings.inversion_depth)
+            plain = (self._solve(self._own, noise, settings.inversion_depth, 0.0) + 1) / 2
             inverted[settings.inversion_depth] = Inverted(noise, plain)
         self.noise, self.plain = inverted[settings.inversion_depth].noise, inverted[settings.inversion_depth].plain
         self.reconstruction: np.ndarray = self.plain.clamp(0, 1)[0].float().cpu().numpy()
@@ -105,11 +107,15 @@ class Renderer:
             # What is added to the image is how the edit differs from the rendered image: it may, where the sum may.
             rendered = self.bounds.mapped(lambda x: 2 * (x + self.plain - self.pixels) - 1) if self.bounds else None
             field = guided(field, self.agent.model, towards, weight, self.agent.guidance_style, rendered)
-        edited = (render(field, noise, self.settings.inversion_depth, self.steps, self._step_done) + 1) / 2
+        edited = (self._solve(field, noise, self.settings.inversion_depth, 0.0) + 1) / 2
         change = shrunk(edited - self.plain, torch.full_like(strength, self.agent.guidance_style.shrinkage))
         images = self.pixels + change
         images = (self.bounds.clamp(images) if self.bounds else images).clamp(0, 1)
         return np.asarray(images.float().cpu().numpy(), dtype=np.float32)
+
+    def _solve(self, velocity: Velocity, start: Tensor, begin: float, end: float) -> Tensor:
+        solve = integrate_partway if self.settings.inversion_depth <= PARTWAY else integrate
+        return solve(velocity, start, begin, end, self.steps, self._step_done)
 
     def _own(self, x: Tensor, t: Tensor) -> Tensor:
         return self.agent.model.velocity(x, t, self.condition)

@@ -42,7 +42,7 @@ class SearchSettings:
     """Settings of the search.
 
     Attributes:
-        steps: Solver steps each way (two network calls a step).
+        steps: Solver steps each way, see ``rendering.PARTWAY`` for what they cost.
         rounds: Rounds of attempts; all but the first begin at the nearest attempt so far, and the change adds up.
         attempts: In the order tried in each round. Most images flip where the student leads much; the others are led
             less. Going deeper redraws more of the image, but exaggerating more ends in images unlike any: so the deeper
