@@ -36,7 +36,7 @@ def box_of(factor: float) -> DiscClassifier:
 
 def agent_of(box: DiscClassifier, follows_shape: float | None = None) -> Agent:
     agent = eager_agent(SquareClassifier(box.inputs, version=box.version))
-    return replace(agent, calibration=Calibration(follows_shape=follows_shape))
+    return replace(agent, calibration=Calibration(follows_shape=follows_shape, evidence_validity=0.0))
 
 
 def image(scale: int = 3) -> Image:
@@ -90,6 +90,7 @@ def test_what_no_deformation_reaches_is_drawn_unless_only_shapes_may_change() ->
     only = Explainer(box, agent_of(box, 1.0), SearchSettings(edit="shape")).explain(image())
     assert not only.counterfactual.valid
     assert any("Nothing was found" in note for note in only.notes)
+    assert not any(warning.code == "decoder-cannot-draw" for warning in only.warnings)
     short = Explainer(box, agent_of(box, 1.0), SearchSettings(edit="shape", budget=10)).explain(image())
     assert not short.counterfactual.valid
     assert any("within the budget" in note for note in short.notes)

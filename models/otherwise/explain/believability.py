@@ -9,7 +9,7 @@ from otherwise.warning import AnswerWarning
 
 
 def believability_warnings(
-    calibration: Calibration, counterfactual: Counterfactual, target: str, goal: float
+    calibration: Calibration, counterfactual: Counterfactual, target: str, goal: float, drawn: bool = True
 ) -> tuple[AnswerWarning, ...]:
     """Return reasons to doubt a counterfactual, in words.
 
@@ -18,6 +18,7 @@ def believability_warnings(
         counterfactual: The counterfactual, or the nearest attempt.
         target: Name of the class.
         goal: Probability of the target that convinces.
+        drawn: Whether the decoder drew it; else the image was only deformed.
     """
     warnings = []
     probability = counterfactual.probabilities[target]
@@ -29,7 +30,7 @@ def believability_warnings(
                 f"{goal:.2f} or more where it is convinced.",
             )
         )
-    if not counterfactual.valid and not calibration.draws_other_classes:
+    if drawn and not counterfactual.valid and not calibration.draws_other_classes:
         warnings.append(
             AnswerWarning(
                 "decoder-cannot-draw",

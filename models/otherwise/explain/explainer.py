@@ -358,6 +358,7 @@ class Explainer:
             chosen.answer,
             self.classifier.classes[target],
             0.0 if self.question else result.goal,  # a value is not convinced, but reached
+            drawn=chosen.candidate.displacement is None,
         )
         return (*warnings_of(view.image, self.classifier.inputs, view.seen), *fragile, *unbelievable)
 

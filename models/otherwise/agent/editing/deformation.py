@@ -81,8 +81,16 @@ def magnified(fields: torch.Tensor) -> torch.Tensor:
     dims = fields.shape[1]
     rows = [torch.stack(torch.gradient(fields[:, axis], dim=tuple(range(1, dims + 1))), -1) for axis in range(dims)]
     jacobian = torch.stack(rows, dim=-2) + torch.eye(dims)
-    shrinkage = torch.linalg.det(jacobian)
+    shrinkage = _determinant(jacobian)
     return torch.where(shrinkage > 0, 1 / shrinkage.clamp_min(1e-6), -1.0)
+
+
+def _determinant(matrices: torch.Tensor) -> torch.Tensor:
+    """Return the determinants of matrices ``(..., 2, 2)`` or ``(..., 3, 3)``, far faster than by a factorisation."""
+    rows = matrices.unbind(-2)
+    if len(rows) == 2:
+        return rows[0][..., 0] * rows[1][..., 1] - rows[0][..., 1] * rows[1][..., 0]
+    return (rows[0] * torch.linalg.cross(rows[1], rows[2])).sum(-1)
 
 
 def is_plausible(fields: torch.Tensor) -> torch.Tensor:
