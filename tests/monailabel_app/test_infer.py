@@ -31,6 +31,7 @@ def test_info_lists_both_models(running: Running) -> None:
         "target": ["auto", "benign", "malignant"],
         "seed": 0,
         "noise": 0.0,
+        "edit": ["auto", "draw", "shape"],
     }
     assert explain["type"] == "segmentation", "the stock Slicer plug-in offers no other type with a button"
 
