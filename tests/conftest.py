@@ -23,7 +23,7 @@ from otherwise.images.writing import write_image
 from otherwise.phantoms.mammogram import MammogramSettings, mammograms
 from support import forked_python
 
-pytest_plugins = ["support.parallel"]
+pytest_plugins = ["support.blank_pages", "support.parallel"]
 
 # How long an example takes says how busy the machine is, not whether the code is right.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -32,6 +32,8 @@ QUIET = (
     "watchdog",
 )
 """Loggers whose warnings quote requests, files or tags."""
+SCHEDULER = "timeloop"
+"""MONAI Label's scheduler only announces itself, and sets a level and a handler of its own each time that it starts."""
 SILENT = ("uvicorn.access", "task_train", "task_infer", "task_scoring", "task_batch_infer")
 """The first prints queries; the others what subprocesses print, which ``GET /train/`` shows to whoever may see it."""
 
@@ -66,13 +68,14 @@ def configure(form: LogFormat) -> None:
 
 
 def quieten() -> None:
-    """Silence loggers that quote requests, files or tags."""
+    """Silence loggers that quote requests, files or tags, and the scheduler."""
     import SimpleITK
 
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.ERROR)
     for name in SILENT:
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    logging.getLogger(SCHEDULER).disabled = True
     logging.captureWarnings(True)
     for module in QUIET:
         warnings.filterwarnings("ignore", module=rf"{module}\b")

@@ -12,6 +12,8 @@ from pydicom.uid import SecondaryCaptureImageStorage
 
 from otherwise.report.dicom.write import write_dicom
 
+pytestmark = pytest.mark.usefixtures("blank_pages")
+
 PLACE = ("FrameOfReferenceUID", "ImagePositionPatient", "ImageOrientationPatient", "SharedFunctionalGroupsSequence")
 
 

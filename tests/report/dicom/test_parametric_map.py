@@ -15,6 +15,8 @@ from otherwise.images.reading import read_image
 from otherwise.report.dicom.write import write_dicom
 from support.value_models import as_value
 
+pytestmark = pytest.mark.usefixtures("blank_pages")
+
 KINDS = ["oblique CT", "plane in space", "enhanced CT"]
 
 

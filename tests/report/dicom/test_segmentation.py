@@ -15,6 +15,8 @@ from otherwise.explain.explanation import Explanation
 from otherwise.images.reading import read_image
 from otherwise.report.dicom.write import write_dicom
 
+pytestmark = pytest.mark.usefixtures("blank_pages")
+
 BOXES = {
     "oblique CT": [None, ((5, 7, 3), (40, 33, 11))],
     "plane in space": [None, ((10, 20, 0), (90, 61, 1))],
@@ -124,19 +126,6 @@ def test_a_concept_that_names_its_scheme_keeps_it(source: Callable, explained: C
 
     code = hd.seg.segread(files["regions"]).SegmentSequence[0].SegmentedPropertyTypeCodeSequence[0]
     assert (code.CodeValue, code.CodingSchemeDesignator) == ("129742005", "SCT")
-
-
-def test_where_no_region_decides_there_is_no_segmentation(
-    source: Callable, explained: Callable, tmp_path: Path
-) -> None:
-    path = source("oblique CT")
-    explanation = explained(path)
-    regions = explanation.volumes.regions
-    empty = replace(explanation.volumes, regions=regions.with_array(np.zeros_like(regions.array)))
-    files = write_dicom(replace(explanation, regions=(), volumes=empty), path, tmp_path / "out")
-
-    assert sorted(files) == ["change", "effect", "page-1", "page-2", "report"]
-    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [f"{name}.dcm" for name in sorted(files)]
 
 
 def headers_of(path: Path) -> list[pydicom.Dataset]:

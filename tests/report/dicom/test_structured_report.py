@@ -19,6 +19,8 @@ from otherwise.explain.explanation import Explanation
 from otherwise.report.dicom.write import write_dicom
 from support.value_models import as_value
 
+pytestmark = pytest.mark.usefixtures("blank_pages")
+
 KINDS = ["oblique CT", "plane in space", "mammogram", "enhanced CT"]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from itertools import count
 from pathlib import Path
@@ -82,6 +83,7 @@ def references(data: pydicom.Dataset) -> set[str]:
     return found
 
 
+@pytest.mark.usefixtures("blank_pages")
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_refers_to_the_source_and_to_the_others(
     kind: str, source: Callable, explained: Callable, tmp_path: Path
@@ -112,6 +114,19 @@ def test_pages_of_the_report_are_pictures_for_any_viewer(source: Callable, expla
         assert "FrameOfReferenceUID" not in page
 
 
+def test_where_no_region_decides_there_is_no_segmentation(
+    source: Callable, explained: Callable, tmp_path: Path
+) -> None:
+    path = source("oblique CT")
+    explanation = explained(path)
+    regions = explanation.volumes.regions
+    empty = replace(explanation.volumes, regions=regions.with_array(np.zeros_like(regions.array)))
+    files = write_dicom(replace(explanation, regions=(), volumes=empty), path, tmp_path / "out")
+
+    assert sorted(files) == ["change", "effect", "page-1", "page-2", "report"]
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [f"{name}.dcm" for name in sorted(files)]
+
+
 def test_the_same_identifiers_and_time_give_the_same_bytes(
     source: Callable, explained: Callable, tmp_path: Path
 ) -> None:
@@ -129,12 +144,14 @@ def test_the_same_identifiers_and_time_give_the_same_bytes(
     assert [name for name in first if first[name] != again[name]] == []
 
 
+@pytest.mark.usefixtures("blank_pages")
 def test_an_explanation_read_from_its_folder_is_enough(source: Callable, explained: Callable, tmp_path: Path) -> None:
     path = source("oblique CT")
     explanation = read_explanation(write_explanation(explained(path), tmp_path / "explanation"))
     assert len(write_dicom(explanation, path, tmp_path / "explanation" / "dicom")) == 6
 
 
+@pytest.mark.usefixtures("blank_pages")
 def test_what_files_in_the_wild_leave_out_is_empty(source: Callable, explained: Callable, tmp_path: Path) -> None:
     path = source("mammogram")
     absent = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate", "StudyTime")
@@ -145,6 +162,7 @@ def test_what_files_in_the_wild_leave_out_is_empty(source: Callable, explained: 
         assert all(name in data and not data[name].value for name in absent)
 
 
+@pytest.mark.usefixtures("blank_pages")
 def test_a_patients_name_keeps_its_letters_and_stays_out_of_every_log(
     source: Callable,
     explained: Callable,
@@ -213,6 +231,7 @@ def test_a_series_must_have_a_frame_of_reference(source: Callable, explained: Ca
     assert "FrameOfReferenceUID" in refusal(explanation, path, tmp_path / "out")
 
 
+@pytest.mark.usefixtures("blank_pages")
 def test_one_image_of_a_folder_of_several(source: Callable, explained: Callable, tmp_path: Path) -> None:
     plane, series = source("plane in space"), source("oblique CT")
     plane.rename(series / "plane.dcm")
@@ -225,6 +244,7 @@ def test_one_image_of_a_folder_of_several(source: Callable, explained: Callable,
     assert reference.ReferencedSOPInstanceUID == pydicom.dcmread(series / "plane.dcm").SOPInstanceUID
 
 
+@pytest.mark.usefixtures("blank_pages")
 def test_of_a_colour_image_the_change_is_the_mean_of_its_channels(
     source: Callable, explained: Callable, tmp_path: Path
 ) -> None:
@@ -251,6 +271,7 @@ def test_of_a_colour_image_the_change_is_the_mean_of_its_channels(
     assert stored.T.reshape(mean.shape) == pytest.approx(mean, abs=float(change_map.RescaleSlope))
 
 
+@pytest.mark.usefixtures("blank_pages")
 def test_older_objects_are_replaced_as_a_whole(source: Callable, explained: Callable, tmp_path: Path) -> None:
     path = source("plane in space")
     (tmp_path / "out").mkdir()
@@ -267,6 +288,7 @@ def test_the_command_refuses_before_the_work(tmp_path: Path, explain: Callable[.
     assert "no DICOM file" in str(result.exception)
 
 
+@pytest.mark.usefixtures("blank_pages")
 def test_an_explanation_always_becomes_the_same_objects_and_with_other_names_others(
     source: Callable, explained: Callable, tmp_path: Path
 ) -> None:
