@@ -61,7 +61,7 @@ class Executor(Protocol):
         ...
 
     def close(self) -> None:
-        """Let everything go; images in work are dropped. May be called more than once."""
+        """Stop, and drop the images in progress. May be called more than once."""
         ...
 
 
@@ -85,7 +85,7 @@ class InProcess:
         """See ``Executor.run``."""
         assert self._worker is not None, "start() comes first"
         for task in tasks:
-            with _begun(task) as deaths:
+            with _marked_in_progress(task) as deaths:
                 failure = (
                     self._worker.explain(task.image, task.out, lambda stage, part: progress(part))
                     if deaths < MOST_DEATHS
@@ -94,13 +94,13 @@ class InProcess:
             yield ImageOutcome(task, failure)
 
     def close(self) -> None:
-        """Let the models go."""
+        """Release the models."""
         self._worker = None
 
 
 @contextmanager
-def _begun(task: Task) -> Iterator[int]:
-    """Note that an image is in work; a note that is found was left by a process that died there.
+def _marked_in_progress(task: Task) -> Iterator[int]:
+    """Mark an image as in progress; a mark that exists already was left by a process that died on the image.
 
     Without it, an image that needs too much memory would end every run before the images after it had their turn.
 

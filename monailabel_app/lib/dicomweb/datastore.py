@@ -235,7 +235,7 @@ class DicomWebDatastore(StudyFolder):
 
     @contextmanager
     def _slot(self) -> Iterator[None]:
-        """Hold one of a few places for requests to the archive, so that one that hangs does not block all threads."""
+        """Limit concurrent requests to the archive, so that requests that hang do not block all threads."""
         if not self._slots.acquire(timeout=FETCH_WAIT):
             raise ArchiveError("The archive is busy with others' images.", "Try again in a minute.")
         try:

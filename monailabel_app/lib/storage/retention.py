@@ -88,7 +88,7 @@ class References:
         self._seen, self._ids = 0, set[str]()
 
     def __call__(self) -> set[str]:
-        """Look for new ones.
+        """Return the ids, those of new annotations included.
 
         Raises:
             OtherwiseError: if the database does not answer.

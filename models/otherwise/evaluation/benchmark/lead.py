@@ -1,4 +1,4 @@
-"""Whether we lead: our map against the best peer's on the same images, as a ratio with its interval."""
+"""Ratio of our map's mean figure to the best peer's on the same images, with its interval."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OF_MAGNITUDE = "_of_magnitude"
 
 @dataclass(frozen=True)
 class LeadOverPeers:
-    """Our mean over a peer's, of the images for which both have a figure.
+    """Ratio of our mean to a peer's, over the images for which both have a figure.
 
     Attributes:
         peer: The method with the greatest mean among the peers.
@@ -47,7 +47,7 @@ class LeadOverPeers:
 def lead_over_peers(
     rows: Rows, figure: str, peers: Collection[str], mine: str = "ours", draws: int = 2000, seed: int = 0
 ) -> LeadOverPeers | None:
-    """Compare with the best of the peers.
+    """Return the ratio of our mean to that of the best peer.
 
     Args:
         rows: Of ``run``.

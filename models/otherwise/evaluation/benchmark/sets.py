@@ -157,7 +157,7 @@ def controls_sentence(controls: Mapping[str, ToldApart]) -> str:
 
 
 def _drawn(comparison: Comparison, images: np.ndarray, answers: np.ndarray, anew: bool) -> list[np.ndarray]:
-    """Return reconstructions; ``anew``: without their latents, from a noise that holds little of the image."""
+    """Return reconstructions; with ``anew``, images drawn from almost pure noise, without the originals' latents."""
     agent, drawn = comparison.agent, []
     generator = torch.Generator().manual_seed(SEED)
     with torch.inference_mode():

@@ -30,7 +30,7 @@ PERIOD = 0.05
 
 @dataclass(frozen=True)
 class ServerFigures:
-    """What a client of the server meets.
+    """Times and memory of the server, as a client measures them.
 
     Attributes:
         images: How many were explained, one after the other.

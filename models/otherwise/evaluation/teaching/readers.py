@@ -22,7 +22,7 @@ WORDS: Mapping[str, tuple[tuple[str, str], Callable[[Mapping[str, int]], bool]]]
 
 @dataclass(frozen=True, eq=False)
 class RatedRegion:
-    """A region of which it is known what readers hold.
+    """A region with the words that its readers hold to be true of it.
 
     Attributes:
         patient: Whose.
