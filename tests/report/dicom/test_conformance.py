@@ -48,7 +48,6 @@ def test_objects_of_phantoms_are_conformant(
     assert {name: complaints(file) for name, file in files.items()} == {name: [] for name in files}
 
 
-@pytest.mark.usefixtures("blank_pages")
 @pytest.mark.parametrize("name", REAL)
 def test_objects_of_real_images_are_conformant_and_in_their_place(
     name: str,
