@@ -18,8 +18,6 @@ from support.enhanced_dicom import enhanced
 if TYPE_CHECKING:
     from conftest import Orthanc
 
-pytestmark = pytest.mark.usefixtures("blank_pages")
-
 PYDICOM = Path(pydicom.__file__).parent / "data" / "test_files"
 INSTALLED = {
     "JPEG 2000": "MR_small_jp2klossless.dcm",

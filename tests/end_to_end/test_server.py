@@ -132,9 +132,7 @@ def test_the_report_needs_no_network(served: Served, explanation: dict[str, Any]
 
 
 def test_nothing_went_wrong_unnoticed(served: Served, explanation: dict[str, Any]) -> None:
-    log = served.log.read_text(encoding="utf-8", errors="replace")
-    assert "Traceback" not in log
-    assert "Timeloop" not in log, "MONAI Label's scheduler says nothing that anybody needs"
+    assert "Traceback" not in served.log.read_text(encoding="utf-8", errors="replace")
 
 
 def test_other_users_of_the_machine_see_nothing_of_what_is_sent(served: Served, explanation: dict[str, Any]) -> None:

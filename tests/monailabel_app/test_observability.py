@@ -9,6 +9,7 @@ import shutil
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as some
 from prometheus_client.parser import text_string_to_metric_families
+from timeloop import Timeloop
 
 from otherwise.errors import ImageError
 from otherwise.images.image import Geometry, Image
@@ -192,3 +194,12 @@ def test_of_an_exception_only_words_about_code_are_kept(running: Running, format
         assert type(error).__name__ in line
     assert "No space left" in form(record("x", OSError(28, "No space left", "/data/Sentinel")))
     assert "unsupported operand" in form(record("x", TypeError("unsupported operand")))
+
+
+def test_the_scheduler_of_monai_label_announces_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    importlib.import_module("lib.observability.logs").quieten()
+    loop = Timeloop()  # as MONAI Label makes one when it has started: it adds a handler of its own
+    loop.job(timedelta(hours=1))(print)
+    loop.start()
+    loop.stop()
+    assert "".join(capfd.readouterr()) == ""

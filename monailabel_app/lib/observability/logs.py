@@ -33,7 +33,7 @@ QUIET = (
 )
 """Loggers whose warnings quote requests, files or tags."""
 SCHEDULER = "timeloop"
-"""MONAI Label's scheduler only announces itself, and sets a level and a handler of its own each time that it starts."""
+"""MONAI Label's scheduler logs nothing but its start and its jobs. It resets its logger's level and adds a handler."""
 SILENT = ("uvicorn.access", "task_train", "task_infer", "task_scoring", "task_batch_infer")
 """The first prints queries; the others what subprocesses print, which ``GET /train/`` shows to whoever may see it."""
 
@@ -75,11 +75,15 @@ def quieten() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     for name in SILENT:
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    logging.getLogger(SCHEDULER).disabled = True
+    logging.getLogger(SCHEDULER).addFilter(_drop)
     logging.captureWarnings(True)
     for module in QUIET:
         warnings.filterwarnings("ignore", module=rf"{module}\b")
     SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
+
+
+def _drop(record: logging.LogRecord) -> bool:
+    return False
 
 
 class TextFormatter(logging.Formatter):

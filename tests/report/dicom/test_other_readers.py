@@ -18,8 +18,6 @@ import SimpleITK
 
 from otherwise.report.dicom.write import write_dicom
 
-pytestmark = pytest.mark.usefixtures("blank_pages")
-
 KINDS = ["oblique CT", "plane in space", "mammogram", "enhanced CT"]
 CHANGES = {
     "as it is": {},
