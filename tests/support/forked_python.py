@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import gc
 import multiprocessing
 import os
 import runpy
@@ -182,7 +181,6 @@ def _arrived(descriptor: Any) -> int:
 
 def _begin(words: list[str], out: int, err: int, environment: dict[str, str], folder: str, own_session: bool) -> None:
     """Become that Python process."""
-    gc.freeze()  # what the fork server imported is never garbage; looking for it would also copy its memory
     if own_session:
         os.setsid()
     multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]  # it may have children
