@@ -134,13 +134,17 @@ class DeformationSearch:
 
     def _direction(self, image: np.ndarray, field: torch.Tensor, basis: torch.Tensor) -> torch.Tensor | None:
         """Return the field of greatest displacement 1 that raises the target most; None if nothing moves it."""
-        probes = torch.cat([field + self.settings.probe * basis, field - self.settings.probe * basis])
-        values = decision_value(self._answers(image, probes), self.target, self.classifier.multi_label)
-        rise = torch.from_numpy(values[: len(basis)] - values[len(basis) :]).float()
-        energy = basis.square().flatten(1).mean(1)
+        rise = torch.cat([self._rise(image, field, part) for part in basis.split(_at_once(image))])
+        energy = torch.linalg.vector_norm(basis.flatten(1), dim=1).square() / basis[0].numel()
         way = torch.tensordot(rise / energy, basis, 1)
         length = way.norm(dim=0).max()
         return way / length if length > 0 else None
+
+    def _rise(self, image: np.ndarray, field: torch.Tensor, basis: torch.Tensor) -> torch.Tensor:
+        """Return by how much the target's log-odds rise along each of a few magnifications ``(n, dims, *size)``."""
+        ends = [self._answers(image, field + sign * self.settings.probe * basis) for sign in (1, -1)]
+        upper, lower = (decision_value(end, self.target, self.classifier.multi_label) for end in ends)
+        return torch.from_numpy(upper - lower).float()
 
     def _bisected(self, image: np.ndarray, field: torch.Tensor, way: torch.Tensor, low: float, high: float) -> float:
         """Return the least length found between one that does not convince and one that does."""
@@ -159,6 +163,10 @@ class DeformationSearch:
         ]
 
     def _answers(self, image: np.ndarray, fields: torch.Tensor) -> np.ndarray:
-        at_once = max(1, VOXELS_AT_ONCE // image.size)
-        parts = [self.classifier.predict(deformed(image, part)) for part in fields.split(at_once)]
+        parts = [self.classifier.predict(deformed(image, part)) for part in fields.split(_at_once(image))]
         return np.concatenate(parts)
+
+
+def _at_once(image: np.ndarray) -> int:
+    """Return how many images like this one the black box is asked about at once."""
+    return max(1, VOXELS_AT_ONCE // image.size)
