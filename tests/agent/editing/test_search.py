@@ -170,8 +170,10 @@ def test_attempts_of_one_depth_invert_the_image_once(
 
     one, another, both = calls(0.3), calls(0.4), calls(0.3, 0.4)
     assert both == one + another
-    there_and_back = 2 * (1 + 2)  # Two solver steps each way: a call for each, and one at first.
-    assert calls(0.3, 0.3) == 2 * one - there_and_back
+    # Two solver steps each way, of two calls; to half of the way in 2-D, of a call, and one at first.
+    deep, shallow = 2 * 2 * 2, 2 * (1 + 2)
+    assert calls(0.3, 0.3) == 2 * one - (shallow if images[0].ndim == 3 else deep)
+    assert calls(0.6, 0.6) == 2 * calls(0.6) - deep
 
 
 def test_where_nothing_flips_the_search_goes_on_from_the_nearest_attempt(

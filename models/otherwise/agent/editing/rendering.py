@@ -19,8 +19,9 @@ from otherwise.agent.operators import shrunk
 from otherwise.errors import CancelledError
 
 Cancelled = Callable[[], bool]
-PARTWAY = 0.5
-"""Greatest inversion depth at which the cheaper solver is as good, see ``flow.integrate_partway``."""
+PARTWAY = (0.5, 0.0)
+"""Greatest inversion depth, in 2-D and in 3-D, at which the cheaper solver was measured to be as good, see
+``flow.integrate_partway``; it was not measured in 3-D."""
 MIRRORED = 2.0
 """Strength at which the condition is mirrored in the boundary. Further conditions are unlike any image's."""
 
@@ -114,7 +115,7 @@ class Renderer:
         return np.asarray(images.float().cpu().numpy(), dtype=np.float32)
 
     def _solve(self, velocity: Velocity, start: Tensor, begin: float, end: float) -> Tensor:
-        solve = integrate_partway if self.settings.inversion_depth <= PARTWAY else integrate
+        solve = integrate_partway if self.settings.inversion_depth <= PARTWAY[self.pixels.ndim - 4] else integrate
         return solve(velocity, start, begin, end, self.steps, self._step_done)
 
     def _own(self, x: Tensor, t: Tensor) -> Tensor:
