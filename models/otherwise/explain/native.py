@@ -144,8 +144,14 @@ def carry_images(judge: NativeJudge, result: SearchResult, chosen: ChosenEdit, m
     steps = _thinned(result.path_to(chosen.candidate), chosen.candidate)
     path = [judge.carry(c.image, c.displacement, chosen.image if c is chosen.candidate else None) for c in steps]
     answers = judge.classifier.predict(np.stack([seen for seen, _ in path]))
+    if chosen.candidate.displacement is None:
+        needed = composite(judge.view.array, chosen.candidate.image, soft(measured.minimal))
+        minimal = judge.carry_and_judge(needed)
+    else:  # a deformation has no parts: the minimal edit is the whole, which is on the path already
+        strengths = [each.strength for each in steps]
+        minimal = chosen.answer, path[strengths.index(chosen.candidate.strength)][1]
     return CarriedImages(
-        minimal=_minimal(judge, chosen, measured),
+        minimal=minimal,
         path=tuple(
             PathPoint(c.strength, named(judge.classifier, answer), bool(judge.rule.predicts(answer, result.target)))
             for c, answer in zip(steps, answers, strict=True)
@@ -156,18 +162,8 @@ def carry_images(judge: NativeJudge, result: SearchResult, chosen: ChosenEdit, m
     )
 
 
-def _minimal(judge: NativeJudge, chosen: ChosenEdit, measured: MeasuredEdit) -> tuple[Counterfactual, Image]:
-    """Return the edit within the smallest part that flips; of a deformation, which has no parts, the whole."""
-    edit = chosen.candidate
-    if edit.displacement is not None:
-        view = judge.view
-        small = view.small is not view.image
-        return chosen.answer, view.carry(edit.image, view.small, edit.displacement) if small else chosen.image
-    return judge.carry_and_judge(composite(judge.view.array, edit.image, soft(measured.minimal)))
-
-
 def deformation_of(chosen: ChosenEdit, grid: Geometry) -> Deformation | None:
-    """Return what an edit does that only deforms; None of any other.
+    """Return how far a deformation moves and magnifies; None if the edit was drawn.
 
     Args:
         chosen: The edit.

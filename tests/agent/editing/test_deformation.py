@@ -14,6 +14,7 @@ from scipy import ndimage
 from otherwise.agent.editing.candidate import Candidate
 from otherwise.agent.editing.deformation import (
     blend,
+    count_magnifications,
     deformed,
     deformed_native,
     is_plausible,
@@ -40,6 +41,7 @@ def area(image: np.ndarray) -> float:
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("amount", [-0.3, 0.2])
 def test_a_magnification_of_the_whole_image_magnifies_as_much_everywhere(size: tuple[int, ...], amount: float) -> None:
+    assert len(magnifications(size)) == count_magnifications(size)
     whole = magnifications(size)[-1 - len(size)][None] * amount
     expected = (1 - amount) ** -len(size)
     torch.testing.assert_close(magnified(whole), torch.full((1, *size), expected))

@@ -8,6 +8,7 @@ the distance from it. Texture is moved, never drawn. What a place becomes in siz
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -51,6 +52,12 @@ def magnifications(size: tuple[int, ...]) -> torch.Tensor:
         along[axis] = whole[axis]
         fields.append(along)
     return torch.stack(fields)
+
+
+def count_magnifications(size: tuple[int, ...]) -> int:
+    """Return how many fields ``magnifications`` returns, without making them."""
+    widths = [share * min(size) for share in WIDTHS[len(size)]]
+    return sum(math.prod(_centre_count(edge, width) for edge in size) for width in widths) + 1 + len(size)
 
 
 def deformed(image: np.ndarray, fields: torch.Tensor) -> np.ndarray:
@@ -180,8 +187,11 @@ def _spline(channel: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
 
 
 def _centres(edge: int, width: float) -> torch.Tensor:
-    count = max(2, round(SPACE * edge / width))
-    return torch.linspace(SPACE * width, edge - 1 - SPACE * width, count)
+    return torch.linspace(SPACE * width, edge - 1 - SPACE * width, _centre_count(edge, width))
+
+
+def _centre_count(edge: int, width: float) -> int:
+    return max(2, round(SPACE * edge / width))
 
 
 def _places(size: tuple[int, ...]) -> torch.Tensor:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from otherwise.agent.editing.candidate import Candidate
-from otherwise.agent.editing.deformation import deformed, is_plausible, magnifications
+from otherwise.agent.editing.deformation import count_magnifications, deformed, is_plausible, magnifications
 from otherwise.blackbox.checked import CountingBlackBox, decision_value
 from otherwise.blackbox.decision import DecisionRule
 
@@ -95,11 +95,11 @@ class DeformationSearch:
     def most_queries(self, size: tuple[int, ...]) -> int:
         """Return how many images the black box may be asked about, for images of one size."""
         own = self.settings
-        each = 2 * len(magnifications(size)) + own.stops
+        each = 2 * count_magnifications(size) + own.stops
         return own.rounds * each + own.bisections + len(own.along)
 
     def run(self, original: Candidate, progress: Callable[[float], None] = lambda part: None) -> DeformationResult:
-        """Search from the original."""
+        """Search for the least deformation of the original."""
         field = self._search(original, progress)
         tried = self._asked(original, torch.stack([share * field for share in self.settings.along]))
         flips = [each for each in tried if self.rule.predicts(each.probabilities, self.target)]
@@ -109,7 +109,7 @@ class DeformationSearch:
         return DeformationResult(best, bool(flips), bool(convince), tuple(tried))
 
     def _search(self, original: Candidate, progress: Callable[[float], None]) -> torch.Tensor:
-        """Return the field that just convinces, or the one that came nearest."""
+        """Return the displacement field that just convinces; if none does, the one that comes nearest."""
         image, own = original.image, self.settings
         basis = magnifications(image.shape[1:])
         lengths = torch.linspace(0, own.longest * min(image.shape[1:]), own.stops + 1)[1:]

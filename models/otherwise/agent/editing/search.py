@@ -165,12 +165,12 @@ class Search:
         exhausted = self._over_budget(start_queries, search.most_queries(original.image.shape[1:]))
         if exhausted and not only:
             return None
-        reconstruction = self._reconstruction(original, self.settings.attempts[0], cancelled)
-        if exhausted:
-            return SearchResult(original, target, original, False, (original,), (), reconstruction, True, goal)
-        found = search.run(original, lambda part: progress("search", part))
-        if not (only or (found.convinces and found.moves)):
+        found = None if exhausted else search.run(original, lambda part: progress("search", part))
+        if found is not None and not (only or (found.convinces and found.moves)):
             return None
+        reconstruction = self._reconstruction(original, self.settings.attempts[0], cancelled)
+        if found is None:
+            return SearchResult(original, target, original, False, (original,), (), reconstruction, True, goal)
         tried = _by_strength([original, *found.tried])
         return SearchResult(original, target, found.best, found.valid, tried, (), reconstruction, False, goal)
 
@@ -346,12 +346,12 @@ class Search:
 
     def _judged(self, images: np.ndarray, strengths: Sequence[float]) -> list[Candidate]:
         """Return what the black box says of images, and the student if it has learned in noise."""
-        answers = self.classifier.predict(images)
-        by_student: Sequence[np.ndarray | None] = [None] * len(images)
-        if self.agent.student_noise:
-            pixels = torch.from_numpy(images).to(self.agent.device)
-            by_student = list(self.agent.model.predict(pixels, self.classifier.multi_label).cpu().numpy())
-        return [Candidate(*one) for one in zip(images, answers, strengths, by_student, strict=True)]
+        candidates = self._answered(images, strengths)
+        if not self.agent.student_noise:
+            return candidates
+        pixels = torch.from_numpy(images).to(self.agent.device)
+        by_student = self.agent.model.predict(pixels, self.classifier.multi_label).cpu().numpy()
+        return [replace(one, student_probabilities=answer) for one, answer in zip(candidates, by_student, strict=True)]
 
     def _refined(self, found: SearchResult, seed: int, start: int, cancelled: Cancelled) -> SearchResult:
         """Keep of all changes the part that the best needs, and of the alternatives the part that they need."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -76,13 +76,7 @@ def shape_validity(agent: Agent, classifier: BlackBox, images: np.ndarray, secon
     A class is to become the nearest other one, a value to move by ``SHAPE_AMOUNT``. A deformation too small to be seen
     does not count. No further image is begun after ``seconds``, but ``FEWEST_SEARCHED`` are.
     """
-    convinced: list[bool] = []
-    started = time.monotonic()
-    for image, answer in zip(images, classifier.predict(images), strict=True):
-        if seconds is not None and len(convinced) >= FEWEST_SEARCHED and time.monotonic() - started > seconds:
-            break
-        convinced.append(_shape_convinces(agent, classifier, image, answer))
-    return round(float(np.mean(convinced)), 4)
+    return _share(classifier, images, lambda image, answer: _shape_convinces(agent, classifier, image, answer), seconds)
 
 
 def _shape_convinces(agent: Agent, classifier: BlackBox, image: np.ndarray, answer: np.ndarray) -> bool:
@@ -114,19 +108,32 @@ def evidence_validity(agent: Agent, classifier: BlackBox, images: np.ndarray, se
 
     No further image is begun after ``seconds``, but ``FEWEST_SEARCHED`` are.
     """
-    settings, rule, flipped, done = FlowSettings(), DecisionRule.of(classifier), 0, 0
-    started = time.monotonic()
+    settings, rule = FlowSettings(), DecisionRule.of(classifier)
 
     def judge(made: np.ndarray, strengths: Sequence[float]) -> list[Candidate]:
         return [Candidate(*one) for one in zip(made, classifier.predict(made), strengths, strict=True)]
 
+    def flips(image: np.ndarray, answer: np.ndarray) -> bool:
+        target = rule.nearest_other(answer)
+        original = Candidate(image, answer, 0.0)
+        search = FlowSearch(agent, judge, classifier, settings, original, target, 0.5, rule, 0, lambda: None)
+        return bool(search.flips_at_most())
+
     with torch.inference_mode():
-        for image, answer in zip(images, classifier.predict(images), strict=True):
-            if seconds is not None and done >= FEWEST_SEARCHED and time.monotonic() - started > seconds:
-                break
-            target = rule.nearest_other(answer)
-            original = Candidate(image, answer, 0.0)
-            search = FlowSearch(agent, judge, classifier, settings, original, target, 0.5, rule, 0, lambda: None)
-            flipped += search.flips_at_most()
-            done += 1
-    return round(flipped / done, 4)
+        return _share(classifier, images, flips, seconds)
+
+
+def _share(
+    classifier: BlackBox,
+    images: np.ndarray,
+    holds: Callable[[np.ndarray, np.ndarray], bool],
+    seconds: float | None,
+) -> float:
+    """Return the share of images, each with its answer, for which something holds; see ``evidence_validity``."""
+    found: list[bool] = []
+    started = time.monotonic()
+    for image, answer in zip(images, classifier.predict(images), strict=True):
+        if seconds is not None and len(found) >= FEWEST_SEARCHED and time.monotonic() - started > seconds:
+            break
+        found.append(holds(image, answer))
+    return round(float(np.mean(found)), 4)
