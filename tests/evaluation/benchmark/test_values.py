@@ -64,7 +64,9 @@ def test_a_run_writes_its_figures_and_goes_on_where_it_stopped(explainer: Explai
     for row in rows:
         assert row["reached"] == (abs(row["value_after"] - row["target"]) <= KIND.tolerance)
         assert set(row["average_precision"]) == {"ours", "occlusion"}
-        assert set(row["effects"]) == set(WEIGHTS)
+        assert set(row["effects"]) == set(row["true_edit"]) == set(WEIGHTS)
+        # Here the whole image changes and only its middle counts, where the true change is that of the calcification.
+        assert row["effects"] != row["true_edit"]
     # The agent changes the whole image, so that a judge that looks at the same place follows.
     assert results["figures"]["verifier_follows"]["mean"] == 1
     assert results["figures"]["reached"]["images"] == 2
@@ -107,6 +109,16 @@ def test_effects_are_ranked_over_all_images_and_features() -> None:
     assert figures["rank correlation of effects"]["mean"] == pytest.approx(1)
     assert figures["rank correlation of effects within an image"]["mean"] == pytest.approx(1)
     assert figures["rank correlation of their sizes"]["mean"] < 1
+
+
+def test_effects_of_true_counterfactuals_are_the_control_of_effects() -> None:
+    """A model that weighs one feature wrongly limits what the effects of any edit can tell."""
+    measured = {"a": (9.0, 10.0), "b": (1.0, 20.0), "c": (-3.0, -5.0)}
+    rows = [{"case": "0", "value": 1.0, "effects": {"a": (1.0, 3.0), "b": (2.0, 2.0), "c": (3.0, 1.0)}}]
+    assert "rank correlation of effects, true counterfactuals" not in summarised(rows)
+    figures = summarised([{**rows[0], "true_edit": measured}])
+    assert figures["rank correlation of effects"]["mean"] == pytest.approx(-1)
+    assert figures["rank correlation of effects, true counterfactuals"]["mean"] == pytest.approx(0.5)
 
 
 def test_realism_is_told_beside_two_halves_of_the_originals() -> None:

@@ -36,6 +36,7 @@ class ValueCase:
         truth: bool ``size`` on the classifier's grid: where the image should change.
         places: Of features with a known effect: bool ``size`` by name; apart from each other.
         effects: What each feature's change towards the target does to the value, by name.
+        counterfactual: The true counterfactual: of the target value, on the same grid; None: it is not known.
         measured: Measures the value of an image of the same geometry by another method; None: there is none.
         patient: Whose image it is; empty: the image's ID.
     """
@@ -45,6 +46,7 @@ class ValueCase:
     truth: np.ndarray
     places: Mapping[str, np.ndarray] = field(default_factory=dict)
     effects: Mapping[str, float] = field(default_factory=dict)
+    counterfactual: Image | None = None
     measured: Callable[[Image], float | None] | None = None
     patient: str = ""
 
@@ -69,6 +71,7 @@ def prognosis_cases(classifier: BlackBox, count: int, seed: int) -> Iterator[Val
             on_grid(phantom.masks["change"], phantom.image, inputs),
             places,
             {name: 100 * effect for name, effect in phantom.outcome.effects().items()},
+            phantom.counterfactual,
         )
 
 

@@ -109,10 +109,10 @@ def measure_case(
     Returns:
         ``value`` before, ``target`` and ``value_after``; ``reached`` (1 or 0, within the model's tolerance), ``l1``,
         ``seconds``; ``verifier_follows``; ``average_precision`` by method; ``effects`` of features: measured and true
-        ones; ``measured_error``: distance of the target from what another method measures in the counterfactual, and
-        ``measured_before``: of what the model says from what that method measures in the original. ``textures``:
-        features of the original (``real``) and of the counterfactual (``made``), and the ``patient``. ``refused``: the
-        reason for which there is no explanation.
+        ones; ``true_edit``: the same effects, measured of the true counterfactual; ``measured_error``: distance of the
+        target from what another method measures in the counterfactual, and ``measured_before``: of what the model says
+        from what that method measures in the original. ``textures``: features of the original (``real``) and of the
+        counterfactual (``made``), and the ``patient``. ``refused``: the reason for which there is no explanation.
     """
     classifier, kind = explainer.classifier, output_kind(explainer.classifier)
     before = value_of(classifier, case.image)
@@ -141,10 +141,10 @@ def measure_case(
     for peer in peers:
         drawn = np.abs(peer.draw(classifier, image, 1))
         row["average_precision"][peer.name] = average_precision(drawn, case.truth)
-    row["effects"] = {
-        name: (_effect_of(classifier, image, changed, place, before), case.effects[name])
-        for name, place in case.places.items()
-    }
+    row["effects"] = _effects(classifier, image, changed, case, before)
+    if case.counterfactual is not None:
+        true = show(case.counterfactual, classifier.inputs)
+        row["true_edit"] = _effects(classifier, image, true, case, before)
     if case.measured is not None:
         first, then = case.measured(case.image), case.measured(made)
         row["measured_error"] = abs(then - case.target) if then is not None else None
@@ -156,7 +156,8 @@ def measure_case(
 def summarised(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
     """Return mean and 95 % interval of each figure, the rank correlation of effects, and how well texture tells.
 
-    The rank correlation is over images and features. ``told apart by texture`` is the area under the ROC curve of all
+    The rank correlation is over images and features. That of true counterfactuals is its control: no edit of the same
+    model is expected to have a higher one. ``told apart by texture`` is the area under the ROC curve of all
     originals against all counterfactuals, its control that of half of the patients' originals against the others'.
     """
     flat: list[Row] = []
@@ -165,7 +166,7 @@ def summarised(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
         maps = {f"average precision, {name}": each for name, each in row.get("average_precision", {}).items()}
         flat.append({"method": "values", "case": row["case"], **plain, **maps, "refused": float("refused" in row)})
     figures = summary(flat).get("values", {})
-    pairs = [np.array(list(row["effects"].values())) for row in rows if row.get("effects")]
+    pairs = _pairs(rows, "effects")
     if sum(len(each) for each in pairs) > 2:
         within = [_rank_correlation([each]) for each in pairs if np.ptp(each, axis=0).min() > 0]
         alone: list[Row] = [
@@ -174,6 +175,8 @@ def summarised(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
         figures |= summary(alone).get("values", {})
         figures["rank correlation of effects"] = _ranked(pairs)
         figures["rank correlation of their sizes"] = _ranked([np.abs(each) for each in pairs])
+    if true := _pairs(rows, "true_edit"):
+        figures["rank correlation of effects, true counterfactuals"] = _ranked(true)
     return figures | _realism([row for row in rows if "textures" in row])
 
 
@@ -190,6 +193,11 @@ def _realism(rows: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
     }
     found = {name: told_apart(*pair) for name, pair in pairs.items()}
     return {name: each.to_dict() for name, each in found.items() if each is not None}
+
+
+def _pairs(rows: Sequence[dict[str, Any]], name: str) -> list[np.ndarray]:
+    """Return the measured and true effects ``(features, 2)`` of every image that has them."""
+    return [np.array(list(row[name].values())) for row in rows if row.get(name)]
 
 
 def _ranked(pairs: Sequence[np.ndarray], draws: int = 300) -> dict[str, float]:
@@ -212,7 +220,12 @@ def _on_grid(volume: Image, inputs: InputSpec) -> np.ndarray:
     return np.asarray(resampled[..., 0] if inputs.spatial_dims == 2 else resampled)
 
 
-def _effect_of(classifier: BlackBox, image: np.ndarray, changed: np.ndarray, place: np.ndarray, before: float) -> float:
-    """Return what the change within a place alone does to the value."""
-    part = composite(image, changed, place.astype(np.float32))
-    return float(output_kind(classifier).value_of(classifier.predict(part[None]))[0]) - before
+def _effects(
+    classifier: BlackBox, image: np.ndarray, changed: np.ndarray, case: ValueCase, before: float
+) -> dict[str, tuple[float, float]]:
+    """Return what the change within the place of each feature alone does to the value, and what it truly does."""
+    if not case.places:
+        return {}
+    parts = np.stack([composite(image, changed, place.astype(np.float32)) for place in case.places.values()])
+    moved = output_kind(classifier).value_of(classifier.predict(parts)) - before
+    return {name: (float(each), case.effects[name]) for name, each in zip(case.places, moved, strict=True)}
