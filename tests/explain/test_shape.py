@@ -9,6 +9,7 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
+import SimpleITK
 
 from otherwise.agent.bundle import Agent
 from otherwise.agent.calibration import Calibration
@@ -22,6 +23,7 @@ from otherwise.images.image import Geometry, Image
 from otherwise.report import headline
 from otherwise.report.explanation_json import explanation_json, schema
 from otherwise.report.folder import read_explanation, write_explanation
+from otherwise.report.panels import Panels
 from support.discs import BRIGHT, DiscClassifier, disc
 from support.square_models import SquareClassifier, eager_agent
 
@@ -136,3 +138,55 @@ def test_a_report_says_that_nothing_was_drawn_and_shows_one_change(tmp_path: Pat
     assert "Deformed image" in page
     assert "Minimal change" not in page
     assert "times their area" in page
+
+
+OBLIQUE = np.array([[0.32, 0, -1.2, 5], [0.24, 0, 1.6, -7], [0, 0.4, 0, 3], [0, 0, 0, 1]])
+
+
+@pytest.mark.parametrize("affine", [np.diag([0.4, 0.4, 2, 1]), OBLIQUE], ids=["straight", "oblique"])
+@pytest.mark.parametrize("beyond", [0, 12])
+def test_the_field_of_a_deformation_makes_the_counterfactual_of_the_original(
+    affine: np.ndarray, beyond: int, tmp_path: Path
+) -> None:
+    """ITK, which knows nothing of ours, resamples the original with the file of the field."""
+    size = (3 * SIZE[0] + 2 * beyond, 3 * SIZE[1] + 2 * beyond)
+    picture = Image(disc(size, 15)[..., None], Geometry((*size, 1), affine), "disc", 2)
+    box = box_of(1.4)
+    if beyond:  # the classifier looks at the middle of a larger image
+        box = replace(box, inputs=InputSpec(SIZE, spacing=(1.2, 1.2), intensity=(0, 1)))
+    found = Explainer(box, agent_of(box), SearchSettings(edit="shape")).explain(picture)
+    assert found.displacement is not None
+    folder = write_explanation(found, tmp_path / "found")
+    jsonschema.validate(explanation_json(found), schema())
+    field = SimpleITK.ReadImage(str(folder / "displacement.nrrd"), SimpleITK.sitkVectorFloat64)
+    original, made = (SimpleITK.ReadImage(str(folder / f"{name}.nrrd")) for name in ("original", "counterfactual"))
+    transform = SimpleITK.DisplacementFieldTransform(field)
+    moved = SimpleITK.GetArrayFromImage(SimpleITK.Resample(original, original, transform, SimpleITK.sitkLinear))
+    made, still = SimpleITK.GetArrayFromImage(made), SimpleITK.GetArrayFromImage(original)
+    inside = (slice(None), slice(1, -1), slice(1, -1))  # ITK takes what lies beyond the image for 0
+    assert np.abs(moved - made)[inside].mean() < 0.05 * np.abs(still - made)[inside].mean()
+    again = read_explanation(folder)
+    assert again.displacement is not None
+    assert again.displacement.geometry.same_as(found.displacement.geometry)
+    np.testing.assert_allclose(again.displacement.array, found.displacement.array, atol=1e-3)
+    furthest = np.linalg.norm(again.displacement.array, axis=0).max()
+    assert furthest == pytest.approx(found.deformation.furthest if found.deformation else 0, rel=1e-2)
+
+
+def test_a_report_shows_how_a_grid_is_deformed() -> None:
+    box = box_of(1.4)
+    found = Explainer(box, agent_of(box), SearchSettings(edit="shape")).explain(image())
+    assert found.displacement is not None
+    (panel,) = Panels(found).deformed(found.volumes.counterfactual, found.displacement, "grid")
+    lines = [np.array([pair.split() for pair in piece.split("L")], float) for piece in panel.grid.split("M")[1:]]
+    assert len(lines) == 16 + round(16 * SIZE[0] / SIZE[1] if SIZE[0] < SIZE[1] else 16 * SIZE[1] / SIZE[0])
+    upright = [line for line in lines if np.ptp(line[:, 0]) < np.ptp(line[:, 1])]
+    middle = np.array([line[np.abs(line[:, 1] - panel.height / 2).argmin(), 0] for line in upright])
+    gaps = np.diff(np.sort(middle))
+    assert gaps[len(gaps) // 2] > 1.1 * panel.width / len(upright)  # the disc in the middle has grown
+    still = replace(found, displacement=found.displacement.with_array(0 * found.displacement.array))
+    assert still.displacement is not None
+    (even,) = Panels(still).deformed(still.volumes.counterfactual, still.displacement, "grid")
+    for piece in even.grid.split("M")[1:]:
+        line = np.array([pair.split() for pair in piece.split("L")], float)
+        assert np.ptp(line, axis=0).min() < 0.02

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 slicer = pytest.importorskip("slicer", exc_type=ImportError, reason="slicer-core is not installed")
 pytest.importorskip("PySide6", exc_type=ImportError, reason="PySide6-Essentials is not installed")
 
 from OtherwiseLib.client.errors import ServerError  # noqa: E402
+from OtherwiseLib.files import nrrd  # noqa: E402
 from OtherwiseLib.mrml import display, explanations, layouts  # noqa: E402
 from OtherwiseLib.mrml.volumes import geometry_of, voxels_of  # noqa: E402
 from OtherwiseLib.samples import phantoms, self_test  # noqa: E402
@@ -61,6 +63,39 @@ def test_flicker_changes_sides_by_itself(explained: PanelSession) -> None:
     explained.until(lambda: explained.ui.blendSlider.value() == 100, 2)
     explained.until(lambda: explained.ui.blendSlider.value() == 0, 2)
     explained.ui.flickerCheck.setChecked(False)
+
+
+def test_the_grid_of_a_deformation_is_offered_where_there_is_one(
+    app: PanelSession, volume: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = StandInClient.download
+
+    def deformed(client: StandInClient, id: str, parent: Path, arrived: Any = None) -> Path:
+        folder = original(client, id, parent)
+        _, affine = phantoms.nodule()
+        nrrd.write(folder / "displacement.nrrd", np.ones((24, 48, 48, 3), np.float32), affine)
+        with retold(folder) as content:
+            content["files"]["displacement"] = "displacement.nrrd"
+            content["deformation"] = {"furthest": 1.7, "least_growth": 0.5, "greatest_growth": 2.0}
+        return folder
+
+    app.connect()
+    app.choose(volume)
+    app.press("explainButton")
+    app.until(lambda: not app.logic.busy)
+    assert app.ui.gridCheck.isHidden()
+    app.press("removeButton")
+    monkeypatch.setattr(StandInClient, "download", deformed)
+    app.press("explainButton")
+    app.until(lambda: not app.logic.busy)
+    assert not app.ui.gridCheck.isHidden()
+    (shown,) = explanations.all_shown(app.scene)
+    lines = shown.get("displacement").GetDisplayNode()
+    assert not lines.GetVisibility()
+    app.ui.gridCheck.setChecked(True)
+    assert lines.GetVisibility()
+    app.ui.gridCheck.setChecked(False)
+    assert not lines.GetVisibility()
 
 
 def test_report_and_pictures_are_saved(explained: PanelSession, tmp_path: Path) -> None:

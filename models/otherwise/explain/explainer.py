@@ -197,6 +197,7 @@ class Explainer:
             grid=view.grid,
             precision=self.agent.precision.value,
             deformation=deformation_of(chosen, view.grid),
+            displacement=view.displacement(moved) if (moved := chosen.candidate.displacement) is not None else None,
         )
 
     def _explain_value(

@@ -303,6 +303,8 @@ class Explanation:
         precision: In which the agent drew, ``fp32`` or ``bf16``; None in explanations of earlier versions.
         deformation: Where the image was only deformed; None where the counterfactual was drawn. A deformation has no
             part that is needed and one that is not: ``minimal`` is the counterfactual.
+        displacement: Of a deformation: its field, see ``deformation.displacement_in_space``; None in explanations of
+            earlier versions.
     """
 
     id: str
@@ -334,6 +336,7 @@ class Explanation:
     value: ValueAnswer | None = None
     precision: str | None = None
     deformation: Deformation | None = None
+    displacement: Image | None = None
 
     @property
     def remarks(self) -> tuple[str, ...]:

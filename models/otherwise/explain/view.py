@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from otherwise.agent.editing.deformation import deformed_native
+from otherwise.agent.editing.deformation import deformed_native, displacement_in_space
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.blackbox.view import View, of_declared_size, view, view_on
 from otherwise.explain.explanation import LOOKED_AT, is_large
@@ -145,6 +145,10 @@ class ClassifierView:
     def carry(self, edited: np.ndarray, onto: Image | None = None, displacement: np.ndarray | None = None) -> Image:
         """Return the original with the change of an edited ``(channels, *size)``; see ``change`` and ``put``."""
         return self.put(self.change(edited, onto, displacement), onto)
+
+    def displacement(self, displacement: np.ndarray) -> Image:
+        """Return the field by which an edit that only deforms moves the image, in space."""
+        return displacement_in_space(displacement * self.seam, self.grid)
 
     @cached_property
     def step(self) -> float:

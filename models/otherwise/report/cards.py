@@ -36,6 +36,7 @@ def cards(explanation: Explanation, panels: Panels) -> list[Card]:
     found = [
         Card("Original", class_answers(prediction.probabilities, explanation), panels.image(original, "Original")),
         _changed(shown, explanation, panels),
+        *_deformation_card(explanation, panels),
         Card(
             f"{shown.title} minus original",
             "In the image's units. Grey: below the reconstruction floor, no evidence.",
@@ -65,6 +66,18 @@ def cards(explanation: Explanation, panels: Panels) -> list[Card]:
 def _changed(shown: ShownChange, explanation: Explanation, panels: Panels) -> Card:
     pictures = panels.image(shown.image, shown.title, outlined=shown.minimal)
     return Card(shown.title, change_sentence(shown.found, explanation), pictures)
+
+
+def _deformation_card(explanation: Explanation, panels: Panels) -> list[Card]:
+    """Return how a grid of the original lies in the deformed image; nothing of a change that was drawn."""
+    done, field, made = explanation.deformation, explanation.displacement, explanation.volumes.counterfactual
+    if done is None or field is None:
+        return []
+    text = (
+        f"The lines are those of a regular grid in the original. They move by up to {done.furthest:.2g} {made.unit}: "
+        "where they lie closer together, the image has shrunk."
+    )
+    return [Card("Deformation", text, panels.deformed(made, field, "Deformed image with the lines of a grid"))]
 
 
 def _place_card(explanation: Explanation, panels: Panels) -> Card | None:

@@ -35,6 +35,8 @@ from otherwise.warning import AnswerWarning
 
 SEEN_NAME = "seen.nrrd"
 """File of what the classifier saw."""
+DISPLACEMENT_NAME = "displacement.nrrd"
+"""File of the field of a deformation."""
 VOLUME_NAMES = ("original", "counterfactual", "difference", "effect", "floor", "minimal")
 """Fields of ``Volumes`` that are one file each, of this name."""
 
@@ -88,6 +90,8 @@ def explanation_json(explanation: Explanation) -> dict[str, Any]:
     }
     if explanation.deformation:
         content["deformation"] = asdict(explanation.deformation)
+    if explanation.displacement is not None:
+        content["files"]["displacement"] = DISPLACEMENT_NAME
     if explanation.value:
         content["value"] = value_json(explanation.value)
     plain: dict[str, Any] = json.loads(json.dumps(content, allow_nan=False, default=np.generic.item))

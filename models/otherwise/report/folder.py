@@ -25,6 +25,7 @@ from otherwise.explain.explanation import (
     is_large,
 )
 from otherwise.images.atomic import atomic_folder
+from otherwise.images.displacement import read_displacement, write_displacement
 from otherwise.images.formats.nrrd import affine_in
 from otherwise.images.image import Geometry, Image
 from otherwise.images.reading import read_image
@@ -88,6 +89,8 @@ def write_explanation(explanation: Explanation, folder: Path, *, replace: bool =
         path = _in_type_of(volumes.original, volumes.path)
         if volumes_seen := explanation.seen:
             images[SEEN_NAME] = volumes_seen.image
+        if explanation.displacement is not None:
+            write_displacement(explanation.displacement, temporary / names["displacement"])
         if explanation.overview is not None:
             images[OVERVIEW_NAME] = explanation.overview
         # Most of the time goes into compression, which does not hold Python's lock.
@@ -128,7 +131,7 @@ def read_explanation(folder: Path) -> Explanation:
         if content["schema"] not in (SCHEMA, VALUE_SCHEMA):
             raise ReportError(f"{folder.name} has schema {content['schema']!r}, not {SCHEMA}.", "Update Otherwise.")
         found = explanation_from_json(content, _read_volumes(content, folder), _seen(content.get("seen"), folder))
-        return replace(found, overview=_overview(folder, found))
+        return replace(found, overview=_overview(folder, found), displacement=_displacement(folder, content["files"]))
     except FileNotFoundError:
         raise ReportError(f"There is no explanation in {folder.name}.", f"Give a folder with {JSON_NAME}.") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -256,6 +259,12 @@ def _seen(content: dict[str, Any] | None, folder: Path) -> Seen | None:
     if not file.is_file():  # a client may leave it on the server
         return None
     return Seen(read_image(file), (low, high), content["below"], content["above"], content["contract"])
+
+
+def _displacement(folder: Path, names: dict[str, Any]) -> Image | None:
+    """Return the field of a deformation, which a client may leave on the server."""
+    file = _inside(folder, names["displacement"]) if "displacement" in names else None
+    return read_displacement(file) if file is not None and file.is_file() else None
 
 
 def _overview(folder: Path, found: Explanation) -> Image | None:

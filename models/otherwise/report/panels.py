@@ -9,6 +9,7 @@ import numpy as np
 from otherwise.explain.explanation import Explanation, Place, Region
 from otherwise.images.image import Image
 from otherwise.report import figures
+from otherwise.report.deformed_grid import grid_lines
 from otherwise.report.planes import ViewPlane, planes_through, strongest_voxel
 
 SMALL_SIDE = 480
@@ -45,6 +46,8 @@ class FigurePanel:
         width, height: In the proportions of the patient, the longer one 100.
         caption: Which plane; empty for 2-D.
         letters: Patient directions at the left, right, top and bottom edge; empty for 2-D.
+        outlines: Borders of regions.
+        grid: Lines over the picture: an SVG path in its units; empty: none.
     """
 
     src: str
@@ -54,6 +57,7 @@ class FigurePanel:
     caption: str = ""
     letters: tuple[str, ...] = ()
     outlines: tuple[Outline, ...] = ()
+    grid: str = ""
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,14 @@ class Panels:
     def image(self, image: Image, alt: str, outlined: bool = False) -> tuple[FigurePanel, ...]:
         """Show an image in every plane, on request with the regions' outlines."""
         return tuple(self._panel(plane, self._grey(plane, image), alt, outlined) for plane in self.planes)
+
+    def deformed(self, image: Image, displacement: Image, alt: str) -> tuple[FigurePanel, ...]:
+        """Show a deformed image in every plane, with the lines of a grid that is regular in the original."""
+        pictures = zip(self.image(image, alt), self.planes, strict=True)
+        return tuple(
+            replace(each, grid=grid_lines(displacement, self._geometry, plane, each.width, each.height))
+            for each, plane in pictures
+        )
 
     def overview(self, image: Image, place: Place) -> tuple[FigurePanel, ...]:
         """Show the larger image that a patch lies in, with the patch outlined."""

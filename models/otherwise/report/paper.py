@@ -39,9 +39,10 @@ _LETTER_PLACES = ((0.01, 0.5, "left", "center"), (0.99, 0.5, "right", "center"),
 def draw_panel(axes: Axes, panel: FigurePanel) -> None:
     """Draw a panel with the outlines of its regions and the patient's directions, in the patient's proportions."""
     axes.imshow(_pixels(panel.src), extent=(0, panel.width, panel.height, 0), interpolation="nearest")
+    for points in _lines(panel.grid):
+        axes.plot(*points.T, color=OUTLINE, linewidth=0.5, alpha=0.75)
     for outline in panel.outlines:
-        for piece in outline.d.split("M")[1:]:
-            points = np.array([float(number) for number in re.findall(r"-?[0-9.]+", piece)]).reshape(-1, 2)
+        for points in _lines(outline.d):
             closed = np.concatenate([points, points[:1]])
             axes.plot(*closed.T, color=HALO, linewidth=2.2)
             axes.plot(*closed.T, color=OUTLINE, linewidth=1.1, linestyle="-" if outline.evidence else "--")
@@ -55,6 +56,12 @@ def draw_panel(axes: Axes, panel: FigurePanel) -> None:
     axes.set(xlim=(0, panel.width), ylim=(panel.height, 0), xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
     axes.set_anchor("NW")
+
+
+def _lines(path: str) -> list[np.ndarray]:
+    """Return the lines of an SVG path of straight pieces, each ``(points, 2)``."""
+    pieces = path.split("M")[1:]
+    return [np.array([float(each) for each in re.findall(r"-?[0-9.]+", piece)]).reshape(-1, 2) for piece in pieces]
 
 
 def draw_colour_bar(

@@ -151,6 +151,28 @@ def deformed_native(image: Image, grid: Geometry, displacement: np.ndarray) -> n
     return np.asarray(out.clip(image.array.min(), image.array.max()), np.float32)
 
 
+def displacement_in_space(displacement: np.ndarray, grid: Geometry) -> Image:
+    """Return a displacement field in space, with the margin in which it fades out; see ``deformed_native``.
+
+    Args:
+        displacement: ``(dims, *size)`` in voxels of ``grid``.
+        grid: Where it lies.
+
+    Returns:
+        ``(3, i, j, k)`` float32, RAS in the unit of the geometry: what lies at ``p`` in the deformed image lies at
+        ``p`` plus this in the original. Beyond this image there is no displacement.
+    """
+    reach = math.sqrt(-math.log(_NOTHING)) * BEYOND
+    margin = np.zeros(3, int)
+    margin[: len(displacement)] = [math.ceil(reach * max(edge - 1, 1)) for edge in displacement.shape[1:]]
+    i, j, k = (int(edge) for edge in np.array(grid.shape) + 2 * margin)
+    to_grid = np.eye(4)
+    to_grid[:3, 3] = -margin
+    places = np.stack(np.meshgrid(*map(np.arange, (i, j, k)), indexing="ij")).astype(np.float64)
+    moved = np.tensordot(grid.affine[:3, :3], _moved(displacement, to_grid, places), 1)
+    return Image(moved.astype(np.float32), Geometry((i, j, k), grid.affine @ to_grid), "displacement", 3)
+
+
 def _slices(to_grid: np.ndarray, count: int) -> tuple[slice, ...]:
     """Return the slices of an image that lie in the plane of a grid of one slice."""
     depth = to_grid[2, 2] * np.arange(count) + to_grid[2, 3]

@@ -66,6 +66,7 @@ class ExplanationFiles:
         report: The page to read.
         floor: Median reconstruction error where the classifier looked, in the image's units.
         largest: Largest absolute value of the difference and of the effect.
+        displacement: Of an image that was only deformed: the field, a file, since Slicer itself reads transforms.
     """
 
     content: dict
@@ -76,6 +77,7 @@ class ExplanationFiles:
     report: str
     floor: float
     largest: dict[str, float]
+    displacement: Path | None = None
 
 
 class ExplanationReader:
@@ -103,6 +105,9 @@ class ExplanationReader:
                 self.begin(folder / names[role])
             regions = folder / names["regions"]
             nrrd.check(regions)
+            displacement = folder / names["displacement"] if "displacement" in names else None
+            if displacement is not None:
+                self._check_displacement(displacement)
             report = (folder / "report.html").read_text(encoding="utf-8")
             frames = self._volumes[names["path"]].result()
             found = {role: _grid(self._volumes[names[role]].result(), names[role]) for role in VOLUMES}
@@ -119,7 +124,14 @@ class ExplanationReader:
                 raise SceneError(f"The {name} lies elsewhere than the image. Explain the image again.")
         largest = {role: float(np.abs(found[role].voxels).max()) for role in ("difference", "effect")}
         floor = typical(found["floor"].voxels)
-        return ExplanationFiles(content, found, list(frames.voxels), frames.affine, regions, report, floor, largest)
+        images = list(frames.voxels)
+        return ExplanationFiles(content, found, images, frames.affine, regions, report, floor, largest, displacement)
+
+    def _check_displacement(self, path: Path) -> None:
+        """Make sure that a file holds three components a voxel, as Slicer's reader of transforms expects."""
+        self.begin(path)
+        if self._volumes[path.name].result().voxels.shape[3:] != (3,):
+            raise nrrd.NrrdError(f"{path.name} holds no displacements.")
 
     def close(self) -> None:
         """Stop the reading threads."""

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import vtk
+
 from ..files.explanation_files import ExplanationFiles, typical
 from . import colours
 from .volumes import voxels_of
 
+GRID_LINES = 36
+"""Lines along the longest side of a displacement field, which is about twice as long as what the classifier saw."""
 FLOOR = "Otherwise.floor"
 """Attribute of the floor's volume: its median, which takes time to compute."""
 
@@ -67,6 +71,27 @@ def _show(scene: Any, node: Any) -> None:
     display.SetAutoWindowLevel(False)
     display.SetDefaultColorMap()
     node.SetAndObserveDisplayNodeID(display.GetID())
+
+
+def show_grid(transform: Any, visible: bool) -> None:
+    """Show or hide a deformation in all slice views, as the lines of a grid that is regular in the original.
+
+    Args:
+        transform: Transform node of the displacement field.
+        visible: Whether to show it.
+    """
+    shown = transform.GetDisplayNode()
+    box = transform.GetTransformFromParent().GetDisplacementGrid().GetBounds()
+    colour = vtk.vtkColorTransferFunction()
+    colour.AddRGBPoint(0.0, *colours.GRID)
+    shown.SetColorMap(colour)
+    shown.SetVisualizationMode(shown.VIS_MODE_GRID)
+    spacing = max(box[1] - box[0], box[3] - box[2], box[5] - box[4]) / GRID_LINES
+    shown.SetGridSpacingMm(spacing)
+    shown.SetGridResolutionMm(spacing / 5)
+    shown.SetVisibility(visible)
+    shown.SetVisibility2D(visible)
+    shown.SetVisibility3D(False)
 
 
 def show_surfaces(regions: Any) -> None:

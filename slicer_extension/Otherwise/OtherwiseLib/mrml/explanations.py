@@ -43,6 +43,8 @@ ROLES = (
     "report",
 )
 """What an explanation's text node refers to; ``frame`` is the volume that the path's slider moves."""
+DISPLACEMENT = "displacement"
+"""Role of the transform of an image that was only deformed."""
 VALUE_ROLES = ("target", "survival-table", "survival")
 """Of a model that says a value: its shaded target; of survival: the curves before and after."""
 
@@ -155,7 +157,10 @@ def show(
         if shown.id == files.content["id"] and (source is None or shown.get("original") is source)
     ]
     with _all_or_nothing(scene, uuid.uuid4().hex):
-        text = _fill(scene, files, source, update_proxies or nodes.sequence_proxies(scene))
+        # Not in the batch: slice views do not notice a transform that comes in one.
+        transform = nodes.load_displacement(scene, files.displacement) if files.displacement is not None else None
+        with _batch(scene):
+            text = _fill(scene, files, source, update_proxies or nodes.sequence_proxies(scene), transform)
     for shown in former:
         remove(scene, shown)
     return ShownExplanation(text)
@@ -178,7 +183,7 @@ def add_overlay(scene: Any, shown: ShownExplanation, found: Grid, about: dict) -
     """
     title = f"{about['title']}: speaks for {about['label']}"
     _refuse_other_place(shown.get("original") or shown.get("counterfactual"), found, about["title"])
-    with _all_or_nothing(scene, shown.key):
+    with _all_or_nothing(scene, shown.key), _batch(scene):
         node = nodes.add_grid(scene, found, title)
         display.show_signed(scene, node, title, colours.EFFECT, float(np.abs(found.voxels).max()))
         shown.node.SetNodeReferenceID(f"{OVERLAY}{about['method']}", node.GetID())
@@ -193,13 +198,10 @@ def remove(scene: Any, shown: ShownExplanation) -> None:
     ids = _with_helpers([*shown.nodes, *(n for n in _nodes(scene) if n.GetAttribute(PART) == shown.key)])
     # Before the batch: within it, a view does not notice that its volume is gone.
     view_nodes.release(scene, ids)
-    scene.StartState(slicer.vtkMRMLScene.BatchProcessState)
-    try:
+    with _batch(scene):
         _remove_nodes(scene, [id for id in _ids(scene) if id in ids])
         if folder:
             hierarchy.RemoveItem(folder, False, True)
-    finally:
-        scene.EndState(slicer.vtkMRMLScene.BatchProcessState)
 
 
 def result_ids(scene: Any) -> list[str]:
@@ -223,20 +225,30 @@ def _with_helpers(nodes: list) -> set[str]:
 def _all_or_nothing(scene: Any, key: str) -> Iterator[None]:
     """Mark every node that is added as part of an explanation; on an error, remove all of them."""
     before = set(_ids(scene))
-    scene.StartState(slicer.vtkMRMLScene.BatchProcessState)
     try:
         yield
     except BaseException:
-        _remove_nodes(scene, [id for id in _ids(scene) if id not in before])
+        with _batch(scene):
+            _remove_nodes(scene, [id for id in _ids(scene) if id not in before])
         raise
-    finally:
-        scene.EndState(slicer.vtkMRMLScene.BatchProcessState)
     for new in _ids(scene):
         if new not in before:
             scene.GetNodeByID(new).SetAttribute(PART, key)
 
 
-def _fill(scene: Any, files: ExplanationFiles, source: Any, update_proxies: UpdateProxies) -> Any:
+@contextmanager
+def _batch(scene: Any) -> Iterator[None]:
+    """Let the application follow many changes of a scene at once."""
+    scene.StartState(slicer.vtkMRMLScene.BatchProcessState)
+    try:
+        yield
+    finally:
+        scene.EndState(slicer.vtkMRMLScene.BatchProcessState)
+
+
+def _fill(
+    scene: Any, files: ExplanationFiles, source: Any, update_proxies: UpdateProxies, transform: Any = None
+) -> Any:
     content = files.content
     # A volume's name is not sent; the server knows only the session's id.
     name = source.GetName() if source is not None else content["image"]["id"]
@@ -252,6 +264,8 @@ def _fill(scene: Any, files: ExplanationFiles, source: Any, update_proxies: Upda
         given = source if role == "original" else None
         made[role] = given or nodes.add_grid(scene, grid, f"{name} {role}")
     made["regions"] = nodes.load_regions(scene, files.regions, made["original"])
+    if transform is not None:
+        made[DISPLACEMENT] = transform
     made["path"] = nodes.add_path(scene, files)
     made["browser"], made["frame"] = nodes.browse(scene, made["path"], update_proxies)
     made["region-table"] = tables.region_table(scene, content)

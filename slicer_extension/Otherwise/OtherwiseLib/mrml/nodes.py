@@ -36,6 +36,29 @@ def load_regions(scene: Any, path: Path, source: Any) -> Any:
     return node
 
 
+def load_displacement(scene: Any, path: Path) -> Any:
+    """Load the displacement field of an image that was only deformed, as a transform of the original.
+
+    Args:
+        scene: Gets the transform.
+        path: ``.nrrd``, already checked.
+
+    Raises:
+        SceneError: if it is no displacement field.
+    """
+    node = scene.AddNewNodeByClass("vtkMRMLGridTransformNode", "Deformation")
+    # The storage node does not stay, since the file is a temporary one.
+    storage = scene.AddNewNodeByClass("vtkMRMLTransformStorageNode")
+    storage.SetFileName(str(path))
+    try:
+        if not storage.ReadData(node):
+            raise SceneError(f"{path.name} cannot be read. Explain the image again.")
+    finally:
+        scene.RemoveNode(storage)
+    node.CreateDefaultDisplayNodes()
+    return node
+
+
 def add_path(scene: Any, files: ExplanationFiles) -> Any:
     """Make a sequence of the path's images, which share their voxels with ``files``."""
     sequence = scene.AddNewNodeByClass("vtkMRMLSequenceNode", "Path")

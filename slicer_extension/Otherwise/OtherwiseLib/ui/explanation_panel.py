@@ -191,6 +191,12 @@ class ExplanationPanel:
         """Change between original and counterfactual."""
         self.ui.blendSlider.value = 0 if self.ui.blendSlider.value > 50 else 100
 
+    def on_grid(self, *_unused: object) -> None:
+        """Show or hide the grid of a deformation."""
+        transform = self.shown.get(explanations.DISPLACEMENT) if self.shown is not None else None
+        if transform is not None:
+            display.show_grid(transform, bool(self.ui.gridCheck.checked))
+
     def on_path(self, *_unused: object) -> None:
         """Go to a step of the path: image, probability and chart."""
         if self.shown is None or self._filling:
@@ -270,6 +276,9 @@ class ExplanationPanel:
             charts.mark_place(shown.get("here"), shown.content, step)
         ui.blendSlider.value = 0
         ui.flickerCheck.checked = False
+        transform = shown.get(explanations.DISPLACEMENT) if some else None
+        ui.gridCheck.visible = transform is not None
+        ui.gridCheck.checked = transform is not None and bool(transform.GetDisplayNode().GetVisibility())
         self._regions(shown.regions if some else [])
         self.refresh_methods()
         self._filling = True
@@ -366,6 +375,7 @@ class ExplanationPanel:
             (ui.overlayBox.currentIndexChanged, self.on_overlay),
             (ui.blendSlider.valueChanged, self.on_blend),
             (ui.flickerCheck.toggled, self.on_flicker),
+            (ui.gridCheck.toggled, self.on_grid),
             (ui.pathSlider.valueChanged, self.on_path),
             (ui.floorSpin.valueChanged, self.on_floor),
             (ui.regionTable.itemSelectionChanged, self.on_region),
