@@ -86,12 +86,11 @@ def explanation_json(explanation: Explanation) -> dict[str, Any]:
             "regions": "regions.seg.nrrd",
             "path": "path.seq.nrrd",
             "alternatives": [f"alternative-{number + 1}.nrrd" for number in range(len(explanation.alternatives))],
+            **({"displacement": DISPLACEMENT_NAME} if explanation.displacement is not None else {}),
         },
     }
     if explanation.deformation:
         content["deformation"] = asdict(explanation.deformation)
-    if explanation.displacement is not None:
-        content["files"]["displacement"] = DISPLACEMENT_NAME
     if explanation.value:
         content["value"] = value_json(explanation.value)
     plain: dict[str, Any] = json.loads(json.dumps(content, allow_nan=False, default=np.generic.item))
