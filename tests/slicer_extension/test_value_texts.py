@@ -33,7 +33,7 @@ def test_the_verdict_names_the_values_and_the_target(tmp_path: Path) -> None:
     verdict = texts.verdict(content_of(131.0, tmp_path), same)
     assert verdict == (
         "The model puts the bone age at 150 months. "
-        "It would say 131 months, that is 20 months less, if 20.0% of the image were changed."
+        "It would say 131 months (asked for: 20 months less, within 3.8) if 20.0% of the image were changed."
     )
     missed = texts.verdict(content_of(145.0, tmp_path), same)
     assert "20 months less, was not reached" in missed
@@ -48,7 +48,7 @@ def test_the_verdict_of_a_patch_names_the_values_of_the_patch_and_of_the_whole_i
     assert verdict == (
         "With this patch changed, the bone age of the whole image, read off its most suspicious patch, would be 140 "
         "months instead of 152 months. The model puts the bone age of this patch at 150 months. "
-        "It would say 131 months, that is 20 months less, if 20.0% of the patch were changed."
+        "It would say 131 months (asked for: 20 months less, within 3.8) if 20.0% of the patch were changed."
     )
     content["place"]["values"]["after"] = 152.0
     assert "stays 152 months. The model puts" in texts.verdict(content, same)

@@ -56,8 +56,10 @@ def answer(value: ValueAnswer, amount: float, changed: str, where: str) -> str:
     if not value.reached:
         return f"The nearest attempt reaches {amount_in_words(value, amount)}, not {value.question.text}."
     question = value.question
-    within = f" (within {with_unit(question.tolerance, '')})" if _asks_for_one(value) else ""
-    reached = f", that is {question.text}{within}," if question.reached(amount) else ""
+    reached = ""
+    if question.reached(amount):
+        asked = f" (asked for: {question.text}, within {with_unit(question.tolerance, '')})"
+        reached = asked if _asks_for_one(value) else f", that is {question.text},"
     return f"It would say {amount_in_words(value, amount)}{reached} if {changed}{where}."
 
 

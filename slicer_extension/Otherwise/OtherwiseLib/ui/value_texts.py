@@ -19,19 +19,30 @@ def verdict(content: dict, tr: Translate) -> str:
     value, found = content["value"], content["counterfactual"]
     if content.get("place"):
         first = tr("The model puts the {name} of this patch at {amount}.")
-        reached = tr("It would say {amount}, that is {target}, if {share:.1%} of the patch were changed.")
+        reached = tr("It would say {amount}{asked} if {share:.1%} of the patch were changed.")
         missed = tr("The target, {target}, was not reached: with {share:.1%} of the patch changed it says {amount}.")
     else:
         first = tr("The model puts the {name} at {amount}.")
-        reached = tr("It would say {amount}, that is {target}, if {share:.1%} of the image were changed.")
+        reached = tr("It would say {amount}{asked} if {share:.1%} of the image were changed.")
         missed = tr("The target, {target}, was not reached: with {share:.1%} of the image changed it says {amount}.")
     text = first.format(name=value["name"], amount=with_unit(value["original"], value["unit"]))
     text += " " + (reached if value["reached"] else missed).format(
         amount=with_unit(value["counterfactual"], value["unit"]),
         target=value["target"]["text"],
+        asked=_asked(value, tr),
         share=found["changed_fraction"],
     )
     return f"{_whole(content, tr)} {text}" if _whole(content, tr) else text
+
+
+def _asked(value: dict, tr: Translate) -> str:
+    """Return what was asked for: one value with its tolerance, or a threshold or category, which the value is in."""
+    target = value["target"]
+    low, high = target["low"], target["high"]
+    if not target["exact"] or low is None or high is None or high - low > 2.001 * value["tolerance"]:
+        return tr(", that is {target},").format(target=target["text"])
+    within = with_unit(value["tolerance"], "")
+    return tr(" (asked for: {target}, within {tolerance})").format(target=target["text"], tolerance=within)
 
 
 def _whole(content: dict, tr: Translate) -> str:
