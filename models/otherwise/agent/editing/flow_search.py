@@ -88,9 +88,9 @@ class FlowSettings:
     border: float = 2.5
     evidence: float = 1.0
     asked: float | None = None
-    deep: float = 0.98
+    deep: float = 0.9
     deep_guidance: tuple[float, ...] = (1.0, 3.0)
-    deep_steps: int = 12
+    deep_steps: int = 8
     least_move: float = 0.15
     reconstruction_depth: float = 0.5
 
