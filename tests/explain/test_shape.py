@@ -69,6 +69,11 @@ def test_a_disc_becomes_another_size_with_an_edge_as_sharp_as_before(factor: flo
     growth = found.deformation.greatest_growth if target == "large" else 1 / found.deformation.least_growth
     assert growth > max(factor, 1 / factor)
     np.testing.assert_array_equal(found.volumes.minimal.array, made)
+    assert found.volumes.alternatives
+    for answer, other in zip(found.alternatives, found.volumes.alternatives, strict=True):
+        assert answer.valid
+        assert radius(other.array) == pytest.approx(radius(made), rel=0.05)
+        assert np.abs(other.array - made).max() > 0.05
     along = [radius(each.array) for each in found.volumes.path]
     assert along == sorted(along, reverse=target == "small")
 
@@ -138,6 +143,7 @@ def test_a_report_says_that_nothing_was_drawn_and_shows_one_change(tmp_path: Pat
     assert "Deformed image" in page
     assert "Minimal change" not in page
     assert "times their area" in page
+    assert "Deformed more evenly." in page
 
 
 OBLIQUE = np.array([[0.32, 0, -1.2, 5], [0.24, 0, 1.6, -7], [0, 0.4, 0, 3], [0, 0, 0, 1]])

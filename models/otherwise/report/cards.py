@@ -113,6 +113,13 @@ def seen_size(seen: Seen) -> str:
     return " × ".join(str(edge) for edge in seen.image.geometry.shape[: seen.image.dimension]) + " voxels"
 
 
+def alternative_sentence(found: Counterfactual, explanation: Explanation) -> str:
+    """Return what the model says of another answer, and how much of the image it changes."""
+    if explanation.deformation is None:
+        return change_sentence(found, explanation)
+    return f"{class_answers(found.probabilities, explanation)}. Deformed more evenly."
+
+
 def change_sentence(found: Counterfactual, explanation: Explanation) -> str:
     """Return what the model says of a changed image, and how much of it changed."""
     kept = "the model keeps its answer" if explanation.value is None else "the target is not reached"

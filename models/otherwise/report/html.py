@@ -11,7 +11,7 @@ from otherwise.annotations.vocabulary import Key
 from otherwise.explain.explanation import Explanation, Region
 from otherwise.images.atomic import atomic_path
 from otherwise.report import headline, value_words, words
-from otherwise.report.cards import cards, change_of, change_sentence
+from otherwise.report.cards import alternative_sentence, cards, change_of
 from otherwise.report.class_table import class_table
 from otherwise.report.concepts import concept_part
 from otherwise.report.examples import Examples
@@ -122,5 +122,5 @@ def _alternatives(explanation: Explanation, panels: Panels) -> list[tuple[Figure
         zip(explanation.alternatives, explanation.volumes.alternatives, strict=True), start=1
     ):
         change = panels.small_change(change_of(image, explanation.volumes), f"Change of alternative {number}")
-        rows.append((panels.small(image, f"Alternative {number}"), change, change_sentence(found, explanation)))
+        rows.append((panels.small(image, f"Alternative {number}"), change, alternative_sentence(found, explanation)))
     return rows

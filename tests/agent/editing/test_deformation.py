@@ -156,7 +156,25 @@ def test_a_disc_is_made_as_large_as_the_black_box_asks_for(size: tuple[int, ...]
     np.testing.assert_array_equal(found.best.image, deformed(image, torch.from_numpy(found.best.displacement)[None])[0])
     strengths = [each.strength for each in found.tried]
     assert strengths == sorted(strengths)
-    assert finder.classifier.queries <= 1 + finder.most_queries(size)
+    assert finder.classifier.queries <= 1 + finder.most_queries(size, alternatives=False)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_other_answers_are_coarser_and_convince_too(size: tuple[int, ...]) -> None:
+    image = disc(size, 0.25 * min(size))
+    finder = search(size, 1.4 * area(image), 1)
+    original = original_of(finder, image)
+    best = finder.run(original).best
+    others = finder.alternatives(original, best)
+    assert 1 <= len(others) <= 2
+    for other in others:
+        assert other.probabilities[1] >= 0.7
+        assert area(other.image) == pytest.approx(1.4 * area(image), rel=0.1)
+        assert other.displacement is not None
+        assert best.displacement is not None
+        apart = np.linalg.norm(other.displacement - best.displacement)
+        assert apart > 0.25 * np.linalg.norm(other.displacement)
+    assert finder.classifier.queries <= 1 + finder.most_queries(size, alternatives=True)
 
 
 def test_what_no_deformation_can_reach_is_not_claimed() -> None:

@@ -60,6 +60,14 @@ def count_magnifications(size: tuple[int, ...]) -> int:
     return sum(math.prod(_centre_count(edge, width) for edge in size) for width in widths) + 1 + len(size)
 
 
+def coarse_kinds(size: tuple[int, ...]) -> tuple[slice, ...]:
+    """Return which of ``magnifications`` are the widest local ones, and which are those of the whole image."""
+    local = count_magnifications(size) - 1 - len(size)
+    width = max(WIDTHS[len(size)]) * min(size)
+    widest = math.prod(_centre_count(edge, width) for edge in size)
+    return slice(local - widest, local), slice(local, None)
+
+
 def deformed(image: np.ndarray, fields: torch.Tensor) -> np.ndarray:
     """Return an image under each of several displacement fields.
 

@@ -15,13 +15,21 @@ import numpy as np
 import torch
 
 from otherwise.agent.editing.candidate import Candidate
-from otherwise.agent.editing.deformation import count_magnifications, deformed, is_plausible, magnifications
+from otherwise.agent.editing.deformation import (
+    coarse_kinds,
+    count_magnifications,
+    deformed,
+    is_plausible,
+    magnifications,
+)
 from otherwise.blackbox.checked import CountingBlackBox, decision_value
 from otherwise.blackbox.decision import DecisionRule
 
 LEAST_MOVE = 1.0
 """Voxels of the classifier's grid by which a deformation has to move something to be seen. Less only resamples the
 image: a classifier that this convinces does not go by shapes."""
+UNLIKE = 0.3
+"""Least distance of two displacement fields that count as different answers, as a share of the larger one."""
 VOXELS_AT_ONCE = 2**20
 """Voxels in the images that the black box is asked about at once."""
 
@@ -92,15 +100,17 @@ class DeformationSearch:
     goal: float
     stop_if_cancelled: Callable[[], None] = lambda: None
 
-    def most_queries(self, size: tuple[int, ...]) -> int:
+    def most_queries(self, size: tuple[int, ...], alternatives: bool) -> int:
         """Return how many images the black box may be asked about, for images of one size."""
-        own = self.settings
-        each = 2 * count_magnifications(size) + own.stops
-        return own.rounds * each + own.bisections + len(own.along)
+        own, count = self.settings, count_magnifications(size)
+        searched = [count]
+        if alternatives:
+            searched += [len(range(*kind.indices(count))) for kind in coarse_kinds(size)]
+        return sum(own.rounds * (2 * each + own.stops) + own.bisections + len(own.along) for each in searched)
 
     def run(self, original: Candidate, progress: Callable[[float], None] = lambda part: None) -> DeformationResult:
         """Search for the least deformation of the original."""
-        field = self._search(original, progress)
+        field = self._search(original, magnifications(original.image.shape[1:]), progress)
         tried = self._asked(original, torch.stack([share * field for share in self.settings.along]))
         flips = [each for each in tried if self.rule.predicts(each.probabilities, self.target)]
         convince = [each for each in flips if each.probabilities[self.target] >= self.goal]
@@ -108,10 +118,29 @@ class DeformationSearch:
         best = min(convince or flips or [nearest], key=lambda each: each.strength)
         return DeformationResult(best, bool(flips), bool(convince), tuple(tried))
 
-    def _search(self, original: Candidate, progress: Callable[[float], None]) -> torch.Tensor:
-        """Return the displacement field that just convinces; if none does, the one that comes nearest."""
+    def alternatives(self, original: Candidate, best: Candidate) -> tuple[Candidate, ...]:
+        """Return other deformations that convince: coarser ones, see ``coarse_kinds``, that differ from the best."""
+        size = original.image.shape[1:]
+        basis, found = magnifications(size), [best]
+        for kind in coarse_kinds(size):
+            (other,) = self._asked(original, self._search(original, basis[kind])[None])
+            flips = self.rule.predicts(other.probabilities, self.target)
+            convinces = flips and other.probabilities[self.target] >= self.goal and other.strength >= LEAST_MOVE
+            if convinces and all(_differ(other, each) for each in found):
+                found.append(other)
+        return tuple(found[1:])
+
+    def _search(
+        self, original: Candidate, basis: torch.Tensor, progress: Callable[[float], None] = lambda part: None
+    ) -> torch.Tensor:
+        """Return the displacement field that just convinces; if none does, the one that comes nearest.
+
+        Args:
+            original: The unchanged image.
+            basis: Fields ``(n, dims, *size)`` that may be added up.
+            progress: Called with the share done.
+        """
         image, own = original.image, self.settings
-        basis = magnifications(image.shape[1:])
         lengths = torch.linspace(0, own.longest * min(image.shape[1:]), own.stops + 1)[1:]
         field = torch.zeros_like(basis[0])
         for number in range(own.rounds):
@@ -165,6 +194,13 @@ class DeformationSearch:
     def _answers(self, image: np.ndarray, fields: torch.Tensor) -> np.ndarray:
         parts = [self.classifier.predict(deformed(image, part)) for part in fields.split(_at_once(image))]
         return np.concatenate(parts)
+
+
+def _differ(one: Candidate, other: Candidate) -> bool:
+    assert one.displacement is not None
+    assert other.displacement is not None
+    larger = max(float(np.linalg.norm(each)) for each in (one.displacement, other.displacement))
+    return float(np.linalg.norm(one.displacement - other.displacement)) > UNLIKE * larger
 
 
 def _at_once(image: np.ndarray) -> int:

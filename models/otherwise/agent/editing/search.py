@@ -162,7 +162,8 @@ class Search:
         search = DeformationSearch(
             self.classifier, self.rule, self.settings.deformation, target, goal, stop_if_cancelled(cancelled)
         )
-        exhausted = self._over_budget(start_queries, search.most_queries(original.image.shape[1:]))
+        wanted = self.settings.alternatives
+        exhausted = self._over_budget(start_queries, search.most_queries(original.image.shape[1:], wanted > 0))
         if exhausted and not only:
             return None
         found = None if exhausted else search.run(original, lambda part: progress("search", part))
@@ -172,7 +173,8 @@ class Search:
         if found is None:
             return SearchResult(original, target, original, False, (original,), (), reconstruction, True, goal)
         tried = _by_strength([original, *found.tried])
-        return SearchResult(original, target, found.best, found.valid, tried, (), reconstruction, False, goal)
+        others = search.alternatives(original, found.best)[:wanted] if wanted and found.convinces else ()
+        return SearchResult(original, target, found.best, found.valid, tried, others, reconstruction, False, goal)
 
     def _reconstruction(self, original: Candidate, settings: EditSettings, cancelled: Cancelled) -> np.ndarray:
         """Return what the decoder makes of the image without any edit, ``(channels, *size)``."""
