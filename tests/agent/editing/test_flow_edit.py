@@ -246,6 +246,26 @@ def test_the_region_lies_where_the_black_box_looks_and_not_where_most_changes(
     assert change[middle].max() > 0.3
 
 
+@pytest.mark.parametrize("change", [0.0, 0.01, 0.2])
+def test_a_change_without_any_part_that_stands_out_stays_whole(
+    agent: Agent, classifier: SquareClassifier, change: float
+) -> None:
+    """As of values, whose edits are not cut by shares of the effect; some reach their target by a faint change."""
+    image = np.full((1, *classifier.inputs.size), 0.3, np.float32)
+    edited = image + np.float32(change)
+    convinced = np.array([0.01, 0.99])
+
+    def judge(made: np.ndarray, strengths: list[float]) -> list[Candidate]:
+        return [Candidate(*one) for one in zip(made, [convinced] * len(made), strengths, strict=True)]
+
+    settings = replace(SMALL_REGIONS, shares=(), touched=(1.0,))
+    original, whole = Candidate(image, np.array([0.9, 0.1]), 0.0), Candidate(edited, convinced, 0.8)
+    search = FlowSearch(agent, judge, classifier, settings, original, 1, 0.5, DecisionRule(), 0, lambda: None)
+    region, part = search.best_region(whole, edges_nearby(image, edited))
+    assert region.max() == 1
+    np.testing.assert_allclose(part.image, edited, atol=1e-6)
+
+
 def test_another_guidance_is_tried_where_the_first_does_not_move_the_black_box(
     agent: Agent, classifier: SquareClassifier, images: np.ndarray
 ) -> None:

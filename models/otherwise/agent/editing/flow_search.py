@@ -234,10 +234,12 @@ class FlowSearch:
             *regions_of_effect(effect, change, settings.shares, settings.border),
             *regions_of_change(effect, change, settings.levels, settings.touched),
         ]
+        everything = (np.ones(change.shape, np.float32), whole)
+        if not masks:  # no part of the change stands out
+            return everything
         parts = self.judge(
             np.stack([composite(image, whole.image, mask) for mask in masks]), [whole.strength] * len(masks)
         )
-        everything = (np.ones(change.shape, np.float32), whole)
         enough = [pair for pair in zip(masks, parts, strict=True) if self._is_enough(pair[1], edges)]
         return min([*enough, everything], key=lambda pair: self._change(pair[1]))
 
