@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -148,7 +148,7 @@ class ClassifierView:
 
     def displacement(self, displacement: np.ndarray) -> Image:
         """Return the field by which an edit that only deforms moves the image, in space."""
-        return displacement_in_space(displacement * self.seam, self.grid)
+        return replace(displacement_in_space(displacement * self.seam, self.grid), unit=self.image.unit)
 
     @cached_property
     def step(self) -> float:

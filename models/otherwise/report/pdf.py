@@ -213,7 +213,7 @@ def _card(page: Figure, box: tuple[float, float, float, float], card: Card) -> N
     if card.bar:
         draw_colour_bar(page, (left, below - 0.006, width, 0.006), card.bar, card.ends)
         below -= 0.02
-    lines = textwrap.fill(card.text, letters_across(width, 6.4), max_lines=6, placeholder=" …")
+    lines = textwrap.fill(card.text, letters_across(width, 7), max_lines=6, placeholder=" …")
     lines = f"{panel.caption}\n{lines}" if panel.caption else lines
     page.text(left, below, lines, fontsize=7, color=MUTED, va="top", parse_math=False)
 
