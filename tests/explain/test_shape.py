@@ -154,7 +154,7 @@ OBLIQUE = np.array([[0.32, 0, -1.2, 5], [0.24, 0, 1.6, -7], [0, 0.4, 0, 3], [0, 
 def test_the_field_of_a_deformation_makes_the_counterfactual_of_the_original(
     affine: np.ndarray, beyond: int, tmp_path: Path
 ) -> None:
-    """ITK, which knows nothing of ours, resamples the original with the file of the field."""
+    """Resample the original with the written field by ITK, which shares no code with ours."""
     size = (3 * SIZE[0] + 2 * beyond, 3 * SIZE[1] + 2 * beyond)
     picture = Image(disc(size, 15)[..., None], Geometry((*size, 1), affine), "disc", 2)
     box = box_of(1.4)

@@ -1,4 +1,4 @@
-"""A deformation is a transform in Slicer, and its grid is seen in the view of the change."""
+"""A deformation is a transform node in Slicer, and slice views show its grid on request."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from OtherwiseLib.mrml import display, explanations, layouts  # noqa: E402
 from OtherwiseLib.mrml.volumes import geometry_of, voxels_of  # noqa: E402
 from OtherwiseLib.samples import phantoms, self_test  # noqa: E402
 from support.fake_slicer_qt import fill_with_long_texts  # noqa: E402
-from support.panel_session import PanelSession, StandInClient, open_panel, retold  # noqa: E402
+from support.panel_session import PanelSession, StandInClient, alter_downloads, open_panel, retold  # noqa: E402
 
 
 def test_the_path_moves_image_and_probability_together(explained: PanelSession) -> None:
@@ -68,16 +68,12 @@ def test_flicker_changes_sides_by_itself(explained: PanelSession) -> None:
 def test_the_grid_of_a_deformation_is_offered_where_there_is_one(
     app: PanelSession, volume: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = StandInClient.download
-
-    def deformed(client: StandInClient, id: str, parent: Path, arrived: Any = None) -> Path:
-        folder = original(client, id, parent)
+    def deformed(folder: Path) -> None:
         _, affine = phantoms.nodule()
         nrrd.write(folder / "displacement.nrrd", np.ones((24, 48, 48, 3), np.float32), affine)
         with retold(folder) as content:
             content["files"]["displacement"] = "displacement.nrrd"
             content["deformation"] = {"furthest": 1.7, "least_growth": 0.5, "greatest_growth": 2.0}
-        return folder
 
     app.connect()
     app.choose(volume)
@@ -85,7 +81,7 @@ def test_the_grid_of_a_deformation_is_offered_where_there_is_one(
     app.until(lambda: not app.logic.busy)
     assert app.ui.gridCheck.isHidden()
     app.press("removeButton")
-    monkeypatch.setattr(StandInClient, "download", deformed)
+    alter_downloads(monkeypatch, deformed)
     app.press("explainButton")
     app.until(lambda: not app.logic.busy)
     assert not app.ui.gridCheck.isHidden()
@@ -125,18 +121,14 @@ def test_removing_leaves_the_volume_and_nothing_else(explained: PanelSession, vo
 def test_an_invalid_counterfactual_is_called_so(
     app: PanelSession, volume: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = StandInClient.download
-
-    def invalid(client: StandInClient, id: str, parent: Path, arrived: Any = None) -> Path:
-        folder = original(client, id, parent)
+    def invalid(folder: Path) -> None:
         with retold(folder) as content:
             content["counterfactual"]["valid"] = False
             content["counterfactual"]["reconstruction_l1"] = 0.2
             content["regions"][0]["above_floor"] = False
             content["notes"] = ["Nothing was found."]
-        return folder
 
-    monkeypatch.setattr(StandInClient, "download", invalid)
+    alter_downloads(monkeypatch, invalid)
     app.connect()
     app.choose(volume)
     app.press("explainButton")

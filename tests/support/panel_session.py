@@ -10,12 +10,13 @@ import json
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 import slicer
 
 from OtherwiseLib.client.address import complete_address
@@ -147,6 +148,18 @@ class StandInClient:
 
     def close(self) -> None:
         pass
+
+
+def alter_downloads(monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], None]) -> None:
+    """Change the folder of every explanation after it was downloaded."""
+    original = StandInClient.download
+
+    def altered(client: StandInClient, id: str, parent: Path, arrived: Any = None) -> Path:
+        folder = original(client, id, parent)
+        change(folder)
+        return folder
+
+    monkeypatch.setattr(StandInClient, "download", altered)
 
 
 @contextmanager

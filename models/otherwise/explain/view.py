@@ -147,7 +147,7 @@ class ClassifierView:
         return self.put(self.change(edited, onto, displacement), onto)
 
     def displacement(self, displacement: np.ndarray) -> Image:
-        """Return the field by which an edit that only deforms moves the image, in space."""
+        """Return the displacement field of a deformation in physical space, RAS in the image's unit."""
         return replace(displacement_in_space(displacement * self.seam, self.grid), unit=self.image.unit)
 
     @cached_property

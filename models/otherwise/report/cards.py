@@ -114,7 +114,7 @@ def seen_size(seen: Seen) -> str:
 
 
 def alternative_sentence(found: Counterfactual, explanation: Explanation) -> str:
-    """Return what the model says of another answer, and how much of the image it changes."""
+    """Describe an alternative: the model's answer, and how the image changes."""
     if explanation.deformation is None:
         return change_sentence(found, explanation)
     return f"{class_answers(found.probabilities, explanation)}. Deformed more evenly."

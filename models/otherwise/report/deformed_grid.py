@@ -1,4 +1,4 @@
-"""The lines of a grid that is regular in the original, as they lie in a deformed image."""
+"""Draw a regular grid of the original as it lies in the deformed image."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from otherwise.report.planes import ViewPlane
 
 LINES = 16
 """Lines across the longer side of a picture."""
+OUTSIDE = -10
+"""Index of a slice beyond every field, where nothing moves."""
 SAMPLES = 160
 """Places at which the displacement is looked up along the longer side; it is smooth."""
 
 
 def grid_lines(displacement: Image, geometry: Geometry, plane: ViewPlane, width: float, height: float) -> str:
-    """Return the lines of the grid in one plane.
+    """Return the grid lines in one plane as an SVG path.
 
     A place ``p`` of the deformed image comes from ``p + d(p)``. The places that come from one line of the original are
     those at which a coordinate of ``p + d(p)`` has one value: a contour of it.
@@ -56,8 +58,6 @@ def _moved(displacement: Image, geometry: Geometry, voxel: np.ndarray) -> np.nda
     to_field = np.linalg.inv(displacement.geometry.affine) @ geometry.affine
     at = np.tensordot(to_field[:3, :3], voxel, 1) + to_field[:3, 3].reshape(3, 1, 1)
     if displacement.geometry.shape[2] == 1:  # one slice moves the whole slice of the image in which it lies
-        at[2] = np.where(np.abs(at[2]) <= 0.5, 0, np.inf)
-    far = ~np.isfinite(at).all(axis=0)
-    at[:, far] = -10
+        at[2] = np.where(np.abs(at[2]) <= 0.5, 0, OUTSIDE)
     vectors = np.stack([ndimage.map_coordinates(part, at, order=1, mode="constant") for part in displacement.array])
     return np.tensordot(np.linalg.inv(geometry.affine[:3, :3]), vectors, 1)

@@ -112,7 +112,7 @@ def test_effects_are_ranked_over_all_images_and_features() -> None:
 
 
 def test_effects_of_true_counterfactuals_are_the_control_of_effects() -> None:
-    """A model that weighs one feature wrongly limits what the effects of any edit can tell."""
+    """The effects of true counterfactuals show how far the model itself follows the truth."""
     measured = {"a": (9.0, 10.0), "b": (1.0, 20.0), "c": (-3.0, -5.0)}
     rows = [{"case": "0", "value": 1.0, "effects": {"a": (1.0, 3.0), "b": (2.0, 2.0), "c": (3.0, 1.0)}}]
     assert "rank correlation of effects, true counterfactuals" not in summarised(rows)

@@ -56,16 +56,14 @@ def magnifications(size: tuple[int, ...]) -> torch.Tensor:
 
 def count_magnifications(size: tuple[int, ...]) -> int:
     """Return how many fields ``magnifications`` returns, without making them."""
-    widths = [share * min(size) for share in WIDTHS[len(size)]]
-    return sum(math.prod(_centre_count(edge, width) for edge in size) for width in widths) + 1 + len(size)
+    return sum(_local_counts(size)) + 1 + len(size)
 
 
 def coarse_kinds(size: tuple[int, ...]) -> tuple[slice, ...]:
     """Return which of ``magnifications`` are the widest local ones, and which are those of the whole image."""
-    local = count_magnifications(size) - 1 - len(size)
-    width = max(WIDTHS[len(size)]) * min(size)
-    widest = math.prod(_centre_count(edge, width) for edge in size)
-    return slice(local - widest, local), slice(local, None)
+    counts = _local_counts(size)
+    local = sum(counts)
+    return slice(local - counts[-1], local), slice(local, count_magnifications(size))
 
 
 def deformed(image: np.ndarray, fields: torch.Tensor) -> np.ndarray:
@@ -160,10 +158,10 @@ def deformed_native(image: Image, grid: Geometry, displacement: np.ndarray) -> n
 
 
 def displacement_in_space(displacement: np.ndarray, grid: Geometry) -> Image:
-    """Return a displacement field in space, with the margin in which it fades out; see ``deformed_native``.
+    """Return a displacement field in physical space, padded by the margin in which it fades out.
 
     Args:
-        displacement: ``(dims, *size)`` in voxels of ``grid``.
+        displacement: ``(dims, *size)`` in voxels of ``grid``; see ``deformed_native``.
         grid: Where it lies.
 
     Returns:
@@ -176,7 +174,7 @@ def displacement_in_space(displacement: np.ndarray, grid: Geometry) -> Image:
     i, j, k = (int(edge) for edge in np.array(grid.shape) + 2 * margin)
     to_grid = np.eye(4)
     to_grid[:3, 3] = -margin
-    places = np.stack(np.meshgrid(*map(np.arange, (i, j, k)), indexing="ij")).astype(np.float64)
+    places = np.indices((i, j, k), dtype=np.float64)
     moved = np.tensordot(grid.affine[:3, :3], _moved(displacement, to_grid, places), 1)
     return Image(moved.astype(np.float32), Geometry((i, j, k), grid.affine @ to_grid), "displacement", 3)
 
@@ -218,6 +216,11 @@ def _spline(channel: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
 
 def _centres(edge: int, width: float) -> torch.Tensor:
     return torch.linspace(SPACE * width, edge - 1 - SPACE * width, _centre_count(edge, width))
+
+
+def _local_counts(size: tuple[int, ...]) -> list[int]:
+    """Return how many local magnifications there are of each width, from the narrowest to the widest."""
+    return [math.prod(_centre_count(edge, share * min(size)) for edge in size) for share in WIDTHS[len(size)]]
 
 
 def _centre_count(edge: int, width: float) -> int:

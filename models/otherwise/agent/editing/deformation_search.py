@@ -102,10 +102,9 @@ class DeformationSearch:
 
     def most_queries(self, size: tuple[int, ...], alternatives: bool) -> int:
         """Return how many images the black box may be asked about, for images of one size."""
-        own, count = self.settings, count_magnifications(size)
-        searched = [count]
+        own, searched = self.settings, [count_magnifications(size)]
         if alternatives:
-            searched += [len(range(*kind.indices(count))) for kind in coarse_kinds(size)]
+            searched += [kind.stop - kind.start for kind in coarse_kinds(size)]
         return sum(own.rounds * (2 * each + own.stops) + own.bisections + len(own.along) for each in searched)
 
     def run(self, original: Candidate, progress: Callable[[float], None] = lambda part: None) -> DeformationResult:
@@ -113,7 +112,7 @@ class DeformationSearch:
         field = self._search(original, magnifications(original.image.shape[1:]), progress)
         tried = self._asked(original, torch.stack([share * field for share in self.settings.along]))
         flips = [each for each in tried if self.rule.predicts(each.probabilities, self.target)]
-        convince = [each for each in flips if each.probabilities[self.target] >= self.goal]
+        convince = [each for each in flips if self._convinces(each)]
         nearest = max(tried, key=lambda each: each.probabilities[self.target])
         best = min(convince or flips or [nearest], key=lambda each: each.strength)
         return DeformationResult(best, bool(flips), bool(convince), tuple(tried))
@@ -124,11 +123,14 @@ class DeformationSearch:
         basis, found = magnifications(size), [best]
         for kind in coarse_kinds(size):
             (other,) = self._asked(original, self._search(original, basis[kind])[None])
-            flips = self.rule.predicts(other.probabilities, self.target)
-            convinces = flips and other.probabilities[self.target] >= self.goal and other.strength >= LEAST_MOVE
-            if convinces and all(_differ(other, each) for each in found):
+            seen = self._convinces(other) and other.strength >= LEAST_MOVE
+            if seen and all(_differ(other, each) for each in found):
                 found.append(other)
         return tuple(found[1:])
+
+    def _convinces(self, candidate: Candidate) -> bool:
+        flips = bool(self.rule.predicts(candidate.probabilities, self.target))
+        return flips and bool(candidate.probabilities[self.target] >= self.goal)
 
     def _search(
         self, original: Candidate, basis: torch.Tensor, progress: Callable[[float], None] = lambda part: None

@@ -18,7 +18,7 @@ SERIES: tuple[Colour, ...] = (
 TARGET: Colour = SERIES[1]
 """Of a target value: what counts as reached, and survival of the counterfactual."""
 GRID: Colour = (0.37, 0.90, 1.00)
-"""Of the lines of a deformed grid."""
+"""Colour of the lines of a deformed grid."""
 HERE: Colour = (0.25, 0.25, 0.25)
 
 

@@ -11,7 +11,7 @@ from . import colours
 from .volumes import voxels_of
 
 GRID_LINES = 36
-"""Lines along the longest side of a displacement field, which is about twice as long as what the classifier saw."""
+"""Number of grid lines along the longest side of a displacement field, about twice the classifier's field of view."""
 FLOOR = "Otherwise.floor"
 """Attribute of the floor's volume: its median, which takes time to compute."""
 

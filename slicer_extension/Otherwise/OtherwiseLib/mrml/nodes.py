@@ -23,15 +23,7 @@ def load_regions(scene: Any, path: Path, source: Any) -> Any:
         source: Volume whose grid the regions are on.
     """
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Decisive regions")
-    # The storage node does not stay, since the file is a temporary one.
-    storage = scene.AddNewNodeByClass("vtkMRMLSegmentationStorageNode")
-    storage.SetFileName(str(path))
-    try:
-        if not storage.ReadData(node):
-            raise SceneError(f"{path.name} cannot be read. Explain the image again.")
-    finally:
-        scene.RemoveNode(storage)
-    node.CreateDefaultDisplayNodes()
+    _read_into(scene, node, "vtkMRMLSegmentationStorageNode", path)
     node.SetReferenceImageGeometryParameterFromVolumeNode(source)
     return node
 
@@ -47,8 +39,18 @@ def load_displacement(scene: Any, path: Path) -> Any:
         SceneError: if it is no displacement field.
     """
     node = scene.AddNewNodeByClass("vtkMRMLGridTransformNode", "Deformation")
+    _read_into(scene, node, "vtkMRMLTransformStorageNode", path)
+    return node
+
+
+def _read_into(scene: Any, node: Any, storage_class: str, path: Path) -> None:
+    """Read a file into a node by Slicer's own reader, and give the node display nodes.
+
+    Raises:
+        SceneError: if the reader refuses the file.
+    """
     # The storage node does not stay, since the file is a temporary one.
-    storage = scene.AddNewNodeByClass("vtkMRMLTransformStorageNode")
+    storage = scene.AddNewNodeByClass(storage_class)
     storage.SetFileName(str(path))
     try:
         if not storage.ReadData(node):
@@ -56,7 +58,6 @@ def load_displacement(scene: Any, path: Path) -> Any:
     finally:
         scene.RemoveNode(storage)
     node.CreateDefaultDisplayNodes()
-    return node
 
 
 def add_path(scene: Any, files: ExplanationFiles) -> Any:
