@@ -65,16 +65,18 @@ def test_flicker_changes_sides_by_itself(explained: PanelSession) -> None:
     explained.ui.flickerCheck.setChecked(False)
 
 
+def deformed(folder: Path) -> None:
+    """Make an explanation one of a deformation."""
+    _, affine = phantoms.nodule()
+    nrrd.write(folder / "displacement.nrrd", np.ones((24, 48, 48, 3), np.float32), affine)
+    with retold(folder) as content:
+        content["files"]["displacement"] = "displacement.nrrd"
+        content["deformation"] = {"furthest": 1.7, "least_growth": 0.5, "greatest_growth": 2.0}
+
+
 def test_the_grid_of_a_deformation_is_offered_where_there_is_one(
     app: PanelSession, volume: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def deformed(folder: Path) -> None:
-        _, affine = phantoms.nodule()
-        nrrd.write(folder / "displacement.nrrd", np.ones((24, 48, 48, 3), np.float32), affine)
-        with retold(folder) as content:
-            content["files"]["displacement"] = "displacement.nrrd"
-            content["deformation"] = {"furthest": 1.7, "least_growth": 0.5, "greatest_growth": 2.0}
-
     app.connect()
     app.choose(volume)
     app.press("explainButton")
@@ -92,6 +94,26 @@ def test_the_grid_of_a_deformation_is_offered_where_there_is_one(
     assert lines.GetVisibility()
     app.ui.gridCheck.setChecked(False)
     assert not lines.GetVisibility()
+
+
+def test_the_grid_of_an_explanation_goes_when_another_one_is_shown(
+    app: PanelSession, volume: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app.connect()
+    app.choose(volume)
+    with monkeypatch.context() as patch:
+        alter_downloads(patch, deformed)
+        app.press("explainButton")
+        app.until(lambda: not app.logic.busy)
+    (first,) = explanations.all_shown(app.scene)
+    app.ui.gridCheck.setChecked(True)
+    assert first.get("displacement").GetDisplayNode().GetVisibility()
+    app.clients[-1].explanation = "another"
+    app.press("explainButton")
+    app.until(lambda: not app.logic.busy)
+    assert len(list(explanations.all_shown(app.scene))) == 2
+    assert app.ui.gridCheck.isHidden()
+    assert not first.get("displacement").GetDisplayNode().GetVisibility()
 
 
 def test_report_and_pictures_are_saved(explained: PanelSession, tmp_path: Path) -> None:

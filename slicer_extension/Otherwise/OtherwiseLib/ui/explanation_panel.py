@@ -255,6 +255,8 @@ class ExplanationPanel:
     # -- what the widgets show -----------------------------------------------------------------------------------
 
     def _show(self, shown: explanations.ShownExplanation | None) -> None:
+        if self.shown is not None and (shown is None or shown.key != self.shown.key):
+            self._hide_grid()
         self.shown = shown
         self._observe(shown)
         ui, some = self.ui, shown is not None
@@ -295,6 +297,12 @@ class ExplanationPanel:
             self._fit.close()
         self._filling = False
         self.looked.emit()
+
+    def _hide_grid(self) -> None:
+        """Hide the grid of the present explanation, which views would show over the next one."""
+        transform = self.shown.get(explanations.DISPLACEMENT)
+        if transform is not None:
+            display.show_grid(transform, False)
 
     def _observe(self, shown: explanations.ShownExplanation | None) -> None:
         """Observe what Slicer's own controls change about this explanation, and no longer the one before."""
