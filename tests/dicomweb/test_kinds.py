@@ -92,6 +92,7 @@ def explained(brought: Any, orthanc: Orthanc) -> Callable[..., dict[str, Any]]:
     return explain
 
 
+@pytest.mark.usefixtures("blank_pages")
 @pytest.mark.parametrize("kind", INSTALLED)
 def test_every_way_of_coding_pixels(kind: str, explained: Any) -> None:
     explained(own(pydicom.dcmread(PYDICOM / INSTALLED[kind])))
@@ -105,6 +106,7 @@ def test_real_images(kind: str, explained: Any, real_dicom: Path) -> None:
     assert made["image"].dimension == (3 if kind == "CT series" else 2)
 
 
+@pytest.mark.usefixtures("blank_pages")
 def test_an_oblique_ct_keeps_its_place(explained: Any, volume: Any) -> None:
     made = explained(*volume(1))
     directions = made["image"].geometry.affine[:3, :3]
@@ -118,6 +120,7 @@ def test_an_oblique_ct_keeps_its_place(explained: Any, volume: Any) -> None:
     np.testing.assert_allclose(ras, expected, rtol=0, atol=1e-6)
 
 
+@pytest.mark.usefixtures("blank_pages")
 def test_frames_of_one_file_are_sorted_by_their_place(explained: Any, volume: Any) -> None:
     files = volume(2)
     made = explained(own(enhanced(files)))
@@ -126,6 +129,7 @@ def test_frames_of_one_file_are_sorted_by_their_place(explained: Any, volume: An
     np.testing.assert_allclose(made["image"].geometry.affine, whole.geometry.affine, rtol=0, atol=1e-9)
 
 
+@pytest.mark.usefixtures("blank_pages")
 def test_monochrome1_is_dense_where_it_is_bright(explained: Any, plane: Any) -> None:
     data = own(pydicom.dcmread(plane(3)), PhotometricInterpretation="MONOCHROME1")
     stored = data.pixel_array.T.astype(float)
@@ -133,6 +137,7 @@ def test_monochrome1_is_dense_where_it_is_bright(explained: Any, plane: Any) -> 
     np.testing.assert_allclose(grey, 1 - stored / 65535, atol=1e-6)
 
 
+@pytest.mark.usefixtures("blank_pages")
 def test_a_mammogram_without_place_size_and_patient(explained: Any, plane: Any) -> None:
     absent = ("ImagePositionPatient", "ImageOrientationPatient", "FrameOfReferenceUID", "PixelSpacing")
     nobody = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "StudyDate", "StudyID", "Laterality")

@@ -25,6 +25,8 @@ except ImportError:  # Windows: tests that measure time have company there
 
 GIB_A_WORKER = 4
 MOST_WORKERS = 8
+WORKERS_A_CORE = 1.5
+"""More than one, since tests wait for archives, streams and locks."""
 SECONDS = 8.0
 """CPU time that a test may take on a quick machine if it is not marked ``long`` or ``slow``."""
 ALLOWANCE = 4.0
@@ -40,8 +42,8 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     if config.args_source is not pytest.Config.ArgsSource.TESTPATHS or config.option.usepdb:
         return 0
     memory = psutil.virtual_memory().available / 2**30
-    return max(1, min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-                      int(memory / GIB_A_WORKER), MOST_WORKERS))  # fmt: skip
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(int(WORKERS_A_CORE * cores), int(memory / GIB_A_WORKER), MOST_WORKERS))
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -41,6 +41,7 @@ def dcmqi(command: str, path: Path, out: Path) -> Path:
     return out
 
 
+@pytest.mark.usefixtures("blank_pages")
 @pytest.mark.parametrize("kind", KINDS)
 def test_dcmqi_reads_every_object_in_its_place(
     kind: str, source: Callable, explained: Callable, tmp_path: Path
@@ -57,6 +58,7 @@ def test_dcmqi_reads_every_object_in_its_place(
     assert voxels == int((explanation.volumes.regions.array > 0).sum())
 
 
+@pytest.mark.usefixtures("blank_pages")
 @pytest.mark.parametrize("kind", KINDS)
 def test_pydicom_seg_and_highdicom_read_the_regions(
     kind: str, source: Callable, explained: Callable, tmp_path: Path
@@ -78,6 +80,7 @@ def test_pydicom_seg_and_highdicom_read_the_regions(
         assert name in first or name in shared, name
 
 
+@pytest.mark.usefixtures("blank_pages")
 @pytest.mark.parametrize("changed", CHANGES)
 @pytest.mark.parametrize("kind", ["oblique CT", "mammogram"])
 def test_sources_that_leave_things_out_give_objects_that_dcmqi_and_dciodvfy_take(
