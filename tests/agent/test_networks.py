@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otherwise.agent.conditioning import Conditioning
+from otherwise.agent.flow import noised
 from otherwise.agent.networks import Architecture, DiffusionAutoencoder, fold, unfold
+from otherwise.errors import AgentError
 
 
 @settings(deadline=None, max_examples=25)
@@ -43,6 +47,30 @@ def test_velocity_has_the_shape_of_the_image(model: DiffusionAutoencoder, size: 
     assert latent.shape == (2, 8)
     assert model.velocity(images, torch.rand(2), Conditioning.of(latent, torch.zeros(2, 2))).shape == images.shape
     assert model.classify(latent).shape == (2, 2)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (8, 8, 12)])
+def test_a_denoiser_that_knows_the_image_gives_the_flow_that_leads_to_it(size: tuple[int, ...]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    images, noise = (torch.randn(3, 1, *size, generator=generator) for _ in range(2))
+    small = Architecture(len(size), size, latent=8, channels=(16, 16), encoder_channels=(8, 8, 16, 16))
+    model = DiffusionAutoencoder(replace(small, prediction="image")).eval()
+    model.denoiser.forward = lambda folded, time, condition: fold(images, small.patch)  # type: ignore[method-assign]
+    nothing = Conditioning.of(torch.zeros(3, 8), torch.zeros(3, 2))
+    for time in (0.05, 0.5, 1.0):
+        times = torch.full((3,), time)
+        torch.testing.assert_close(model.velocity(noised(images, noise, times), times, nothing), noise - images)
+    assert torch.isfinite(model.velocity(images, torch.zeros(3), nothing)).all()
+
+
+def test_a_denoiser_predicts_what_is_known_only() -> None:
+    with pytest.raises(AgentError, match=r"cannot predict 'noise'.*velocity, image"):
+        Architecture(2, (8, 8), prediction="noise")
+
+
+def test_an_agent_of_before_predicts_velocities() -> None:
+    former = {key: value for key, value in Architecture(2, (8, 8)).to_dict().items() if key != "prediction"}
+    assert Architecture.from_dict(former).prediction == "velocity"
 
 
 def test_architecture_survives_json() -> None:

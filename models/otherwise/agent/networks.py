@@ -17,9 +17,14 @@ from torch.nn import functional
 
 from otherwise.agent.conditioning import Conditioning
 from otherwise.agent.tiny_grids import exact_on_tiny_grids
+from otherwise.errors import AgentError
 
 LEVELS = ("layer1", "layer2", "layer3", "layer4")
 """The encoder's levels, as MONAI's residual network calls them."""
+PREDICTIONS = ("velocity", "image")
+"""What the denoiser's last layer says: the velocity itself, or the clean image, from which the velocity follows."""
+LEAST_TIME = 0.05
+"""Least time by which the error of a predicted image is divided (JiT, arXiv 2511.13720), since it has no bound at 0."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,8 @@ class Architecture:
         patch: Edge of the cubes folded into channels (lossless) before the denoiser's first convolution.
         channels: Width of the denoiser per level; each level halves the grid.
         encoder_channels: Widths of the encoder's four levels, divisible by 8.
+        prediction: What the denoiser predicts, one of ``PREDICTIONS``. A narrow denoiser cannot carry the noise of a
+            large folded cube through its channels; the image lies on fewer dimensions (JiT, arXiv 2511.13720).
     """
 
     spatial_dims: int
@@ -45,6 +52,11 @@ class Architecture:
     patch: int = 2
     channels: tuple[int, ...] = (32, 64, 96)
     encoder_channels: tuple[int, ...] = (16, 32, 64, 128)
+    prediction: str = "velocity"
+
+    def __post_init__(self) -> None:
+        if self.prediction not in PREDICTIONS:
+            raise AgentError(f"A denoiser cannot predict {self.prediction!r}.", f"Known: {', '.join(PREDICTIONS)}.")
 
     @classmethod
     def from_dict(cls, values: dict[str, object]) -> Architecture:
@@ -121,13 +133,13 @@ class Encoder(nn.Module):
         return found
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the velocity of folded images ``(b, c, *size)`` at times ``(b,)`` given ``Conditioning.tensor()``."""
+        """Return the latent ``(b, latent)`` of images ``(b, c, *size)`` in [-1, 1]."""
         maps = self.levels(images)[LEVELS[-1]].flatten(2)
         return self.standardise(self.project(torch.cat([maps.mean(2), maps.amax(2)], dim=1)))
 
 
 class Denoiser(nn.Module):
-    """MONAI's diffusion U-Net, which predicts the velocity from the noised image, the time and the condition.
+    """MONAI's diffusion U-Net: predicts the velocity, or the image, from the noised image, the time and the condition.
 
     The U-Net adds a class embedding to its time embedding in every residual block; with linear layers in the place of
     the embedding table the condition enters the same way.
@@ -153,7 +165,7 @@ class Denoiser(nn.Module):
         self.unet.register_module("class_embedding", embedding)
 
     def forward(self, folded: Tensor, time: Tensor, condition: Tensor) -> Tensor:
-        """Velocity of folded images ``(b, c, *size)`` at times ``(b,)`` given ``Conditioning.tensor()``."""
+        """Return the prediction for folded images ``(b, c, *size)`` at times ``(b,)`` and ``Conditioning.tensor()``."""
         return self.unet(folded, timesteps=1000.0 * time, class_labels=condition)
 
 
@@ -178,9 +190,12 @@ class DiffusionAutoencoder(nn.Module):
         """Return the velocity ``(b, channels, *size)`` of images in [-1, 1], noised to ``time (b,)``."""
         patch = self.architecture.patch
         whole = padded(noised, patch * 2 ** (len(self.architecture.channels) - 1))
-        velocity = unfold(self.denoiser(fold(whole, patch), time, condition.tensor()), patch)
+        predicted = unfold(self.denoiser(fold(whole, patch), time, condition.tensor()), patch)
         inside = (slice(None), slice(None), *(slice(edge) for edge in noised.shape[2:]))
-        return velocity[inside].to(noised.dtype)
+        predicted = predicted[inside].to(noised.dtype)
+        if self.architecture.prediction == "velocity":
+            return predicted
+        return (noised - predicted) / time.clamp(min=LEAST_TIME).reshape(-1, *[1] * (noised.ndim - 1))
 
     def classify(self, latent: Tensor) -> Tensor:
         """Return the student's logits ``(b, classes)``."""

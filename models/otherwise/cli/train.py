@@ -50,6 +50,12 @@ def register(app: typer.Typer) -> None:
                 help="Edge of the cubes folded into channels, a power of two; default: follows from the size.",
             ),
         ] = None,
+        prediction: Annotated[
+            str | None,
+            typer.Option(
+                help="What the denoiser predicts: velocity (default), or image, for a narrow denoiser of large cubes."
+            ),
+        ] = None,
         latent: Annotated[int, typer.Option(help="Width of the semantic latent.")] = 128,
         student_first: Annotated[
             float, typer.Option(help="Share of the training in which the student learns alone: 0.2 helps in 3-D.")
@@ -70,13 +76,19 @@ def register(app: typer.Typer) -> None:
         threads: Annotated[int | None, typer.Option(help="CPU threads; default: all.")] = None,
         seed: Annotated[int, typer.Option(help="Same seed, same agent (with --epochs).")] = 0,
         start: Annotated[
-            str | None, typer.Option(help="Begin with the weights of this agent, of any classifier and size of images.")
+            str | None,
+            typer.Option(
+                help="Begin with the weights of this agent, of any classifier and size of images. "
+                "With another --channels, --patch or --prediction the decoder begins anew."
+            ),
         ] = None,
         name: Annotated[str | None, typer.Option(help="Display name.")] = None,
         trust_code: Annotated[bool, typer.Option(help="Allow the classifier to run its own Python code.")] = False,
         verbose: Verbose = False,
     ) -> None:
         """Train a diffusion autoencoder and its student; the classifier's probabilities are the only teacher."""
+        import dataclasses
+
         import numpy as np
 
         from otherwise.agent.bundle import load_agent
@@ -94,8 +106,14 @@ def register(app: typer.Typer) -> None:
         place = str(check_device(device))
         beginning = load_agent(start, device=place) if start else None
         box = load_classifier(classifier, device=place, trust_code=trust_code)
+        widths = tuple(int(width) for width in channels.split(",")) if channels else None
         architecture = (
-            beginning.model.architecture
+            dataclasses.replace(
+                known := beginning.model.architecture,
+                patch=patch or known.patch,
+                channels=widths or known.channels,
+                prediction=prediction or known.prediction,
+            )
             if beginning
             else Architecture(
                 spatial_dims=box.inputs.spatial_dims,
@@ -104,7 +122,8 @@ def register(app: typer.Typer) -> None:
                 classes=len(box.classes),
                 latent=latent,
                 patch=patch or default_patch(box.inputs.size),
-                channels=tuple(int(width) for width in (channels or "64,96,128").split(",")),
+                channels=widths or (64, 96, 128),
+                prediction=prediction or "velocity",
             )
         )
         session = TrainingSession(
@@ -136,6 +155,7 @@ def register(app: typer.Typer) -> None:
                 f"{f' --minutes {minutes:g}' if minutes else ''}{f' --epochs {epochs:g}' if epochs else ''}"
                 f" --batch {batch} --learning-rate {learning_rate:g}"
                 f"{f' --channels {channels}' if channels else ''} --patch {architecture.patch}"
+                f"{f' --prediction {prediction}' if prediction else ''}"
                 f" --latent {latent}{f' --mirror {mirror}' if mirror else ''}"
                 f"{f' --student-first {student_first:g}' if student_first else ''}"
                 f"{f' --student-noise {student_noise:g}' if student_noise else ''}"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from torch import distributed
 from typer.testing import CliRunner
 
@@ -112,6 +113,15 @@ def test_a_training_begins_with_an_agent_of_images_of_another_size_but_of_the_sa
     result = CliRunner().invoke(build(), given, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert load_agent(tmp_path / "agent").model.architecture.size == (16, 16)
+    anew = ("--start", str(tmp_path / "larger"), "--decoder-only", "--channels", "8,16", "--prediction", "image")
+    given = arguments(classifier_bundle, training_folder, tmp_path / "anew", *anew)
+    result = CliRunner().invoke(build(), given, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    known, model = load_agent(tmp_path / "larger").model, load_agent(tmp_path / "anew").model
+    assert (model.architecture.channels, model.architecture.prediction) == ((8, 16), "image")
+    for part in ("encoder", "student"):
+        for one, other in zip(getattr(known, part).parameters(), getattr(model, part).parameters(), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)  # stored in half precision
     refused = CliRunner().invoke(
         build(), arguments(classifier_bundle, training_folder, tmp_path / "no", "--start", str(tmp_path / "volumes"))
     )

@@ -129,9 +129,14 @@ def _initial_model(session: TrainingSession, images: int) -> DiffusionAutoencode
             f"{known.image_channels} channel(s), and {known.classes} classes.",
             "Begin with an agent of as many dimensions, channels and classes as this classifier has.",
         )
-    # No weight depends on the size of the images.
-    model = DiffusionAutoencoder(replace(known, size=tuple(inputs.size)))
-    model.load_state_dict(session.start.model.state_dict())
+    # No weight depends on the size of the images. Another denoiser begins anew, with the encoder and student of before.
+    wanted = replace(session.architecture, size=tuple(inputs.size))
+    model = DiffusionAutoencoder(wanted)
+    if wanted == replace(known, size=wanted.size):
+        model.load_state_dict(session.start.model.state_dict())
+    else:
+        model.encoder.load_state_dict(session.start.model.encoder.state_dict())
+        model.student.load_state_dict(session.start.model.student.state_dict())
     return model
 
 

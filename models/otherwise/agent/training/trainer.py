@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from otherwise.agent.conditioning import Conditioning, clipped_log_odds
 from otherwise.agent.editing.guidance import attention
 from otherwise.agent.flow import noised, sample_times
-from otherwise.agent.networks import DiffusionAutoencoder
+from otherwise.agent.networks import Architecture, DiffusionAutoencoder
 from otherwise.agent.training.checkpoint import load_checkpoint, save_checkpoint
 from otherwise.agent.training.distillation import ask, distillation_loss, in_noise, perturbed, rendered
 from otherwise.agent.training.distributed import Processes
@@ -304,7 +304,7 @@ class Trainer:
         state = load_checkpoint(path)
         if state["teacher"] != self.teacher.version:
             raise AgentError("The checkpoint was taught by another classifier.", "Start without --resume.")
-        if state["architecture"] != self.model.architecture.to_dict():
+        if Architecture.from_dict(state["architecture"]) != self.model.architecture:
             raise AgentError("The checkpoint has another architecture.", "Start without --resume.")
         self.step, self.seconds = state["step"], state["seconds"]
         whole = self.settings.batch * self.processes.count
