@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from otherwise.agent.editing.search import SearchSettings
+from otherwise.agent.editing.search_settings import SearchSettings
 from otherwise.annotations.vocabulary import Term, Vocabulary, load_vocabulary
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.concepts.attributes import TISSUE

@@ -13,7 +13,7 @@ import SimpleITK
 
 from otherwise.agent.bundle import Agent
 from otherwise.agent.calibration import Calibration
-from otherwise.agent.editing.search import SearchSettings
+from otherwise.agent.editing.search_settings import SearchSettings
 from otherwise.agent.training.calibration import shape_validity
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.explain import view as view_module

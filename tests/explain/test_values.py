@@ -11,7 +11,7 @@ import torch
 
 from otherwise.agent.bundle import Agent
 from otherwise.agent.calibration import Calibration
-from otherwise.agent.editing.search import SearchSettings
+from otherwise.agent.editing.search_settings import SearchSettings
 from otherwise.blackbox.importing import import_classifier
 from otherwise.blackbox.loading import load_classifier
 from otherwise.blackbox.output_kind import OutputKind, curves_of, output_kind, with_unit

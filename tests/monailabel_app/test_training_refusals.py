@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from otherwise.agent.editing.search import SearchSettings
+from otherwise.agent.editing.search_settings import SearchSettings
 from otherwise.agent.training.validation import Figures
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.explain.explainer import Explainer

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from otherwise.agent.editing.search import SearchSettings
+from otherwise.agent.editing.search_settings import SearchSettings
 
 ONE_ATTEMPT = SearchSettings(rounds=1, attempts=SearchSettings().attempts[:1], strengths=(1.0,), alternatives=0)
 EXPLAINER = "otherwise.explain.loading.SearchSettings"

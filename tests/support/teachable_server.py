@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from fastapi.testclient import TestClient
 
-from otherwise.agent.editing.search import SearchSettings
+from otherwise.agent.editing.search_settings import SearchSettings
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.explain.explainer import Explainer
 from otherwise.images.image import Geometry, Image

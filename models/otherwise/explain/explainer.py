@@ -12,8 +12,9 @@ import numpy as np
 
 from otherwise.agent.bundle import Agent
 from otherwise.agent.editing.rendering import Cancelled
-from otherwise.agent.editing.search import EditKind, Progress, Search, SearchSettings
+from otherwise.agent.editing.search import Progress, Search
 from otherwise.agent.editing.search_result import SearchResult
+from otherwise.agent.editing.search_settings import EditKind, SearchSettings
 from otherwise.agent.question import agent_at
 from otherwise.attribution.methods import find_method
 from otherwise.blackbox.checked import CountingBlackBox, RememberingBlackBox

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from otherwise.agent.bundle import load_agent
-from otherwise.agent.editing.search import SearchSettings
+from otherwise.agent.editing.search_settings import SearchSettings
 from otherwise.agent.precision import Precision
 from otherwise.blackbox.loading import load_classifier
 from otherwise.explain.explainer import Explainer

@@ -15,8 +15,8 @@ import numpy as np
 from otherwise.agent.conditioning import MAX_LOG_ODDS
 from otherwise.agent.editing.candidate import Candidate
 from otherwise.agent.editing.deformation import blend
-from otherwise.agent.editing.search import SearchSettings
 from otherwise.agent.editing.search_result import SearchResult
+from otherwise.agent.editing.search_settings import SearchSettings
 from otherwise.blackbox.decision import DecisionRule
 from otherwise.blackbox.question import Question
 from otherwise.explain.native import ChosenEdit, NativeJudge, carried

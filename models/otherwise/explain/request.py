@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from otherwise.agent.editing.rendering import Cancelled
-from otherwise.agent.editing.search import EditKind, Progress
+from otherwise.agent.editing.search import Progress
+from otherwise.agent.editing.search_settings import EditKind
 from otherwise.blackbox.output_kind import output_kind
 from otherwise.errors import CancelledError, ClassifierError
 from otherwise.explain.explainer import Explainer

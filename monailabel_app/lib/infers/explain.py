@@ -14,7 +14,7 @@ from lib.runtime.host import Host
 from lib.runtime.worker import Cancelled
 from lib.settings.params import AUTO, MAX_SEED, Params, number, one_of, place, text, whole_number, yes_or_no
 from lib.storage.explanation_store import StorageError, read_content, require_room
-from otherwise.agent.editing.search import EditKind
+from otherwise.agent.editing.search_settings import EditKind
 from otherwise.blackbox.output_kind import output_kind
 from otherwise.explain.explainer import Explainer
 from otherwise.explain.explanation import Explanation

@@ -12,7 +12,8 @@ from otherwise.agent.bundle import Agent
 from otherwise.agent.conditioning import Conditioning
 from otherwise.agent.editing.candidate import Candidate
 from otherwise.agent.editing.flow_edit import FlowStrength, flow_edit, without_grain
-from otherwise.agent.editing.flow_search import FlowSearch, FlowSettings, most_believable
+from otherwise.agent.editing.flow_search import FlowSearch, most_believable
+from otherwise.agent.editing.flow_settings import FlowSettings
 from otherwise.agent.editing.realism import denoising_errors
 from otherwise.agent.editing.regions import edges_nearby
 from otherwise.agent.flow import invert, render

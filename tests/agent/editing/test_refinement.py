@@ -13,8 +13,9 @@ from otherwise.agent.bundle import Agent
 from otherwise.agent.conditioning import Conditioning
 from otherwise.agent.editing.candidate import Candidate
 from otherwise.agent.editing.refinement import SHARES, Judge, Refinement
-from otherwise.agent.editing.search import Search, SearchSettings
+from otherwise.agent.editing.search import Search
 from otherwise.agent.editing.search_result import SearchResult
+from otherwise.agent.editing.search_settings import SearchSettings
 from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.blackbox.decision import DecisionRule
 from otherwise.blackbox.protocol import InputSpec

@@ -13,10 +13,11 @@ from otherwise.agent.bundle import Agent
 from otherwise.agent.calibration import UNCALIBRATED
 from otherwise.agent.editing.bounds import Bounds
 from otherwise.agent.editing.candidate import Candidate
-from otherwise.agent.editing.flow_search import FlowSettings
+from otherwise.agent.editing.flow_settings import FlowSettings
 from otherwise.agent.editing.rendering import EditSettings, Renderer
-from otherwise.agent.editing.search import Search, SearchSettings
+from otherwise.agent.editing.search import Search
 from otherwise.agent.editing.search_result import SearchResult
+from otherwise.agent.editing.search_settings import SearchSettings
 from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.blackbox.decision import DecisionRule
 from otherwise.errors import CancelledError

@@ -14,7 +14,8 @@ from otherwise.agent.bundle import Agent
 from otherwise.agent.calibration import LEVELS, Calibration
 from otherwise.agent.editing.candidate import Candidate
 from otherwise.agent.editing.deformation_search import DeformationSearch, DeformationSettings
-from otherwise.agent.editing.flow_search import FlowSearch, FlowSettings
+from otherwise.agent.editing.flow_search import FlowSearch
+from otherwise.agent.editing.flow_settings import FlowSettings
 from otherwise.agent.editing.realism import denoising_errors
 from otherwise.agent.training.validation import FEWEST_SEARCHED, reconstructions
 from otherwise.blackbox.checked import CountingBlackBox

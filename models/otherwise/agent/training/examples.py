@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from otherwise.agent.bundle import Agent
-from otherwise.agent.editing.search import Search, SearchSettings
+from otherwise.agent.editing.search import Search
 from otherwise.agent.editing.search_result import SearchResult
+from otherwise.agent.editing.search_settings import SearchSettings
 from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.blackbox.decision import DecisionRule
 from otherwise.blackbox.protocol import BlackBox

@@ -12,7 +12,8 @@ import torch
 from otherwise.agent.bundle import Agent
 from otherwise.agent.conditioning import Conditioning, clipped_log_odds
 from otherwise.agent.editing.rendering import as_images
-from otherwise.agent.editing.search import Progress, Search, SearchSettings
+from otherwise.agent.editing.search import Progress, Search
+from otherwise.agent.editing.search_settings import SearchSettings
 from otherwise.agent.flow import invert, render
 from otherwise.agent.training.distillation import ask, decisions
 from otherwise.blackbox.checked import CountingBlackBox

@@ -9,7 +9,7 @@ import numpy as np
 
 from otherwise.agent.bundle import Agent
 from otherwise.agent.editing.rendering import EditSettings
-from otherwise.agent.editing.search import SearchSettings
+from otherwise.agent.editing.search_settings import SearchSettings
 from otherwise.agent.guidance_style import EVERYWHERE, STRONGEST_VOXELS, GuidanceStyle
 from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.evaluation.benchmark.methods.method import Edit, EditMethod

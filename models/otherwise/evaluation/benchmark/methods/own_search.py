@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from otherwise.agent.bundle import Agent
-from otherwise.agent.editing.search import Search, SearchSettings
+from otherwise.agent.editing.search import Search
 from otherwise.agent.editing.search_result import SearchResult
+from otherwise.agent.editing.search_settings import SearchSettings
 from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.evaluation.benchmark.methods.editing import is_valid
 from otherwise.evaluation.benchmark.methods.method import Edit, EditMethod, ReferenceImages
