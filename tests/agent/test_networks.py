@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from otherwise.agent.conditioning import Conditioning
 from otherwise.agent.flow import noised
-from otherwise.agent.networks import Architecture, DiffusionAutoencoder, fold, unfold
+from otherwise.agent.networks import Architecture, DiffusionAutoencoder, fold, unfold, velocity_from_image
 from otherwise.errors import AgentError
 
 
@@ -49,18 +49,35 @@ def test_velocity_has_the_shape_of_the_image(model: DiffusionAutoencoder, size: 
     assert model.classify(latent).shape == (2, 2)
 
 
+@settings(deadline=None, max_examples=25)
+@given(st.floats(0.0, 1.0), st.integers(0, 2**31))
+def test_the_prediction_of_an_image_has_unit_variance_and_gives_the_velocity_back(time: float, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    images, noise = torch.randn(2, 1, 1, 100, 100, generator=generator, dtype=torch.float64)
+    images, times = 0.5 * images, torch.full((1, 1, 1, 1), time, dtype=torch.float64)
+    state = noised(images, noise, times.reshape(1))
+    nothing = velocity_from_image(state, times, torch.zeros_like(state))
+    slope = nothing - velocity_from_image(state, times, torch.ones_like(state))
+    needed = (nothing - (noise - images)) / slope
+    assert float(needed.std()) == pytest.approx(1.0, abs=0.05)
+    torch.testing.assert_close(velocity_from_image(state, times, needed), noise - images)
+
+
+def test_where_there_is_no_noise_the_image_is_known_and_where_there_is_nothing_else_it_is_all_predicted() -> None:
+    image, predicted = torch.rand(2, 1, 1, 4, 4)
+    start, end = torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1)
+    torch.testing.assert_close(velocity_from_image(image, start, 0 * predicted), -image)
+    torch.testing.assert_close(velocity_from_image(image, end, predicted), image - predicted / 2)
+
+
 @pytest.mark.parametrize("size", [(16, 16), (8, 8, 12)])
-def test_a_denoiser_that_knows_the_image_gives_the_flow_that_leads_to_it(size: tuple[int, ...]) -> None:
-    generator = torch.Generator().manual_seed(0)
-    images, noise = (torch.randn(3, 1, *size, generator=generator) for _ in range(2))
+def test_a_denoiser_of_images_gives_a_velocity_at_all_times(size: tuple[int, ...]) -> None:
     small = Architecture(len(size), size, latent=8, channels=(16, 16), encoder_channels=(8, 8, 16, 16))
     model = DiffusionAutoencoder(replace(small, prediction="image")).eval()
-    model.denoiser.forward = lambda folded, time, condition: fold(images, small.patch)  # type: ignore[method-assign]
-    nothing = Conditioning.of(torch.zeros(3, 8), torch.zeros(3, 2))
-    for time in (0.05, 0.5, 1.0):
-        times = torch.full((3,), time)
-        torch.testing.assert_close(model.velocity(noised(images, noise, times), times, nothing), noise - images)
-    assert torch.isfinite(model.velocity(images, torch.zeros(3), nothing)).all()
+    images, nothing = torch.rand(3, 1, *size), Conditioning.of(torch.zeros(3, 8), torch.zeros(3, 2))
+    velocity = model.velocity(images, torch.tensor([0.0, 0.5, 1.0]), nothing)
+    assert velocity.shape == images.shape
+    assert torch.isfinite(velocity).all()
 
 
 def test_a_denoiser_predicts_what_is_known_only() -> None:

@@ -84,11 +84,21 @@ def test_a_few_names_make_reports_finer(setup: Setup, studies: Path, client: req
 
         # Images that nobody said anything about. Which of them eight labels are enough for differs between machines.
         unseen = [explain(image) for image in images[8:]]
-        named = [new for new in unseen if any(region["concept"] for region in new["regions"])]
-        assert named
-        assert all(new["concepts"]["named_share"] > 0 for new in named)
-        new = named[0]
-        report = client.get(f"{url}/explanations/{new['id']}/report.html", timeout=60).text
+
+        def content_of(id: str) -> dict[str, Any]:
+            return dict(client.get(f"{url}/explanations/{id}", timeout=60).json())
+
+        def first_named() -> tuple[dict[str, Any], str] | None:
+            """Return what is said of an unseen image and its report, both of the same state of learning."""
+            contents = [content_of(new["id"]) for new in unseen]
+            named = [new for new in contents if any(region["concept"] for region in new["regions"])]
+            assert named
+            assert all(new["concepts"]["named_share"] > 0 for new in named)
+            report = client.get(f"{url}/explanations/{named[0]['id']}/report.html", timeout=60).text
+            learned_on = content_of(named[0]["id"])["concepts"]["version"] != named[0]["concepts"]["version"]
+            return None if learned_on else (named[0], report)
+
+        new, report = until(first_named)
         assert "What it shows" in report
         assert "named by" in report
         pdf = client.get(f"{url}/explanations/{new['id']}/report.pdf", timeout=60).content

@@ -22,9 +22,9 @@ from otherwise.errors import AgentError
 LEVELS = ("layer1", "layer2", "layer3", "layer4")
 """The encoder's levels, as MONAI's residual network calls them."""
 PREDICTIONS = ("velocity", "image")
-"""What the denoiser's last layer says: the velocity itself, or the clean image, from which the velocity follows."""
-LEAST_TIME = 0.05
-"""Least time by which the error of a predicted image is divided (JiT, arXiv 2511.13720), since it has no bound at 0."""
+"""What the denoiser's last layer says: the velocity, or what of the clean image a Wiener filter of its grain leaves."""
+GRAIN, SPREAD = 0.1, 0.5
+"""Usual standard deviations of an image's grain and of the image itself, in [-1, 1]."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,7 @@ class Architecture:
         patch: Edge of the cubes folded into channels (lossless) before the denoiser's first convolution.
         channels: Width of the denoiser per level; each level halves the grid.
         encoder_channels: Widths of the encoder's four levels, divisible by 8.
-        prediction: What the denoiser predicts, one of ``PREDICTIONS``. A narrow denoiser cannot carry the noise of a
-            large folded cube through its channels; the image lies on fewer dimensions (JiT, arXiv 2511.13720).
+        prediction: What the denoiser predicts, one of ``PREDICTIONS``, see ``velocity_from_image``.
     """
 
     spatial_dims: int
@@ -96,6 +95,24 @@ def padded(images: Tensor, multiple: int) -> Tensor:
     if not any(missing):
         return images
     return functional.pad(images, [value for edge in reversed(missing) for value in (0, edge)], mode="replicate")
+
+
+def velocity_from_image(noised: Tensor, time: Tensor, predicted: Tensor) -> Tensor:
+    """Return the velocity ``noise - x`` from a prediction of the clean image ``x``.
+
+    ``x = k x_t + c F``, where ``k`` is the Wiener filter of grain of standard deviation ``GRAIN`` and the prediction
+    ``F`` has unit variance at all times. A narrow denoiser cannot carry the noise of a large folded cube through its
+    channels. The structure of an image lies on fewer dimensions (JiT, arXiv 2511.13720), and its grain, which does not,
+    comes from ``x_t`` (preconditioning of Karras et al., arXiv 2206.00364, with the variance of the grain).
+
+    Args:
+        noised: ``x_t = (1 - t) x + t noise``, ``(b, channels, *size)``, of images in [-1, 1].
+        time: ``t`` in [0, 1], ``(b, 1, ...)``.
+        predicted: ``F``, ``(b, channels, *size)``.
+    """
+    total = (1 - time) ** 2 * GRAIN**2 + time**2
+    kept = (1 - time) * GRAIN**2 / total
+    return (time - (1 - time) * GRAIN**2) / total * noised - ((SPREAD * time / total) ** 2 + kept**2).sqrt() * predicted
 
 
 class Encoder(nn.Module):
@@ -195,7 +212,7 @@ class DiffusionAutoencoder(nn.Module):
         predicted = predicted[inside].to(noised.dtype)
         if self.architecture.prediction == "velocity":
             return predicted
-        return (noised - predicted) / time.clamp(min=LEAST_TIME).reshape(-1, *[1] * (noised.ndim - 1))
+        return velocity_from_image(noised, time.reshape(-1, *[1] * (noised.ndim - 1)), predicted)
 
     def classify(self, latent: Tensor) -> Tensor:
         """Return the student's logits ``(b, classes)``."""
