@@ -53,7 +53,8 @@ def register(app: typer.Typer) -> None:
         prediction: Annotated[
             str | None,
             typer.Option(
-                help="What the denoiser predicts: velocity (default), or image, for a narrow denoiser of large cubes."
+                help="What the denoiser predicts: velocity or image; default: image, where a folded cube has as many "
+                "voxels as the first of --channels, or more."
             ),
         ] = None,
         latent: Annotated[int, typer.Option(help="Width of the semantic latent.")] = 128,
@@ -165,6 +166,7 @@ def register(app: typer.Typer) -> None:
             views=patches_to_learn_from(box, np.random.default_rng(seed)) if box.inputs.patches else None,
             start=beginning,
             default_widths=channels is None and beginning is None,
+            default_prediction=prediction is None and beginning is None,
         )
         if not run_session(session):
             typer.echo("Stopped; the checkpoint is kept. Go on with --resume.", err=True)

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otherwise.agent.training.defaults import WIDEST, default_channels, default_patch, default_steps
+from otherwise.agent.training.defaults import (
+    WIDEST,
+    default_channels,
+    default_patch,
+    default_prediction,
+    default_steps,
+)
 
 
 @pytest.mark.parametrize(
@@ -75,3 +81,14 @@ def test_more_images_never_make_smaller_networks(size: list[int], images: int, m
     few, many = (default_channels(size, count, channels) for count in (images, images + more))
     assert few[0] <= many[0] <= WIDEST[len(size)]
     assert all(width % 8 == 0 for width in few), "groups of eight channels are normed together"
+
+
+@pytest.mark.parametrize(
+    ("size", "channels", "prediction"),
+    [((96, 96), 1, "velocity"), ((96, 96), 3, "velocity"), ((256, 256), 1, "image"), ((32, 32, 32), 1, "image")],
+)
+def test_a_denoiser_that_cannot_carry_the_noise_predicts_the_image(
+    size: tuple[int, ...], channels: int, prediction: str
+) -> None:
+    width = default_channels(size, 10_000, channels)[0]
+    assert default_prediction(len(size), default_patch(size), channels, width) == prediction

@@ -97,6 +97,10 @@ def test_the_size_of_the_networks_follows_from_the_images_unless_it_is_given() -
     free = replace(session, default_widths=True)
     assert free.architecture_for(3_000).channels == (64, 96, 128)
     assert free.architecture_for(100).channels == (32, 48, 64)
+    folded = replace(
+        session, default_prediction=True, architecture=Architecture(2, (64, 64), patch=4, channels=(16, 16))
+    )
+    assert (session.architecture_for(100).prediction, folded.architecture_for(100).prediction) == ("velocity", "image")
 
 
 def test_examples_are_drawn_in_a_row_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

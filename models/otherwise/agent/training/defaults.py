@@ -1,4 +1,4 @@
-"""Defaults of a training that follow from the images: the denoiser's patch and widths, and the number of steps."""
+"""Defaults of a training that follow from the images: the denoiser's patch, widths and prediction, and the steps."""
 
 from __future__ import annotations
 
@@ -47,6 +47,15 @@ def default_channels(size: Sequence[int], images: int, image_channels: int = 1) 
     taught = [w for w in allowed if values >= VALUES_A_WEIGHT * WEIGHTS[dims] * (w / WIDTHS[0]) ** 2]
     width = (taught or allowed[-1:])[0]
     return width, 3 * width // 2, 2 * width
+
+
+def default_prediction(dims: int, patch: int, image_channels: int, width: int) -> str:
+    """Return what a denoiser predicts whose first level has ``width`` channels: the ``image`` or the ``velocity``.
+
+    The velocity holds the noise of all voxels. Where a folded cube has as many of them as the first level has channels,
+    or more, the denoiser cannot carry it.
+    """
+    return "image" if image_channels * patch**dims >= width else "velocity"
 
 
 def default_steps(images: int, batch: int) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from otherwise.agent.bundle import Agent
 from otherwise.agent.networks import Architecture
 from otherwise.agent.training.data import Views
-from otherwise.agent.training.defaults import default_channels
+from otherwise.agent.training.defaults import default_channels, default_prediction
 from otherwise.agent.training.trainer import TrainingSettings
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.errors import AgentError
@@ -43,6 +43,8 @@ class TrainingSession:
     """An agent whose weights are begun with; its architecture is then the one."""
     default_widths: bool = False
     """Whether the denoiser's widths follow from the images and their number, whatever ``architecture`` says."""
+    default_prediction: bool = False
+    """Whether what the denoiser predicts follows from its widths, whatever ``architecture`` says."""
 
     def __post_init__(self) -> None:
         if self.epochs is not None and not 0 < self.epochs < math.inf:
@@ -53,9 +55,12 @@ class TrainingSession:
     def architecture_for(self, images: int) -> Architecture:
         """Return the sizes of the networks for so many training images."""
         known = self.architecture
-        if not self.default_widths:
-            return known
-        return replace(known, channels=default_channels(known.size, images, known.image_channels))
+        if self.default_widths:
+            known = replace(known, channels=default_channels(known.size, images, known.image_channels))
+        if self.default_prediction:
+            of = (known.spatial_dims, known.patch, known.image_channels, known.channels[0])
+            known = replace(known, prediction=default_prediction(*of))
+        return known
 
     @property
     def folder(self) -> Path:

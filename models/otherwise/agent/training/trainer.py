@@ -305,7 +305,11 @@ class Trainer:
         if state["teacher"] != self.teacher.version:
             raise AgentError("The checkpoint was taught by another classifier.", "Start without --resume.")
         if Architecture.from_dict(state["architecture"]) != self.model.architecture:
-            raise AgentError("The checkpoint has another architecture.", "Start without --resume.")
+            raise AgentError(
+                "The checkpoint has networks of other sizes, or that predict something else.",
+                "Give the first run's --channels, --patch, --latent and --prediction (velocity in runs of before), "
+                "or start without --resume.",
+            )
         self.step, self.seconds = state["step"], state["seconds"]
         whole = self.settings.batch * self.processes.count
         self.taken = [(batch, steps) for batch, steps in state.get("taken", [(whole, self.step)])]
