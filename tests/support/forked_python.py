@@ -1,6 +1,6 @@
 """Start Python processes in a tenth of a second, as forks of one that has imported PyTorch, MONAI and MONAI Label.
 
-Importing them takes some eight seconds of processor time. A fork server imports them once for each pytest worker, and
+Importing them takes some eight seconds of processor time. A fork server imports them once for all pytest workers, and
 every server and command under test is a fork of it: a process of its own, with its own arguments, environment,
 folder, output and signals. Where there is no fork server (Windows, macOS), ordinary processes take its place.
 """
@@ -10,6 +10,8 @@ from __future__ import annotations
 import atexit
 import contextlib
 import multiprocessing
+import multiprocessing.forkserver
+import multiprocessing.resource_tracker
 import os
 import runpy
 import signal
@@ -25,6 +27,8 @@ AVAILABLE = sys.platform == "linux"
 PRELOADED = ["torch", "monai", "monailabel.app", "otherwise.explain.explainer", "otherwise.cli.serve"]
 OWN_SETTINGS = ("monailabel", "lib")
 """Packages that read the environment when they are imported: each process imports them anew."""
+
+_SHARED = "OTHERWISE_TESTS_FORK_SERVER"
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -54,6 +58,23 @@ def run(command: list[Any], timeout: float, **options: Any) -> subprocess.Comple
         process.kill()
         raise
     return subprocess.CompletedProcess(command, process.wait(), out, err)
+
+
+def share_fork_server() -> None:
+    """Start the fork server of all processes that this one starts, such as pytest workers."""
+    if AVAILABLE and sys.version_info < (3, 14):  # since 3.14 clients need a key
+        multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOADED)
+        multiprocessing.forkserver.ensure_running()
+        os.environ[_SHARED] = str(multiprocessing.forkserver._forkserver._forkserver_address)  # type: ignore[attr-defined]
+
+
+def _use_shared_fork_server() -> None:
+    """Have this process ask the shared fork server, if there is one, instead of starting its own."""
+    server: Any = multiprocessing.forkserver._forkserver  # type: ignore[attr-defined]
+    if _SHARED in os.environ and server._forkserver_address is None:
+        server._forkserver_address = os.environ[_SHARED]
+        server._forkserver_alive_fd = os.open(os.devnull, os.O_RDONLY)  # the process that started it keeps it alive
+        server.ensure_running = multiprocessing.resource_tracker.ensure_running
 
 
 class ForkedProcess:
@@ -89,6 +110,7 @@ class ForkedProcess:
         self._given: list[int] = []
         out, self.stdout = self._channel(stdout, 1, text)
         err, self.stderr = (out, None) if stderr == subprocess.STDOUT else self._channel(stderr, 2, text)
+        _use_shared_fork_server()
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(PRELOADED)
         settings = (dict(os.environ if env is None else env), str(cwd or Path.cwd()), start_new_session)

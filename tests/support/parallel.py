@@ -18,6 +18,8 @@ from typing import IO, Any
 import psutil
 import pytest
 
+from support import forked_python
+
 try:
     import fcntl
 except ImportError:  # Windows: tests that measure time have company there
@@ -48,9 +50,10 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_setupnodes(config: pytest.Config, specs: list[Any]) -> None:
-    """Give each worker, and what it starts, a single thread for numerical work, and all of them the same locks."""
+    """Give all workers, and what they start, a single thread for numerical work, the same locks and fork server."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ[_LOCKS] = str(config._tmp_path_factory.getbasetemp())  # type: ignore[attr-defined]
+    forked_python.share_fork_server()
 
 
 @pytest.hookimpl(wrapper=True)
