@@ -93,7 +93,10 @@ def _widths(model: DiffusionAutoencoder, images: int) -> str:
     known = model.architecture
     size, widths = " x ".join(map(str, known.size)), ",".join(map(str, known.channels))
     weights = sum(parameter.numel() for parameter in model.parameters()) / 1e6
-    return f"Networks of {weights:.1f} million weights, as {images:,} images of {size} can teach: --channels {widths}."
+    return (
+        f"Networks of {weights:.1f} million weights, as {images:,} images of {size} can teach: "
+        f"--channels {widths} --prediction {known.prediction}."
+    )
 
 
 def _steps(epochs: float | None, images: int, batch: int) -> int:
