@@ -40,7 +40,7 @@ class TrainingSession:
     views: Views | None = None
     """What the classifier sees of an image; None: the whole of it."""
     start: Agent | None = None
-    """An agent whose weights are begun with; its architecture is then the one."""
+    """An agent whose weights are begun with; its decoder begins anew where ``architecture`` has another one."""
     default_widths: bool = False
     """Whether the denoiser's widths follow from the images and their number, whatever ``architecture`` says."""
     default_prediction: bool = False
