@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import multiprocessing
+import multiprocessing.context
 import multiprocessing.forkserver
 import multiprocessing.resource_tracker
 import os
@@ -63,18 +64,25 @@ def run(command: list[Any], timeout: float, **options: Any) -> subprocess.Comple
 def share_fork_server() -> None:
     """Start the fork server of all processes that this one starts, such as pytest workers."""
     if AVAILABLE and sys.version_info < (3, 14):  # since 3.14 clients need a key
-        multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOADED)
+        _context()
         multiprocessing.forkserver.ensure_running()
         os.environ[_SHARED] = str(multiprocessing.forkserver._forkserver._forkserver_address)  # type: ignore[attr-defined]
 
 
 def _use_shared_fork_server() -> None:
-    """Have this process ask the shared fork server, if there is one, instead of starting its own."""
+    """Use the shared fork server, if there is one, instead of starting one for this process."""
     server: Any = multiprocessing.forkserver._forkserver  # type: ignore[attr-defined]
     if _SHARED in os.environ and server._forkserver_address is None:
         server._forkserver_address = os.environ[_SHARED]
         server._forkserver_alive_fd = os.open(os.devnull, os.O_RDONLY)  # the process that started it keeps it alive
         server.ensure_running = multiprocessing.resource_tracker.ensure_running
+
+
+def _context() -> multiprocessing.context.ForkServerContext:
+    """Return the way to start forks of a process that has imported ``PRELOADED``."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    return context
 
 
 class ForkedProcess:
@@ -111,10 +119,8 @@ class ForkedProcess:
         out, self.stdout = self._channel(stdout, 1, text)
         err, self.stderr = (out, None) if stderr == subprocess.STDOUT else self._channel(stderr, 2, text)
         _use_shared_fork_server()
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(PRELOADED)
         settings = (dict(os.environ if env is None else env), str(cwd or Path.cwd()), start_new_session)
-        self._process = context.Process(
+        self._process = _context().Process(
             target=_begin, args=(command[1:], _Descriptor(out), _Descriptor(err), *settings), daemon=True
         )
         self._process.start()

@@ -50,7 +50,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_setupnodes(config: pytest.Config, specs: list[Any]) -> None:
-    """Give all workers, and what they start, a single thread for numerical work, the same locks and fork server."""
+    """Set up what all workers share: one thread each for numerical work, the locks, and the fork server."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ[_LOCKS] = str(config._tmp_path_factory.getbasetemp())  # type: ignore[attr-defined]
     forked_python.share_fork_server()

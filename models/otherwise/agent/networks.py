@@ -182,7 +182,7 @@ class Denoiser(nn.Module):
         self.unet.register_module("class_embedding", embedding)
 
     def forward(self, folded: Tensor, time: Tensor, condition: Tensor) -> Tensor:
-        """Return the prediction for folded images ``(b, c, *size)`` at times ``(b,)`` and ``Conditioning.tensor()``."""
+        """Predict from folded images ``(b, c, *size)`` at times ``(b,)``, given ``Conditioning.tensor()``."""
         return self.unet(folded, timesteps=1000.0 * time, class_labels=condition)
 
 

@@ -107,14 +107,8 @@ def register(app: typer.Typer) -> None:
         place = str(check_device(device))
         beginning = load_agent(start, device=place) if start else None
         box = load_classifier(classifier, device=place, trust_code=trust_code)
-        widths = tuple(int(width) for width in channels.split(",")) if channels else None
-        architecture = (
-            dataclasses.replace(
-                known := beginning.model.architecture,
-                patch=patch or known.patch,
-                channels=widths or known.channels,
-                prediction=prediction or known.prediction,
-            )
+        sizes = (
+            beginning.model.architecture
             if beginning
             else Architecture(
                 spatial_dims=box.inputs.spatial_dims,
@@ -122,10 +116,15 @@ def register(app: typer.Typer) -> None:
                 image_channels=box.inputs.channels,
                 classes=len(box.classes),
                 latent=latent,
-                patch=patch or default_patch(box.inputs.size),
-                channels=widths or (64, 96, 128),
-                prediction=prediction or "velocity",
+                patch=default_patch(box.inputs.size),
+                channels=(64, 96, 128),
             )
+        )
+        architecture = dataclasses.replace(
+            sizes,
+            patch=patch or sizes.patch,
+            channels=tuple(int(width) for width in channels.split(",")) if channels else sizes.channels,
+            prediction=prediction or sizes.prediction,
         )
         session = TrainingSession(
             classifier=box,

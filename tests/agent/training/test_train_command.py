@@ -117,6 +117,8 @@ def test_a_training_begins_with_an_agent_of_images_of_another_size_but_of_the_sa
     given = arguments(classifier_bundle, training_folder, tmp_path / "anew", *anew)
     result = CliRunner().invoke(build(), given, catch_exceptions=False)
     assert result.exit_code == 0, result.output
+    assert "the decoder begins anew" in result.output
+    assert "goes on from weights" not in result.output
     known, model = load_agent(tmp_path / "larger").model, load_agent(tmp_path / "anew").model
     assert (model.architecture.channels, model.architecture.prediction) == ((8, 16), "image")
     for part in ("encoder", "student"):

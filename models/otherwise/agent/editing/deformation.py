@@ -219,7 +219,7 @@ def _centres(edge: int, width: float) -> torch.Tensor:
 
 
 def _local_counts(size: tuple[int, ...]) -> list[int]:
-    """Return how many local magnifications there are of each width, from the narrowest to the widest."""
+    """Return the number of local magnifications of each width, in ascending order of width."""
     return [math.prod(_centre_count(edge, share * min(size)) for edge in size) for share in WIDTHS[len(size)]]
 
 

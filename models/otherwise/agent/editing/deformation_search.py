@@ -118,7 +118,7 @@ class DeformationSearch:
         return DeformationResult(best, bool(flips), bool(convince), tuple(tried))
 
     def alternatives(self, original: Candidate, best: Candidate) -> tuple[Candidate, ...]:
-        """Return other deformations that convince: coarser ones, see ``coarse_kinds``, that differ from the best."""
+        """Return coarser deformations (see ``coarse_kinds``) that convince and differ from the best one."""
         size = original.image.shape[1:]
         basis, found = magnifications(size), [best]
         for kind in coarse_kinds(size):

@@ -58,9 +58,16 @@ class TrainingSession:
         if self.default_widths:
             known = replace(known, channels=default_channels(known.size, images, known.image_channels))
         if self.default_prediction:
-            of = (known.spatial_dims, known.patch, known.image_channels, known.channels[0])
-            known = replace(known, prediction=default_prediction(*of))
+            prediction = default_prediction(known.spatial_dims, known.patch, known.image_channels, known.channels[0])
+            known = replace(known, prediction=prediction)
         return known
+
+    @property
+    def keeps_decoder(self) -> bool:
+        """Return whether the decoder of ``start`` is trained further: no weight depends on the size of the images."""
+        return self.start is not None and replace(self.start.model.architecture, size=self.architecture.size) == (
+            self.architecture
+        )
 
     @property
     def folder(self) -> Path:

@@ -65,8 +65,10 @@ def run_session(session: TrainingSession) -> bool:
             if trainer.fraction >= 1:
                 bar.console.print(f"Nothing is left to train: the checkpoint has {trainer.step} steps already.")
         if processes.rank == 0 and trainer.fraction < 1:
-            for sentence in estimate(trainer, session.resume or session.start is not None).sentences:
+            for sentence in estimate(trainer, session.resume or session.keeps_decoder).sentences:
                 bar.console.print(sentence, soft_wrap=True)
+            if session.start is not None and not session.keeps_decoder and not session.resume:
+                bar.console.print(f"Encoder and student are those of {session.start.name}; the decoder begins anew.")
             if session.default_widths:
                 bar.console.print(_widths(model, len(data.train)), soft_wrap=True)
         watch = _ProgressReport(session, trainer, data, bar)
@@ -132,10 +134,8 @@ def _initial_model(session: TrainingSession, images: int) -> DiffusionAutoencode
             f"{known.image_channels} channel(s), and {known.classes} classes.",
             "Begin with an agent of as many dimensions, channels and classes as this classifier has.",
         )
-    # No weight depends on the size of the images. Another denoiser begins anew, with the encoder and student of before.
-    wanted = replace(session.architecture, size=tuple(inputs.size))
-    model = DiffusionAutoencoder(wanted)
-    if wanted == replace(known, size=wanted.size):
+    model = DiffusionAutoencoder(replace(session.architecture, size=tuple(inputs.size)))
+    if session.keeps_decoder:
         model.load_state_dict(session.start.model.state_dict())
     else:
         model.encoder.load_state_dict(session.start.model.encoder.state_dict())
