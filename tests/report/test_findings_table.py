@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 from pyarrow import parquet
 
+from otherwise.blackbox.output_kind import OutputKind
 from otherwise.cli import build, run
 from otherwise.explain.explanation import Explanation
 from otherwise.report.explanation_json import explanation_json
 from otherwise.report.findings_table import COLUMNS, as_csv, finding_rows, summarise_findings
 from otherwise.report.folder import write_explanation
+from support.value_models import as_value
 
 Explain = Callable[..., Explanation]
 
@@ -88,7 +90,7 @@ def test_the_command_makes_the_table_and_says_what_it_left_out(
     assert run(build, command) == 0
     printed = json.loads(capsys.readouterr().out)
     assert (printed["rows"], printed["images"], printed["damaged"], printed["without_truth"]) == (2, 1, 1, 0)
-    assert {row["wrong"] for row in csv.DictReader(out.open())} == {"True"}
+    assert {row["wrong"] for row in csv.DictReader(io.StringIO(out.read_text()))} == {"True"}
 
 
 def test_as_parquet_it_keeps_types_and_missing_values(
@@ -118,3 +120,40 @@ def test_a_file_of_truths_that_is_none_is_refused_in_one_line(
     command = ["concepts", "table", str(tmp_path / "all"), "--out", str(tmp_path / "t.csv"), "--truth", str(truth)]
     assert run(build, command) == 2
     assert "image and label" in capsys.readouterr().err
+
+
+@pytest.fixture
+def of_value(explained: Explanation) -> Explanation:
+    """The same regions behind a risk of 45.4 % that was brought to 20 %."""
+    kind = OutputKind("value", name="risk", unit="%", range=(0, 100), spread=20, reference=50, tolerance=5)
+    return as_value(explained, kind, original=45.4, target="<20", reached=19.0)
+
+
+def test_of_a_value_the_table_has_numbers_in_the_unit_and_what_was_asked_for(of_value: Explanation) -> None:
+    smooth, _ = finding_rows(explanation_json(of_value))
+    assert (smooth.answer, smooth.value, smooth.value_after, smooth.unit) == ("45.4 %", 45.4, 19.0, "%")
+    assert smooth.target == of_value.value.question.text
+    assert (smooth.effect, smooth.probability) == (4.0, None)
+
+
+def test_a_value_errs_beyond_its_tolerance(of_value: Explanation) -> None:
+    content = explanation_json(of_value)
+    tolerance = of_value.value.question.tolerance
+    image = content["image"]["id"]
+    near, far = (
+        finding_rows(content, {image: str(45.4 + distance)})[0].wrong for distance in (0.9 * tolerance, 1.1 * tolerance)
+    )
+    assert (near, far) == (False, True)
+
+
+@pytest.mark.parametrize("truth", ["high", "nan", "45 %"])
+def test_the_truth_of_a_value_that_is_no_number_ends_the_command_in_one_line(
+    of_value: Explanation, truth: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_explanation(of_value, tmp_path / "all" / "one")
+    file = tmp_path / "truth.csv"
+    file.write_text(f"image,label\n{of_value.image_id},{truth}\n")
+    command = ["concepts", "table", str(tmp_path / "all"), "--out", str(tmp_path / "t.csv"), "--truth", str(file)]
+    assert run(build, command) == 2
+    assert "is not a number" in capsys.readouterr().err
+    assert not (tmp_path / "t.csv").exists()

@@ -34,7 +34,7 @@ def table(
     ],
     out: Annotated[Path, typer.Option(help="File to write, .csv or .parquet: a line for each finding of each image.")],
     truth: Annotated[
-        Path | None, typer.Option(help="CSV file with the columns image and label: what each image really shows.")
+        Path | None, typer.Option(help="CSV file with the columns image and label: each image's true class or value.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:

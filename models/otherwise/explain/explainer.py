@@ -166,6 +166,7 @@ class Explainer:
         judge, result, chosen = self._found(view, counted, target, seed, progress, cancelled)
         floor = judge.floor
         chosen = with_realism(chosen, judge, self.agent)
+        moved = chosen.candidate.displacement
         measured = measure_edit(counted, view.array, chosen.candidate, floor, result, checkpoint)
         measured = measured.in_unit(self.question.spread) if self.question else measured
         progress("geometry", 0.9)
@@ -197,8 +198,8 @@ class Explainer:
             slice_index=slice_index,
             grid=view.grid,
             precision=self.agent.precision.value,
-            deformation=deformation_of(chosen, view.grid),
-            displacement=view.displacement(moved) if (moved := chosen.candidate.displacement) is not None else None,
+            deformation=None if moved is None else deformation_of(view.faded(moved), view.grid),
+            displacement=None if moved is None else view.displacement(moved),
         )
 
     def _explain_value(

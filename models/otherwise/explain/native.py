@@ -162,16 +162,13 @@ def carry_images(judge: NativeJudge, result: SearchResult, chosen: ChosenEdit, m
     )
 
 
-def deformation_of(chosen: ChosenEdit, grid: Geometry) -> Deformation | None:
-    """Return how far a deformation moves and magnifies; None if the edit was drawn.
+def deformation_of(displacement: np.ndarray, grid: Geometry) -> Deformation:
+    """Return how far a deformation moves and magnifies.
 
     Args:
-        chosen: The edit.
-        grid: Where its displacement lies.
+        displacement: ``(dimensions, *size)`` in voxels of ``grid``, faded at the border of a patch.
+        grid: Where it lies.
     """
-    displacement = chosen.candidate.displacement
-    if displacement is None:
-        return None
     moved = np.tensordot(grid.affine[:3, : len(displacement)], displacement, 1)
     growth = magnified(torch.from_numpy(displacement)[None])
     furthest = float(np.linalg.norm(moved, axis=0).max())

@@ -100,7 +100,7 @@ class ClassifierView:
         """
         image = self.image if onto is None else onto
         if displacement is not None:
-            moved = deformed_native(image, self.grid, displacement * self.seam)
+            moved = deformed_native(image, self.grid, self.faded(displacement))
             return round_in_place(moved - image.array.astype(np.float32), self.step)
         low, high = self.seen.window
         meant = precompensated((edited - self.array) * self.seam, self.strengthening)
@@ -148,7 +148,11 @@ class ClassifierView:
 
     def displacement(self, displacement: np.ndarray) -> Image:
         """Return the displacement field of a deformation in physical space, RAS in the image's unit."""
-        return replace(displacement_in_space(displacement * self.seam, self.grid), unit=self.image.unit)
+        return replace(displacement_in_space(self.faded(displacement), self.grid), unit=self.image.unit)
+
+    def faded(self, displacement: np.ndarray) -> np.ndarray:
+        """Return a displacement ``(dimensions, *size)`` as it is used: it fades towards the border of a patch."""
+        return displacement * self.seam
 
     @cached_property
     def step(self) -> float:

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from otherwise.blackbox.output_kind import with_unit
+from otherwise.errors import OtherwiseError
 from otherwise.images.atomic import atomic_path
 
 UNNAMED = ""
 """Scheme, code and meaning of what has no name."""
+
+
+class TruthError(OtherwiseError):
+    """The truth of a value is not a number."""
+
+    code = "truth"
 
 
 @dataclass(frozen=True)
@@ -21,23 +30,25 @@ class FindingRow:
 
     Attributes:
         image, explanation: Ids.
-        answer: The class that the model answered.
-        probability: Of that answer, in [0, 1].
-        target: The class that the explanation argues for.
-        truth: The class that the image really has, where that is known; else empty.
-        wrong: Whether the model erred; None where the truth is not known.
+        answer: The class that the model answered; of a value: the value with its unit.
+        probability: Of that answer, in [0, 1]; None of a value.
+        target: The class that the explanation argues for; of a value: what was asked for, in words.
+        truth: The class or value that the image really has, where that is known; else empty.
+        wrong: Whether the model erred, of a value by more than the tolerance of the explanation; None where the truth
+            is not known.
         scheme, code, meaning: The finding; empty for regions without a name.
         confidence: Greatest of the image's regions that show it, in [0, 1]; None where there is no name.
         evidence: How it is known: ``said``, ``finding`` or ``likeness``; empty where that was not recorded.
         regions: How many regions show it.
-        effect: Sum of these regions' measured effects in log-odds.
+        effect: Sum of these regions' measured effects towards the target, in log-odds; of a value: in ``unit``.
         share: The same as a share of the effect of all regions that speak for the target, in [0, 1].
+        value, value_after, unit: Value of the image and of its counterfactual; None and empty of classes.
     """
 
     image: str
     explanation: str
     answer: str
-    probability: float
+    probability: float | None
     target: str
     truth: str
     wrong: bool | None
@@ -49,6 +60,9 @@ class FindingRow:
     regions: int
     effect: float
     share: float
+    value: float | None = None
+    value_after: float | None = None
+    unit: str = ""
 
 
 COLUMNS = tuple(item.name for item in fields(FindingRow))
@@ -59,10 +73,14 @@ def finding_rows(content: Mapping[str, Any], truth: Mapping[str, str] | None = N
 
     Args:
         content: Of its ``explanation.json``.
-        truth: Class by image id, where it is known.
+        truth: Class, or value as text, by image id, where it is known.
+
+    Raises:
+        TruthError: if the truth of a value is not a number.
     """
-    image, answer = str(content["image"]["id"]), str(content["prediction"]["label"])
+    image = str(content["image"]["id"])
     known = (truth or {}).get(image, "")
+    said = _value_said(content["value"], image, known) if content.get("value") else _class_said(content, known)
     deciding = [region for region in content["regions"] if region["effect"] > 0]
     total = sum(region["effect"] for region in deciding) or 1.0
     shown: dict[tuple[str, str, str], list[tuple[Mapping[str, Any], Mapping[str, Any]]]] = {}
@@ -80,11 +98,7 @@ def finding_rows(content: Mapping[str, Any], truth: Mapping[str, str] | None = N
             FindingRow(
                 image=image,
                 explanation=str(content["id"]),
-                answer=answer,
-                probability=float(content["prediction"]["probabilities"].get(answer, float("nan"))),
-                target=str(content["target"]),
                 truth=known,
-                wrong=answer != known if known else None,
                 scheme=scheme,
                 code=code,
                 meaning=meaning,
@@ -93,9 +107,48 @@ def finding_rows(content: Mapping[str, Any], truth: Mapping[str, str] | None = N
                 regions=len(members),
                 effect=round(effect, 4),
                 share=round(effect / total, 4),
+                **said,
             )
         )
     return sorted(rows, key=lambda row: -row.effect)
+
+
+def _class_said(content: Mapping[str, Any], truth: str) -> dict[str, Any]:
+    """Return the columns of what a model of classes said."""
+    answer = str(content["prediction"]["label"])
+    return {
+        "answer": answer,
+        "probability": float(content["prediction"]["probabilities"].get(answer, float("nan"))),
+        "target": str(content["target"]),
+        "wrong": answer != truth if truth else None,
+    }
+
+
+def _value_said(value: Mapping[str, Any], image: str, truth: str) -> dict[str, Any]:
+    """Return the columns of what a model of a value said."""
+    original, unit = float(value["original"]), str(value["unit"])
+    return {
+        "answer": with_unit(original, unit),
+        "probability": None,
+        "target": str(value["target"]["text"]),
+        "wrong": abs(original - _number(truth, image)) > float(value["tolerance"]) if truth else None,
+        "value": original,
+        "value_after": float(value["counterfactual"]),
+        "unit": unit,
+    }
+
+
+def _number(truth: str, image: str) -> float:
+    try:
+        number = float(truth)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise TruthError(
+            f"The truth of {image}, {truth!r}, is not a number, but the model says a value.",
+            "Give the true value in the model's unit, without the unit.",
+        )
+    return number
 
 
 def as_csv(rows: Iterable[FindingRow]) -> str:
@@ -120,7 +173,7 @@ def write_parquet(rows: Iterable[FindingRow], path: Path) -> None:
 
     text, number = pyarrow.string(), pyarrow.float64()
     types = {"probability": number, "wrong": pyarrow.bool_(), "confidence": number, "regions": pyarrow.int32()}
-    types |= {"effect": number, "share": number}
+    types |= {"effect": number, "share": number, "value": number, "value_after": number}
     schema = pyarrow.schema([(name, types.get(name, text)) for name in COLUMNS])
     table = pyarrow.Table.from_pylist([asdict(row) for row in rows], schema=schema)
     with atomic_path(path) as draft:
