@@ -1,6 +1,7 @@
 """The guides as a reader follows them: their commands, in their order, on phantoms in the place of one's own images.
 
-Models are trained for seconds instead of an hour. Servers, clusters and archives have tests of their own.
+Models are trained for seconds instead of an hour. Servers are in ``test_guides_of_servers``, archives in
+``dicomweb/test_guide``, benchmarks in ``test_guides_of_benchmarks``.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ import torch
 from typer.testing import CliRunner
 
 from otherwise.cli import build
+from support.typed_commands import typed_command
 from support.value_models import SquareHazards, SquareValue, save
-from test_docs import commands
 
 pytestmark = pytest.mark.slow
 
@@ -101,14 +102,9 @@ def test_the_guides_can_be_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     export(Path("patches.onnx"), 96, 3)
     save(SquareValue(), Path("age.ts"), (256, 256))
     save(SquareHazards(), Path("net.ts"), (64, 64))
-    typed = {text for each in commands() for text in each.values}
     for begin, meant, made in STEPS:
-        matches = sorted((text for text in typed if text.startswith(begin)), key=len)
-        assert matches, f"{begin}: no page says this any more"
-        words = shlex.split(matches[0])[1:]
-        words = [SHORTER.get(before, word) for before, word in zip(["", *words], words, strict=False)]
-        words = [meant.get(word, word.replace("DIR/", f"{meant.get('DIR', 'DIR')}/")) for word in words]
+        words = typed_command(begin, meant, SHORTER)
         if made == "results" and Path(made).exists():
             shutil.rmtree(made)
         type_in(words)
-        assert made is None or Path(made).exists(), f"{matches[0]}: {made} is missing"
+        assert made is None or Path(made).exists(), f"{shlex.join(words)}: {made} is missing"

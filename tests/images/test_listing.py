@@ -101,6 +101,16 @@ def test_formats_are_told_by_content(tmp_path: Path, write_dicom: WriteDicom) ->
     assert set(reasons(listing).values()) == {exclusion.NO_IMAGES}
 
 
+def test_one_file_of_dicom_is_listed_as_in_its_folder(tmp_path: Path, write_dicom: WriteDicom) -> None:
+    folder = views(tmp_path / "P1", write_dicom)
+    for listed in list_images(folder).images:
+        (alone,) = list_images(listed.files[0]).images
+        assert alone.dicom is not None
+        assert listed.dicom is not None
+        assert (alone.key, alone.id, alone.files) == (listed.key, listed.id, listed.files)
+        assert (alone.study, alone.dicom.view) == (listed.study, listed.dicom.view)
+
+
 def test_patients_with_four_views_are_four_images_each(tmp_path: Path, write_dicom: WriteDicom) -> None:
     for patient in ("P1", "P2", "P3"):
         views(tmp_path / patient, write_dicom, one_series=patient == "P2")

@@ -127,6 +127,20 @@ def test_certificates_end(tmp_path: Path, later: int, state: str) -> None:
         assert security_checks.certificate(CheckedServer.at(address, pair[0]), now).state == state
 
 
+def test_a_port_of_this_machine_is_asked_as_it_speaks(tmp_path: Path) -> None:
+    """The certificate names the host as others know it, and not the loopback address."""
+    certificate, key = make_certificate(tmp_path, "server")
+    with answering(strict, (certificate, key)) as address:
+        server = CheckedServer.listening("127.0.0.1", int(address.rsplit(":", 1)[1]), certificate)
+        found = found_at(server)
+    assert {found[name].state for name in ("server", "encryption", "tokens", "proxy")} == {"ok"}
+    assert "names were not compared" in found["certificate"].what
+    with answering(strict) as address:
+        plain = CheckedServer.listening("127.0.0.1", int(address.rsplit(":", 1)[1]))
+        assert found_at(plain)["server"].state == "ok"
+    assert (server.scheme, plain.scheme) == ("https", "http")
+
+
 def test_a_certificate_that_nobody_vouches_for_is_found(tmp_path: Path) -> None:
     with answering(strict, make_certificate(tmp_path, "a")) as address:
         found = found_at(CheckedServer.at(address))

@@ -62,8 +62,8 @@ def run(command: list[Any], timeout: float, **options: Any) -> subprocess.Comple
 
 
 def share_fork_server() -> None:
-    """Start the fork server of all processes that this one starts, such as pytest workers."""
-    if AVAILABLE and sys.version_info < (3, 14):  # since 3.14 clients need a key
+    """Start the fork server of all processes that this one starts, such as pytest workers, unless there is one."""
+    if AVAILABLE and _SHARED not in os.environ and sys.version_info < (3, 14):  # since 3.14 clients need a key
         _context()
         multiprocessing.forkserver.ensure_running()
         os.environ[_SHARED] = str(multiprocessing.forkserver._forkserver._forkserver_address)  # type: ignore[attr-defined]
@@ -167,7 +167,8 @@ class ForkedProcess:
         output: dict[int, Any] = {}
 
         def read(number: int, pipe: IO[Any]) -> None:
-            output[number] = pipe.read()
+            with pipe:
+                output[number] = pipe.read()
 
         pipes = [(number, pipe) for number, pipe in enumerate((self.stdout, self.stderr)) if pipe]
         threads = [threading.Thread(target=read, args=pair, daemon=True) for pair in pipes]

@@ -157,7 +157,7 @@ def list_images(
     if is_table(source) and is_file(source):
         return _list_table(source)
     if is_file(source):
-        return Listing((FoundImage(source.name, image_name(source), (source, *_voxels_beside(source))),))
+        return Listing((_only_file(source),))
     if not source.is_dir():
         raise ImageError(f"There is no file or folder {source.name}.", "Check the path.")
     left_out: list[LeftOut] = []
@@ -327,6 +327,16 @@ def _voxels_of(path: Path, head: bytes) -> str:
     given = _VOXELS.search(head)
     name = given.group(1).decode("utf-8", "replace").strip().removeprefix("./") if given else ""
     return name if Path(name).name == name and path.with_name(name or "?").is_file() and name != path.name else ""
+
+
+def _only_file(path: Path) -> FoundImage:
+    """Return the image of a source that is one file; of DICOM with its study, modality and view."""
+    described = _look_into(path).dicom
+    if described is None:
+        return FoundImage(path.name, image_name(path), (path, *_voxels_beside(path)))
+    (study,) = group_studies([described])
+    (image,) = study.images
+    return FoundImage(path.name, image_name(path), image.paths, False, study.id, image)
 
 
 def _voxels_beside(path: Path) -> tuple[Path, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from otherwise.blackbox.protocol import InputSpec
 from otherwise.blackbox.training.trainer import train_classifier
 from otherwise.cli import build
 from otherwise.errors import AgentError, BundleError, ImageError
+from support import forked_python
 from support.quick_search import ONE_ATTEMPT, VALIDATION
 from support.square_models import SquareClassifier, eager_agent, squares
 
@@ -244,7 +244,7 @@ def test_two_processes_of_torchrun_write_one_agent(
         str(folder) for folder in (Path(otherwise.__file__).parents[1], Path(__file__).parents[2])
     )
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": packages}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    done = forked_python.run(command, 240, env=environment)
     assert done.returncode == 0, done.stderr
     assert load_agent(out).model.architecture.size == (16, 16)
     card = (out / "docs" / "README.md").read_text()

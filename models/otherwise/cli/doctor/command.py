@@ -49,7 +49,8 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Check whether otherwise serve would work with these options, or is safe; exit code 1 if not."""
         if security:
-            server = CheckedServer.at(address or f"http://{host}:{port}", certificate)
+            at = CheckedServer.at(address, certificate) if address else None
+            server = at or CheckedServer.listening(host, port, certificate)
             _finish(examine_all(security_checks(server, state or _beside(studies), tokens)), as_json)
             return
         asked: dict[str, Check] = {

@@ -12,7 +12,7 @@ import socket
 import ssl
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
@@ -70,6 +70,7 @@ class CheckedServer:
         scheme, host, port: Address.
         token: Token; empty: no log-in.
         authority: Certificates to trust besides the system's.
+        named: Whether its certificate has to name the host.
     """
 
     scheme: str
@@ -77,6 +78,7 @@ class CheckedServer:
     port: int
     token: str = field(default="", repr=False)
     authority: Path | None = None
+    named: bool = True
 
     @classmethod
     def at(cls, address: str, authority: Path | None = None) -> CheckedServer:
@@ -92,6 +94,17 @@ class CheckedServer:
         token = inside[1] if inside else os.environ.get(TOKEN, "")
         port = parts.port or (443 if parts.scheme == "https" else 80)
         return cls(parts.scheme, parts.hostname, port, token, authority)
+
+    @classmethod
+    def listening(cls, host: str, port: int, authority: Path | None = None) -> CheckedServer:
+        """Return the server at a port, by https if it speaks that; a loopback address need not be in its certificate.
+
+        Raises:
+            UnreachableError: if the host is invalid.
+        """
+        scheme = "https" if speaks_tls(host, port) else "http"
+        server = cls.at(f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}", authority)
+        return replace(server, named=not is_loopback(host))
 
     def ask(
         self, path: str, headers: Mapping[str, str] | None = None, *, method: str = "GET", known: bool = False
@@ -134,6 +147,7 @@ class CheckedServer:
         context = ssl.create_default_context()
         if self.authority:
             context.load_verify_locations(self.authority)
+        context.check_hostname = self.named
         return context
 
     def _connect(self) -> HTTPConnection:
@@ -144,6 +158,17 @@ class CheckedServer:
     def _name(self) -> str:
         shown = f"[{self.host}]" if ":" in self.host else self.host
         return shown if self.port in (80, 443) else f"{shown}:{self.port}"
+
+
+def speaks_tls(host: str, port: int) -> bool:
+    """Return whether something at a port answers a TLS handshake; certificates are not looked at."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with socket.create_connection((host, port), SECONDS) as plain, context.wrap_socket(plain):
+            return True
+    except OSError:  # an ssl.SSLError, too
+        return False
 
 
 def security_checks(server: CheckedServer, state: Path | None, tokens: Path | None) -> dict[str, Check]:
@@ -216,6 +241,7 @@ def certificate(server: CheckedServer, now: datetime | None = None) -> CheckResu
     until = datetime.fromtimestamp(ssl.cert_time_to_seconds(str(shown["notAfter"])), UTC)
     left = until - (now or datetime.now(UTC))
     what = f"trusted, valid until {until:%Y-%m-%d}, {version}"
+    what += "" if server.named else f"; its names were not compared, since {server.host} is this machine"
     if left < timedelta():
         return CheckResult("certificate", "fail", f"expired on {until:%Y-%m-%d}", "Renew it.")
     return CheckResult("certificate", "warn" if left < SOON else "ok", what, "Renew it." if left < SOON else "")
