@@ -16,7 +16,6 @@ from otherwise.agent.editing.search import Progress, Search
 from otherwise.agent.editing.search_result import SearchResult
 from otherwise.agent.editing.search_settings import EditKind, SearchSettings
 from otherwise.agent.question import agent_at
-from otherwise.attribution.methods import find_method
 from otherwise.blackbox.checked import CountingBlackBox, RememberingBlackBox
 from otherwise.blackbox.decision import DecisionRule
 from otherwise.blackbox.description import describe_contract
@@ -24,11 +23,11 @@ from otherwise.blackbox.output_kind import OutputKind, curves_of, output_kind
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.blackbox.question import Question, QuestionBox, TargetError, ask
 from otherwise.blackbox.smoothed import SmoothedBlackBox
-from otherwise.blackbox.view import show_any, warnings_of
+from otherwise.blackbox.view import show_any
 from otherwise.errors import AgentError, CancelledError, ClassifierError
-from otherwise.explain.believability import believability_warnings
+from otherwise.explain.attribution_map import attribution_map
+from otherwise.explain.doubts import doubts_of
 from otherwise.explain.explanation import Explanation, ModelRef, Prediction, Seen, Volumes
-from otherwise.explain.fragility import fragility_warnings
 from otherwise.explain.measurement import MeasuredEdit, describe_regions, measure_edit
 from otherwise.explain.native import (
     CarriedImages,
@@ -43,12 +42,10 @@ from otherwise.explain.native import (
 from otherwise.explain.notes import far_notes, notes_of
 from otherwise.explain.reach import ReachedRule, choose_reaching, settings_for
 from otherwise.explain.value import SurvivalCurves, ValueAnswer
-from otherwise.explain.value_fragility import value_warnings
 from otherwise.explain.view import ClassifierView
 from otherwise.images.image import Image
 from otherwise.influence.effect import shown_effect
 from otherwise.influence.regions import reconstruction_floor
-from otherwise.warning import AnswerWarning
 
 
 class Explainer:
@@ -171,7 +168,7 @@ class Explainer:
         measured = measured.in_unit(self.question.spread) if self.question else measured
         progress("geometry", 0.9)
         carried = carry_images(judge, result, chosen, measured)
-        warnings = self._warnings(judge, result, chosen, seed)
+        warnings = doubts_of(judge, result, chosen, self.agent.calibration, self.question, seed)
         progress("geometry", 1.0)
         return Explanation(
             id=f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:12]}",
@@ -275,19 +272,14 @@ class Explainer:
             ClassifierError: if there is no such method or class, or the classifier does not suit the method.
             CancelledError: if ``cancelled`` says so.
         """
-        found = find_method(method, self.classifier)
-        view = ClassifierView(image, self.classifier, slice_index)
-        index = self._index(label)
-        if index is None:
-            index = self.rule.label(self.classifier.predict(view.array[None])[0])
-
-        def checkpoint(part: float) -> None:
-            progress("attribute", part)
-            if cancelled():
-                raise CancelledError("The attribution was cancelled.", "Ask again when you want it.")
-
-        values = found(self.classifier, view.array, index, checkpoint)
-        return image.with_array(view.back(values))
+        return attribution_map(
+            ClassifierView(image, self.classifier, slice_index),
+            self.rule,
+            method,
+            self._index(label),
+            lambda part: progress("attribute", part),
+            cancelled,
+        )
 
     def _index(self, target: str | None) -> int | None:
         if target is None:
@@ -342,28 +334,6 @@ class Explainer:
         if target is not None and bool(self.rule.predicts(result.original.probabilities, result.target)):
             raise ClassifierError(f"{self.classifier.name} says {target} already.", "Choose another target class.")
         return result
-
-    def _warnings(
-        self, judge: NativeJudge, result: SearchResult, chosen: ChosenEdit, seed: int
-    ) -> tuple[AnswerWarning, ...]:
-        """Return what makes the answer or the explanation doubtful."""
-        view, target = judge.view, result.target
-        shown = view.see(chosen.image) if chosen.answer.valid else None
-        flipped = np.array(list(chosen.answer.probabilities.values()))
-        before = result.original.probabilities
-        if self.question is None:
-            fragile = fragility_warnings(judge.classifier, view.array, shown, target, seed, before, flipped)
-        else:
-            original, reached = (float(self.question.value_of(answer)) for answer in (before, flipped))
-            fragile = value_warnings(judge.classifier, self.question, view.array, original, shown, reached, seed)
-        unbelievable = believability_warnings(
-            self.agent.calibration,
-            chosen.answer,
-            self.classifier.classes[target],
-            0.0 if self.question else result.goal,  # a value is not convinced, but reached
-            drawn=chosen.candidate.displacement is None,
-        )
-        return (*warnings_of(view.image, self.classifier.inputs, view.seen), *fragile, *unbelievable)
 
     def _seen(self, view: ClassifierView) -> Seen:
         array, seen = view.array, view.seen
