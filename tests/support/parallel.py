@@ -82,19 +82,27 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items.sort(key=lambda item: (item.path not in long, -counts[item.path], item.path))
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
-    """Run a test that measures time alone."""
-    folder = os.environ.get(_LOCKS)
-    if not folder or fcntl is None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Set up in company, also for a test that measures time: fixtures start servers and train models."""
+    with _room(alone=False):
         return (yield)
-    with _room(Path(folder), alone=item.get_closest_marker("timing") is not None):
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Tear down in company."""
+    with _room(alone=False):
         return (yield)
 
 
 @contextmanager
-def _room(folder: Path, alone: bool) -> Iterator[None]:
-    """Hold the room for tests together with others, or alone."""
+def _room(alone: bool) -> Iterator[None]:
+    """Hold the room for tests together with others, or alone; in one process there is no need."""
+    if fcntl is None or _LOCKS not in os.environ:
+        yield
+        return
+    folder = Path(os.environ[_LOCKS])
     with (folder / "entrance.lock").open("a") as entrance, (folder / "room.lock").open("a") as room:
         with _held(entrance, fcntl.LOCK_EX):  # whoever waits to be alone keeps others from entering
             fcntl.flock(room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
@@ -113,14 +121,15 @@ def _held(file: IO[str], how: int) -> Iterator[None]:
         fcntl.flock(file, fcntl.LOCK_UN)
 
 
-@pytest.hookimpl(wrapper=True)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
-    """Note how much CPU time a test takes; other work on the machine does not change that."""
-    begun = _cpu_seconds()
-    try:
-        return (yield)
-    finally:
-        item.stash[_TAKEN] = _cpu_seconds() - begun
+    """Run a test that measures time alone. Note how much CPU time a test takes; others do not change that."""
+    with _room(alone=item.get_closest_marker("timing") is not None):
+        begun = _cpu_seconds()
+        try:
+            return (yield)
+        finally:
+            item.stash[_TAKEN] = _cpu_seconds() - begun
 
 
 @pytest.hookimpl(wrapper=True)
