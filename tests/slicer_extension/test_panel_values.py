@@ -98,4 +98,5 @@ def test_a_real_server_explains_a_risk_towards_the_target_that_was_typed(app: Pa
     assert value["original"] - value["counterfactual"] == pytest.approx(15, abs=value["tolerance"])
     assert "%" in app.ui.verdictLabel.text()
     assert app.ui.probabilityTable.item(0, 1).text() == f"{value['original']:.1f} %"
+    assert app.ui.regionTable.horizontalHeaderItem(2).text() == "Effect, points"
     app.picture("risk")

@@ -6,13 +6,14 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from otherwise.blackbox.output_kind import OutputKind
 from otherwise.images.image import Geometry
 from otherwise.report.explanation_json import explanation_json
 from OtherwiseLib.files.explanation_files import read_json
 from OtherwiseLib.files.finds import read_finds
-from OtherwiseLib.ui import texts
+from OtherwiseLib.ui import texts, value_texts
 from support.square_models import toy_explanation
 from support.value_models import as_value
 
@@ -93,3 +94,18 @@ def test_a_server_of_values_says_what_it_measures() -> None:
     assert "Says: bone age in months" in texts.hosted(about, same)
     about["classifiers"][0]["value"] = {"name": "ejection fraction", "unit": "1"}
     assert "Says: ejection fraction\n" in texts.hosted(about, same), "a number without a unit"
+
+
+@pytest.mark.parametrize(
+    ("content", "header", "tip"),
+    [
+        ({}, "Effect", "log-odds"),
+        ({"value": {"unit": "%"}}, "Effect, points", "percentage points"),
+        ({"value": {"unit": "mm"}}, "Effect, mm", "mm"),
+        ({"value": {"unit": "1"}}, "Effect", "towards the target"),
+    ],
+)
+def test_effects_of_a_value_are_headed_by_its_unit(content: dict, header: str, tip: str) -> None:
+    text, more = value_texts.effect_header(content, same)
+    assert text == header
+    assert more.endswith(tip)

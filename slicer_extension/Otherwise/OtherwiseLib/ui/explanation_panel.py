@@ -20,7 +20,7 @@ from .connections import Connections
 from .report_files import ReportFiles
 
 FLICKER_MILLISECONDS = 250
-SIZE_COLUMN = 3
+EFFECT_COLUMN, SIZE_COLUMN = 2, 3
 """Of the table of regions."""
 LAYOUTS = (layouts.SIDE_BY_SIDE, layouts.FOUR, layouts.WITH_SOLID, layouts.ONE)
 
@@ -365,6 +365,9 @@ class ExplanationPanel:
         units = {"volume_mm3": "mm³", "area_mm2": "mm²", "voxels": _("pixels")}
         measure = size_key(regions)
         table.horizontalHeaderItem(SIZE_COLUMN).setText(units[measure])
+        header, tip = value_texts.effect_header(self.shown.content if self.shown is not None else {}, _)
+        table.horizontalHeaderItem(EFFECT_COLUMN).setText(header)
+        table.horizontalHeaderItem(EFFECT_COLUMN).setToolTip(tip)
         for row, region in enumerate(regions):
             name = (region.get("concept") or {}).get("name") or _("not named")
             flags = [_("yes") if region[key] else _("no") for key in ("sufficient", "necessary", "above_floor")]

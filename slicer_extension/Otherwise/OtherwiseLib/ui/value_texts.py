@@ -14,6 +14,18 @@ def with_unit(value: float, unit: str) -> str:
     return text if unit in ("", "1") else f"{text} {unit}"
 
 
+def effect_header(content: dict, tr: Translate) -> tuple[str, str]:
+    """Return the header of a column of effects, and its tooltip: of classes log-odds, of a value its unit."""
+    value = content.get("value")
+    if not value:
+        return tr("Effect"), tr("Measured effect towards the target, in log-odds")
+    short, unit = (tr("points"), tr("percentage points")) if value["unit"] == "%" else (value["unit"], value["unit"])
+    if unit in ("", "1"):
+        return tr("Effect"), tr("Measured effect towards the target")
+    tip = tr("Measured effect towards the target, in {unit}").format(unit=unit)
+    return tr("Effect, {unit}").format(unit=short), tip
+
+
 def verdict(content: dict, tr: Translate) -> str:
     """Return the value of the image, and the value of the changed image."""
     value, found = content["value"], content["counterfactual"]
