@@ -12,7 +12,7 @@ import numpy as np
 from fastapi.testclient import TestClient
 
 from otherwise.agent.editing.search_settings import SearchSettings
-from otherwise.blackbox.protocol import InputSpec
+from otherwise.blackbox.protocol import BlackBox, InputSpec
 from otherwise.explain.explainer import Explainer
 from otherwise.images.image import Geometry, Image
 from otherwise.images.writing import write_image
@@ -49,8 +49,14 @@ class TeachableServer:
 
 
 @contextmanager
-def teachable_server(root: Path, app_class: Any) -> Iterator[TeachableServer]:
-    """Open a server; a later one may continue with the same state."""
+def teachable_server(root: Path, app_class: Any, classifier: BlackBox | None = None) -> Iterator[TeachableServer]:
+    """Open a server; a later one may continue with the same state.
+
+    Args:
+        root: Folder for its images and its state.
+        app_class: The app.
+        classifier: A black box for its images; None: a ``SquareClassifier``.
+    """
     studies = root / "studies"
     if not studies.is_dir():
         affine = np.diag([0.5, 0.5, 1.0, 1.0])
@@ -59,9 +65,10 @@ def teachable_server(root: Path, app_class: Any) -> Iterator[TeachableServer]:
         for number, array in enumerate(arrays):
             image = Image(array[..., None], Geometry((*SIZE, 1), affine), dimension=2)
             write_image(image, studies / f"image-{number:02d}.nrrd")
-    classifier = SquareClassifier(InputSpec(SIZE))
+    black_box = classifier or SquareClassifier(InputSpec(SIZE))
     hurried = SearchSettings(steps=2, rounds=1, alternatives=0)
-    explainer = Explainer(classifier, eager_agent(classifier), hurried)
+    teacher = SquareClassifier(black_box.inputs, version=black_box.version)
+    explainer = Explainer(black_box, eager_agent(teacher), hurried)
     conf = {"state": str(root / "state"), "device": "cpu"}
     with open_app(app_class, studies, conf, explainer) as (client, app):
         yield TeachableServer(client, app)
