@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from otherwise.agent.bundle import Agent
 from otherwise.agent.conditioning import Conditioning
 from otherwise.agent.editing.candidate import Candidate
-from otherwise.agent.editing.flow_edit import FlowStrength, flow_edit, without_grain
+from otherwise.agent.editing.flow_edit import FlowStrength, flow_edit, renewed_noise, without_grain
 from otherwise.agent.editing.flow_search import FlowSearch, most_believable
 from otherwise.agent.editing.flow_settings import FlowSettings
 from otherwise.agent.editing.realism import denoising_errors
@@ -45,6 +46,34 @@ def test_an_edit_from_pure_noise_moves_an_image_from_one_mean_to_the_other(steps
     strengths = [FlowStrength(1.0, 0.0)] * 3
     edited = flow_edit(GaussianFlow(), images, says(*[0.2] * 3), says(*[0.7] * 3), noise, strengths, steps=steps)
     torch.testing.assert_close(edited, images + 0.5)
+
+
+def test_each_step_has_a_noise_of_its_own_where_that_is_asked_for() -> None:
+    noise = torch.randn(1, 1, 24, 20, 18, generator=torch.Generator().manual_seed(3))
+    several = [renewed_noise(noise, step) for step in range(8)]
+    assert torch.equal(several[0], noise)
+    for one, other in itertools.combinations(several, 2):
+        assert torch.equal(one.flatten().sort().values, other.flatten().sort().values), "the same law"
+        together = torch.corrcoef(torch.stack([one.flatten(), other.flatten()]))[0, 1]
+        assert abs(together) < 0.06, "and no noise that was there before"
+
+
+def test_noise_of_its_own_at_each_step_averages_out() -> None:
+    """A field that takes noise for evidence leaves less of it where every step has another noise."""
+
+    class Credulous(GaussianFlow):
+        def velocity(self, x: torch.Tensor, t: torch.Tensor, condition: Conditioning) -> torch.Tensor:
+            return super().velocity(x, t, condition) + x * condition.evidence[:, 1].reshape(-1, 1, 1, 1)
+
+    images = torch.zeros(1, 1, 64, 64)
+    noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(3))
+    grain = [
+        flow_edit(
+            Credulous(), images, says(0.0), says(0.5), noise, [FlowStrength(0.9, 0.0)], steps=12, renewed=renewed
+        ).std()
+        for renewed in (False, True)
+    ]
+    assert grain[1] < 0.6 * grain[0]
 
 
 def test_more_strength_changes_more() -> None:

@@ -33,6 +33,10 @@ class EditScale(Protocol):
     def steps(self) -> int:
         """Return the number of the solver's steps."""
 
+    @property
+    def renewed(self) -> bool:
+        """Return whether each step has a noise of its own, see ``flow_edit``."""
+
     def flow(self, strength: float) -> FlowStrength:
         """Return from which time and with which guidance the flow is followed."""
 
@@ -47,7 +51,7 @@ class TimeScale:
     Attributes:
         target: Condition of one image, the target's.
         guidance: See ``FlowStrength``.
-        limits, first, steps: See ``EditScale``.
+        limits, first, steps, renewed: See ``EditScale``.
     """
 
     target: Conditioning
@@ -55,6 +59,7 @@ class TimeScale:
     limits: tuple[float, float]
     first: float
     steps: int
+    renewed: bool = False
 
     def flow(self, strength: float) -> FlowStrength:
         """See ``EditScale``."""
@@ -74,7 +79,7 @@ class EvidenceScale:
         target: Condition of the value that is asked for.
         start: Time from which the flow is followed.
         guidance: See ``FlowStrength``.
-        limits, first, steps: See ``EditScale``. Beyond 1 the evidence goes further than asked.
+        limits, first, steps, renewed: See ``EditScale``. Beyond 1 the evidence goes further than asked.
     """
 
     present: Conditioning
@@ -84,6 +89,7 @@ class EvidenceScale:
     steps: int
     limits: tuple[float, float] = (0.1, 2.0)
     first: float = 1.0
+    renewed: bool = True
 
     def flow(self, strength: float) -> FlowStrength:
         """See ``EditScale``."""

@@ -262,6 +262,7 @@ class FlowSearch:
             regions,
             scale.steps,
             self.step_done,
+            scale.renewed,
         )
         images = as_images(made)
         if regions is not None:

@@ -61,7 +61,7 @@ class FlowSettings:
     asked: float | None = None
     deep: float = 0.9
     deep_guidance: tuple[float, ...] = (1.0, 3.0)
-    deep_steps: int = 8
+    deep_steps: int = 12
     least_move: float = 0.15
     reconstruction_depth: float = 0.5
 
