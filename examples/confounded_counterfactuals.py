@@ -57,7 +57,7 @@ def draw(explained: Path, said: pandas.DataFrame, path: Path) -> None:
 
 
 def judged(explained: Path, judge: Path) -> pandas.DataFrame:
-    """Return, by explanation, the values and the judge's chance of an antero-posterior projection, in percent."""
+    """Return a table of the explanations: their values, and the judge's chance of antero-posterior, in percent."""
     table = pandas.read_parquet(explained / "results.parquet")
     table = table[table["valid"].fillna(False).astype(bool)]
     answers = {}

@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING
 
 import pydicom
 import pytest
-from typer.testing import CliRunner
 
-from otherwise.cli import build
 from otherwise.phantoms.dicom import write_dicom
 from otherwise.phantoms.mammogram import MammogramSettings, mammograms
 from support.serve_process import serving
-from support.typed_commands import typed_command
+from support.typed_commands import type_in, typed_command
 
 if TYPE_CHECKING:
     from conftest import Orthanc
@@ -23,12 +21,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 PAIR = {"CLASSIFIER": "mammogram_classifier", "AGENT": "mammogram_agent"}
-
-
-def type_in(words: list[str]) -> str:
-    result = CliRunner().invoke(build(), words)
-    assert result.exit_code == 0, f"{words}: {result.output}{result.exception or ''}"
-    return result.output
 
 
 @pytest.fixture

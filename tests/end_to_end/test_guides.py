@@ -13,10 +13,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from typer.testing import CliRunner
 
-from otherwise.cli import build
-from support.typed_commands import typed_command
+from support.typed_commands import type_in, typed_command
 from support.value_models import SquareHazards, SquareValue, save
 
 pytestmark = pytest.mark.slow
@@ -55,12 +53,6 @@ STEPS: tuple[tuple[str, dict[str, str], str | None], ...] = (
     ("otherwise find images --all --classifier my_patches --truth masks --out measured", PATCHES, "measured"),
 )  # fmt: skip
 """The beginning of a command of a page, what its placeholders stand for, and what it makes."""
-
-
-def type_in(words: list[str]) -> str:
-    result = CliRunner().invoke(build(), words)
-    assert result.exit_code == 0, f"{shlex.join(words)}: {result.output}{result.exception or ''}"
-    return result.output
 
 
 def export(path: Path, size: int, classes: int) -> None:

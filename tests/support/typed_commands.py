@@ -1,10 +1,13 @@
-"""Commands as the docs print them, with what their placeholders stand for in a test."""
+"""Read commands from the docs, replace their placeholders, and run them."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
 
+from typer.testing import CliRunner
+
+from otherwise.cli import build
 from test_docs import commands
 
 
@@ -24,6 +27,17 @@ def typed_command(begin: str, meant: Mapping[str, str], shorter: Mapping[str, st
     words = shlex.split(matches[0])[1:]
     words = [(shorter or {}).get(before, word) for before, word in zip(["", *words], words, strict=False)]
     return [_meaning(word, meant) for word in words]
+
+
+def type_in(words: list[str]) -> str:
+    """Run a command in this process, and return what it printed.
+
+    Raises:
+        AssertionError: if it does not exit with 0.
+    """
+    result = CliRunner().invoke(build(), words)
+    assert result.exit_code == 0, f"{shlex.join(words)}: {result.output}{result.exception or ''}"
+    return result.output
 
 
 def _meaning(word: str, meant: Mapping[str, str]) -> str:

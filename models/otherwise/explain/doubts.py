@@ -1,4 +1,4 @@
-"""What makes an answer or its explanation doubtful: the image, grain, and what is hard to believe."""
+"""Warnings of an explanation: an unusual image, sensitivity to grain, a counterfactual that is hard to believe."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def flow_edit(
 
 
 def renewed_noise(noise: Tensor, step: int) -> Tensor:
-    """Return the noise of a step: white noise ``(b, channels, *size)``, shifted around the image's borders.
+    """Return the noise of a step, made by a cyclic shift of white noise ``(b, channels, *size)``.
 
     White noise has the same law wherever it is shifted, and is not correlated with itself elsewhere.
     """
