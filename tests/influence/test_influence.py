@@ -221,3 +221,35 @@ def test_an_edit_without_a_lesser_one_or_with_exact_answers_keeps_its_effect() -
     np.testing.assert_allclose(unchanged, effect.values, rtol=1e-5)
     exact = EffectMap(effect.values, saturated=True)
     assert effect_along_path(classifier, image, exact, counterfactual, target=1) is exact.values
+
+
+@pytest.mark.parametrize("size", [(48, 40), (16, 20, 12)])
+def test_a_sensitivity_says_where_within_a_window_the_change_counts(size: tuple[int, ...]) -> None:
+    """The sum that was measured stays, even where the sensitivity is wrong."""
+    classifier, image, counterfactual, truth = scene(size)
+    plain = measure_effect(classifier, image, counterfactual, target=1).values
+
+    def known(begin: np.ndarray, end: np.ndarray) -> np.ndarray:
+        return truth.astype(np.float32)
+
+    found = measure_effect(classifier, image, counterfactual, target=1, sensitivity=known).values
+    near = ndimage.binary_dilation(truth, iterations=1)
+    assert found[near].sum() > 0.8 * found.sum() > plain[near].sum()
+    assert found.sum() == pytest.approx(plain.sum(), rel=1e-4)
+
+    for wrong in (np.zeros(size, np.float32), 1 - truth.astype(np.float32)):
+        misled = measure_effect(classifier, image, counterfactual, target=1, sensitivity=lambda *_, w=wrong: w).values
+        assert misled.sum() == pytest.approx(plain.sum(), rel=1e-4)
+        assert np.isfinite(misled).all()
+    unknown = measure_effect(
+        classifier, image, counterfactual, target=1, sensitivity=lambda *_: np.zeros(size, np.float32)
+    )
+    np.testing.assert_allclose(unknown.values, plain, rtol=1e-5)
+
+
+def test_the_shown_map_keeps_strokes_and_blurs_what_is_spread() -> None:
+    stroke, blob = np.zeros((2, 64, 64), np.float32)
+    stroke[20:26, 20:22] = 1
+    blob[16:48, 16:48] = np.random.default_rng(0).random((32, 32)) < 0.3
+    np.testing.assert_allclose(shown_effect(stroke), stroke, atol=1e-6)
+    assert shown_effect(blob).std() < 0.6 * blob.std()

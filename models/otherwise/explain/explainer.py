@@ -16,6 +16,7 @@ from otherwise.agent.editing.search import Progress, Search
 from otherwise.agent.editing.search_result import SearchResult
 from otherwise.agent.editing.search_settings import EditKind, SearchSettings
 from otherwise.agent.question import agent_at
+from otherwise.agent.sensitivity import StudentSensitivity
 from otherwise.blackbox.checked import CountingBlackBox, RememberingBlackBox
 from otherwise.blackbox.decision import DecisionRule
 from otherwise.blackbox.description import describe_contract
@@ -164,7 +165,8 @@ class Explainer:
         floor = judge.floor
         chosen = with_realism(chosen, judge, self.agent)
         moved = chosen.candidate.displacement
-        measured = measure_edit(counted, view.array, chosen.candidate, floor, result, checkpoint)
+        sensitivity = StudentSensitivity(self.agent, result.target, counted.multi_label)
+        measured = measure_edit(counted, view.array, chosen.candidate, floor, result, sensitivity, checkpoint)
         measured = measured.in_unit(self.question.spread) if self.question else measured
         progress("geometry", 0.9)
         carried = carry_images(judge, result, chosen, measured)

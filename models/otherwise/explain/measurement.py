@@ -13,7 +13,7 @@ from otherwise.blackbox.protocol import BlackBox
 from otherwise.explain.explanation import Region
 from otherwise.images.image import Image
 from otherwise.influence.along_path import effect_along_path
-from otherwise.influence.effect import measure_effect
+from otherwise.influence.effect import Sensitivity, measure_effect
 from otherwise.influence.minimal import minimal_mask
 from otherwise.influence.regions import MeasuredRegion, measure_regions
 
@@ -49,6 +49,7 @@ def measure_edit(
     edit: Candidate,
     floor: np.ndarray,
     result: SearchResult,
+    sensitivity: Sensitivity,
     checkpoint: Callable[[float], None],
 ) -> MeasuredEdit:
     """Measure an edit.
@@ -59,10 +60,15 @@ def measure_edit(
         edit: The edit.
         floor: ``size``: the autoencoder's own error.
         result: Of the search that made the edit.
+        sensitivity: See ``measure_effect``.
         checkpoint: Called with the share done; may raise to cancel.
     """
     target, edited = result.target, edit.image
-    measured = measure_effect(classifier, original, edited, target, lambda part: checkpoint(2 / 3 * part))
+
+    def first_two_thirds(part: float) -> None:
+        checkpoint(2 / 3 * part)
+
+    measured = measure_effect(classifier, original, edited, target, first_two_thirds, sensitivity=sensitivity)
     effect = measured.values
     mask = (
         minimal_mask(classifier, original, edited, effect, target)
@@ -77,7 +83,7 @@ def measure_edit(
         def last_third(part: float) -> None:
             checkpoint((2 + part) / 3)
 
-        along_path = effect_along_path(classifier, original, measured, lesser.image, target, last_third)
+        along_path = effect_along_path(classifier, original, measured, lesser.image, target, last_third, sensitivity)
     return MeasuredEdit(effect, along_path, mask, regions, measured.saturated)
 
 

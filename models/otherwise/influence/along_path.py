@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from otherwise.blackbox.protocol import BlackBox
-from otherwise.influence.effect import EffectMap, measure_effect
+from otherwise.influence.effect import EffectMap, Sensitivity, measure_effect
 
 LESSER_WINDOWS = {2: 64, 3: 8}
 """Most windows over the lesser edit, by an image's dimensions, chosen on development images.
@@ -28,6 +28,7 @@ def effect_along_path(
     lesser: np.ndarray,
     target: int,
     checkpoint: Callable[[float], None] = lambda fraction: None,
+    sensitivity: Sensitivity | None = None,
 ) -> np.ndarray:
     """Return the mean effect of an edit and of a lesser one, in proportion to that of the edit itself.
 
@@ -38,13 +39,15 @@ def effect_along_path(
         lesser: ``(channels, *size)``: an edit of the same kind that changes less.
         target: Index of the target class.
         checkpoint: See ``measure_effect``.
+        sensitivity: Likewise.
 
     Returns:
         ``size`` float32: log-odds of the target; its absolute values have the same sum as those of ``effect``.
     """
     if effect.saturated:
         return effect.values
-    other = measure_effect(classifier, image, lesser, target, checkpoint, LESSER_WINDOWS[image.ndim - 1])
+    most = LESSER_WINDOWS[image.ndim - 1]
+    other = measure_effect(classifier, image, lesser, target, checkpoint, most, sensitivity=sensitivity)
     together = effect.values + other.values
     size = np.abs(together).sum()
     if other.saturated or not size:

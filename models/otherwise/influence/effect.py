@@ -27,12 +27,19 @@ MAX_WINDOWS = {2: 64, 3: 100}
 questions and tell less of each: on development images, 49 to 100 in 2-D and 64 to 216 in 3-D point equally well."""
 COVERED = 0.95
 """Share of the change that is asked about, window by window, those that change most first."""
+SENSITIVE_ANYWHERE = 0.05
+"""Least sensitivity of a voxel, as a share of the mean: the student may be wrong, and the window's effect was measured.
+"""
 SMOOTHING = 0.6
 """Standard deviation in voxels over which a change counts for its neighbours: no classifier reads single voxels."""
-BLUR = 0.08
-"""The same for the map that is shown, as a share of the edge over which the effect spreads; at most 0.4 of a window's
-reach. Chosen on development images: sharper, it shows the grain of a change that spreads over a whole nodule; blunter,
-it misses the strokes of a burned-in letter."""
+BLUR, STROKE = {2: 0.18, 3: 0.1}, {2: 4.0, 3: 2.0}
+"""The same for the map that is shown, by dimensions: a share of the edge over which the effect spreads beyond
+``STROKE`` voxels; at most 0.4 of a window's reach. Chosen on development images: sharper, it shows the grain of a
+change that spreads over a whole nodule; without ``STROKE``, it misses the strokes of a burned-in letter."""
+
+Sensitivity = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Image and counterfactual, ``(channels, *size)`` in [0, 1] -> how strongly each voxel's change moves the classifier,
+``size``, not negative, in any unit."""
 
 
 def window_centres(size: tuple[int, ...], most: int | None = None) -> tuple[list[np.ndarray], float]:
@@ -150,6 +157,7 @@ def measure_effect(
     checkpoint: Callable[[float], None] = lambda fraction: None,
     most: int | None = None,
     follow: bool = True,
+    sensitivity: Sensitivity | None = None,
 ) -> EffectMap:
     """Measure the effect of the change everywhere.
 
@@ -163,6 +171,7 @@ def measure_effect(
         checkpoint: See ``put_in_and_leave_out``.
         most: Most windows; None: ``MAX_WINDOWS``.
         follow: Whether a window's effect lies where its change is; else evenly over the window.
+        sensitivity: Where within a window the change counts; None: everywhere alike. Asked with ``follow``.
     """
     size = image.shape[1:]
     change = np.abs(counterfactual - image).max(axis=0)
@@ -176,7 +185,10 @@ def measure_effect(
         effects = tipping_effect(classifier, image, counterfactual, masks, target, checkpoint)
     else:
         effects = measured_effect(before, after, alone, without, target, classifier.multi_label)
-    shares = masks * ndimage.gaussian_filter(change, SMOOTHING) if follow else masks.copy()
+    shares = masks.copy()
+    if follow:
+        counts = change if sensitivity is None else change * _relative(sensitivity(image, counterfactual))
+        shares *= ndimage.gaussian_filter(counts, SMOOTHING)
     shares /= shares.sum(axis=tuple(range(1, shares.ndim)), keepdims=True)
     return EffectMap(np.asarray(np.tensordot(effects, shares, axes=1), dtype=np.float32), saturated)
 
@@ -196,10 +208,18 @@ def shown_effect(effect: np.ndarray) -> np.ndarray:
     edge = (strength.sum() ** 2 / np.square(strength).sum()) ** (1 / effect.ndim)
     _, stride = window_centres(effect.shape)
 
+    deviation = min(BLUR[effect.ndim] * max(0.0, edge - STROKE[effect.ndim]), 0.4 * stride)
+
     def blurred(values: np.ndarray) -> np.ndarray:
-        return np.asarray(ndimage.gaussian_filter(values, min(BLUR * edge, 0.4 * stride), mode="constant"))
+        return np.asarray(ndimage.gaussian_filter(values, deviation, mode="constant"))
 
     return np.asarray(blurred(effect / blurred(np.ones(effect.shape, np.float32))), dtype=np.float32)
+
+
+def _relative(sensitivity: np.ndarray) -> np.ndarray:
+    """Return a sensitivity ``size`` as a multiple of its mean, nowhere zero; 1 everywhere if it is zero everywhere."""
+    mean = float(sensitivity.mean())
+    return SENSITIVE_ANYWHERE + sensitivity / mean if mean > 0 else np.ones_like(sensitivity)
 
 
 def _covering(masks: np.ndarray, change: np.ndarray) -> np.ndarray:

@@ -52,11 +52,12 @@ def ablations(in_noise: bool = False) -> tuple[EditMethod, ...]:
         settings: SearchSettings = USUAL,
         drawn: Callable[[SearchedEdit], np.ndarray] = _along_path,
         follow: bool = True,
+        sensitive: bool = True,
         lead: GuidanceStyle | None = None,
     ) -> EditMethod:
         def make(agent: Agent, classifier: CountingBlackBox, image: np.ndarray) -> Edit:
             agent = replace(agent, guidance_override=lead)
-            found = search_with_effect(agent, classifier, image, settings, follow)
+            found = search_with_effect(agent, classifier, image, settings, follow, sensitive)
             return Edit(found.result.best.image, found.result.target, found.result.valid, drawn(found))
 
         return EditMethod(name, title, "this project", make)
@@ -65,6 +66,7 @@ def ablations(in_noise: bool = False) -> tuple[EditMethod, ...]:
     parts = [method(name, *what) for name, what in without.items()]
     parts += [
         method("edit-alone", "The effect of the edit alone, not along its path", drawn=_of_the_edit),
+        method("insensitive", "The student does not say where the change counts", sensitive=False),
         method("even", "Effects spread evenly over their windows", drawn=lambda found: found.effect, follow=False),
     ]
     if in_noise:

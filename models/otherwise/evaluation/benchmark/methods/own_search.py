@@ -10,6 +10,7 @@ from otherwise.agent.bundle import Agent
 from otherwise.agent.editing.search import Search
 from otherwise.agent.editing.search_result import SearchResult
 from otherwise.agent.editing.search_settings import SearchSettings
+from otherwise.agent.sensitivity import StudentSensitivity
 from otherwise.blackbox.checked import CountingBlackBox
 from otherwise.evaluation.benchmark.methods.editing import is_valid
 from otherwise.evaluation.benchmark.methods.method import Edit, EditMethod, ReferenceImages
@@ -46,16 +47,26 @@ def search_with_effect(
     image: np.ndarray,
     settings: SearchSettings = USUAL,
     follow: bool = True,
+    sensitive: bool = True,
 ) -> SearchedEdit:
-    """Search, and measure the effect of the change; see ``measure_effect`` for ``follow``."""
+    """Search, and measure the effect of the change.
+
+    Args:
+        agent: Draws.
+        classifier: The black box.
+        image: ``(channels, *size)`` in [0, 1].
+        settings: How hard to search.
+        follow: See ``measure_effect``.
+        sensitive: Whether the student says where within a window the change counts.
+    """
     result = Search(agent, classifier, settings).run(image)
-    effect = measure_effect(classifier, image, result.best.image, result.target, follow=follow)
+    sensitivity = StudentSensitivity(agent, result.target, classifier.multi_label) if sensitive else None
+    effect = measure_effect(classifier, image, result.best.image, result.target, follow=follow, sensitivity=sensitivity)
     lesser = result.nearest_to_boundary(result.best, classifier.multi_label)
     if lesser is None:
         return SearchedEdit(result, effect.values, effect.values)
-    return SearchedEdit(
-        result, effect.values, effect_along_path(classifier, image, effect, lesser.image, result.target)
-    )
+    along_path = effect_along_path(classifier, image, effect, lesser.image, result.target, sensitivity=sensitivity)
+    return SearchedEdit(result, effect.values, along_path)
 
 
 def search_with_regions(
@@ -63,9 +74,11 @@ def search_with_regions(
 ) -> tuple[SearchResult, list[MeasuredRegion]]:
     """Search, and measure the regions that decide, the strongest first."""
     result = Search(agent, classifier, USUAL).run(image)
-    effect = measure_effect(classifier, image, result.best.image, result.target).values
+    made, target = result.best.image, result.target
+    sensitivity = StudentSensitivity(agent, target, classifier.multi_label)
+    effect = measure_effect(classifier, image, made, target, sensitivity=sensitivity).values
     floor = reconstruction_floor(image, result.reconstruction)
-    return result, measure_regions(classifier, image, result.best.image, effect, floor, result.target)
+    return result, measure_regions(classifier, image, made, effect, floor, target)
 
 
 @dataclass(frozen=True, eq=False)
