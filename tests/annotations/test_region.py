@@ -281,7 +281,6 @@ def test_what_is_no_polygon_on_the_image_is_refused_in_one_line(points: Any) -> 
     assert len(str(refused.value).splitlines()) == 1
 
 
-@pytest.mark.timing
 @pytest.mark.parametrize("shape", [(2400, 3000, 1), (256, 256, 128)], ids=["mammogram", "CT"])
 def test_regions_of_large_images_do_not_keep_anybody_waiting(shape: tuple[int, int, int]) -> None:
     geometry = Geometry(shape, np.diag([0.1, 0.1, 1.0, 1.0]))
@@ -289,10 +288,10 @@ def test_regions_of_large_images_do_not_keep_anybody_waiting(shape: tuple[int, i
     half = np.array(shape[:2]) / 2
     index = np.stack([*(half[:, None] * (1 + 0.9 * np.array([np.cos(turn), np.sin(turn)]))), np.zeros(500)], axis=1)
 
-    begun = time.perf_counter()
+    begun = time.process_time()  # which other tests beside it do not change
     region = RegionMask.from_polygon(geometry.to_ras(index), geometry)
     again = RegionMask.from_json(region.cropped().to_json()).on(geometry)
-    seconds = time.perf_counter() - begun
+    seconds = time.process_time() - begun
 
     assert again == region
     assert seconds < 3, "0.3 s were measured"

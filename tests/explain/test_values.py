@@ -257,7 +257,8 @@ def test_a_find_of_a_value_speaks_in_the_unit(tmp_path: Path) -> None:
 
 
 def test_what_is_not_reached_is_said(months: Explainer) -> None:
-    lazy = Explainer(months.classifier, months.agent, replace(months.settings, strengths=(0.01,), rounds=1, flow=None))
+    weak = replace(months.settings, strengths=(0.01,), farther=(), rounds=1, flow=None)
+    lazy = Explainer(months.classifier, months.agent, weak)
     found = lazy.explain(grey(0.9), target="<5")
     assert isinstance(found, Explanation)
     assert found.value is not None

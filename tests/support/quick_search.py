@@ -8,7 +8,9 @@ from pathlib import Path
 
 from otherwise.agent.editing.search_settings import SearchSettings
 
-ONE_ATTEMPT = SearchSettings(rounds=1, attempts=SearchSettings().attempts[:1], strengths=(1.0,), alternatives=0)
+ONE_ATTEMPT = SearchSettings(
+    rounds=1, attempts=SearchSettings().attempts[:1], strengths=(1.0,), farther=(), alternatives=0
+)
 EXPLAINER = "otherwise.explain.loading.SearchSettings"
 """Where the loader of commands, server and batches makes the settings of a search."""
 VALIDATION = "otherwise.agent.training.validation.SearchSettings"

@@ -29,6 +29,7 @@ SETTINGS = SearchSettings(
     steps=2,
     attempts=(EditSettings(0.5, 2.0), EditSettings(0.8, 4.0)),
     strengths=(1.0, 3.0),
+    farther=(),
     refinements=2,
 )
 
@@ -71,6 +72,26 @@ def test_the_least_movement_that_convinces_wins_and_flipping_is_enough_where_not
     assert barely.best.strength < sure.best.strength
     assert impossible.valid
     assert impossible.best.strength == barely.best.strength
+
+
+def test_movements_that_go_farther_are_tried_only_where_none_convinces(
+    eager: Agent, classifier: SquareClassifier, images: np.ndarray
+) -> None:
+    """What is found is what would be found if all were tried at once."""
+    image = images[int(np.argmax(classifier.predict(images)[:, 0]))]
+    whole = replace(SETTINGS, confidence=0.5, strengths=(1.0, 2.0, 3.0), refinements=0)
+    least = Search(eager, CountingBlackBox(classifier), whole).run(image).best.strength
+
+    def run(strengths: tuple[float, ...], farther: tuple[float, ...]) -> SearchResult:
+        settings = replace(whole, strengths=strengths, farther=farther)
+        return Search(eager, CountingBlackBox(classifier), settings).run(image)
+
+    saved = run((least,), (least + 1,))
+    assert saved.best.strength == least
+    assert max(each.strength for each in saved.tried) == least
+    needed, at_once = run((least / 100,), (least, least + 1)), run((least / 100, least, least + 1), ())
+    assert needed.best.strength == at_once.best.strength == least
+    np.testing.assert_allclose(needed.best.image, at_once.best.image, atol=1e-5)
 
 
 def test_a_student_that_learned_in_noise_has_to_be_convinced_too_unless_it_never_is(
@@ -250,7 +271,7 @@ def test_a_round_ends_early_where_neither_the_first_nor_the_utmost_attempts_move
             return np.tile([first, 1 - first], (len(images), 1))
 
     counted = CountingBlackBox(Stubborn(classifier.inputs))
-    settings = SearchSettings(flow=None, steps=1, rounds=1)
+    settings = SearchSettings(flow=None, steps=1, rounds=1, farther=())
     result = Search(eager, counted, settings).run(images[0])
     assert not result.valid
     assert counted.queries == 1 + len(settings.strengths) * attempts_asked

@@ -221,7 +221,7 @@ class Search:
         nearest, reserve = _RoundResult(base, False, [], base.image, None, direction), None
         reconstruction: np.ndarray | None = None
         inverted: dict[float, Inverted] = {}
-        strengths = self.settings.strengths
+        strengths = (*self.settings.strengths, *self.settings.farther)
         ways: list[tuple[EditSettings, Bounds | None]] = [(attempt, None) for attempt in self.settings.attempts]
         if self.settings.reach is not None:
             reach = self.settings.reach[pixels.ndim - 4]
@@ -235,7 +235,10 @@ class Search:
                 renderer = Renderer(
                     self.agent, self.settings.steps, pixels, condition, attempt, bounds, inverted, cancelled
                 )
-                made[number] = renderer, self._ask(renderer, direction, strengths, base.strength)
+                tried = self._ask(renderer, direction, self.settings.strengths, base.strength)
+                if self.settings.farther and self._least_convincing(tried, target, insist=True) is None:
+                    tried += self._ask(renderer, direction, self.settings.farther, base.strength)
+                made[number] = renderer, tried
             return made[number]
 
         for number, (_, bounds) in enumerate(ways):

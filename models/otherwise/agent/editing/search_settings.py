@@ -37,6 +37,7 @@ class SearchSettings:
         convince_student: Whether a student that has learned in noise has to be convinced too.
         strengths: Edits tried, ascending. The condition moves to the boundary at 1, to its mirror image at 2 and no
             further; the guidance keeps growing with the strength.
+        farther: The same, tried where none of ``strengths`` convinces.
         refinements: Edits tried between the last that did not convince and the first that did.
         refine: Whether to remove what is not needed, see ``refinement``.
         alternatives: How many further, different answers to look for.
@@ -61,8 +62,9 @@ class SearchSettings:
     deformation: DeformationSettings = USUAL_DEFORMATION
     flow: FlowSettings | None = USUAL_FLOW
     convince_student: bool = True
-    strengths: tuple[float, ...] = (0.5, 1.0, 2.0, 4.0)
-    refinements: int = 3
+    strengths: tuple[float, ...] = (0.5, 1.0, 2.0)
+    farther: tuple[float, ...] = (4.0,)
+    refinements: int = 1
     refine: bool = True
     alternatives: int = 2
     diversity: float = 1.0
