@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,22 +10,15 @@ from pathlib import Path
 
 from otherwise.errors import ImageError
 from otherwise.images import exclusion
-from otherwise.images.formats.registry import (
-    UNREAD_ENDINGS,
-    format_of,
-    has_image_ending,
-    image_name,
-    read_head,
-    strip_ending,
-)
+from otherwise.images.examination import Examined, ExaminedFiles, examine, examine_again
+from otherwise.images.formats.registry import image_name, strip_ending
 from otherwise.images.names import is_file, is_utf8, printable
-from otherwise.images.studies import DicomFile, Study, StudyImage, describe_dicom, digest, group_studies
+from otherwise.images.studies import Study, StudyImage, digest, group_studies
 from otherwise.images.table import is_table, read_table
 
 Progress = Callable[[int, int], None]
 """Called with the number of files examined and the total."""
 
-_VOXELS = re.compile(rb"^(?:ElementDataFile\s*=|data ?file:)[ \t]*([^\r\n]+)", re.MULTILINE | re.IGNORECASE)
 _SAID_EVERY = 250
 
 
@@ -105,19 +97,6 @@ class Listing:
             Study(id, tuple(sorted(images, key=lambda image: (image.number, image.view))))
             for id, images in studies.items()
         )
-
-
-@dataclass(frozen=True)
-class _Examined:
-    """Result of examining a file: ``reason`` if it is not an image, ``voxels`` a file beside it that belongs to it."""
-
-    reason: str = ""
-    dicom: DicomFile | None = None
-    voxels: str = ""
-
-
-ExaminedFiles = dict[tuple[str, int, int], _Examined]
-"""Results by path, size and time of change of files; unchanged files are not opened again."""
 
 
 def list_images(
@@ -255,12 +234,12 @@ def _list_files(
     examined: ExaminedFiles,
 ) -> Listing:
     names: dict[Path, str] = {}
-    found: dict[Path, _Examined] = {}
+    found: dict[Path, Examined] = {}
     for done, (name, entry) in enumerate(entries):
         if done % _SAID_EVERY == 0:
             progress(done, len(entries))
         path = Path(entry.path)
-        names[path], found[path] = name, _examine(entry, examined)
+        names[path], found[path] = name, examine_again(entry, examined)
     progress(len(entries), len(entries))
     voxels = {path.parent / look.voxels for path, look in found.items() if look.voxels}
     images = []
@@ -278,73 +257,19 @@ def _list_files(
         if look.reason:
             left_out.append(LeftOut(names[path], look.reason))
         else:
-            files = (path, path.parent / look.voxels) if look.voxels else (path,)
-            images.append(FoundImage(names[path], image_name(path), files))
+            images.append(FoundImage(names[path], image_name(path), look.files(path)))
     images.sort(key=lambda image: image.name)
     return Listing(tuple(_with_own_ids(images)), tuple(sorted(left_out, key=lambda item: item.name)))
 
 
-def _examine(entry: os.DirEntry[str], examined: ExaminedFiles) -> _Examined:
-    path = Path(entry.path)
-    try:
-        status = entry.stat()
-    except OSError:
-        return _Examined(exclusion.FORBIDDEN)
-    key = (entry.path, status.st_size, status.st_mtime_ns)
-    if key not in examined:
-        examined[key] = _look_into(path)
-    return examined[key]
-
-
-def _look_into(path: Path) -> _Examined:
-    promised = has_image_ending(path.name)
-    try:
-        head = read_head(path)
-    except OSError:  # reading it gives the reason
-        return _Examined() if promised else _Examined(exclusion.FORBIDDEN)
-    known = format_of(head)
-    if known is not None and known.name == "DICOM":
-        return _examine_dicom(path)
-    if known is None and not promised:
-        return _Examined(exclusion.NOT_READ if path.suffix.lower() in UNREAD_ENDINGS else exclusion.NO_IMAGES)
-    return _Examined(voxels=_voxels_of(path, head))
-
-
-def _examine_dicom(path: Path) -> _Examined:
-    if path.name.upper() == "DICOMDIR":
-        return _Examined(exclusion.NO_IMAGE_OBJECTS)
-    try:
-        file = describe_dicom(path)
-    except Exception:  # any error of a parser for a damaged file; reading it gives the reason
-        return _Examined()
-    return _Examined(dicom=file) if file is not None else _Examined(exclusion.NO_IMAGE_OBJECTS)
-
-
-def _voxels_of(path: Path, head: bytes) -> str:
-    """Return the name of the file beside a header that holds its voxels; empty where there is none."""
-    if not head.startswith(b"NRRD") and b"NDims" not in head:
-        return ""
-    given = _VOXELS.search(head)
-    name = given.group(1).decode("utf-8", "replace").strip().removeprefix("./") if given else ""
-    return name if Path(name).name == name and path.with_name(name or "?").is_file() and name != path.name else ""
-
-
 def _only_file(path: Path) -> FoundImage:
     """Return the image of a source that is one file; of DICOM with its study, modality and view."""
-    described = _look_into(path).dicom
-    if described is None:
-        return FoundImage(path.name, image_name(path), (path, *_voxels_beside(path)))
-    (study,) = group_studies([described])
+    look = examine(path)
+    if look.dicom is None:
+        return FoundImage(path.name, image_name(path), look.files(path))
+    (study,) = group_studies([look.dicom])
     (image,) = study.images
     return FoundImage(path.name, image_name(path), image.paths, False, study.id, image)
-
-
-def _voxels_beside(path: Path) -> tuple[Path, ...]:
-    try:
-        name = _voxels_of(path, read_head(path))
-    except OSError:
-        return ()
-    return (path.with_name(name),) if name else ()
 
 
 def _with_own_ids(images: Sequence[FoundImage]) -> Iterable[FoundImage]:

@@ -22,7 +22,8 @@ from watchdog.observers.polling import PollingObserver
 from lib.settings.params import ParamsError
 from lib.storage.study_folder import RECORD, StudyFolder
 from otherwise.images.atomic import atomic_path
-from otherwise.images.listing import ExaminedFiles, FoundImage, Listing, list_images
+from otherwise.images.examination import ExaminedFiles
+from otherwise.images.listing import FoundImage, Listing, list_images
 from otherwise.images.reading import read_image
 from otherwise.images.writing import write_image
 
