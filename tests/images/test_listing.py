@@ -332,7 +332,7 @@ def test_files_are_looked_into_once_where_a_memory_is_given(tmp_path: Path, monk
     def refuse(path: Path) -> bytes:
         raise AssertionError(f"{path} was opened again")
 
-    monkeypatch.setattr("otherwise.images.listing.read_head", refuse)
+    monkeypatch.setattr("otherwise.images.examination.read_head", refuse)
     assert list_images(tmp_path, examined=looks).images == before.images
 
 
