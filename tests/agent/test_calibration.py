@@ -10,9 +10,10 @@ import torch
 
 from otherwise.agent.bundle import Agent, load_agent, write_agent
 from otherwise.agent.calibration import LEVELS, USUAL_GOAL, Calibration
+from otherwise.agent.conditioning import Conditioning
 from otherwise.agent.editing.realism import denoising_errors
 from otherwise.agent.networks import DiffusionAutoencoder
-from otherwise.agent.training.calibration import calibrate, convincing_probabilities
+from otherwise.agent.training.calibration import calibrate, convincing_probabilities, flow_change
 from otherwise.agent.training.validation import reconstructions
 from otherwise.blackbox.loading import load_classifier
 from otherwise.evaluation.benchmark.cases import mammogram_cases
@@ -66,6 +67,30 @@ def test_a_calibration_survives_its_bundle_and_an_older_bundle_has_none(
     assert not Calibration(evidence_validity=0.1).draws_other_classes
     assert Calibration(evidence_validity=0.9, student_change=0.03).edits_by_flow
     assert not Calibration(evidence_validity=0.9, student_change=0.002).edits_by_flow
+    assert not Calibration(evidence_validity=0.9, student_change=0.002, flow_change=0.01).edits_by_flow
+    assert Calibration(evidence_validity=0.9, student_change=0.018, flow_change=0.02).edits_by_flow
+    assert not Calibration(evidence_validity=0.1, student_change=0.018, flow_change=0.02).edits_by_flow
+
+
+def test_the_change_by_flow_is_that_of_what_convinces_and_unknown_where_nothing_does(
+    model: DiffusionAutoencoder,
+    classifier: SquareClassifier,
+    images: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A decoder that brightens or darkens images with the evidence, and one that is untaught."""
+    agent = Agent(model.eval(), "tiny", "", classifier.version, torch.device("cpu"))
+    assert flow_change(agent, classifier, images[:2]) is None
+
+    def velocity(noised: torch.Tensor, time: torch.Tensor, condition: Conditioning) -> torch.Tensor:
+        level = condition.evidence[:, :2].diff(dim=1)
+        return -level.reshape(-1, *([1] * (noised.ndim - 1))).expand_as(noised) * 0.6
+
+    monkeypatch.setattr(model, "velocity", velocity)
+    found = flow_change(agent, classifier, images[:4])
+    assert found is not None
+    assert 0.01 < found < 1
+    assert calibrate(agent, classifier, images, images[:6]).flow_change is not None
 
 
 def test_realism_orders_reconstructions_before_edits_before_noise() -> None:

@@ -18,6 +18,8 @@ SHAPED = 0.8
 """Least share of images that a deformation alone must flip for deformations to be tried first."""
 SMALL_CHANGE = 0.02
 """Mean absolute change, as a share of the range, that can be added to an image and leaves no ghost."""
+MORE_BY_FLOW = 1.5
+"""Edits by flow are believed more often than those that the student guides, and may change so many times as much."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Calibration:
         evidence_validity: Share of images for which edits by flow, with the evidence as the only condition, flip the
             black box: how well the decoder draws another class by itself.
         student_change: Mean absolute change of the counterfactuals that the student guides, as a share of the range.
+        flow_change: The same of counterfactuals by flow, where these convince; None: not measured, or none does.
         follows_shape: Share of images that a smooth deformation alone flips, see ``deformation_search``.
         errors: Quantiles at ``LEVELS`` of the decoder's denoising error on its own reconstructions; see ``realism``.
     """
@@ -39,6 +42,7 @@ class Calibration:
     student_change: float | None = None
     errors: tuple[float, ...] = ()
     follows_shape: float | None = None
+    flow_change: float | None = None
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Calibration:
@@ -49,6 +53,7 @@ class Calibration:
             values.get("student_change"),
             tuple(values.get("errors", ())),
             values.get("follows_shape"),
+            values.get("flow_change"),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -57,6 +62,7 @@ class Calibration:
             "convincing": [None if value is None else round(value, 4) for value in self.convincing],
             "evidence_validity": self.evidence_validity,
             "student_change": self.student_change,
+            "flow_change": self.flow_change,
             "follows_shape": self.follows_shape,
             "errors": [round(value, 6) for value in self.errors],
         }
@@ -81,12 +87,15 @@ class Calibration:
 
     @property
     def edits_by_flow(self) -> bool:
-        """Return whether to try edits by flow first: the decoder draws other classes; small changes do not convince.
+        """Return whether to try edits by flow first.
 
-        False if it was not measured: agents of patches, and bundles without a calibration.
+        The decoder has to draw other classes. Where small changes that the student guides convince, edits by flow have
+        to be nearly as small. False if it was not measured: agents of patches, and bundles without a calibration.
         """
-        small = self.student_change is not None and self.student_change < SMALL_CHANGE
-        return self.draws_by_flow and not small
+        if self.student_change is None or self.student_change >= SMALL_CHANGE:
+            return self.draws_by_flow
+        as_small = self.flow_change is not None and self.flow_change <= MORE_BY_FLOW * self.student_change
+        return self.draws_by_flow and as_small
 
     @property
     def edits_by_shape(self) -> bool:

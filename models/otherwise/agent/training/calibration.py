@@ -6,15 +6,16 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 import torch
 
 from otherwise.agent.bundle import Agent
-from otherwise.agent.calibration import LEVELS, Calibration
+from otherwise.agent.calibration import DRAWN, LEVELS, Calibration
 from otherwise.agent.editing.candidate import Candidate
 from otherwise.agent.editing.deformation_search import DeformationSearch, DeformationSettings
-from otherwise.agent.editing.flow_search import FlowSearch
+from otherwise.agent.editing.flow_search import FlowSearch, change_of
 from otherwise.agent.editing.flow_settings import FlowSettings
 from otherwise.agent.editing.realism import denoising_errors
 from otherwise.agent.training.validation import FEWEST_SEARCHED, reconstructions
@@ -23,6 +24,9 @@ from otherwise.blackbox.decision import DecisionRule
 from otherwise.blackbox.output_kind import OutputKind, output_kind
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.blackbox.question import Question, QuestionBox, TargetError, ask
+
+Figure = TypeVar("Figure")
+"""What is measured of one image."""
 
 FEWEST = 5
 """Least number of images for a median."""
@@ -52,10 +56,13 @@ def calibrate(
     errors = denoising_errors(agent, made, classifier.predict(made))
     known = Calibration(convincing_probabilities(classifier, images))
     few = held_out[:MOST_EDITS]
+    drawn = evidence_validity(agent, classifier, few, seconds)
+    calibrated = replace(agent, calibration=known)
     return replace(
         known,
-        evidence_validity=evidence_validity(agent, classifier, few, seconds),
-        follows_shape=shape_validity(replace(agent, calibration=known), classifier, few, seconds),
+        evidence_validity=drawn,
+        flow_change=flow_change(calibrated, classifier, few, seconds) if drawn >= DRAWN else None,
+        follows_shape=shape_validity(calibrated, classifier, few, seconds),
         errors=tuple(float(value) for value in np.quantile(errors, LEVELS)),
     )
 
@@ -109,19 +116,55 @@ def evidence_validity(agent: Agent, classifier: BlackBox, images: np.ndarray, se
 
     No further image is begun after ``seconds``, but ``FEWEST_SEARCHED`` are.
     """
-    settings, rule = FlowSettings(), DecisionRule.of(classifier)
+
+    def flips(image: np.ndarray, answer: np.ndarray) -> bool:
+        return bool(_flow_search(agent, classifier, image, answer).flips_at_most())
+
+    with torch.inference_mode():
+        return _share(classifier, images, flips, seconds)
+
+
+def flow_change(agent: Agent, classifier: BlackBox, images: np.ndarray, seconds: float | None = None) -> float | None:
+    """Return the mean absolute change of edits by flow that convince, as a share of the range; None: there are none.
+
+    No further image is begun after ``seconds``, but ``FEWEST_SEARCHED`` are.
+    """
+
+    def change(image: np.ndarray, answer: np.ndarray) -> float | None:
+        found = _flow_search(agent, classifier, image, answer).run(0)
+        return None if found is None else change_of(found.best, image)
+
+    with torch.inference_mode():
+        changes = [each for each in _of_each(classifier, images, change, seconds) if each is not None]
+    return round(float(np.mean(changes)), 6) if changes else None
+
+
+def _flow_search(agent: Agent, classifier: BlackBox, image: np.ndarray, answer: np.ndarray) -> FlowSearch:
+    """Return the search among edits by flow of an image towards the class nearest to its answer."""
 
     def judge(made: np.ndarray, strengths: Sequence[float]) -> list[Candidate]:
         return [Candidate(*one) for one in zip(made, classifier.predict(made), strengths, strict=True)]
 
-    def flips(image: np.ndarray, answer: np.ndarray) -> bool:
-        target = rule.nearest_other(answer)
-        original = Candidate(image, answer, 0.0)
-        search = FlowSearch(agent, judge, classifier, settings, original, target, 0.5, rule, 0, lambda: None)
-        return bool(search.flips_at_most())
+    rule = DecisionRule.of(classifier)
+    target = rule.nearest_other(answer)
+    goal, original = agent.calibration.goal(target), Candidate(image, answer, 0.0)
+    return FlowSearch(agent, judge, classifier, FlowSettings(), original, target, goal, rule, 0, lambda: None)
 
-    with torch.inference_mode():
-        return _share(classifier, images, flips, seconds)
+
+def _of_each(
+    classifier: BlackBox,
+    images: np.ndarray,
+    figure: Callable[[np.ndarray, np.ndarray], Figure],
+    seconds: float | None,
+) -> list[Figure]:
+    """Return a figure of each image and its answer; see ``evidence_validity`` for ``seconds``."""
+    found: list[Figure] = []
+    started = time.monotonic()
+    for image, answer in zip(images, classifier.predict(images), strict=True):
+        if seconds is not None and len(found) >= FEWEST_SEARCHED and time.monotonic() - started > seconds:
+            break
+        found.append(figure(image, answer))
+    return found
 
 
 def _share(
@@ -131,10 +174,4 @@ def _share(
     seconds: float | None,
 ) -> float:
     """Return the share of images, each with its answer, for which something holds; see ``evidence_validity``."""
-    found: list[bool] = []
-    started = time.monotonic()
-    for image, answer in zip(images, classifier.predict(images), strict=True):
-        if seconds is not None and len(found) >= FEWEST_SEARCHED and time.monotonic() - started > seconds:
-            break
-        found.append(holds(image, answer))
-    return round(float(np.mean(found)), 4)
+    return round(float(np.mean(_of_each(classifier, images, holds, seconds))), 4)

@@ -208,4 +208,8 @@ def _calibrated(classes: Sequence[str], calibration: Calibration) -> dict[str, s
         rows["Convinced by a deformation alone"] = f"{calibration.follows_shape:.2f} of held-out images"
     if calibration.evidence_validity is not None:
         rows["Other classes drawn by the decoder alone"] = f"{calibration.evidence_validity:.2f} of held-out images"
+    if calibration.flow_change is not None:
+        led = calibration.student_change
+        beside = "" if led is None else f", {led:.4f} where the student guides"
+        rows["Mean change of edits by flow (L1)"] = f"{calibration.flow_change:.4f} of the intensity window{beside}"
     return rows
