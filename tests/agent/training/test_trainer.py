@@ -85,7 +85,7 @@ def test_a_student_that_learned_in_noise_sees_through_it() -> None:
     faint = in_noise(unseen, 0.5, torch.Generator().manual_seed(1))
 
     def loss(most: float) -> float:
-        run = trainer(squares((16, 16), 128, seed=0), classifier, steps=150)
+        run = trainer(squares((16, 16), 128, seed=0), classifier, steps=80)
         run.settings = replace(run.settings, batch=8, student_first=0.9, student_noise=most)
         run.run()
         student = run.average.eval()
