@@ -219,7 +219,7 @@ def test_an_edit_without_a_lesser_one_or_with_exact_answers_keeps_its_effect() -
     effect = measure_effect(classifier, image, counterfactual, target=1)
     unchanged = effect_along_path(classifier, image, effect, image, target=1)
     np.testing.assert_allclose(unchanged, effect.values, rtol=1e-5)
-    exact = EffectMap(effect.values, saturated=True)
+    exact = EffectMap(effect.values, effect.located, saturated=True)
     assert effect_along_path(classifier, image, exact, counterfactual, target=1) is exact.values
 
 
@@ -232,19 +232,20 @@ def test_a_sensitivity_says_where_within_a_window_the_change_counts(size: tuple[
     def known(begin: np.ndarray, end: np.ndarray) -> np.ndarray:
         return truth.astype(np.float32)
 
-    found = measure_effect(classifier, image, counterfactual, target=1, sensitivity=known).values
+    found = measure_effect(classifier, image, counterfactual, target=1, sensitivity=known).located
     near = ndimage.binary_dilation(truth, iterations=1)
     assert found[near].sum() > 0.8 * found.sum() > plain[near].sum()
     assert found.sum() == pytest.approx(plain.sum(), rel=1e-4)
 
     for wrong in (np.zeros(size, np.float32), 1 - truth.astype(np.float32)):
-        misled = measure_effect(classifier, image, counterfactual, target=1, sensitivity=lambda *_, w=wrong: w).values
+        misled = measure_effect(classifier, image, counterfactual, target=1, sensitivity=lambda *_, w=wrong: w).located
         assert misled.sum() == pytest.approx(plain.sum(), rel=1e-4)
         assert np.isfinite(misled).all()
     unknown = measure_effect(
         classifier, image, counterfactual, target=1, sensitivity=lambda *_: np.zeros(size, np.float32)
     )
-    np.testing.assert_allclose(unknown.values, plain, rtol=1e-5)
+    np.testing.assert_allclose(unknown.located, plain, rtol=1e-5)
+    np.testing.assert_array_equal(unknown.values, plain)
 
 
 def test_the_shown_map_keeps_strokes_and_blurs_what_is_spread() -> None:

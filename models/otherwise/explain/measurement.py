@@ -77,7 +77,7 @@ def measure_edit(
     )
     regions = measure_regions(classifier, original, edited, effect, floor, target, measured.saturated)
     lesser = result.nearest_to_boundary(edit, classifier.multi_label)
-    along_path = effect
+    along_path = measured.located
     if lesser is not None:
 
         def last_third(part: float) -> None:

@@ -42,14 +42,15 @@ def effect_along_path(
         sensitivity: Likewise.
 
     Returns:
-        ``size`` float32: log-odds of the target; its absolute values have the same sum as those of ``effect``.
+        ``size`` float32: log-odds of the target; its absolute values have the same sum as those of
+        ``effect.located``.
     """
     if effect.saturated:
-        return effect.values
+        return effect.located
     most = LESSER_WINDOWS[image.ndim - 1]
     other = measure_effect(classifier, image, lesser, target, checkpoint, most, sensitivity=sensitivity)
-    together = effect.values + other.values
+    together = effect.located + other.located
     size = np.abs(together).sum()
     if other.saturated or not size:
-        return effect.values
-    return np.asarray(together * (np.abs(effect.values).sum() / size), dtype=np.float32)
+        return effect.located
+    return np.asarray(together * (np.abs(effect.located).sum() / size), dtype=np.float32)

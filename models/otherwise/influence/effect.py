@@ -4,7 +4,9 @@ A window slides over the change. Put in alone: the original with only this windo
 Left out alone: the counterfactual without it (is it necessary?). The mean of both changes of the target's log-odds is
 this window's measured effect: the first and the last marginal contribution of a Shapley value (Shapley 1953), without
 the ones in between. Within a window, the effect lies where the change is: it is shared out among the voxels in
-proportion to how much each of them changes, which is exact where the classifier is linear and even.
+proportion to how much each of them changes, which is exact where the classifier is linear and even. For the map that is
+shown, the change counts times how sensitive the classifier is there (the agent's student says so): exact where it is
+linear. Regions are those of the change: they hold whole things, which people can name.
 
 Where all answers are exactly 0 or 1 there are no log-odds to compare; see ``tipping``.
 """
@@ -142,10 +144,12 @@ class EffectMap:
 
     Attributes:
         values: ``size`` float32: log-odds of the target. Their sum is the sum of what was measured of all windows.
+        located: The same effects, within each window where the sensitivity says; ``values`` where there is none.
         saturated: Whether all answers were exactly 0 or 1, so that the effects are shares of tips, see ``tipping``.
     """
 
     values: np.ndarray
+    located: np.ndarray
     saturated: bool
 
 
@@ -171,12 +175,13 @@ def measure_effect(
         checkpoint: See ``put_in_and_leave_out``.
         most: Most windows; None: ``MAX_WINDOWS``.
         follow: Whether a window's effect lies where its change is; else evenly over the window.
-        sensitivity: Where within a window the change counts; None: everywhere alike. Asked with ``follow``.
+        sensitivity: Where within a window the change counts, for ``EffectMap.located``; None: everywhere alike.
     """
     size = image.shape[1:]
     change = np.abs(counterfactual - image).max(axis=0)
     if not change.any():
-        return EffectMap(np.zeros(size, dtype=np.float32), False)
+        nothing = np.zeros(size, dtype=np.float32)
+        return EffectMap(nothing, nothing, False)
     masks = _covering(np.stack(list(windows(size, most))), change)
     before, after = classifier.predict(np.stack([image, counterfactual]).astype(np.float32))
     alone, without = put_in_and_leave_out(classifier, image, counterfactual, masks, checkpoint)
@@ -185,12 +190,17 @@ def measure_effect(
         effects = tipping_effect(classifier, image, counterfactual, masks, target, checkpoint)
     else:
         effects = measured_effect(before, after, alone, without, target, classifier.multi_label)
-    shares = masks.copy()
-    if follow:
-        counts = change if sensitivity is None else change * _relative(sensitivity(image, counterfactual))
-        shares *= ndimage.gaussian_filter(counts, SMOOTHING)
-    shares /= shares.sum(axis=tuple(range(1, shares.ndim)), keepdims=True)
-    return EffectMap(np.asarray(np.tensordot(effects, shares, axes=1), dtype=np.float32), saturated)
+
+    def shared_out(counts: np.ndarray) -> np.ndarray:
+        shares = masks * counts
+        shares /= shares.sum(axis=tuple(range(1, shares.ndim)), keepdims=True)
+        return np.asarray(np.tensordot(effects, shares, axes=1), dtype=np.float32)
+
+    values = shared_out(ndimage.gaussian_filter(change, SMOOTHING) if follow else np.ones_like(change))
+    if sensitivity is None:
+        return EffectMap(values, values, saturated)
+    counts = change * _relative(sensitivity(image, counterfactual))
+    return EffectMap(values, shared_out(ndimage.gaussian_filter(counts, SMOOTHING)), saturated)
 
 
 def shown_effect(effect: np.ndarray) -> np.ndarray:

@@ -64,7 +64,7 @@ def search_with_effect(
     effect = measure_effect(classifier, image, result.best.image, result.target, follow=follow, sensitivity=sensitivity)
     lesser = result.nearest_to_boundary(result.best, classifier.multi_label)
     if lesser is None:
-        return SearchedEdit(result, effect.values, effect.values)
+        return SearchedEdit(result, effect.values, effect.located)
     along_path = effect_along_path(classifier, image, effect, lesser.image, result.target, sensitivity=sensitivity)
     return SearchedEdit(result, effect.values, along_path)
 
@@ -74,11 +74,9 @@ def search_with_regions(
 ) -> tuple[SearchResult, list[MeasuredRegion]]:
     """Search, and measure the regions that decide, the strongest first."""
     result = Search(agent, classifier, USUAL).run(image)
-    made, target = result.best.image, result.target
-    sensitivity = StudentSensitivity(agent, target, classifier.multi_label)
-    effect = measure_effect(classifier, image, made, target, sensitivity=sensitivity).values
+    effect = measure_effect(classifier, image, result.best.image, result.target).values
     floor = reconstruction_floor(image, result.reconstruction)
-    return result, measure_regions(classifier, image, made, effect, floor, target)
+    return result, measure_regions(classifier, image, result.best.image, effect, floor, result.target)
 
 
 @dataclass(frozen=True, eq=False)
