@@ -125,6 +125,10 @@ def test_an_ablation_takes_one_ingredient_away_at_a_time(
     assert even is not None
     assert alone.sum() == pytest.approx(even.sum(), rel=1e-4)
     assert np.array_equal(shown, alone), "edits led by the student have no lesser edits of another kind"
+    blind = made["insensitive"].effect
+    assert blind is not None
+    assert blind.sum() == pytest.approx(shown.sum(), rel=1e-4)
+    assert not np.array_equal(blind, shown)
 
 
 def test_what_a_student_taught_in_noise_adds_is_taken_away_too(

@@ -81,4 +81,4 @@ def _along_path(found: SearchedEdit) -> np.ndarray:
 
 
 def _of_the_edit(found: SearchedEdit) -> np.ndarray:
-    return shown_effect(found.effect)
+    return shown_effect(found.located)

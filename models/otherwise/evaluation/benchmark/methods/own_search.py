@@ -32,12 +32,14 @@ class SearchedEdit:
 
     Attributes:
         result: Of the search.
-        effect: ``size``: the measured effect of the change of ``result.best``.
+        effect: ``size``: the measured effect of the change of ``result.best``, which regions are made of.
+        located: ``size``: the same, where the student says that the change counts; see ``EffectMap``.
         along_path: ``size``: the same along the path to it, see ``influence.along_path``.
     """
 
     result: SearchResult
     effect: np.ndarray
+    located: np.ndarray
     along_path: np.ndarray
 
 
@@ -64,9 +66,9 @@ def search_with_effect(
     effect = measure_effect(classifier, image, result.best.image, result.target, follow=follow, sensitivity=sensitivity)
     lesser = result.nearest_to_boundary(result.best, classifier.multi_label)
     if lesser is None:
-        return SearchedEdit(result, effect.values, effect.located)
+        return SearchedEdit(result, effect.values, effect.located, effect.located)
     along_path = effect_along_path(classifier, image, effect, lesser.image, result.target, sensitivity=sensitivity)
-    return SearchedEdit(result, effect.values, along_path)
+    return SearchedEdit(result, effect.values, effect.located, along_path)
 
 
 def search_with_regions(
