@@ -254,3 +254,5 @@ def test_the_shown_map_keeps_strokes_and_blurs_what_is_spread() -> None:
     blob[16:48, 16:48] = np.random.default_rng(0).random((32, 32)) < 0.3
     np.testing.assert_allclose(shown_effect(stroke), stroke, atol=1e-6)
     assert shown_effect(blob).std() < 0.6 * blob.std()
+    np.testing.assert_array_less(shown_effect(stroke, of_value=True).max(), 1.0, "of a value every edge is blurred")
+    assert shown_effect(blob, of_value=True).std() > shown_effect(blob).std()

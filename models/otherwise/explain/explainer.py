@@ -165,7 +165,8 @@ class Explainer:
         floor = judge.floor
         chosen = with_realism(chosen, judge, self.agent)
         moved = chosen.candidate.displacement
-        sensitivity = StudentSensitivity(self.agent, result.target, counted.multi_label)
+        # The features of a value lie apart and all count; what was measured of each is not shared out anew.
+        sensitivity = StudentSensitivity(self.agent, result.target, counted.multi_label) if not self.question else None
         measured = measure_edit(counted, view.array, chosen.candidate, floor, result, sensitivity, checkpoint)
         measured = measured.in_unit(self.question.spread) if self.question else measured
         progress("geometry", 0.9)
@@ -193,7 +194,7 @@ class Explainer:
             warnings=warnings,
             seen=self._seen(view),
             rule=self.rule,
-            volumes=_volumes(judge, chosen, measured, carried),
+            volumes=_volumes(judge, chosen, measured, carried, self.question is not None),
             slice_index=slice_index,
             grid=view.grid,
             precision=self.agent.precision.value,
@@ -357,7 +358,9 @@ def _copies(classifier: BlackBox) -> int:
     return classifier.copies
 
 
-def _volumes(judge: NativeJudge, chosen: ChosenEdit, measured: MeasuredEdit, carried: CarriedImages) -> Volumes:
+def _volumes(
+    judge: NativeJudge, chosen: ChosenEdit, measured: MeasuredEdit, carried: CarriedImages, of_value: bool
+) -> Volumes:
     """Return everything that is shown, on the image's own grid."""
     view = judge.view
     image = view.image
@@ -365,7 +368,7 @@ def _volumes(judge: NativeJudge, chosen: ChosenEdit, measured: MeasuredEdit, car
         original=image,
         counterfactual=chosen.image,
         difference=image.with_array(chosen.change),
-        effect=image.with_array(view.back(shown_effect(measured.along_path))),
+        effect=image.with_array(view.back(shown_effect(measured.along_path, of_value))),
         floor=image.with_array(view.back(judge.floor, view.seen.window)),
         regions=carried.regions,
         minimal=carried.minimal[1],

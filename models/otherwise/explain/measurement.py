@@ -49,7 +49,7 @@ def measure_edit(
     edit: Candidate,
     floor: np.ndarray,
     result: SearchResult,
-    sensitivity: Sensitivity,
+    sensitivity: Sensitivity | None,
     checkpoint: Callable[[float], None],
 ) -> MeasuredEdit:
     """Measure an edit.

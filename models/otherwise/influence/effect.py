@@ -39,6 +39,9 @@ BLUR, STROKE = {2: 0.18, 3: 0.1}, {2: 4.0, 3: 2.0}
 ``STROKE`` voxels; at most 0.4 of a window's reach. Chosen on development images: sharper, it shows the grain of a
 change that spreads over a whole nodule; without ``STROKE``, it misses the strokes of a burned-in letter."""
 
+VALUE_BLUR = 0.08
+"""The same for the effect on a value, as a share of the whole edge: its features lie apart, and each counts."""
+
 Sensitivity = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Image and counterfactual, ``(channels, *size)`` in [0, 1] -> how strongly each voxel's change moves the classifier,
 ``size``, not negative, in any unit."""
@@ -203,7 +206,7 @@ def measure_effect(
     return EffectMap(values, shared_out(ndimage.gaussian_filter(counts, SMOOTHING)), saturated)
 
 
-def shown_effect(effect: np.ndarray) -> np.ndarray:
+def shown_effect(effect: np.ndarray, of_value: bool = False) -> np.ndarray:
     """Blur an effect map ``size`` for people: where the classifier looks rather than each grain of the change.
 
     The further the effect spreads, the blunter: a letter's strokes stay strokes, and the texture of a nodule becomes
@@ -218,7 +221,8 @@ def shown_effect(effect: np.ndarray) -> np.ndarray:
     edge = (strength.sum() ** 2 / np.square(strength).sum()) ** (1 / effect.ndim)
     _, stride = window_centres(effect.shape)
 
-    deviation = min(BLUR[effect.ndim] * max(0.0, edge - STROKE[effect.ndim]), 0.4 * stride)
+    spread = VALUE_BLUR * edge if of_value else BLUR[effect.ndim] * max(0.0, edge - STROKE[effect.ndim])
+    deviation = min(spread, 0.4 * stride)
 
     def blurred(values: np.ndarray) -> np.ndarray:
         return np.asarray(ndimage.gaussian_filter(values, deviation, mode="constant"))
