@@ -33,7 +33,7 @@ def tissue(rng: np.random.Generator, x: np.ndarray, y: np.ndarray) -> np.ndarray
 def with_lesion(
     rng: np.random.Generator, base: np.ndarray, x: np.ndarray, y: np.ndarray, malignant: bool
 ) -> np.ndarray:
-    """Return tissue with a lesion and what it does to the tissue below it."""
+    """Add a lesion to tissue, and the shadow or enhancement below it."""
     middle, depth, radius = rng.uniform(0.35, 0.65), rng.uniform(0.3, 0.6), rng.uniform(0.07, 0.17)
     aspect = rng.uniform(0.9, 1.3) if malignant else rng.uniform(0.55, 0.85)
     angle, phase = np.arctan2((y - depth) / aspect, x - middle), rng.uniform(0, 2 * np.pi, 6)

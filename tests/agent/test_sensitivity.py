@@ -12,11 +12,11 @@ from otherwise.agent.networks import Architecture, DiffusionAutoencoder
 from otherwise.agent.sensitivity import StudentSensitivity
 
 
-class LinearStudent(nn.Module):
+class LinearStudent(DiffusionAutoencoder):
     """Encodes an image as its voxels, and weighs them for each class."""
 
     def __init__(self, weights: torch.Tensor) -> None:
-        super().__init__()
+        nn.Module.__init__(self)
         self.weights = weights  # (classes, channels, *size)
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
@@ -56,7 +56,7 @@ def test_the_networks_of_an_agent_are_asked_even_where_no_gradients_are_kept(siz
 
 
 def test_it_belongs_to_the_path_between_the_images() -> None:
-    """The mean gradient times the change is the change of the log-odds, as in integrated gradients."""
+    """Times the change, the mean gradient is the change of the log-odds, as in integrated gradients."""
     torch.manual_seed(0)
     model = DiffusionAutoencoder(Architecture(2, (16, 16), latent=16)).eval().requires_grad_(False)
     begin = np.random.default_rng(0).random((1, 16, 16), dtype=np.float32)

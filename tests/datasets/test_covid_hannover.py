@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from typer.testing import CliRunner
 from otherwise.cli import build
 from otherwise.datasets.covid_hannover import deal_folds, radiographs
 from otherwise.errors import ImageError
+from support.script_file import load_script
 
 COLUMNS = ("file", "patient_id", "sex", "modality", "projection", "admission_offset_days", "icu_ever")
 
@@ -90,13 +90,7 @@ def test_a_table_without_a_column_is_refused(folder: Path) -> None:
 
 @pytest.mark.slow
 def test_the_example_names_the_projection(folder: Path, tmp_path: Path) -> None:
-    spec = importlib.util.spec_from_file_location(
-        "example", Path(__file__).parents[2] / "examples" / "confounded_prognosis.py"
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    example = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(example)
+    example = load_script(Path(__file__).parents[2] / "examples" / "confounded_prognosis.py")
     example.main(folder, tmp_path / "out", folds=2, epochs=8)
     content = json.loads((tmp_path / "out" / "confounders" / "confounders.json").read_text(encoding="utf-8"))
     assert "projection ap" in {each["name"] for each in content["image"]["covariates"]}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from otherwise.errors import ImageError
 from otherwise.evaluation.benchmark.values.ellipse import head_circumference, perimeter
 from otherwise.images.image import Geometry, Image
 from otherwise.images.reading import read_image
+from support.script_file import load_script
 
 PIXEL = 0.5
 
@@ -125,11 +125,7 @@ def test_the_perimeter_is_that_of_a_circle_and_of_a_line() -> None:
 @pytest.fixture(scope="module")
 def example():
     """The example of a regression of one's own."""
-    path = Path(__file__).parents[2] / "examples" / "head_circumference.py"
-    spec = importlib.util.spec_from_file_location("head_circumference", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(Path(__file__).parents[2] / "examples" / "head_circumference.py")
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
@@ -14,17 +13,14 @@ from typing import Any
 
 import pytest
 
+from support.script_file import load_script
+
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def export() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("export", ROOT / "slicer_extension" / "export.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(ROOT / "slicer_extension" / "export.py")
 
 
 def commit_of(folder: Path) -> str:

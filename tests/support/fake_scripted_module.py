@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
 import types
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 
 from support import fake_slicer_qt
+from support.script_file import load_script
 
 PATH = fake_slicer_qt.MODULE / "Otherwise.py"
 
@@ -92,10 +92,5 @@ def opened(scene: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[types.Module
         monkeypatch.setattr(slicer, name, value, raising=False)
     monkeypatch.setattr(slicer.util, "childWidgetVariables", fake_slicer_qt.children_by_name)
     monkeypatch.setattr(slicer.util, "startupEnvironment", lambda: dict(os.environ))
-    spec = importlib.util.spec_from_file_location("Otherwise", PATH)
-    assert spec is not None
-    assert spec.loader is not None
-    loaded = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loaded)
-    yield loaded
+    yield load_script(PATH)
     logic.SetMRMLScene(None)

@@ -98,7 +98,7 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, Any, Any]:
 
 @contextmanager
 def _room(alone: bool) -> Iterator[None]:
-    """Hold the lock that running tests share, or hold it alone; a single process has no lock."""
+    """Hold the lock of running tests, shared or exclusive; a single process has no lock."""
     if fcntl is None or _LOCKS not in os.environ:
         yield
         return

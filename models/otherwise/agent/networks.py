@@ -7,7 +7,7 @@ The student is linear in the latent, so that its decision boundary is a plane.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 import torch
@@ -217,6 +217,20 @@ class DiffusionAutoencoder(nn.Module):
     def classify(self, latent: Tensor) -> Tensor:
         """Return the student's logits ``(b, classes)``."""
         return self.student(latent)
+
+    def student_gradient(self, images: Tensor, measure: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return the gradient of a figure of the student's logits with respect to the images.
+
+        It works where gradients are off, too. Inference tensors cannot take part in one, hence the copy.
+
+        Args:
+            images: ``(b, channels, *size)`` in [0, 1].
+            measure: Logits ``(b, classes)`` -> ``(b,)``.
+        """
+        with torch.inference_mode(False), torch.enable_grad():
+            pixels = images.clone().detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(measure(self.classify(self.encode(pixels)).float()).sum(), pixels)
+        return gradient
 
     def predict(self, images: Tensor, multi_label: bool) -> Tensor:
         """Return the student's probabilities ``(b, classes)`` for images ``(b, channels, *size)`` in [0, 1]."""

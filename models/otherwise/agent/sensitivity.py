@@ -14,7 +14,7 @@ from otherwise.agent.flow import expand
 STEPS = 8
 """Points of the path between the two images."""
 TOGETHER = 2**18
-"""Voxels that the student sees at a time, which bounds memory."""
+"""Voxels in one pass of the student, which bounds memory."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class StudentSensitivity:
     The path and its mean are those of integrated gradients (Sundararajan et al., arXiv 1703.01365), with the
     counterfactual at its end. No gradient of the black box is needed.
 
-    Args:
+    Attributes:
         agent: Gives encoder and student.
         target: Index of the target class.
         multi_label: See ``BlackBox.multi_label``.
@@ -44,22 +44,18 @@ class StudentSensitivity:
         Returns:
             ``size`` float32, not negative: of several channels the greatest.
         """
-        # The search runs without gradients; tensors made there cannot take part in one.
-        with torch.inference_mode(False), torch.enable_grad():
-            begin, end = (torch.from_numpy(np.array(each)).to(self.agent.device) for each in (image, counterfactual))
-            shares = (torch.arange(STEPS, device=begin.device, dtype=begin.dtype) + 0.5) / STEPS
-            total = torch.zeros_like(begin)
-            for share in shares.split(max(1, TOGETHER // image.size)):
-                along = (begin + expand(share, begin[None]) * (end - begin)).requires_grad_()
-                logits = self.agent.model.classify(self.agent.model.encode(along)).float()
-                (gradient,) = torch.autograd.grad(self._log_odds(logits).sum(), along)
-                total += gradient.sum(dim=0)
+        begin, end = (torch.from_numpy(each).to(self.agent.device) for each in (image, counterfactual))
+        shares = (torch.arange(STEPS, device=begin.device, dtype=begin.dtype) + 0.5) / STEPS
+        total = torch.zeros_like(begin)
+        for share in shares.split(max(1, TOGETHER // image.size)):
+            along = begin + expand(share, begin[None]) * (end - begin)
+            total += self.agent.model.student_gradient(along, self._log_odds).sum(dim=0)
         return np.asarray((total / STEPS).abs().amax(dim=0).cpu().numpy(), dtype=np.float32)
 
     def _log_odds(self, logits: Tensor) -> Tensor:
         """Return the target's log-odds ``(b,)`` from logits ``(b, classes)``."""
         own = logits[:, self.target]
-        if self.multi_label or logits.shape[1] == 1:
+        if self.multi_label:
             return own
         others = [index for index in range(logits.shape[1]) if index != self.target]
         return own - logits[:, others].logsumexp(dim=1)

@@ -37,8 +37,8 @@ ExaminedFiles = dict[tuple[str, int, int], Examined]
 """Results by path, size and time of change of files; unchanged files are not opened again."""
 
 
-def examine_again(entry: os.DirEntry[str], examined: ExaminedFiles) -> Examined:
-    """Return what a file is; an unchanged one is looked up in ``examined``, and a new one is added."""
+def examine_if_changed(entry: os.DirEntry[str], examined: ExaminedFiles) -> Examined:
+    """Examine a file, or return the earlier result if it has not changed; ``examined`` keeps the results."""
     path = Path(entry.path)
     try:
         status = entry.stat()
@@ -51,7 +51,7 @@ def examine_again(entry: os.DirEntry[str], examined: ExaminedFiles) -> Examined:
 
 
 def examine(path: Path) -> Examined:
-    """Return what a file is, by its content and its ending."""
+    """Examine a file: its content and its ending say what it is."""
     promised = has_image_ending(path.name)
     try:
         head = read_head(path)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from otherwise.errors import ImageError
 from otherwise.images import exclusion
-from otherwise.images.examination import Examined, ExaminedFiles, examine, examine_again
+from otherwise.images.examination import Examined, ExaminedFiles, examine, examine_if_changed
 from otherwise.images.formats.registry import image_name, strip_ending
 from otherwise.images.names import is_file, is_utf8, printable
 from otherwise.images.studies import Study, StudyImage, digest, group_studies
@@ -239,7 +239,7 @@ def _list_files(
         if done % _SAID_EVERY == 0:
             progress(done, len(entries))
         path = Path(entry.path)
-        names[path], found[path] = name, examine_again(entry, examined)
+        names[path], found[path] = name, examine_if_changed(entry, examined)
     progress(len(entries), len(entries))
     voxels = {path.parent / look.voxels for path, look in found.items() if look.voxels}
     images = []

@@ -59,7 +59,7 @@ def test_each_step_has_a_noise_of_its_own_where_that_is_asked_for() -> None:
 
 
 def test_noise_of_its_own_at_each_step_averages_out() -> None:
-    """A field that takes noise for evidence leaves less of it where every step has another noise."""
+    """Renewed noise cancels what a field mistakes for evidence."""
 
     class Credulous(GaussianFlow):
         def velocity(self, x: torch.Tensor, t: torch.Tensor, condition: Conditioning) -> torch.Tensor:

@@ -8,7 +8,6 @@ it could have drawn.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from otherwise.agent.editing.bounds import Bounds
@@ -67,12 +66,10 @@ def student_gradient(
     Returns:
         ``(b, channels, *size)``, each of root mean square one; zero where the student sees nothing.
     """
-    # The search runs without gradients, and what is made there cannot take part in one: hence the copies.
-    with torch.inference_mode(False), torch.enable_grad():
-        seen = bounds.clamp(images) if bounds else images
-        pixels = ((seen.clone() + 1) / 2).clamp(0, 1).detach().requires_grad_()
-        value = (model.classify(model.encode(pixels)).float() * towards.clone()).sum()
-        (gradient,) = torch.autograd.grad(value, pixels)
+    seen = bounds.clamp(images) if bounds else images
+    gradient = model.student_gradient(
+        ((seen + 1) / 2).clamp(0, 1), lambda logits: (logits * towards.clone()).sum(dim=1)
+    )
     led = smoothed(gradient) if style.smooth else gradient
     led = bounds.open(images, led) if bounds else led
     led = sparse(led, style.share) if style.share < 1 else led

@@ -26,7 +26,7 @@ from otherwise.blackbox.protocol import BlackBox
 from otherwise.blackbox.question import Question, QuestionBox, TargetError, ask
 
 Figure = TypeVar("Figure")
-"""What is measured of one image."""
+"""A figure measured on one image."""
 
 FEWEST = 5
 """Least number of images for a median."""
@@ -173,5 +173,5 @@ def _share(
     holds: Callable[[np.ndarray, np.ndarray], bool],
     seconds: float | None,
 ) -> float:
-    """Return the share of images, each with its answer, for which something holds; see ``evidence_validity``."""
+    """Return the share of images that satisfy a predicate of image and answer; see ``evidence_validity``."""
     return round(float(np.mean(_of_each(classifier, images, holds, seconds))), 4)

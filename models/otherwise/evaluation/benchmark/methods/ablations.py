@@ -67,7 +67,13 @@ def ablations(in_noise: bool = False) -> tuple[EditMethod, ...]:
     parts += [
         method("edit-alone", "The effect of the edit alone, not along its path", drawn=_of_the_edit),
         method("insensitive", "The student does not say where the change counts", sensitive=False),
-        method("even", "Effects spread evenly over their windows", drawn=lambda found: found.effect, follow=False),
+        method(
+            "even",
+            "Effects spread evenly over their windows",
+            drawn=lambda found: found.effect,
+            follow=False,
+            sensitive=False,
+        ),
     ]
     if in_noise:
         alone = replace(USUAL, convince_student=False)
