@@ -33,6 +33,28 @@ from support.quick_search import ONE_ATTEMPT
 validation.SearchSettings = lambda **_: ONE_ATTEMPT
 main()
 """
+# Torchrun starts a Python for each rank, which takes eight seconds to import PyTorch and MONAI: here they are forks.
+TORCHRUN_WITH_FORKS = """
+import runpy
+import sys
+
+from torch.distributed import run
+from torch.distributed.launcher.api import elastic_launch
+
+
+def rank(*words):
+    sys.argv = [word for word in words if word != "-u"]
+    runpy.run_path(sys.argv[0], run_name="__main__")
+
+
+def forked(config, entrypoint):
+    config.start_method = "fork"
+    return elastic_launch(config, rank)
+
+
+run.elastic_launch = forked
+run.main()
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -237,7 +259,8 @@ def test_two_processes_of_torchrun_write_one_agent(
     classifier_bundle: Path, training_folder: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "agent"
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    torchrun = ("-c", TORCHRUN_WITH_FORKS) if forked_python.AVAILABLE else ("-m", "torch.distributed.run")
+    launch = [sys.executable, *torchrun, "--standalone", "--nproc-per-node", "2"]
     (tmp_path / "command.py").write_text(ONE_ATTEMPT_COMMAND)
     command = [*launch, str(tmp_path / "command.py"), *arguments(classifier_bundle, training_folder, out)]
     packages = os.pathsep.join(

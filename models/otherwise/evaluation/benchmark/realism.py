@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import ndimage, stats
+from scipy import ndimage
 
 FOLDS = 5
 LEAST_PATIENTS = 10
@@ -91,22 +91,40 @@ def told_apart(
     for taught, asked in folds.split(features, labels, patients):
         trees = ExtraTreesClassifier(TREES, min_samples_leaf=2, random_state=seed)
         scores[asked] = trees.fit(features[taught], labels[taught]).predict_proba(features[asked])[:, 1]
-    own = {patient: np.flatnonzero(patients == patient) for patient in known}
-    generator = np.random.default_rng(seed)
-    drawn = []
-    for _ in range(DRAWS):
-        chosen = np.concatenate([own[patient] for patient in generator.choice(known, len(known))])
-        if len(np.unique(labels[chosen])) == 2:
-            drawn.append(_area(labels[chosen], scores[chosen]))
+    wins = _wins(scores[labels == 1], scores[labels == 0])
+    number = np.searchsorted(known, patients)
+    drawn = _drawn_areas(wins, number[labels == 1], number[labels == 0], np.random.default_rng(seed))
     low, high = np.quantile(drawn, [0.025, 0.975])
-    return ToldApart(_area(labels, scores), float(low), float(high), len(labels))
+    return ToldApart(float(wins.mean()), float(low), float(high), len(labels))
 
 
-def _area(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Return the area under the ROC curve from ranks (Mann and Whitney 1947); quicker than a curve for many draws."""
-    made = int(labels.sum())
-    ranks = stats.rankdata(scores)[labels == 1].sum()
-    return float((ranks - made * (made + 1) / 2) / (made * (len(labels) - made)))
+def _wins(made: np.ndarray, real: np.ndarray) -> np.ndarray:
+    """Compare the scores of made and real images, ``(m,)`` and ``(r,)``, in pairs.
+
+    Returns:
+        ``(m, r)``, 1 where the made image scores higher, 0.5 where both are equal, else 0. The mean is the area under
+        the ROC curve (Mann and Whitney 1947).
+    """
+    return np.asarray((made[:, None] > real) + 0.5 * (made[:, None] == real))
+
+
+def _drawn_areas(wins: np.ndarray, made: np.ndarray, real: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Return the areas under the ROC curve where patients are drawn with replacement, ``DRAWS`` times.
+
+    Args:
+        wins: ``(m, r)``, see ``_wins``.
+        made: ``(m,)`` indices of patients.
+        real: ``(r,)`` likewise.
+        generator: Draws the patients.
+
+    Returns:
+        One area for each draw that has images of both kinds.
+    """
+    count = int(max(made.max(), real.max())) + 1
+    times = np.stack([np.bincount(generator.choice(count, count), minlength=count) for _ in range(DRAWS)])
+    pairs = times[:, made].sum(axis=1) * times[:, real].sum(axis=1)
+    won = ((times[:, made] @ wins) * times[:, real]).sum(axis=1)
+    return np.asarray(won[pairs > 0] / pairs[pairs > 0])
 
 
 def _middle_slices(channel: np.ndarray) -> list[np.ndarray]:
