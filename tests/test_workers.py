@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from support.forked_python import SHARED
+
+TESTS = Path(__file__).parent
+ROOT = TESTS.parent
 FILE = """
 import os, pathlib, pytest
 
@@ -45,7 +48,7 @@ def run_files(folder: Path, workers: int, **files: tuple[int, str]) -> list[list
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
     done = subprocess.run(
         [*command, "-p", "xdist", "-p", "support.parallel", folder],
-        env={**environment, "PYTHONPATH": str(ROOT / "tests"), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        env={**environment, SHARED: "not needed", "PYTHONPATH": str(TESTS), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
         timeout=300,

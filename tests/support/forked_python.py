@@ -29,7 +29,8 @@ PRELOADED = ["torch", "monai", "monailabel.app", "otherwise.explain.explainer", 
 OWN_SETTINGS = ("monailabel", "lib")
 """Packages that read the environment when they are imported: each process imports them anew."""
 
-_SHARED = "OTHERWISE_TESTS_FORK_SERVER"
+SHARED = "OTHERWISE_TESTS_FORK_SERVER"
+"""Variable of the environment with the address of the fork server that pytest workers share."""
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -63,17 +64,17 @@ def run(command: list[Any], timeout: float, **options: Any) -> subprocess.Comple
 
 def share_fork_server() -> None:
     """Start the fork server of all processes that this one starts, such as pytest workers, unless there is one."""
-    if AVAILABLE and _SHARED not in os.environ and sys.version_info < (3, 14):  # since 3.14 clients need a key
+    if AVAILABLE and SHARED not in os.environ and sys.version_info < (3, 14):  # since 3.14 clients need a key
         _context()
         multiprocessing.forkserver.ensure_running()
-        os.environ[_SHARED] = str(multiprocessing.forkserver._forkserver._forkserver_address)  # type: ignore[attr-defined]
+        os.environ[SHARED] = str(multiprocessing.forkserver._forkserver._forkserver_address)  # type: ignore[attr-defined]
 
 
 def _use_shared_fork_server() -> None:
     """Use the shared fork server, if there is one, instead of starting one for this process."""
     server: Any = multiprocessing.forkserver._forkserver  # type: ignore[attr-defined]
-    if _SHARED in os.environ and server._forkserver_address is None:
-        server._forkserver_address = os.environ[_SHARED]
+    if SHARED in os.environ and server._forkserver_address is None:
+        server._forkserver_address = os.environ[SHARED]
         server._forkserver_alive_fd = os.open(os.devnull, os.O_RDONLY)  # the process that started it keeps it alive
         server.ensure_running = multiprocessing.resource_tracker.ensure_running
 
