@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otherwise.agent.conditioning import Conditioning
-from otherwise.agent.flow import noised
+from otherwise.agent.flow import draw, expand, noised
 from otherwise.agent.networks import Architecture, DiffusionAutoencoder, fold, unfold, velocity_from_image
 from otherwise.errors import AgentError
 
@@ -50,24 +50,38 @@ def test_velocity_has_the_shape_of_the_image(model: DiffusionAutoencoder, size: 
 
 
 @settings(deadline=None, max_examples=25)
-@given(st.floats(0.0, 1.0), st.integers(0, 2**31))
-def test_the_prediction_of_an_image_has_unit_variance_and_gives_the_velocity_back(time: float, seed: int) -> None:
+@given(st.floats(0.0, 1.0), st.floats(0.02, 0.1), st.integers(0, 2**31))
+def test_the_prediction_of_an_image_has_unit_variance_and_gives_the_velocity_back(
+    time: float, grain: float, seed: int
+) -> None:
     generator = torch.Generator().manual_seed(seed)
     images, noise = torch.randn(2, 1, 1, 100, 100, generator=generator, dtype=torch.float64)
     images, times = 0.5 * images, torch.full((1, 1, 1, 1), time, dtype=torch.float64)
     state = noised(images, noise, times.reshape(1))
-    nothing = velocity_from_image(state, times, torch.zeros_like(state))
-    slope = nothing - velocity_from_image(state, times, torch.ones_like(state))
+    nothing = velocity_from_image(state, times, torch.zeros_like(state), grain)
+    slope = nothing - velocity_from_image(state, times, torch.ones_like(state), grain)
     needed = (nothing - (noise - images)) / slope
     assert float(needed.std()) == pytest.approx(1.0, abs=0.05)
-    torch.testing.assert_close(velocity_from_image(state, times, needed), noise - images)
+    torch.testing.assert_close(velocity_from_image(state, times, needed, grain), noise - images)
 
 
 def test_where_there_is_no_noise_the_image_is_known_and_where_there_is_nothing_else_it_is_all_predicted() -> None:
     image, predicted = torch.rand(2, 1, 1, 4, 4)
     start, end = torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1)
-    torch.testing.assert_close(velocity_from_image(image, start, 0 * predicted), -image)
-    torch.testing.assert_close(velocity_from_image(image, end, predicted), image - predicted / 2)
+    torch.testing.assert_close(velocity_from_image(image, start, 0 * predicted, 0.1), -image)
+    torch.testing.assert_close(velocity_from_image(image, end, predicted, 0.1), image - predicted / 2)
+
+
+@pytest.mark.parametrize("grain", [0.02, 0.1])
+def test_what_is_drawn_has_the_grain_of_the_images(grain: float) -> None:
+    generator = torch.Generator().manual_seed(3)
+    noise = torch.randn(1, 1, 64, 64, generator=generator)
+
+    def of_empty_images(state: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+        return velocity_from_image(state, expand(time, state), torch.zeros_like(state), grain)
+
+    drawn = draw(of_empty_images, noise, 1.0, 200)
+    assert float(drawn.std()) == pytest.approx(grain, rel=0.1)
 
 
 @pytest.mark.parametrize("size", [(16, 16), (8, 8, 12)])

@@ -23,8 +23,8 @@ LEVELS = ("layer1", "layer2", "layer3", "layer4")
 """The encoder's levels, as MONAI's residual network calls them."""
 PREDICTIONS = ("velocity", "image")
 """What the denoiser's last layer says: the velocity, or what of the clean image a Wiener filter of its grain leaves."""
-GRAIN, SPREAD = 0.1, 0.5
-"""Usual standard deviations of an image's grain and of the image itself, in [-1, 1]."""
+SPREAD = 0.5
+"""Usual standard deviation of an image, in [-1, 1]."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ class Architecture:
         channels: Width of the denoiser per level; each level halves the grid.
         encoder_channels: Widths of the encoder's four levels, divisible by 8.
         prediction: What the denoiser predicts, one of ``PREDICTIONS``, see ``velocity_from_image``.
+        grain: Standard deviation of the images' grain, in [-1, 1], for a denoiser that predicts the image: what it
+            draws has as much. 0.1 was used before it was measured of the training images.
     """
 
     spatial_dims: int
@@ -52,6 +54,7 @@ class Architecture:
     channels: tuple[int, ...] = (32, 64, 96)
     encoder_channels: tuple[int, ...] = (16, 32, 64, 128)
     prediction: str = "velocity"
+    grain: float = 0.1
 
     def __post_init__(self) -> None:
         if self.prediction not in PREDICTIONS:
@@ -97,10 +100,10 @@ def padded(images: Tensor, multiple: int) -> Tensor:
     return functional.pad(images, [value for edge in reversed(missing) for value in (0, edge)], mode="replicate")
 
 
-def velocity_from_image(noised: Tensor, time: Tensor, predicted: Tensor) -> Tensor:
+def velocity_from_image(noised: Tensor, time: Tensor, predicted: Tensor, grain: float) -> Tensor:
     """Return the velocity ``noise - x`` from a prediction of the clean image ``x``.
 
-    ``x = k x_t + c F``, where ``k`` is the Wiener filter of grain of standard deviation ``GRAIN`` and the prediction
+    ``x = k x_t + c F``, where ``k`` is the Wiener filter of grain of standard deviation ``grain`` and the prediction
     ``F`` has unit variance at all times. A narrow denoiser cannot carry the noise of a large folded cube through its
     channels. The structure of an image lies on fewer dimensions (JiT, arXiv 2511.13720), and its grain, which does not,
     comes from ``x_t`` (preconditioning of Karras et al., arXiv 2206.00364, with the variance of the grain).
@@ -109,10 +112,11 @@ def velocity_from_image(noised: Tensor, time: Tensor, predicted: Tensor) -> Tens
         noised: ``x_t = (1 - t) x + t noise``, ``(b, channels, *size)``, of images in [-1, 1].
         time: ``t`` in [0, 1], ``(b, 1, ...)``.
         predicted: ``F``, ``(b, channels, *size)``.
+        grain: Of the images, see ``Architecture``.
     """
-    total = (1 - time) ** 2 * GRAIN**2 + time**2
-    kept = (1 - time) * GRAIN**2 / total
-    return (time - (1 - time) * GRAIN**2) / total * noised - ((SPREAD * time / total) ** 2 + kept**2).sqrt() * predicted
+    total = (1 - time) ** 2 * grain**2 + time**2
+    kept = (1 - time) * grain**2 / total
+    return (time - (1 - time) * grain**2) / total * noised - ((SPREAD * time / total) ** 2 + kept**2).sqrt() * predicted
 
 
 class Encoder(nn.Module):
@@ -212,7 +216,8 @@ class DiffusionAutoencoder(nn.Module):
         predicted = predicted[inside].to(noised.dtype)
         if self.architecture.prediction == "velocity":
             return predicted
-        return velocity_from_image(noised, time.reshape(-1, *[1] * (noised.ndim - 1)), predicted)
+        times = time.reshape(-1, *[1] * (noised.ndim - 1))
+        return velocity_from_image(noised, times, predicted, self.architecture.grain)
 
     def classify(self, latent: Tensor) -> Tensor:
         """Return the student's logits ``(b, classes)``."""

@@ -64,10 +64,11 @@ class TrainingSession:
 
     @property
     def keeps_decoder(self) -> bool:
-        """Return whether the decoder of ``start`` is trained further: no weight depends on the size of the images."""
-        return self.start is not None and replace(self.start.model.architecture, size=self.architecture.size) == (
-            self.architecture
-        )
+        """Return whether the decoder of ``start`` is trained further: no weight depends on images' size and grain."""
+        if self.start is None:
+            return False
+        wanted = self.architecture
+        return replace(self.start.model.architecture, size=wanted.size, grain=wanted.grain) == wanted
 
     @property
     def folder(self) -> Path:

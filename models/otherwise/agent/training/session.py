@@ -6,19 +6,21 @@ import math
 import time
 from dataclasses import replace
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from torch.utils.tensorboard import SummaryWriter
 
 from otherwise.agent.bundle import Agent
-from otherwise.agent.networks import DiffusionAutoencoder
+from otherwise.agent.networks import Architecture, DiffusionAutoencoder
 from otherwise.agent.training.data import prepare_images
 from otherwise.agent.training.defaults import default_steps
 from otherwise.agent.training.distributed import Processes
 from otherwise.agent.training.estimate import estimate
 from otherwise.agent.training.examples import write_examples
 from otherwise.agent.training.finishing import finish, trainer_agent
+from otherwise.agent.training.grain import measured_grain
 from otherwise.agent.training.holding_out import TrainingImages, hold_out
 from otherwise.agent.training.run_options import TrainingSession
 from otherwise.agent.training.trainer import LossError, Losses, Trainer
@@ -58,7 +60,7 @@ def run_session(session: TrainingSession) -> bool:
                 settings, steps=_steps(session.epochs, len(data.train), settings.batch * processes.count)
             )
         torch.manual_seed(settings.seed)
-        model = _initial_model(session, len(data.train))
+        model = _initial_model(session, data.train)
         trainer = Trainer(model, session.classifier, data.train, settings, device, processes)
         if session.resume:
             trainer.resume(session.checkpoint)
@@ -122,10 +124,10 @@ def _refuse_earlier_run(session: TrainingSession) -> None:
         )
 
 
-def _initial_model(session: TrainingSession, images: int) -> DiffusionAutoencoder:
-    """Return the networks to train on so many images: new ones, or those of ``session.start``."""
+def _initial_model(session: TrainingSession, images: np.ndarray) -> DiffusionAutoencoder:
+    """Return the networks to train on ``(n, channels, *size)`` images: new ones, or those of ``session.start``."""
     if session.start is None:
-        return DiffusionAutoencoder(session.architecture_for(images))
+        return DiffusionAutoencoder(_with_grain(session.architecture_for(len(images)), images))
     inputs, known = session.classifier.inputs, session.start.model.architecture
     kind = (known.spatial_dims, known.image_channels, known.classes)
     if kind != (inputs.spatial_dims, inputs.channels, len(session.classifier.classes)):
@@ -134,13 +136,20 @@ def _initial_model(session: TrainingSession, images: int) -> DiffusionAutoencode
             f"{known.image_channels} channel(s), and {known.classes} classes.",
             "Begin with an agent of as many dimensions, channels and classes as this classifier has.",
         )
-    model = DiffusionAutoencoder(replace(session.architecture, size=tuple(inputs.size)))
+    model = DiffusionAutoencoder(_with_grain(replace(session.architecture, size=tuple(inputs.size)), images))
     if session.keeps_decoder:
         model.load_state_dict(session.start.model.state_dict())
     else:
         model.encoder.load_state_dict(session.start.model.encoder.state_dict())
         model.student.load_state_dict(session.start.model.student.state_dict())
     return model
+
+
+def _with_grain(architecture: Architecture, images: np.ndarray) -> Architecture:
+    """Return the sizes of networks for images with their own grain, which a denoiser of velocities need not know."""
+    if architecture.prediction != "image":
+        return architecture
+    return replace(architecture, grain=measured_grain(images))
 
 
 class _ProgressReport:

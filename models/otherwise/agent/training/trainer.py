@@ -306,7 +306,7 @@ class Trainer:
             raise AgentError("The checkpoint was taught by another classifier.", "Start without --resume.")
         if Architecture.from_dict(state["architecture"]) != self.model.architecture:
             raise AgentError(
-                "The checkpoint has networks of other sizes, or that predict something else.",
+                "The checkpoint has networks of other sizes, or that predict something else, or of other images.",
                 "Give the first run's --channels, --patch, --latent and --prediction (velocity in runs of before), "
                 "or start without --resume.",
             )
