@@ -1,4 +1,4 @@
-"""Examples without data: they run, and are reproducible."""
+"""The examples that need no data run, and are reproducible."""
 
 from __future__ import annotations
 

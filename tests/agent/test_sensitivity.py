@@ -56,7 +56,7 @@ def test_the_networks_of_an_agent_are_asked_even_where_no_gradients_are_kept(siz
 
 
 def test_it_belongs_to_the_path_between_the_images() -> None:
-    """Times the change, the mean gradient is the change of the log-odds, as in integrated gradients."""
+    """The mean gradient times the change equals the change of the log-odds, as in integrated gradients."""
     torch.manual_seed(0)
     model = DiffusionAutoencoder(Architecture(2, (16, 16), latent=16)).eval().requires_grad_(False)
     begin = np.random.default_rng(0).random((1, 16, 16), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Scripts of the project that are no modules of a package: examples, tools, Slicer's own."""
+"""Load scripts that belong to no package: examples, tools, Slicer's module."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from types import ModuleType
 
 
 def load_script(path: Path) -> ModuleType:
-    """Import a Python file by its path, under the name of the file."""
+    """Import a Python file by its path; the module is named after the file."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None

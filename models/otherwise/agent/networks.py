@@ -224,7 +224,7 @@ class DiffusionAutoencoder(nn.Module):
         return self.student(latent)
 
     def student_gradient(self, images: Tensor, measure: Callable[[Tensor], Tensor]) -> Tensor:
-        """Return the gradient of a figure of the student's logits with respect to the images.
+        """Return the gradient of a function of the student's logits with respect to the images.
 
         It works where gradients are off, too. Inference tensors cannot take part in one, hence the copy.
 

@@ -12,9 +12,9 @@ from otherwise.agent.bundle import Agent
 from otherwise.agent.flow import expand
 
 STEPS = 4
-"""Points of the path between the two images; with 8 of them maps point no better."""
+"""Number of points on the path between the two images. Maps from eight points are no better."""
 TOGETHER = 2**18
-"""Voxels in one pass of the student, which bounds memory."""
+"""Most voxels in one pass of the student; bounds memory."""
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ ExaminedFiles = dict[tuple[str, int, int], Examined]
 
 
 def examine_if_changed(entry: os.DirEntry[str], examined: ExaminedFiles) -> Examined:
-    """Examine a file, or return the earlier result if it has not changed; ``examined`` keeps the results."""
+    """Identify a file, or return the earlier result from ``examined`` if it has not changed."""
     path = Path(entry.path)
     try:
         status = entry.stat()
@@ -51,7 +51,7 @@ def examine_if_changed(entry: os.DirEntry[str], examined: ExaminedFiles) -> Exam
 
 
 def examine(path: Path) -> Examined:
-    """Examine a file: its content and its ending say what it is."""
+    """Identify a file by its content and its ending."""
     promised = has_image_ending(path.name)
     try:
         head = read_head(path)

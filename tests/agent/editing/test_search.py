@@ -77,7 +77,7 @@ def test_the_least_movement_that_convinces_wins_and_flipping_is_enough_where_not
 def test_movements_that_go_farther_are_tried_only_where_none_convinces(
     eager: Agent, classifier: SquareClassifier, images: np.ndarray
 ) -> None:
-    """The result equals that of trying all strengths at once."""
+    """The search finds the same as one that tries all strengths at once."""
     image = images[int(np.argmax(classifier.predict(images)[:, 0]))]
     whole = replace(SETTINGS, confidence=0.5, strengths=(1.0, 2.0, 3.0), refinements=0)
     least = Search(eager, CountingBlackBox(classifier), whole).run(image).best.strength

@@ -1,23 +1,14 @@
-"""How much grain images have is measured, and an agent that predicts images is told."""
+"""The grain of images is measured, whatever they show."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
-from typer.testing import CliRunner
 
-from otherwise.agent.bundle import load_agent
 from otherwise.agent.training.grain import LEAST, MOST, measured_grain
-from otherwise.blackbox.protocol import InputSpec
-from otherwise.blackbox.training.trainer import train_classifier
-from otherwise.cli import build
-from support.quick_search import ONE_ATTEMPT, VALIDATION
-from support.square_models import squares
 
 SIZES = [(48, 40), (24, 20, 16)]
 
@@ -50,23 +41,3 @@ def test_what_a_window_clips_does_not_count() -> None:
     images += 0.03 * np.random.default_rng(1).standard_normal(images.shape)
     images[:, :, :30] = 0.0
     assert measured_grain(images.astype(np.float32)) == pytest.approx(0.06, rel=0.25)
-
-
-def test_an_agent_that_predicts_images_knows_their_grain(
-    training_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(VALIDATION, lambda **_: ONE_ATTEMPT)
-    images = squares((16, 16), 40, seed=2)
-    labels = (images[:, 0, 4:12, 4:12].mean(axis=(1, 2)) > 0.5).astype(int)
-    spec, names = InputSpec((16, 16)), ("dark", "bright")
-    train_classifier(images, labels, names, spec, tmp_path / "c", validation=(images, labels), epochs=1, device="cpu")
-    known = {}
-    for prediction in ("image", "velocity"):
-        words = ["train", "agent", "--classifier", str(tmp_path / "c"), "--images", str(training_folder)]
-        words += ["--out", str(tmp_path / prediction), "--epochs", "1", "--batch", "8", "--channels", "16,16"]
-        words += ["--latent", "8", "--device", "cpu", "--prediction", prediction]
-        result = CliRunner().invoke(build(), words, catch_exceptions=False)
-        assert result.exit_code == 0, result.output
-        known[prediction] = load_agent(tmp_path / prediction).model.architecture
-    assert LEAST <= known["image"].grain < MOST
-    assert known["velocity"].grain == MOST, "not measured, and not used"

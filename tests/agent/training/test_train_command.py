@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 import otherwise
 from otherwise.agent.bundle import load_agent, write_agent
+from otherwise.agent.training.grain import LEAST, MOST
 from otherwise.blackbox.loading import load_classifier
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.blackbox.training.trainer import train_classifier
@@ -251,6 +252,19 @@ def test_too_few_images_are_refused_in_one_line(classifier_bundle: Path, tmp_pat
 def test_a_classifier_is_no_agent(classifier_bundle: Path) -> None:
     with pytest.raises(BundleError, match="not agent"):
         load_agent(classifier_bundle)
+
+
+def test_an_agent_that_predicts_images_knows_their_grain(
+    classifier_bundle: Path, training_folder: Path, tmp_path: Path
+) -> None:
+    known = {}
+    for prediction in ("image", "velocity"):
+        words = arguments(classifier_bundle, training_folder, tmp_path / prediction, "--prediction", prediction)
+        result = CliRunner().invoke(build(), words, catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        known[prediction] = load_agent(tmp_path / prediction).model.architecture
+    assert LEAST <= known["image"].grain < MOST
+    assert known["velocity"].grain == MOST, "not measured, and not used"
 
 
 @pytest.mark.skipif(not distributed.is_available(), reason="this PyTorch was built without torch.distributed")

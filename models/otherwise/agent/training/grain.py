@@ -1,4 +1,4 @@
-"""How much grain images have."""
+"""Estimate the grain of images."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import numpy as np
 from scipy import ndimage
 
 LOOKED_AT = 256
-"""Images that are looked at, evenly over all of them."""
+"""Most images in the estimate, spread evenly over all of them."""
 FLAT = 0.4
-"""Share of an image, that of the least gradient, which counts as flat."""
+"""Quantile of the gradient's magnitude up to which a voxel counts as flat."""
 LEAST, MOST = 0.03, 0.1
 """Bounds of the estimate in [-1, 1]: images without any grain (drawn ones), and images that are nothing else. Less than
 the least has not been tried."""

@@ -64,7 +64,10 @@ class TrainingSession:
 
     @property
     def keeps_decoder(self) -> bool:
-        """Return whether the decoder of ``start`` is trained further: no weight depends on images' size and grain."""
+        """Return whether the decoder of ``start`` is trained further.
+
+        Size and grain of the images may differ: no weight depends on them.
+        """
         if self.start is None:
             return False
         wanted = self.architecture

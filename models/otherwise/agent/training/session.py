@@ -146,7 +146,7 @@ def _initial_model(session: TrainingSession, images: np.ndarray) -> DiffusionAut
 
 
 def _with_grain(architecture: Architecture, images: np.ndarray) -> Architecture:
-    """Return the sizes of networks for images with their own grain, which a denoiser of velocities need not know."""
+    """Return the architecture with the grain measured in the images, if its denoiser predicts the image."""
     if architecture.prediction != "image":
         return architecture
     return replace(architecture, grain=measured_grain(images))
