@@ -15,6 +15,9 @@ import pytest
 import requests
 from hypothesis import HealthCheck, settings
 
+import support.lean_monai  # noqa: F401
+
+# isort: split
 from otherwise.demo.client import session
 from otherwise.demo.server import server
 from otherwise.demo.setup import Setup

@@ -96,7 +96,7 @@ def test_an_explanation_flips_where_the_hospital_decides(tmp_path: Path) -> None
     assert [point.flipped for point in again.path] == [point.flipped for point in explanation.path]
     page = render_report(again)
     assert "its threshold is 0.30" in page
-    assert "As the classifier sees it" in page
+    assert page.index("How this was made<") < page.index("As the classifier sees it")
 
 
 def test_what_the_classifier_saw_is_kept_on_its_own_grid(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import IO, Any
 
 AVAILABLE = sys.platform == "linux"
-PRELOADED = ["torch", "monai", "monailabel.app", "otherwise.explain.explainer", "otherwise.cli.serve"]
+PRELOADED = ["support.lean_monai", "monailabel.app", "otherwise.explain.explainer", "otherwise.cli.serve"]
 OWN_SETTINGS = ("monailabel", "lib")
 """Packages that read the environment when they are imported: each process imports them anew."""
 

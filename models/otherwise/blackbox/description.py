@@ -41,10 +41,10 @@ def describe_contract(classifier: BlackBox) -> str:
         if values is not None:
             steps.append(f"{name} {' '.join(f'{value:g}' for value in values)}")
     field = "" if inputs.spacing else f", field of view {inputs.fit}"
+    layout = f"axes {tensor.axes.replace(',', ', ')}, {'NHWC' if tensor.channels_last else 'NCHW'}, {tensor.colours}"
     contract = (
-        f"axes {tensor.axes}, {'NHWC' if tensor.channels_last else 'NCHW'}, {tensor.colours}, orientation "
-        f"{inputs.orientation or 'as stored'}{field}, interpolation {inputs.interpolation}, {', '.join(steps)}, "
-        f"{tensor.dtype}"
+        f"{layout}, orientation {inputs.orientation or 'as stored'}{field}, interpolation {inputs.interpolation}, "
+        f"{', '.join(steps)}, {tensor.dtype}"
     )
     return _with_thresholds(contract, classifier)
 

@@ -10,9 +10,6 @@ from otherwise.report import value_words, words
 from otherwise.report.headline import ShownChange, headline_change, other_change, part_name
 from otherwise.report.panels import WEAK, ColourBar, FigurePanel, Panels
 
-SEEN = "As the classifier sees it"
-"""Title of the picture of the classifier's input."""
-
 
 @dataclass(frozen=True)
 class Card:
@@ -30,7 +27,7 @@ class Card:
 
 
 def cards(explanation: Explanation, panels: Panels) -> list[Card]:
-    """Return the original, the change that the headline names, what it does, the other change, and the input."""
+    """Return the original, the change that the headline names, what it does, and the other change."""
     original, shown, other = explanation.volumes.original, headline_change(explanation), other_change(explanation)
     prediction = explanation.prediction
     found = [
@@ -59,8 +56,8 @@ def cards(explanation: Explanation, panels: Panels) -> list[Card]:
         ),
         *([_changed(other, explanation, panels)] if other else []),
     ]
-    seen, where = seen_card(explanation, panels), _place_card(explanation, panels)
-    return [*([where] if where else []), *found, *([seen] if seen else [])]
+    where = _place_card(explanation, panels)
+    return [*([where] if where else []), *found]
 
 
 def _changed(shown: ShownChange, explanation: Explanation, panels: Panels) -> Card:
@@ -105,7 +102,7 @@ def seen_card(explanation: Explanation, panels: Panels) -> Card | None:
     low, high = seen.window
     clipped = f"{words.share(seen.below)} of the voxels are darker, {words.share(seen.above)} brighter"
     text = f"{seen_size(seen)}, black at {low:.4g} and white at {high:.4g}; {clipped}."
-    return Card(SEEN, text, panels.seen(seen.image))
+    return Card("As the classifier sees it", text, panels.seen(seen.image))
 
 
 def seen_size(seen: Seen) -> str:

@@ -11,7 +11,7 @@ from otherwise.annotations.vocabulary import Key
 from otherwise.explain.explanation import Explanation, Region
 from otherwise.images.atomic import atomic_path
 from otherwise.report import headline, value_words, words
-from otherwise.report.cards import alternative_sentence, cards, change_of
+from otherwise.report.cards import alternative_sentence, cards, change_of, seen_card
 from otherwise.report.class_table import class_table
 from otherwise.report.concepts import concept_part
 from otherwise.report.examples import Examples
@@ -102,6 +102,7 @@ def render_report(
             plot=Markup(plot),
             positions=positions,
             alternatives=_alternatives(explanation, panels),
+            seen=seen_card(explanation, panels),
             provenance=provenance(explanation),
         )
     )

@@ -17,7 +17,7 @@ from otherwise.annotations.vocabulary import Key
 from otherwise.explain.explanation import Explanation, Region
 from otherwise.images.atomic import atomic_path
 from otherwise.report import headline, value_words, words
-from otherwise.report.cards import SEEN, Card, cards, seen_card
+from otherwise.report.cards import Card, cards, seen_card
 from otherwise.report.class_table import ClassTable, class_table
 from otherwise.report.colours import FIRST_ANSWER, OTHER_CLASS, TARGET
 from otherwise.report.concepts import ConceptPart, concept_part
@@ -171,8 +171,7 @@ def _first(explanation: Explanation, panels: Panels) -> Figure:
     top = _classes(page, top - 0.012, class_table(explanation))
     width = (WIDTH - (_ACROSS - 1) * _GAP) / _ACROSS
     height = min((top - BOTTOM) / math.ceil(_CARDS / _ACROSS), width * A4[0] / A4[1] + _CAPTION)
-    shown = [card for card in cards(explanation, panels) if card.title != SEEN]  # that one has a place of its own
-    for number, card in enumerate(shown[:_CARDS]):
+    for number, card in enumerate(cards(explanation, panels)[:_CARDS]):
         row, column = divmod(number, _ACROSS)
         _card(page, (LEFT + column * (width + _GAP), top - (row + 1) * height, width, height), card)
     return page
