@@ -7,8 +7,9 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -219,10 +220,18 @@ def load_vocabulary(sources: Iterable[str | Path] = PRESETS) -> Vocabulary:
 
 
 def _read(source: str | Path) -> tuple[str, Any]:
-    if isinstance(source, str) and source in PRESETS:
-        name, place = f"{source}.yaml", files("otherwise.annotations") / "presets" / f"{source}.yaml"
-    else:
-        name, place = Path(source).name, Path(source)
+    """Return the name of a file and its content."""
+    return _preset(source) if isinstance(source, str) and source in PRESETS else _content(Path(source))
+
+
+@cache
+def _preset(name: str) -> tuple[str, Any]:
+    """Read a preset once in each process; nobody changes what is returned."""
+    return _content(files("otherwise.annotations") / "presets" / f"{name}.yaml")
+
+
+def _content(place: Traversable) -> tuple[str, Any]:
+    name = place.name
     try:
         data = place.read_bytes()
     except OSError as error:

@@ -8,12 +8,14 @@ import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import nullcontext
+from typing import Any
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.params import Form
 from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 from lib.http.body_limits import Uploads, is_upload, limited
@@ -29,6 +31,23 @@ Handler = Callable[[Request], Awaitable[Response]]
 NAMES = {401: "unauthorized", 403: "forbidden", 404: "not-found", 405: "method", 413: "too-large", 422: "request"}
 HINTS = {401: "Log in, and send the token.", 403: "Ask the administrator for the role."}
 HEADERS = {401: {"WWW-Authenticate": "Bearer"}}
+
+
+class ErrorReply(BaseModel):
+    """Every error of every route."""
+
+    model_config = ConfigDict(extra="allow")
+
+    error: str = Field(description="Kind of the error, for programs")
+    detail: str = Field(description="What is wrong, one line")
+    hint: str = Field(description="What to do about it")
+
+
+ERRORS: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": ErrorReply, "description": "The request is refused"},
+    "5XX": {"model": ErrorReply, "description": "The server cannot answer"},
+}
+"""Errors of every route, for OpenAPI."""
 
 
 class UnauthorizedError(OtherwiseError):
@@ -93,6 +112,9 @@ def route_class(body_limit: int) -> type[APIRoute]:
     uploads = Uploads()
 
     class ClearRoute(APIRoute):
+        def __init__(self, *args: Any, responses: dict[int | str, dict[str, Any]] | None = None, **options: Any):
+            super().__init__(*args, responses={**ERRORS, **(responses or {})}, **options)
+
         def get_route_handler(self) -> Handler:  # type: ignore[override]
             handle = super().get_route_handler()
             # A route that takes no form reads its whole body into memory, whatever the client calls it.

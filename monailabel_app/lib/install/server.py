@@ -21,7 +21,6 @@ from lib.routes.jobs import jobs_router
 from lib.routes.models import models_router
 from lib.routes.observability import observability_router
 from lib.routes.pages import pages_router
-from lib.routes.replies.base import ERRORS
 from lib.routes.studies import studies_router
 from lib.routes.teaching import teaching_router, train_router
 from lib.runtime.stock_server import stock_server
@@ -97,17 +96,13 @@ def keep_pages(server: FastAPI) -> None:
 
 
 def install(server: FastAPI, routers: Sequence[APIRouter]) -> None:
-    """Add routers before all other routes; those of an earlier call are removed.
+    """Add the routes of routers before all other routes; those of an earlier call are removed.
 
-    FastAPI cannot insert routes, so they are added at the end and moved.
+    ``FastAPI.include_router`` would make each route a second time, at the end.
     """
     routes = server.router.routes
     earlier = getattr(server.state, "otherwise_routes", [])
-    routes[:] = [route for route in routes if not any(route is old for old in earlier)]
-    kept = len(routes)
-    for router in routers:
-        server.include_router(router, responses=ERRORS)
-    ours = routes[kept:]
-    routes[:] = [*ours, *routes[:kept]]
+    ours = [route for router in routers for route in router.routes]
+    routes[:] = [*ours, *(route for route in routes if not any(route is old for old in earlier))]
     server.state.otherwise_routes = ours
     server.openapi_schema = None

@@ -6,7 +6,8 @@ from typing import Any
 
 from pydantic import Field
 
-from lib.routes.replies.base import ErrorReply, Reply
+from lib.http.errors import ErrorReply
+from lib.routes.replies.base import Reply
 
 
 class JobReply(Reply):
