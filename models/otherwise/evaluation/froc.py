@@ -87,16 +87,20 @@ def judge(phantom: WholePhantom, finds: Sequence[Find]) -> Marks:
     return Marks(tuple(best.values()), tuple(false), len(phantom.lesions))
 
 
-def sensitivity_at(marks: Sequence[Marks], false_finds: float) -> float:
-    """Return the share of lesions found at a mean number of false finds an image (free-response curve by MONAI)."""
+def sensitivities_at(marks: Sequence[Marks], false_finds: Sequence[float]) -> list[float]:
+    """Return the share of lesions found at mean numbers of false finds an image (free-response curve by MONAI)."""
     true = np.array([p for mark in marks for p in mark.true])
     false = np.array([p for mark in marks for p in mark.false])
     lesions = sum(mark.lesions for mark in marks)
     if not lesions or not len(true):
-        return 0.0
-    rates, found = compute_froc_curve_data(false, true, lesions, len(marks))
-    reached = np.asarray(found)[np.asarray(rates) <= false_finds]
-    return float(reached.max()) if len(reached) else 0.0
+        return [0.0] * len(false_finds)
+    rates, found = map(np.asarray, compute_froc_curve_data(false, true, lesions, len(marks)))
+    return [float(found[rates <= most].max(initial=0.0)) for most in false_finds]
+
+
+def sensitivity_at(marks: Sequence[Marks], false_finds: float) -> float:
+    """Return the share of lesions found at a mean number of false finds an image."""
+    return sensitivities_at(marks, [false_finds])[0]
 
 
 def measure_finding(
@@ -122,13 +126,16 @@ def measure_finding(
     rng = np.random.default_rng(0)
     drawn = [[marks[n] for n in rng.integers(len(marks), size=len(marks))] for _ in range(1000)]
     low, high = np.quantile([sensitivity_at(some, FALSE_FINDS) for some in drawn], [0.025, 0.975])
+    rates = (0.25, 0.5, 1, 2, 4)
     return Findings(
         images=len(marks),
         lesions=sum(mark.lesions for mark in marks),
         sensitivity=round(sensitivity_at(marks, FALSE_FINDS), 4),
         sensitivity_low=round(float(low), 4),
         sensitivity_high=round(float(high), 4),
-        at_false_finds={f"{rate:g}": round(sensitivity_at(marks, rate), 4) for rate in (0.25, 0.5, 1, 2, 4)},
+        at_false_finds={
+            f"{rate:g}": round(found, 4) for rate, found in zip(rates, sensitivities_at(marks, rates), strict=True)
+        },
         on_muscle=round(float(np.mean(on_muscle)), 4) if on_muscle else None,
         median_seconds=round(float(np.median(seconds)), 2),
         slowest_seconds=round(max(seconds), 2),

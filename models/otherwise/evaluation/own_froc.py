@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from otherwise.evaluation.froc import Marks, sensitivity_at
+from otherwise.evaluation.froc import Marks, sensitivities_at
 from otherwise.evaluation.lesions import KnownLesion
 from otherwise.finding.find import Find
 from otherwise.images.image import Geometry
@@ -62,9 +62,9 @@ def _figures(marks: Sequence[Marks], searched: Sequence[Searched], seed: int) ->
         chosen = rng.integers(len(patients), size=len(patients))
         some = [marks[n] for index in chosen for n in of[patients[index]]]
         if sum(mark.lesions for mark in some):
-            drawn.append([sensitivity_at(some, rate) for rate in RATES])
+            drawn.append(sensitivities_at(some, RATES))
     low, high = np.quantile(np.array(drawn or [[0.0] * len(RATES)]), [0.025, 0.975], axis=0)
-    values = [sensitivity_at(marks, rate) for rate in RATES]
+    values = sensitivities_at(marks, RATES)
     rows = {
         f"{rate:g}": {"sensitivity": round(value, 4), "low": round(float(a), 4), "high": round(float(b), 4)}
         for rate, value, a, b in zip(RATES, values, low, high, strict=True)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from otherwise.report import words
 
 
+@cache
 def pages() -> Environment:
-    """Return the templates, with the words that they use as filters."""
+    """Return the templates, with the words that they use as filters. They are compiled once in each process."""
     environment = Environment(
         loader=PackageLoader("otherwise.report"),
         autoescape=True,
