@@ -5,9 +5,11 @@ from __future__ import annotations
 import ipaddress
 import json
 import math
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -100,3 +102,16 @@ def test_without_ray_several_workers_are_refused(order: BatchOrder, monkeypatch:
 def test_a_cluster_that_is_not_there_is_known_at_once(address: str, order: BatchOrder) -> None:
     with pytest.raises(BatchError, match=r"Nothing answers|no address"):
         RayExecutor(order, 2, address).start()
+
+
+def test_a_port_that_cannot_be_is_not_taken_for_another(order: BatchOrder) -> None:
+    with listener_below(34_464) as listener, pytest.raises(BatchError, match="no address"):
+        RayExecutor(order, 2, f"127.0.0.1:{listener.getsockname()[1] + 2**16}").start()
+
+
+def listener_below(end: int) -> socket.socket:
+    """Listen at a free port below another."""
+    for port in range(end - 1, 1024, -1):
+        with suppress(OSError):
+            return socket.create_server(("127.0.0.1", port))
+    raise AssertionError("no port is free")

@@ -80,11 +80,11 @@ def gpu_share(workers: int, gpus: int) -> float:
 def _refuse_silence(address: str) -> None:
     """Refuse an address that does not answer; Ray itself would wait there for minutes."""
     found = _ADDRESS.fullmatch(address)
-    if found is None:
+    if found is None or int(found["port"]) > 65_535:  # the system would take such a port modulo 65,536
         raise BatchError(f"{address!r} is no address of a Ray cluster.", "Give host:port or ray://host:port.")
     try:
         socket.create_connection((found["host"].strip("[]"), int(found["port"])), timeout=10).close()
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise BatchError(f"Nothing answers at {address}.", "Start the cluster (ray start), or correct it.") from error
 
 
