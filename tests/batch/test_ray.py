@@ -110,7 +110,7 @@ def test_a_port_that_cannot_be_is_not_taken_for_another(order: BatchOrder) -> No
 
 
 def listener_below(end: int) -> socket.socket:
-    """Listen at a free port below another."""
+    """Return a socket that listens at a free port below ``end``."""
     for port in range(end - 1, 1024, -1):
         with suppress(OSError):
             return socket.create_server(("127.0.0.1", port))

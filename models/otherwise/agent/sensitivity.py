@@ -14,7 +14,7 @@ from otherwise.agent.flow import expand
 STEPS = 4
 """Number of points on the path between the two images. Maps from eight points are no better."""
 TOGETHER = 2**18
-"""Most voxels in one pass of the student; bounds memory."""
+"""Maximum number of voxels in one pass of the student, which bounds memory."""
 
 
 @dataclass(frozen=True)

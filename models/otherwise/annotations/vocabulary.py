@@ -226,11 +226,12 @@ def _read(source: str | Path) -> tuple[str, Any]:
 
 @cache
 def _preset(name: str) -> tuple[str, Any]:
-    """Read a preset once in each process; nobody changes what is returned."""
+    """Read a preset, once in each process; callers must not change the result."""
     return _content(files("otherwise.annotations") / "presets" / f"{name}.yaml")
 
 
 def _content(place: Traversable) -> tuple[str, Any]:
+    """Read a file and return its name and its content."""
     name = place.name
     try:
         data = place.read_bytes()

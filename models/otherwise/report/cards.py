@@ -27,7 +27,7 @@ class Card:
 
 
 def cards(explanation: Explanation, panels: Panels) -> list[Card]:
-    """Return the original, the change that the headline names, what it does, and the other change."""
+    """Return the cards: the original, the change named in the headline, its effect, and the other change."""
     original, shown, other = explanation.volumes.original, headline_change(explanation), other_change(explanation)
     prediction = explanation.prediction
     found = [

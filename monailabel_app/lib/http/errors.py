@@ -15,7 +15,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.params import Form
 from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 from lib.http.body_limits import Uploads, is_upload, limited
@@ -26,28 +25,13 @@ from otherwise.errors import OtherwiseError
 logger = logging.getLogger(__name__)
 
 Handler = Callable[[Request], Awaitable[Response]]
+Responses = dict[int | str, dict[str, Any]]
+"""Descriptions of responses for OpenAPI, by status."""
 
 # Names of errors of FastAPI and MONAI Label; our own errors have names.
 NAMES = {401: "unauthorized", 403: "forbidden", 404: "not-found", 405: "method", 413: "too-large", 422: "request"}
 HINTS = {401: "Log in, and send the token.", 403: "Ask the administrator for the role."}
 HEADERS = {401: {"WWW-Authenticate": "Bearer"}}
-
-
-class ErrorReply(BaseModel):
-    """Every error of every route."""
-
-    model_config = ConfigDict(extra="allow")
-
-    error: str = Field(description="Kind of the error, for programs")
-    detail: str = Field(description="What is wrong, one line")
-    hint: str = Field(description="What to do about it")
-
-
-ERRORS: dict[int | str, dict[str, Any]] = {
-    "4XX": {"model": ErrorReply, "description": "The request is refused"},
-    "5XX": {"model": ErrorReply, "description": "The server cannot answer"},
-}
-"""Errors of every route, for OpenAPI."""
 
 
 class UnauthorizedError(OtherwiseError):
@@ -102,18 +86,19 @@ def is_disk_full(error: BaseException | None) -> bool:
     return False
 
 
-def route_class(body_limit: int) -> type[APIRoute]:
+def route_class(body_limit: int, described: Responses | None = None) -> type[APIRoute]:
     """Make the class of our routes.
 
     Args:
         body_limit: Largest body in bytes; a larger one is refused while it arrives, before any of it is stored.
+        described: Responses of every route, beside those that a route describes itself.
     """
 
     uploads = Uploads()
 
     class ClearRoute(APIRoute):
-        def __init__(self, *args: Any, responses: dict[int | str, dict[str, Any]] | None = None, **options: Any):
-            super().__init__(*args, responses={**ERRORS, **(responses or {})}, **options)
+        def __init__(self, *args: Any, responses: Responses | None = None, **options: Any) -> None:
+            super().__init__(*args, responses={**(described or {}), **(responses or {})}, **options)
 
         def get_route_handler(self) -> Handler:  # type: ignore[override]
             handle = super().get_route_handler()

@@ -21,6 +21,7 @@ from lib.routes.jobs import jobs_router
 from lib.routes.models import models_router
 from lib.routes.observability import observability_router
 from lib.routes.pages import pages_router
+from lib.routes.replies.base import ERRORS
 from lib.routes.studies import studies_router
 from lib.routes.teaching import teaching_router, train_router
 from lib.runtime.stock_server import stock_server
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 def install_app(app: OtherwiseApp) -> None:
     """Let MONAI Label's server answer with this app only."""
     server = stock_server()
-    route = route_class(app.options.upload_mib * MIB)
+    route = route_class(app.options.upload_mib * MIB, ERRORS)
 
     async def still_known(request: Request) -> bool:
         caller = await app.authenticator.identify(request.state.token)
@@ -96,7 +97,7 @@ def keep_pages(server: FastAPI) -> None:
 
 
 def install(server: FastAPI, routers: Sequence[APIRouter]) -> None:
-    """Add the routes of routers before all other routes; those of an earlier call are removed.
+    """Put the routes of our routers before all others, in place of those of an earlier call.
 
     ``FastAPI.include_router`` would make each route a second time, at the end.
     """

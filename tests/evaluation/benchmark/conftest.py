@@ -11,7 +11,7 @@ from otherwise.evaluation.benchmark import realism
 
 @pytest.fixture(scope="module", autouse=True)
 def few_trees(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Tell textures apart by fewer trees than usual; ``test_realism.py`` has all of them."""
+    """Use fewer trees to tell textures apart; ``test_realism.py`` uses all of them."""
     with pytest.MonkeyPatch.context() as patch:
         if not request.path.name.startswith("test_realism"):
             patch.setattr(realism, "TREES", 20)

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 LOOKED_AT = 256
-"""Most images in the estimate, spread evenly over all of them."""
+"""Maximum number of images in the estimate, spread evenly over all of them."""
 FLAT = 0.4
 """Quantile of the gradient's magnitude up to which a voxel counts as flat."""
 LEAST, MOST = 0.03, 0.1

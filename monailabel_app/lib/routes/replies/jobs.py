@@ -6,8 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from lib.http.errors import ErrorReply
-from lib.routes.replies.base import Reply
+from lib.routes.replies.base import ErrorReply, Reply
 
 
 class JobReply(Reply):
