@@ -143,6 +143,19 @@ def test_another_build_is_trained_for_verification(tmp_path, study):
     assert run("check", out, "--images", study).exit_code == 0
 
 
+def test_a_classifier_is_trained_further(tmp_path, study):
+    words = ["train", "--images", study, "--labels", study / "labels.csv", "--intensity", "0,100", "--epochs", 1]
+    words += ["--validation-share", 0.5, "--size", "16,16"]
+    assert run(*words, "--out", tmp_path / "plain", "--noise", 0).exit_code == 0
+    further = run(*words, "--out", tmp_path / "robust", "--start", tmp_path / "plain")
+    assert further.exit_code == 0, further.output
+    assert "--start plain " in (tmp_path / "robust" / "docs" / "README.md").read_text(encoding="utf-8")
+    for option, name, message in (("--network", "dense", "its own network"), ("--value", "label", "not go with")):
+        with pytest.raises(OtherwiseError, match=message):
+            raise run(*words, "--out", tmp_path / "x", "--start", tmp_path / "plain", option, name).exception
+        assert not (tmp_path / "x").exists()
+
+
 def test_a_table_as_a_spreadsheet_writes_it_is_read(study):
     """Semicolons, a byte order mark, other names of the columns and no ids: what ``images.table`` reads."""
     lines = (study / "labels.csv").read_text(encoding="utf-8").splitlines()

@@ -11,6 +11,7 @@ from otherwise.blackbox.protocol import InputSpec
 from otherwise.blackbox.robustness import measure_robustness
 from otherwise.blackbox.training.augmentation import Augmentation
 from otherwise.blackbox.training.objectives import validation_figures
+from otherwise.blackbox.training.starting_network import starting_network
 from otherwise.blackbox.training.trainer import Recipe, train_classifier
 from otherwise.errors import BundleError
 
@@ -98,6 +99,30 @@ def test_interrupting_keeps_the_best_epoch(tmp_path):
     kept = validation_figures(load_classifier(tmp_path / "spots").predict(images), labels)
     assert any(kept["brier"] == pytest.approx(figures_of_epoch["brier"], abs=1e-5) for figures_of_epoch in figures)
     assert [item.name for item in tmp_path.iterdir()] == ["spots"]
+
+
+@pytest.mark.parametrize("coarse", [False, True])
+def test_a_training_can_begin_with_an_earlier_classifier(tmp_path, coarse):
+    """Where nothing is learned, its weights stay; a smooth first layer is found again in the ordinary one."""
+    train(tmp_path / "first", recipe=Recipe(epochs=1, coarse=coarse))
+    start = starting_network(str(tmp_path / "first"), INPUTS, 2)
+    standing = Recipe(epochs=1, learning_rate=0, weight_decay=0, coarse=coarse)
+    train(tmp_path / "second", recipe=standing, network=start)
+    first, second = (read_weights(tmp_path / name / "models" / "model.safetensors") for name in ("first", "second"))
+    assert first.keys() == second.keys()
+    for name in first:
+        if "running" not in name and "num_batches" not in name:  # statistics of the images, which are disturbed anew
+            torch.testing.assert_close(second[name], first[name], atol=1e-5, rtol=0, msg=name)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "message"),
+    [(INPUTS, 3, "returns .2. numbers for an image, not 3"), (InputSpec((24, 16, 8)), 2, "does not take images of")],
+)
+def test_an_earlier_classifier_that_does_not_fit_is_refused(tmp_path, inputs, outputs, message):
+    train(tmp_path / "first", epochs=1)
+    with pytest.raises(BundleError, match=message):
+        starting_network(str(tmp_path / "first"), inputs, outputs)
 
 
 def test_an_existing_bundle_is_refused_before_training(tmp_path):

@@ -98,15 +98,31 @@ class Smooth(nn.Module):
         return wide.reshape(outer, inner, *wide.shape[2:])
 
 
-def smooth_first_layer(network: nn.Module) -> None:
-    """Keep the first convolution smooth during training if its edge is at least 5; else do nothing."""
+def smooth_first_layer(network: nn.Module, keep: bool = False) -> None:
+    """Keep the first convolution smooth during training if its edge is at least 5; else do nothing.
+
+    Args:
+        network: Changed in place.
+        keep: Begin with the smooth kernels that are nearest to the network's own, instead of others of the same spread.
+    """
     first = _first_convolution(network)
     if min(first.kernel_size) < 5 or parametrize.is_parametrized(first):
         return
     edge, dims = first.kernel_size[0], len(first.kernel_size)
     middle = slice(edge // 2 - 1, edge // 2 + 2)
-    first.weight = nn.Parameter(first.weight.detach()[(slice(None), slice(None), *[middle] * dims)] * (edge / 3))
-    parametrize.register_parametrization(first, "weight", Smooth(edge, dims), unsafe=True)
+    smooth, weight = Smooth(edge, dims), first.weight.detach()
+    narrow = _nearest(smooth, weight) if keep else weight[(slice(None), slice(None), *[middle] * dims)] * (edge / 3)
+    first.weight = nn.Parameter(narrow)
+    parametrize.register_parametrization(first, "weight", smooth, unsafe=True)
+
+
+def _nearest(smooth: Smooth, wide: Tensor) -> Tensor:
+    """Return the kernels of edge 3 whose smooth versions are nearest to ``wide``, by least squares."""
+    dims = wide.ndim - 2
+    cells = torch.eye(3**dims).reshape(3**dims, 1, *[3] * dims)
+    basis = smooth(cells).flatten(1).T
+    narrow = torch.linalg.lstsq(basis, wide.flatten(2).flatten(0, 1).T).solution.T
+    return narrow.reshape(*wide.shape[:2], *[3] * dims).contiguous()
 
 
 def plain_state(network: nn.Module) -> dict[str, Tensor]:

@@ -27,7 +27,8 @@ from otherwise.blackbox.robustness import Predict, Robustness, measure_robustnes
 from otherwise.blackbox.spec import classifier_metadata
 from otherwise.blackbox.training.augmentation import Augmentation
 from otherwise.blackbox.training.objectives import ClassObjective, Objective
-from otherwise.blackbox.training.small_networks import plain_state, small_network, smooth_first_layer
+from otherwise.blackbox.training.small_networks import plain_state, small_network
+from otherwise.blackbox.training.starting_network import StartingNetwork
 from otherwise.blackbox.value_robustness import Move, ValueRobustness, measure_value_robustness
 from otherwise.errors import BundleError
 
@@ -109,7 +110,7 @@ def train_network(
     recipe: Recipe,
     device: str = "cpu",
     name: str | None = None,
-    network: dict[str, Any] | None = None,
+    network: StartingNetwork | None = None,
     progress: Progress | None = None,
     command: str = "",
     replace: bool = False,
@@ -127,7 +128,7 @@ def train_network(
         recipe: All settings.
         device: Device of the training.
         name: Name for people; default: the bundle's folder.
-        network: ``network_def`` of another network; default: ``small_network``.
+        network: Network to begin with; default: ``small_network``.
         progress: Called after each epoch.
         command: Command line, for the model card.
         replace: Whether an existing bundle may be replaced.
@@ -146,15 +147,17 @@ def train_network(
     for what, (images, truth) in (("training", training), ("validation", validation)):
         _check_images(what, images, truth, inputs)
         objective.check(what, truth)
-    definition = network or small_network(inputs, objective.outputs)
+    network = network or StartingNetwork(small_network(inputs, objective.outputs))
     # Networks draw initial weights and dropout from the global generator; a fork leaves the caller's unchanged.
     with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):
         torch.manual_seed(recipe.seed)
-        best, weights, stopped = _learn(training, validation, objective, definition, recipe, where, progress)
-        chosen = build_network(definition)
+        best, weights, stopped = _learn(training, validation, objective, network, recipe, where, progress)
+        chosen = build_network(network.definition)
     chosen.load_state_dict(weights)
     objective = objective.finished(chosen, lambda: _outputs(chosen, training[0], cpu))
-    trained = _Trained(definition, plain_state(chosen), objective, inputs, recipe, name or Path(out).name, command)
+    trained = _Trained(
+        network.definition, plain_state(chosen), objective, inputs, recipe, name or Path(out).name, command
+    )
     best["minutes"] = round((time.monotonic() - started) / 60, 2)
     best["parameters"] = float(sum(value.numel() for value in trained.weights.values()))
 
@@ -187,7 +190,7 @@ def _learn(
     training: Set,
     validation: Set,
     objective: Objective,
-    definition: dict[str, Any],
+    network: StartingNetwork,
     recipe: Recipe,
     device: torch.device,
     progress: Progress | None,
@@ -197,7 +200,7 @@ def _learn(
     weights: dict[str, torch.Tensor] = {}
     first = objective.shown[0]
     try:
-        for epoch, figures, model in _epochs(training, validation, objective, definition, recipe, device):
+        for epoch, figures, model in _epochs(training, validation, objective, network, recipe, device):
             if not best or objective.rank(figures) >= objective.rank(best):
                 best, weights = {**figures, "epoch": float(epoch)}, plain_state(model)
             if progress is not None:
@@ -213,14 +216,12 @@ def _epochs(
     training: Set,
     validation: Set,
     objective: Objective,
-    definition: dict[str, Any],
+    network: StartingNetwork,
     recipe: Recipe,
     device: torch.device,
 ) -> Iterator[tuple[int, dict[str, float], nn.Module]]:
     """Yield ``(epoch, figures, network)`` after each epoch."""
-    model = build_network(definition).to(device)
-    if recipe.coarse:
-        smooth_first_layer(model)
+    model = network.build(recipe.coarse).to(device)
     average = AveragedModel(model, avg_fn=_average_rule(recipe.average), use_buffers=True)
     generator = torch.Generator().manual_seed(recipe.seed)
     optimizer = torch.optim.AdamW(model.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)

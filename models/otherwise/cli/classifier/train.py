@@ -39,6 +39,7 @@ from otherwise.cli.classifier.training_task import (
 from otherwise.cli.options.image_source import is_address
 from otherwise.cli.options.input_contract import read_numbers, read_patches, read_size
 from otherwise.cli.progress import shown
+from otherwise.errors import BundleError
 
 if TYPE_CHECKING:
     from otherwise.blackbox.protocol import InputSpec
@@ -111,6 +112,10 @@ def train(
         bool, typer.Option("--coarse/--fine", help="Look at half the images' resolution, or at each voxel.")
     ] = True,
     network: Annotated[Network, typer.Option(help="Architecture.")] = Network.small,
+    start: Annotated[
+        str | None,
+        typer.Option(help="Begin with network and weights of this classifier: a bundle, or the name of a shipped one."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
     device: Device = "cpu",
     name: Annotated[str | None, typer.Option(help="Display name.")] = None,
@@ -133,9 +138,14 @@ def train(
     from otherwise.blackbox.concern import check_wanted
     from otherwise.blackbox.training.augmentation import Augmentation
     from otherwise.blackbox.training.small_networks import NETWORKS
+    from otherwise.blackbox.training.starting_network import StartingNetwork, starting_network
     from otherwise.blackbox.training.trainer import Recipe, train_network
     from otherwise.blackbox.value_robustness import distance
 
+    if start and network is not Network.small:
+        raise BundleError("--start brings its own network.", "Leave out --network.")
+    if start and value:
+        raise BundleError("--start does not go with --value.", "Train classes or survival further, or begin anew.")
     refuse_existing(out, replace)
     task = read_task(
         classes=classes,
@@ -162,6 +172,11 @@ def train(
     objective = task.objective(training, recipe.label_smoothing)
     if inputs.patches is not None:
         check_wanted(inputs.patches, objective.classes, False, objective.answer)
+    beginning = (
+        starting_network(start, inputs, objective.outputs)
+        if start
+        else StartingNetwork(NETWORKS[network.value](inputs, objective.outputs))
+    )
     finished, main = 0, objective.shown[0]
     with shown("Training") as advance:
 
@@ -179,7 +194,7 @@ def train(
                 out,
                 validation=(held_out.images, held_out.labels),
                 recipe=recipe,
-                network=NETWORKS[network.value](inputs, objective.outputs),
+                network=beginning,
                 device=device,
                 name=name,
                 progress=progress,
@@ -189,7 +204,7 @@ def train(
                     inputs,
                     task.typed or f"--classes {','.join(data.classes)}",
                     recipe,
-                    network,
+                    f" --start {Path(start).name}" if start else _built(network),
                     f"--validation {validation.name}" if validation else f"--validation-share {validation_share:g}",
                     device,
                     out,
@@ -218,7 +233,7 @@ def _command(
     inputs: InputSpec,
     learned: str,
     recipe: Recipe,
-    network: Network,
+    build: str,
     chosen_by: str,
     device: str,
     out: Path,
@@ -230,7 +245,6 @@ def _command(
         found += f" --foreground={inputs.patches.foreground:g}"
     disturbed = " ".join(f"--{kind} {level:g}" for kind, level in asdict(recipe.augmentation).items())
     fine = "" if recipe.coarse else " --fine"
-    build = "" if network is Network.small else f" --network {network}"
     folder = Path(images)
     inside = not is_address(images) and labels.resolve().is_relative_to(folder.resolve())
     table = Path(folder.name, labels.resolve().relative_to(folder.resolve())) if inside else Path(labels.name)
@@ -240,6 +254,11 @@ def _command(
         f" --modality {inputs.modality}{found} --epochs {recipe.epochs} {disturbed}{fine}{build} {chosen_by}"
         f" --seed {recipe.seed} --device {device} --out {out.name}"
     )
+
+
+def _built(network: Network) -> str:
+    """Return the option of a network for the model card; the default needs none."""
+    return "" if network is Network.small else f" --network {network}"
 
 
 def _joined(values: tuple[float, ...]) -> str:
