@@ -190,6 +190,22 @@ def test_a_checkpoint_of_another_teacher_is_refused(
         trainer(images, other).resume(tmp_path / "checkpoint.pt")
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"grain": 0.25}, "images with grain of 0.25; these have"), ({"latent": 7}, "networks of other sizes")],
+)
+def test_a_checkpoint_of_other_images_or_networks_is_refused_with_what_differs(
+    images: np.ndarray, classifier: SquareClassifier, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    new = trainer(images, classifier)
+    new.save(tmp_path / "checkpoint.pt")
+    state = load_checkpoint(tmp_path / "checkpoint.pt")
+    state["architecture"] |= change
+    save_checkpoint(state, tmp_path / "checkpoint.pt")
+    with pytest.raises(AgentError, match=message):
+        new.resume(tmp_path / "checkpoint.pt")
+
+
 def test_a_failed_save_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
     save_checkpoint({"step": 1}, path)

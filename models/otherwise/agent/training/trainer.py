@@ -6,7 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -304,7 +304,14 @@ class Trainer:
         state = load_checkpoint(path)
         if state["teacher"] != self.teacher.version:
             raise AgentError("The checkpoint was taught by another classifier.", "Start without --resume.")
-        if Architecture.from_dict(state["architecture"]) != self.model.architecture:
+        saved, wanted = Architecture.from_dict(state["architecture"]), self.model.architecture
+        if saved != wanted and replace(saved, grain=wanted.grain) == wanted:
+            raise AgentError(
+                f"The checkpoint is of images with grain of {saved.grain:g}; these have {wanted.grain:g}.",
+                "Give the first run's images. If an earlier version wrote it: start without --resume, "
+                "with --start AGENT if its bundle was written.",
+            )
+        if saved != wanted:
             raise AgentError(
                 "The checkpoint has networks of other sizes, or that predict something else, or of other images.",
                 "Give the first run's --channels, --patch, --latent and --prediction (velocity in runs of before), "
