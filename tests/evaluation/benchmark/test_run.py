@@ -159,8 +159,41 @@ def test_what_another_agent_made_is_made_anew_and_the_peers_stay(tmp_path: Path)
 def test_results_of_another_classifier_are_not_mixed_with_these(tmp_path: Path) -> None:
     own = contest()
     run(own, [case(0)], 1, tmp_path)
-    with pytest.raises(BenchmarkError, match="another classifier or verifier"):
-        run(replace(own, verifier=None), [case(0)], 1, tmp_path)
+    other = SquareClassifier(InputSpec(SIZE), version="3" * 64)
+    with pytest.raises(BenchmarkError, match="another classifier"):
+        run(replace(own, classifier=other), [case(0)], 1, tmp_path)
+
+
+class Unbelieving(SquareClassifier):
+    """Says dark of everything."""
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        return np.tile([1.0, 0.0], (len(images), 1))
+
+
+def test_counterfactuals_are_made_once_and_judged_by_others_later(tmp_path: Path) -> None:
+    """Whoever has other judges need not explain the images again, and what went before leaves no figures."""
+    made: list[str] = []
+
+    def counted(agent: object, classifier: BlackBox, image: np.ndarray) -> Edit:
+        made.append("edit")
+        return perfect_edit(agent, classifier, image)
+
+    cases = [case(0), case(1)]
+    own = contest(edits=[EditMethod("planted", "Planted", "a test", counted)])
+    first = run(replace(own, judges=[own.verifier]), cases, 2, tmp_path)
+    assert all(row["validity_of_judge_1"] == 1.0 for row in first if row["method"] == "planted")
+    doubting = Unbelieving(InputSpec(SIZE), version="4" * 64, name="doubting")
+    for verifier, believed in ((doubting, 0.0), (None, None), (own.verifier, 1.0)):
+        rows = run(replace(own, verifier=verifier), cases, 2, tmp_path)
+        planted = [row for row in rows if row["method"] == "planted"]
+        assert [row.get("validity_of_verifier") for row in planted] == 2 * [believed]
+        assert not any("validity_of_judge_1" in row for row in planted)
+        assert [row["l1"] for row in planted] == [row["l1"] for row in first if row["method"] == "planted"]
+    assert len(made) == 2
+    (tmp_path / "edits" / "planted" / "case-0.npy").unlink()
+    run(replace(own, verifier=doubting), cases, 2, tmp_path)
+    assert len(made) == 3, "what is gone is made anew"
 
 
 class Seeing(SquareClassifier):
@@ -190,8 +223,6 @@ def test_every_judge_says_what_it_believes_and_what_grain_makes_of_it(tmp_path: 
     assert not judges["steady"]["robustness"]["goes_by_grain"]
     assert judges["grainy"]["robustness"]["goes_by_grain"]
     assert "grainy decides as the classifier does on" in (tmp_path / "table.md").read_text(encoding="utf-8")
-    with pytest.raises(BenchmarkError, match="another classifier or verifier"):
-        run(replace(own, judges=[steady]), [case(0)], 1, tmp_path)
 
 
 def test_a_suite_writes_results_and_a_table(tmp_path: Path) -> None:

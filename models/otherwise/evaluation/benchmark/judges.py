@@ -15,6 +15,7 @@ import numpy as np
 from otherwise.blackbox.decision import DecisionRule
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.blackbox.robustness import Robustness, measure_robustness
+from otherwise.evaluation.benchmark.features import perceptual_distance
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,29 @@ class JudgeFigures:
             "agreement": round(self.agreement, 4),
             "robustness": self.robustness.to_dict(),
         }
+
+
+def judged(judges: Sequence[BlackBox], image: np.ndarray, made: np.ndarray, target: int) -> dict[str, float]:
+    """Ask judges whether they believe a counterfactual.
+
+    Args:
+        judges: The verifier, and judges of other makes; none: no figures.
+        image: ``(channels, *size)`` in [0, 1].
+        made: The counterfactual, likewise.
+        target: Index of the class that it should have.
+
+    Returns:
+        ``validity_of_verifier``, ``validity_of_judge_1`` and so on, each 0 or 1; ``perceptual``, how far the verifier
+        sees the two images apart, if it can be looked into.
+    """
+    figures: dict[str, float] = {}
+    for number, judge in enumerate(judges):
+        name = f"validity_of_judge_{number}" if number else "validity_of_verifier"
+        figures[name] = float(DecisionRule.of(judge).predicts(judge.predict(made[None])[0], target))
+    module = getattr(judges[0], "module", None) if judges else None
+    if module is not None:
+        figures["perceptual"] = perceptual_distance(module, image, made)
+    return figures
 
 
 def measure_judges(classifier: BlackBox, judges: Sequence[BlackBox], images: np.ndarray) -> list[JudgeFigures]:

@@ -14,20 +14,19 @@ from otherwise.agent.bundle import Agent
 from otherwise.agent.editing.search import Progress
 from otherwise.agent.training.validation import reconstruction_error
 from otherwise.blackbox.checked import CountingBlackBox
-from otherwise.blackbox.decision import DecisionRule
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.errors import OtherwiseError
 from otherwise.evaluation.benchmark import distances, faithfulness, localisation
 from otherwise.evaluation.benchmark.cases import Case
-from otherwise.evaluation.benchmark.features import perceptual_distance
+from otherwise.evaluation.benchmark.judges import judged
 from otherwise.evaluation.benchmark.methods.method import Edit, EditMethod, MapMethod
 from otherwise.evaluation.costs import resident_gib, timed
 from otherwise.images.atomic import atomic_path
 
 Row = dict[str, float | str | None]
 """One method on one image: ``method``, ``case`` and figures by name; None where there is none. Of what an agent made
-also its version, ``agent``."""
-NO_FIGURES = ("method", "case", "target", "agent")
+also its version, ``agent``, and those of the judges, ``judges``."""
+NO_FIGURES = ("method", "case", "target", "agent", "judges")
 
 
 class BenchmarkError(OtherwiseError):
@@ -58,6 +57,16 @@ class Comparison:
     floor: float
     judges: Sequence[BlackBox] = ()
 
+    @property
+    def all_judges(self) -> list[BlackBox]:
+        """Return the verifier, if there is one, and the judges of other makes."""
+        return [*([self.verifier] if self.verifier is not None else []), *self.judges]
+
+    @property
+    def names_of_judges(self) -> str:
+        """Return the versions of all judges, to tell by whom a counterfactual was judged."""
+        return " ".join(judge.version for judge in self.all_judges)
+
 
 def reconstruction_floor(agent: Agent, classifier: BlackBox, cases: Sequence[Case]) -> float:
     """Return the mean absolute error of the autoencoder on the cases, which stands beside every distance."""
@@ -74,38 +83,30 @@ def run(
         cases: The images; an interrupted run has to be given the same again.
         count: How many there are.
         out: Folder; ``rows/`` holds what is done, one file for each case, ``edits/`` the images made, and
-            ``effects/`` their measured effects. What is in it is not measured again, but for what another agent made.
+            ``effects/`` their measured effects. What is in it is not measured again, but for what another agent made;
+            what other judges have judged is only judged again.
         progress: Called with the stage and the share done.
 
     Returns:
         All rows, case by case.
 
     Raises:
-        BenchmarkError: if the folder holds results of another classifier or verifier.
+        BenchmarkError: if the folder holds results of another classifier.
     """
     rows: list[Row] = []
-    _refuse_another(comparison, out)
+    refuse_others_rows(out, {"classifier": comparison.classifier.version}, "classifier")
     (out / "rows").mkdir(parents=True, exist_ok=True)
     for number, case in enumerate(cases, start=1):
         path = out / "rows" / f"{case.id}.json"
-        known = _known(comparison, path)
+        before = _read(path)
+        known = [row for row in (_judged_anew(comparison, row, case, out) for row in _known(comparison, before)) if row]
         new = _measure(comparison, case, out, number % 2 == 1, {str(row["method"]) for row in known})
-        if new:
+        if known + new != before:
             with atomic_path(path) as temporary:
                 temporary.write_text(json.dumps(known + new), encoding="utf-8")
         rows += known + new
         progress(case.id, number / count)
     return rows
-
-
-def _refuse_another(comparison: Comparison, out: Path) -> None:
-    """Refuse to add to the rows of another classifier or verifier."""
-    own = {
-        "classifier": comparison.classifier.version,
-        "verifier": comparison.verifier.version if comparison.verifier is not None else None,
-        **({"judges": [judge.version for judge in comparison.judges]} if comparison.judges else {}),
-    }
-    refuse_others_rows(out, own, "classifier or verifier")
 
 
 def refuse_others_rows(out: Path, own: Mapping[str, Any], models: str) -> None:
@@ -124,16 +125,37 @@ def refuse_others_rows(out: Path, own: Mapping[str, Any], models: str) -> None:
         out.mkdir(parents=True, exist_ok=True)
         with atomic_path(path) as temporary:
             temporary.write_text(json.dumps(own), encoding="utf-8")
-    elif json.loads(path.read_text(encoding="utf-8")) != own:
+        return
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if any(found.get(key) != value for key, value in own.items()):
         raise BenchmarkError(
             f"{out.name} holds results of another {models}.", "Give --out a new folder, or the same models."
         )
 
 
-def _known(comparison: Comparison, path: Path) -> list[Row]:
+def _read(path: Path) -> list[Row]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+
+
+def _known(comparison: Comparison, rows: Sequence[Row]) -> list[Row]:
     """Return the rows of an earlier run, without those of another agent."""
-    rows: list[Row] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
     return [row for row in rows if row.get("agent", comparison.agent.version) == comparison.agent.version]
+
+
+def _judged_anew(comparison: Comparison, row: Row, case: Case, out: Path) -> Row | None:
+    """Return a row with the figures of these judges; None if others judged a counterfactual that is gone."""
+    path = out / "edits" / str(row["method"]) / f"{case.id}.npy"
+    if "validity" not in row or row.get("judges") == comparison.names_of_judges:
+        return row
+    if not path.is_file():
+        return None
+    made = np.load(path)
+    kept = {key: value for key, value in row.items() if key != "perceptual" and not key.startswith("validity_of_")}
+    return kept | _judgement(comparison, case.image, made, int(float(row["target"] or 0)))
+
+
+def _judgement(comparison: Comparison, image: np.ndarray, made: np.ndarray, target: int) -> Row:
+    return {**judged(comparison.all_judges, image, made, target), "judges": comparison.names_of_judges}
 
 
 def _measure(comparison: Comparison, case: Case, out: Path, everything: bool, known: Collection[str]) -> list[Row]:
@@ -183,7 +205,7 @@ class _Asked:
             "deletion_auc": faithfulness.deletion_auc(self.classifier, image, drawn, self.label, baseline),
         }
 
-    def edit_figures(self, edit: Edit, verifier: BlackBox | None, floor: float) -> Row:
+    def edit_figures(self, edit: Edit, floor: float) -> Row:
         """Return validity, distances, and similarity to the true counterfactual.
 
         The truth counts only for images about which the black box is right: a wrong answer's counterfactual goes where
@@ -198,12 +220,6 @@ class _Asked:
             "changed_fraction": changed,
             "cout": faithfulness.cout(self.classifier, image, edit.image, self.label, edit.target),
         }
-        if verifier is not None:
-            answer = verifier.predict(edit.image[None])
-            module = getattr(verifier, "module", None)
-            if module is not None:
-                row["perceptual"] = perceptual_distance(module, image, edit.image)
-            row["validity_of_verifier"] = float(DecisionRule.of(verifier).predicts(answer, edit.target)[0])
         if self.right and case.truth is not None and case.truth.any():
             row["ssim_outside"] = distances.similarity(image, edit.image, ~case.truth)
             row["changed_to_true_area"] = changed / float(case.truth.mean())
@@ -234,10 +250,7 @@ def _edit_rows(comparison: Comparison, asked: _Asked, method: EditMethod) -> tup
     made_by: Row = {"case": case.id, "agent": comparison.agent.version}
     seconds, queries = seconds + edit.shared_seconds, counted.queries + edit.shared_queries
     row: Row = {"method": method.name, **made_by, "seconds": seconds, "queries": queries}
-    row |= asked.edit_figures(edit, comparison.verifier, comparison.floor)
-    for number, judge in enumerate(comparison.judges, start=1):
-        believed = DecisionRule.of(judge).predicts(judge.predict(edit.image[None])[0], edit.target)
-        row[f"validity_of_judge_{number}"] = float(believed)
+    row |= asked.edit_figures(edit, comparison.floor) | _judgement(comparison, case.image, edit.image, edit.target)
     if edit.effect is not None:
         row |= asked.map_figures(edit.effect)
     more = [{"method": name, **made_by, **asked.map_figures(drawn)} for name, drawn in edit.maps.items()]
