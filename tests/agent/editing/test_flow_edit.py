@@ -318,3 +318,29 @@ def test_another_guidance_is_tried_where_the_first_does_not_move_the_black_box(
 
     assert not found((3.0,))
     assert found((3.0, 2.0))
+
+
+@pytest.mark.parametrize(("utmost", "flips"), [(0.8, True), (0.4, False)])
+def test_where_no_edit_convinces_the_least_that_comes_nearly_as_far_counts(
+    agent: Agent, classifier: SquareClassifier, images: np.ndarray, utmost: float, flips: bool
+) -> None:
+    """A true counterfactual may convince less than most images of the class do: the image is not spoilt for more."""
+    image = images[0]
+
+    def judge(made: np.ndarray, strengths: list[float]) -> list[Candidate]:
+        reached = [0.1 + (utmost - 0.1) * min(1.0, each / 0.6) for each in strengths]
+        answers = [np.array([1 - each, each]) for each in reached]
+        return [Candidate(*one) for one in zip(made, answers, strengths, strict=True)]
+
+    original = Candidate(image, np.array([0.9, 0.1]), 0.0)
+    with torch.inference_mode():
+        search = FlowSearch(agent, judge, classifier, SMALL_REGIONS, original, 1, 0.9, DecisionRule(), 0, lambda: None)
+        assert search.run(0) is None
+        found = search.nearest(0)
+    if not flips:
+        assert found is None
+        return
+    assert found is not None
+    assert found.best.probabilities[1] >= 0.1 + 0.9 * (utmost - 0.1) - 1e-6
+    assert found.best.strength < 0.7, "what is stronger comes no farther"
+    assert search.goal == 0.9

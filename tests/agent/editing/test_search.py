@@ -13,6 +13,7 @@ from otherwise.agent.bundle import Agent
 from otherwise.agent.calibration import UNCALIBRATED
 from otherwise.agent.editing.bounds import Bounds
 from otherwise.agent.editing.candidate import Candidate
+from otherwise.agent.editing.flow_search import FlowResult, FlowSearch
 from otherwise.agent.editing.flow_settings import FlowSettings
 from otherwise.agent.editing.rendering import EditSettings, Renderer
 from otherwise.agent.editing.search import Search
@@ -322,6 +323,27 @@ def test_an_agent_that_was_not_calibrated_is_searched_without_flow(
 
     assert eager.calibration == UNCALIBRATED
     np.testing.assert_array_equal(found(FlowSettings()).best.image, found(None).best.image)
+
+
+@pytest.mark.parametrize(("confidence", "by_flow"), [(0.6, False), (0.999999, True)])
+def test_an_edit_by_flow_that_only_flips_is_shown_where_nothing_convinces(
+    eager: Agent,
+    classifier: SquareClassifier,
+    images: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
+    confidence: float,
+    by_flow: bool,
+) -> None:
+    """The student leads where it convinces; else what the decoder draws is shown rather than a greater change."""
+    drawn = Candidate(images[0] + 0.01, np.array([0.4, 0.6]), 0.5)
+    calibrated = replace(eager, calibration=replace(eager.calibration, evidence_validity=1.0))
+    monkeypatch.setattr(FlowSearch, "run", lambda self, *_: None)
+    monkeypatch.setattr(FlowSearch, "nearest", lambda self, alternatives: FlowResult(drawn, (drawn,), ()))
+    settings = replace(SETTINGS, flow=FlowSettings(), confidence=confidence)
+    found = Search(calibrated, CountingBlackBox(classifier), settings).run(images[0])
+    assert (found.by_flow, found.best is drawn) == (by_flow, by_flow)
+    assert found.valid
+    assert found.convinces is not by_flow
 
 
 def test_the_lesser_edit_on_a_path_by_flow_is_the_one_nearest_to_the_boundary() -> None:

@@ -10,6 +10,7 @@ counts.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -31,6 +32,8 @@ from otherwise.blackbox.protocol import BlackBox
 from otherwise.influence.effect import measure_effect
 from otherwise.influence.parts import composite
 
+NEARLY = 0.9
+"""Share of the farthest edit's way to the target that is enough where no edit convinces."""
 Judge = Callable[[np.ndarray, Sequence[float]], list[Candidate]]
 """Images ``(n, channels, *size)`` in [0, 1] and their strengths -> candidates with the black box's answers."""
 
@@ -85,6 +88,7 @@ class FlowSearch:
         self._pixels = 2 * torch.from_numpy(original.image)[None].to(agent.device) - 1
         self._generator = torch.Generator().manual_seed(seed)
         self._noise = self._new_noise(1)
+        self._whole: list[tuple[EditScale, Candidate]] = []
         answer = torch.from_numpy(np.asarray(original.probabilities, np.float32))[None].to(self._pixels)
         present = clipped_log_odds(answer)
         sure = opposite_evidence(present, target, rule.multi_label, evidence_boundary(rule, target))
@@ -105,9 +109,35 @@ class FlowSearch:
         for scale in self._scales:
             whole = self._least_convincing(scale)
             if whole is not None:
-                break
-        else:
+                return self._within_region(whole, scale, alternatives, progress)
+        return None
+
+    def nearest(self, alternatives: int) -> FlowResult | None:
+        """Search for the least edit that comes nearly as far as the farthest one, where ``run`` found none.
+
+        The true counterfactual of an image may convince less than most images of the target do.
+
+        Args:
+            alternatives: See ``run``.
+
+        Returns:
+            None if no edit of the whole image flips the black box.
+        """
+        flips = [pair for pair in self._whole if self.rule.predicts(pair[1].probabilities, self.target)]
+        if not flips:
             return None
+        before = self.original.probabilities[self.target]
+        farthest = max(edit.probabilities[self.target] for _, edit in flips)
+        lowered = copy(self)
+        lowered.goal = float(before + NEARLY * (farthest - before))
+        far = [pair for pair in flips if lowered._convinces(pair[1])]
+        scale, whole = min(far, key=lambda pair: self._change(pair[1]))
+        return lowered._within_region(whole, scale, alternatives, lambda part: None)
+
+    def _within_region(
+        self, whole: Candidate, scale: EditScale, alternatives: int, progress: Callable[[float], None]
+    ) -> FlowResult:
+        """Edit the region of an edit's effect again, and keep the least edit that is enough."""
         progress(0.5)
         edges = edges_nearby(self.original.image, whole.image)
         region, part = self.best_region(whole, edges)
@@ -134,7 +164,9 @@ class FlowSearch:
         tried = self._edit(_quarters(low, scale.first), scale)
         if not any(map(self._convinces, tried)) and self._moves(tried[-1]):
             low = scale.first
+            self._whole += [(scale, each) for each in tried]
             tried = self._edit(_quarters(low, high), scale)
+        self._whole += [(scale, each) for each in tried]
         least = next(filter(self._convinces, tried), None)
         for _ in range(self.settings.quarterings - 1):
             if least is None:

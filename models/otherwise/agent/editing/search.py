@@ -19,7 +19,7 @@ from otherwise.agent.editing.bounds import Bounds
 from otherwise.agent.editing.candidate import Candidate
 from otherwise.agent.editing.deformation_search import DeformationSearch
 from otherwise.agent.editing.direction import EditDirection, direction_to_boundary, evidence_boundary
-from otherwise.agent.editing.flow_search import FlowSearch
+from otherwise.agent.editing.flow_search import FlowResult, FlowSearch
 from otherwise.agent.editing.flow_settings import FlowSettings
 from otherwise.agent.editing.refinement import SHARES, Refinement
 from otherwise.agent.editing.rendering import Cancelled, EditSettings, Inverted, Renderer, stop_if_cancelled
@@ -82,10 +82,17 @@ class Search:
             shaped = self._search_deformation(original, target, start_queries, progress, cancelled)
             if shaped is not None:
                 return shaped
-            by_flow = self._search_flow(original, target, seed, start_queries, progress, cancelled)
-            if by_flow is not None:
-                return by_flow
+            flow = self._flow_search(original, target, seed, start_queries, cancelled)
+            if flow is not None:
+                progress("search", 0.0)
+                convincing = flow.run(self.settings.alternatives, lambda part: progress("search", part))
+                if convincing is not None:
+                    return self._result_by_flow(flow, convincing, cancelled)
             found = self._search_rounds(original, target, any_other, seed, start_queries, progress, cancelled)
+            if flow is not None and not found.convinces and self._may_flow(start_queries):
+                nearest = flow.nearest(self.settings.alternatives) if flow.settings.asked is None else None
+                if nearest is not None:
+                    return self._result_by_flow(flow, nearest, cancelled)
             if not (self.settings.refine and found.valid):
                 return found
             progress("refinement", 0.95)
@@ -126,43 +133,37 @@ class Search:
         steps = self.settings.steps
         return Renderer(self.agent, steps, pixels, condition, settings, None, {}, cancelled).reconstruction
 
-    def _search_flow(
-        self,
-        original: Candidate,
-        target: int,
-        seed: int,
-        start_queries: int,
-        progress: Progress,
-        cancelled: Cancelled,
-    ) -> SearchResult | None:
-        """Search edits by flow; None where they are not wanted, not possible or do not convince."""
-        flow, goal = self.settings.flow, self._goal(target)
-        if (
-            flow is None
-            or not self._draws_by_flow(flow)
-            or self._over_budget(start_queries, flow.most_edits(self.settings.alternatives))
-        ):
+    def _flow_search(
+        self, original: Candidate, target: int, seed: int, start_queries: int, cancelled: Cancelled
+    ) -> FlowSearch | None:
+        """Return the search among edits by flow; None where they are not wanted or not possible."""
+        flow = self.settings.flow
+        if flow is None or not self._draws_by_flow(flow) or not self._may_flow(start_queries):
             return None
-        progress("search", 0.0)
-        search = FlowSearch(
+        return FlowSearch(
             self.agent,
             self._answered,
             self.classifier,
             flow,
             original,
             target,
-            goal,
+            self._goal(target),
             self.rule,
             seed,
             stop_if_cancelled(cancelled),
         )
-        found = search.run(self.settings.alternatives, lambda part: progress("search", part))
-        if found is None:
-            return None
-        reconstruction = self._reconstruction(original, EditSettings(flow.reconstruction_depth), cancelled)
-        tried = _by_strength([original, *found.tried])
+
+    def _may_flow(self, start_queries: int) -> bool:
+        """Return whether the budget allows a search among edits by flow."""
+        flow = self.settings.flow
+        return flow is not None and not self._over_budget(start_queries, flow.most_edits(self.settings.alternatives))
+
+    def _result_by_flow(self, flow: FlowSearch, found: FlowResult, cancelled: Cancelled) -> SearchResult:
+        settings = EditSettings(flow.settings.reconstruction_depth)
+        reconstruction = self._reconstruction(flow.original, settings, cancelled)
+        tried, goal = _by_strength([flow.original, *found.tried]), self._goal(flow.target)
         return SearchResult(
-            original, target, found.best, True, tried, found.alternatives, reconstruction, False, goal, True
+            flow.original, flow.target, found.best, True, tried, found.alternatives, reconstruction, False, goal, True
         )
 
     def _draws_by_flow(self, flow: FlowSettings) -> bool:

@@ -39,6 +39,11 @@ class SearchResult:
     by_flow: bool = False
 
     @property
+    def convinces(self) -> bool:
+        """Return whether the best edit flips the black box and reaches the goal."""
+        return self.valid and bool(self.best.probabilities[self.target] >= self.goal)
+
+    @property
     def path(self) -> tuple[Candidate, ...]:
         """Return the original, the way to the best, the best, and one step beyond."""
         return self.path_to(self.best)
