@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from otherwise.agent.editing.regions import edges_nearby, regions_of_change, regions_of_effect, seam
+from otherwise.agent.editing.regions import (
+    cuts_through,
+    edges_nearby,
+    regions_of_change,
+    regions_of_effect,
+    seam,
+    strong_parts,
+)
 from otherwise.influence.parts import composite, soft
 
 
@@ -70,3 +77,23 @@ def test_regions_of_effect_grow_with_their_share_and_hold_the_strongest_voxel(si
 
 def test_nothing_that_changes_has_no_parts(size: tuple[int, ...]) -> None:
     assert regions_of_change(np.ones(size), np.zeros(size), [0.1], [0.1]) == []
+
+
+@pytest.mark.parametrize(
+    ("taken", "strength", "cut"),
+    [(0.6, 0.5, True), (0.95, 0.5, False), (0.0, 0.5, False), (0.6, 0.2, False)],
+    ids=["most of it", "all but its rim", "nothing of it", "most of something faint"],
+)
+def test_a_region_may_not_take_most_of_a_strong_change_and_leave_its_end(
+    size: tuple[int, ...], taken: float, strength: float, cut: bool
+) -> None:
+    """A stroke that bends: its voxels touch at corners only."""
+    change = np.full(size, 0.02)
+    length = min(size) - 4
+    for step in range(length):
+        change[tuple(2 + step for _ in size)] = strength
+    region = np.zeros(size, np.float32)
+    region[: 2 + round(taken * length)] = 1.0
+    region[:2] = 0.0
+    assert cuts_through(region, strong_parts(change)) is cut
+    assert not cuts_through(np.ones(size, np.float32), strong_parts(change))

@@ -24,7 +24,14 @@ from otherwise.agent.editing.edit_scale import EditScale, EvidenceScale, TimeSca
 from otherwise.agent.editing.flow_edit import flow_edit, without_grain
 from otherwise.agent.editing.flow_settings import QUARTERS, FlowSettings
 from otherwise.agent.editing.realism import denoising_errors
-from otherwise.agent.editing.regions import edges_nearby, regions_of_change, regions_of_effect, seam
+from otherwise.agent.editing.regions import (
+    cuts_through,
+    edges_nearby,
+    regions_of_change,
+    regions_of_effect,
+    seam,
+    strong_parts,
+)
 from otherwise.agent.editing.rendering import as_images
 from otherwise.agent.flow import StepDone
 from otherwise.blackbox.decision import DecisionRule
@@ -191,12 +198,14 @@ class FlowSearch:
         effect = measure_effect(
             self.classifier, image, whole.image, self.target, most=settings.windows, follow=False
         ).values
-        masks = [
+        regions = [
             *regions_of_effect(effect, change, settings.shares, settings.border),
             *regions_of_change(effect, change, settings.levels, settings.touched),
         ]
+        strong = strong_parts(change)
+        masks = [region for region in regions if not cuts_through(region, strong)]
         everything = (np.ones(change.shape, np.float32), whole)
-        if not masks:  # no part of the change stands out
+        if not masks:  # no part of the change stands out, or all cut through what does
             return everything
         parts = self.judge(
             np.stack([composite(image, whole.image, mask) for mask in masks]), [whole.strength] * len(masks)

@@ -2,7 +2,7 @@
 
 A region can end in the middle of a thing that the edit changes: half of a mass becomes lung, and a border appears that
 neither the image nor the edit has. Regions of the strongest effect are small and may do so. Connected parts of the
-change end where the change ends.
+change end where the change ends. A region that takes most of a thing and leaves its end is not used either.
 """
 
 from __future__ import annotations
@@ -16,6 +16,10 @@ from otherwise.influence.parts import ranks, soft
 
 SEAM_SHARE = 1 / 256
 """Share of the voxels, those of the greatest new gradient, whose mean is the seam."""
+STRONG = 0.3
+"""Change in [0, 1] of what is there or not: a stroke, a mass in lung."""
+CUT_OFF = 0.1
+"""Share of a connected strong change that may be missed by a region that takes the rest."""
 CHANGE_BORDER = 1.5
 """Standard deviation in voxels of the soft border of connected parts of the change."""
 
@@ -61,6 +65,32 @@ def regions_of_change(
             if touched.any():
                 found.append(soft(np.isin(parts, touched[touched > 0]), CHANGE_BORDER))
     return found
+
+
+def strong_parts(change: np.ndarray) -> np.ndarray:
+    """Return the connected parts of a change above ``STRONG``; voxels that touch at a corner are connected.
+
+    Args:
+        change: ``size``: absolute change.
+
+    Returns:
+        ``size`` integers: the number of the part, 0 where the change is not strong.
+    """
+    parts, _ = ndimage.label(change > STRONG, ndimage.generate_binary_structure(change.ndim, change.ndim))
+    return np.asarray(parts)
+
+
+def cuts_through(region: np.ndarray, parts: np.ndarray) -> bool:
+    """Return whether a region takes a share of a strong change and leaves the rest, as the end of a stroke.
+
+    Args:
+        region: Mask ``size`` in [0, 1].
+        parts: See ``strong_parts``.
+    """
+    if not parts.any():
+        return False
+    inside = np.asarray(ndimage.mean(region > 0.5, parts, np.arange(1, parts.max() + 1)))
+    return bool(((inside > CUT_OFF) & (inside < 1 - CUT_OFF)).any())
 
 
 def edges_nearby(image: np.ndarray, whole: np.ndarray) -> np.ndarray:
