@@ -18,8 +18,8 @@ SEAM_SHARE = 1 / 256
 """Share of the voxels, those of the greatest new gradient, whose mean is the seam."""
 STRONG = 0.3
 """Change in [0, 1] of what is there or not: a stroke, a mass in lung."""
-CUT_OFF = 0.1
-"""Share of a connected strong change that may be missed by a region that takes the rest."""
+MOST, ALL = 0.75, 0.9
+"""Shares of a connected strong change: a region that takes more than the first has to take the second."""
 CHANGE_BORDER = 1.5
 """Standard deviation in voxels of the soft border of connected parts of the change."""
 
@@ -81,7 +81,7 @@ def strong_parts(change: np.ndarray) -> np.ndarray:
 
 
 def cuts_through(region: np.ndarray, parts: np.ndarray) -> bool:
-    """Return whether a region takes a share of a strong change and leaves the rest, as the end of a stroke.
+    """Return whether a region takes most of a strong change and leaves the rest, as the end of a stroke.
 
     Args:
         region: Mask ``size`` in [0, 1].
@@ -90,7 +90,7 @@ def cuts_through(region: np.ndarray, parts: np.ndarray) -> bool:
     if not parts.any():
         return False
     inside = np.asarray(ndimage.mean(region > 0.5, parts, np.arange(1, parts.max() + 1)))
-    return bool(((inside > CUT_OFF) & (inside < 1 - CUT_OFF)).any())
+    return bool(((inside > MOST) & (inside < ALL)).any())
 
 
 def edges_nearby(image: np.ndarray, whole: np.ndarray) -> np.ndarray:
