@@ -165,14 +165,14 @@ def test_results_of_another_classifier_are_not_mixed_with_these(tmp_path: Path) 
 
 
 class Unbelieving(SquareClassifier):
-    """Says dark of everything."""
+    """A judge that calls every image dark."""
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         return np.tile([1.0, 0.0], (len(images), 1))
 
 
 def test_counterfactuals_are_made_once_and_judged_by_others_later(tmp_path: Path) -> None:
-    """Whoever has other judges need not explain the images again, and what went before leaves no figures."""
+    """Other judges need no new explanations, and replace all figures of the judges before them."""
     made: list[str] = []
 
     def counted(agent: object, classifier: BlackBox, image: np.ndarray) -> Edit:

@@ -171,9 +171,7 @@ class FlowSearch:
         tried = self._edit(_quarters(low, scale.first), scale)
         if not any(map(self._convinces, tried)) and self._moves(tried[-1]):
             low = scale.first
-            self._whole += [(scale, each) for each in tried]
             tried = self._edit(_quarters(low, high), scale)
-        self._whole += [(scale, each) for each in tried]
         least = next(filter(self._convinces, tried), None)
         for _ in range(self.settings.quarterings - 1):
             if least is None:
@@ -308,7 +306,10 @@ class FlowSearch:
         images = as_images(made)
         if regions is not None:
             images = np.where(regions.cpu().numpy() > 0, images, self.original.image)
-        return self.judge(images, strengths)
+        judged = self.judge(images, strengths)
+        if masks is None:
+            self._whole += [(scale, each) for each in judged]
+        return judged
 
     def _most_believable(self, candidates: Sequence[Candidate]) -> Candidate:
         return most_believable(self.agent, self.original.image, candidates, self.settings.slack)

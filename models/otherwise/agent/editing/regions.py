@@ -19,7 +19,7 @@ SEAM_SHARE = 1 / 256
 STRONG = 0.3
 """Change in [0, 1] of what is there or not: a stroke, a mass in lung."""
 MOST, ALL = 0.75, 0.9
-"""Shares of a connected strong change: a region that takes more than the first has to take the second."""
+"""Shares of a connected strong change: a region that covers more than ``MOST`` of it has to cover at least ``ALL``."""
 CHANGE_BORDER = 1.5
 """Standard deviation in voxels of the soft border of connected parts of the change."""
 

@@ -89,8 +89,14 @@ class Search:
                 if convincing is not None:
                     return self._result_by_flow(flow, convincing, cancelled)
             found = self._search_rounds(original, target, any_other, seed, start_queries, progress, cancelled)
-            if flow is not None and not found.convinces and self._may_flow(start_queries):
-                nearest = flow.nearest(self.settings.alternatives) if flow.settings.asked is None else None
+            # A value is reached or it is not.
+            if (
+                flow is not None
+                and flow.settings.asked is None
+                and not found.convinces
+                and self._may_flow(start_queries)
+            ):
+                nearest = flow.nearest(self.settings.alternatives)
                 if nearest is not None:
                     return self._result_by_flow(flow, nearest, cancelled)
             if not (self.settings.refine and found.valid):

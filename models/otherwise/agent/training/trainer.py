@@ -305,17 +305,17 @@ class Trainer:
         if state["teacher"] != self.teacher.version:
             raise AgentError("The checkpoint was taught by another classifier.", "Start without --resume.")
         saved, wanted = Architecture.from_dict(state["architecture"]), self.model.architecture
-        if saved != wanted and replace(saved, grain=wanted.grain) == wanted:
-            raise AgentError(
-                f"The checkpoint is of images with grain of {saved.grain:g}; these have {wanted.grain:g}.",
-                "Give the first run's images. If an earlier version wrote it: start without --resume, "
-                "with --start AGENT if its bundle was written.",
-            )
-        if saved != wanted:
+        if replace(saved, grain=wanted.grain) != wanted:
             raise AgentError(
                 "The checkpoint has networks of other sizes, or that predict something else, or of other images.",
                 "Give the first run's --channels, --patch, --latent and --prediction (velocity in runs of before), "
                 "or start without --resume.",
+            )
+        if saved.grain != wanted.grain:
+            raise AgentError(
+                f"The checkpoint is of images with grain of {saved.grain:g}; these have {wanted.grain:g}.",
+                "Give the first run's images. If an earlier version wrote it: start without --resume, "
+                "with --start AGENT if its bundle was written.",
             )
         self.step, self.seconds = state["step"], state["seconds"]
         whole = self.settings.batch * self.processes.count

@@ -19,7 +19,7 @@ from otherwise.errors import BundleError
 
 @dataclass(frozen=True, eq=False)
 class StartingNetwork:
-    """A network before its training.
+    """A network that is to be trained, and the weights to begin with.
 
     Attributes:
         definition: Its ``network_def``.

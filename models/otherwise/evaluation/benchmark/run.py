@@ -63,7 +63,7 @@ class Comparison:
         return [*([self.verifier] if self.verifier is not None else []), *self.judges]
 
     @property
-    def names_of_judges(self) -> str:
+    def versions_of_judges(self) -> str:
         """Return the versions of all judges, to tell by whom a counterfactual was judged."""
         return " ".join(judge.version for judge in self.all_judges)
 
@@ -145,7 +145,7 @@ def _known(comparison: Comparison, rows: Sequence[Row]) -> list[Row]:
 def _judged_anew(comparison: Comparison, row: Row, case: Case, out: Path) -> Row | None:
     """Return a row with the figures of these judges; None if others judged a counterfactual that is gone."""
     path = out / "edits" / str(row["method"]) / f"{case.id}.npy"
-    if "validity" not in row or row.get("judges") == comparison.names_of_judges:
+    if "validity" not in row or row.get("judges") == comparison.versions_of_judges:
         return row
     if not path.is_file():
         return None
@@ -155,7 +155,7 @@ def _judged_anew(comparison: Comparison, row: Row, case: Case, out: Path) -> Row
 
 
 def _judgement(comparison: Comparison, image: np.ndarray, made: np.ndarray, target: int) -> Row:
-    return {**judged(comparison.all_judges, image, made, target), "judges": comparison.names_of_judges}
+    return {**judged(comparison.all_judges, image, made, target), "judges": comparison.versions_of_judges}
 
 
 def _measure(comparison: Comparison, case: Case, out: Path, everything: bool, known: Collection[str]) -> list[Row]:

@@ -64,7 +64,7 @@ def run_suite(
     methods: list[MapMethod | EditMethod] = [*comparison.maps, *comparison.edits]
     peers = [method.name for method in comparison.maps if not method.control]
     leads = {figure: found for figure in LEADING if (found := lead_over_peers(rows, figure, peers)) is not None}
-    asked = [judge for judge in (comparison.verifier, *comparison.judges) if judge is not None]
+    asked = comparison.all_judges
     judges = measure_judges(comparison.classifier, asked, np.stack([case.image for case in cases]))
     results = {
         "suite": name,

@@ -14,7 +14,7 @@ class Reply(BaseModel):
 
 
 class ErrorReply(Reply):
-    """Every error of every route."""
+    """The error reply of every route."""
 
     error: str = Field(description="Kind of the error, for programs")
     detail: str = Field(description="What is wrong, one line")
