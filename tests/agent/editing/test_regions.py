@@ -87,7 +87,7 @@ def test_nothing_that_changes_has_no_parts(size: tuple[int, ...]) -> None:
 def test_a_region_may_not_take_most_of_a_strong_change_and_leave_its_end(
     size: tuple[int, ...], taken: float, strength: float, cut: bool
 ) -> None:
-    """A stroke that bends: its voxels touch at corners only."""
+    """A diagonal stroke: its voxels touch at corners only."""
     change = np.full(size, 0.02)
     length = min(size) - 4
     for step in range(length):

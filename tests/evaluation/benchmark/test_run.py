@@ -164,7 +164,7 @@ def test_results_of_another_classifier_are_not_mixed_with_these(tmp_path: Path) 
         run(replace(own, classifier=other), [case(0)], 1, tmp_path)
 
 
-class Unbelieving(SquareClassifier):
+class AlwaysDark(SquareClassifier):
     """A judge that calls every image dark."""
 
     def predict(self, images: np.ndarray) -> np.ndarray:
@@ -172,7 +172,7 @@ class Unbelieving(SquareClassifier):
 
 
 def test_counterfactuals_are_made_once_and_judged_by_others_later(tmp_path: Path) -> None:
-    """Other judges need no new explanations, and replace all figures of the judges before them."""
+    """A second run with other judges explains nothing again, and replaces the figures of the former judges."""
     made: list[str] = []
 
     def counted(agent: object, classifier: BlackBox, image: np.ndarray) -> Edit:
@@ -183,7 +183,7 @@ def test_counterfactuals_are_made_once_and_judged_by_others_later(tmp_path: Path
     own = contest(edits=[EditMethod("planted", "Planted", "a test", counted)])
     first = run(replace(own, judges=[own.verifier]), cases, 2, tmp_path)
     assert all(row["validity_of_judge_1"] == 1.0 for row in first if row["method"] == "planted")
-    doubting = Unbelieving(InputSpec(SIZE), version="4" * 64, name="doubting")
+    doubting = AlwaysDark(InputSpec(SIZE), version="4" * 64, name="doubting")
     for verifier, believed in ((doubting, 0.0), (None, None), (own.verifier, 1.0)):
         rows = run(replace(own, verifier=verifier), cases, 2, tmp_path)
         planted = [row for row in rows if row["method"] == "planted"]

@@ -2,7 +2,7 @@
 
 A region can end in the middle of a thing that the edit changes: half of a mass becomes lung, and a border appears that
 neither the image nor the edit has. Regions of the strongest effect are small and may do so. Connected parts of the
-change end where the change ends. A region that takes most of a thing and leaves its end is not used either.
+change end where the change ends. A region that covers most of a thing and leaves its end is not used either.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from otherwise.influence.parts import ranks, soft
 SEAM_SHARE = 1 / 256
 """Share of the voxels, those of the greatest new gradient, whose mean is the seam."""
 STRONG = 0.3
-"""Change in [0, 1] of what is there or not: a stroke, a mass in lung."""
+"""Least strong change in [0, 1]: that of a stroke, or of a mass in lung, which appears or vanishes."""
 MOST, ALL = 0.75, 0.9
 """Shares of a connected strong change: a region that covers more than ``MOST`` of it has to cover at least ``ALL``."""
 CHANGE_BORDER = 1.5
@@ -68,7 +68,9 @@ def regions_of_change(
 
 
 def strong_parts(change: np.ndarray) -> np.ndarray:
-    """Return the connected parts of a change above ``STRONG``; voxels that touch at a corner are connected.
+    """Return the connected parts of the strong change.
+
+    A voxel is strong if it changes by more than ``STRONG``. Voxels that touch at a corner are connected.
 
     Args:
         change: ``size``: absolute change.
@@ -81,7 +83,9 @@ def strong_parts(change: np.ndarray) -> np.ndarray:
 
 
 def cuts_through(region: np.ndarray, parts: np.ndarray) -> bool:
-    """Return whether a region takes most of a strong change and leaves the rest, as the end of a stroke.
+    """Return whether a region covers most, but not all, of a connected strong change.
+
+    Such a region leaves a remnant, as the end of a stroke.
 
     Args:
         region: Mask ``size`` in [0, 1].

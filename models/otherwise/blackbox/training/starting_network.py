@@ -19,7 +19,7 @@ from otherwise.errors import BundleError
 
 @dataclass(frozen=True, eq=False)
 class StartingNetwork:
-    """A network that is to be trained, and the weights to begin with.
+    """The definition and the initial weights of a network to train.
 
     Attributes:
         definition: Its ``network_def``.
