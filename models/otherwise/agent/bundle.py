@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 
 from otherwise.agent.calibration import UNCALIBRATED, Calibration
-from otherwise.agent.guidance_style import EVERYWHERE, STRONGEST_VOXELS, GuidanceStyle
+from otherwise.agent.guidance_style import EVERYWHERE, SMOOTH, STRONGEST_VOXELS, GuidanceStyle
 from otherwise.agent.networks import Architecture, DiffusionAutoencoder
 from otherwise.agent.precision import Precision, compute_in_bf16
 from otherwise.blackbox.bundle import Bundle, bundle_version, common_metadata, read_bundle, write_bundle
@@ -53,7 +53,11 @@ class Agent:
     @property
     def guidance_style(self) -> GuidanceStyle:
         """Return how the student's gradient is followed."""
-        return self.guidance_override or (STRONGEST_VOXELS if self.student_noise else EVERYWHERE)
+        if self.guidance_override is not None:
+            return self.guidance_override
+        if self.student_noise:
+            return STRONGEST_VOXELS
+        return SMOOTH if self.model.architecture.spatial_dims == 3 else EVERYWHERE
 
 
 def load_agent(reference: str | Path, *, device: str = "cpu", precision: Precision | str = Precision.AUTO) -> Agent:

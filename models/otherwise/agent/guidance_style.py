@@ -21,6 +21,9 @@ class GuidanceStyle:
 
 
 EVERYWHERE = GuidanceStyle()
-"""For an ordinary student, whose gradient spreads over many voxels."""
+"""For an ordinary student of 2-D images, whose gradient spreads over many voxels."""
+SMOOTH = GuidanceStyle(smooth=True)
+"""For an ordinary student of volumes: its convolutions of stride two leave a lattice in the gradient, and an edit that
+follows it is drawn as one."""
 STRONGEST_VOXELS = GuidanceStyle(share=0.1, smooth=True, shrinkage=0.005)
 """For a student trained in noise, whose gradient is concentrated where a feature is."""

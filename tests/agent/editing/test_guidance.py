@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from otherwise.agent.bundle import Agent
 from otherwise.agent.editing.bounds import Bounds
 from otherwise.agent.editing.guidance import (
     MOST_ATTENTION,
@@ -14,8 +15,8 @@ from otherwise.agent.editing.guidance import (
     student_gradient,
 )
 from otherwise.agent.flow import render
-from otherwise.agent.guidance_style import STRONGEST_VOXELS
-from otherwise.agent.networks import DiffusionAutoencoder
+from otherwise.agent.guidance_style import EVERYWHERE, STRONGEST_VOXELS
+from otherwise.agent.networks import Architecture, DiffusionAutoencoder
 
 TOWARDS = torch.tensor([[-1.0, 1.0]])
 
@@ -102,3 +103,25 @@ def test_where_there_is_no_room_left_nothing_is_led(student: DiffusionAutoencode
     only_darker = student_gradient(student, start, towards, STRONGEST_VOXELS, Bounds(start - 0.1, start))
     assert (only_darker <= 0).all()
     assert only_darker.flatten(1).lt(0).any(dim=1).all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("student_noise", [0.0, 0.9])
+def test_an_edit_of_a_volume_is_not_led_along_a_lattice(seed: int, student_noise: float) -> None:
+    """Neighbouring voxels are led alike, although the student's convolutions of stride two see only every other one."""
+    torch.manual_seed(seed)
+    architecture = Architecture(3, (16, 16, 16), channels=(16, 16), latent=16, encoder_channels=(16, 16, 16, 16))
+    model = DiffusionAutoencoder(architecture).eval().requires_grad_(False)
+    agent = Agent(model, "of volumes", "", "", torch.device("cpu"), student_noise)
+    volumes = 2 * torch.rand(2, 1, 16, 16, 16) - 1
+    raw, led = (
+        student_gradient(model, volumes, TOWARDS.expand(2, -1), style) for style in (EVERYWHERE, agent.guidance_style)
+    )
+    assert likeness_of_neighbours(raw) < 0.3
+    assert likeness_of_neighbours(led) > 0.5
+
+
+def likeness_of_neighbours(maps: torch.Tensor) -> float:
+    """Return the least correlation of voxels ``(b, channels, *size)`` with the next one along an axis."""
+    pairs = [(maps.narrow(a, 0, n - 1), maps.narrow(a, 1, n - 1)) for a, n in enumerate(maps.shape) if a > 1]
+    return min(float(torch.corrcoef(torch.stack([one.flatten(), other.flatten()]))[0, 1]) for one, other in pairs)
