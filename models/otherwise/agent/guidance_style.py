@@ -21,9 +21,10 @@ class GuidanceStyle:
 
 
 EVERYWHERE = GuidanceStyle()
-"""For an ordinary student of 2-D images, whose gradient spreads over many voxels."""
+"""Raw gradient at all voxels, for a student of 2-D images that was not trained in noise."""
 SMOOTH = GuidanceStyle(smooth=True)
-"""For an ordinary student of volumes: its convolutions of stride two leave a lattice in the gradient, and an edit that
-follows it is drawn as one."""
+"""Blurred gradient at all voxels, for a student of volumes that was not trained in noise.
+
+Its convolutions of stride two leave a lattice in the raw gradient, and an edit would show it."""
 STRONGEST_VOXELS = GuidanceStyle(share=0.1, smooth=True, shrinkage=0.005)
-"""For a student trained in noise, whose gradient is concentrated where a feature is."""
+"""Blurred gradient at the strongest voxels, for a student trained in noise, whose gradient lies at features."""

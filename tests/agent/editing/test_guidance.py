@@ -108,7 +108,7 @@ def test_where_there_is_no_room_left_nothing_is_led(student: DiffusionAutoencode
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("student_noise", [0.0, 0.9])
 def test_an_edit_of_a_volume_is_not_led_along_a_lattice(seed: int, student_noise: float) -> None:
-    """Neighbouring voxels are led alike, although the student's convolutions of stride two see only every other one."""
+    """The guidance of adjacent voxels is alike, although strided convolutions leave a lattice in the raw gradient."""
     torch.manual_seed(seed)
     architecture = Architecture(3, (16, 16, 16), channels=(16, 16), latent=16, encoder_channels=(16, 16, 16, 16))
     model = DiffusionAutoencoder(architecture).eval().requires_grad_(False)
@@ -122,6 +122,6 @@ def test_an_edit_of_a_volume_is_not_led_along_a_lattice(seed: int, student_noise
 
 
 def likeness_of_neighbours(maps: torch.Tensor) -> float:
-    """Return the least correlation of voxels ``(b, channels, *size)`` with the next one along an axis."""
+    """Return the smallest correlation between adjacent voxels of ``(b, channels, *size)``, over the spatial axes."""
     pairs = [(maps.narrow(a, 0, n - 1), maps.narrow(a, 1, n - 1)) for a, n in enumerate(maps.shape) if a > 1]
     return min(float(torch.corrcoef(torch.stack([one.flatten(), other.flatten()]))[0, 1]) for one, other in pairs)

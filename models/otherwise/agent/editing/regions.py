@@ -17,7 +17,7 @@ from otherwise.influence.parts import ranks, soft
 SEAM_SHARE = 1 / 256
 """Share of the voxels, those of the greatest new gradient, whose mean is the seam."""
 STRONG = 0.3
-"""Least strong change in [0, 1]: that of a stroke, or of a mass in lung, which appears or vanishes."""
+"""Absolute change in [0, 1] above which a voxel is strong: a stroke, or a mass in lung, appears or vanishes."""
 MOST, ALL = 0.75, 0.9
 """Shares of a connected strong change: a region that covers more than ``MOST`` of it has to cover at least ``ALL``."""
 CHANGE_BORDER = 1.5
@@ -68,7 +68,7 @@ def regions_of_change(
 
 
 def strong_parts(change: np.ndarray) -> np.ndarray:
-    """Return the connected parts of the strong change.
+    """Label the connected components of the strong voxels.
 
     A voxel is strong if it changes by more than ``STRONG``. Voxels that touch at a corner are connected.
 

@@ -43,7 +43,7 @@ def ablations(in_noise: bool = False) -> tuple[EditMethod, ...]:
         "unshrunk": ("The change does not shrink in the end", replace(STRONGEST_VOXELS, shrinkage=0.0)),
         "unblurred": ("The student's lead is not blurred", replace(STRONGEST_VOXELS, smooth=False)),
         "everywhere": ("The student leads everywhere", replace(STRONGEST_VOXELS, share=1.0)),
-        "plain-lead": ("The student leads as one that has not learned in noise", EVERYWHERE),
+        "plain-lead": ("The student's raw gradient leads everywhere, and no change shrinks", EVERYWHERE),
     }
 
     def method(
