@@ -119,6 +119,24 @@ def test_a_loaded_agent_draws_in_the_precision_that_was_asked_for(name: str) -> 
     assert 0 < error < 0.02
 
 
+@pytest.mark.parametrize(
+    ("known", "device", "emulated"),
+    [
+        ({"avx512_bf16": False, "amx_bf16": False}, "cpu", True),
+        ({"avx512_bf16": True, "amx_bf16": False}, "cpu", False),
+        ({"avx512_bf16": False, "amx_bf16": True}, "cpu", False),
+        ({"avx512_bf16": False, "amx_bf16": False}, "cuda", False),
+        ({"bf16": True}, "cpu", False),
+        ({}, "cpu", False),
+    ],
+)
+def test_bf16_is_emulated_on_x86_cpus_without_instructions_for_it(
+    monkeypatch: pytest.MonkeyPatch, known: dict[str, bool], device: str, emulated: bool
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known)
+    assert precision.emulates_bf16(torch.device(device)) is emulated
+
+
 def test_an_unknown_precision_is_refused() -> None:
     with pytest.raises(ValueError, match="fp16"):
         load_agent("mammogram_agent", precision="fp16")

@@ -14,6 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from otherwise.agent.bundle import Agent
 from otherwise.agent.networks import Architecture, DiffusionAutoencoder
+from otherwise.agent.precision import Precision, emulates_bf16
 from otherwise.agent.training.data import prepare_images
 from otherwise.agent.training.defaults import default_steps
 from otherwise.agent.training.distributed import Processes
@@ -67,6 +68,12 @@ def run_session(session: TrainingSession) -> bool:
             if trainer.fraction >= 1:
                 bar.console.print(f"Nothing is left to train: the checkpoint has {trainer.step} steps already.")
         if processes.rank == 0 and trainer.fraction < 1:
+            if settings.precision == Precision.BF16 and emulates_bf16(device):
+                bar.console.print(
+                    "This CPU has no bf16 instructions: a step can take over ten times as long as in single precision. "
+                    "Give --precision fp32.",
+                    soft_wrap=True,
+                )
             for sentence in estimate(trainer, session.resume or session.keeps_decoder).sentences:
                 bar.console.print(sentence, soft_wrap=True)
             if session.start is not None and not session.keeps_decoder and not session.resume:

@@ -19,6 +19,7 @@ from otherwise.agent.conditioning import Conditioning, clipped_log_odds
 from otherwise.agent.editing.guidance import attention
 from otherwise.agent.flow import noised, sample_times
 from otherwise.agent.networks import Architecture, DiffusionAutoencoder
+from otherwise.agent.precision import Precision
 from otherwise.agent.training.checkpoint import load_checkpoint, save_checkpoint
 from otherwise.agent.training.distillation import ask, distillation_loss, in_noise, perturbed, rendered
 from otherwise.agent.training.distributed import Processes
@@ -50,7 +51,7 @@ class TrainingSettings:
         replay: How many rendered images are remembered.
         flips: Mirror images at random along these spatial axes.
         ema: Decay of the running average of the weights, which is what is kept.
-        precision: "bf16" or "fp32" arithmetic of the forward pass.
+        precision: Arithmetic of the forward pass, ``fp32`` or ``bf16``.
         seed: Every step's randomness depends on (seed, step, process) alone.
     """
 
@@ -69,7 +70,7 @@ class TrainingSettings:
     replay: int = 512
     flips: tuple[int, ...] = ()
     ema: float = 0.999
-    precision: str = "fp32"
+    precision: str = Precision.FP32
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -85,6 +86,8 @@ class TrainingSettings:
             raise AgentError(f"Images cannot go to noise for {self.student_noise:g} of the way.", "Give 0 to 0.9.")
         if not 0 <= self.focus < 1:
             raise AgentError(f"A share of {self.focus:g} of the loss cannot be focused.", "Give 0 to 0.9.")
+        if self.precision not in (Precision.FP32, Precision.BF16):
+            raise AgentError(f"An agent cannot be trained in {self.precision!r}.", "Give --precision fp32 or bf16.")
         if self.decoder_only and self.student_first:
             raise AgentError("Either the student learns first, or the decoder only.", "Leave one of them out.")
 
@@ -253,7 +256,7 @@ class Trainer:
         self._set_learning_rate()
         self.model.train()
         self.model.encoder.train(not self.settings.decoder_only)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.settings.precision == "bf16"):
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.settings.precision == Precision.BF16):
             total, flow, student = self.objective(images, lessons, answers, known, noise, times, alone, clear, weight)
         if not torch.isfinite(total):
             raise LossError(f"The loss is not a number at step {self.step}.", "Lower --learning-rate.")
@@ -372,7 +375,7 @@ class Trainer:
 
     def _render(self, generator: torch.Generator) -> None:
         images = self._batch(generator)[:8]
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.settings.precision == "bf16"):
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.settings.precision == Precision.BF16):
             answers = ask(self.teacher, images)
             made = rendered(self.average, images, answers, self.teacher.multi_label, generator).float()
         self.replay.add(made, ask(self.teacher, made))
