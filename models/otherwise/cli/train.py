@@ -72,6 +72,13 @@ def register(app: typer.Typer) -> None:
         focus: Annotated[
             float, typer.Option(help="Share of the decoder's loss that lies where the student looks, below 1.")
         ] = 0.0,
+        moved_views: Annotated[
+            int,
+            typer.Option(
+                help="Views of each image with the field of view moved at random within it, beside the usual one: "
+                "for classifiers with a spacing, and images that are larger than the field."
+            ),
+        ] = 0,
         mirror: Annotated[str, typer.Option(help="Axes along which a mirrored image is as good: i or i,j.")] = "",
         precision: Annotated[str, typer.Option(help="fp32 or bf16.")] = "fp32",
         threads: Annotated[int | None, typer.Option(help="CPU threads; default: all.")] = None,
@@ -95,6 +102,7 @@ def register(app: typer.Typer) -> None:
         from otherwise.agent.bundle import load_agent
         from otherwise.agent.networks import Architecture
         from otherwise.agent.training.defaults import default_patch
+        from otherwise.agent.training.moved_views import moved_views as with_moved_views
         from otherwise.agent.training.run_options import TrainingSession
         from otherwise.agent.training.session import run_session
         from otherwise.agent.training.trainer import TrainingSettings
@@ -126,6 +134,12 @@ def register(app: typer.Typer) -> None:
             channels=tuple(int(width) for width in channels.split(",")) if channels else sizes.channels,
             prediction=prediction or sizes.prediction,
         )
+        rng = np.random.default_rng(seed)
+        views = None
+        if moved_views:
+            views = with_moved_views(box.inputs, moved_views, rng)
+        elif box.inputs.patches:
+            views = patches_to_learn_from(box, rng)
         session = TrainingSession(
             classifier=box,
             images=list_for(images, verbose).images,
@@ -156,13 +170,15 @@ def register(app: typer.Typer) -> None:
                 f" --batch {batch} --learning-rate {learning_rate:g}"
                 f"{f' --channels {channels}' if channels else ''} --patch {architecture.patch}"
                 f"{f' --prediction {prediction}' if prediction else ''}"
-                f" --latent {latent}{f' --mirror {mirror}' if mirror else ''}"
+                f" --latent {latent}{f' --moved-views {moved_views}' if moved_views else ''}"
+                f"{f' --mirror {mirror}' if mirror else ''}"
                 f"{f' --student-first {student_first:g}' if student_first else ''}"
                 f"{f' --student-noise {student_noise:g}' if student_noise else ''}"
                 f"{' --decoder-only' if decoder_only else ''}{f' --focus {focus:g}' if focus else ''}"
                 f" --precision {precision} --seed {seed}{f' --start {Path(start).name}' if start else ''}"
             ),
-            views=patches_to_learn_from(box, np.random.default_rng(seed)) if box.inputs.patches else None,
+            views=views,
+            views_key=f"{moved_views} moved, seed {seed}" if moved_views else "",
             start=beginning,
             default_widths=channels is None and beginning is None,
             default_prediction=prediction is None and beginning is None,

@@ -53,6 +53,7 @@ def prepare_images(
     cache: Path,
     progress: Callable[[float], None] = lambda fraction: None,
     views: Views | None = None,
+    views_key: str = "",
 ) -> PreparedImages:
     """Bring every image of a source into the classifier's form, once.
 
@@ -62,12 +63,13 @@ def prepare_images(
         cache: Where to keep the prepared images (``.npy``); reused if it belongs to the same files and inputs.
         progress: Called with the share done.
         views: What is seen of an image, each ``(channels, *size)`` in [0, 1]; None: the whole of it.
+        views_key: Tells one kind of ``views`` from another, so that ``cache`` is not reused for another kind.
 
     Raises:
         AgentError: if fewer than 32 images can be read.
     """
     found = list_images(source).images if isinstance(source, Path) else source
-    key = _fingerprint(found, inputs)
+    key = _fingerprint(found, inputs, views_key)
     index = cache.with_suffix(".json")
     known = _read_index(index, key) if cache.is_file() else None
     if known is None:
@@ -148,8 +150,8 @@ def _read_index(index: Path, key: str) -> dict[str, Any] | None:
     return content if isinstance(content, dict) and content.pop("key", "") == key else None
 
 
-def _fingerprint(images: Sequence[Path | FoundImage], inputs: InputSpec) -> str:
-    digest = hashlib.sha256(f"{FORMAT}{inputs!r}".encode())
+def _fingerprint(images: Sequence[Path | FoundImage], inputs: InputSpec, views_key: str) -> str:
+    digest = hashlib.sha256(f"{FORMAT}{inputs!r}{views_key}".encode())
     for image in images:
         for file in image.files if isinstance(image, FoundImage) else (image,):
             status = file.stat()

@@ -62,7 +62,7 @@ def hold_out(prepared: PreparedImages, classifier: BlackBox) -> TrainingImages:
     chosen = _chosen(prepared.groups, predicted)
     if chosen.all():
         raise AgentError(
-            "All patches are of one image or patient, so that none can be held out.", "Give images of more patients."
+            "All views are of one image or patient, so that none can be held out.", "Give images of more patients."
         )
     held = np.flatnonzero(chosen)
     order = held[in_turns([rule.label(answer) for answer in answers[held]])]
@@ -101,7 +101,7 @@ def _notes(
 ) -> tuple[str, ...]:
     of_each = list(Counter(prepared.sources).values())
     several = max(of_each) > 1
-    what = "patches" if several else "images"
+    what = "views" if several else "images"
     groups = np.array(prepared.groups)
     held, patients = int(chosen.sum()), len(set(groups[chosen]))
     first = f"{len(groups)} {what}"

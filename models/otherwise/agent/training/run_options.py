@@ -39,6 +39,8 @@ class TrainingSession:
     command: str
     views: Views | None = None
     """What the classifier sees of an image; None: the whole of it."""
+    views_key: str = ""
+    """Tells one kind of ``views`` from another."""
     start: Agent | None = None
     """An agent whose weights are begun with; its decoder begins anew where ``architecture`` has another one."""
     default_widths: bool = False

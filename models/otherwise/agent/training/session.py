@@ -235,6 +235,7 @@ def _prepare(session: TrainingSession, processes: Processes, bar: Progress) -> T
             session.folder / "images.npy",
             lambda part: bar.update(task, completed=part),
             views=session.views,
+            views_key=session.views_key,
         )
         return hold_out(prepared, session.classifier)
 

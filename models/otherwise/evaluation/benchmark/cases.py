@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from otherwise.blackbox.field import moved_centre
 from otherwise.blackbox.protocol import InputSpec
-from otherwise.blackbox.view import grid_of, show
+from otherwise.blackbox.view import Centre, grid_of, show
 from otherwise.datasets.lidc import CLASSES, nodules_of
 from otherwise.errors import ImageError
 from otherwise.images.image import Geometry, Image
@@ -154,7 +155,7 @@ def lidc_cases(folder: Path, inputs: InputSpec, split: str, off_centre: bool = F
         yield Case(name, show(image, inputs, centre=centre), truth, label, patient=nodule.patient)
 
 
-def off_centre_of(image: Image, inputs: InputSpec, name: str) -> tuple[float, float, float]:
+def off_centre_of(image: Image, inputs: InputSpec, name: str) -> Centre:
     """Return a centre from which the classifier's field just stays within the image, RAS millimetres.
 
     Along each axis of the field the image's centre is moved by half of what the image is larger, to a side that is
@@ -170,14 +171,8 @@ def off_centre_of(image: Image, inputs: InputSpec, name: str) -> tuple[float, fl
     """
     if inputs.spacing is None:
         raise ImageError("The classifier's field is all of an image, and cannot be moved.", "Leave --off-centre out.")
-    sides = hashlib.sha256(name.encode()).digest()
-    index = (np.array(image.geometry.shape) - 1) / 2
-    for axis, (edge, spacing) in enumerate(zip(inputs.size, inputs.spacing, strict=True)):
-        field = edge * spacing / image.geometry.spacing[axis]
-        slack = max(0.0, (image.geometry.shape[axis] - field) / 2)
-        index[axis] += slack if sides[axis] % 2 else -slack
-    i, j, k = image.geometry.to_ras(index)
-    return float(i), float(j), float(k)
+    sides = hashlib.sha256(name.encode()).digest()[:3]
+    return moved_centre(image.geometry, inputs, [1 if side % 2 else -1 for side in sides])
 
 
 def on_grid(mask: np.ndarray, image: Image, inputs: InputSpec) -> np.ndarray:

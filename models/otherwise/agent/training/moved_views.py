@@ -1,0 +1,52 @@
+"""Views of a training image with the field of view moved, so that an agent knows more than the middle of images."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from otherwise.agent.training.data import Views
+from otherwise.blackbox.field import moved_centre, reach
+from otherwise.blackbox.protocol import InputSpec
+from otherwise.blackbox.view import show
+from otherwise.errors import AgentError, ImageError
+from otherwise.images.image import Image
+
+LEAST_REACH = 0.5
+"""Voxels of an image by which its field of view can be moved at least: less gives no other view."""
+
+
+def moved_views(inputs: InputSpec, count: int, rng: np.random.Generator) -> Views:
+    """Make the function that shows an image as usual and with the field of view moved at random.
+
+    Args:
+        inputs: What the classifier wants.
+        count: Moved views of each image.
+        rng: Draws the places, uniformly where the field stays within the image.
+
+    Returns:
+        From an image to its usual view and up to ``count`` others, each ``(channels, *size)`` in [0, 1]. An image that
+        is no larger than the field has no others. It raises ImageError for what the classifier cannot look at.
+
+    Raises:
+        AgentError: if the field is always all of an image, or the count is negative.
+    """
+    if count < 0:
+        raise AgentError(f"An image cannot have {count} moved views.", "Give --moved-views 0 or more.")
+    if inputs.spacing is None or inputs.pipeline is not None or inputs.patches is not None:
+        raise AgentError(
+            "The field of view of this classifier cannot be moved: it is all of an image, or is moved already.",
+            "Leave --moved-views out.",
+        )
+
+    def views(image: Image) -> list[np.ndarray]:
+        seen = [show(image, inputs)]
+        if reach(image.geometry, inputs).max() < LEAST_REACH:
+            return seen
+        for share in rng.uniform(-1, 1, (count, 3)):
+            try:
+                seen.append(show(image, inputs, centre=moved_centre(image.geometry, inputs, share)))
+            except ImageError:  # Nothing to be seen there, though there is in the middle.
+                continue
+        return seen
+
+    return views

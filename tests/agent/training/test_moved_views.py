@@ -1,0 +1,116 @@
+"""``train agent --moved-views``: images are learned from with the field of view moved, too."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from otherwise.agent.training.data import prepare_images
+from otherwise.agent.training.moved_views import moved_views
+from otherwise.blackbox.protocol import InputSpec
+from otherwise.blackbox.training.trainer import train_classifier
+from otherwise.blackbox.view import show
+from otherwise.cli import build
+from otherwise.errors import AgentError
+from otherwise.images.image import Geometry, Image
+from otherwise.images.writing import write_image
+from support.box_images import FLAT
+
+SEEN = InputSpec((16, 16), spacing=(1.0, 1.0))
+
+
+def ramp(edge: int) -> Image:
+    """Return a square image that rises by 1e-4 a pixel along i and by 1e-2 a pixel along j."""
+    i, j = np.indices((edge, edge))
+    return Image(((i + 100 * j) / 1e4).astype(np.float32)[None, ..., None], Geometry((edge, edge, 1), np.eye(4)), "", 2)
+
+
+def test_the_usual_view_comes_first_and_the_others_are_parts_of_the_same_image() -> None:
+    image = ramp(24)
+    seen = moved_views(SEEN, 5, np.random.default_rng(0))(image)
+    assert len(seen) == 6
+    np.testing.assert_array_equal(seen[0], show(image, SEEN))
+    places = {(float(view.min()), float(view.max())) for view in seen}
+    assert len(places) == 6
+    for view in seen:
+        assert 0 <= view.min() < view.max() <= image.array.max() + 1e-6, "nothing beyond the image is seen"
+        np.testing.assert_allclose(np.diff(view[0], axis=0), 1e-4, atol=1e-6)
+        np.testing.assert_allclose(np.diff(view[0], axis=1), 1e-2, atol=1e-6)
+    again = moved_views(SEEN, 5, np.random.default_rng(0))(image)
+    assert all(np.array_equal(one, other) for one, other in zip(seen, again, strict=True))
+
+
+@pytest.mark.parametrize("edge", [12, 16])
+def test_an_image_no_larger_than_the_field_is_seen_once(edge: int) -> None:
+    assert len(moved_views(SEEN, 3, np.random.default_rng(0))(ramp(edge))) == 1
+
+
+def test_a_place_where_nothing_is_to_be_seen_is_left_out() -> None:
+    array = np.zeros((1, 64, 64, 1), np.float32)
+    array[:, 30:34, 30:34] = 1
+    image = Image(array, Geometry((64, 64, 1), np.eye(4)), "", 2)
+    seen = moved_views(SEEN, 40, np.random.default_rng(0))(image)
+    assert 1 < len(seen) < 41
+    assert all(view.max() > view.min() for view in seen)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "count", "what"),
+    [(InputSpec((16, 16)), 2, "cannot be moved"), (FLAT, 2, "moved already"), (SEEN, -1, "-1 moved views")],
+)
+def test_a_field_that_cannot_be_moved_is_refused(inputs: InputSpec, count: int, what: str) -> None:
+    with pytest.raises(AgentError, match=what):
+        moved_views(inputs, count, np.random.default_rng(0))
+
+
+def write_images(folder: Path, edge: int = 24, count: int = 40) -> Path:
+    folder.mkdir()
+    rng = np.random.default_rng(1)
+    for number in range(count):
+        array = rng.uniform(0.2, 0.4, (1, edge, edge, 1)).astype(np.float32)
+        if number % 2:
+            array[:, 8:16, 8:16] = 0.9
+        write_image(Image(array, Geometry((edge, edge, 1), np.eye(4)), "", 2), folder / f"{number:02d}.nii.gz")
+    return folder
+
+
+def test_views_of_another_number_are_prepared_anew(tmp_path: Path) -> None:
+    folder, cache = write_images(tmp_path / "images"), tmp_path / "cache.npy"
+
+    def prepared(count: int) -> int:
+        views = moved_views(SEEN, count, np.random.default_rng(0))
+        return len(prepare_images(folder, SEEN, cache, views=views, views_key=f"{count}").views)
+
+    assert [prepared(count) for count in (1, 2, 0)] == [80, 120, 40]
+
+
+def test_the_command_counts_them_and_holds_those_of_an_image_out_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("otherwise.agent.training.finishing.validate", interrupted)
+    folder = write_images(tmp_path / "images")
+    images = np.random.default_rng(2).uniform(0.2, 0.4, (40, 1, 16, 16)).astype(np.float32)
+    images[1::2, :, 4:12, 4:12] = 0.9
+    labels = np.arange(40) % 2
+    black_box = tmp_path / "classifier"
+    train_classifier(
+        images, labels, ("dark", "bright"), SEEN, black_box, validation=(images, labels), epochs=1, seed=0, device="cpu"
+    )
+    given = [
+        *("train", "agent", "--classifier", str(black_box), "--images", str(folder), "--out", str(tmp_path / "agent")),
+        *("--epochs", "1", "--channels", "16,16", "--latent", "8", "--device", "cpu", "--moved-views", "2"),
+    ]
+    result = CliRunner().invoke(build(), given, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    output = " ".join(result.output.split())
+    found = re.search(r"120 views of 40 images .*?; (\d+) are held out, of (\d+) of 40 patients", output)
+    assert found, output
+    assert int(found[1]) == 3 * int(found[2])
+    assert "--moved-views 2" in (tmp_path / "agent" / "docs" / "README.md").read_text()
