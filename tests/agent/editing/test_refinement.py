@@ -36,7 +36,7 @@ def judge(images: np.ndarray, strengths: Sequence[float]) -> list[Candidate]:
 def refined(
     agent: Agent, image: np.ndarray, moved: list[Candidate], best: int, target: int, ask: Judge = judge
 ) -> list[Candidate]:
-    refinement = Refinement(agent, ask, CONFIDENCE, rule=DecisionRule(), steps=4)
+    refinement = Refinement(agent, ask, CONFIDENCE, rule=DecisionRule())
     return refinement.path(image, moved, moved[best], target, torch.Generator().manual_seed(0), lambda: None)
 
 
@@ -111,7 +111,7 @@ def test_no_image_is_asked_about_twice(agent: Agent) -> None:
     path = refined(agent, grey(0.4), moved, best=1, target=1, ask=noting)
     first = len(asked)
     assert len(set(asked)) == first <= len(SHARES) + 2
-    Refinement(agent, noting, CONFIDENCE, rule=DecisionRule(), steps=4).needed(grey(0.4), moved[2], 1)
+    Refinement(agent, noting, CONFIDENCE, rule=DecisionRule()).needed(grey(0.4), moved[2], 1)
     assert len(asked) <= first + len(SHARES)
     assert path[1].image.tobytes() in asked
 
@@ -174,7 +174,7 @@ def test_drawing_anew_can_be_cancelled() -> None:
         raise KeyboardInterrupt
 
     image, moved = letter()
-    refinement = Refinement(drawing(0.1), judge, CONFIDENCE, rule=DecisionRule(), steps=4)
+    refinement = Refinement(drawing(0.1), judge, CONFIDENCE, rule=DecisionRule())
     with pytest.raises(KeyboardInterrupt):
         refinement.path(image, moved, moved[1], 0, torch.Generator(), stop)
 
@@ -227,7 +227,7 @@ def test_the_least_share_that_convinces_is_found_with_hardly_a_question_beyond_i
         ]
 
     (moved,) = brighter([0.22])
-    part = Refinement(agent, counting, CONFIDENCE, rule=DecisionRule(), steps=4).needed(grey(0.4), moved, 1)
+    part = Refinement(agent, counting, CONFIDENCE, rule=DecisionRule()).needed(grey(0.4), moved, 1)
     if enough is None:
         assert part is moved
         assert len(asked) == len(SHARES)

@@ -35,6 +35,8 @@ GHOST = 0.03
 """In such an image, every voxel that changes by more than this share of the range is drawn again."""
 GHOST_DEPTH = 0.3
 """Time of the noise that it is drawn from: ghosts are faint."""
+GHOST_STEPS = 2
+"""Solver steps from there: more of them were measured to draw letters no better."""
 FAINT = 0.05
 """What then still changes by no more than this share of the range is taken back: what stands out has an edge."""
 MOST_MORE = 1.25
@@ -52,12 +54,10 @@ class Refinement:
         judge: Says what the black box (and a student that has learned in noise) makes of images.
         confidence: Probability of the target that the student has to keep, unless it was lower before.
         rule: When the black box says a class.
-        steps: Solver steps of the redrawing.
     """
 
-    def __init__(self, agent: Agent, judge: Judge, confidence: float, rule: DecisionRule, steps: int) -> None:
-        self.agent, self.judge, self.confidence = agent, judge, confidence
-        self.rule, self.steps = rule, steps
+    def __init__(self, agent: Agent, judge: Judge, confidence: float, rule: DecisionRule) -> None:
+        self.agent, self.judge, self.confidence, self.rule = agent, judge, confidence, rule
 
     def path(
         self,
@@ -161,7 +161,7 @@ class Refinement:
             mask,
             noise,
             GHOST_DEPTH,
-            self.steps,
+            GHOST_STEPS,
             step_done,
         )
         anew = as_images(drawn)

@@ -313,7 +313,7 @@ class Search:
         most = len(SHARES) * (2 + len(found.alternatives)) + 2 * len(found.tried)
         if self._over_budget(start, most):
             return found
-        refinement = Refinement(self.agent, self._judged, found.goal, self.rule, 2 * self.settings.steps)
+        refinement = Refinement(self.agent, self._judged, found.goal, self.rule)
         image, generator = found.original.image, torch.Generator().manual_seed(seed)
         moved = [candidate for candidate in found.tried if candidate.strength > 0]
         moved = refinement.path(image, moved, found.best, found.target, generator, stop_if_cancelled(cancelled))
