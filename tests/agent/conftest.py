@@ -51,3 +51,13 @@ def training_folder(tmp_path: Path) -> Path:
         image = Image(array[..., None], Geometry((16, 16, 1), np.eye(4)), dimension=2)
         write_image(image, folder / f"{number:02d}.nii.gz")
     return folder
+
+
+@pytest.fixture
+def validation_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stop every training by Ctrl-C when it begins to validate."""
+
+    def interrupted(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("otherwise.agent.training.finishing.validate", interrupted)

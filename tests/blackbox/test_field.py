@@ -1,4 +1,4 @@
-"""A classifier's field of view is moved within an image: never out of it, and up to its edges."""
+"""A moved field of view stays within the image, and can reach its edges."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ TURNED = st.tuples(st.integers(0, 360), st.integers(0, 360), st.integers(0, 360)
 
 
 def edges_in_voxels(grid: Geometry, image: Geometry) -> tuple[np.ndarray, np.ndarray]:
-    """Return where the outer edges of a grid lie in an image: least and largest index, ``(3,)`` each."""
+    """Return the least and the largest voxel index, ``(3,)`` each, that a grid covers of an image."""
     corners = np.array(list(product(*((-0.5, edge - 0.5) for edge in grid.shape))))
-    world = corners @ grid.affine[:3, :3].T + grid.affine[:3, 3]
-    index = (world - image.affine[:3, 3]) @ np.linalg.inv(image.affine[:3, :3]).T
+    index = image.to_index(grid.to_ras(corners))
     return index.min(axis=0), index.max(axis=0)
 
 
@@ -60,15 +59,15 @@ def test_a_moved_field_stays_within_the_image_and_can_reach_its_edges(
         assert free[axis] == pytest.approx(max(0.0, (shape[axis] - (high - low)[axis]) / 2), abs=1e-6)
 
     movable = free > 0
-    low, high = edges_in_voxels(grid_of(image, inputs, centre=moved_centre(image, inputs, share)), image)
+    low, high = edges_in_voxels(grid_of(image, inputs, centre=moved_centre(image, free * share)), image)
     assert (low[movable] >= -0.5 - 1e-6).all()
     assert (high[movable] <= np.array(shape)[movable] - 0.5 + 1e-6).all()
-    _, high = edges_in_voxels(grid_of(image, inputs, centre=moved_centre(image, inputs, np.ones(3))), image)
+    _, high = edges_in_voxels(grid_of(image, inputs, centre=moved_centre(image, free)), image)
     np.testing.assert_allclose(high[movable], np.array(shape)[movable] - 0.5, atol=1e-6)
 
 
 def test_along_the_axes_that_the_classifier_wants() -> None:
-    """The image is stored with its axes in another order and turned round."""
+    """The axes of the image are permuted and flipped against those of the classifier."""
     affine = np.array([[0, 0, 2.0, 0], [-1.0, 0, 0, 0], [0, 1.0, 0, 0], [0, 0, 0, 1]])
     image = Geometry((40, 20, 30), affine)
     inputs = InputSpec((10, 20, 20), spacing=(2.0, 1.0, 1.0), orientation="RAS")

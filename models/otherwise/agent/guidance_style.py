@@ -27,4 +27,4 @@ SMOOTH = GuidanceStyle(smooth=True)
 
 Its convolutions of stride two leave a lattice in the raw gradient, and an edit would show it."""
 STRONGEST_VOXELS = GuidanceStyle(share=0.1, smooth=True, shrinkage=0.005)
-"""Blurred gradient at the strongest voxels, for a student trained in noise, whose gradient lies at features."""
+"""Blurred gradient at the strongest voxels, for a student trained in noise: its gradient concentrates at features."""

@@ -59,7 +59,7 @@ def emulates_bf16(device: torch.device) -> bool:
 
 
 def _capabilities() -> dict[str, object]:
-    """Return what PyTorch knows of this machine's CPU; nothing in the oldest PyTorch that we allow."""
+    """Return the CPU's capabilities as PyTorch reports them; empty where PyTorch is too old to report any."""
     known = getattr(torch.cpu, "get_capabilities", None)
     return known() if known else {}
 

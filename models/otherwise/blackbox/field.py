@@ -10,6 +10,11 @@ from otherwise.blackbox.view import Centre, grid_of
 from otherwise.images.image import Geometry
 
 
+def is_movable(inputs: InputSpec) -> bool:
+    """Return whether the field is a part of an image: it has a spacing, and no pipeline of the classifier decides."""
+    return inputs.spacing is not None and inputs.pipeline is None
+
+
 def reach(geometry: Geometry, inputs: InputSpec) -> np.ndarray:
     """Return how far the field can be moved from the middle of an image before it leaves the image.
 
@@ -19,12 +24,12 @@ def reach(geometry: Geometry, inputs: InputSpec) -> np.ndarray:
 
     Returns:
         ``(3,)`` voxels of the image along i, j and k; 0 where the image is no larger than the field, across the slices
-        of a 2-D classifier, and where the field is all of an image (no spacing, or a pipeline of the classifier's own).
+        of a 2-D classifier, and where the field is not movable.
 
     Raises:
         ImageError: if the image does not suit the classifier, see ``images.resampling.model_grid``.
     """
-    if inputs.spacing is None or inputs.pipeline is not None:
+    if not is_movable(inputs):
         return np.zeros(3)
     grid = grid_of(geometry, inputs)
     steps = np.abs(np.linalg.solve(geometry.affine[:3, :3], grid.affine[:3, :3]))
@@ -32,20 +37,15 @@ def reach(geometry: Geometry, inputs: InputSpec) -> np.ndarray:
     return np.asarray(np.where(np.arange(3) < inputs.spatial_dims, free, 0.0))
 
 
-def moved_centre(geometry: Geometry, inputs: InputSpec, share: ArrayLike) -> Centre:
-    """Return the centre of a field that is moved from the middle of an image.
+def moved_centre(geometry: Geometry, moved: ArrayLike) -> Centre:
+    """Return the centre of a field of view that is moved away from the middle of an image.
 
     Args:
-        geometry: See ``reach``.
-        inputs: See ``reach``.
-        share: ``(3,)`` in [-1, 1]: shares of the reach along i, j and k. At -1 and 1 the field ends with the image.
+        geometry: Grid of the image.
+        moved: ``(3,)`` voxels of the image along i, j and k. By as much as ``reach`` the field ends with the image.
 
     Returns:
         RAS millimetres.
-
-    Raises:
-        ImageError: see ``reach``.
     """
-    index = (np.array(geometry.shape) - 1) / 2 + reach(geometry, inputs) * np.asarray(share)
-    i, j, k = geometry.to_ras(index)
+    i, j, k = geometry.to_ras((np.array(geometry.shape) - 1) / 2 + np.asarray(moved))
     return float(i), float(j), float(k)

@@ -24,7 +24,7 @@ SEEN = InputSpec((16, 16), spacing=(1.0, 1.0))
 
 
 def ramp(edge: int) -> Image:
-    """Return a square image that rises by 1e-4 a pixel along i and by 1e-2 a pixel along j."""
+    """Return a square image with a slope of 1e-4 per pixel along i and of 1e-2 along j."""
     i, j = np.indices((edge, edge))
     return Image(((i + 100 * j) / 1e4).astype(np.float32)[None, ..., None], Geometry((edge, edge, 1), np.eye(4)), "", 2)
 
@@ -88,13 +88,8 @@ def test_views_of_another_number_are_prepared_anew(tmp_path: Path) -> None:
     assert [prepared(count) for count in (1, 2, 0)] == [80, 120, 40]
 
 
-def test_the_command_counts_them_and_holds_those_of_an_image_out_together(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def interrupted(*arguments: object, **options: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("otherwise.agent.training.finishing.validate", interrupted)
+@pytest.mark.usefixtures("validation_stopped")
+def test_the_command_counts_them_and_holds_those_of_an_image_out_together(tmp_path: Path) -> None:
     folder = write_images(tmp_path / "images")
     images = np.random.default_rng(2).uniform(0.2, 0.4, (40, 1, 16, 16)).astype(np.float32)
     images[1::2, :, 4:12, 4:12] = 0.9

@@ -205,12 +205,12 @@ def test_no_or_endless_passes_over_the_images_are_refused(
     assert not (tmp_path / "agent.training").exists()
 
 
+@pytest.mark.usefixtures("validation_stopped")
 @pytest.mark.parametrize("emulated", [True, False])
 def test_training_in_bf16_where_the_cpu_emulates_it_is_told(
     classifier_bundle: Path, training_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, emulated: bool
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": not emulated, "amx_bf16": False})
-    monkeypatch.setattr("otherwise.agent.training.finishing.validate", interrupted)
     given = arguments(classifier_bundle, training_folder, tmp_path / "agent", "--precision", "bf16")
     result = CliRunner().invoke(build(), given, catch_exceptions=False)
     assert result.exit_code == 0, result.output
@@ -227,14 +227,10 @@ def test_a_precision_in_which_nothing_is_trained_is_refused(
     assert not (tmp_path / "agent.training").exists()
 
 
-def interrupted(*arguments: object, **options: object) -> None:
-    raise KeyboardInterrupt
-
-
+@pytest.mark.usefixtures("validation_stopped")
 def test_ctrl_c_while_validating_leaves_a_bundle(
-    classifier_bundle: Path, training_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    classifier_bundle: Path, training_folder: Path, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("otherwise.agent.training.finishing.validate", interrupted)
     out = tmp_path / "agent"
     result = CliRunner().invoke(build(), arguments(classifier_bundle, training_folder, out), catch_exceptions=False)
     assert result.exit_code == 0, result.output

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from otherwise.agent.training.data import Views
-from otherwise.blackbox.field import moved_centre, reach
+from otherwise.blackbox.field import is_movable, moved_centre, reach
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.blackbox.view import show
 from otherwise.errors import AgentError, ImageError
 from otherwise.images.image import Image
 
 LEAST_REACH = 0.5
-"""Voxels of an image by which its field of view can be moved at least: less gives no other view."""
+"""Least reach, in voxels of an image, for moved views to differ from the usual one."""
 
 
 def moved_views(inputs: InputSpec, count: int, rng: np.random.Generator) -> Views:
@@ -32,7 +32,7 @@ def moved_views(inputs: InputSpec, count: int, rng: np.random.Generator) -> View
     """
     if count < 0:
         raise AgentError(f"An image cannot have {count} moved views.", "Give --moved-views 0 or more.")
-    if inputs.spacing is None or inputs.pipeline is not None or inputs.patches is not None:
+    if not is_movable(inputs) or inputs.patches is not None:
         raise AgentError(
             "The field of view of this classifier cannot be moved: it is all of an image, or is moved already.",
             "Leave --moved-views out.",
@@ -40,11 +40,12 @@ def moved_views(inputs: InputSpec, count: int, rng: np.random.Generator) -> View
 
     def views(image: Image) -> list[np.ndarray]:
         seen = [show(image, inputs)]
-        if reach(image.geometry, inputs).max() < LEAST_REACH:
+        free = reach(image.geometry, inputs)
+        if free.max() < LEAST_REACH:
             return seen
         for share in rng.uniform(-1, 1, (count, 3)):
             try:
-                seen.append(show(image, inputs, centre=moved_centre(image.geometry, inputs, share)))
+                seen.append(show(image, inputs, centre=moved_centre(image.geometry, free * share)))
             except ImageError:  # Nothing to be seen there, though there is in the middle.
                 continue
         return seen

@@ -256,7 +256,7 @@ class Trainer:
         self._set_learning_rate()
         self.model.train()
         self.model.encoder.train(not self.settings.decoder_only)
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.settings.precision == Precision.BF16):
+        with self._autocast():
             total, flow, student = self.objective(images, lessons, answers, known, noise, times, alone, clear, weight)
         if not torch.isfinite(total):
             raise LossError(f"The loss is not a number at step {self.step}.", "Lower --learning-rate.")
@@ -359,6 +359,11 @@ class Trainer:
             images[mirrored] = images[mirrored].flip(2 + axis)
         return images.to(self.device)
 
+    def _autocast(self) -> torch.autocast:
+        """Return the context in which the networks compute in the precision of the settings."""
+        rounded = self.settings.precision == Precision.BF16
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=rounded)
+
     def _set_learning_rate(self) -> None:
         warm_up = min(1.0, (self.step + 1) / 200)
         rate = self.settings.learning_rate * warm_up * (0.02 + 0.98 * (1 + math.cos(math.pi * self.fraction)) / 2)
@@ -375,7 +380,7 @@ class Trainer:
 
     def _render(self, generator: torch.Generator) -> None:
         images = self._batch(generator)[:8]
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.settings.precision == Precision.BF16):
+        with self._autocast():
             answers = ask(self.teacher, images)
             made = rendered(self.average, images, answers, self.teacher.multi_label, generator).float()
         self.replay.add(made, ask(self.teacher, made))

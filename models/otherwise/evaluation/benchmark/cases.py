@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from otherwise.blackbox.field import moved_centre
+from otherwise.blackbox.field import moved_centre, reach
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.blackbox.view import Centre, grid_of, show
 from otherwise.datasets.lidc import CLASSES, nodules_of
@@ -172,7 +172,8 @@ def off_centre_of(image: Image, inputs: InputSpec, name: str) -> Centre:
     if inputs.spacing is None:
         raise ImageError("The classifier's field is all of an image, and cannot be moved.", "Leave --off-centre out.")
     sides = hashlib.sha256(name.encode()).digest()[:3]
-    return moved_centre(image.geometry, inputs, [1 if side % 2 else -1 for side in sides])
+    signs = [1 if side % 2 else -1 for side in sides]
+    return moved_centre(image.geometry, reach(image.geometry, inputs) * signs)
 
 
 def on_grid(mask: np.ndarray, image: Image, inputs: InputSpec) -> np.ndarray:
