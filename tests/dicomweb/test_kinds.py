@@ -94,6 +94,7 @@ def explained(brought: Any, orthanc: Orthanc) -> Callable[..., dict[str, Any]]:
 
 @pytest.mark.usefixtures("blank_pages")
 @pytest.mark.parametrize("kind", INSTALLED)
+@pytest.mark.long
 def test_every_way_of_coding_pixels(kind: str, explained: Any) -> None:
     explained(own(pydicom.dcmread(PYDICOM / INSTALLED[kind])))
 

@@ -91,7 +91,7 @@ def reduce(plane: np.ndarray, longest: int = LONGEST_SIDE, peak: bool = False) -
 def _reduced(plane: np.ndarray, factor: int, peak: bool) -> np.ndarray:
     rows, columns = plane.shape[-2:]
     margins = [(0, 0)] * (plane.ndim - 2) + [(0, -rows % factor), (0, -columns % factor)]
-    padded = np.pad(plane, margins, mode="edge")
+    padded = np.pad(plane, margins, mode="edge") if np.any(margins) else plane
     shape = (*plane.shape[:-2], padded.shape[-2] // factor, factor, padded.shape[-1] // factor, factor)
     blocks = np.moveaxis(padded.reshape(shape), -3, -2).reshape(*shape[:-3], shape[-2], factor * factor)
     if not peak:

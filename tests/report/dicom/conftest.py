@@ -67,13 +67,13 @@ def explained(explain: Callable[..., Explanation]) -> Explained:
         image, base = read_image(path), explain(2)
         original = image.crop(*box) if box else image
         shape = original.geometry.shape
-        axes = [np.linspace(-1, 1, count) if count > 1 else np.zeros(1) for count in shape]
-        i, j, k = np.meshgrid(*axes, indexing="ij")
+        axes = [(np.linspace(-1, 1, count) if count > 1 else np.zeros(1)).astype(np.float32) for count in shape]
+        i, j, k = np.meshgrid(*axes, indexing="ij", sparse=True)
         labels = np.zeros(shape, np.uint8)
         labels[np.hypot(i - 0.2, j) + np.abs(k) < 0.4] = 3
         labels[np.hypot(i + 0.5, j + 0.3) + np.abs(k - 0.2) / 2 < 0.3] = 1
-        noise = np.random.default_rng(5).standard_normal(shape)
-        effect = (0.004 * (labels > 0) * noise).astype(np.float32)  # log-odds of one voxel
+        effect = np.zeros(shape, np.float32)  # log-odds of one voxel
+        effect[labels > 0] = 0.004 * np.random.default_rng(5).standard_normal(int((labels > 0).sum()))
         change = np.repeat((37.5 * effect)[None], image.array.shape[0], axis=0)
 
         def on(array: np.ndarray) -> Image:
