@@ -25,7 +25,7 @@ def test_of_a_whole_image_the_finds_and_other_patches_are_taken() -> None:
     geometry = turned((64, 56, 1), (1.0, 1.0, 1.0), [0, 0, 25])
     image = image_with([(14, 40), (50, 20)], geometry, 2)
     classifier = SquareClassifier(FLAT)
-    seen = patches_to_learn_from(classifier, np.random.default_rng(0), best=2, others=5)(image)
+    seen = patches_to_learn_from(classifier, np.random.default_rng(0), best=2, others=5).of(image)
 
     assert {array.shape for array in seen} == {(1, 8, 8)}
     bright = classifier.predict(np.stack(seen))[:, classifier.classes.index("bright")]
@@ -41,7 +41,7 @@ def test_rare_classes_are_balanced_over_the_images() -> None:
     """One image in five shows something; without balance one patch in twenty would."""
     geometry = Geometry((64, 56, 1), np.eye(4))
     classifier = SquareClassifier(FLAT)
-    patches = patches_to_learn_from(classifier, np.random.default_rng(0))
+    patches = patches_to_learn_from(classifier, np.random.default_rng(0)).of
     rng, seen = np.random.default_rng(1), []
     for number in range(20):
         image = image_with([(14, 40)] if number % 5 == 0 else [], geometry, 2)
@@ -64,7 +64,7 @@ def test_a_patient_is_held_out_as_a_whole() -> None:
 
 
 def test_a_volume_gives_cubes_and_a_patch_gives_itself() -> None:
-    patches = patches_to_learn_from(SquareClassifier(SOLID), np.random.default_rng(0), best=1, others=2)
+    patches = patches_to_learn_from(SquareClassifier(SOLID), np.random.default_rng(0), best=1, others=2).of
     geometry = turned((30, 28, 20), (0.8, 0.8, 1.6), [10, -20, 70])
     assert {array.shape for array in patches(image_with([(14, 9, 10)], geometry, 3))} == {(1, 8, 8, 8)}
     patch = np.random.default_rng(1).uniform(0.2, 0.8, (1, 8, 8, 8)).astype(np.float32)
@@ -77,7 +77,7 @@ def test_what_has_no_patches_is_refused() -> None:
         patches_to_learn_from(SquareClassifier(InputSpec((8, 8))), np.random.default_rng(0))
     empty = Image(np.zeros((1, 40, 40, 1), np.float32), Geometry((40, 40, 1), np.eye(4)), "empty", 2)
     with pytest.raises(ImageError):
-        patches_to_learn_from(SquareClassifier(FLAT), np.random.default_rng(0))(empty)
+        patches_to_learn_from(SquareClassifier(FLAT), np.random.default_rng(0)).of(empty)
 
 
 def written(folder: Path, count: int) -> Path:

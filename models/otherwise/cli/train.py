@@ -178,7 +178,6 @@ def register(app: typer.Typer) -> None:
                 f" --precision {precision} --seed {seed}{f' --start {Path(start).name}' if start else ''}"
             ),
             views=views,
-            views_key=f"{moved_views} moved, seed {seed}" if moved_views else "",
             start=beginning,
             default_widths=channels is None and beginning is None,
             default_prediction=prediction is None and beginning is None,

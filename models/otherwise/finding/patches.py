@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from otherwise.agent.training.views import Views, state_key
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.blackbox.view import show
 from otherwise.finding.finder import Finder
@@ -25,8 +26,8 @@ MUCH_LARGER = 1.25
 
 def patches_to_learn_from(
     classifier: BlackBox, rng: np.random.Generator, best: int = BEST, others: int = OTHERS
-) -> Callable[[Image], list[np.ndarray]]:
-    """Make the function that turns an image into what the classifier sees of it.
+) -> Views:
+    """Return the patches of an image that an agent learns from.
 
     Args:
         classifier: Looks at patches.
@@ -34,10 +35,9 @@ def patches_to_learn_from(
         best, others: See ``BEST`` and ``OTHERS``.
 
     Returns:
-        From an image to arrays ``(channels, *size)`` in [0, 1]: of a whole image its finds and some other patches, of
-        one that is a patch itself that one. Patches are balanced by the classifier's own answers: of an image with
-        something wanted as many as there are up to ``best + others``, and of the rest no more than keeps both alike
-        over the images so far, but ``FEWEST``. It raises ImageError for what the classifier cannot look at.
+        Views: of a whole image its finds and some other patches, of one that is a patch itself that one. Patches are
+        balanced by the classifier's own answers: of an image with something wanted as many as there are up to
+        ``best + others``, and of the rest no more than keeps both alike over the images so far, but ``FEWEST``.
 
     Raises:
         ClassifierError: if the classifier looks at whole images.
@@ -46,6 +46,7 @@ def patches_to_learn_from(
     inputs, spacing = finder.inputs, np.array(finder.spacing)
 
     drawn = {True: 0, False: 0}
+    key = f"{best} and {others} patches, {classifier.version}, {state_key(rng)}"
 
     def patches(image: Image) -> list[np.ndarray]:
         dims = len(inputs.size)
@@ -64,12 +65,12 @@ def patches_to_learn_from(
         drawn[False] += int((~predicted[chosen]).sum())
         return [finder.voxels(image, scores, number) for number in chosen]
 
-    return patches
+    return Views(patches, key)
 
 
 def patches_to_check(classifier: BlackBox) -> Callable[[Image], list[np.ndarray]]:
     """Make the function that takes a few patches out of an image, to ask a classifier about; always the same ones."""
-    return patches_to_learn_from(classifier, np.random.default_rng(0), best=CHECKED, others=CHECKED)
+    return patches_to_learn_from(classifier, np.random.default_rng(0), best=CHECKED, others=CHECKED).of
 
 
 def _some(rng: np.random.Generator, numbers: np.ndarray, most: int) -> list[int]:

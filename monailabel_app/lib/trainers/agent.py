@@ -17,11 +17,9 @@ from lib.runtime.model_switcher import load_version
 from lib.settings.options import Options
 from lib.settings.params import ParamsError
 from otherwise.agent.bundle import Agent, load_agent
-from otherwise.agent.training.data import prepare_images
 from otherwise.agent.training.finishing import VALIDATION_SHARE
-from otherwise.agent.training.holding_out import hold_out
 from otherwise.agent.training.run_options import TrainingSession
-from otherwise.agent.training.session import run_session
+from otherwise.agent.training.session import run_session, training_images
 from otherwise.agent.training.trainer import TrainingSettings
 from otherwise.agent.training.validation import Figures, validate
 from otherwise.blackbox.view import show
@@ -114,7 +112,7 @@ class TrainAgent(TrainTask):
         )
         run_session(session)
         made = load_agent(draft, device=self.host.device, precision=self.options.precision)
-        data = hold_out(prepare_images(images, classifier.inputs, session.folder / "images.npy"), classifier)
+        data = training_images(session)
         before = validate(parent, classifier, data.held_out, seconds=VALIDATION_SHARE * 60 * minutes)
         after = validate(made, classifier, data.held_out, most=before.searched)
         worse = is_worse(before, after)

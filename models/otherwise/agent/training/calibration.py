@@ -47,7 +47,7 @@ def calibrate(
     Args:
         agent: The agent.
         classifier: Its black box.
-        images: ``(n, channels, *size)`` float32 in [0, 1], the training images: for what convinces.
+        images: ``(n, channels, *size)`` float32 in [0, 1], the training images as usually seen: for what convinces.
         held_out: Images unseen in training: for the rest.
         seconds: See ``evidence_validity``.
     """

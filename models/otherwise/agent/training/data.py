@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 
 from otherwise.agent.training.near_duplicates import merged_groups, perceptual_hash
+from otherwise.agent.training.views import Views, whole_images
 from otherwise.blackbox.protocol import InputSpec
-from otherwise.blackbox.view import show
 from otherwise.errors import AgentError, ImageError
 from otherwise.images.atomic import atomic_path
-from otherwise.images.image import Image
 from otherwise.images.listing import FoundImage, list_images
 from otherwise.images.reading import read_image
 
@@ -24,8 +23,6 @@ FEWEST_FOLDERS = 8
 """Folders of images from which on each is taken for a patient."""
 FORMAT = 2
 """Of the index beside the prepared images."""
-Views = Callable[[Image], list[np.ndarray]]
-"""What a classifier sees of an image: the whole of it, or patches."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +35,7 @@ class PreparedImages:
         groups: For each view what is held out together: a patient, and near duplicates.
         skipped: Images that could not be used, and why.
         alike: How many images were put into the group of another one, since they are near duplicates.
+        variants: Whether the first view of an image is the usual one and the others are variants of it.
     """
 
     views: np.ndarray
@@ -45,6 +43,13 @@ class PreparedImages:
     groups: tuple[str, ...]
     skipped: tuple[str, ...] = ()
     alike: int = 0
+    variants: bool = False
+
+    @property
+    def usual(self) -> np.ndarray:
+        """Return for each view ``(n,)`` whether it is no variant of another one."""
+        first = np.diff(self.sources, prepend=-1) != 0
+        return first if self.variants else np.ones(len(self.sources), bool)
 
 
 def prepare_images(
@@ -53,27 +58,26 @@ def prepare_images(
     cache: Path,
     progress: Callable[[float], None] = lambda fraction: None,
     views: Views | None = None,
-    views_key: str = "",
 ) -> PreparedImages:
     """Bring every image of a source into the classifier's form, once.
 
     Args:
         source: Folder of images, see ``images.listing``; or the images themselves.
         inputs: What the classifier wants.
-        cache: Where to keep the prepared images (``.npy``); reused if it belongs to the same files and inputs.
+        cache: Where to keep the prepared images (``.npy``); reused if it belongs to the same files, inputs and views.
         progress: Called with the share done.
-        views: What is seen of an image, each ``(channels, *size)`` in [0, 1]; None: the whole of it.
-        views_key: Tells one kind of ``views`` from another, so that ``cache`` is not reused for another kind.
+        views: What is seen of an image; None: the whole of it.
 
     Raises:
         AgentError: if fewer than 32 images can be read.
     """
     found = list_images(source).images if isinstance(source, Path) else source
-    key = _fingerprint(found, inputs, views_key)
+    views = views or whole_images(inputs)
+    key = _fingerprint(found, inputs, views)
     index = cache.with_suffix(".json")
     known = _read_index(index, key) if cache.is_file() else None
     if known is None:
-        known = _prepare(found, inputs, cache, progress, views)
+        known = _prepare(found, views, cache, progress)
         with atomic_path(index) as draft:
             draft.write_text(json.dumps({"key": key, **known}), encoding="utf-8")
     return PreparedImages(
@@ -82,15 +86,12 @@ def prepare_images(
         tuple(known["groups"]),
         tuple(known["skipped"]),
         known["alike"],
+        views.variants,
     )
 
 
 def _prepare(
-    found: Sequence[Path | FoundImage],
-    inputs: InputSpec,
-    cache: Path,
-    progress: Callable[[float], None],
-    views: Views | None,
+    found: Sequence[Path | FoundImage], views: Views, cache: Path, progress: Callable[[float], None]
 ) -> dict[str, Any]:
     """Write the views, and return the rest of ``PreparedImages``."""
     prepared: list[np.ndarray] = []
@@ -101,7 +102,7 @@ def _prepare(
         progress(number / len(found))
         try:
             image = read_image(item)
-            seen = [show(image, inputs)] if views is None else views(image)
+            seen = views.of(image)
         except ImageError as error:
             skipped.append(f"{_name(item)}: {error.detail}")
             continue
@@ -150,8 +151,8 @@ def _read_index(index: Path, key: str) -> dict[str, Any] | None:
     return content if isinstance(content, dict) and content.pop("key", "") == key else None
 
 
-def _fingerprint(images: Sequence[Path | FoundImage], inputs: InputSpec, views_key: str) -> str:
-    digest = hashlib.sha256(f"{FORMAT}{inputs!r}{views_key}".encode())
+def _fingerprint(images: Sequence[Path | FoundImage], inputs: InputSpec, views: Views) -> str:
+    digest = hashlib.sha256(f"{FORMAT}{inputs!r}{views.key}".encode())
     for image in images:
         for file in image.files if isinstance(image, FoundImage) else (image,):
             status = file.stat()

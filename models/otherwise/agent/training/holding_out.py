@@ -30,13 +30,15 @@ class TrainingImages:
 
     Attributes:
         train: To learn from.
-        held_out: Ordered so that images called each class take turns: any first part of them is balanced.
+        held_out: Ordered so that images called each class take turns: any first part of them is balanced. Usual views.
+        usual: For each image of ``train``, ``(n,)`` bool, whether it is seen as usual, and is no variant of another.
         skipped: Images that could not be used, and why.
         notes: Sentences for the log: what is drawn from where, and what is missing.
     """
 
     train: np.ndarray
     held_out: np.ndarray
+    usual: np.ndarray
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -46,6 +48,7 @@ def hold_out(prepared: PreparedImages, classifier: BlackBox) -> TrainingImages:
 
     Which patients are held out is decided by a hash of their names, so that further images hardly change which. More
     are held out while fewer than ``ENOUGH`` held-out images are called some class, up to ``MOST_FOR_RARE`` of all.
+    Variants of views are learned from, but neither counted nor held out.
 
     Args:
         prepared: See ``prepare_images``.
@@ -59,15 +62,16 @@ def hold_out(prepared: PreparedImages, classifier: BlackBox) -> TrainingImages:
     rule = DecisionRule.of(classifier)
     answers = np.concatenate([classifier.predict(part) for part in parts])
     predicted = rule.predicted(answers)
-    chosen = _chosen(prepared.groups, predicted)
+    usual, groups = prepared.usual, np.array(prepared.groups)
+    chosen = np.isin(groups, list(_chosen(groups[usual], predicted[usual])))
     if chosen.all():
         raise AgentError(
             "All views are of one image or patient, so that none can be held out.", "Give images of more patients."
         )
-    held = np.flatnonzero(chosen)
+    held = np.flatnonzero(chosen & usual)
     order = held[in_turns([rule.label(answer) for answer in answers[held]])]
-    notes = _notes(prepared, classifier.classes, predicted, chosen)
-    return TrainingImages(views[~chosen], np.array(views[order]), prepared.skipped, notes)
+    notes = _notes(prepared, classifier.classes, predicted, chosen, usual)
+    return TrainingImages(views[~chosen], np.array(views[order]), usual[~chosen], prepared.skipped, notes)
 
 
 def in_turns(labels: Sequence[int]) -> np.ndarray:
@@ -80,10 +84,10 @@ def in_turns(labels: Sequence[int]) -> np.ndarray:
     return np.argsort(np.array(turns), kind="stable")
 
 
-def _chosen(groups: Sequence[str], predicted: np.ndarray) -> np.ndarray:
-    """Return which images ``(n,)`` bool are held out."""
-    names = np.array(groups)
-    ordered = sorted(set(groups), key=lambda name: hashlib.sha256(name.encode()).hexdigest())
+def _chosen(names: np.ndarray, predicted: np.ndarray) -> set[str]:
+    """Return the groups that are held out, of the group ``(n,)`` of each image and the classes it is called."""
+    held: set[str] = set()
+    ordered = sorted(set(names.tolist()), key=lambda name: hashlib.sha256(name.encode()).hexdigest())
     wanted = max(LEAST, min(MOST, round(SHARE * len(names))))
     most = max(wanted, round(MOST_FOR_RARE * len(names)))
     chosen = np.zeros(len(names), bool)
@@ -93,31 +97,34 @@ def _chosen(groups: Sequence[str], predicted: np.ndarray) -> np.ndarray:
         helps = bool(predicted[group][:, lacking].any()) and int((chosen | group).sum()) <= most
         if int(chosen.sum()) < wanted or helps:
             chosen |= group
-    return chosen
+            held.add(name)
+    return held
 
 
 def _notes(
-    prepared: PreparedImages, classes: Sequence[str], predicted: np.ndarray, chosen: np.ndarray
+    prepared: PreparedImages, classes: Sequence[str], predicted: np.ndarray, chosen: np.ndarray, usual: np.ndarray
 ) -> tuple[str, ...]:
     of_each = list(Counter(prepared.sources).values())
     several = max(of_each) > 1
     what = "views" if several else "images"
     groups = np.array(prepared.groups)
-    held, patients = int(chosen.sum()), len(set(groups[chosen]))
+    held, patients = chosen & usual, len(set(groups[chosen]))
     first = f"{len(groups)} {what}"
     if several:
         mean = f"{np.mean(of_each):.1f} on average"
         first += f" of {len(of_each)} images ({min(of_each)} to {max(of_each)} of each, {mean})"
-    notes = [f"{first}; {held} are held out, of {patients} of {len(set(groups))} patients, studies or images."]
+    notes = [f"{first}; {held.sum()} are held out, of {patients} of {len(set(groups))} patients, studies or images."]
+    if prepared.variants:
+        notes.append("Views with the field moved are learned from only.")
     if prepared.alike:
         notes.append(f"{prepared.alike} images are near duplicates of others and stay on the same side as these.")
     for index, name in enumerate(classes):
-        learned, kept = predicted[~chosen, index], predicted[chosen, index]
+        learned, kept = predicted[~chosen, index], predicted[held, index]
         notes.append(
             f"Called {name}: {learned.sum()} of {len(learned)} {what} to learn from ({learned.mean():.2f}), "
             f"{kept.sum()} of {len(kept)} held out."
         )
-    rare = [name for index, name in enumerate(classes) if predicted[chosen, index].sum() < ENOUGH]
+    rare = [name for index, name in enumerate(classes) if predicted[held, index].sum() < ENOUGH]
     if rare:
         notes.append(
             f"Fewer than {ENOUGH} held-out {what} are called {' or '.join(rare)}: figures of that are hardly more "

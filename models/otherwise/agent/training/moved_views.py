@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from otherwise.agent.training.data import Views
+from otherwise.agent.training.views import Views, state_key
 from otherwise.blackbox.field import is_movable, moved_centre, reach
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.blackbox.view import show
@@ -16,7 +16,7 @@ LEAST_REACH = 0.5
 
 
 def moved_views(inputs: InputSpec, count: int, rng: np.random.Generator) -> Views:
-    """Make the function that shows an image as usual and with the field of view moved at random.
+    """Show an image as usual and, as variants of that, with the field of view moved at random.
 
     Args:
         inputs: What the classifier wants.
@@ -24,8 +24,8 @@ def moved_views(inputs: InputSpec, count: int, rng: np.random.Generator) -> View
         rng: Draws the places, uniformly where the field stays within the image.
 
     Returns:
-        From an image to its usual view and up to ``count`` others, each ``(channels, *size)`` in [0, 1]. An image that
-        is no larger than the field has no others. It raises ImageError for what the classifier cannot look at.
+        Views: the usual one of an image and up to ``count`` others. An image that is no larger than the field has no
+        others.
 
     Raises:
         AgentError: if the field is always all of an image, or the count is negative.
@@ -50,4 +50,4 @@ def moved_views(inputs: InputSpec, count: int, rng: np.random.Generator) -> View
                 continue
         return seen
 
-    return views
+    return Views(views, f"{count} moved, {state_key(rng)}", variants=True)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from otherwise.agent.bundle import Agent
 from otherwise.agent.networks import Architecture
-from otherwise.agent.training.data import Views
 from otherwise.agent.training.defaults import default_channels, default_prediction
 from otherwise.agent.training.trainer import TrainingSettings
+from otherwise.agent.training.views import Views
 from otherwise.blackbox.protocol import BlackBox
 from otherwise.errors import AgentError
 from otherwise.images.listing import FoundImage
@@ -39,8 +39,6 @@ class TrainingSession:
     command: str
     views: Views | None = None
     """What the classifier sees of an image; None: the whole of it."""
-    views_key: str = ""
-    """Tells one kind of ``views`` from another."""
     start: Agent | None = None
     """An agent whose weights are begun with; its decoder begins anew where ``architecture`` has another one."""
     default_widths: bool = False

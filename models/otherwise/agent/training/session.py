@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -97,6 +98,19 @@ def run_session(session: TrainingSession) -> bool:
             finish(session, trainer, data, bar)
         processes.wait()
     return True
+
+
+def training_images(
+    session: TrainingSession, progress: Callable[[float], None] = lambda fraction: None
+) -> TrainingImages:
+    """Prepare the images of a session, or find them prepared, and hold some out.
+
+    Raises:
+        AgentError: if the images are too few, or all of one patient.
+    """
+    cache = session.folder / "images.npy"
+    prepared = prepare_images(session.images, session.classifier.inputs, cache, progress, session.views)
+    return hold_out(prepared, session.classifier)
 
 
 def _widths(model: DiffusionAutoencoder, images: int) -> str:
@@ -229,15 +243,7 @@ def _prepare(session: TrainingSession, processes: Processes, bar: Progress) -> T
     task = bar.add_task("read images", total=1.0)
 
     def read() -> TrainingImages:
-        prepared = prepare_images(
-            session.images,
-            session.classifier.inputs,
-            session.folder / "images.npy",
-            lambda part: bar.update(task, completed=part),
-            views=session.views,
-            views_key=session.views_key,
-        )
-        return hold_out(prepared, session.classifier)
+        return training_images(session, lambda part: bar.update(task, completed=part))
 
     # Rank 0 prepares; the others then find the work done.
     data = read() if processes.rank == 0 else None
