@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from otherwise.blackbox.protocol import InputSpec
+from otherwise.blackbox.protocol import InputSpec, Prepared
 from otherwise.datasets import lidc
 from otherwise.errors import ImageError
 from otherwise.evaluation.benchmark.cases import lidc_cases
@@ -65,6 +66,13 @@ def test_cases_of_a_split_carry_the_readers_mask(tmp_path: Path, size: tuple[int
         assert case.label in lidc.CLASSES
 
 
+class WholeImage:
+    """A preprocessing that leaves the image as it is."""
+
+    def prepare(self, image: Image) -> Prepared:
+        return Prepared(image.array, image.geometry, (-1000.0, 400.0))
+
+
 @pytest.mark.parametrize("size", [(16, 16), (16, 16, 6)])
 def test_the_field_can_be_moved_so_that_nodules_are_not_in_the_middle(tmp_path: Path, size: tuple[int, ...]) -> None:
     """The field of 16 x 16 voxels of 0.5 mm leaves 3 mm of the image's 14 x 12.6 mm on one side of each axis."""
@@ -83,8 +91,9 @@ def test_the_field_can_be_moved_so_that_nodules_are_not_in_the_middle(tmp_path: 
         assert (np.abs(shift[:2]) > 2).all()
         corners.add(tuple(np.sign(shift[:2])))
     assert len(corners) > 1
-    with pytest.raises(ImageError, match="cannot be moved"):
-        next(lidc_cases(data, InputSpec(size, intensity=(-1000.0, 400.0)), lidc.EVERY_SPLIT, off_centre=True))
+    for fixed in (replace(inputs, spacing=None), replace(inputs, pipeline=WholeImage())):
+        with pytest.raises(ImageError, match="cannot be moved"):
+            next(lidc_cases(data, fixed, lidc.EVERY_SPLIT, off_centre=True))
 
 
 def test_slices_lie_where_the_nodule_is_and_in_their_patients_split(tmp_path: Path) -> None:

@@ -114,6 +114,15 @@ def grid_of(
     return model_grid(geometry, inputs.size, inputs.spacing, slice_index, centre, inputs.orientation, inputs.fit)
 
 
+def grid_seen(image: Image, inputs: InputSpec) -> Geometry:
+    """Return the grid of a classifier's view of an image, also where the classifier's own pipeline decides it.
+
+    Raises:
+        ImageError: as :func:`view`.
+    """
+    return grid_of(image.geometry, inputs) if inputs.pipeline is None else view(image, inputs).grid
+
+
 def view_on(image: Image, grid: Geometry, inputs: InputSpec, window: Window | None = None) -> View:
     """Return the view of an image on a given grid.
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from otherwise.blackbox.loading import load_classifier
 from otherwise.blackbox.protocol import InputSpec
 from otherwise.errors import ImageError
 from otherwise.evaluation.benchmark.cases import phantom_case
@@ -15,6 +17,7 @@ from otherwise.images.image import Geometry, Image
 from otherwise.images.writing import write_image
 from otherwise.phantoms.mammogram import MammogramSettings, mammograms
 from support.box_images import FLAT, SOLID, image_with, turned
+from support.monai_bundles import RESIZE, SCALE, small_bundle
 from support.square_models import SquareClassifier
 
 
@@ -23,6 +26,10 @@ def written(folder: Path, image: Image, name: str, places: list[tuple[float, ...
     write_image(image, folder / "images" / f"{name}.nrrd")
     masked = image_with(places, image.geometry, image.dimension)
     write_image(masked.with_array((masked.array > 0.5).astype(np.uint8)), folder / "masks" / f"{name}.nrrd")
+
+
+def in_colour(image: Image) -> Image:
+    return image.with_array(np.repeat(image.array, 3, axis=0))
 
 
 @pytest.mark.parametrize("angle", [0.0, 25.0])
@@ -69,6 +76,32 @@ def test_lesions_of_volumes_are_cubes(tmp_path: Path) -> None:
     assert case.image.shape == (1, 8, 8, 8)
     assert case.truth is not None
     assert 0 < case.truth.sum() < case.truth.size
+
+
+OWN_PREPROCESSING: dict[str, list[dict[str, Any]]] = {
+    "crop": [{"_target_": "CenterSpatialCropd", "keys": "image", "roi_size": [32, 48]}],
+    "spacing and crop": [
+        {"_target_": "Spacingd", "keys": "image", "pixdim": [0.5, 0.8]},
+        {"_target_": "ResizeWithPadOrCropd", "keys": "image", "spatial_size": [48, 32]},
+    ],
+    "turn": [{"_target_": "Rotate90d", "keys": "image"}, RESIZE],
+    "mirror": [{"_target_": "Flipd", "keys": "image", "spatial_axis": 0}, RESIZE],
+}
+
+
+@pytest.mark.parametrize("name", OWN_PREPROCESSING)
+def test_a_mask_lies_where_a_bundle_of_monai_sees_it(name: str, tmp_path: Path) -> None:
+    geometry = Geometry((64, 56, 1), np.diag([0.9, 0.9, 1.0, 1.0]))
+    for number, place in enumerate([(24, 32), (40, 20), (33, 28)]):
+        written(tmp_path, in_colour(image_with([place], geometry, 2)), f"{number}", [place])
+    classifier = load_classifier(small_bundle(tmp_path / "bundle", [*OWN_PREPROCESSING[name], SCALE]))
+    found = own_cases(tmp_path / "images", tmp_path / "masks", classifier)
+    assert len(found.cases) == 3
+    for case in found.cases:
+        assert case.truth is not None
+        bright = case.image[0] > 0.5 * (case.image[0].min() + case.image[0].max())
+        overlap = (bright & case.truth).sum() / (bright | case.truth).sum()
+        assert overlap > 0.7, f"{overlap:.2f} of {case.id}"
 
 
 def test_images_looked_at_as_a_whole_come_with_their_masks(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from otherwise.blackbox.field import moved_centre, reach
+from otherwise.blackbox.field import is_movable, moved_centre, reach
 from otherwise.blackbox.protocol import InputSpec
-from otherwise.blackbox.view import Centre, grid_of, show
+from otherwise.blackbox.view import Centre, grid_seen, of_declared_size, show, view
 from otherwise.datasets.lidc import CLASSES, nodules_of
 from otherwise.errors import ImageError
 from otherwise.images.image import Geometry, Image
@@ -150,9 +150,9 @@ def lidc_cases(folder: Path, inputs: InputSpec, split: str, off_centre: bool = F
         label = CLASSES[nodule.label] if nodule.label is not None else None
         name = image_name(Path(nodule.file))
         centre = off_centre_of(image, inputs, name) if off_centre else None
-        grid = grid_of(image.geometry, inputs, centre=centre)
-        truth = share_on_grid(inside, image, grid, inputs)
-        yield Case(name, show(image, inputs, centre=centre), truth, label, patient=nodule.patient)
+        seen = of_declared_size(image, view(image, inputs, centre=centre), inputs)
+        truth = share_on_grid(inside, image, seen.grid, inputs)
+        yield Case(name, seen.array, truth, label, patient=nodule.patient)
 
 
 def off_centre_of(image: Image, inputs: InputSpec, name: str) -> Centre:
@@ -167,10 +167,13 @@ def off_centre_of(image: Image, inputs: InputSpec, name: str) -> Centre:
         name: Decides the sides.
 
     Raises:
-        ImageError: if the classifier has no spacing, so that its field is always all of an image.
+        ImageError: if the field cannot be moved, see ``field.is_movable``.
     """
-    if inputs.spacing is None:
-        raise ImageError("The classifier's field is all of an image, and cannot be moved.", "Leave --off-centre out.")
+    if not is_movable(inputs):
+        raise ImageError(
+            "The classifier's field cannot be moved: it is all of an image, or the classifier's own steps place it.",
+            "Leave --off-centre out.",
+        )
     sides = hashlib.sha256(name.encode()).digest()[:3]
     signs = [1 if side % 2 else -1 for side in sides]
     return moved_centre(image.geometry, reach(image.geometry, inputs) * signs)
@@ -178,7 +181,7 @@ def off_centre_of(image: Image, inputs: InputSpec, name: str) -> Centre:
 
 def on_grid(mask: np.ndarray, image: Image, inputs: InputSpec) -> np.ndarray:
     """Return a mask ``(i, j, k)`` of an image on the classifier's grid; see ``share_on_grid``."""
-    return share_on_grid(mask, image, grid_of(image.geometry, inputs), inputs)
+    return share_on_grid(mask, image, grid_seen(image, inputs), inputs)
 
 
 def share_on_grid(mask: np.ndarray, image: Image, grid: Geometry, inputs: InputSpec) -> np.ndarray:

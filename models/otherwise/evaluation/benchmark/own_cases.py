@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from otherwise.blackbox.protocol import BlackBox
-from otherwise.blackbox.view import grid_of, show
+from otherwise.blackbox.view import of_declared_size, view
 from otherwise.errors import ImageError
 from otherwise.evaluation.benchmark.cases import Case, share_on_grid
 from otherwise.evaluation.lesions import lesions_of
@@ -75,10 +75,11 @@ def _on_image(mask: Image, image: Image) -> np.ndarray:
 
 def _of_image(item: FoundImage, image: Image, mask: np.ndarray, classifier: BlackBox) -> Case | str:
     """Return the case of an image that is looked at as a whole, or why there is none."""
-    truth = share_on_grid(mask, image, grid_of(image.geometry, classifier.inputs), classifier.inputs)
+    seen = of_declared_size(image, view(image, classifier.inputs), classifier.inputs)
+    truth = share_on_grid(mask, image, seen.grid, classifier.inputs)
     if not truth.any():
         return f"{item.id}: its mask is empty where the classifier looks"
-    return Case(item.id, show(image, classifier.inputs), truth, patient=item.patient or item.study or None)
+    return Case(item.id, seen.array, truth, patient=item.patient or item.study or None)
 
 
 def _of_whole(item: FoundImage, image: Image, mask: np.ndarray, finder: Finder) -> Iterator[Case | str]:

@@ -13,7 +13,7 @@ from scipy.stats import spearmanr
 from otherwise.agent.editing.search import Progress
 from otherwise.blackbox.output_kind import output_kind
 from otherwise.blackbox.protocol import BlackBox, InputSpec
-from otherwise.blackbox.view import grid_of, show
+from otherwise.blackbox.view import grid_seen, show
 from otherwise.errors import OtherwiseError
 from otherwise.evaluation.benchmark.localisation import average_precision
 from otherwise.evaluation.benchmark.methods.method import MapMethod
@@ -136,7 +136,7 @@ def measure_case(
     if verifier is not None:
         moved = value_of(verifier, made) - value_of(verifier, case.image)
         row["verifier_follows"] = float(moved / (after - before) >= HALF) if after != before else 0.0
-    effect = np.abs(_on_grid(found.volumes.effect, classifier.inputs))
+    effect = np.abs(_on_grid(found.volumes.effect, found.volumes.original, classifier.inputs))
     row["average_precision"] = {"ours": average_precision(effect, case.truth)}
     for peer in peers:
         drawn = np.abs(peer.draw(classifier, image, 1))
@@ -214,9 +214,9 @@ def _rank_correlation(pairs: Sequence[np.ndarray]) -> float:
     return float(spearmanr(*np.concatenate(pairs).T).statistic)
 
 
-def _on_grid(volume: Image, inputs: InputSpec) -> np.ndarray:
-    """Return a map on the classifier's grid, ``size``."""
-    resampled = resample(volume, grid_of(volume.geometry, inputs)).array[0]
+def _on_grid(volume: Image, image: Image, inputs: InputSpec) -> np.ndarray:
+    """Return a map of an image on the classifier's grid, ``size``."""
+    resampled = resample(volume, grid_seen(image, inputs)).array[0]
     return np.asarray(resampled[..., 0] if inputs.spatial_dims == 2 else resampled)
 
 
