@@ -90,6 +90,13 @@ def register(app: typer.Typer) -> None:
                 "With another --channels, --patch or --prediction the decoder begins anew."
             ),
         ] = None,
+        start_share: Annotated[
+            float,
+            typer.Option(
+                help="Share of the weights of --start in the mean that is written, from 0 to less than 1: "
+                "between what it could and what it learned."
+            ),
+        ] = 0.0,
         name: Annotated[str | None, typer.Option(help="Display name.")] = None,
         trust_code: Annotated[bool, typer.Option(help="Allow the classifier to run its own Python code.")] = False,
         verbose: Verbose = False,
@@ -176,9 +183,11 @@ def register(app: typer.Typer) -> None:
                 f"{f' --student-noise {student_noise:g}' if student_noise else ''}"
                 f"{' --decoder-only' if decoder_only else ''}{f' --focus {focus:g}' if focus else ''}"
                 f" --precision {precision} --seed {seed}{f' --start {Path(start).name}' if start else ''}"
+                f"{f' --start-share {start_share:g}' if start_share else ''}"
             ),
             views=views,
             start=beginning,
+            start_share=start_share,
             default_widths=channels is None and beginning is None,
             default_prediction=prediction is None and beginning is None,
         )

@@ -155,6 +155,47 @@ def test_a_training_begins_with_an_agent_of_images_of_another_size_but_of_the_sa
 
 
 @pytest.mark.long
+@pytest.mark.usefixtures("validation_stopped")
+def test_a_share_of_the_first_weights_is_kept(classifier_bundle: Path, training_folder: Path, tmp_path: Path) -> None:
+    """The same training twice, the second time half of the weights are those that it began with."""
+    first, out = SquareClassifier(InputSpec((16, 16))), tmp_path / "agent"
+    write_agent(tmp_path / "first", eager_agent(first).model, first, name="first", card="", figures={})
+    more = ("--epochs", "10", "--learning-rate", "0.01", "--start", str(tmp_path / "first"))
+    given = arguments(classifier_bundle, training_folder, out, *more)
+    assert CliRunner().invoke(build(), given, catch_exceptions=False).exit_code == 0
+    begun, learned = load_agent(tmp_path / "first").model, load_agent(out).model
+    again = [*given, "--resume", "--replace", "--start-share", "0.5"]
+    assert CliRunner().invoke(build(), again, catch_exceptions=False).exit_code == 0
+    mixed = load_agent(out).model
+    moved = 0.0
+    for start, end, mean in zip(begun.parameters(), learned.parameters(), mixed.parameters(), strict=True):
+        torch.testing.assert_close(mean, (start + end) / 2, rtol=1e-3, atol=5e-4)  # stored in half precision
+        moved = max(moved, float((end - start).abs().max()))
+    assert moved > 0.005
+    assert "--start-share 0.5" in (out / "docs" / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("more", "what"),
+    [
+        (("--start-share", "0.5"), "no first weights"),
+        (("--start", "FIRST", "--start-share", "0.5", "--channels", "8,8"), "no first weights"),
+        (("--start", "FIRST", "--start-share", "1"), "a share of 1"),
+    ],
+)
+def test_a_share_of_weights_that_are_not_there_is_refused(
+    more: tuple[str, ...], what: str, classifier_bundle: Path, training_folder: Path, tmp_path: Path
+) -> None:
+    first = SquareClassifier(InputSpec((16, 16)))
+    write_agent(tmp_path / "first", eager_agent(first).model, first, name="first", card="", figures={})
+    words = [str(tmp_path / "first") if word == "FIRST" else word for word in more]
+    result = CliRunner().invoke(build(), arguments(classifier_bundle, training_folder, tmp_path / "agent", *words))
+    assert isinstance(result.exception, AgentError)
+    assert what in result.exception.detail
+    assert not (tmp_path / "agent").exists()
+
+
+@pytest.mark.long
 def test_the_log_says_what_is_drawn_from_where_and_figures_stand_beside_the_trivial_ones(
     classifier_bundle: Path, training_folder: Path, tmp_path: Path
 ) -> None:

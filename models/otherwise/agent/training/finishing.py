@@ -10,6 +10,7 @@ from rich.progress import Progress
 
 from otherwise.agent.bundle import Agent, round_weights, write_agent
 from otherwise.agent.calibration import Calibration
+from otherwise.agent.networks import DiffusionAutoencoder
 from otherwise.agent.training.calibration import calibrate
 from otherwise.agent.training.holding_out import TrainingImages
 from otherwise.agent.training.run_options import TrainingSession
@@ -28,6 +29,8 @@ def finish(session: TrainingSession, trainer: Trainer, data: TrainingImages, bar
 
     Ctrl-C during the validation leaves the bundle as it is, without figures and calibration.
     """
+    if session.start is not None and session.start_share:
+        mix_weights(trainer.average, session.start.model, session.start_share)
     round_weights(trainer.average)
     _write(session, trainer, data, None, None, session.replace)
     seconds = VALIDATION_SHARE * (60 * session.settings.minutes if session.settings.minutes else trainer.seconds)
@@ -45,6 +48,21 @@ def finish(session: TrainingSession, trainer: Trainer, data: TrainingImages, bar
     _write(session, trainer, data, figures, calibration, replace=True)
     for line in [*_lines(figures), *doubts(figures, calibration)]:
         bar.console.print(line, soft_wrap=True)
+
+
+def mix_weights(model: DiffusionAutoencoder, start: DiffusionAutoencoder, share: float) -> None:
+    """Make a model's weights the mean of its own and of those that it began with (WiSE-FT, arXiv 2109.01903).
+
+    Args:
+        model: As it has learned; changed in place.
+        start: As it began, of the same architecture.
+        share: Weight of ``start``, in [0, 1].
+    """
+    begun = start.state_dict()
+    with torch.no_grad():
+        for name, weights in model.state_dict().items():
+            if weights.is_floating_point():
+                weights.lerp_(begun[name].to(weights), share)
 
 
 def trainer_agent(session: TrainingSession, trainer: Trainer) -> Agent:

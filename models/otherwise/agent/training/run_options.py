@@ -21,7 +21,7 @@ class TrainingSession:
     """The options of a training, from the command line.
 
     Raises:
-        AgentError: if the passes over the images have no end, or are none.
+        AgentError: if the passes over the images have no end, or are none, or weights cannot be mixed.
     """
 
     classifier: BlackBox
@@ -41,6 +41,8 @@ class TrainingSession:
     """What the classifier sees of an image; None: the whole of it."""
     start: Agent | None = None
     """An agent whose weights are begun with; its decoder begins anew where ``architecture`` has another one."""
+    start_share: float = 0.0
+    """Share of the weights of ``start`` in those that are written, in [0, 1), see ``finishing.mix_weights``."""
     default_widths: bool = False
     """Whether the denoiser's widths follow from the images and their number, whatever ``architecture`` says."""
     default_prediction: bool = False
@@ -50,6 +52,16 @@ class TrainingSession:
         if self.epochs is not None and not 0 < self.epochs < math.inf:
             raise AgentError(
                 f"A training cannot take {self.epochs:g} passes over the images.", "Give --epochs above 0, such as 20."
+            )
+        if not 0 <= self.start_share < 1:
+            raise AgentError(
+                f"The agent cannot keep a share of {self.start_share:g} of its first weights.",
+                "Give a --start-share from 0 to less than 1.",
+            )
+        if self.start_share and not self.keeps_decoder:
+            raise AgentError(
+                "There are no first weights to mix with those that are learned: the decoder begins anew.",
+                "Give --start AGENT without other --channels, --patch or --prediction, or leave --start-share out.",
             )
 
     def architecture_for(self, images: int) -> Architecture:
