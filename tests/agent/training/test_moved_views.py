@@ -102,8 +102,8 @@ def test_what_is_measured_is_measured_on_usual_views_alone(tmp_path: Path) -> No
     expected, data = hold_out(usual, classifier), hold_out(moved, classifier)
     np.testing.assert_array_equal(data.held_out, expected.held_out)
     assert len(data.train) == 3 * len(expected.train)
-    np.testing.assert_array_equal(data.train[data.usual], expected.train)
-    assert convincing_probabilities(classifier, data.train[data.usual]) == convincing_probabilities(
+    np.testing.assert_array_equal(data.usually_seen, expected.train)
+    assert convincing_probabilities(classifier, data.usually_seen) == convincing_probabilities(
         classifier, expected.train
     )
 

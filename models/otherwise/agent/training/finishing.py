@@ -86,7 +86,7 @@ def _validate(
             seconds=seconds,
         )
 
-    calibration = calibrate(agent, session.classifier, data.train[data.usual], data.held_out, seconds)
+    calibration = calibrate(agent, session.classifier, data.usually_seen, data.held_out, seconds)
     figures = measure(replace(calibration, evidence_validity=None, follows_shape=None))  # the student guides
     calibration = replace(calibration, student_change=figures.changed_l1)
     if calibration.edits_by_flow or calibration.edits_by_shape:

@@ -42,6 +42,11 @@ class TrainingImages:
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
+    @property
+    def usually_seen(self) -> np.ndarray:
+        """Return the images to learn from without variants; no copy where there are none."""
+        return self.train if self.usual.all() else self.train[self.usual]
+
 
 def hold_out(prepared: PreparedImages, classifier: BlackBox) -> TrainingImages:
     """Divide images by patient, so that enough of each class is held out where that is possible.
