@@ -67,7 +67,7 @@ def test_a_moved_field_stays_within_the_image_and_can_reach_its_edges(
 
 
 def test_along_the_axes_that_the_classifier_wants() -> None:
-    """The axes of the image are permuted and flipped against those of the classifier."""
+    """The image's axes are permuted and flipped relative to the classifier's."""
     affine = np.array([[0, 0, 2.0, 0], [-1.0, 0, 0, 0], [0, 1.0, 0, 0], [0, 0, 0, 1]])
     image = Geometry((40, 20, 30), affine)
     inputs = InputSpec((10, 20, 20), spacing=(2.0, 1.0, 1.0), orientation="RAS")

@@ -67,7 +67,7 @@ def test_cases_of_a_split_carry_the_readers_mask(tmp_path: Path, size: tuple[int
 
 
 class WholeImage:
-    """A preprocessing that leaves the image as it is."""
+    """Preprocessing that changes nothing."""
 
     def prepare(self, image: Image) -> Prepared:
         return Prepared(image.array, image.geometry, (-1000.0, 400.0))

@@ -115,7 +115,7 @@ def grid_of(
 
 
 def grid_seen(image: Image, inputs: InputSpec) -> Geometry:
-    """Return the grid of a classifier's view of an image, also where the classifier's own pipeline decides it.
+    """Return the grid of a classifier's view of an image; its own preprocessing decides where it has one.
 
     Raises:
         ImageError: as :func:`view`.

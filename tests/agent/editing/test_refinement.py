@@ -152,7 +152,7 @@ def test_a_ghost_is_drawn_anew_and_nothing_beside_it() -> None:
 
 
 def test_drawing_anew_costs_three_calls_of_the_decoder_for_all_images_of_the_path() -> None:
-    """Guard the time of the search: fifteen calls took a third of it for letters, and drew them no better."""
+    """Bound the network calls of a redraw: fifteen took a third of the time for letters, and drew them no better."""
     image, moved = letter()
     agent, calls = drawing(0.1), 0
     draw = agent.model.velocity

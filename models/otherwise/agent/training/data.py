@@ -47,7 +47,7 @@ class PreparedImages:
 
     @property
     def usual(self) -> np.ndarray:
-        """Return for each view ``(n,)`` whether it is no variant of another one."""
+        """Return which views are the usual ones of their images: ``(n,)`` bool."""
         first = np.diff(self.sources, prepend=-1) != 0
         return first if self.variants else np.ones(len(self.sources), bool)
 

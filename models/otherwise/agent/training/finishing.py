@@ -51,7 +51,7 @@ def finish(session: TrainingSession, trainer: Trainer, data: TrainingImages, bar
 
 
 def mix_weights(model: DiffusionAutoencoder, start: DiffusionAutoencoder, share: float) -> None:
-    """Make a model's weights the mean of its own and of those that it began with (WiSE-FT, arXiv 2109.01903).
+    """Average a model's weights with those that its training began with (WiSE-FT, arXiv 2109.01903).
 
     Args:
         model: As it has learned; changed in place.

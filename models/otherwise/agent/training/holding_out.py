@@ -31,7 +31,7 @@ class TrainingImages:
     Attributes:
         train: To learn from.
         held_out: Ordered so that images called each class take turns: any first part of them is balanced. Usual views.
-        usual: For each image of ``train``, ``(n,)`` bool, whether it is seen as usual, and is no variant of another.
+        usual: Which images of ``train`` are the usual views, and no variants: ``(n,)`` bool.
         skipped: Images that could not be used, and why.
         notes: Sentences for the log: what is drawn from where, and what is missing.
     """
@@ -44,7 +44,7 @@ class TrainingImages:
 
     @property
     def usually_seen(self) -> np.ndarray:
-        """Return the images to learn from without variants; no copy where there are none."""
+        """Return the training images without variants; they are copied only if there are variants."""
         return self.train if self.usual.all() else self.train[self.usual]
 
 

@@ -16,7 +16,7 @@ LEAST_REACH = 0.5
 
 
 def moved_views(inputs: InputSpec, count: int, rng: np.random.Generator) -> Views:
-    """Show an image as usual and, as variants of that, with the field of view moved at random.
+    """Return views of an image: the usual one, and variants with the field of view moved at random.
 
     Args:
         inputs: What the classifier wants.

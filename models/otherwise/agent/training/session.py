@@ -103,7 +103,7 @@ def run_session(session: TrainingSession) -> bool:
 def training_images(
     session: TrainingSession, progress: Callable[[float], None] = lambda fraction: None
 ) -> TrainingImages:
-    """Prepare the images of a session, or find them prepared, and hold some out.
+    """Prepare the images of a training session, or reuse prepared ones, and hold some out.
 
     Raises:
         AgentError: if the images are too few, or all of one patient.

@@ -15,12 +15,12 @@ from otherwise.images.image import Image
 
 @dataclass(frozen=True)
 class Views:
-    """A way to see an image as a classifier does.
+    """The views of an image that an agent learns from.
 
     Attributes:
         of: From an image to its views, each ``(channels, *size)`` in [0, 1], at least one. It raises ImageError for
             what the classifier cannot look at.
-        key: Tells this way from others: images that were prepared in another one are prepared anew.
+        key: Identifies how the views are made; images that were prepared with another key are prepared anew.
         variants: Whether an image's first view is the usual one and the others are variants of it, to be learned from
             but never measured on.
     """
@@ -31,10 +31,10 @@ class Views:
 
 
 def whole_images(inputs: InputSpec) -> Views:
-    """Return the usual way: one view of the whole image."""
+    """Return the default: one view of the whole image."""
     return Views(lambda image: [show(image, inputs)], "")
 
 
 def state_key(rng: np.random.Generator) -> str:
-    """Return a hash of what a generator will draw, for ``Views.key``."""
+    """Return a hash of a random generator's state, for ``Views.key``."""
     return hashlib.sha256(repr(rng.bit_generator.state).encode()).hexdigest()[:16]
